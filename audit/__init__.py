@@ -1,0 +1,1 @@
+"""What happened, provably: the append-only log, its proofs, and the questions asked of it."""

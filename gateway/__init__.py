@@ -1,0 +1,1 @@
+"""The node: the one package that knows the others and composes them."""

@@ -1,0 +1,1 @@
+"""How nodes speak: identifiers, signed messages and problems. Pure, without I/O."""
