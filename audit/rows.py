@@ -1,0 +1,110 @@
+"""Entries as database rows, and the statements that insert them.
+
+Appending is the busiest write of a node, so it goes to the driver with fixed statements: `executemany` on SQLite, one
+`unnest` of arrays on PostgreSQL, which takes a batch of any size in a single round trip.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from sqlalchemy import Connection
+
+from audit.entries import Entry, micros
+from audit.merkle import leaf_hash
+from audit.tables import FACETS, entries, facets
+
+EntryRow = tuple[Any, ...]
+"""Values of `audit_entries` in column order; the first is the index."""
+FacetRow = tuple[int, str, int, int]
+"""Kind, value, recorded, index."""
+
+_ENTRY_COLUMNS: Final = tuple(column.name for column in entries.columns)
+_BASIS, _PERMITTED, _WITHHELD, _CONSENT, _MEMBER = (
+    FACETS[name] for name in ("basis", "permitted", "withheld", "consent", "member")
+)
+_PG_TYPES: Final = {"idx": "bigint", "recorded": "bigint", "leaf": "bytea"}
+
+
+def _sqlite_insert(table: str, columns: Sequence[str]) -> str:
+    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"  # noqa: S608
+
+
+def _postgresql_insert(table: str, columns: Sequence[str], types: Sequence[str]) -> str:
+    arrays = ", ".join(f"%s::{type_}[]" for type_ in types)
+    return f"INSERT INTO {table} ({', '.join(columns)}) SELECT * FROM unnest({arrays})"  # noqa: S608
+
+
+_SQLITE_ENTRIES: Final = _sqlite_insert(entries.name, _ENTRY_COLUMNS)
+_SQLITE_FACETS: Final = _sqlite_insert(facets.name, ("kind", "value", "recorded", "idx"))
+_PG_ENTRIES: Final = _postgresql_insert(
+    entries.name, _ENTRY_COLUMNS, [_PG_TYPES.get(name, "text") for name in _ENTRY_COLUMNS]
+)
+_PG_FACETS: Final = _postgresql_insert(
+    facets.name, ("kind", "value", "recorded", "idx"), ("smallint", "text", "bigint", "bigint")
+)
+
+
+def member_of(subsystem: str | None) -> str | None:
+    """The member (`INSTANCE/CLASS/MEMBER`) that a subsystem or service id belongs to; None if it is no such id."""
+    if subsystem is None:
+        return None
+    parts = subsystem.split("/", 3)
+    return "/".join(parts[:3]) if len(parts) >= 3 else None
+
+
+def entry_row(index: int, entry: Entry, body: bytes) -> EntryRow:
+    """The row of an entry at this index, `body` being its canonical bytes."""
+    agents = entry.agents
+    return (
+        index,
+        leaf_hash(body),
+        micros(entry.recorded),
+        entry.id,
+        entry.type,
+        entry.outcome,
+        entry.subject,
+        agents.recipient,
+        entry.source,
+        entry.service,
+        agents.client,
+        agents.user,
+        entry.message_id,
+        entry.purpose,
+        entry.rulebook,
+        entry.reason,
+        entry.case,
+        entry.previous,
+        body.decode(),
+    )
+
+
+def facet_rows(index: int, entry: Entry) -> list[FacetRow]:
+    """The rows for what an entry may have several of: bases, categories, consents, members."""
+    at = micros(entry.recorded)
+    rows = {(_BASIS, value, at, index) for value in entry.bases}
+    rows.update((_PERMITTED, value, at, index) for value in entry.categories.permitted)
+    rows.update((_WITHHELD, value, at, index) for value in entry.categories.withheld)
+    rows.update((_CONSENT, consent, at, index) for consent, _ in entry.consents)
+    rows.update(
+        (_MEMBER, member, at, index)
+        for member in (member_of(entry.source), member_of(entry.agents.recipient))
+        if member is not None
+    )
+    return list(rows)
+
+
+def insert_rows(connection: Connection, rows: Sequence[EntryRow], facet: Sequence[FacetRow]) -> None:
+    """Insert entries and their facets, each kind in one go."""
+    postgresql = connection.dialect.name == "postgresql"
+    if rows:
+        if postgresql:
+            connection.exec_driver_sql(_PG_ENTRIES, tuple(list(column) for column in zip(*rows, strict=True)))
+        else:
+            connection.exec_driver_sql(_SQLITE_ENTRIES, list(rows))
+    if facet:
+        if postgresql:
+            connection.exec_driver_sql(_PG_FACETS, tuple(list(column) for column in zip(*facet, strict=True)))
+        else:
+            connection.exec_driver_sql(_SQLITE_FACETS, list(facet))

@@ -1,0 +1,258 @@
+"""The tables of the audit log, and the triggers that make the database refuse to change what was recorded.
+
+Times are integers, microseconds since the epoch in UTC. `entries.body` holds the canonical JSON; the other columns and
+the rows of `facets` repeat parts of it for search, and the full check compares them with it. The tree stands as
+complete tiles of 256 hashes (`tiles`), written once; the leaves of the last, incomplete tile are those of `entries`.
+`head` is one row: the size, the frontier and the signed checkpoint, locked by whoever appends.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import (
+    DDL,
+    BigInteger,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    SmallInteger,
+    Table,
+    Text,
+    event,
+)
+
+metadata = MetaData()
+
+_Index64 = BigInteger().with_variant(Integer(), "sqlite")  # INTEGER PRIMARY KEY is SQLite's own row number
+
+entries = Table(
+    "audit_entries",
+    metadata,
+    Column("idx", _Index64, primary_key=True, autoincrement=False),
+    Column("leaf", LargeBinary, nullable=False),
+    Column("recorded", BigInteger, nullable=False),
+    Column("id", Text, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("subject", Text),
+    Column("recipient", Text),
+    Column("source", Text),
+    Column("service", Text),
+    Column("client", Text),
+    Column("user_id", Text),
+    Column("message_id", Text),
+    Column("purpose", Text),
+    Column("rulebook", Text),
+    Column("reason", Text),
+    Column("case_key", Text),
+    Column("previous", Text),
+    Column("body", Text, nullable=False),
+)
+
+FACETS: Final = {"basis": 1, "permitted": 2, "withheld": 3, "consent": 4, "member": 5}
+"""Kinds of facet: what an entry may have several of, each a row of `facets`."""
+
+facets = Table(
+    "audit_facets",
+    metadata,
+    Column("kind", SmallInteger, nullable=False),
+    Column("value", Text, nullable=False),
+    Column("recorded", BigInteger, nullable=False),
+    Column("idx", BigInteger, nullable=False),
+    PrimaryKeyConstraint("kind", "value", "recorded", "idx"),
+    sqlite_with_rowid=False,
+)
+
+Index("audit_entries_recorded", entries.c.recorded, entries.c.idx)
+Index("audit_entries_id", entries.c.id)
+for _column in ("type", "outcome"):
+    Index(f"audit_entries_{_column}", entries.c[_column], entries.c.recorded, entries.c.idx)
+for _column in ("subject", "recipient", "source", "user_id", "purpose", "rulebook", "reason", "case_key"):
+    Index(
+        f"audit_entries_{_column}",
+        entries.c[_column],
+        entries.c.recorded,
+        entries.c.idx,
+        sqlite_where=entries.c[_column].is_not(None),
+        postgresql_where=entries.c[_column].is_not(None),
+    )
+for _column in ("message_id", "previous"):
+    Index(
+        f"audit_entries_{_column}",
+        entries.c[_column],
+        sqlite_where=entries.c[_column].is_not(None),
+        postgresql_where=entries.c[_column].is_not(None),
+    )
+
+tiles = Table(
+    "audit_tiles",
+    metadata,
+    Column("level", SmallInteger, nullable=False),
+    Column("number", BigInteger, nullable=False),
+    Column("root", LargeBinary, nullable=False),
+    Column("hashes", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("level", "number"),
+)
+
+head = Table(
+    "audit_head",
+    metadata,
+    Column("id", SmallInteger, primary_key=True, autoincrement=False),
+    Column("origin", Text, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("frontier", LargeBinary, nullable=False),
+    Column("recorded", BigInteger, nullable=False),
+    Column("kept", BigInteger, nullable=False),
+    Column("note", Text, nullable=False),
+)
+
+checkpoints = Table(
+    "audit_checkpoints",
+    metadata,
+    Column("size", _Index64, primary_key=True, autoincrement=False),
+    Column("recorded", BigInteger, nullable=False, index=True),
+    Column("note", Text, nullable=False),
+)
+
+cosignatures = Table(
+    "audit_cosignatures",
+    metadata,
+    Column("size", BigInteger, nullable=False),
+    Column("witness", Text, nullable=False),
+    Column("timestamp", BigInteger, nullable=False),  # seconds, as the witness signed it
+    Column("line", Text, nullable=False),
+    PrimaryKeyConstraint("size", "witness", "timestamp"),
+)
+
+held = Table(
+    "audit_held",
+    metadata,
+    Column("origin", Text, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("root", LargeBinary, nullable=False),
+    Column("note", Text, nullable=False),
+    Column("received_from", Text, nullable=False),
+    Column("received", BigInteger, nullable=False),
+    Column("state", Text, nullable=False),  # unproven, proven
+    PrimaryKeyConstraint("origin", "size", "root"),
+)
+
+alarms = Table(
+    "audit_alarms",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("origin", Text, nullable=False),
+    Column("kind", Text, nullable=False),  # fork, rollback, inconsistent
+    Column("first", Text, nullable=False),
+    Column("second", Text, nullable=False),
+    Column("found", BigInteger, nullable=False, index=True),
+)
+
+subjects = Table(
+    "audit_subjects",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("pseudonym", Text, unique=True),
+    Column("wrapped_key", LargeBinary),
+    Column("same_as", Text, index=True),
+    Column("created", BigInteger, nullable=False),
+    Column("destroyed", BigInteger),
+)
+
+identifiers = Table(
+    "audit_identifiers",
+    metadata,
+    Column("blind", LargeBinary, primary_key=True),
+    Column("subject", Text, nullable=False, index=True),
+    Column("created", BigInteger, nullable=False),
+)
+
+reviews = Table(
+    "audit_reviews",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("kind", Text, nullable=False),  # break-glass, anomaly
+    Column("entry", Text, nullable=False, unique=True),
+    Column("opened", BigInteger, nullable=False, index=True),
+    Column("rule", Text),
+    Column("explanation", Text, nullable=False),
+    Column("signed_off", BigInteger),
+    Column("signed_by", Text),
+    Column("verdict", Text),
+    Column("remark", Text),
+    Index("audit_reviews_open", "signed_off", "opened"),
+)
+
+archives = Table(
+    "audit_archives",
+    metadata,
+    Column("first", _Index64, primary_key=True, autoincrement=False),
+    Column("through", BigInteger, nullable=False),  # index after the last
+    Column("month", Text, nullable=False),
+    Column("folder", Text, nullable=False),
+    Column("digest", Text, nullable=False),
+    Column("archived", BigInteger, nullable=False),
+    Column("pruned", BigInteger),
+)
+
+tallies = Table(
+    "audit_tallies",
+    metadata,
+    Column("day", Integer, nullable=False),  # days since the epoch, UTC
+    Column("type", Text, nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("recipient", Text, nullable=False),
+    Column("purpose", Text, nullable=False),
+    Column("entries", BigInteger, nullable=False),
+    PrimaryKeyConstraint("day", "source", "recipient", "type", "outcome", "purpose"),
+)
+
+_NEVER_CHANGED = ("audit_entries", "audit_facets", "audit_tiles", "audit_checkpoints", "audit_cosignatures")
+# Entries that stand in an archive may be removed from the database; nothing may ever be changed.
+_ARCHIVED = "OLD.idx < (SELECT coalesce(max(through), 0) FROM audit_archives WHERE pruned IS NOT NULL)"
+_REMOVABLE = ("audit_entries", "audit_facets")
+
+
+def _triggers() -> dict[str, tuple[str, ...]]:
+    sqlite: list[str] = []
+    postgresql = [
+        "CREATE OR REPLACE FUNCTION audit_refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+        "RAISE EXCEPTION 'the audit log is append-only'; END $$",
+        "CREATE OR REPLACE FUNCTION audit_refuse_unarchived() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+        f"IF {_ARCHIVED} THEN RETURN OLD; END IF; "
+        "RAISE EXCEPTION 'the audit log is append-only'; END $$",
+    ]
+    for table in _NEVER_CHANGED:
+        removable = table in _REMOVABLE
+        when = f"WHEN NOT ({_ARCHIVED}) " if removable else ""
+        sqlite += [
+            f"CREATE TRIGGER {table}_no_update BEFORE UPDATE ON {table} "
+            "BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END",
+            f"CREATE TRIGGER {table}_no_delete BEFORE DELETE ON {table} {when}"
+            "BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END",
+        ]
+        refuse = "audit_refuse_unarchived" if removable else "audit_refuse"
+        postgresql += [
+            f"CREATE TRIGGER {table}_no_update BEFORE UPDATE ON {table} FOR EACH ROW EXECUTE FUNCTION audit_refuse()",
+            f"CREATE TRIGGER {table}_no_delete BEFORE DELETE ON {table} FOR EACH ROW EXECUTE FUNCTION {refuse}()",
+            f"CREATE TRIGGER {table}_no_truncate BEFORE TRUNCATE ON {table} "
+            "FOR EACH STATEMENT EXECUTE FUNCTION audit_refuse()",
+        ]
+    return {"sqlite": tuple(sqlite), "postgresql": tuple(postgresql)}
+
+
+TRIGGER_DDL: Final = _triggers()
+"""Statements by dialect that make the database refuse changes; `metadata.create_all` runs them, migrations must."""
+
+for _dialect, _statements in TRIGGER_DDL.items():
+    for _statement in _statements:
+        event.listen(
+            metadata,
+            "after_create",
+            DDL(_statement.replace("%", "%%")).execute_if(dialect=_dialect),
+        )
