@@ -435,9 +435,9 @@ class _Statements:
         )
         if not self._postgresql:
             self.create_head = self.create_head.replace("''", "x''")
-        self._lock = "SELECT origin, size, frontier, note, kept FROM audit_head WHERE id = 1" + (
-            " FOR UPDATE" if self._postgresql else ""
-        )
+        self._lock = "SELECT origin, size, frontier, note, kept FROM audit_head WHERE id = 1"
+        if self._postgresql:
+            self._lock += " FOR UPDATE"
         self._move = self._words(
             "UPDATE audit_head SET size = ?, frontier = ?, recorded = ?, kept = ?, note = ? WHERE id = 1"
         )

@@ -174,7 +174,7 @@ def verify_consistency(old: int, old_root: bytes, new: int, new_root: bytes, pro
     """Check that the old tree is the beginning of the new one. Raises ProofError if it is not."""
     if not 0 <= old <= new:
         raise ProofError(f"the log went back from {old} to {new} entries")
-    if old == new or old == 0:
+    if old in (0, new):
         if proof:
             raise ProofError("the consistency proof must be empty")
         if old == new and old_root != new_root:

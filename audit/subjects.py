@@ -53,7 +53,7 @@ class Subject:
 
 
 def normalised(system: str, value: str) -> str:
-    """One notation for an identifier: NFKC, no surrounding space; personal identity codes and the like in upper case."""
+    """One notation for an identifier: NFKC, no space around it, personal identity codes in upper case."""
     text = unicodedata.normalize("NFKC", value).strip()
     return text.upper() if system == HETU_SYSTEM else text
 

@@ -219,30 +219,29 @@ _REMOVABLE = ("audit_entries", "audit_facets")
 
 
 def _triggers() -> dict[str, tuple[str, ...]]:
+    refusal = "the audit log is append-only"
     sqlite: list[str] = []
-    postgresql = [
-        "CREATE OR REPLACE FUNCTION audit_refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
-        "RAISE EXCEPTION 'the audit log is append-only'; END $$",
-        "CREATE OR REPLACE FUNCTION audit_refuse_unarchived() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
-        f"IF {_ARCHIVED} THEN RETURN OLD; END IF; "
-        "RAISE EXCEPTION 'the audit log is append-only'; END $$",
-    ]
+    postgresql: list[str] = []
+    for name, unless in (("audit_refuse", ""), ("audit_refuse_unarchived", f"IF {_ARCHIVED} THEN RETURN OLD; END IF;")):
+        postgresql.append(
+            f"CREATE OR REPLACE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS "
+            f"$$ BEGIN {unless} RAISE EXCEPTION '{refusal}'; END $$"
+        )
     for table in _NEVER_CHANGED:
         removable = table in _REMOVABLE
         when = f"WHEN NOT ({_ARCHIVED}) " if removable else ""
-        sqlite += [
-            f"CREATE TRIGGER {table}_no_update BEFORE UPDATE ON {table} "
-            "BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END",
-            f"CREATE TRIGGER {table}_no_delete BEFORE DELETE ON {table} {when}"
-            "BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END",
-        ]
-        refuse = "audit_refuse_unarchived" if removable else "audit_refuse"
-        postgresql += [
-            f"CREATE TRIGGER {table}_no_update BEFORE UPDATE ON {table} FOR EACH ROW EXECUTE FUNCTION audit_refuse()",
-            f"CREATE TRIGGER {table}_no_delete BEFORE DELETE ON {table} FOR EACH ROW EXECUTE FUNCTION {refuse}()",
-            f"CREATE TRIGGER {table}_no_truncate BEFORE TRUNCATE ON {table} "
-            "FOR EACH STATEMENT EXECUTE FUNCTION audit_refuse()",
-        ]
+        abort = f"BEGIN SELECT RAISE(ABORT, '{refusal}'); END"
+        sqlite.append(f"CREATE TRIGGER {table}_no_update BEFORE UPDATE ON {table} {abort}")
+        sqlite.append(f"CREATE TRIGGER {table}_no_delete BEFORE DELETE ON {table} {when}{abort}")
+        for name, action, scope, function in (
+            ("update", "UPDATE", "ROW", "audit_refuse"),
+            ("delete", "DELETE", "ROW", "audit_refuse_unarchived" if removable else "audit_refuse"),
+            ("truncate", "TRUNCATE", "STATEMENT", "audit_refuse"),
+        ):
+            postgresql.append(
+                f"CREATE TRIGGER {table}_no_{name} BEFORE {action} ON {table} "
+                f"FOR EACH {scope} EXECUTE FUNCTION {function}()"
+            )
     return {"sqlite": tuple(sqlite), "postgresql": tuple(postgresql)}
 
 
@@ -254,5 +253,5 @@ for _dialect, _statements in TRIGGER_DDL.items():
         event.listen(
             metadata,
             "after_create",
-            DDL(_statement.replace("%", "%%")).execute_if(dialect=_dialect),
+            DDL(_statement).execute_if(dialect=_dialect),  # type: ignore[no-untyped-call]
         )
