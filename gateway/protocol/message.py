@@ -170,7 +170,7 @@ class RequestClaims:
 
 @dataclass(frozen=True, slots=True)
 class ResponseClaims:
-    """What a response says. `request` is the digest of the request's JWS text; without a decision `decision` is None."""
+    """A response. `request` is the digest of the request's JWS text; `decision` is None if there was none."""
 
     issuer: ServiceId
     audience: SubsystemId

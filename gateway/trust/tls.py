@@ -1,0 +1,107 @@
+"""TLS for the faces of a node.
+
+The peer face speaks TLS 1.3 only and demands a certificate which an anchor of the registry has issued; which node that
+certificate belongs to is then looked up in the registry by `peer_pin`. The client face speaks TLS 1.2 or later and
+demands a certificate too, or only asks for one where systems may come with an access token instead.
+Source: RFC 8446; RFC 9325 (recommendations for TLS).
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from gateway.protocol.signing import thumbprint
+from gateway.trust.certificates import to_pem
+from gateway.trust.errors import TrustError
+
+_Context = TypeVar("_Context", bound=ssl.SSLContext)
+
+
+@dataclass(frozen=True, slots=True)
+class TlsKey:
+    """Files of a TLS key: certificate (PEM), private key (encrypted PKCS#8 in PEM), and the key's passphrase."""
+
+    certificate: Path
+    key: Path
+    passphrase: bytes | None = None
+
+
+def peer_pin(certificate: bytes) -> str:
+    """The pin of a certificate (DER) as the registry lists it: SHA-256 in unpadded base64url."""
+    return thumbprint(certificate)
+
+
+def server_context(key: TlsKey, anchors: Sequence[bytes]) -> ssl.SSLContext:
+    """The peer face's listener: TLS 1.3, client certificate demanded. Raises TrustError `key-unreadable`."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    _harden(context, ssl.TLSVersion.TLSv1_3)
+    _load(context, key)
+    _trust(context, anchors)
+    context.verify_mode = ssl.CERT_REQUIRED
+    # Each handshake shows its certificate anew: a resumed session would outlive a revocation.
+    context.num_tickets = 0
+    return context
+
+
+def client_context(
+    key: TlsKey,
+    anchors: Sequence[bytes],
+    kind: type[_Context] = ssl.SSLContext,  # type: ignore[assignment]
+) -> _Context:
+    """What a node connects to its peers with: TLS 1.3, own certificate, the other's checked by chain and node id.
+
+    `kind` is the class of context to make. Raises TrustError `key-unreadable`.
+    """
+    context = kind(ssl.PROTOCOL_TLS_CLIENT)
+    _harden(context, ssl.TLSVersion.TLSv1_3)
+    _load(context, key)
+    _trust(context, anchors)
+    context.check_hostname = True
+    context.verify_mode = ssl.CERT_REQUIRED
+    return context
+
+
+def client_face_context(key: TlsKey, authorities: Sequence[bytes], *, demand: bool = True) -> ssl.SSLContext:
+    """The client face's listener: TLS 1.2 or later, certificates of `authorities` (DER or PEM) accepted.
+
+    With `demand` False a client without a certificate is let in, to show an access token instead.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    _harden(context, ssl.TLSVersion.TLSv1_2)
+    _load(context, key)
+    _trust(context, authorities)
+    context.verify_mode = ssl.CERT_REQUIRED if demand else ssl.CERT_OPTIONAL
+    context.num_tickets = 0
+    return context
+
+
+def _harden(context: ssl.SSLContext, least: ssl.TLSVersion) -> None:
+    context.minimum_version = least
+    context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_TICKET
+    context.verify_flags |= ssl.VERIFY_X509_STRICT | ssl.VERIFY_X509_TRUSTED_FIRST
+    if least < ssl.TLSVersion.TLSv1_3:
+        context.set_ciphers("ECDHE+AESGCM:ECDHE+CHACHA20")
+
+
+def _load(context: ssl.SSLContext, key: TlsKey) -> None:
+    try:
+        # An empty passphrase function, so that OpenSSL never asks a terminal for one.
+        context.load_cert_chain(key.certificate, key.key, password=key.passphrase or b"")
+    except FileNotFoundError:
+        raise TrustError("key-unreadable", f"{key.certificate} or {key.key} is not there") from None
+    except (ssl.SSLError, OSError, ValueError):
+        raise TrustError(
+            "key-unreadable",
+            f"{key.key} cannot be used with {key.certificate}",
+            "check the passphrase, and that the key is that of the certificate",
+        ) from None
+
+
+def _trust(context: ssl.SSLContext, anchors: Sequence[bytes]) -> None:
+    if not anchors:
+        raise TrustError("certificate-chain", "no authority is given whose certificates are accepted")
+    context.load_verify_locations(cadata="".join(to_pem(anchor).decode("ascii") for anchor in anchors))
