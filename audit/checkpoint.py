@@ -2,8 +2,8 @@
 
 A checkpoint is a signed note. Its text is three lines (origin, size, root in base64), then an empty line, then one line
 for each signature. The log's own signature is Ed25519 over the text; witnesses add cosignatures, each over the
-checkpoint and the time at which it was seen, with Ed25519 or ML-DSA-44. A verifier ignores lines of keys it does not know, and
-takes nothing with a bad line of a key it knows.
+checkpoint and the time at which it was seen, with Ed25519 or ML-DSA-44. A verifier ignores lines of keys it does not
+know, and takes nothing with a bad line of a key it knows.
 Sources: C2SP signed-note, tlog-checkpoint, tlog-cosignature; FIPS 204 (ML-DSA).
 """
 

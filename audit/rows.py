@@ -7,6 +7,7 @@ Appending is the busiest write of a node, so it goes to the driver with fixed st
 from __future__ import annotations
 
 from collections.abc import Sequence
+from hashlib import sha256
 from typing import Any, Final
 
 from sqlalchemy import Connection
@@ -24,7 +25,7 @@ _ENTRY_COLUMNS: Final = tuple(column.name for column in entries.columns)
 _BASIS, _PERMITTED, _WITHHELD, _CONSENT, _MEMBER = (
     FACETS[name] for name in ("basis", "permitted", "withheld", "consent", "member")
 )
-_PG_TYPES: Final = {"idx": "bigint", "recorded": "bigint", "leaf": "bytea"}
+_PG_TYPES: Final = {"idx": "bigint", "recorded": "bigint", "leaf": "bytea", "seal": "bytea"}
 
 
 def _sqlite_insert(table: str, columns: Sequence[str]) -> str:
@@ -54,12 +55,18 @@ def member_of(subsystem: str | None) -> str | None:
     return "/".join(parts[:3]) if len(parts) >= 3 else None
 
 
+def seal(index: int, leaf: bytes) -> bytes:
+    """Eight bytes that tie a leaf hash to its place."""
+    return sha256(index.to_bytes(8, "big") + leaf).digest()[:8]
+
+
 def entry_row(index: int, entry: Entry, body: bytes) -> EntryRow:
     """The row of an entry at this index, `body` being its canonical bytes."""
-    agents = entry.agents
+    agents, leaf = entry.agents, leaf_hash(body)
     return (
         index,
-        leaf_hash(body),
+        leaf,
+        seal(index, leaf),
         micros(entry.recorded),
         entry.id,
         entry.type,

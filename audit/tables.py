@@ -34,6 +34,7 @@ entries = Table(
     metadata,
     Column("idx", _Index64, primary_key=True, autoincrement=False),
     Column("leaf", LargeBinary, nullable=False),
+    Column("seal", LargeBinary, nullable=False),  # of leaf and index, so that rows that changed places are told apart
     Column("recorded", BigInteger, nullable=False),
     Column("id", Text, nullable=False),
     Column("type", Text, nullable=False),
@@ -124,7 +125,7 @@ cosignatures = Table(
     Column("size", BigInteger, nullable=False),
     Column("witness", Text, nullable=False),
     Column("timestamp", BigInteger, nullable=False),  # seconds, as the witness signed it
-    Column("line", Text, nullable=False),
+    Column("note", Text, nullable=False),  # the checkpoint with this cosignature
     PrimaryKeyConstraint("size", "witness", "timestamp"),
 )
 
@@ -250,8 +251,10 @@ TRIGGER_DDL: Final = _triggers()
 
 for _dialect, _statements in TRIGGER_DDL.items():
     for _statement in _statements:
-        event.listen(
-            metadata,
-            "after_create",
-            DDL(_statement).execute_if(dialect=_dialect),  # type: ignore[no-untyped-call]
-        )
+        for _table in (entries, facets, tiles, checkpoints, cosignatures):
+            if _statement.startswith("CREATE OR REPLACE FUNCTION") or f" ON {_table.name} " in _statement:
+                event.listen(
+                    _table,
+                    "after_create",
+                    DDL(_statement).execute_if(dialect=_dialect),  # type: ignore[no-untyped-call]
+                )

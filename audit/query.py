@@ -1,0 +1,416 @@
+"""The questions that a data protection officer asks of the log.
+
+`search` takes filters and gives pages, newest or oldest first. A page ends with a cursor, the place of its last entry;
+since entries never change and new ones only come at the end, paging by cursor is stable and costs the same on every
+page. Each search is driven by one index, that of its most telling filter: a person before a case, a case before a
+member, a member before a time window. The named questions below are searches with their filters filled in.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import heapq
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+from datetime import datetime, timedelta
+from typing import Final, Literal
+
+from sqlalchemy import ColumnElement, Connection, Select, and_, exists, or_, select
+
+from audit.entries import Entry, micros, moment
+from audit.tables import FACETS, entries, facets
+
+MAX_PAGE: Final = 1_000
+Order = Literal["newest", "oldest"]
+
+RELEASES: Final = ("query", "handover", "delivery", "break-glass")
+"""Types of entry under which data leaves a node."""
+RELEASED: Final = ("success", "partial")
+NOT_RELEASED: Final = ("refused", "withheld", "not-found", "failed", "stopped")
+
+
+class QueryError(ValueError):
+    """A filter or cursor that makes no sense."""
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """What to search for; everything given must hold. Empty finds all.
+
+    `subjects` are pseudonyms (all that belong to one person), `types` and `outcomes` alternatives. `start` is
+    inclusive, `end` exclusive. `member` is `INSTANCE/CLASS/MEMBER` on either side, `recipient` and `source` are whole
+    subsystem ids.
+    """
+
+    start: datetime | None = None
+    end: datetime | None = None
+    subjects: tuple[str, ...] = ()
+    types: tuple[str, ...] = ()
+    outcomes: tuple[str, ...] = ()
+    id: str | None = None
+    message_id: str | None = None
+    previous: str | None = None
+    case: str | None = None
+    user: str | None = None
+    recipient: str | None = None
+    source: str | None = None
+    member: str | None = None
+    client: str | None = None
+    service: str | None = None
+    purpose: str | None = None
+    rulebook: str | None = None
+    reason: str | None = None
+    basis: str | None = None
+    permitted: str | None = None
+    withheld: str | None = None
+    consent: str | None = None
+
+    def to_codes(self) -> dict[str, str | int | bool]:
+        """What was searched for, fit for the `detail` of the entry that records the search: names of filters only."""
+        used = [item.name for item in fields(self) if getattr(self, item.name) not in (None, ())]
+        return {"filters": " ".join(used)}
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An entry and its index in the log."""
+
+    index: int
+    entry: Entry
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of a search, and the cursor after which the next begins (None at the end)."""
+
+    found: tuple[Found, ...]
+    next: str | None
+
+
+_COLUMNS: Final = {
+    "id": entries.c.id,
+    "message_id": entries.c.message_id,
+    "previous": entries.c.previous,
+    "case": entries.c.case_key,
+    "user": entries.c.user_id,
+    "recipient": entries.c.recipient,
+    "source": entries.c.source,
+    "client": entries.c.client,
+    "service": entries.c.service,
+    "purpose": entries.c.purpose,
+    "rulebook": entries.c.rulebook,
+    "reason": entries.c.reason,
+}
+_FACET_FILTERS: Final = ("consent", "member", "basis", "withheld", "permitted")
+# The most telling filter first; those that no index serves (client, service) are never first.
+_DRIVERS: Final = (
+    "id",
+    "message_id",
+    "previous",
+    "subjects",
+    "case",
+    "user",
+    "consent",
+    "reason",
+    "recipient",
+    "member",
+    "source",
+    "outcomes",
+    "types",
+    "basis",
+    "purpose",
+    "withheld",
+    "rulebook",
+    "permitted",
+)
+_INDEXES: Final = {
+    "subjects": "audit_entries_subject",
+    "types": "audit_entries_type",
+    "outcomes": "audit_entries_outcome",
+    "id": "audit_entries_id",
+    "message_id": "audit_entries_message_id",
+    "previous": "audit_entries_previous",
+    "case": "audit_entries_case_key",
+    "user": "audit_entries_user_id",
+    "recipient": "audit_entries_recipient",
+    "source": "audit_entries_source",
+    "purpose": "audit_entries_purpose",
+    "rulebook": "audit_entries_rulebook",
+    "reason": "audit_entries_reason",
+}
+
+
+def _cursor(recorded: int, index: int) -> str:
+    return base64.urlsafe_b64encode(f"{recorded}.{index}".encode()).decode().rstrip("=")
+
+
+def _place(cursor: str) -> tuple[int, int]:
+    try:
+        text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
+        recorded, index = text.split(".")
+        return int(recorded), int(index)
+    except (ValueError, binascii.Error) as error:
+        raise QueryError("the cursor is not one that a page ended with") from error
+
+
+def _alternatives(filters: Filters) -> tuple[str, list[Filters]]:
+    """The driving filter, and one search for each of its alternatives."""
+    for name in _DRIVERS:
+        value = getattr(filters, name)
+        if not value:
+            continue
+        if name == "subjects":
+            return name, [replace(filters, subjects=(item,)) for item in dict.fromkeys(filters.subjects)]
+        if name == "outcomes":
+            return name, [replace(filters, outcomes=(item,)) for item in dict.fromkeys(filters.outcomes)]
+        if name == "types":
+            return name, [replace(filters, types=(item,)) for item in dict.fromkeys(filters.types)]
+        return name, [filters]
+    return "", [filters]
+
+
+def _statement(
+    filters: Filters, driver: str, place: tuple[int, int] | None, order: Order, limit: int
+) -> Select[int, int, str]:
+    by_facet = driver in _FACET_FILTERS
+    recorded = facets.c.recorded if by_facet else entries.c.recorded
+    index = facets.c.idx if by_facet else entries.c.idx
+    conditions: list[ColumnElement[bool]] = []
+    for name, column in _COLUMNS.items():
+        value = getattr(filters, name)
+        if value is not None:
+            conditions.append(column == value)
+    for values, column in (
+        (filters.subjects, entries.c.subject),
+        (filters.types, entries.c.type),
+        (filters.outcomes, entries.c.outcome),
+    ):
+        if values:
+            conditions.append(column == values[0] if len(values) == 1 else column.in_(values))
+    for name in _FACET_FILTERS:
+        value = getattr(filters, name)
+        if value is None:
+            continue
+        if name == driver:
+            conditions += [facets.c.kind == FACETS[name], facets.c.value == value]
+        else:
+            other = facets.alias(f"facet_{name}")
+            conditions.append(
+                exists().where(
+                    other.c.kind == FACETS[name],
+                    other.c.value == value,
+                    other.c.recorded == entries.c.recorded,
+                    other.c.idx == entries.c.idx,
+                )
+            )
+    if filters.start is not None:
+        conditions.append(recorded >= micros(filters.start))
+    if filters.end is not None:
+        conditions.append(recorded < micros(filters.end))
+    if place is not None:
+        at, after = place
+        # Written out, so that the time alone narrows the index and the index breaks ties.
+        if order == "newest":
+            conditions.append(recorded <= at)
+            conditions.append(or_(recorded < at, and_(recorded == at, index < after)))
+        else:
+            conditions.append(recorded >= at)
+            conditions.append(or_(recorded > at, and_(recorded == at, index > after)))
+    statement = select(entries.c.recorded, entries.c.idx, entries.c.body)
+    if by_facet:
+        statement = statement.select_from(facets.join(entries, entries.c.idx == facets.c.idx))
+    else:
+        name = _INDEXES.get(driver, "audit_entries_recorded")
+        statement = statement.with_hint(entries, f"INDEXED BY {name}", "sqlite")
+    ordering = (recorded.desc(), index.desc()) if order == "newest" else (recorded.asc(), index.asc())
+    return statement.where(*conditions).order_by(*ordering).limit(limit)
+
+
+def search(
+    connection: Connection,
+    filters: Filters,
+    *,
+    order: Order = "newest",
+    after: str | None = None,
+    limit: int = 50,
+    read: Callable[[int, str], Entry] | None = None,
+) -> Page:
+    """One page of the entries that match. Raises QueryError for a bad cursor or limit.
+
+    `read` gives the entry for an index and the stored text, where the text lives elsewhere (in an archive).
+    """
+    if not 1 <= limit <= MAX_PAGE:
+        raise QueryError(f"a page has between 1 and {MAX_PAGE} entries")
+    place = None if after is None else _place(after)
+    driver, searches = _alternatives(filters)
+    found: list[list[tuple[int, int, str]]] = [
+        [(row[0], row[1], row[2]) for row in connection.execute(_statement(one, driver, place, order, limit + 1))]
+        for one in searches
+    ]
+    merged = heapq.merge(*found, key=lambda row: (row[0], row[1]), reverse=order == "newest")
+    rows = list(itertools.islice(merged, limit + 1))
+    more = len(rows) > limit
+    rows = rows[:limit]
+    return Page(
+        tuple(Found(index, Entry.parse(body) if read is None else read(index, body)) for _, index, body in rows),
+        _cursor(rows[-1][0], rows[-1][1]) if more else None,
+    )
+
+
+def walk(
+    connection: Connection, filters: Filters, *, order: Order = "oldest", limit: int | None = None
+) -> Iterator[Found]:
+    """All entries that match, page by page, at most `limit`."""
+    after: str | None = None
+    left = limit
+    while left is None or left > 0:
+        page = search(connection, filters, order=order, after=after, limit=min(MAX_PAGE, left or MAX_PAGE))
+        yield from page.found
+        if page.next is None:
+            return
+        after = page.next
+        left = None if left is None else left - len(page.found)
+
+
+# -- the questions ---------------------------------------------------------------------------------------------------
+
+
+def disclosures(pseudonyms: Sequence[str], *, start: datetime | None = None, end: datetime | None = None) -> Filters:
+    """Who received this person's data, which categories, when and on which basis?"""
+    return Filters(start, end, subjects=_known(pseudonyms), types=RELEASES, outcomes=RELEASED)
+
+
+def fruitless_lookups(pseudonyms: Sequence[str]) -> Filters:
+    """Who looked this person up and got nothing?"""
+    return Filters(subjects=_known(pseudonyms), types=("query",), outcomes=NOT_RELEASED)
+
+
+def refusals(*, reason: str | None = None, start: datetime | None = None, end: datetime | None = None) -> Filters:
+    """What was refused, and why? Each entry's reason, withheld categories and digests say what was missing."""
+    return Filters(start, end, outcomes=("refused", "withheld"), reason=reason)
+
+
+def case(key: str) -> Filters:
+    """Everything about one case; `key` is the keyed hash of its reference. Show it oldest first."""
+    return Filters(case=key)
+
+
+def person(pseudonyms: Sequence[str]) -> Filters:
+    """Everything about one person."""
+    return Filters(subjects=_known(pseudonyms))
+
+
+def _known(pseudonyms: Sequence[str]) -> tuple[str, ...]:
+    # Nobody by that identifier must find nothing, not everything.
+    return tuple(pseudonyms) or ("-",)
+
+
+def by_id(connection: Connection, id: str) -> Found | None:  # noqa: A002
+    """The entry with this id."""
+    page = search(connection, Filters(id=id), limit=1)
+    return page.found[0] if page.found else None
+
+
+def by_index(connection: Connection, index: int) -> Found | None:
+    """The entry at this index."""
+    row = connection.execute(select(entries.c.body).where(entries.c.idx == index)).first()
+    return None if row is None else Found(index, Entry.parse(row.body))
+
+
+def chain(connection: Connection, id: str, *, limit: int = MAX_PAGE) -> tuple[Found, ...]:  # noqa: A002
+    """The whole story that an entry belongs to (handover, its deliveries, receipts, acceptance), oldest first."""
+    start = by_id(connection, id)
+    if start is None:
+        return ()
+    while start.entry.previous is not None:
+        before = by_id(connection, start.entry.previous)
+        if before is None or before.index >= start.index:
+            break
+        start = before
+    story = {start.index: start}
+    ahead = [start.entry.id]
+    while ahead and len(story) < limit:
+        for item in walk(connection, Filters(previous=ahead.pop(0)), limit=limit):
+            if item.index not in story:
+                story[item.index] = item
+                ahead.append(item.entry.id)
+    return tuple(story[index] for index in sorted(story))
+
+
+@dataclass(frozen=True, slots=True)
+class ConsentStory:
+    """One consent or refusal: the entries about itself, and what was disclosed under it."""
+
+    consent: str
+    history: tuple[Found, ...]
+    disclosed: tuple[Found, ...]
+    more: bool
+
+
+def consents_of(connection: Connection, pseudonyms: Sequence[str], *, limit: int = 200) -> tuple[ConsentStory, ...]:
+    """Consents and refusals of a person: their history, and what was disclosed under each."""
+    about = list(
+        walk(
+            connection, Filters(subjects=_known(pseudonyms), types=("consent", "refusal")), order="oldest", limit=limit
+        )
+    )
+    ids = dict.fromkeys(consent for item in about for consent, _ in item.entry.consents)
+    stories = []
+    for consent in ids:
+        page = search(
+            connection, Filters(consent=consent, types=RELEASES, outcomes=RELEASED), order="oldest", limit=limit
+        )
+        history = tuple(item for item in about if any(id_ == consent for id_, _ in item.entry.consents))
+        stories.append(ConsentStory(consent, history, page.found, page.next is not None))
+    return tuple(stories)
+
+
+def withdrawn(entry: Entry) -> bool:
+    """Whether the entry records that a consent was withdrawn (its `detail.action` says so)."""
+    return entry.type == "consent" and entry.detail.get("action") == "withdraw"
+
+
+def left_after_withdrawal(
+    connection: Connection, pseudonyms: Sequence[str] = (), *, start: datetime | None = None, limit: int = MAX_PAGE
+) -> tuple[tuple[Found, Found], ...]:
+    """Pairs of a withdrawal and a release that stands after it yet cites the withdrawn consent. Must be empty.
+
+    For one person, or for everyone since `start`.
+    """
+    pairs: list[tuple[Found, Found]] = []
+    about = Filters(start, subjects=tuple(pseudonyms), types=("consent",))
+    for item in walk(connection, about, order="oldest"):
+        if not withdrawn(item.entry):
+            continue
+        for consent, version in item.entry.consents:
+            # The index decides what came after; the time only narrows the search, with room for clocks that differ.
+            since = item.entry.recorded - timedelta(hours=1)
+            cited = Filters(since, consent=consent, types=RELEASES, outcomes=RELEASED)
+            pairs += [
+                (item, release)
+                for release in walk(connection, cited, limit=limit)
+                if release.index > item.index
+                and any(id_ == consent and used <= version for id_, used in release.entry.consents)
+            ]
+            if len(pairs) >= limit:
+                return tuple(pairs[:limit])
+    return tuple(pairs)
+
+
+@dataclass(frozen=True, slots=True)
+class Day:
+    """How often something happened on one day (UTC)."""
+
+    date: datetime
+    count: int
+
+
+def heat(connection: Connection, filters: Filters, *, limit: int = 10_000) -> tuple[Day, ...]:
+    """Entries per day, for a calendar: meant for one person's or one case's entries."""
+    counts: dict[int, int] = {}
+    for item in walk(connection, filters, limit=limit):
+        day = micros(item.entry.recorded) // 86_400_000_000
+        counts[day] = counts.get(day, 0) + 1
+    return tuple(Day(moment(day * 86_400_000_000), counts[day]) for day in sorted(counts))

@@ -1,0 +1,133 @@
+"""The review queue: emergency accesses and unusual patterns wait here until somebody signs them off.
+
+An emergency access is in the queue because its entry is in the log; no step can be forgotten that would put it there.
+A sign-off is written once and not changed; the caller records it in the log in the same unit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy import Connection, Row, and_, insert, select, update
+
+from audit.anomalies import Anomaly
+from audit.entries import Entry, micros, moment, new_id
+from audit.query import Found
+from audit.tables import entries, reviews
+
+VERDICTS: Final = frozenset({"justified", "explained", "not-justified", "escalated"})
+MAX_REMARK: Final = 2_000
+
+
+class ReviewError(ValueError):
+    """No such review, one that was signed off before, or a verdict that is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """A case for review. `entry` is the id of the entry it is about; the last four are None until it is signed off."""
+
+    id: str
+    kind: str
+    entry: str
+    opened: datetime
+    rule: str | None
+    explanation: str
+    signed_off: datetime | None
+    signed_by: str | None
+    verdict: str | None
+    remark: str | None
+
+
+def _review(row: Row[tuple[object, ...]]) -> Review:
+    return Review(
+        row.id,
+        row.kind,
+        row.entry,
+        moment(row.opened),
+        row.rule,
+        row.explanation,
+        None if row.signed_off is None else moment(row.signed_off),
+        row.signed_by,
+        row.verdict,
+        row.remark,
+    )
+
+
+def unreviewed_emergencies(connection: Connection, *, limit: int = 200) -> tuple[Found, ...]:
+    """Emergency accesses that nobody has signed off, oldest first."""
+    rows = connection.execute(
+        select(entries.c.idx, entries.c.body)
+        .outerjoin(reviews, and_(reviews.c.entry == entries.c.id))
+        .where(entries.c.type == "break-glass", reviews.c.signed_off.is_(None))
+        .order_by(entries.c.recorded, entries.c.idx)
+        .limit(limit)
+    )
+    return tuple(Found(row.idx, Entry.parse(row.body)) for row in rows)
+
+
+def open_emergency(connection: Connection, found: Found, now: datetime) -> Review:
+    """The review of an emergency access, opened if it is not yet."""
+    if found.entry.type != "break-glass":
+        raise ReviewError(f"entry {found.entry.id} is not an emergency access")
+    return _open(connection, "break-glass", found.entry.id, None, found.entry.reason or "emergency", now=now)
+
+
+def open_anomaly(connection: Connection, anomaly: Anomaly, now: datetime) -> Review:
+    """The review of a pattern, filed under its first entry, opened if it is not yet."""
+    return _open(connection, "anomaly", anomaly.entries[0], anomaly.rule, anomaly.explanation("en"), now=now)
+
+
+def _open(
+    connection: Connection, kind: str, entry: str, rule: str | None, explanation: str, *, now: datetime
+) -> Review:
+    known = connection.execute(select(reviews).where(reviews.c.entry == entry)).first()
+    if known is not None:
+        return _review(known)
+    review = Review(new_id(now), kind, entry, now, rule, explanation, None, None, None, None)
+    connection.execute(
+        insert(reviews).values(
+            id=review.id, kind=kind, entry=entry, opened=micros(now), rule=rule, explanation=explanation
+        )
+    )
+    return review
+
+
+def waiting(connection: Connection, *, kind: str | None = None, limit: int = 200) -> tuple[Review, ...]:
+    """Reviews that are open, oldest first."""
+    statement = select(reviews).where(reviews.c.signed_off.is_(None)).order_by(reviews.c.opened, reviews.c.id)
+    if kind is not None:
+        statement = statement.where(reviews.c.kind == kind)
+    return tuple(_review(row) for row in connection.execute(statement.limit(limit)))
+
+
+def done(connection: Connection, *, limit: int = 200) -> tuple[Review, ...]:
+    """Reviews that were signed off, newest first."""
+    statement = select(reviews).where(reviews.c.signed_off.is_not(None)).order_by(reviews.c.signed_off.desc())
+    return tuple(_review(row) for row in connection.execute(statement.limit(limit)))
+
+
+def sign_off(
+    connection: Connection,
+    id: str,  # noqa: A002
+    *,
+    by: str,
+    verdict: str,
+    remark: str,
+    now: datetime,
+) -> Review:
+    """Sign a review off. `by` is the reviewer's pseudonym. Raises ReviewError."""
+    if verdict not in VERDICTS:
+        raise ReviewError(f"{verdict!r} is not a verdict; use one of {', '.join(sorted(VERDICTS))}")
+    if len(remark) > MAX_REMARK:
+        raise ReviewError(f"a remark has at most {MAX_REMARK} characters")
+    changed = connection.execute(
+        update(reviews)
+        .where(reviews.c.id == id, reviews.c.signed_off.is_(None))
+        .values(signed_off=micros(now), signed_by=by, verdict=verdict, remark=remark)
+    )
+    if changed.rowcount != 1:
+        raise ReviewError("there is no open review of this id")
+    return _review(connection.execute(select(reviews).where(reviews.c.id == id)).one())
