@@ -6,6 +6,7 @@ the SHA-256 of a certificate's DER in unpadded base64url.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Literal
@@ -192,7 +193,7 @@ class Content:
     anchors: tuple[bytes, ...] = ()
     members: tuple[Member, ...] = ()
     nodes: tuple[Node, ...] = ()
-    services: tuple[ServiceDescriptor, ...] = ()
+    services: Collection[ServiceDescriptor] = ()
     municipalities: tuple[Municipality, ...] = ()
     counties: tuple[County, ...] = ()
     witnesses: tuple[Witness, ...] = ()

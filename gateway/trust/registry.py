@@ -7,7 +7,8 @@ anchors, when they are first asked for: a registry of ten thousand members is re
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import copy
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TypeVar
 
@@ -29,6 +30,7 @@ from gateway.trust.entries import (
     finnish_day,
 )
 from gateway.trust.errors import TrustError
+from gateway.trust.offers import Offers
 
 __all__ = ["Node", "Recipients", "Registry", "ServiceDescriptor", "Territory"]
 
@@ -46,16 +48,14 @@ class Registry:
         self.expires = expires
         self._members = {member.id: member for member in content.members}
         self._nodes = {node.id: node for node in content.nodes}
-        self._services = {service.id: service for service in content.services}
         _unique("member", len(self._members), len(content.members))
         _unique("node", len(self._nodes), len(content.nodes))
-        _unique("service", len(self._services), len(content.services))
         self._subsystems = {one.id: one for member in content.members for one in member.subsystems}
-        self._by_subsystem: dict[SubsystemId, list[ServiceDescriptor]] = {}
-        for service in content.services:
-            if service.id.subsystem not in self._subsystems:
-                raise TrustError("registry-malformed", f"service {service.id} belongs to no registered subsystem")
-            self._by_subsystem.setdefault(service.id.subsystem, []).append(service)
+        offers = content.services
+        self._offers = offers if isinstance(offers, Offers) else Offers.given(offers)
+        for subsystem in self._offers.subsystems():
+            if subsystem not in self._subsystems:
+                raise TrustError("registry-malformed", f"services are listed for {subsystem}, which is not registered")
         self._by_member: dict[MemberId, list[Node]] = {}
         self._pins: dict[str, Node] = {}
         for node in content.nodes:
@@ -89,6 +89,13 @@ class Registry:
         """Log witnesses that the network trusts."""
         return self.content.witnesses
 
+    def renewed(self, *, version: int, expires: datetime) -> Registry:
+        """The same registry, signed anew: another version and expiry, without indexing it again."""
+        fresh = copy.copy(self)
+        fresh.version = version
+        fresh.expires = expires
+        return fresh
+
     def expired(self, now: datetime) -> bool:
         """Whether its time is over: then no data moves."""
         return now >= self.expires
@@ -107,12 +114,11 @@ class Registry:
 
     def service(self, service: ServiceId) -> ServiceDescriptor | None:
         """The descriptor of a service, enabled or not."""
-        return self._services.get(service)
+        return self._offered(service.subsystem).get(service.code)
 
     def services_of(self, subsystem: SubsystemId, kind: str | None = None) -> tuple[ServiceDescriptor, ...]:
         """A subsystem's services, of one kind or of all."""
-        found = self._by_subsystem.get(subsystem, [])
-        return tuple(one for one in found if kind is None or one.kind == kind)
+        return tuple(one for one in self._offered(subsystem).values() if kind is None or one.kind == kind)
 
     def node(self, node: str) -> Node | None:
         """The node with this id."""
@@ -191,6 +197,13 @@ class Registry:
     def county(self, code: str, at: datetime | None = None) -> County | None:
         """The county with this code."""
         return _in_force(self._counties.get(code, ()), at)
+
+    def _offered(self, subsystem: SubsystemId) -> Mapping[str, ServiceDescriptor]:
+        try:
+            return self._offers.of(subsystem)
+        except TrustError:
+            # One subsystem's unreadable list is its own outage and not the network's. (Publishing refuses such a list.)
+            return {}
 
     def _place(self, node: Node) -> None:
         if node.owner not in self._members:
