@@ -99,7 +99,7 @@ class _KeptFetcher(DirectoryFetcher):
         folder, _, file = name.partition("/")
         if folder == "targets":
             return self._folder / "targets" / file
-        # `12.snapshot.json` is kept as `snapshot.json`. Kept roots are found by the workflow itself: no later one is here.
+        # `12.snapshot.json` is kept as `snapshot.json`. The workflow finds the kept roots by itself; none is later.
         if file.endswith(".root.json"):
             return self._folder / "none"
         return self._folder / "current" / "metadata" / (file.split(".", 1)[1] if file[:1].isdigit() else file)

@@ -1,0 +1,84 @@
+"""Consent records in SQL. Nothing is overwritten: a change adds a version and steps the person's epoch.
+
+The functions run inside the caller's transaction and end none. `epoch` is what a release is held against: it differs as soon as
+anything about this person's consents has changed.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+
+from sqlalchemy import Connection, bindparam, insert, select, update
+
+from consent.consents import ConsentRecord
+from consent.tables import consents, epochs
+
+_CURRENT_OF = (
+    select(consents.c.document)
+    .where(consents.c.subject == bindparam("of"), consents.c.current == 1)
+    .order_by(consents.c.recorded_at, consents.c.id)
+)
+_CURRENT = select(consents.c.document).where(consents.c.id == bindparam("of"), consents.c.current == 1)
+_HISTORY = select(consents.c.document).where(consents.c.id == bindparam("of")).order_by(consents.c.version)
+_EPOCH = select(epochs.c.epoch).where(epochs.c.subject == bindparam("of"))
+_STEP = (
+    update(epochs).where(epochs.c.subject == bindparam("of_subject")).values(epoch=epochs.c.epoch + 1)
+)
+_FORMER = update(consents).where(consents.c.id == bindparam("of_id"), consents.c.current == 1).values(current=0)
+
+
+class UnknownConsentError(LookupError):
+    """There is no consent record of that id."""
+
+
+def add(connection: Connection, record: ConsentRecord) -> None:
+    """Store a version of a record; it becomes the current one."""
+    connection.execute(_FORMER, {"of_id": record.id})
+    connection.execute(
+        insert(consents),
+        {
+            "id": record.id,
+            "version": record.version,
+            "subject": record.subject,
+            "status": record.status,
+            "recorded_at": int(record.recorded_at.timestamp() * 1_000_000),
+            "current": 1,
+            "document": json.dumps(record.to_dict(), sort_keys=True, ensure_ascii=False),
+        },
+    )
+    if connection.execute(_STEP, {"of_subject": record.subject}).rowcount == 0:
+        connection.execute(insert(epochs), {"subject": record.subject, "epoch": 1})
+
+
+def withdraw(connection: Connection, id: str, at: datetime, by: str) -> ConsentRecord:  # noqa: A002
+    """Withdraw a consent: stores its next version and returns it. Raises UnknownConsentError."""
+    held = current(connection, id)
+    if held is None:
+        raise UnknownConsentError(id)
+    record = held.withdrawn(at, by)
+    add(connection, record)
+    return record
+
+
+def current(connection: Connection, id: str) -> ConsentRecord | None:  # noqa: A002
+    """The newest version of a record."""
+    row = connection.execute(_CURRENT, {"of": id}).first()
+    return None if row is None else ConsentRecord.from_dict(json.loads(row.document))
+
+
+def for_subject(connection: Connection, subject: str) -> tuple[ConsentRecord, ...]:
+    """The newest versions of all of a person's records, oldest record first."""
+    rows = connection.execute(_CURRENT_OF, {"of": subject})
+    return tuple(ConsentRecord.from_dict(json.loads(row.document)) for row in rows)
+
+
+def history(connection: Connection, id: str) -> tuple[ConsentRecord, ...]:  # noqa: A002
+    """All versions of a record, oldest first; empty if there is none."""
+    rows = connection.execute(_HISTORY, {"of": id})
+    return tuple(ConsentRecord.from_dict(json.loads(row.document)) for row in rows)
+
+
+def epoch(connection: Connection, subject: str) -> int:
+    """How often a person's consents have changed; 0 if they never had any."""
+    return int(connection.execute(_EPOCH, {"of": subject}).scalar_one_or_none() or 0)

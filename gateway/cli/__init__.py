@@ -1,0 +1,1 @@
+"""The `yhdyspinta` command, one module for each noun."""

@@ -1,0 +1,73 @@
+"""How commands speak: tables and progress for people, one JSON document for programs, exit codes for scripts.
+
+Exit codes: 0 all was well; 1 the answer is no (a check failed, something was refused); 2 the command or its input is
+wrong; 3 something outside failed (network, database, files).
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from typing import Any, NoReturn
+
+import orjson
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+OK = 0
+NO = 1
+WRONG = 2
+OUTSIDE = 3
+
+console = Console(highlight=False)
+errors = Console(stderr=True, highlight=False)
+
+
+def print_json(document: Any) -> None:
+    """One JSON document on standard output."""
+    sys.stdout.write(orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS, default=str).decode())
+    sys.stdout.write("\n")
+
+
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    """A table with a title; the last column takes what room there is."""
+    drawn = Table(title=title, title_justify="left", title_style="bold", header_style="bold", expand=False)
+    for column in columns:
+        drawn.add_column(column, overflow="fold")
+    for row in rows:
+        drawn.add_row(*row)
+    return drawn
+
+
+def fail(message: str, code: int, *, remedy: str = "", json: bool = False) -> NoReturn:
+    """Say what is wrong and what would make it right, on standard error, and end the command."""
+    if json:
+        print_json({"error": message, "remedy": remedy, "exit_code": code})
+    else:
+        errors.print(f"[bold red]✗[/] {message}", soft_wrap=True)
+        if remedy:
+            errors.print(f"  {remedy}", soft_wrap=True)
+    raise SystemExit(code)
+
+
+@contextmanager
+def progress(description: str, *, quiet: bool = False) -> Generator[Callable[[int, int], None], None, None]:
+    """A bar that shows itself on a terminal only; call what it gives with (done, total)."""
+    with Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=errors,
+        transient=True,
+        disable=quiet or not errors.is_terminal,
+    ) as bar:
+        task = bar.add_task(description, total=None)
+
+        def step(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+
+        yield step

@@ -1,0 +1,1 @@
+"""A complete small network in one command: four organisations, their nodes, and the systems that use them."""

@@ -1,0 +1,1 @@
+"""The exchange itself: both sides of a query, handovers and their deliveries."""

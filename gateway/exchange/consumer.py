@@ -1,0 +1,370 @@
+"""Ask another organisation: the consumer's side of a query, from top to bottom.
+
+Resolve the service, decide whether we would even be allowed to ask, sign, record, send, verify the answer, record it, and
+only then give it to the client. A question is itself a disclosure (it says that we know the person), so it is on record
+before it leaves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import orjson
+from sqlalchemy import Connection, insert
+
+from audit.entries import Agents, Categories, Entry, new_id
+from audit.log import Written
+from consent.decision import Decision, Emergency
+from gateway.exchange.context import Exchange, Standing
+from gateway.exchange.deciding import decide_between
+from gateway.exchange.people import Person, StaleError
+from gateway.exchange.releasing import PROBLEM_TYPE, keep_response
+from gateway.exchange.transport import Reply
+from gateway.protocol.identifiers import ServiceId, SubsystemId
+from gateway.protocol.message import Checkpoint, DecisionSummary, RequestClaims, ResponseClaims, body_digest
+from gateway.protocol.problems import PROBLEMS, ProblemError
+from gateway.protocol.signing import request_digest, sign_request, verify_response
+from gateway.services.backends import Locator
+from gateway.storage.tables import messages
+from gateway.trust.registry import Registry, ServiceDescriptor
+
+MESSAGE_LIFETIME = timedelta(seconds=60)
+MESSAGE_TYPE = "application/json"
+ATTEMPTS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a client of ours wants to know, about whom, from whom, and why."""
+
+    client: str
+    consumer: SubsystemId
+    service: ServiceId
+    locator: Locator
+    purpose: str
+    categories: frozenset[str]
+    case: str | None
+    user: str | None
+    emergency: Emergency | None
+    trace_id: str
+    trace: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The provider's answer, verified and on record: a bundle of exactly what may be known, and the decision on it."""
+
+    message_id: str
+    bundle: dict[str, Any]
+    claims: ResponseClaims
+    asked_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A signed message on its way to another node."""
+
+    claims: RequestClaims
+    text: str
+    body: bytes
+    service: ServiceDescriptor
+    standing: Standing
+
+
+class Consumer:
+    """The node's questions to its peers."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+
+    async def ask(self, question: Question) -> Reading:
+        """Ask, and return what came back. Raises ProblemError, with the provider's own code when it was the one to refuse."""
+        now = self._exchange.clock()
+        standing = self._exchange.standing(now)
+        service = resolve(standing.registry, question.service)
+        outgoing = prepare(
+            self._exchange,
+            standing,
+            service,
+            consumer=question.consumer,
+            purpose=question.purpose,
+            categories=question.categories,
+            body=_query_body(question),
+            case=question.case,
+            user=question.user,
+            now=now,
+        )
+        requested = await self._record_request(question, outgoing, now)
+        try:
+            reply = await send(self._exchange, outgoing, question.trace)
+            claims = verify(self._exchange, outgoing, reply)
+            if claims.status != 200:
+                raise refused_by_peer(reply.body, claims.decision)
+            bundle = orjson.loads(reply.body)
+        except ProblemError as problem:
+            await self._record_failure(question, requested, problem, outgoing)
+            raise
+        await self._record_answer(question, requested, outgoing, reply, claims)
+        return Reading(outgoing.claims.message_id, bundle, claims, now)
+
+    async def _record_request(self, question: Question, outgoing: Outgoing, now: datetime) -> Entry:
+        named = ((question.locator.system, question.locator.value),)
+        for _ in range(ATTEMPTS):
+            person = await self._exchange.people.recall(named)
+            decision = self._may_ask(question, outgoing, person, now)
+            if not decision.permitted:
+                await self._record_unasked(question, outgoing, decision, now)
+
+            def record(connection: Connection, person: Person = person) -> Written[Entry]:
+                subject = self._exchange.people.settle(connection, named, person, now)
+                entry = self._entry(question, outgoing, "requested", now, subject=subject.pseudonym)
+                keep_request(connection, outgoing, entry)
+                return Written(entry, (entry,))
+
+            try:
+                return (await self._exchange.log.commit(record)).value
+            except StaleError:
+                continue
+        raise ProblemError("busy", detail="the person's consents are changing right now", retry_after=1)
+
+    def _may_ask(self, question: Question, outgoing: Outgoing, person: Person, now: datetime) -> Decision:
+        return decide_between(
+            outgoing.standing.registry,
+            outgoing.standing.rulebook,
+            provider=question.service.subsystem,
+            requester=question.consumer,
+            purpose=question.purpose,
+            categories=question.categories,
+            facts=None,
+            consents=person.consents,
+            at=now,
+            emergency=question.emergency,
+        )
+
+    async def _record_unasked(self, question: Question, outgoing: Outgoing, decision: Decision, now: datetime) -> None:
+        problem = ProblemError(
+            "not-permitted",
+            detail="no legal basis lets this organisation ask for any of it, for this purpose, from this service",
+            decision=DecisionSummary.of(decision),
+        )
+        named = ((question.locator.system, question.locator.value),)
+
+        def record(connection: Connection) -> Written[None]:
+            subject = self._exchange.subjects.resolve(connection, named, now)
+            entry = self._entry(
+                question, outgoing, "refused", now, subject=subject.pseudonym, reason=problem.code, decision=decision
+            )
+            return Written(None, (entry,))
+
+        await self._exchange.log.commit(record)
+        raise problem
+
+    async def _record_answer(
+        self, question: Question, requested: Entry, outgoing: Outgoing, reply: Reply, claims: ResponseClaims
+    ) -> None:
+        decided = claims.decision
+        entry = self._entry(
+            question,
+            outgoing,
+            "partial" if decided is not None and decided.withheld else "success",
+            self._exchange.clock(),
+            subject=requested.subject,
+            response_digest=claims.digest,
+            permitted=tuple(sorted(decided.permitted)) if decided else (),
+            withheld=tuple(category for category, _ in decided.withheld) if decided else (),
+            previous=requested.id,
+        )
+
+        def record(connection: Connection) -> Written[None]:
+            keep_response(connection, outgoing.claims.message_id, reply.message or "", entry)
+            return Written(None, (entry,))
+
+        await self._exchange.log.commit(record)
+
+    async def _record_failure(
+        self, question: Question, requested: Entry, problem: ProblemError, outgoing: Outgoing
+    ) -> None:
+        outcome = "refused" if problem.status in {401, 403, 404} else "failed"
+        decided = problem.decision
+        entry = self._entry(
+            question,
+            outgoing,
+            outcome,
+            self._exchange.clock(),
+            subject=requested.subject,
+            reason=problem.code,
+            previous=requested.id,
+            withheld=tuple(category for category, _ in decided.withheld) if decided else (),
+        )
+        await self._exchange.log.append((entry,))
+
+    def _entry(
+        self,
+        question: Question,
+        outgoing: Outgoing,
+        outcome: str,
+        at: datetime,
+        *,
+        subject: str | None,
+        reason: str | None = None,
+        previous: str | None = None,
+        response_digest: str | None = None,
+        permitted: tuple[str, ...] = (),
+        withheld: tuple[str, ...] = (),
+        decision: Decision | None = None,
+    ) -> Entry:
+        if decision is not None:
+            withheld = tuple(sorted(one.category for one in decision.withheld))
+        claims = outgoing.claims
+        return Entry(
+            type="query",
+            outcome=outcome,
+            recorded=at,
+            id=new_id(at),
+            agents=Agents(
+                client=question.client, user=claims.user, node=self._exchange.node, recipient=str(question.consumer)
+            ),
+            source=str(question.service.subsystem),
+            service=str(question.service),
+            message_id=claims.message_id,
+            subject=subject,
+            purpose=question.purpose,
+            categories=Categories(permitted, withheld),
+            rulebook=outgoing.standing.rulebook.digest,
+            request_digest=request_digest(outgoing.text),
+            response_digest=response_digest,
+            trace_id=question.trace_id,
+            previous=previous,
+            reason=reason,
+            case=question.case,
+        )
+
+
+def resolve(registry: Registry, service: ServiceId) -> ServiceDescriptor:
+    """The descriptor of a service. Raises ProblemError `member-unknown` or `service-unknown`."""
+    descriptor = registry.service(service)
+    if descriptor is None:
+        if registry.member(service.subsystem.member) is None:
+            raise ProblemError("member-unknown", detail="the registry lists no such member")
+        raise ProblemError("service-unknown", detail="the registry lists no such service of this member")
+    return descriptor
+
+
+def prepare(
+    exchange: Exchange,
+    standing: Standing,
+    service: ServiceDescriptor,
+    *,
+    consumer: SubsystemId,
+    purpose: str,
+    categories: frozenset[str],
+    body: bytes,
+    case: str | None,
+    user: str | None,
+    now: datetime,
+) -> Outgoing:
+    """Sign a message to `service`. Each attempt is a message of its own, with an id of its own."""
+    latest = exchange.log.latest()
+    claims = RequestClaims(
+        issuer=consumer,
+        audience=service.id,
+        message_id=new_id(now),
+        issued_at=now,
+        expires_at=now + MESSAGE_LIFETIME,
+        method="POST",
+        target="/",
+        content_type=MESSAGE_TYPE,
+        digest=body_digest(body),
+        purpose=purpose,
+        categories=categories,
+        rulebook=standing.rulebook.digest,
+        checkpoint=Checkpoint(latest.origin, latest.size, latest.root),
+        case=case,
+        user=user,
+    )
+    return Outgoing(claims, sign_request(claims, exchange.signer()), body, service, standing)
+
+
+async def send(exchange: Exchange, outgoing: Outgoing, trace: Mapping[str, str]) -> Reply:
+    """Send the message to the first node of the member that answers. Raises ProblemError."""
+    failure: ProblemError | None = None
+    for node in outgoing.standing.registry.nodes_of(outgoing.service.id.subsystem.member):
+        try:
+            with exchange.telemetry.stage("send"):
+                return await exchange.transport.send(
+                    node.address, node.id, outgoing.text, outgoing.body, outgoing.claims.content_type, trace
+                )
+        except ProblemError as problem:
+            # A node that was reached may have acted on the message: only one that was not is passed over for the next.
+            if problem.code != "peer-unreachable":
+                raise
+            failure = problem
+    raise failure or ProblemError("member-unknown", detail="the registry lists no node that serves this member")
+
+
+def verify(exchange: Exchange, outgoing: Outgoing, reply: Reply) -> ResponseClaims:
+    """Verify the answer against the message that it answers. Raises ProblemError."""
+    if reply.message is None:
+        if reply.content_type.startswith(PROBLEM_TYPE):
+            raise refused_by_peer(reply.body, None)
+        raise ProblemError("peer-answer-invalid", detail=f"the other node answered {reply.status} without a signature")
+    now = exchange.clock()
+    # The registry may have changed while the message was under way: what counts is what it says now.
+    return verify_response(
+        reply.message,
+        reply.body,
+        keys=exchange.standing(now).registry.signing_key,
+        request_jws=outgoing.text,
+        service=outgoing.service.id,
+        consumer=outgoing.claims.issuer,
+        now=now,
+    )
+
+
+def refused_by_peer(body: bytes, decision: DecisionSummary | None) -> ProblemError:
+    """The problem that the other node answered with. Its words are kept only where they are codes of the table."""
+    try:
+        document = orjson.loads(body)
+        code, pointer, remedy = document.get("code"), document.get("pointer"), document.get("remedy")
+    except (orjson.JSONDecodeError, AttributeError):
+        code, pointer, remedy = None, None, None
+    if code not in PROBLEMS:
+        return ProblemError("peer-refused", detail="the other node refused without a code that we know")
+    return ProblemError(
+        code,
+        pointer=pointer if isinstance(pointer, str) else None,
+        detail="the other organisation's node answered so",
+        remedy=remedy if isinstance(remedy, str) else "",
+        decision=decision,
+    )
+
+
+_KEEP_REQUEST = insert(messages)
+
+
+def keep_request(connection: Connection, outgoing: Outgoing, entry: Entry) -> None:
+    """Hold our signed text as evidence, in the transaction that records that it will leave."""
+    connection.execute(
+        _KEEP_REQUEST,
+        {
+            "message_id": outgoing.claims.message_id,
+            "direction": "sent",
+            "peer": str(outgoing.service.id.subsystem),
+            "service": str(outgoing.service.id),
+            "request": outgoing.text,
+            "response": None,
+            "registry_version": outgoing.standing.registry.version,
+            "entry": entry.id,
+            "at": int(outgoing.claims.issued_at.timestamp() * 1_000_000),
+        },
+    )
+
+
+def _query_body(question: Question) -> bytes:
+    body: dict[str, Any] = {"subject": {"system": question.locator.system, "value": question.locator.value}}
+    if question.emergency is not None:
+        body["emergency"] = {"justification": question.emergency.justification}
+    return orjson.dumps(body)

@@ -1,0 +1,79 @@
+"""What every stage of an exchange works with: the parts of one node, wired by `gateway.node`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Engine
+
+from audit.log import Log
+from audit.subjects import Subjects
+from consent.rulebook import Rulebook
+from gateway.exchange.people import People
+from gateway.exchange.replay import Replays
+from gateway.exchange.transport import PeerTransport
+from gateway.protocol.identifiers import ServiceId, SubsystemId
+from gateway.protocol.signing import Signer
+from gateway.services.backends import Backend
+from gateway.telemetry import Telemetry
+from gateway.trust.registry import Registry
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much one message may be and how long it may take: bytes and seconds."""
+
+    body_bytes: int
+    message_bytes: int
+    peer_timeout_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryPolicy:
+    """How deliveries are worked: seconds, except for the number of workers."""
+
+    workers: int
+    poll_seconds: float
+    retry_seconds: float
+    retry_limit_seconds: float
+    lease_seconds: float
+    overdue_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """The registry and its rulebook as one node holds them at one moment."""
+
+    registry: Registry
+    rulebook: Rulebook
+
+
+@dataclass(slots=True)
+class Exchange:
+    """The parts of a node that an exchange passes through."""
+
+    node: str
+    subsystems: tuple[SubsystemId, ...]
+    clock: Callable[[], datetime]
+    standing: Callable[[datetime], Standing]  # raises ProblemError `registry-expired`
+    signer: Callable[[], Signer]
+    log: Log
+    engine: Engine
+    subjects: Subjects
+    people: People
+    replays: Replays
+    transport: PeerTransport
+    backends: Mapping[ServiceId, Backend]
+    telemetry: Telemetry
+    limits: Limits
+    delivery: DeliveryPolicy
+
+    def user_pseudonym(self, subsystem: SubsystemId, user: str | None) -> str | None:
+        """Keyed hash of an end user's id: accountability without a name. Only this node can link it back."""
+        return self.subjects.user(str(subsystem), user) if user else None
+
+    def case_pseudonym(self, reference: str | None) -> str | None:
+        """Keyed hash of a case reference, under which the log finds it again."""
+        return self.subjects.case(reference) if reference else None

@@ -1,0 +1,332 @@
+"""Plan a handover: who is to get what of one person's record, decided for each recipient on its own.
+
+"Saattaen vaihtaen", an escorted handover: it is complete when every recipient has accepted it and named who is responsible.
+The plan, its deliveries and their log entries are stored in one transaction; the record itself is held sealed under the
+person's key until the last delivery is done. `gateway.exchange.delivery` works the deliveries and decides once more
+at the moment of sending.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import orjson
+from sqlalchemy import Connection, Row, insert, select
+
+from audit.entries import Agents, Categories, Entry, new_id
+from audit.log import Written
+from consent.decision import Decision
+from consent.rulebook import Flow, FlowDelivery
+from gateway.exchange.context import Exchange, Standing
+from gateway.exchange.deciding import decide_between, facts_of
+from gateway.exchange.people import Person, StaleError
+from gateway.exchange.releasing import basis_and_consents
+from gateway.protocol.identifiers import SubsystemId
+from gateway.protocol.problems import ProblemError
+from gateway.storage.sealing import seal
+from gateway.storage.tables import deliveries, handovers
+from gateway.trust.registry import Registry, ServiceDescriptor
+from schemas.catalogue import catalogue
+from schemas.facts import check_single_subject, identifiers
+
+ATTEMPTS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a client asks: hand this person's record over, in this flow, not before this moment."""
+
+    client: str
+    sender: SubsystemId
+    bundle: dict[str, Any]
+    flow: str
+    idempotency: str | None
+    case: str | None
+    user: str | None
+    not_before: datetime | None
+    trace_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """One recipient of a handover and what was decided for it."""
+
+    id: str
+    role: str
+    purpose: str
+    service: ServiceDescriptor | None
+    categories: frozenset[str]
+    decision: Decision | None
+    state: str
+    problem: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A handover as it was planned; `existing` if the same order had been taken before."""
+
+    id: str
+    state: str
+    deliveries: tuple[Planned, ...]
+    existing: bool
+
+
+class Handovers:
+    """Takes orders for handovers."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+
+    async def plan(self, order: Order) -> Plan:
+        """Decide for each recipient and store the plan. Raises ProblemError."""
+        now = self._exchange.clock()
+        standing = self._exchange.standing(now)
+        flow = standing.rulebook.flows.get(order.flow)
+        if flow is None:
+            raise ProblemError(
+                "flow-unknown",
+                pointer="/flow",
+                detail="the rulebook has no such flow",
+                remedy="use one of: " + ", ".join(sorted(standing.rulebook.flows)),
+            )
+        _check(order.bundle)
+        named = [(one.system, one.value) for one in identifiers(order.bundle)]
+        key = order.idempotency or hashlib.sha256(
+            b"\n".join((str(order.sender).encode(), order.flow.encode(), orjson.dumps(order.bundle, option=_SORTED)))
+        ).hexdigest()
+        for _ in range(ATTEMPTS):
+            person = await self._exchange.people.recall(named)
+            planned = [
+                self._decide(order, standing, flow, part, person, now)
+                for part in flow.deliveries
+            ]
+
+            def record(
+                connection: Connection, person: Person = person, planned: Sequence[Planned] = planned
+            ) -> Written[Plan]:
+                held = connection.execute(
+                    select(handovers).where(
+                        handovers.c.client == order.client, handovers.c.idempotency == key
+                    )
+                ).first()
+                if held is not None:
+                    return Written(_existing(connection, held), ())
+                subject = self._exchange.people.settle(connection, named, person, now)
+                return self._store(connection, order, standing, key, planned, subject.id, subject.key, subject.pseudonym, now)
+
+            try:
+                return (await self._exchange.log.commit(record)).value
+            except StaleError:
+                continue
+        raise ProblemError("busy", detail="the person's consents are changing right now", retry_after=1)
+
+    def _decide(
+        self, order: Order, standing: Standing, flow: Flow, part: FlowDelivery, person: Person, now: datetime
+    ) -> Planned:
+        identifier = new_id(now)
+        service = recipient_service(standing, order.bundle, part.to_role, now)
+        if service is None:
+            return Planned(identifier, part.to_role, part.purpose, None, part.categories, None, "due", "recipient-unknown")
+        decision = decide_for_delivery(standing, order.sender, service, part.purpose, part.categories, order.bundle, person, now)
+        if not decision.permitted:
+            return Planned(
+                identifier, part.to_role, part.purpose, service, part.categories, decision, "stopped", "not-permitted"
+            )
+        return Planned(identifier, part.to_role, part.purpose, service, part.categories, decision, "due", None)
+
+    def _store(
+        self,
+        connection: Connection,
+        order: Order,
+        standing: Standing,
+        key: str,
+        planned: Sequence[Planned],
+        subject: str,
+        subject_key: bytes,
+        pseudonym: str,
+        now: datetime,
+    ) -> Written[Plan]:
+        at = int(now.timestamp() * 1_000_000)
+        due = int(order.not_before.timestamp() * 1_000_000) if order.not_before else at
+        handover = new_id(now)
+        state = "planned" if any(one.state == "due" for one in planned) else "stopped"
+        agents = Agents(
+            client=order.client,
+            user=order.user,
+            node=self._exchange.node,
+        )
+        opening = Entry(
+            type="handover",
+            outcome="planned" if state == "planned" else "stopped",
+            recorded=now,
+            id=handover,
+            agents=agents,
+            source=str(order.sender),
+            subject=pseudonym,
+            rulebook=standing.rulebook.digest,
+            trace_id=order.trace_id,
+            case=order.case,
+            detail={"flow": order.flow, "handover": handover},
+        )
+        entries = [opening]
+        connection.execute(
+            insert(handovers),
+            {
+                "id": handover,
+                "flow": order.flow,
+                "subject": subject,
+                "case_reference": order.case,
+                "client": order.client,
+                "idempotency": key,
+                "state": state,
+                "created": at,
+                "changed": at,
+                "entry": opening.id,
+                "sealed": seal(subject_key, f"handovers/{handover}", orjson.dumps(order.bundle)),
+            },
+        )
+        for one in planned:
+            entry = _delivery_entry(opening, one)
+            entries.append(entry)
+            connection.execute(
+                insert(deliveries),
+                {
+                    "id": one.id,
+                    "handover": handover,
+                    "kind": "handover",
+                    "service": str(one.service.id) if one.service else "",
+                    "consumer": str(order.sender),
+                    "role": one.role,
+                    "purpose": one.purpose,
+                    "categories": " ".join(sorted(one.categories)),
+                    "subject": subject,
+                    "state": one.state,
+                    "attempts": 0,
+                    "due": due,
+                    "lease": 0,
+                    "problem": one.problem,
+                    "created": at,
+                    "changed": at,
+                    "entry": entry.id,
+                },
+            )
+        return Written(Plan(handover, state, tuple(planned), existing=False), tuple(entries))
+
+
+def recipient_service(
+    standing: Standing, bundle: dict[str, Any], role: str, now: datetime
+) -> ServiceDescriptor | None:
+    """The inbox of the member that has this role for the person's municipality; None if no member has joined for it."""
+    facts = facts_of(bundle, standing.registry, now)
+    if facts.municipality is None:
+        return None
+    subsystem = _responsible(standing.registry, facts.municipality, role, now)
+    inboxes = standing.registry.services_of(subsystem, "inbox") if subsystem else ()
+    return inboxes[0] if inboxes else None
+
+
+def _responsible(registry: Registry, municipality: str, role: str, now: datetime) -> SubsystemId | None:
+    recipients = registry.recipients(municipality, now)
+    if role == "municipality":
+        return recipients.municipality
+    if role == "county":
+        own = recipients.municipality
+        # A municipality without a county arranges social and health services itself.
+        return recipients.county or (own if own and "county" in registry.roles_of(own, now) else None)
+    for member in registry.members():
+        for subsystem in member.subsystems:
+            if role in registry.roles_of(subsystem.id, now) and registry.services_of(subsystem.id, "inbox"):
+                return subsystem.id
+    return None
+
+
+def decide_for_delivery(
+    standing: Standing,
+    sender: SubsystemId,
+    service: ServiceDescriptor,
+    purpose: str,
+    categories: frozenset[str],
+    bundle: dict[str, Any],
+    person: Person,
+    now: datetime,
+) -> Decision:
+    """What of the record may go to this recipient, at this moment, under the consents that stand."""
+    return decide_between(
+        standing.registry,
+        standing.rulebook,
+        provider=sender,
+        requester=service.id.subsystem,
+        purpose=purpose,
+        categories=categories,
+        facts=facts_of(bundle, standing.registry, now),
+        consents=person.consents,
+        at=now,
+    )
+
+
+def _check(bundle: dict[str, Any]) -> None:
+    findings = [*catalogue().validate_bundle(bundle), *check_single_subject(bundle)]
+    if findings:
+        raise ProblemError(
+            "record-invalid",
+            pointer=findings[0].pointer,
+            detail="the record breaks the schema: "
+            + "; ".join(f"{finding.pointer} {finding.code}" for finding in findings[:5]),
+            remedy="mend the record in the source system and send it again",
+        )
+
+
+def _delivery_entry(opening: Entry, planned: Planned) -> Entry:
+    decision = planned.decision
+    bases, consents = basis_and_consents(decision) if decision is not None else ((), ())
+    return Entry(
+        type="decision",
+        outcome="planned" if planned.state == "due" else "withheld",
+        recorded=opening.recorded,
+        id=new_id(opening.recorded),
+        agents=Agents(
+            client=opening.agents.client,
+            user=opening.agents.user,
+            node=opening.agents.node,
+            recipient=str(planned.service.id.subsystem) if planned.service else None,
+        ),
+        source=opening.source,
+        service=str(planned.service.id) if planned.service else None,
+        subject=opening.subject,
+        purpose=planned.purpose,
+        categories=Categories(
+            tuple(sorted(decision.permitted_categories)) if decision else (),
+            tuple(sorted(one.category for one in decision.withheld)) if decision else (),
+        ),
+        bases=bases,
+        consents=consents,
+        rulebook=opening.rulebook,
+        trace_id=opening.trace_id,
+        previous=opening.id,
+        reason=planned.problem,
+        case=opening.case,
+        detail={**opening.detail, "delivery": planned.id, "role": planned.role},
+    )
+
+
+def _existing(connection: Connection, held: Row[Any]) -> Plan:
+    rows = connection.execute(select(deliveries).where(deliveries.c.handover == held.id).order_by(deliveries.c.id))
+    return Plan(
+        held.id,
+        held.state,
+        tuple(
+            Planned(
+                row.id, row.role, row.purpose, None, frozenset(row.categories.split()), None, row.state, row.problem
+            )
+            for row in rows
+            if row.kind == "handover"
+        ),
+        existing=True,
+    )
+
+
+_SORTED = orjson.OPT_SORT_KEYS

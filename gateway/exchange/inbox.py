@@ -1,0 +1,178 @@
+"""What has arrived for our organisation, and its acceptance: the receiving end of an escorted handover.
+
+Opening an arrival is a read of personal data and is on record as one. Accepting it names who is responsible from now on and
+tells the sender so, by a delivery of its own that is as durable as the handover was.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+from sqlalchemy import Connection, Row, insert, select, update
+
+from audit.entries import Agents, Categories, Entry, new_id
+from audit.log import Written
+from gateway.exchange.context import Exchange
+from gateway.protocol.identifiers import SubsystemId
+from gateway.protocol.problems import ProblemError
+from gateway.storage.sealing import seal, unseal
+from gateway.storage.tables import deliveries, inbox
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One arrival, without its content."""
+
+    id: str
+    kind: str
+    delivery: str
+    handover: str
+    sender: str
+    flow: str
+    purpose: str
+    categories: tuple[str, ...]
+    state: str
+    received: datetime
+    contact: dict[str, str] | None
+
+
+class Inbox:
+    """The arrivals of one node."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+
+    async def list(self, recipient: SubsystemId, *, state: str | None, after: str, limit: int) -> list[Item]:
+        """Arrivals for a subsystem, oldest first, after the id `after`; ids sort by time of arrival."""
+
+        def read() -> list[Item]:
+            statement = (
+                select(inbox)
+                .where(inbox.c.recipient == str(recipient), inbox.c.id > after)
+                .order_by(inbox.c.id)
+                .limit(limit)
+            )
+            if state is not None:
+                statement = statement.where(inbox.c.state == state)
+            with self._exchange.engine.connect() as connection:
+                return [_item(row) for row in connection.execute(statement)]
+
+        return await asyncio.to_thread(read)
+
+    async def open(
+        self, recipient: SubsystemId, identifier: str, client: str, user: str | None
+    ) -> tuple[Item, dict[str, Any]]:
+        """One arrival with its content; the read is on record before it is given. Raises ProblemError."""
+        now = self._exchange.clock()
+
+        def record(connection: Connection) -> Written[tuple[Item, bytes]]:
+            row = _row(connection, recipient, identifier)
+            subject = self._exchange.subjects.by_id(connection, row.subject)
+            if subject is None or row.sealed is None:
+                raise ProblemError("body-destroyed", detail="the content is gone: its data subject's key was destroyed")
+            entry = Entry(
+                type="receipt",
+                outcome="success",
+                recorded=now,
+                id=new_id(now),
+                agents=Agents(client=client, user=user, node=self._exchange.node, recipient=str(recipient)),
+                source=row.sender,
+                subject=subject.pseudonym,
+                purpose=row.purpose,
+                categories=Categories(tuple(row.categories.split()), ()),
+                previous=row.entry,
+                detail={"act": "opened", "handover": row.handover, "delivery": row.delivery},
+            )
+            return Written((_item(row), unseal(subject.key, f"inbox/{row.id}", row.sealed)), (entry,))
+
+        item, content = (await self._exchange.log.commit(record)).value
+        document: dict[str, Any] = orjson.loads(content)
+        return item, document
+
+    async def accept(self, recipient: SubsystemId, identifier: str, client: str, contact: dict[str, str]) -> Item:
+        """Accept an arrival; doing it again changes nothing. Raises ProblemError."""
+        now = self._exchange.clock()
+        at = int(now.timestamp() * 1_000_000)
+        standing = self._exchange.standing(now)
+
+        def record(connection: Connection) -> Written[Item]:
+            row = _row(connection, recipient, identifier)
+            if row.state == "accepted":
+                return Written(_item(row), ())
+            subject = self._exchange.subjects.by_id(connection, row.subject)
+            sender = SubsystemId.parse(row.sender)
+            services = standing.registry.services_of(sender, "acceptance")
+            entry = Entry(
+                type="acceptance",
+                outcome="success",
+                recorded=now,
+                id=new_id(now),
+                agents=Agents(client=client, node=self._exchange.node, recipient=str(recipient)),
+                source=row.sender,
+                subject=subject.pseudonym if subject else None,
+                purpose=row.purpose,
+                previous=row.entry,
+                detail={"handover": row.handover, "delivery": row.delivery},
+            )
+            connection.execute(
+                update(inbox)
+                .where(inbox.c.id == row.id)
+                .values(state="accepted", contact=orjson.dumps(contact).decode(), changed=at, entry=entry.id)
+            )
+            if row.kind == "handover" and services and subject is not None:
+                delivery = new_id(now)
+                told = orjson.dumps({"delivery": row.delivery, "contact": contact})
+                connection.execute(
+                    insert(deliveries),
+                    {
+                        "id": delivery,
+                        "handover": None,
+                        "kind": "acceptance",
+                        "service": str(services[0].id),
+                        "consumer": str(recipient),
+                        "role": "",
+                        "purpose": row.purpose,
+                        "categories": "",
+                        "subject": subject.id,
+                        "state": "due",
+                        "attempts": 0,
+                        "due": at,
+                        "lease": 0,
+                        "created": at,
+                        "changed": at,
+                        "entry": entry.id,
+                        "sealed": seal(subject.key, f"deliveries/{delivery}", told),
+                    },
+                )
+            return Written(_item(_row(connection, recipient, identifier)), (entry,))
+
+        return (await self._exchange.log.commit(record)).value
+
+
+def _row(connection: Connection, recipient: SubsystemId, identifier: str) -> Row[Any]:
+    row = connection.execute(
+        select(inbox).where(inbox.c.id == identifier, inbox.c.recipient == str(recipient))
+    ).first()
+    if row is None:
+        raise ProblemError("not-found", detail="nothing of that id has arrived for this organisation")
+    return row
+
+
+def _item(row: Row[Any]) -> Item:
+    return Item(
+        row.id,
+        row.kind,
+        row.delivery,
+        row.handover,
+        row.sender,
+        row.flow,
+        row.purpose,
+        tuple(row.categories.split()),
+        row.state,
+        datetime.fromtimestamp(row.received / 1_000_000, UTC),
+        orjson.loads(row.contact) if row.contact else None,
+    )

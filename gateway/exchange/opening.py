@@ -1,0 +1,111 @@
+"""Open a message from a peer: the stages that every message passes before anyone looks at what it wants.
+
+What fails here fails before the sender is known, so the answer is a plain problem, unsigned, and the refusal is on record
+under the sender's TLS identity.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from consent.decision import Emergency
+from consent.rulebook import Rulebook
+from gateway.exchange.context import Exchange
+from gateway.protocol.message import RequestClaims
+from gateway.protocol.problems import ProblemError
+from gateway.protocol.signing import check_body, open_request
+from gateway.trust.registry import Registry, ServiceDescriptor
+from gateway.trust.tls import peer_pin
+
+
+@dataclass(frozen=True, slots=True)
+class PeerCall:
+    """What a peer's HTTP request brought, before anything of it is believed."""
+
+    message: str
+    body: bytes
+    content_type: str
+    certificate: bytes
+    trace_id: str
+    trace: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """A message that is what it claims to be, about a service of ours, at one moment."""
+
+    call: PeerCall
+    now: datetime
+    registry: Registry
+    rulebook: Rulebook
+    claims: RequestClaims
+    service: ServiceDescriptor
+    emergency: Emergency | None = None
+
+    @property
+    def body(self) -> bytes:
+        """The inner body, as its digest was signed."""
+        return self.call.body
+
+    def with_emergency(self, justification: str | None) -> Incoming:
+        """The same message, asked in an emergency if there is a justification."""
+        return replace(self, emergency=Emergency(justification)) if justification is not None else self
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What goes back: HTTP status, the signed answer, and the body that its digest covers."""
+
+    status: int
+    message: str | None
+    content_type: str
+    body: bytes
+
+
+def open_message(exchange: Exchange, call: PeerCall) -> Incoming:
+    """Verify a message, refuse replays, resolve its service. Raises ProblemError, each refusal with its own code."""
+    now = exchange.clock()
+    standing = exchange.standing(now)
+    registry = standing.registry
+    node = registry.node_by_pin(peer_pin(call.certificate)) if call.certificate else None
+    if node is None:
+        raise ProblemError("tls-certificate-unknown", detail="the registry lists no node with this TLS certificate")
+    claims = open_request(
+        call.message,
+        keys=registry.signing_key,
+        audience=lambda service: service.subsystem in exchange.subsystems,
+        tls_members=node.serves | {node.owner},
+        now=now,
+        limit=exchange.limits.message_bytes,
+    )
+    exchange.replays.refuse_seen(claims.message_id, claims.expires_at)
+    check_body(claims, call.body)
+    if call.content_type != claims.content_type:
+        raise ProblemError(
+            "content-type-mismatch",
+            detail="the Content-Type of the request is not the one that was signed",
+            remedy="send the body with the Content-Type that the message's cty names",
+        )
+    service = registry.service(claims.audience)
+    if service is None:
+        raise ProblemError("service-unknown", detail="the registry lists no such service of this member")
+    return Incoming(call, now, registry, standing.rulebook, claims, service)
+
+
+def check_purpose(incoming: Incoming) -> None:
+    """Is the purpose one that the service is declared for, and are the categories? Raises ProblemError."""
+    if incoming.claims.purpose not in incoming.service.purposes:
+        raise ProblemError(
+            "purpose-not-declared",
+            detail="the service is not declared for this purpose of use",
+            remedy="ask for one of: " + ", ".join(sorted(incoming.service.purposes)),
+        )
+    unknown = frozenset(incoming.claims.categories) - incoming.rulebook.categories.keys()
+    if unknown or not incoming.claims.categories:
+        raise ProblemError(
+            "category-unknown",
+            detail="the request names a data category that the rulebook does not have, or none at all",
+            remedy="ask for categories of the rulebook",
+        )

@@ -1,0 +1,124 @@
+"""Answer one message from another organisation: the provider's side, from top to bottom.
+
+`Provider.answer` is the whole story of a query. Each stage either hands on to the next or refuses with a named problem, in this
+order and no other: is the registry valid, is the message what it claims to be, is it new, what does it ask for, could the one who
+asks ever get any of it, what does the source hold, may it move now, what of it may move, is that on record. Only then does
+anything leave.
+
+Messages that bring something instead of asking (a handover, an acceptance, a notice) pass the same first four stages and
+are then received by `gateway.exchange.reception`.
+"""
+
+from __future__ import annotations
+
+from gateway.exchange.context import Exchange
+from gateway.exchange.deciding import decide_between, facts_of
+from gateway.exchange.opening import Answer, Incoming, PeerCall, check_purpose, open_message
+from gateway.exchange.people import StaleError
+from gateway.exchange.reception import Reception
+from gateway.exchange.releasing import Release, record_refusal, record_release
+from gateway.protocol.message import DecisionSummary
+from gateway.protocol.problems import ProblemError
+from gateway.services.backends import Locator, Sourced, read_query
+from schemas.catalogue import catalogue
+from schemas.facts import check_single_subject, identifiers
+from schemas.projection import project
+
+DECISION_ATTEMPTS = 5
+
+
+class Provider:
+    """The node's answer to its peers."""
+
+    def __init__(self, exchange: Exchange, reception: Reception) -> None:
+        self._exchange = exchange
+        self._reception = reception
+
+    async def answer(self, call: PeerCall) -> Answer:
+        """Answer a peer's message. Refusals are answers too: signed, with a problem as their body, and on record."""
+        incoming = await open_message(self._exchange, call)
+        try:
+            if incoming.service.kind != "query":
+                return await self._reception.receive(incoming)
+            return await self._query(incoming)
+        except ProblemError as problem:
+            return await record_refusal(self._exchange, incoming, problem)
+
+    async def _query(self, incoming: Incoming) -> Answer:
+        locator, justification = read_query(incoming.body)
+        incoming = incoming.with_emergency(justification)
+        check_purpose(incoming)
+        self._admit(incoming)
+        sourced = await self._fetch(incoming, locator)
+        self._validate(sourced)
+        self._same_person(sourced, locator)
+        people = identifiers(sourced.bundle)
+        named = [(identifier.system, identifier.value) for identifier in people]
+        facts = facts_of(sourced.bundle, incoming.registry, incoming.now)
+
+        for _ in range(DECISION_ATTEMPTS):
+            person = await self._exchange.people.recall(named)
+            decision = decide_between(
+                incoming.registry,
+                incoming.rulebook,
+                provider=incoming.service.id.subsystem,
+                requester=incoming.claims.issuer,
+                purpose=incoming.claims.purpose,
+                categories=frozenset(incoming.claims.categories),
+                facts=facts,
+                consents=person.consents,
+                at=incoming.now,
+                emergency=incoming.emergency,
+            )
+            if not decision.permitted:
+                raise ProblemError(
+                    "not-permitted", detail="no legal basis lets any of it move", decision=DecisionSummary.of(decision)
+                )
+            projection = project(sourced.bundle, decision.permitted_categories)
+            release = Release(incoming, named, person, decision, projection)
+            try:
+                return await record_release(self._exchange, release)
+            except StaleError:
+                continue
+        raise ProblemError("busy", detail="the person's consents are changing right now", retry_after=1)
+
+    def _admit(self, incoming: Incoming) -> None:
+        """Could this requester, for this purpose, ever get any of it? If not, the source is not even asked."""
+        decision = decide_between(
+            incoming.registry,
+            incoming.rulebook,
+            provider=incoming.service.id.subsystem,
+            requester=incoming.claims.issuer,
+            purpose=incoming.claims.purpose,
+            categories=frozenset(incoming.claims.categories),
+            facts=None,
+            consents=(),
+            at=incoming.now,
+            emergency=incoming.emergency,
+        )
+        if not decision.permitted:
+            raise ProblemError(
+                "not-permitted",
+                detail="no legal basis gives any of these categories to this requester for this purpose",
+                decision=DecisionSummary.of(decision),
+            )
+
+    async def _fetch(self, incoming: Incoming, locator: Locator) -> Sourced:
+        backend = self._exchange.backends.get(incoming.service.id)
+        if backend is None:
+            raise ProblemError("service-disabled", detail="this node has no source system behind the service")
+        with self._exchange.telemetry.stage("fetch"):
+            return await backend.fetch(locator)
+
+    def _validate(self, sourced: Sourced) -> None:
+        findings = [*catalogue().validate_bundle(sourced.bundle), *check_single_subject(sourced.bundle)]
+        if findings:
+            raise ProblemError(
+                "source-invalid",
+                detail="the source's record breaks the schema: "
+                + "; ".join(f"{finding.pointer} {finding.code}" for finding in findings[:5]),
+            )
+
+    def _same_person(self, sourced: Sourced, locator: Locator) -> None:
+        if not any((one.system, one.value) == (locator.system, locator.value) for one in identifiers(sourced.bundle)):
+            raise ProblemError("source-invalid", detail="the source answered with another person's record")

@@ -1,0 +1,268 @@
+"""Receive what another organisation brings: a handover, an acceptance of one, or a notice of withdrawal.
+
+The sender decided before it sent; the receiver decides too, by its own copy of the rulebook, and takes in nothing that no legal
+basis gives it. A delivery that arrives twice is received once and acknowledged each time with the same receipt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+from sqlalchemy import Connection, bindparam, func, insert, select, update
+
+from audit.entries import Entry
+from audit.log import Written
+from gateway.exchange.context import Exchange
+from gateway.exchange.deciding import decide_between, facts_of
+from gateway.exchange.opening import Answer, Incoming, check_purpose
+from gateway.exchange.releasing import keep_message, provider_entry, sign_answer
+from gateway.protocol.message import DecisionSummary, body_digest
+from gateway.protocol.problems import ProblemError
+from gateway.storage.sealing import seal
+from gateway.storage.tables import deliveries, handovers, inbox
+from schemas.catalogue import catalogue
+from schemas.facts import check_single_subject, identifiers
+from schemas.projection import categories_in
+
+Outcome = tuple[dict[str, Any], Entry]
+
+
+class Reception:
+    """The door for what peers bring."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+
+    async def receive(self, incoming: Incoming) -> Answer:
+        """Receive a message of the service's kind and answer with a signed receipt. Raises ProblemError."""
+        check_purpose(incoming)
+        document = _document(incoming.body)
+        match incoming.service.kind:
+            case "inbox":
+                return await self._recorded(incoming, self._handover(incoming, document))
+            case "acceptance":
+                return await self._recorded(incoming, self._acceptance(incoming, document))
+            case "notice":
+                return await self._recorded(incoming, self._notice(incoming, document))
+        raise ProblemError("service-unknown", detail="the service is not one that receives messages")
+
+    async def _recorded(self, incoming: Incoming, act: Callable[[Connection], Outcome]) -> Answer:
+        def record(connection: Connection) -> Written[Answer]:
+            self._exchange.replays.take(connection, incoming.claims.message_id, incoming.claims.expires_at)
+            receipt, entry = act(connection)
+            body = orjson.dumps(receipt)
+            answer = sign_answer(self._exchange, incoming, 200, "application/json", body, None)
+            keep_message(connection, incoming, answer, entry)
+            return Written(answer, (entry,))
+
+        return (await self._exchange.log.commit(record)).value
+
+    def _handover(self, incoming: Incoming, document: dict[str, Any]) -> Callable[[Connection], Outcome]:
+        bundle = _member(document, "bundle", dict)
+        delivery, handover, flow = (_member(document, name, str) for name in ("delivery", "handover", "flow"))
+        findings = [*catalogue().validate_bundle(bundle), *check_single_subject(bundle)]
+        if findings:
+            raise ProblemError(
+                "invalid-request",
+                pointer=f"/bundle{findings[0].pointer}",
+                detail="the bundle breaks the schema: " + ", ".join(sorted({one.code for one in findings})),
+                remedy="send a bundle that the published schemas accept",
+            )
+        categories = categories_in(bundle)
+        decision = decide_between(
+            incoming.registry,
+            incoming.rulebook,
+            provider=incoming.claims.issuer,
+            requester=incoming.service.id.subsystem,
+            purpose=incoming.claims.purpose,
+            categories=categories,
+            facts=facts_of(bundle, incoming.registry, incoming.now),
+            # The consents are with the sender; what reached us under one is named in the sender's decision.
+            consents=(),
+            at=incoming.now,
+            received=True,
+        )
+        beyond = categories - decision.permitted_categories
+        if beyond:
+            raise ProblemError(
+                "not-permitted",
+                pointer="/bundle",
+                detail="the bundle holds categories that no legal basis gives to this recipient",
+                remedy="send only: " + ", ".join(sorted(decision.permitted_categories)),
+                decision=DecisionSummary.of(decision),
+            )
+        named = [(one.system, one.value) for one in identifiers(bundle)]
+        digest = body_digest(incoming.body)
+        at = _micros(incoming)
+
+        def act(connection: Connection) -> Outcome:
+            subject = self._exchange.subjects.resolve(connection, named, incoming.now)
+            held = connection.execute(_HELD, {"sent_by": str(incoming.claims.issuer), "of": delivery}).first()
+            entry = provider_entry(
+                self._exchange,
+                incoming,
+                type_="receipt",
+                outcome="success",
+                subject=subject.pseudonym,
+                decision=decision,
+                kept=categories,
+                detail={"handover": handover, "delivery": delivery, "flow": flow, "again": held is not None},
+            )
+            if held is None:
+                identifier = incoming.claims.message_id
+                connection.execute(
+                    insert(inbox),
+                    {
+                        "id": identifier,
+                        "delivery": delivery,
+                        "handover": handover,
+                        "sender": str(incoming.claims.issuer),
+                        "recipient": str(incoming.service.id.subsystem),
+                        "kind": "handover",
+                        "flow": flow,
+                        "purpose": incoming.claims.purpose,
+                        "categories": " ".join(sorted(categories)),
+                        "subject": subject.id,
+                        "state": "received",
+                        "digest": digest,
+                        "received": at,
+                        "changed": at,
+                        "entry": entry.id,
+                        "sealed": seal(subject.key, f"inbox/{identifier}", orjson.dumps(bundle)),
+                    },
+                )
+                return _receipt(identifier, delivery, at, digest), entry
+            return _receipt(held.id, delivery, held.received, held.digest), entry
+
+        return act
+
+    def _acceptance(self, incoming: Incoming, document: dict[str, Any]) -> Callable[[Connection], Outcome]:
+        delivery = _member(document, "delivery", str)
+        contact = _member(document, "contact", dict)
+        at = _micros(incoming)
+
+        def act(connection: Connection) -> Outcome:
+            row = connection.execute(select(deliveries).where(deliveries.c.id == delivery)).first()
+            if row is None or not row.service.startswith(f"{incoming.claims.issuer}/"):
+                raise ProblemError(
+                    "delivery-unknown",
+                    pointer="/delivery",
+                    detail="no delivery of that id was sent to this organisation",
+                )
+            subject = self._exchange.subjects.by_id(connection, row.subject)
+            entry = provider_entry(
+                self._exchange,
+                incoming,
+                type_="acceptance",
+                outcome="success",
+                subject=subject.pseudonym if subject else None,
+                detail={"handover": row.handover, "delivery": delivery, "again": row.state == "accepted"},
+            )
+            if row.state != "accepted":
+                connection.execute(
+                    update(deliveries)
+                    .where(deliveries.c.id == delivery)
+                    .values(
+                        state="accepted", contact=orjson.dumps(contact).decode(), changed=at, entry=entry.id, sealed=None
+                    )
+                )
+                complete(connection, row.handover, at)
+            return {"delivery": delivery, "accepted": at}, entry
+
+        return act
+
+    def _notice(self, incoming: Incoming, document: dict[str, Any]) -> Callable[[Connection], Outcome]:
+        notice = _member(document, "notice", str)
+        consent = _member(document, "consent", str)
+        categories = _member(document, "categories", list)
+        subject_named = _member(document, "subject", list)
+        named = [(str(one["system"]), str(one["value"])) for one in subject_named if isinstance(one, dict)]
+        at = _micros(incoming)
+
+        def act(connection: Connection) -> Outcome:
+            subject = self._exchange.subjects.resolve(connection, named, incoming.now)
+            held = connection.execute(_HELD, {"sent_by": str(incoming.claims.issuer), "of": notice}).first()
+            entry = provider_entry(
+                self._exchange,
+                incoming,
+                type_="consent",
+                outcome="success",
+                subject=subject.pseudonym,
+                detail={"notice": notice, "consent": consent, "again": held is not None},
+            )
+            if held is None:
+                identifier = incoming.claims.message_id
+                connection.execute(
+                    insert(inbox),
+                    {
+                        "id": identifier,
+                        "delivery": notice,
+                        "handover": consent,
+                        "sender": str(incoming.claims.issuer),
+                        "recipient": str(incoming.service.id.subsystem),
+                        "kind": "notice",
+                        "flow": "F14",
+                        "purpose": incoming.claims.purpose,
+                        "categories": " ".join(sorted(str(one) for one in categories)),
+                        "subject": subject.id,
+                        "state": "received",
+                        "digest": body_digest(incoming.body),
+                        "received": at,
+                        "changed": at,
+                        "entry": entry.id,
+                        "sealed": seal(subject.key, f"inbox/{identifier}", incoming.body),
+                    },
+                )
+                return _receipt(identifier, notice, at, body_digest(incoming.body)), entry
+            return _receipt(held.id, notice, held.received, held.digest), entry
+
+        return act
+
+
+def complete(connection: Connection, handover: str, at: int) -> None:
+    """Close a handover once every one of its deliveries is accepted or stopped; its payload is then let go."""
+    open_ = connection.execute(
+        select(func.count())
+        .select_from(deliveries)
+        .where(
+            deliveries.c.handover == handover,
+            deliveries.c.kind == "handover",
+            deliveries.c.state.not_in(("accepted", "stopped")),
+        )
+    ).scalar_one()
+    if open_ == 0:
+        connection.execute(
+            update(handovers).where(handovers.c.id == handover).values(state="completed", changed=at, sealed=None)
+        )
+
+
+_HELD = select(inbox.c.id, inbox.c.received, inbox.c.digest).where(
+    inbox.c.sender == bindparam("sent_by"), inbox.c.delivery == bindparam("of")
+)
+
+
+def _receipt(identifier: str, delivery: str, at: int, digest: str) -> dict[str, Any]:
+    return {"receipt": identifier, "delivery": delivery, "received": at, "digest": digest}
+
+
+def _micros(incoming: Incoming) -> int:
+    return int(incoming.now.timestamp() * 1_000_000)
+
+
+def _document(body: bytes) -> dict[str, Any]:
+    try:
+        document = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        document = None
+    if not isinstance(document, dict):
+        raise ProblemError("invalid-request", detail="the body is not a JSON object", remedy="send a JSON object")
+    return document
+
+
+def _member(document: dict[str, Any], name: str, kind: type) -> Any:
+    value = document.get(name)
+    if not isinstance(value, kind) or (isinstance(value, str) and not 0 < len(value) <= 128):
+        raise ProblemError("invalid-request", pointer=f"/{name}", detail=f"{name} is missing or of another type")
+    return value

@@ -1,0 +1,280 @@
+"""Put an answer on record, and only then let it go.
+
+The release, the taking of the message id, the held message and the log entry are one transaction. It compares the person's
+consents with those that were decided on, under the log's lock, so a withdrawal that was stored first always wins. When the
+commit returned, the record is durable and the answer may leave.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+import orjson
+from sqlalchemy import Connection, bindparam, insert, select, update
+
+from audit.entries import Agents, Categories, Entry
+from audit.log import Written
+from audit.subjects import Subject
+from consent.decision import Decision
+from gateway.exchange.context import Exchange
+from gateway.exchange.opening import Answer, Incoming, PeerCall
+from gateway.exchange.people import Identifiers, Person
+from gateway.protocol.message import Checkpoint, DecisionSummary, ResponseClaims, body_digest
+from gateway.protocol.problems import ProblemError, to_problem_json
+from gateway.protocol.signing import request_digest, sign_response
+from gateway.storage.sealing import seal
+from gateway.storage.tables import bodies, disclosures, messages
+from schemas.projection import Projection
+
+BUNDLE_TYPE = "application/fhir+json"
+PROBLEM_TYPE = "application/problem+json"
+
+_KEEP_MESSAGE = insert(messages)
+_KEEP_BODY = insert(bodies)
+_DISCLOSE = insert(disclosures)
+_DISCLOSED = select(disclosures.c.at).where(
+    disclosures.c.consent == bindparam("consent"), disclosures.c.recipient == bindparam("recipient")
+)
+_KEEP_RESPONSE = (
+    update(messages)
+    .where(messages.c.message_id == bindparam("of_message"), messages.c.direction == "sent")
+    .values(response=bindparam("answered"), entry=bindparam("by_entry"))
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """An answer that may leave once it is on record."""
+
+    incoming: Incoming
+    named: Identifiers
+    person: Person
+    decision: Decision
+    projection: Projection
+
+
+async def record_release(exchange: Exchange, release: Release) -> Answer:
+    """Sign the answer, record it, hand it out. Raises StaleError if the person's consents have changed meanwhile."""
+    incoming = release.incoming
+    body = orjson.dumps(release.projection.bundle)
+    summary = DecisionSummary.of(release.decision)
+    answer = sign_answer(exchange, incoming, 200, BUNDLE_TYPE, body, summary)
+
+    def record(connection: Connection) -> Written[Answer]:
+        exchange.replays.take(connection, incoming.claims.message_id, incoming.claims.expires_at)
+        subject = exchange.people.settle(connection, release.named, release.person, incoming.now)
+        entry = provider_entry(
+            exchange,
+            incoming,
+            outcome="success" if not release.decision.withheld else "partial",
+            subject=subject.pseudonym,
+            decision=release.decision,
+            response_digest=body_digest(body),
+            kept=release.projection.kept,
+        )
+        keep_message(connection, incoming, answer, entry)
+        keep_disclosures(
+            connection,
+            release.decision,
+            recipient=str(incoming.claims.issuer),
+            sender=str(incoming.claims.audience.subsystem),
+            subject=subject,
+            named=release.named,
+            at=incoming.now,
+        )
+        if incoming.service.keep_bodies:
+            keep_body(connection, incoming.claims.message_id, "response", subject.id, subject.key, body)
+        if incoming.emergency is not None and release.decision.emergency:
+            # The justification is a free text: it is kept sealed for the officer's review, never in the log.
+            text = incoming.emergency.justification.encode()
+            keep_body(connection, incoming.claims.message_id, "reason", subject.id, subject.key, text)
+        return Written(answer, (entry,))
+
+    return (await exchange.log.commit(record)).value
+
+
+async def record_refusal(exchange: Exchange, incoming: Incoming, problem: ProblemError) -> Answer:
+    """Answer a verified message with a problem, signed and on record."""
+    body = to_problem_json(problem)
+    answer = sign_answer(exchange, incoming, problem.status, PROBLEM_TYPE, body, problem.decision)
+
+    def record(connection: Connection) -> Written[Answer]:
+        exchange.replays.take(connection, incoming.claims.message_id, incoming.claims.expires_at)
+        withheld = tuple(category for category, _ in problem.decision.withheld) if problem.decision else ()
+        entry = provider_entry(exchange, incoming, outcome="refused", reason=problem.code)
+        entry = replace(entry, categories=Categories((), withheld))
+        keep_message(connection, incoming, answer, entry)
+        return Written(answer, (entry,))
+
+    try:
+        return (await exchange.log.commit(record)).value
+    except ProblemError as replayed:
+        if problem.code == replayed.code:
+            raise
+        return await record_refusal(exchange, incoming, replayed)
+
+
+async def record_unopened(exchange: Exchange, call: PeerCall, problem: ProblemError) -> None:
+    """Put on record that a message was refused before it could be believed: by its code and the caller's TLS pin only."""
+    await exchange.log.append(
+        (
+            Entry(
+                type="query",
+                outcome="refused",
+                recorded=exchange.clock(),
+                agents=Agents(node=exchange.node),
+                request_digest=request_digest(call.message) if call.message else None,
+                reason=problem.code,
+                trace_id=call.trace_id,
+                detail={"pin": body_digest(call.certificate)} if call.certificate else {},
+            ),
+        )
+    )
+
+
+def provider_entry(
+    exchange: Exchange,
+    incoming: Incoming,
+    *,
+    outcome: str,
+    subject: str | None = None,
+    decision: Decision | None = None,
+    response_digest: str | None = None,
+    reason: str | None = None,
+    kept: frozenset[str] | None = None,
+    type_: str | None = None,
+    detail: Mapping[str, str | int | bool] | None = None,
+) -> Entry:
+    """The log entry of the side that was asked."""
+    claims = incoming.claims
+    used = basis_and_consents(decision) if decision is not None else ((), ())
+    permitted: tuple[str, ...] = ()
+    if decision is not None:
+        permitted = tuple(sorted(decision.permitted_categories if kept is None else kept))
+    return Entry(
+        type=type_ or ("break-glass" if decision is not None and decision.emergency else "query"),
+        outcome=outcome,
+        recorded=incoming.now,
+        agents=Agents(user=claims.user, node=exchange.node, recipient=str(claims.issuer)),
+        source=str(claims.audience.subsystem),
+        service=str(claims.audience),
+        message_id=claims.message_id,
+        subject=subject,
+        purpose=claims.purpose,
+        categories=Categories(permitted, tuple(sorted(one.category for one in decision.withheld)) if decision else ()),
+        bases=used[0],
+        consents=used[1],
+        rulebook=incoming.rulebook.digest,
+        request_digest=request_digest(incoming.call.message),
+        response_digest=response_digest,
+        trace_id=incoming.call.trace_id,
+        reason=reason,
+        case=claims.case,
+        detail=detail or {},
+    )
+
+
+def basis_and_consents(decision: Decision) -> tuple[tuple[str, ...], tuple[tuple[str, int], ...]]:
+    """The bases that carried a decision, and the consents with their versions."""
+    bases = sorted({one.basis for one in decision.permitted})
+    consents = sorted(
+        {
+            (one.consent_id, one.consent_version)
+            for one in decision.permitted
+            if one.consent_id is not None and one.consent_version is not None
+        }
+    )
+    return tuple(bases), tuple(consents)
+
+
+def sign_answer(
+    exchange: Exchange,
+    incoming: Incoming,
+    status: int,
+    content_type: str,
+    body: bytes,
+    decision: DecisionSummary | None,
+) -> Answer:
+    """Sign an answer to this message, with our log's latest checkpoint in it."""
+    latest = exchange.log.latest()
+    claims = ResponseClaims(
+        issuer=incoming.claims.audience,
+        audience=incoming.claims.issuer,
+        issued_at=exchange.clock(),
+        request=request_digest(incoming.call.message),
+        status=status,
+        content_type=content_type,
+        digest=body_digest(body),
+        checkpoint=Checkpoint(latest.origin, latest.size, latest.root),
+        decision=decision,
+    )
+    return Answer(status, sign_response(claims, exchange.signer()), content_type, body)
+
+
+def keep_message(connection: Connection, incoming: Incoming, answer: Answer, entry: Entry) -> None:
+    """Hold both signed texts as evidence, in the transaction that records what was done."""
+    connection.execute(
+        _KEEP_MESSAGE,
+        {
+            "message_id": incoming.claims.message_id,
+            "direction": "received",
+            "peer": str(incoming.claims.issuer),
+            "service": str(incoming.claims.audience),
+            "request": incoming.call.message,
+            "response": answer.message,
+            "registry_version": incoming.registry.version,
+            "entry": entry.id,
+            "at": int(incoming.now.timestamp() * 1_000_000),
+        },
+    )
+
+
+def keep_body(connection: Connection, message_id: str, part: str, subject: str, key: bytes, body: bytes) -> None:
+    """Hold a body, sealed under the data subject's key."""
+    connection.execute(
+        _KEEP_BODY,
+        {
+            "message_id": message_id,
+            "part": part,
+            "subject": subject,
+            "sealed": seal(key, f"bodies/{message_id}/{part}", body),
+        },
+    )
+
+
+def keep_disclosures(
+    connection: Connection,
+    decision: Decision,
+    *,
+    recipient: str,
+    sender: str,
+    subject: Subject,
+    named: Identifiers,
+    at: datetime,
+) -> None:
+    """Remember who received data under which consent, so that its withdrawal reaches them."""
+    for consent, _ in basis_and_consents(decision)[1]:
+        place = {"consent": consent, "recipient": recipient}
+        if connection.execute(_DISCLOSED, place).first() is None:
+            connection.execute(
+                _DISCLOSE,
+                {
+                    **place,
+                    "sender": sender,
+                    "subject": subject.id,
+                    "at": int(at.timestamp() * 1_000_000),
+                    "identifiers": seal(
+                        subject.key,
+                        f"disclosures/{consent}/{recipient}",
+                        orjson.dumps([{"system": system, "value": value} for system, value in named]),
+                    ),
+                },
+            )
+
+
+def keep_response(connection: Connection, message_id: str, response: str, entry: Entry) -> None:
+    """Hold the answer beside the message that we sent."""
+    connection.execute(_KEEP_RESPONSE, {"of_message": message_id, "answered": response, "by_entry": entry.id})

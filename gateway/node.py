@@ -1,0 +1,354 @@
+"""The composition root: the one place where the parts of a node are made and wired together.
+
+`Node(settings).run()` opens the database, reads the registry, starts the log, binds the listeners and serves until it is told to
+stop. It binds before it starts anything, so that a taken port is told at once; it stops in the opposite order, so that what was
+acknowledged is written and what was taken is answered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import logging
+import secrets
+import signal
+import ssl
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from fastapi import FastAPI
+
+from adapters.sdk import AdapterError, Limits as AdapterLimits
+from adapters.sdk import load as load_adapter
+from audit.checkpoint import LogSigner
+from audit.log import Log, LogError
+from audit.subjects import Subjects
+from gateway.exchange.consumer import Consumer
+from gateway.exchange.context import DeliveryPolicy, Exchange, Limits
+from gateway.exchange.delivery import Deliveries
+from gateway.exchange.handover import Handovers
+from gateway.exchange.inbox import Inbox
+from gateway.exchange.people import People
+from gateway.exchange.provider import Provider
+from gateway.exchange.reception import Reception
+from gateway.exchange.replay import Replays
+from gateway.exchange.status import Overview
+from gateway.exchange.transport import PeerTransport, PinnedContext, pinned
+from gateway.exchange.withdrawal import Consents
+from gateway.protocol.identifiers import ServiceId, SubsystemId
+from gateway.protocol.signing import Signer, thumbprint
+from gateway.services.backends import Backend, HttpBackend
+from gateway.settings import KeySettings, Settings
+from gateway.standing import Standings
+from gateway.storage import engine as storage
+from gateway.storage import schema
+from gateway.telemetry import Telemetry, event
+from gateway.trust.certificates import to_der
+from gateway.trust.errors import TrustError
+from gateway.trust.keystore import FileKeyStore, Pkcs11KeyStore
+from gateway.trust.tls import TlsKey, client_context, client_face_context, peer_pin, server_context
+from gateway.web import consents as consents_web
+from gateway.web import handovers as handovers_web
+from gateway.web import health, peers, queries
+from gateway.web.application import application
+from gateway.web.authentication import Caller, Callers, Registered
+from gateway.web.listeners import Listener, bind
+
+LOGGER = logging.getLogger("yhdyspinta.node")
+SWEEP_SECONDS = 300.0
+
+
+class NodeError(Exception):
+    """The node cannot start: what is missing, and what would make it right."""
+
+    def __init__(self, message: str, remedy: str = "") -> None:
+        super().__init__(message)
+        self.remedy = remedy
+
+
+def utc_now() -> datetime:
+    """The clock of a running node."""
+    return datetime.now(UTC)
+
+
+class Node:
+    """One node, from its settings."""
+
+    def __init__(self, settings: Settings, clock: Callable[[], datetime] = utc_now) -> None:
+        self.settings = settings
+        self._clock = clock
+        self._stopping = asyncio.Event()
+
+    def stop(self) -> None:
+        """Tell the node to end what is under way and stop."""
+        self._stopping.set()
+
+    async def run(self) -> None:
+        """Serve until told to stop. Raises NodeError if the node cannot start."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.stop)
+        async with AsyncExitStack() as stack:
+            try:
+                await self._start(stack)
+            except TrustError as error:
+                raise NodeError(f"{error.code}: {error}", error.remedy) from None
+            except AdapterError as error:
+                raise NodeError(str(error)) from None
+            except OSError as error:
+                raise NodeError(f"{error.strerror}: {error.filename or ''}".rstrip(": ")) from None
+            await self._stopping.wait()
+            event(LOGGER, logging.INFO, "stopping")
+
+    async def _start(self, stack: AsyncExitStack) -> None:
+        settings, clock = self.settings, self._clock
+        sockets = {
+            name: _bound(stack, name, str(address.host), address.port)
+            for name, address in (
+                ("peers", settings.listen.peers),
+                ("clients", settings.listen.clients),
+                ("local", settings.listen.local),
+            )
+        }
+        telemetry = Telemetry(
+            settings.node.id,
+            otlp_endpoint=settings.telemetry.otlp_endpoint,
+            sample_ratio=settings.telemetry.sample_ratio,
+        )
+        stack.callback(telemetry.close)
+        engine = storage.create(settings.database.url, pool_size=settings.database.pool_size)
+        stack.callback(engine.dispose)
+        schema.bring_up_to_date(engine)
+
+        standings = Standings(settings.registry, clock, telemetry)
+        await standings.start()
+        stack.push_async_callback(standings.stop)
+
+        origin = f"yhdyspinta/{settings.node.id}"
+        log = Log(
+            engine,
+            LogSigner(origin, _log_key(settings.secrets.log_key)),
+            origin=origin,
+            clock=clock,
+            max_batch=settings.database.appender_batch,
+            max_waiting=settings.limits.queue,
+        )
+        try:
+            log.start()
+        except LogError as error:
+            raise NodeError(str(error), "the log must be the one this node wrote: see `yhdyspinta audit check`") from None
+        stack.callback(log.close)
+
+        subjects = Subjects(_secret(settings.secrets.wrapping_key), _secret(settings.secrets.index_key))
+        people = People(engine, subjects)
+        stack.callback(people.close)
+        signer = _signer(settings.signing)
+        peer_key = _tls_key(settings.tls.peers)
+        anchors = standings.now(clock()).registry.anchors
+
+        def listed(node: str, certificate: bytes) -> bool:
+            known = standings.now(clock()).registry.node(node)
+            return known is not None and peer_pin(certificate) in known.pins
+
+        transport = PeerTransport(
+            pinned(client_context(peer_key, anchors, PinnedContext), listed),
+            timeout_seconds=settings.limits.peer_timeout_seconds,
+            body_limit=settings.limits.body_bytes,
+        )
+        await transport.open()
+        stack.push_async_callback(transport.close)
+        backends = _backends(settings)
+        for backend in backends.values():
+            stack.push_async_callback(backend.close)
+
+        exchange = Exchange(
+            node=settings.node.id,
+            subsystems=tuple(SubsystemId.parse(one) for one in settings.node.subsystems),
+            clock=clock,
+            standing=standings.now,
+            signer=lambda: signer,
+            log=log,
+            engine=engine,
+            subjects=subjects,
+            people=people,
+            replays=Replays(),
+            transport=transport,
+            backends=backends,
+            telemetry=telemetry,
+            limits=Limits(
+                settings.limits.body_bytes, settings.limits.message_bytes, settings.limits.peer_timeout_seconds
+            ),
+            delivery=DeliveryPolicy(
+                settings.delivery.workers,
+                settings.delivery.poll_seconds,
+                settings.delivery.retry_seconds,
+                settings.delivery.retry_limit_seconds,
+                settings.delivery.lease_seconds,
+                settings.delivery.overdue_hours * 3600,
+            ),
+        )
+        deliveries = Deliveries(exchange)
+        deliveries.start()
+        stack.push_async_callback(deliveries.stop)
+        sweeping = asyncio.create_task(_sweep(exchange))
+        stack.callback(sweeping.cancel)
+
+        callers = Callers(_registered(settings), tokens=None, clock=clock)
+        peer_app = application("yhdyspinta peers", peers.router(exchange, Provider(exchange, Reception(exchange))))
+        client_app = application(
+            "yhdyspinta",
+            queries.router(exchange, Consumer(exchange), callers),
+            handovers_web.router(
+                exchange, Handovers(exchange), deliveries, Inbox(exchange), Overview(exchange), callers
+            ),
+            consents_web.router(exchange, Consents(exchange), deliveries, callers),
+            documented=True,
+        )
+        local_app = application("yhdyspinta local", health.router(lambda: self._condition(standings, log)))
+        clients_key = _tls_key(settings.tls.clients or settings.tls.peers)
+        authorities = [to_der(path.read_bytes()) for path in settings.tls.client_authorities]
+        for app, bound, tls in (
+            (peer_app, sockets["peers"], server_context(peer_key, anchors)),
+            (client_app, sockets["clients"], _client_tls(clients_key, authorities)),
+            (local_app, sockets["local"], None),
+        ):
+            await self._serve(stack, Listener(app, bound, tls=tls, in_flight=settings.limits.in_flight))
+        event(LOGGER, logging.INFO, "ready", node=settings.node.id)
+
+    async def _serve(self, stack: AsyncExitStack, listener: Listener) -> None:
+        serving = asyncio.create_task(listener.run_until_stopped())
+        serving.add_done_callback(lambda _task: self.stop())
+
+        async def end() -> None:
+            listener.should_exit = True
+            await serving
+
+        stack.push_async_callback(end)
+        while not listener.started and not serving.done():
+            await asyncio.sleep(0.005)
+
+    def _condition(self, standings: Standings, log: Log) -> dict[str, Any]:
+        now = self._clock()
+        registry = standings.condition(now)
+        checkpoint = log.latest()
+        return {
+            "node": self.settings.node.id,
+            "ready": registry["in_force"] and not self._stopping.is_set(),
+            "registry": registry,
+            "log": {"origin": checkpoint.origin, "size": checkpoint.size, "waiting": log.waiting},
+        }
+
+
+def _bound(stack: AsyncExitStack, name: str, host: str, port: int) -> Any:
+    try:
+        bound = bind(host, port)
+    except OSError as error:
+        raise NodeError(
+            f"listen.{name}: {host}:{port} cannot be bound ({error.strerror})", "choose another port, or end what uses it"
+        ) from None
+    stack.callback(bound.close)
+    return bound
+
+
+def _signer(settings: KeySettings) -> Signer:
+    if settings.pkcs11_module is not None:
+        assert settings.pkcs11_token and settings.pkcs11_label and settings.pkcs11_pin
+        return Pkcs11KeyStore(
+            settings.pkcs11_module,
+            settings.pkcs11_token,
+            settings.pkcs11_label,
+            settings.pkcs11_pin.read_text("utf-8").strip(),
+            settings.certificate.read_bytes(),
+        )
+    assert settings.key is not None
+    return FileKeyStore.open(settings.key, settings.certificate, _passphrase(settings))
+
+
+def _tls_key(settings: KeySettings) -> TlsKey:
+    if settings.key is None:
+        raise NodeError("tls: the keys for TLS are files", "give `key` and `passphrase`; PKCS#11 holds signing keys")
+    return TlsKey(settings.certificate, settings.key, _passphrase(settings))
+
+
+def _passphrase(settings: KeySettings) -> bytes:
+    return settings.passphrase.read_bytes().strip() if settings.passphrase else b""
+
+
+def _client_tls(key: TlsKey, authorities: list[bytes]) -> ssl.SSLContext:
+    if not authorities:
+        raise NodeError(
+            "tls.client_authorities is empty, so no client could ever connect",
+            "name the certificates of the authorities that issue your clients' certificates",
+        )
+    return client_face_context(key, authorities, demand=False)
+
+
+def _secret(path: Path) -> bytes:
+    """32 bytes in base64, made on first start and readable by the owner only."""
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        path.touch(mode=0o600, exist_ok=False)
+        path.write_bytes(base64.b64encode(secrets.token_bytes(32)) + b"\n")
+    try:
+        secret = base64.b64decode(path.read_bytes(), validate=False)
+    except ValueError:
+        secret = b""
+    if len(secret) != 32:
+        raise NodeError(f"{path} does not hold 32 bytes in base64", "restore the file from your backup")
+    return secret
+
+
+def _log_key(path: Path) -> Ed25519PrivateKey:
+    return Ed25519PrivateKey.from_private_bytes(_secret(path))
+
+
+def _backends(settings: Settings) -> dict[ServiceId, Backend]:
+    return {
+        ServiceId.parse(one.service): HttpBackend(
+            one.url,
+            load_adapter(one.adapter),
+            timeout_seconds=one.timeout_seconds,
+            limits=AdapterLimits(),
+            body_limit=settings.limits.body_bytes,
+            context=ssl.create_default_context(cafile=str(one.certificate_authority))
+            if one.certificate_authority
+            else None,
+        )
+        for one in settings.services
+    }
+
+
+def _registered(settings: Settings) -> list[Registered]:
+    return [
+        Registered(
+            Caller(
+                name=one.name,
+                subsystem=SubsystemId.parse(one.subsystem),
+                actions=frozenset(one.rights.actions),
+                services=frozenset(one.rights.services),
+                purposes=frozenset(one.rights.purposes),
+                categories=frozenset(one.rights.categories),
+                default_purpose=one.default_purpose,
+                default_categories=frozenset(one.default_categories),
+            ),
+            frozenset(thumbprint(to_der(path.read_bytes())) for path in one.certificates),
+        )
+        for one in settings.clients
+    ]
+
+
+async def _sweep(exchange: Exchange) -> None:
+    """Let go of message ids that nobody could replay any more."""
+    from audit.log import Written
+
+    while True:
+        await asyncio.sleep(SWEEP_SECONDS)
+        now = exchange.clock()
+        try:
+            await exchange.log.commit(lambda connection, now=now: Written(exchange.replays.sweep(connection, now), ()))
+        except LogError as error:
+            event(LOGGER, logging.WARNING, "sweep-failed", reason=type(error).__name__)

@@ -1,0 +1,304 @@
+"""Settings of one node: one TOML file, and the environment over it.
+
+`load` reads the file, lays `YHDYSPINTA_<SECTION>__<KEY>` variables over it and checks the whole. What is wrong is told
+line by line in one SettingsError, so that an operator mends the file once and not once per mistake. Relative paths are
+relative to the file that names them. Secrets are never settings: settings name the files that hold them.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+ENVIRONMENT_PREFIX = "YHDYSPINTA_"
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _address(value: object) -> object:
+    if isinstance(value, str):
+        host, separator, port = value.rpartition(":")
+        if not separator or not host or not port.isdigit() or int(port) > 65535:
+            raise ValueError('write an address as "HOST:PORT", for example "127.0.0.1:8443"')
+        return {"host": host.strip("[]"), "port": int(port)}
+    return value
+
+
+class Address(_Section):
+    """Where a listener listens."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+Listen = Annotated[Address, BeforeValidator(_address)]
+
+
+class NodeSettings(_Section):
+    """Which node of the registry this is, and where it keeps its files."""
+
+    id: str = Field(description="the node's id in the registry")
+    subsystems: list[str] = Field(min_length=1, description="the subsystems it speaks for")
+    language: Literal["fi", "sv", "en"] = "fi"
+
+
+class DatabaseSettings(_Section):
+    url: str = "sqlite:///node.db"
+    pool_size: int = Field(8, ge=2, le=200)
+    appender_batch: int = Field(256, ge=1, le=4096)
+
+
+class RegistrySettings(_Section):
+    source: str = Field(description="folder or http(s) address of the published registry")
+    root: Path = Field(description="the root metadata that was handed over when the member joined")
+    cache: Path = Path("registry-cache")
+    refresh_seconds: float = Field(60.0, gt=0, le=3600)
+
+
+class KeySettings(_Section):
+    """A private key in an encrypted PKCS#8 file, or in a token reached through PKCS#11."""
+
+    certificate: Path
+    key: Path | None = None
+    passphrase: Path | None = Field(None, description="file with the passphrase of the key")
+    pkcs11_module: Path | None = None
+    pkcs11_token: str | None = None
+    pkcs11_label: str | None = None
+    pkcs11_pin: Path | None = Field(None, description="file with the PIN")
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> KeySettings:
+        token = (self.pkcs11_module, self.pkcs11_token, self.pkcs11_label, self.pkcs11_pin)
+        if (self.key is None) == (self.pkcs11_module is None):
+            raise ValueError("give either `key` (a file) or `pkcs11_module` with token, label and pin")
+        if self.pkcs11_module is not None and any(part is None for part in token):
+            raise ValueError("a PKCS#11 key needs pkcs11_module, pkcs11_token, pkcs11_label and pkcs11_pin")
+        return self
+
+
+class SecretSettings(_Section):
+    """Files of 32 random bytes each, in base64. They never leave the node."""
+
+    wrapping_key: Path = Path("secrets/wrapping.key")
+    index_key: Path = Path("secrets/index.key")
+    log_key: Path = Path("secrets/log.key")
+    witness_key: Path = Path("secrets/witness.key")
+
+
+class TlsSettings(_Section):
+    peers: KeySettings
+    clients: KeySettings | None = None
+    client_authorities: list[Path] = Field(default_factory=list, description="issuers of the clients' certificates")
+
+
+class ListenSettings(_Section):
+    peers: Listen
+    clients: Listen
+    local: Listen
+    console: Listen | None = None
+
+
+class RightSettings(_Section):
+    """What one client may do. An empty list means: nothing of that kind."""
+
+    services: list[str] = Field(default_factory=lambda: ["*"])
+    purposes: list[str] = Field(default_factory=lambda: ["*"])
+    categories: list[str] = Field(default_factory=lambda: ["*"])
+    actions: list[Literal["query", "handover", "inbox", "consent", "decision", "audit"]] = Field(
+        default_factory=lambda: ["query", "handover", "inbox", "consent", "decision"]
+    )
+
+
+class ClientSettings(_Section):
+    """An information system of the organisation that may call this node."""
+
+    name: str
+    subsystem: str
+    certificates: list[Path] = Field(default_factory=list)
+    jwks: Path | None = Field(None, description="public keys for private_key_jwt, a JWK set")
+    rights: RightSettings = RightSettings()
+    default_purpose: str | None = None
+    default_categories: list[str] = Field(default_factory=list)
+
+
+class ServiceSettings(_Section):
+    """The source system behind a query service."""
+
+    service: str = Field(description="the service's id in the registry")
+    adapter: str
+    url: str = Field(description="where the source system answers")
+    timeout_seconds: float = Field(10.0, gt=0, le=120)
+    certificate_authority: Path | None = None
+
+
+class DeliverySettings(_Section):
+    workers: int = Field(4, ge=1, le=64)
+    poll_seconds: float = Field(0.25, gt=0, le=60)
+    retry_seconds: float = Field(2.0, gt=0, le=3600, description="wait after the first failure; doubles up to the limit")
+    retry_limit_seconds: float = Field(300.0, gt=0, le=86400)
+    lease_seconds: float = Field(30.0, gt=0, le=3600)
+    overdue_hours: float = Field(24.0, gt=0)
+
+
+class LimitSettings(_Section):
+    body_bytes: int = Field(8 * 1024 * 1024, ge=1024)
+    message_bytes: int = Field(16 * 1024, ge=1024)
+    in_flight: int = Field(512, ge=1)
+    queue: int = Field(4096, ge=1)
+    peer_timeout_seconds: float = Field(15.0, gt=0, le=300)
+
+
+class TelemetrySettings(_Section):
+    otlp_endpoint: str | None = None
+    sample_ratio: float = Field(0.0, ge=0, le=1)
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class Settings(_Section):
+    """All settings of a node, checked."""
+
+    node: NodeSettings
+    registry: RegistrySettings
+    listen: ListenSettings
+    tls: TlsSettings
+    signing: KeySettings
+    database: DatabaseSettings = DatabaseSettings()
+    secrets: SecretSettings = SecretSettings()
+    clients: list[ClientSettings] = Field(default_factory=list)
+    services: list[ServiceSettings] = Field(default_factory=list)
+    delivery: DeliverySettings = DeliverySettings()
+    limits: LimitSettings = LimitSettings()
+    telemetry: TelemetrySettings = TelemetrySettings()
+
+
+@dataclass(frozen=True, slots=True)
+class SettingProblem:
+    """One thing wrong with the settings: where, what, and what would make it right."""
+
+    line: int | None
+    key: str
+    message: str
+
+
+class SettingsError(Exception):
+    """The settings cannot be used; `problems` has one item for each mistake."""
+
+    def __init__(self, source: Path, problems: list[SettingProblem]) -> None:
+        self.source = source
+        self.problems = problems
+        super().__init__("\n".join(self.lines()))
+
+    def lines(self) -> list[str]:
+        """One printable line for each mistake, `FILE:LINE: KEY: what is wrong`."""
+        return [
+            f"{self.source}{f':{problem.line}' if problem.line else ''}: {problem.key}: {problem.message}"
+            for problem in self.problems
+        ]
+
+
+def load(path: Path, environment: Mapping[str, str] | None = None) -> Settings:
+    """Read the settings from `path`, with the environment's variables over them. Raises SettingsError."""
+    environment = os.environ if environment is None else environment
+    try:
+        text = path.read_text("utf-8")
+        document = tomllib.loads(text)
+    except FileNotFoundError:
+        raise SettingsError(path, [SettingProblem(None, "file", "there is no such file")]) from None
+    except UnicodeDecodeError as error:
+        raise SettingsError(path, [SettingProblem(None, "file", f"is not UTF-8: {error.reason}")]) from None
+    except tomllib.TOMLDecodeError as error:
+        line = re.search(r"line (\d+)", str(error))
+        problem = SettingProblem(int(line[1]) if line else None, "file", f"is not TOML: {error}")
+        raise SettingsError(path, [problem]) from None
+    _lay_over(document, environment)
+    try:
+        settings = Settings.model_validate(document)
+    except ValidationError as error:
+        problems = [
+            SettingProblem(
+                _line_of(text, item["loc"]),
+                ".".join(str(part) for part in item["loc"]) or "file",
+                _say(item["type"], item["msg"]),
+            )
+            for item in error.errors(include_url=False, include_input=False)
+        ]
+        raise SettingsError(path, problems) from None
+    return _anchored(settings, path.resolve().parent)
+
+
+def _say(kind: str, message: str) -> str:
+    if kind == "missing":
+        return "is missing; add it"
+    if kind == "extra_forbidden":
+        return "is not a setting; check the spelling or remove it"
+    return message.removeprefix("Value error, ")
+
+
+def _lay_over(document: dict[str, Any], environment: Mapping[str, str]) -> None:
+    for name, value in environment.items():
+        if not name.startswith(ENVIRONMENT_PREFIX) or "__" not in name:
+            continue
+        *sections, key = name.removeprefix(ENVIRONMENT_PREFIX).lower().split("__")
+        target = document
+        for section in sections:
+            target = target.setdefault(section, {})
+        target[key] = value
+
+
+def _line_of(text: str, location: tuple[int | str, ...]) -> int | None:
+    """Line of a key in the file, as near as can be told: the key if it is there, else its table."""
+    lines = text.splitlines()
+    tables = [str(part) for part in location if isinstance(part, str)]
+    ordinal = next((part for part in location if isinstance(part, int)), 0)
+    for depth in range(len(tables), 0, -1):
+        header = re.compile(rf"^\s*\[\[?\s*{re.escape('.'.join(tables[:depth]))}\s*\]\]?")
+        found = [number for number, line in enumerate(lines) if header.match(line)]
+        if not found:
+            continue
+        start = found[min(ordinal, len(found) - 1)]
+        for number in range(start + 1, len(lines)):
+            if lines[number].lstrip().startswith("["):
+                break
+            if depth < len(tables) and re.match(rf"^\s*{re.escape(tables[depth])}\s*[.=]", lines[number]):
+                return number + 1
+        return start + 1
+    return None
+
+
+def _anchored(settings: Settings, folder: Path) -> Settings:
+    """The same settings with every relative path made absolute, from the folder of the file."""
+
+    def anchor(value: Any) -> Any:
+        if isinstance(value, Path):
+            return value if value.is_absolute() else folder / value
+        if isinstance(value, BaseModel):
+            return value.model_copy(update={name: anchor(getattr(value, name)) for name in type(value).model_fields})
+        if isinstance(value, list):
+            return [anchor(item) for item in value]
+        return value
+
+    anchored: Settings = anchor(settings)
+    url = anchored.database.url
+    if url.startswith("sqlite:///") and not url.startswith("sqlite:////"):
+        url = f"sqlite:///{folder / url.removeprefix('sqlite:///')}"
+    source = anchored.registry.source
+    if "://" not in source and not Path(source).is_absolute():
+        source = str(folder / source)
+    return anchored.model_copy(
+        update={
+            "database": anchored.database.model_copy(update={"url": url}),
+            "registry": anchored.registry.model_copy(update={"source": source}),
+        }
+    )

@@ -1,0 +1,132 @@
+"""The node's own tables: messages held as evidence, replays, handovers, deliveries and the inbox.
+
+Times are integers, microseconds since the epoch in UTC. What is personal (bundles, locators) stands only in columns
+named `sealed`, encrypted under the key of its data subject; when that key is destroyed they are noise.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+metadata = MetaData()
+
+replays = Table(
+    "replays",
+    metadata,
+    Column("message_id", String(64), primary_key=True),
+    Column("expires", BigInteger, nullable=False, index=True),
+)
+
+messages = Table(
+    "messages",
+    metadata,
+    Column("message_id", String(64), primary_key=True),
+    Column("direction", String(8), primary_key=True),  # "sent" or "received", seen from this node
+    Column("peer", String(300), nullable=False),
+    Column("service", String(1300), nullable=False),
+    Column("request", Text, nullable=False),
+    Column("response", Text),
+    Column("registry_version", BigInteger, nullable=False),
+    Column("entry", String(64), nullable=False),  # id of the log entry that speaks of it
+    Column("at", BigInteger, nullable=False, index=True),
+)
+
+bodies = Table(
+    "bodies",
+    metadata,
+    Column("message_id", String(64), primary_key=True),
+    Column("part", String(8), primary_key=True),  # "request" or "response"
+    Column("subject", String(64), nullable=False, index=True),
+    Column("sealed", LargeBinary, nullable=False),
+)
+
+handovers = Table(
+    "handovers",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("flow", String(8), nullable=False),
+    Column("subject", String(64), nullable=False, index=True),
+    Column("case_reference", String(64)),
+    Column("client", String(128), nullable=False),
+    Column("idempotency", String(128), nullable=False),
+    Column("state", String(16), nullable=False),  # planned, completed, stopped, nothing-due
+    Column("created", BigInteger, nullable=False),
+    Column("changed", BigInteger, nullable=False),
+    Column("entry", String(64), nullable=False),
+    Column("sealed", LargeBinary),
+    UniqueConstraint("client", "idempotency"),
+    Index("handovers_state", "state", "created"),
+)
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("handover", String(64), ForeignKey("handovers.id"), index=True),
+    Column("kind", String(16), nullable=False),  # handover, acceptance, notice
+    Column("service", String(1300), nullable=False),
+    Column("consumer", String(1300), nullable=False),  # the subsystem that sends it
+    Column("role", String(32), nullable=False),
+    Column("purpose", String(64), nullable=False),
+    Column("categories", Text, nullable=False),
+    Column("subject", String(64), nullable=False, index=True),
+    Column("state", String(16), nullable=False),  # due, delivered, accepted, stopped
+    Column("attempts", Integer, nullable=False),
+    Column("due", BigInteger, nullable=False),
+    Column("lease", BigInteger, nullable=False),
+    Column("problem", String(64)),
+    Column("receipt", String(64)),
+    Column("contact", Text),
+    Column("created", BigInteger, nullable=False),
+    Column("changed", BigInteger, nullable=False),
+    Column("entry", String(64), nullable=False),
+    Column("sealed", LargeBinary),
+    Index("deliveries_due", "state", "due"),
+)
+
+inbox = Table(
+    "inbox",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("delivery", String(64), nullable=False),
+    Column("handover", String(64), nullable=False),
+    Column("sender", String(1300), nullable=False),
+    Column("recipient", String(1300), nullable=False),
+    Column("kind", String(16), nullable=False),  # handover or notice
+    Column("flow", String(8), nullable=False),
+    Column("purpose", String(64), nullable=False),
+    Column("categories", Text, nullable=False),
+    Column("subject", String(64), nullable=False, index=True),
+    Column("state", String(16), nullable=False),  # received, accepted, withdrawn
+    Column("contact", Text),
+    Column("digest", String(128), nullable=False),
+    Column("received", BigInteger, nullable=False),
+    Column("changed", BigInteger, nullable=False),
+    Column("entry", String(64), nullable=False),
+    Column("sealed", LargeBinary),
+    UniqueConstraint("sender", "delivery"),
+    Index("inbox_state", "recipient", "state", "received"),
+)
+
+disclosures = Table(
+    "disclosures",
+    metadata,
+    Column("consent", String(64), primary_key=True),
+    Column("recipient", String(1300), primary_key=True),
+    Column("sender", String(1300), nullable=False),
+    Column("subject", String(64), nullable=False, index=True),
+    Column("at", BigInteger, nullable=False),
+    Column("identifiers", LargeBinary, nullable=False),  # sealed: what the recipient knows the person by
+)

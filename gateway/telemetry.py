@@ -1,0 +1,128 @@
+"""What operators see of a running node: structured logs, metrics and traces. Nothing personal is in any of them.
+
+Spans and metrics carry codes, member identifiers, counts and durations only. Log lines are JSON with the trace id and
+the message id. Personal data cannot get in by accident either: an exception is logged by its type and place, never by
+its text, because texts of exceptions quote values.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import secrets
+import sys
+import time
+import traceback
+from collections.abc import Generator
+from typing import Any
+
+from opentelemetry import metrics, trace
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.exporter.prometheus import PrometheusMetricReader
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+_PROPAGATOR = TraceContextTextMapPropagator()
+
+
+class JsonLines(logging.Formatter):
+    """One JSON object a line. Exceptions are told by type and place, not by text."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line, without its end."""
+        line: dict[str, Any] = {
+            "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03d}Z",
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "event": record.getMessage() if not record.name.startswith(("aiohttp", "uvicorn", "asyncio")) else record.msg,
+        }
+        fields = getattr(record, "fields", None)
+        if fields:
+            line.update(fields)
+        if record.exc_info and record.exc_info[0] is not None:
+            line["exception"] = record.exc_info[0].__name__
+            line["at"] = [
+                f"{frame.filename.rsplit('/', 1)[-1]}:{frame.lineno} {frame.name}"
+                for frame in traceback.extract_tb(record.exc_info[2])[-6:]
+            ]
+        return json.dumps(line, ensure_ascii=False)
+
+
+def configure_logging(level: str) -> None:
+    """Send every logger's lines to standard error as JSON."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonLines())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+    for chatty in ("aiohttp", "asyncio", "tuf", "urllib3", "uvicorn", "alembic", "asyncssh"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+
+
+def event(logger: logging.Logger, level: int, name: str, **fields: str | int | float | None) -> None:
+    """Log `name` with `fields`. Callers pass codes and identifiers of organisations and messages, never of persons."""
+    if logger.isEnabledFor(level):
+        logger.log(level, name, extra={"fields": fields})
+
+
+class Telemetry:
+    """The meters and the tracer of one node."""
+
+    def __init__(self, node: str, *, otlp_endpoint: str | None, sample_ratio: float) -> None:
+        resource = Resource.create({"service.name": "yhdyspinta", "service.instance.id": node})
+        self._traces = TracerProvider(resource=resource, sampler=ParentBased(TraceIdRatioBased(sample_ratio)))
+        if otlp_endpoint:
+            exporter = OTLPSpanExporter(endpoint=f"{otlp_endpoint.rstrip('/')}/v1/traces")
+            self._traces.add_span_processor(BatchSpanProcessor(exporter))
+        self._meters = MeterProvider(resource=resource, metric_readers=[PrometheusMetricReader()])
+        self.tracer: trace.Tracer = self._traces.get_tracer("yhdyspinta")
+        self._tracing = bool(otlp_endpoint) and sample_ratio > 0
+        meter: metrics.Meter = self._meters.get_meter("yhdyspinta")
+        self.exchanges = meter.create_counter("yhdyspinta_exchanges", description="exchanges by side, kind and outcome")
+        self.seconds = meter.create_histogram(
+            "yhdyspinta_exchange_duration",
+            unit="s",
+            description="time from request to answer",
+            explicit_bucket_boundaries_advisory=[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15],
+        )
+        self.deliveries = meter.create_counter("yhdyspinta_deliveries", description="delivery attempts by outcome")
+        self.registry_age = meter.create_gauge("yhdyspinta_registry_age", unit="s", description="since last refresh")
+        self.registry_left = meter.create_gauge("yhdyspinta_registry_remaining", unit="s", description="until expiry")
+
+    def trace(self, headers: dict[str, str] | None = None) -> tuple[str, dict[str, str]]:
+        """Trace id (32 hex digits) of the exchange under way, and the headers that carry it to the next node."""
+        parent = (headers or {}).get("traceparent", "")
+        if not _is_traceparent(parent):
+            trace_id = secrets.token_hex(16)
+            return trace_id, {"traceparent": f"00-{trace_id}-{secrets.token_hex(8)}-00"}
+        return parent[3:35], {"traceparent": parent}
+
+    @contextlib.contextmanager
+    def stage(self, name: str, headers: dict[str, str] | None = None) -> Generator[None, None, None]:
+        """A span around one stage of an exchange; costs nothing while traces are off."""
+        if not self._tracing:
+            yield
+            return
+        context = _PROPAGATOR.extract(headers) if headers else None
+        with self.tracer.start_as_current_span(name, context=context, record_exception=False):
+            yield
+
+    def close(self) -> None:
+        """Send what is waiting to be sent."""
+        self._traces.shutdown()
+        self._meters.shutdown()
+
+
+def _is_traceparent(text: str) -> bool:
+    parts = text.split("-")
+    return (
+        len(parts) == 4
+        and [len(part) for part in parts] == [2, 32, 16, 2]
+        and all(character in "0123456789abcdef" for part in parts for character in part)
+        and parts[1] != "0" * 32
+    )

@@ -1,0 +1,22 @@
+"""Make the ASGI application of one face from its routers."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, FastAPI
+
+from gateway.web import problems
+
+
+def application(title: str, *routers: APIRouter, documented: bool = False) -> FastAPI:
+    """An application with these routes and the common answers to what goes wrong; its description is at /openapi.json."""
+    app = FastAPI(
+        title=title,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/openapi.json" if documented else None,
+        redirect_slashes=False,
+    )
+    for router in routers:
+        app.include_router(router)
+    problems.install(app)
+    return app

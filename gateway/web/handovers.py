@@ -1,0 +1,246 @@
+"""Handovers and the inbox, as the organisation's own systems see them. HTTP in, HTTP out; no rules."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+
+from adapters.sdk import Adapter, AdapterError, Finding, Limits, Mapped, available, load
+from gateway.exchange.context import Exchange
+from gateway.exchange.delivery import Deliveries
+from gateway.exchange.handover import Handovers, Order, Plan
+from gateway.exchange.inbox import Inbox, Item
+from gateway.exchange.status import Overview
+from gateway.exchange.transport import TRACE_HEADER
+from gateway.protocol.problems import ProblemError
+from gateway.web.authentication import Callers
+from gateway.web.bodies import read_body, read_json
+
+RECORDS_AT_ONCE = 1000
+
+
+def router(
+    exchange: Exchange, handovers: Handovers, deliveries: Deliveries, inbox: Inbox, overview: Overview, callers: Callers
+) -> APIRouter:
+    """Orders, their state, and what has arrived."""
+    routes = APIRouter(tags=["handovers"])
+
+    @routes.post("/v1/handovers", status_code=201, summary="Hand over the records in the body, in the source's own format")
+    async def order(
+        request: Request,
+        flow: str = "F1",
+        adapter: str = "",
+        case: str | None = None,
+        user: str | None = None,
+        not_before: datetime | None = None,
+    ) -> Response:
+        caller = callers.identify(request)
+        caller.may("handover")
+        chosen = _adapter(adapter, request.headers.get("content-type", ""))
+        body = await read_body(request, exchange.limits.body_bytes)
+        trace_id, _ = exchange.telemetry.trace({TRACE_HEADER: request.headers.get(TRACE_HEADER, "")})
+        key = request.headers.get("idempotency-key")
+        plans: list[tuple[Mapped, Plan | None, ProblemError | None]] = []
+        for mapped in await asyncio.to_thread(_mapped, chosen, body):
+            if mapped.bundle is None:
+                plans.append((mapped, None, None))
+                continue
+            one = Order(
+                client=caller.name,
+                sender=caller.subsystem,
+                bundle=mapped.bundle,
+                flow=flow,
+                idempotency=f"{key}/{len(plans)}" if key else None,
+                case=exchange.case_pseudonym(case),
+                user=exchange.user_pseudonym(caller.subsystem, user),
+                not_before=not_before.astimezone(UTC) if not_before else None,
+                trace_id=trace_id,
+            )
+            try:
+                plans.append((mapped, await handovers.plan(one), None))
+            except ProblemError as problem:
+                if problem.status >= 500 or problem.code == "flow-unknown":
+                    raise
+                plans.append((mapped, None, problem))
+        deliveries.wake()
+        taken = sum(plan is not None for _, plan, _ in plans)
+        answer = {
+            "read": len(plans),
+            "handed_over": taken,
+            "rejected": len(plans) - taken,
+            "handovers": [
+                {"record": _position(mapped), **_plan(plan)} for mapped, plan, _ in plans if plan is not None
+            ],
+            "findings": [
+                *(_finding(finding) for mapped, _, _ in plans for finding in mapped.findings),
+                *(_refused(mapped, problem) for mapped, _, problem in plans if problem is not None),
+            ],
+        }
+        return Response(orjson.dumps(answer), 201 if taken else 422, media_type="application/json")
+
+    @routes.get("/v1/handovers", summary="List handovers: all, or those in a state, or those overdue")
+    async def listed(request: Request, state: str | None = None, after: str = "", limit: int = 100) -> dict[str, Any]:
+        caller = callers.identify(request)
+        caller.may("handover")
+        found = await overview.handovers(caller.subsystem, state=state, after=after, limit=min(max(limit, 1), 1000))
+        return {"handovers": found}
+
+    @routes.get("/v1/handovers/{identifier}", summary="One handover with its deliveries")
+    async def one(request: Request, identifier: str) -> dict[str, Any]:
+        caller = callers.identify(request)
+        caller.may("handover")
+        return await overview.handover(caller.subsystem, identifier)
+
+    @routes.get("/v1/inbox", summary="What has arrived for the caller's organisation")
+    async def arrived(request: Request, state: str | None = None, after: str = "", limit: int = 100) -> dict[str, Any]:
+        caller = callers.identify(request)
+        caller.may("inbox")
+        items = await inbox.list(caller.subsystem, state=state, after=after, limit=min(max(limit, 1), 1000))
+        return {"items": [_item(item) for item in items]}
+
+    @routes.get("/v1/inbox/{identifier}", summary="One arrival with its content, in the format asked for")
+    async def content(request: Request, identifier: str, adapter: str = "canonical", user: str | None = None) -> Response:
+        caller = callers.identify(request)
+        caller.may("inbox")
+        renderer = None if adapter == "canonical" else _adapter(adapter, "")
+        pseudonym = exchange.user_pseudonym(caller.subsystem, user)
+        item, bundle = await inbox.open(caller.subsystem, identifier, caller.name, pseudonym)
+        if renderer is None or item.kind != "handover":
+            return Response(orjson.dumps({**_item(item), "content": bundle}), media_type="application/json")
+        rendered = await asyncio.to_thread(renderer.from_canonical, bundle)
+        return Response(rendered.body, media_type=rendered.media_type)
+
+    @routes.post("/v1/inbox/{identifier}/acceptance", status_code=201, summary="Accept, and name who is responsible")
+    async def accept(request: Request, identifier: str) -> dict[str, Any]:
+        caller = callers.identify(request)
+        caller.may("inbox")
+        document = await read_json(request, exchange.limits.body_bytes)
+        item = await inbox.accept(caller.subsystem, identifier, caller.name, _contact(document))
+        deliveries.wake()
+        return _item(item)
+
+    return routes
+
+
+def _adapter(name: str, content_type: str) -> Adapter:
+    if not name:
+        kind = content_type.split(";")[0].strip().lower()
+        fitting = [one.name for one in available() if kind in {media.split(";")[0] for media in one.media_types}]
+        if len(fitting) != 1:
+            raise ProblemError(
+                "adapter-unknown",
+                detail="the Content-Type does not say which adapter is meant",
+                remedy="name it with ?adapter=, one of: " + ", ".join(sorted(one.name for one in available())),
+            )
+        name = fitting[0]
+    try:
+        return load(name)
+    except AdapterError:
+        raise ProblemError(
+            "adapter-unknown",
+            detail="there is no adapter of that name here",
+            remedy="use one of: " + ", ".join(sorted(one.name for one in available())),
+        ) from None
+
+
+def _mapped(adapter: Adapter, body: bytes) -> list[Mapped]:
+    found: list[Mapped] = []
+    for mapped in adapter.convert(io.BytesIO(body), Limits()):
+        found.append(mapped)
+        if len(found) > RECORDS_AT_ONCE:
+            raise ProblemError(
+                "body-too-large",
+                detail=f"the body holds more than {RECORDS_AT_ONCE} records",
+                remedy="send fewer records at once",
+            )
+    return found
+
+
+def _contact(document: dict[str, Any]) -> dict[str, str]:
+    contact = document.get("contact")
+    if not isinstance(contact, dict) or not isinstance(contact.get("name"), str) or not contact["name"].strip():
+        raise ProblemError(
+            "invalid-request",
+            pointer="/contact/name",
+            detail="an acceptance names who is responsible from now on",
+            remedy='send {"contact": {"name": "…", "phone": "…", "email": "…"}}; a team and its number will do',
+        )
+    return {name: contact[name][:256] for name in ("name", "role", "phone", "email") if isinstance(contact.get(name), str)}
+
+
+def _plan(plan: Plan) -> dict[str, Any]:
+    return {
+        "id": plan.id,
+        "state": plan.state,
+        "existing": plan.existing,
+        "deliveries": [
+            {
+                "id": one.id,
+                "role": one.role,
+                "recipient": str(one.service.id.subsystem) if one.service else None,
+                "purpose": one.purpose,
+                "state": one.state,
+                "problem": one.problem,
+                "permitted": sorted(one.decision.permitted_categories) if one.decision else [],
+                "withheld": [
+                    {"category": held.category, "code": held.code} for held in (one.decision.withheld if one.decision else ())
+                ],
+            }
+            for one in plan.deliveries
+        ],
+    }
+
+
+def _position(mapped: Mapped) -> dict[str, Any]:
+    position = mapped.position
+    return {"file": position.file, "row": position.row}
+
+
+def _finding(finding: Finding) -> dict[str, Any]:
+    return {
+        "severity": finding.severity,
+        "code": finding.code,
+        "file": finding.position.file,
+        "row": finding.position.row,
+        "column": finding.position.column,
+        "target": finding.target,
+        "message": _languages(finding.message),
+        "hint": _languages(finding.hint),
+    }
+
+
+def _refused(mapped: Mapped, problem: ProblemError) -> dict[str, Any]:
+    return {
+        "severity": "error",
+        "code": problem.code,
+        **_position(mapped),
+        "column": None,
+        "target": problem.pointer,
+        "message": {"en": problem.detail},
+        "hint": {"en": problem.remedy},
+    }
+
+
+def _languages(text: Any) -> dict[str, str]:
+    return {"fi": text.fi, "sv": text.sv, "en": text.en}
+
+
+def _item(item: Item) -> dict[str, Any]:
+    return {
+        "id": item.id,
+        "kind": item.kind,
+        "handover": item.handover,
+        "sender": item.sender,
+        "flow": item.flow,
+        "purpose": item.purpose,
+        "categories": list(item.categories),
+        "state": item.state,
+        "received": item.received.isoformat(),
+        "contact": item.contact,
+    }

@@ -1,0 +1,91 @@
+"""Turn what went wrong into an answer: RFC 9457 problems, in the caller's language, without anything personal.
+
+An exception that nobody foresaw is logged by its type and place and answered as `internal-error`; its text goes nowhere.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from audit.log import LogError, LogOverloadedError
+from gateway.protocol.problems import ProblemError, to_problem_json
+from gateway.telemetry import event
+
+LOGGER = logging.getLogger("yhdyspinta.web")
+PROBLEM_TYPE = "application/problem+json"
+_BY_STATUS = {404: "not-found", 405: "method-not-allowed", 406: "not-acceptable", 415: "unsupported-media-type"}
+
+
+def problem_response(problem: ProblemError, language: str = "en") -> Response:
+    """The HTTP answer for a problem."""
+    headers = {}
+    if problem.retry_after is not None:
+        headers["Retry-After"] = str(problem.retry_after)
+    if problem.status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    return Response(to_problem_json(problem, language), problem.status, headers, PROBLEM_TYPE)
+
+
+def language_of(request: Request) -> str:
+    """fi, sv or en: the first of them that the caller accepts; English if none is."""
+    for part in request.headers.get("accept-language", "").split(","):
+        tag = part.split(";")[0].strip().lower()[:2]
+        if tag in {"fi", "sv", "en"}:
+            return tag
+    return "en"
+
+
+def known(error: BaseException) -> ProblemError | None:
+    """The problem that an exception stands for, or None for one that nobody foresaw."""
+    if isinstance(error, ProblemError):
+        return error
+    if isinstance(error, LogOverloadedError):
+        return ProblemError(
+            "busy", detail="more is waiting to be recorded than can be", retry_after=max(1, round(error.retry_after))
+        )
+    if isinstance(error, LogError):
+        return ProblemError(
+            "log-not-durable",
+            detail="the audit log could not record this, so nothing was released",
+            remedy="see the node's health; try again when it is ready",
+            retry_after=5,
+        )
+    return None
+
+
+def install(app: FastAPI) -> None:
+    """Give `app` its answers to everything that can be raised."""
+
+    @app.exception_handler(ProblemError)
+    @app.exception_handler(LogError)
+    async def _problem(request: Request, error: Exception) -> Response:
+        problem = known(error) or ProblemError("internal-error")
+        return problem_response(problem, language_of(request))
+
+    @app.exception_handler(HTTPException)
+    async def _http(request: Request, error: HTTPException) -> Response:
+        problem = ProblemError(_BY_STATUS.get(error.status_code, "invalid-request"))
+        return problem_response(problem, language_of(request))
+
+    @app.exception_handler(RequestValidationError)
+    async def _invalid(request: Request, error: RequestValidationError) -> Response:
+        first = error.errors()[0]
+        pointer = "/" + "/".join(str(part) for part in first["loc"][1:])
+        detail = "is missing" if first["type"] == "missing" else f"is not of the right form ({first['type']})"
+        problem = ProblemError(
+            "invalid-request",
+            pointer=pointer,
+            detail=f"{pointer or 'the body'} {detail}",
+            remedy="see the interface description at /openapi.json",
+        )
+        return problem_response(problem, language_of(request))
+
+    @app.exception_handler(Exception)
+    async def _unforeseen(request: Request, error: Exception) -> Response:
+        event(LOGGER, logging.ERROR, "unforeseen", reason=type(error).__name__)
+        LOGGER.debug("unforeseen", exc_info=error)
+        return problem_response(ProblemError("internal-error"), language_of(request))
