@@ -1,0 +1,207 @@
+"""The canonical schemas, read and compiled once: validation by two libraries, and the tree that projection walks.
+
+`jsonschema` is the reference, `jsonschema-rs` the fast one on the path of a request; a test holds them to one
+verdict. A finding names the place and the broken rule, never the value that broke it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import jsonschema
+import jsonschema_rs
+from jsonschema.validators import extend
+
+from schemas.codes import code_system
+from schemas.shape import ByCode, SchemaError, Shape, by_code, compile_shape
+
+#: What each broken rule of JSON Schema means to the one who has to mend the record.
+_RULES = {
+    "required": "a required member is missing",
+    "additionalProperties": "there is a member that the schema does not have",
+    "type": "the value is of another type",
+    "enum": "the value is not one of the codes or words that are allowed here",
+    "const": "the value is not the one that is fixed here",
+    "pattern": "the value has another form than is asked for here",
+    "format": "the value is not a date that exists",
+    "minLength": "the text is empty",
+    "maxLength": "the text is longer than is allowed here",
+    "minItems": "the list is empty",
+    "maxItems": "the list has more items than are allowed here",
+    "minimum": "the number is less than is allowed here",
+    "maximum": "the number is more than is allowed here",
+    "anyOf": "none of the forms that are allowed here fits",
+    "reference": "the reference points at a resource that the bundle does not hold",
+    "duplicate-id": "two resources have the same id",
+    "subject-first": "the first resource is not the person whom the record is about",
+    "one-subject": "the record holds more than one person",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SchemaFinding:
+    """Something in a record that the schema refuses: where (JSON Pointer), which rule, and what that means."""
+
+    pointer: str
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceSchema:
+    """One resource type: its published schema, its compiled tree, how its own category is found."""
+
+    type: str
+    schema: Mapping[str, Any]
+    shape: Shape
+    by_code: ByCode | None
+    fast: Any
+    reference: jsonschema.protocols.Validator
+
+
+class Catalogue:
+    """All canonical schemas."""
+
+    def __init__(self, resources: Mapping[str, ResourceSchema], bundle: ResourceSchema) -> None:
+        self.resources = resources
+        self._bundle = bundle
+
+    def validate(self, resource: Mapping[str, Any]) -> list[SchemaFinding]:
+        """What is wrong with one resource, by the fast library; empty if nothing is."""
+        found = self._of(resource)
+        if isinstance(found, SchemaFinding):
+            return [found]
+        if found.fast.is_valid(resource):
+            return []
+        return _sorted(
+            finding(_pointer(error.instance_path), _keyword(error)) for error in found.fast.iter_errors(resource)
+        )
+
+    def validate_reference(self, resource: Mapping[str, Any]) -> list[SchemaFinding]:
+        """The same by the reference library."""
+        found = self._of(resource)
+        if isinstance(found, SchemaFinding):
+            return [found]
+        return _sorted(
+            finding(_pointer(error.absolute_path), str(error.validator))
+            for error in found.reference.iter_errors(resource)
+        )
+
+    def validate_bundle(self, bundle: Mapping[str, Any]) -> list[SchemaFinding]:
+        """What is wrong with a whole record: its frame, each of its resources, their ids and their references."""
+        if not self._bundle.fast.is_valid(bundle):
+            return _sorted(
+                finding(_pointer(error.instance_path), _keyword(error))
+                for error in self._bundle.fast.iter_errors(bundle)
+            )
+        findings: list[SchemaFinding] = []
+        seen: set[str] = set()
+        for index, entry in enumerate(bundle["entry"]):
+            resource = entry["resource"]
+            at = f"/entry/{index}/resource"
+            findings += [finding(at + one.pointer, one.code) for one in self.validate(resource)]
+            name = f"{resource['resourceType']}/{resource.get('id')}"
+            if name in seen:
+                findings.append(finding(f"{at}/id", "duplicate-id"))
+            seen.add(name)
+        if not findings:
+            findings = [
+                finding(pointer, "reference") for pointer, reference in references(bundle) if reference not in seen
+            ]
+        return findings
+
+    def _of(self, resource: Mapping[str, Any]) -> ResourceSchema | SchemaFinding:
+        kind = resource.get("resourceType")
+        found = self.resources.get(kind) if isinstance(kind, str) else None
+        return found or finding("/resourceType", "enum")
+
+
+def finding(pointer: str, code: str) -> SchemaFinding:
+    """A finding with its words."""
+    return SchemaFinding(pointer, code, _RULES.get(code, "the schema refuses the value"))
+
+
+def references(value: Any, pointer: str = "") -> Iterator[tuple[str, str]]:
+    """Every reference below a value, with its place."""
+    if isinstance(value, dict):
+        for name, member in value.items():
+            if name == "reference" and isinstance(member, str):
+                yield f"{pointer}/reference", member
+            else:
+                yield from references(member, f"{pointer}/{name}")
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from references(item, f"{pointer}/{index}")
+
+
+@cache
+def catalogue() -> Catalogue:
+    """The shipped schemas, compiled at first use. Raises SchemaError if one of them breaks the rules."""
+    folder = files("schemas") / "fhir-like"
+    documents = {
+        entry.name.removesuffix(".schema.json"): json.loads(entry.read_text(encoding="utf-8"))
+        for entry in folder.iterdir()
+        if entry.name.endswith(".schema.json")
+    }
+    bundle = documents.pop("Bundle")
+    return Catalogue(
+        {name: _compiled(name, document) for name, document in sorted(documents.items())},
+        ResourceSchema(
+            "Bundle", bundle, Shape("object", ""), None, jsonschema_rs.Draft202012Validator(bundle), _REFERENCE(bundle)
+        ),
+    )
+
+
+def _compiled(name: str, document: dict[str, Any]) -> ResourceSchema:
+    shape = compile_shape(document, place=name)
+    own = by_code(document)
+    if own is not None:
+        bare = [code for code, coding in code_system(own.codes).codes.items() if coding.category is None]
+        if bare:
+            raise SchemaError(f"{name}: these codes of {own.codes} have no data category: {', '.join(bare)}")
+    closed = _with_codes(document)
+    return ResourceSchema(
+        name,
+        document,
+        shape,
+        own,
+        jsonschema_rs.Draft202012Validator(closed, validate_formats=True),
+        _REFERENCE(closed, format_checker=jsonschema.FormatChecker(formats=["date"])),
+    )
+
+
+def _with_codes(schema: Any) -> Any:
+    """Write the code systems into the schema, as the closed lists they are."""
+    if isinstance(schema, dict):
+        closed = {name: _with_codes(member) for name, member in schema.items()}
+        if "x-codes" in schema:
+            closed["enum"] = sorted(code_system(schema["x-codes"]).codes)
+        return closed
+    return [_with_codes(item) for item in schema] if isinstance(schema, list) else schema
+
+
+def _ecma_pattern(_: Any, pattern: str, instance: Any, __: Any) -> Iterator[jsonschema.ValidationError]:
+    # JSON Schema's patterns are ECMA-262's, where $ is the very end; Python's also stops before a last line feed.
+    if isinstance(instance, str) and re.search(pattern.replace("$", r"\Z"), instance) is None:
+        yield jsonschema.ValidationError("the value has another form than is asked for here")
+
+
+_REFERENCE: Any = extend(jsonschema.Draft202012Validator, {"pattern": _ecma_pattern})  # type: ignore[no-untyped-call]
+
+
+def _keyword(error: Any) -> str:
+    return str(error.kind.name)
+
+
+def _pointer(path: Any) -> str:
+    return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in path)
+
+
+def _sorted(findings: Iterator[SchemaFinding]) -> list[SchemaFinding]:
+    return sorted(set(findings), key=lambda one: (one.pointer, one.code))

@@ -1,0 +1,100 @@
+"""Read from a record what a legal basis can depend on, and whom the record is about."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+from schemas.catalogue import SchemaFinding, finding
+
+HETU = "urn:oid:1.2.246.21"
+MIGRI_CUSTOMER = "urn:yhdyspinta:id:migri-customer"
+LOCAL = "urn:yhdyspinta:id:local"
+
+EXTENSION = "urn:yhdyspinta:extension:"
+
+
+@dataclass(frozen=True, slots=True)
+class Identifier:
+    """An identifier of a person: the system that gave it, and its value."""
+
+    system: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class BundleFacts:
+    """What the record states about the person; None where it does not."""
+
+    permit_ground: str | None = None
+    permit_granted: bool | None = None
+    birth_date: date | None = None
+    municipality: str | None = None
+    unaccompanied: bool | None = None
+    has_guardian: bool | None = None
+    has_representative: bool | None = None
+    vulnerable: bool | None = None
+    safety_prohibition: bool | None = None
+    named_recipient: str | None = None
+    moves_independently: bool | None = None
+    family_size: int | None = None
+
+
+def subject(bundle: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The person whom a valid record is about: its first resource."""
+    person: Mapping[str, Any] = bundle["entry"][0]["resource"]
+    return person
+
+
+def identifiers(bundle: Mapping[str, Any]) -> tuple[Identifier, ...]:
+    """The identifiers of the person, in the order of the record."""
+    return tuple(Identifier(one["system"], one["value"]) for one in subject(bundle).get("identifier", ()))
+
+
+def read_facts(bundle: Mapping[str, Any]) -> BundleFacts:
+    """Read the facts of a valid record."""
+    person = subject(bundle)
+    stated = dict(_stated(person.get("extension", ())))
+    birth = person.get("birthDate")
+    return BundleFacts(
+        permit_ground=stated.get("residence-permit/ground"),
+        permit_granted=stated.get("residence-permit/granted"),
+        birth_date=date.fromisoformat(birth) if birth else None,
+        municipality=stated.get("move/municipality"),
+        unaccompanied=stated.get("guardianship/unaccompanied"),
+        has_guardian=stated.get("guardianship/guardian"),
+        has_representative=stated.get("guardianship/representative"),
+        vulnerable=stated.get("vulnerability/fact"),
+        safety_prohibition=stated.get("safety-prohibition/active"),
+        named_recipient=stated.get("safety-prohibition/named-recipient"),
+        moves_independently=stated.get("move/independent"),
+        family_size=stated.get("family/size"),
+    )
+
+
+def check_single_subject(bundle: Mapping[str, Any]) -> list[SchemaFinding]:
+    """A record is about one person, who comes first. For a bundle that has passed its schema."""
+    entries = bundle["entry"]
+    findings = []
+    if entries[0]["resource"]["resourceType"] != "Patient":
+        findings.append(finding("/entry/0/resource/resourceType", "subject-first"))
+    findings += [
+        finding(f"/entry/{index}/resource/resourceType", "one-subject")
+        for index, entry in enumerate(entries)
+        if index > 0 and entry["resource"]["resourceType"] == "Patient"
+    ]
+    return findings
+
+
+def _stated(extensions: Any) -> Iterator[tuple[str, Any]]:
+    for extension in extensions:
+        name = extension["url"].removeprefix(EXTENSION)
+        for part in extension.get("extension", ()):
+            for key, value in part.items():
+                if key.startswith("value"):
+                    yield (
+                        f"{name}/{part['url']}",
+                        value["code"] if isinstance(value, dict) and "code" in value else value,
+                    )

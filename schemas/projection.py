@@ -1,0 +1,196 @@
+"""Minimise a record: keep what is permitted, drop everything else, and list what was dropped.
+
+What is kept is built anew from the compiled schema; a member that the schema does not know is never copied, so
+nothing can travel in a narrative, an unknown extension or a contained resource. A resource of which only the form
+remains is dropped, and so is each reference to it. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from schemas.catalogue import ResourceSchema, catalogue
+from schemas.categories import STRUCTURE, permits
+from schemas.codes import code_system
+from schemas.shape import OWN, Shape
+
+#: The category of what the schema does not know. Nothing permits it.
+UNKNOWN = "unknown"
+
+_GONE: Any = object()
+
+
+@dataclass(frozen=True, slots=True)
+class Withheld:
+    """Something that was dropped: where it stood (JSON Pointer) and its category. Never its value."""
+
+    pointer: str
+    category: str
+
+
+@dataclass(frozen=True, slots=True)
+class Projection:
+    """A minimised record, what was dropped from it, and the categories and parts that it still holds."""
+
+    bundle: dict[str, Any]
+    withheld: tuple[Withheld, ...]
+    kept: frozenset[str]
+
+
+@dataclass(slots=True)
+class _Walk:
+    allowed: Collection[str]
+    own: str = UNKNOWN
+    withheld: list[Withheld] = field(default_factory=list)
+    kept: set[str] = field(default_factory=set)
+    verdicts: dict[str, bool] = field(default_factory=dict)
+
+    def permits(self, category: str) -> bool:
+        verdict = self.verdicts.get(category)
+        if verdict is None:
+            verdict = self.verdicts[category] = permits(self.allowed, category)
+        return verdict
+
+
+def project(bundle: Mapping[str, Any], permitted: Collection[str]) -> Projection:
+    """The part of a record that these categories let through; the person's resource stays, if only as a form."""
+    walk = _Walk(permitted)
+    resources: list[dict[str, Any]] = []
+    names: set[str] = set()
+    for index, entry in enumerate(bundle.get("entry", ())):
+        at = f"/entry/{index}/resource"
+        resource = entry.get("resource")
+        kind = resource.get("resourceType") if isinstance(resource, dict) else None
+        schema = catalogue().resources.get(kind) if isinstance(kind, str) else None
+        if schema is None or not isinstance(resource, dict):
+            walk.withheld.append(Withheld(at, UNKNOWN))
+            continue
+        walk.own = own_category(schema, resource)
+        value, content = _keep(resource, schema.shape, walk, at)
+        if value is not _GONE and (content or (index == 0 and kind == "Patient")):
+            resources.append(value)
+            names.add(f"{kind}/{value.get('id')}")
+    result = {
+        "resourceType": "Bundle",
+        "type": "collection",
+        "entry": [{"resource": _without_dangling(resource, names)} for resource in resources],
+    }
+    return Projection(result, tuple(walk.withheld), frozenset(walk.kept))
+
+
+def categories_in(bundle: Mapping[str, Any]) -> frozenset[str]:
+    """The categories and parts that a record holds; `unknown` if it holds something that the schema does not know."""
+    found: set[str] = set()
+    for entry in bundle.get("entry", ()):
+        resource = entry.get("resource")
+        kind = resource.get("resourceType") if isinstance(resource, dict) else None
+        schema = catalogue().resources.get(kind) if isinstance(kind, str) else None
+        if schema is None:
+            found.add(UNKNOWN)
+        else:
+            found.update(_held(resource, schema.shape, own_category(schema, resource)))
+    return frozenset(found)
+
+
+def own_category(schema: ResourceSchema, resource: Mapping[str, Any]) -> str:
+    """The category of a resource whose code decides it; `unknown` if the code is not one of its system."""
+    if schema.by_code is None:
+        return UNKNOWN
+    value: Any = resource
+    for step in schema.by_code.steps:
+        try:
+            value = value[step]
+        except (KeyError, IndexError, TypeError):
+            return UNKNOWN
+    coding = code_system(schema.by_code.codes).lookup(value) if isinstance(value, str) else None
+    return coding.category if coding is not None and coding.category is not None else UNKNOWN
+
+
+def _keep(value: Any, shape: Shape, walk: _Walk, at: str) -> tuple[Any, bool]:
+    """What is kept of a value, and whether it is more than form."""
+    if shape.kind == "choice":
+        option = _option(value, shape)
+        if option is None:
+            walk.withheld.append(Withheld(at, UNKNOWN))
+            return _GONE, False
+        shape = option
+    if shape.kind == "object" and isinstance(value, dict):
+        return _keep_object(value, shape, walk, at)
+    if shape.kind == "array" and isinstance(value, list):
+        assert shape.item is not None
+        items = [_keep(item, shape.item, walk, f"{at}/{index}") for index, item in enumerate(value)]
+        kept = [item for item, content in items if item is not _GONE and content]
+        return (kept, True) if kept else (_GONE, False)
+    if shape.kind != "value" or isinstance(value, dict | list):
+        walk.withheld.append(Withheld(at, UNKNOWN))
+        return _GONE, False
+    category = walk.own if shape.category == OWN else shape.category
+    if category == STRUCTURE:
+        return (value, False) if shape.is_form(value) else (_GONE, False)
+    if walk.permits(category):
+        walk.kept.add(category)
+        return value, True
+    walk.withheld.append(Withheld(at, category))
+    return _GONE, False
+
+
+def _keep_object(value: dict[str, Any], shape: Shape, walk: _Walk, at: str) -> tuple[Any, bool]:
+    kept: dict[str, Any] = {}
+    content = False
+    for name, member in value.items():
+        inner = shape.members.get(name)
+        if inner is None:
+            walk.withheld.append(Withheld(f"{at}/{name}", UNKNOWN))
+            continue
+        result, full = _keep(member, inner, walk, f"{at}/{name}")
+        if result is not _GONE:
+            kept[name] = result
+            content = content or full
+    if not content and "resourceType" not in shape.members and "reference" not in shape.members:
+        return _GONE, False
+    return kept, content
+
+
+def _option(value: Any, shape: Shape) -> Shape | None:
+    told = value.get(shape.key) if isinstance(value, dict) else None
+    return shape.options.get(told) if isinstance(told, str) else None
+
+
+def _held(value: Any, shape: Shape, own: str) -> Iterator[str]:
+    if shape.kind == "choice":
+        option = _option(value, shape)
+        if option is None:
+            yield UNKNOWN
+            return
+        shape = option
+    if shape.kind == "object" and isinstance(value, dict):
+        for name, member in value.items():
+            inner = shape.members.get(name)
+            if inner is None:
+                yield UNKNOWN
+            else:
+                yield from _held(member, inner, own)
+    elif shape.kind == "array" and isinstance(value, list):
+        assert shape.item is not None
+        for item in value:
+            yield from _held(item, shape.item, own)
+    elif shape.kind != "value" or isinstance(value, dict | list):
+        yield UNKNOWN
+    elif shape.category != STRUCTURE:
+        yield own if shape.category == OWN else shape.category
+
+
+def _without_dangling(value: Any, names: Collection[str]) -> Any:
+    if isinstance(value, dict):
+        return {
+            name: _without_dangling(member, names)
+            for name, member in value.items()
+            if not (
+                isinstance(member, dict)
+                and isinstance(member.get("reference"), str)
+                and member["reference"] not in names
+            )
+        }
+    return [_without_dangling(item, names) for item in value] if isinstance(value, list) else value
