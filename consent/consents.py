@@ -1,8 +1,8 @@
 """Consents and refusals: who allowed or forbade what, for which purpose and recipient, and in whose name.
 
-A record is FHIR Consent in its content. It is never changed: each change is a new version of it. It speaks of the person by an
-opaque id only. A consent is specific (purposes, recipients and categories are named); a refusal may be general.
-Source: GDPR art. 7 and 9(2)(a); HL7 FHIR R4 Consent.
+A record is FHIR Consent in its content. It is never changed: each change is a new version of it. It speaks of the
+person by an opaque id only. A consent is specific (purposes, recipients and categories are named); a refusal may be
+general. Source: GDPR art. 7 and 9(2)(a); HL7 FHIR R4 Consent.
 """
 
 from __future__ import annotations
@@ -109,7 +109,9 @@ class ConsentRecord:
         }
 
     def to_wire(self) -> dict[str, Any]:
-        """What a recipient is told of a consent that carries a delivery: what was consented to, not who the person is."""
+        """What a recipient is told of a consent that carries a delivery: what was consented to, not who the person
+        is.
+        """
         document = self.to_dict()
         del document["subject"], document["evidence"]
         return document
@@ -128,7 +130,13 @@ class ConsentRecord:
 
     @classmethod
     def from_form(
-        cls, document: Mapping[str, Any], *, id: str, subject: str, recorded_by: str, recorded_at: datetime  # noqa: A002
+        cls,
+        document: Mapping[str, Any],
+        *,
+        id: str,
+        subject: str,
+        recorded_by: str,
+        recorded_at: datetime,  # noqa: A002
     ) -> ConsentRecord:
         """Read a new consent or refusal as a client records it. Raises ConsentError, which names the member."""
         record = cls._read(

@@ -1,7 +1,7 @@
 """Consent records in SQL. Nothing is overwritten: a change adds a version and steps the person's epoch.
 
-The functions run inside the caller's transaction and end none. `epoch` is what a release is held against: it differs as soon as
-anything about this person's consents has changed.
+The functions run inside the caller's transaction and end none. `epoch` is what a release is held against: it differs
+as soon as anything about this person's consents has changed.
 """
 
 from __future__ import annotations
@@ -22,9 +22,7 @@ _CURRENT_OF = (
 _CURRENT = select(consents.c.document).where(consents.c.id == bindparam("of"), consents.c.current == 1)
 _HISTORY = select(consents.c.document).where(consents.c.id == bindparam("of")).order_by(consents.c.version)
 _EPOCH = select(epochs.c.epoch).where(epochs.c.subject == bindparam("of"))
-_STEP = (
-    update(epochs).where(epochs.c.subject == bindparam("of_subject")).values(epoch=epochs.c.epoch + 1)
-)
+_STEP = update(epochs).where(epochs.c.subject == bindparam("of_subject")).values(epoch=epochs.c.epoch + 1)
 _FORMER = update(consents).where(consents.c.id == bindparam("of_id"), consents.c.current == 1).values(current=0)
 
 

@@ -1,0 +1,319 @@
+"""Decide what may move: each data category on its own, denied unless a legal basis in force gives it.
+
+Pure and total: the same request, rulebook, consents and moment always give the same Decision, byte for byte. Bases are
+asked in the order of the rulebook; the first that carries a category without a condition left open is named.
+
+What beats what, from the strongest: a prohibition; a refusal by the person (but not of a statutory duty, where the
+Decision shows the refusal beside the basis that overrides it); a basis that needs no consent; a basis that a refusal
+would have stopped; a basis with the consent that it requires; a basis for emergencies.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import Any, Literal
+from zoneinfo import ZoneInfo
+
+import orjson
+
+from consent.conditions import CONDITIONS
+from consent.consents import ConsentRecord
+from consent.request import Emergency, Party, Request, SubjectFacts
+from consent.rulebook import Basis, Prohibition, Rulebook
+
+__all__ = [
+    "Decision",
+    "Emergency",
+    "Party",
+    "PermittedCategory",
+    "Request",
+    "SubjectFacts",
+    "WithheldCategory",
+    "decide",
+    "legal_day",
+]
+
+Outcome = Literal["permit", "partial", "deny", "possible"]
+
+#: Acts are in force by the Finnish calendar.
+_HELSINKI = ZoneInfo("Europe/Helsinki")
+
+
+@dataclass(frozen=True, slots=True)
+class PermittedCategory:
+    """A category that may move: by which basis and consent, with the facts still needed if it is only possible.
+
+    `overridden` is the id of a refusal that the basis is not stopped by.
+    """
+
+    category: str
+    basis: str
+    consent_id: str | None = None
+    consent_version: int | None = None
+    possible: bool = False
+    needs: tuple[str, ...] = ()
+    overridden: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WithheldCategory:
+    """A category that may not move: why, and the basis that came nearest with its first unmet condition."""
+
+    category: str
+    code: str
+    nearest_basis: str | None = None
+    unmet: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What may move and what not, for one request at one moment under one rulebook."""
+
+    id: str
+    outcome: Outcome
+    permitted: tuple[PermittedCategory, ...]
+    withheld: tuple[WithheldCategory, ...]
+    obligations: tuple[str, ...]
+    rulebook: str
+    at: datetime
+    provider: str
+    requester: str
+    purpose: str
+    emergency: bool
+    _canonical: bytes = field(repr=False, compare=False)
+
+    @property
+    def permitted_categories(self) -> frozenset[str]:
+        """The categories and parts that may move."""
+        return frozenset(one.category for one in self.permitted)
+
+    def canonical(self) -> bytes:
+        """The decision as canonical JSON (RFC 8785), the text that its id is a digest of."""
+        return self._canonical
+
+    def to_dict(self) -> dict[str, Any]:
+        """The decision as JSON values, with its id."""
+        document: dict[str, Any] = orjson.loads(self._canonical)
+        return {"id": self.id, **document}
+
+
+def legal_day(at: datetime) -> date:
+    """The day of a moment by the Finnish calendar, by which acts are in force or not."""
+    return at.astimezone(_HELSINKI).date()
+
+
+def decide(request: Request, rulebook: Rulebook, consents: Sequence[ConsentRecord], at: datetime) -> Decision:
+    """Decide each category of the request. A category that is withheld as a whole is also tried by its parts."""
+    case = _Case(request, rulebook, consents, legal_day(at))
+    permitted: list[PermittedCategory] = []
+    withheld: list[WithheldCategory] = []
+    for category in sorted(request.categories):
+        verdict = case.verdict(category)
+        if isinstance(verdict, PermittedCategory):
+            permitted.append(verdict)
+            continue
+        withheld.append(verdict)
+        known = rulebook.categories.get(category)
+        for part in known.parts if known is not None else ():
+            inner = case.verdict(part) if part not in request.categories else verdict
+            if isinstance(inner, PermittedCategory):
+                permitted.append(inner)
+    return _sealed(request, rulebook, tuple(permitted), tuple(withheld), at)
+
+
+class _Case:
+    """One request, with what can be worked out once for all its categories."""
+
+    def __init__(self, request: Request, rulebook: Rulebook, consents: Sequence[ConsentRecord], day: date) -> None:
+        self._request = request
+        self._rulebook = rulebook
+        self._day = day
+        role, member, purpose = request.requester.role, request.requester.member, request.purpose
+        standing = [one for one in consents if one.in_force(day) and one.meant_for(purpose, role, member)]
+        self._active = [one for one in standing if one.status == "active"]
+        self._refused = [one for one in standing if one.status == "refused"]
+        self._withdrawn = [one for one in standing if one.status == "withdrawn"]
+        self._bases = rulebook.bases_for(request.provider.role, role, purpose)
+        self._answers: dict[str, bool | None] = {}
+
+    def verdict(self, category: str) -> PermittedCategory | WithheldCategory:
+        if category not in self._rulebook.categories:
+            return WithheldCategory(category, "category-unknown")
+        prohibition, open_facts = self._prohibited(category)
+        if prohibition is not None:
+            return WithheldCategory(category, "prohibited", prohibition.id)
+        refusal = next((one for one in self._refused if self._rulebook.touches(one.categories, category)), None)
+        carried: PermittedCategory | None = None
+        missed: list[tuple[int, WithheldCategory]] = []
+        for basis in self._bases:
+            if not self._rulebook.covers(basis.categories, category):
+                continue
+            found = self._by(basis, category, refusal)
+            if isinstance(found, WithheldCategory):
+                missed.append((_NEARNESS.index(found.code), found))
+            elif not found.possible:
+                carried = found
+                break
+            elif carried is None:
+                carried = found
+        if carried is None:
+            return max(missed, key=lambda one: one[0])[1] if missed else WithheldCategory(category, "no-basis")
+        if open_facts:
+            needs = tuple(sorted({*carried.needs, *open_facts}))
+            return PermittedCategory(
+                category, carried.basis, carried.consent_id, carried.consent_version, True, needs, carried.overridden
+            )
+        return carried
+
+    def _by(self, basis: Basis, category: str, refusal: ConsentRecord | None) -> PermittedCategory | WithheldCategory:
+        """What one basis says of one category."""
+        if not basis.in_force(self._day):
+            limit = basis.ends if basis.ends is not None and self._day > basis.ends else basis.starts
+            return WithheldCategory(category, "basis-not-in-force", basis.id, limit.isoformat() if limit else None)
+        needs: list[str] = []
+        group = self._in_group(basis)
+        if group is False:
+            return WithheldCategory(category, "subject-group", basis.id, "permit")
+        if group is None:
+            needs.append("permit_ground")
+        for name in basis.conditions:
+            holds = self._holds(name)
+            if holds is False:
+                return WithheldCategory(category, "condition-unmet", basis.id, name)
+            if holds is None:
+                needs.append(CONDITIONS[name].needs)
+        if basis.emergency and self._request.emergency is None:
+            return WithheldCategory(category, "emergency-only", basis.id)
+        if refusal is not None and basis.consent != "not-needed":
+            return WithheldCategory(category, "refused", basis.id)
+        consent = None
+        if basis.consent == "required":
+            consent = next((one for one in self._active if self._rulebook.covers(one.categories, category)), None)
+            if consent is None and self._request.known:
+                gone = any(self._rulebook.covers(one.categories, category) for one in self._withdrawn)
+                return WithheldCategory(category, "consent-withdrawn" if gone else "consent-missing", basis.id)
+            if consent is None:
+                needs.append("consent")
+        return PermittedCategory(
+            category,
+            basis.id,
+            consent.id if consent is not None else None,
+            consent.version if consent is not None else None,
+            bool(needs),
+            tuple(sorted(set(needs))),
+            refusal.id if refusal is not None else None,
+        )
+
+    def _in_group(self, basis: Basis) -> bool | None:
+        if not basis.permits:
+            return True
+        ground = self._request.stated.permit_ground
+        if ground is not None:
+            return ground in basis.permits
+        return False if self._request.known else None
+
+    def _prohibited(self, category: str) -> tuple[Prohibition | None, tuple[str, ...]]:
+        """The prohibition that stops a category; or the facts on which it depends whether one does."""
+        open_facts: list[str] = []
+        for one in self._rulebook.prohibitions:
+            if not one.in_force(self._day) or (one.purposes and self._request.purpose not in one.purposes):
+                continue
+            if not self._rulebook.touches(one.categories, category):
+                continue
+            when = [self._holds(name) for name in one.when]
+            unless = [self._holds(name) for name in one.unless]
+            if any(answer is False for answer in when) or any(answer is True for answer in unless):
+                continue
+            if all(when) and all(answer is False for answer in unless):
+                return one, ()
+            open_facts += [CONDITIONS[name].needs for name in (*one.when, *one.unless) if self._holds(name) is None]
+        return None, tuple(open_facts)
+
+    def _holds(self, name: str) -> bool | None:
+        if name not in self._answers:
+            answer = CONDITIONS[name].holds(self._request)
+            # With the record at hand, what it does not say does not hold.
+            self._answers[name] = False if answer is None and self._request.known else answer
+        return self._answers[name]
+
+
+#: Reasons from the farthest to the nearest miss: the one told is that of the basis that came nearest.
+_NEARNESS = (
+    "basis-not-in-force",
+    "subject-group",
+    "condition-unmet",
+    "emergency-only",
+    "consent-missing",
+    "consent-withdrawn",
+    "refused",
+)
+
+
+def _sealed(
+    request: Request,
+    rulebook: Rulebook,
+    permitted: tuple[PermittedCategory, ...],
+    withheld: tuple[WithheldCategory, ...],
+    at: datetime,
+) -> Decision:
+    outcome: Outcome = "permit"
+    if not permitted:
+        outcome = "deny"
+    elif any(one.possible for one in permitted):
+        outcome = "possible"
+    elif withheld:
+        outcome = "partial"
+    used = [basis for basis in rulebook.bases if any(one.basis == basis.id for one in permitted)]
+    obligations = tuple(sorted(frozenset().union(*(basis.obligations for basis in used))))
+    emergency = any(basis.emergency for basis in used)
+    document = {
+        "at": at.isoformat(),
+        "emergency": emergency,
+        "obligations": obligations,
+        "outcome": outcome,
+        "permitted": [_permitted(one) for one in permitted],
+        "provider": request.provider.role,
+        "purpose": request.purpose,
+        "requester": request.requester.role,
+        "rulebook": rulebook.digest,
+        "withheld": [_withheld(one) for one in withheld],
+    }
+    # All names are ASCII and there are no numbers but small integers, so sorted compact JSON is RFC 8785's form.
+    canonical = orjson.dumps(document, option=orjson.OPT_SORT_KEYS)
+    return Decision(
+        id="d-" + hashlib.sha256(canonical).hexdigest()[:32],
+        outcome=outcome,
+        permitted=permitted,
+        withheld=withheld,
+        obligations=obligations,
+        rulebook=rulebook.digest,
+        at=at,
+        provider=request.provider.role,
+        requester=request.requester.role,
+        purpose=request.purpose,
+        emergency=emergency,
+        _canonical=canonical,
+    )
+
+
+def _permitted(one: PermittedCategory) -> dict[str, Any]:
+    document: dict[str, Any] = {"category": one.category, "basis": one.basis}
+    if one.consent_id is not None:
+        document["consent"] = [one.consent_id, one.consent_version]
+    if one.possible:
+        document["needs"] = one.needs
+    if one.overridden is not None:
+        document["overridden"] = one.overridden
+    return document
+
+
+def _withheld(one: WithheldCategory) -> dict[str, Any]:
+    document: dict[str, Any] = {"category": one.category, "code": one.code}
+    if one.nearest_basis is not None:
+        document["nearest"] = one.nearest_basis
+    if one.unmet is not None:
+        document["unmet"] = one.unmet
+    return document

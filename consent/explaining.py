@@ -1,0 +1,112 @@
+"""Say a decision in one paragraph of plain Finnish, Swedish or English that a lawyer can check."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from consent.decision import Decision
+from consent.rulebook import Basis, Prohibition, Rulebook
+
+LANGUAGES = ("fi", "sv", "en")
+
+
+def explain(decision: Decision, rulebook: Rulebook, language: str = "en") -> str:
+    """The decision as a paragraph in `fi`, `sv` or `en`; any other language gets English.
+
+    The rulebook is the one that was decided by.
+    """
+    words = _Words(rulebook, language if language in LANGUAGES else "en")
+    parties = {
+        "provider": words.role(decision.provider),
+        "requester": words.role(decision.requester),
+        "purpose": words.purpose(decision.purpose),
+    }
+    certain = [one for one in decision.permitted if not one.possible]
+    open_ = [one for one in decision.permitted if one.possible]
+    sentences: list[str] = []
+    if certain:
+        sentences.append(
+            words.text("permitted", categories=words.categories(one.category for one in certain), **parties)
+        )
+    if open_:
+        needs = ", ".join(sorted({need for one in open_ for need in one.needs}))
+        sentences.append(
+            words.text("possible", categories=words.categories(one.category for one in open_), needs=needs)
+        )
+    if not decision.permitted:
+        sentences.append(words.text("denied", **parties))
+    by_basis: dict[str, list[str]] = defaultdict(list)
+    for one in decision.permitted:
+        by_basis[one.basis].append(one.category)
+    for identifier, categories in by_basis.items():
+        sentences.append(words.basis(rulebook.basis(identifier), categories))
+    if decision.emergency:
+        sentences.append(words.text("emergency"))
+    overridden = [one.category for one in decision.permitted if one.overridden is not None]
+    if overridden:
+        sentences.append(words.text("overridden", categories=words.categories(overridden)))
+    by_reason: dict[str, list[str]] = defaultdict(list)
+    for held in decision.withheld:
+        by_reason[words.reason(held.code, held.nearest_basis, held.unmet)].append(held.category)
+    for reason, categories in by_reason.items():
+        sentences.append(words.text("withheld", categories=words.categories(categories), reason=reason))
+    return " ".join(sentences)
+
+
+class _Words:
+    def __init__(self, rulebook: Rulebook, language: str) -> None:
+        self._rulebook = rulebook
+        self._language = language
+        self._texts = _texts()
+
+    def text(self, name: str, **values: str) -> str:
+        sentence = str(self._texts[name][self._language]).format(**values)
+        return sentence[0].upper() + sentence[1:]
+
+    def role(self, code: str) -> str:
+        return self._rulebook.roles.get(code, {}).get(self._language, code)
+
+    def purpose(self, code: str) -> str:
+        return self._rulebook.purposes.get(code, {}).get(self._language, code)
+
+    def categories(self, codes: Iterable[str]) -> str:
+        names = []
+        for code in codes:
+            known = self._rulebook.categories.get(code)
+            names.append(known.title[self._language] if known is not None else code)
+        return ", ".join(names)
+
+    def basis(self, basis: Basis | None, categories: Iterable[str]) -> str:
+        if basis is None:
+            return ""
+        statute = f"{basis.statute.name} {basis.statute.number}"
+        if basis.statute.section:
+            statute += f", {basis.statute.section}"
+        return self.text(
+            "basis",
+            categories=self.categories(categories),
+            title=basis.title[self._language],
+            statute=statute,
+            review="" if basis.reviewed else str(self._texts["unreviewed"][self._language]),
+        )
+
+    def reason(self, code: str, nearest: str | None, unmet: str | None) -> str:
+        named: Basis | Prohibition | None = None
+        if nearest is not None:
+            named = self._rulebook.basis(nearest) or next(
+                (one for one in self._rulebook.prohibitions if one.id == nearest), None
+            )
+        title = named.title[self._language] if named is not None else (nearest or "")
+        template = self._texts["reasons"].get(code, {}).get(self._language, code)
+        return str(template).format(basis=title, unmet=unmet or "")
+
+
+@cache
+def _texts() -> Any:
+    return YAML(typ="safe", pure=True).load((files("consent") / "texts.yaml").read_text(encoding="utf-8"))

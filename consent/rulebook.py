@@ -1,0 +1,447 @@
+"""The rulebook: purposes, data categories, flows, legal bases and prohibitions, with the dates between which each is
+in force.
+
+A rulebook is YAML that a lawyer can read. Loading it checks its form, that every name it uses exists, and that every
+worked example in it comes out as written. What is wrong is told by line, with the nearest name that exists.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import io
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from functools import cache
+from importlib.resources import files
+from typing import Any, Literal
+
+import jsonschema_rs
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError
+
+from consent.conditions import CONDITIONS
+from consent.request import SubjectFacts
+
+ConsentRule = Literal["not-needed", "required", "refusable"]
+Words = Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that is wrong with a rulebook: its line (from 1), where in the document, what, and how to mend it."""
+
+    line: int
+    pointer: str
+    message: str
+    remedy: str = ""
+
+
+class RulebookError(ValueError):
+    """A rulebook that cannot be used, with all that is wrong with it."""
+
+    def __init__(self, source: str, faults: Iterable[Fault]) -> None:
+        self.source = source
+        self.faults = tuple(faults)
+        super().__init__("\n".join(f"{source}:{one.line}: {one.pointer}: {one.message}" for one in self.faults))
+
+
+@dataclass(frozen=True, slots=True)
+class Category:
+    """A data category, or a part of one that the law gives on its own."""
+
+    code: str
+    title: Words
+    class_: str
+    parent: str | None = None
+    parts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Statute:
+    """The act that a basis stands on. A section is given only where it is sure."""
+
+    name: str
+    number: str
+    section: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """A legal basis: who may give what to whom, for which purpose, about which persons, and what consent means for
+    it.
+    """
+
+    id: str
+    statute: Statute
+    title: Words
+    reviewed: bool
+    starts: date | None
+    ends: date | None
+    purposes: frozenset[str]
+    providers: frozenset[str]
+    requesters: frozenset[str]
+    permits: frozenset[str]
+    categories: frozenset[str]
+    conditions: tuple[str, ...]
+    consent: ConsentRule
+    emergency: bool
+    obligations: frozenset[str]
+
+    def in_force(self, day: date) -> bool:
+        """Whether it is in force on a day (Finnish calendar)."""
+        return (self.starts is None or self.starts <= day) and (self.ends is None or day <= self.ends)
+
+
+@dataclass(frozen=True, slots=True)
+class Prohibition:
+    """What may not move, whatever else permits it: when all of `when` hold, unless one of `unless` does."""
+
+    id: str
+    title: Words
+    starts: date | None
+    ends: date | None
+    purposes: frozenset[str]
+    categories: frozenset[str]
+    when: tuple[str, ...]
+    unless: tuple[str, ...]
+
+    def in_force(self, day: date) -> bool:
+        """Whether it is in force on a day (Finnish calendar)."""
+        return (self.starts is None or self.starts <= day) and (self.ends is None or day <= self.ends)
+
+
+@dataclass(frozen=True, slots=True)
+class FlowDelivery:
+    """One recipient of a flow, by role, and what is to reach it if the law lets it."""
+
+    to_role: str
+    purpose: str
+    categories: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """A handover as the field knows it: its code, its name, and its recipients."""
+
+    code: str
+    title: Words
+    deliveries: tuple[FlowDelivery, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A person of a worked example."""
+
+    id: str
+    title: Words
+    facts: SubjectFacts
+    consents: tuple[Mapping[str, Any], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A worked example of a basis: who asks what about which case on which day, and what must come out."""
+
+    basis: str
+    case: str
+    provider: str
+    requester: str
+    purpose: str
+    on: date
+    permitted: frozenset[str]
+    withheld: frozenset[str]
+    emergency: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Rulebook:
+    """A rulebook that has been checked."""
+
+    name: str
+    version: str
+    status: str
+    digest: str
+    source: str
+    purposes: Mapping[str, Words]
+    roles: Mapping[str, Words]
+    categories: Mapping[str, Category]
+    flows: Mapping[str, Flow]
+    bases: tuple[Basis, ...]
+    prohibitions: tuple[Prohibition, ...]
+    parties: Mapping[str, Mapping[str, Any]]
+    cases: Mapping[str, Case]
+    examples: tuple[Example, ...]
+    _index: Mapping[tuple[str, str, str], tuple[Basis, ...]] = field(repr=False, compare=False)
+
+    def bases_for(self, provider: str, requester: str, purpose: str) -> tuple[Basis, ...]:
+        """The bases between two roles for a purpose, in the order of the rulebook, whatever their dates."""
+        return self._index.get((provider, requester, purpose), ())
+
+    def basis(self, identifier: str) -> Basis | None:
+        """A basis by its id."""
+        return next((one for one in self.bases if one.id == identifier), None)
+
+    def covers(self, categories: frozenset[str], category: str) -> bool:
+        """Whether a set of categories holds this one, or the one that it is a part of."""
+        if category in categories:
+            return True
+        known = self.categories.get(category)
+        return known is not None and known.parent in categories
+
+    def touches(self, categories: frozenset[str], category: str) -> bool:
+        """Whether a refusal or prohibition of these categories stops this one: also when one is a part of it."""
+        if self.covers(categories, category):
+            return True
+        known = self.categories.get(category)
+        return known is not None and any(part in categories for part in known.parts)
+
+
+def reference_rulebook() -> bytes:
+    """The Finnish reference rulebook that is shipped. No lawyer of a member has signed it off: it says so itself."""
+    return (files("consent") / "reference" / "fi-kotoutuminen.yaml").read_bytes()
+
+
+def load(data: bytes, *, source: str = "rulebook") -> Rulebook:
+    """Read and check a rulebook. Raises RulebookError with the line of everything that is wrong."""
+    try:
+        document = _parse(data)
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        raise RulebookError(
+            source, [Fault(mark.line + 1 if mark else 1, "", f"not YAML: {error.problem or error.context}")]
+        ) from None
+    except UnicodeDecodeError:
+        raise RulebookError(source, [Fault(1, "", "not UTF-8")]) from None
+    found = list(_form(document))
+    if not found:
+        found = list(_names(document))
+    if found:
+        lines = _Lines(data)
+        raise RulebookError(source, [Fault(lines.of(pointer), pointer, *words) for pointer, *words in found])
+    rulebook = _build(document, "sha-256:" + hashlib.sha256(data).hexdigest(), source)
+    wrong = list(_examples_gone_wrong(rulebook, document))
+    if wrong:
+        lines = _Lines(data)
+        raise RulebookError(source, [Fault(lines.of(pointer), pointer, *words) for pointer, *words in wrong])
+    return rulebook
+
+
+def _parse(data: bytes) -> Any:
+    return YAML(typ="safe", pure=True).load(io.BytesIO(data))
+
+
+class _Lines:
+    """Finds the line of a JSON Pointer, by reading the document once more with positions."""
+
+    def __init__(self, data: bytes) -> None:
+        self._root = YAML(typ="rt").load(io.BytesIO(data))
+
+    def of(self, pointer: str) -> int:
+        node, line = self._root, 0
+        for step in pointer.strip("/").split("/") if pointer else ():
+            try:
+                if isinstance(node, list):
+                    index = int(step)
+                    line, node = node.lc.item(index)[0], node[index]
+                else:
+                    line, node = node.lc.key(step)[0], node[step]
+            except (AttributeError, KeyError, IndexError, TypeError, ValueError):
+                break
+        return int(line) + 1
+
+
+@cache
+def _schema() -> Any:
+    text = (files("consent") / "rulebook.schema.json").read_text(encoding="utf-8")
+    return jsonschema_rs.Draft202012Validator(json.loads(text))
+
+
+def _form(document: Any) -> Iterator[tuple[str, str, str]]:
+    plain = json.loads(json.dumps(document, default=str))
+    for error in _schema().iter_errors(plain):
+        pointer = "".join(f"/{step}" for step in error.instance_path)
+        yield pointer, str(error.message), "see consent/rulebook.schema.json"
+
+
+def _names(document: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    categories = set(document["categories"])
+    for category in document["categories"].values():
+        categories.update(category.get("parts", ()))
+    known = {
+        "purposes": set(document["purposes"]),
+        "roles": set(document["roles"]),
+        "categories": categories,
+        "conditions": set(CONDITIONS),
+        "cases": set(document["cases"]),
+        "parties": set(document["parties"]),
+        "permits": set(document["permits"]),
+    }
+
+    def each(pointer: str, names: Iterable[str], kind: str) -> Iterator[tuple[str, str, str]]:
+        for index, name in enumerate(names):
+            yield from one(f"{pointer}/{index}", name, kind)
+
+    def one(pointer: str, name: str, kind: str) -> Iterator[tuple[str, str, str]]:
+        if name not in known[kind]:
+            near = difflib.get_close_matches(name, known[kind], 1)
+            yield pointer, f"there is no {name!r} among the {kind}", f"did you mean {near[0]!r}?" if near else ""
+
+    seen: set[str] = set()
+    for index, basis in enumerate(document["bases"]):
+        at = f"/bases/{index}"
+        if basis["id"] in seen:
+            yield f"{at}/id", f"two bases have the id {basis['id']!r}", "give each basis an id of its own"
+        seen.add(basis["id"])
+        yield from each(f"{at}/purposes", basis["purposes"], "purposes")
+        yield from each(f"{at}/providers", basis["providers"], "roles")
+        yield from each(f"{at}/requesters", basis["requesters"], "roles")
+        yield from each(f"{at}/categories", basis["categories"], "categories")
+        yield from each(f"{at}/conditions", basis.get("conditions", ()), "conditions")
+        yield from each(f"{at}/subjects/permit", basis.get("subjects", {}).get("permit", ()), "permits")
+        for place, example in enumerate(basis["examples"]):
+            yield from one(f"{at}/examples/{place}/case", example["case"], "cases")
+            yield from one(f"{at}/examples/{place}/requester", example["requester"], "parties")
+            if "provider" in example:
+                yield from one(f"{at}/examples/{place}/provider", example["provider"], "parties")
+            yield from each(f"{at}/examples/{place}/permitted", example.get("permitted", ()), "categories")
+            yield from each(f"{at}/examples/{place}/withheld", example.get("withheld", ()), "categories")
+    for index, prohibition in enumerate(document["prohibitions"]):
+        at = f"/prohibitions/{index}"
+        yield from each(f"{at}/categories", prohibition["categories"], "categories")
+        yield from each(f"{at}/purposes", prohibition.get("purposes", ()), "purposes")
+        yield from each(f"{at}/when", prohibition["when"], "conditions")
+        yield from each(f"{at}/unless", prohibition.get("unless", ()), "conditions")
+    for code, flow in document["flows"].items():
+        for index, part in enumerate(flow.get("deliveries", ())):
+            at = f"/flows/{code}/deliveries/{index}"
+            yield from one(f"{at}/to", part["to"], "roles")
+            yield from one(f"{at}/purpose", part["purpose"], "purposes")
+            yield from each(f"{at}/categories", part["categories"], "categories")
+
+
+def _build(document: Mapping[str, Any], digest: str, source: str) -> Rulebook:
+    bases = tuple(_basis(basis) for basis in document["bases"])
+    index: dict[tuple[str, str, str], list[Basis]] = {}
+    for basis in bases:
+        for provider in basis.providers:
+            for requester in basis.requesters:
+                for purpose in basis.purposes:
+                    index.setdefault((provider, requester, purpose), []).append(basis)
+    return Rulebook(
+        name=document["rulebook"],
+        version=str(document["version"]),
+        status=document["status"],
+        digest=digest,
+        source=source,
+        purposes=document["purposes"],
+        roles=document["roles"],
+        categories=_categories(document["categories"]),
+        flows={
+            code: Flow(
+                code,
+                flow["title"],
+                tuple(
+                    FlowDelivery(part["to"], part["purpose"], frozenset(part["categories"]))
+                    for part in flow.get("deliveries", ())
+                ),
+            )
+            for code, flow in document["flows"].items()
+        },
+        bases=bases,
+        prohibitions=tuple(_prohibition(one) for one in document["prohibitions"]),
+        parties=document["parties"],
+        cases={
+            name: Case(name, case["title"], SubjectFacts(**case["facts"]), tuple(case.get("consents", ())))
+            for name, case in document["cases"].items()
+        },
+        examples=tuple(
+            Example(
+                basis=basis["id"],
+                case=example["case"],
+                provider=example.get("provider", "centre"),
+                requester=example["requester"],
+                purpose=example.get("purpose", basis["purposes"][0]),
+                on=_day(example["on"]) or date.min,
+                permitted=frozenset(example.get("permitted", ())),
+                withheld=frozenset(example.get("withheld", ())),
+                emergency=bool(example.get("emergency", False)),
+            )
+            for basis in document["bases"]
+            for example in basis["examples"]
+        ),
+        _index={key: tuple(found) for key, found in index.items()},
+    )
+
+
+def _categories(document: Mapping[str, Any]) -> dict[str, Category]:
+    found: dict[str, Category] = {}
+    for code, category in document.items():
+        parts = category.get("parts", {})
+        found[code] = Category(code, _words(category), category["class"], None, tuple(parts))
+        for part, words in parts.items():
+            found[part] = Category(part, _words(words), words.get("class", category["class"]), code)
+    return found
+
+
+def _words(document: Mapping[str, Any]) -> Words:
+    return {language: document[language] for language in ("fi", "sv", "en")}
+
+
+def _basis(document: Mapping[str, Any]) -> Basis:
+    statute, force = document["statute"], document.get("in_force", {})
+    return Basis(
+        id=document["id"],
+        statute=Statute(statute["name"], statute["number"], statute.get("section")),
+        title=document["title"],
+        reviewed=document["reviewed"],
+        starts=_day(force.get("from")),
+        ends=_day(force.get("to")),
+        purposes=frozenset(document["purposes"]),
+        providers=frozenset(document["providers"]),
+        requesters=frozenset(document["requesters"]),
+        permits=frozenset(document.get("subjects", {}).get("permit", ())),
+        categories=frozenset(document["categories"]),
+        conditions=tuple(document.get("conditions", ())),
+        consent=document["consent"],
+        emergency=document.get("emergency", False),
+        obligations=frozenset(document.get("obligations", ())),
+    )
+
+
+def _prohibition(document: Mapping[str, Any]) -> Prohibition:
+    force = document.get("in_force", {})
+    return Prohibition(
+        id=document["id"],
+        title=document["title"],
+        starts=_day(force.get("from")),
+        ends=_day(force.get("to")),
+        purposes=frozenset(document.get("purposes", ())),
+        categories=frozenset(document["categories"]),
+        when=tuple(document["when"]),
+        unless=tuple(document.get("unless", ())),
+    )
+
+
+def _day(value: Any) -> date | None:
+    return date.fromisoformat(value) if isinstance(value, str) else value
+
+
+def _examples_gone_wrong(rulebook: Rulebook, document: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    from consent.examples import outcome
+
+    places = [
+        f"/bases/{index}/examples/{place}"
+        for index, basis in enumerate(document["bases"])
+        for place, _ in enumerate(basis["examples"])
+    ]
+    for place, example in zip(places, rulebook.examples, strict=True):
+        permitted = outcome(rulebook, example).permitted_categories
+        missing = sorted(one for one in example.permitted if not rulebook.covers(permitted, one))
+        leaking = sorted(one for one in example.withheld if rulebook.covers(permitted, one))
+        if missing:
+            yield place, f"the example says permitted, the rules withhold: {', '.join(missing)}", "mend one of the two"
+        if leaking:
+            yield place, f"the example says withheld, the rules permit: {', '.join(leaking)}", "mend one of the two"
