@@ -207,7 +207,7 @@ def open_response(
         raise ProblemError("issuer-mismatch", pointer="/iss", detail="the answer is from another service than asked")
     if claims.audience != consumer:
         raise ProblemError("audience-mismatch", pointer="/aud", detail="the answer is for another subsystem")
-    _timely(claims.issued_at, claims.issued_at + LIFETIME_LIMIT, now)
+    _timely(claims.issued_at, None, now)
     if claims.request != request_digest(request_jws):
         raise ProblemError("response-to-another", pointer="/req", detail="the answer names another request than ours")
     return claims
@@ -312,8 +312,9 @@ def _typed(segments: Segments, kind: str) -> None:
         raise ProblemError("message-type-mismatch", pointer="/typ", detail=f"a message of type {kind} belongs here")
 
 
-def _timely(issued: datetime, expires: datetime, now: datetime) -> None:
-    if not timedelta(0) < expires - issued <= LIFETIME_LIMIT:
+def _timely(issued: datetime, expires: datetime | None, now: datetime) -> None:
+    """Refuse what is not of now. An answer has no `exp`; it counts as long as any message can."""
+    if expires is not None and not timedelta(0) < expires - issued <= LIFETIME_LIMIT:
         raise ProblemError(
             "message-lifetime-refused",
             pointer="/exp",
@@ -324,5 +325,7 @@ def _timely(issued: datetime, expires: datetime, now: datetime) -> None:
         raise ProblemError(
             "message-from-future", pointer="/iat", detail="iat is later than now", remedy="set the clock"
         )
-    if now >= expires + CLOCK_TOLERANCE:
-        raise ProblemError("message-expired", pointer="/exp", detail="exp is past", remedy="sign the message anew")
+    # Only now are sums of the message's times safe: a sender may write the last second of the calendar.
+    if now >= (expires if expires is not None else issued + LIFETIME_LIMIT) + CLOCK_TOLERANCE:
+        pointer, detail = ("/iat", "iat is too long ago") if expires is None else ("/exp", "exp is past")
+        raise ProblemError("message-expired", pointer=pointer, detail=detail, remedy="sign the message anew")
