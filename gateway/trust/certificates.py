@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -26,6 +26,8 @@ from gateway.protocol.signing import Algorithm, PublicKey
 from gateway.trust.errors import TrustError
 
 PrivateKey = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
+# What the X.509 library says of extensions that are missing, broken, given twice or of a kind that it cannot read.
+_UNREADABLE = (ValueError, x509.ExtensionNotFound, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
 _NODE_ID = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)*")
 
 
@@ -80,7 +82,7 @@ def load(certificate: bytes) -> x509.Certificate:
         if certificate.lstrip().startswith(b"-----BEGIN"):
             return x509.load_pem_x509_certificate(certificate)
         return x509.load_der_x509_certificate(certificate)
-    except ValueError:
+    except (ValueError, x509.InvalidVersion):
         raise TrustError("certificate-malformed", "this is no X.509 certificate") from None
 
 
@@ -136,8 +138,10 @@ def requested_key(request: bytes) -> PublicKey:
         parsed = x509.load_pem_x509_csr(request)
         sound = parsed.is_signature_valid
         public_key = parsed.public_key()
-    except ValueError:
+    except (ValueError, x509.InvalidVersion):
         raise TrustError("request-malformed", "this is no certificate request") from None
+    except UnsupportedAlgorithm:
+        raise TrustError("certificate-key-kind", "keys are P-256 or Ed25519") from None
     if not sound:
         raise TrustError("request-refused", "the request was not signed by the key that it asks a certificate for")
     key_algorithm(public_key)
@@ -200,12 +204,15 @@ def _check(certificate: bytes, anchors: Sequence[bytes], at: datetime | None) ->
     try:
         usage = parsed.extensions.get_extension_for_class(x509.KeyUsage).value
         constraints = parsed.extensions.get_extension_for_class(x509.BasicConstraints).value
-    except (x509.ExtensionNotFound, ValueError):
+    except _UNREADABLE:
         raise TrustError("certificate-key-usage", "the certificate does not say what its key is for") from None
     if constraints.ca or not usage.digital_signature or usage.key_cert_sign or usage.crl_sign:
         raise TrustError("certificate-key-usage", "the key is for something else than digital signatures")
-    algorithm = key_algorithm(parsed.public_key())
-    public_key = parsed.public_key()
+    try:
+        public_key = parsed.public_key()
+    except (ValueError, UnsupportedAlgorithm):
+        raise TrustError("certificate-key-kind", "keys are P-256 or Ed25519") from None
+    algorithm = key_algorithm(public_key)
     assert isinstance(public_key, ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey)
     checked = Checked(algorithm, public_key, parsed.not_valid_before_utc, parsed.not_valid_after_utc)
     if at is not None and at < checked.not_before:
@@ -218,7 +225,7 @@ def _check(certificate: bytes, anchors: Sequence[bytes], at: datetime | None) ->
 def _issued_by(certificate: x509.Certificate, anchor: bytes) -> bool:
     try:
         certificate.verify_directly_issued_by(load(anchor))
-    except (ValueError, TypeError, InvalidSignature):
+    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
         return False
     return True
 
