@@ -133,10 +133,10 @@ class ConsentRecord:
         cls,
         document: Mapping[str, Any],
         *,
-        id: str,
+        id: str,  # noqa: A002
         subject: str,
         recorded_by: str,
-        recorded_at: datetime,  # noqa: A002
+        recorded_at: datetime,
     ) -> ConsentRecord:
         """Read a new consent or refusal as a client records it. Raises ConsentError, which names the member."""
         record = cls._read(

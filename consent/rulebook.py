@@ -240,7 +240,8 @@ class _Lines:
         self._root = YAML(typ="rt").load(io.BytesIO(data))
 
     def of(self, pointer: str) -> int:
-        node, line = self._root, 0
+        node: Any = self._root
+        line = 0
         for step in pointer.strip("/").split("/") if pointer else ():
             try:
                 if isinstance(node, list):

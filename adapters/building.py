@@ -1,0 +1,293 @@
+"""The compiled form of a mapping: nodes that build a value of the canonical record from a source, and read it back.
+
+Building notes the origin of every value and a finding for every value that cannot be taken. Writing goes the other
+way, through the transforms' way back, and marks what it has written, so that what a format has no place for can be
+told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from adapters.sdk import Finding, Origin, Position, Record
+from adapters.texts import finding
+from adapters.transforms import Transform, TransformError
+
+#: Nothing: an empty source field, or an object that holds no value of the source.
+NOTHING: Any = object()
+
+
+@dataclass(slots=True)
+class Build:
+    """One record on its way to a bundle."""
+
+    record: Record
+    part: Any = NOTHING
+    part_field: str = ""
+    findings: list[Finding] = field(default_factory=list)
+    provenance: dict[str, Origin] = field(default_factory=dict)
+
+    def at(self, column: str) -> Position:
+        """The place of a field of this record."""
+        return Position(self.record.position.file, self.record.position.row, column)
+
+
+@dataclass(slots=True)
+class Write:
+    """One bundle on its way to a flat record: its fields, and the pointers of what found a place there."""
+
+    fields: dict[str, Any] = field(default_factory=dict)
+    written: set[str] = field(default_factory=set)
+    parts: list[Any] | None = None
+
+
+class Node(Protocol):
+    """A place of the record that a mapping makes."""
+
+    def build(self, build: Build, pointer: str) -> tuple[Any, bool]:
+        """The value (or NOTHING), and whether anything in it comes from the source."""
+        ...
+
+    def fits(self, value: Any) -> bool:
+        """Whether a value of a bundle could have come from here: its constants are the same."""
+        ...
+
+    def write(self, write: Write, value: Any, pointer: str) -> None:
+        """Write a value of a bundle back into the fields."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Literal:
+    """A constant of the mapping or the schema."""
+
+    value: Any
+
+    def build(self, build: Build, pointer: str) -> tuple[Any, bool]:
+        """The constant; it is not of the source."""
+        return self.value, False
+
+    def fits(self, value: Any) -> bool:
+        """Only the same constant fits."""
+        return bool(value == self.value)
+
+    def write(self, write: Write, value: Any, pointer: str) -> None:
+        """A constant needs no field."""
+        write.written.add(pointer)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A field of the source through a transform."""
+
+    field: str
+    transform: Transform
+    required: bool
+
+    def build(self, build: Build, pointer: str) -> tuple[Any, bool]:
+        """The transformed value; a finding if there is none and must be, or if it cannot be taken."""
+        if self.field == ".":
+            raw, column = build.part, build.part_field
+        else:
+            raw, column = build.record.fields.get(self.field), self.field
+        if isinstance(raw, list):
+            raw = raw[0] if len(raw) == 1 else raw or NOTHING
+        if raw is None or raw is NOTHING or (isinstance(raw, str) and not raw.strip()):
+            if self.required:
+                build.findings.append(finding("error", "field-missing", build.at(column), pointer))
+            return NOTHING, False
+        if isinstance(raw, dict | list):
+            build.findings.append(finding("error", "unreadable", build.at(column), pointer))
+            return NOTHING, False
+        try:
+            value = self.transform.forward(raw)
+        except TransformError as error:
+            build.findings.append(finding("error", error.code, build.at(column), pointer))
+            return NOTHING, False
+        build.provenance[pointer] = Origin(build.at(column), self.transform.name)
+        return value, True
+
+    def fits(self, value: Any) -> bool:
+        """A value that the transform can bring back fits."""
+        if self.transform.backward is None:
+            return False
+        try:
+            self.transform.backward(value)
+        except (TransformError, ValueError, TypeError):
+            return False
+        return True
+
+    def write(self, write: Write, value: Any, pointer: str) -> None:
+        """Bring the value back into its field; the first of several keeps it."""
+        if self.transform.backward is None:
+            return
+        try:
+            raw = self.transform.backward(value)
+        except (TransformError, ValueError, TypeError):
+            return
+        if self.field == ".":
+            if write.parts is None:
+                return
+            write.parts.append(raw)
+        elif self.field in write.fields:
+            if write.fields[self.field] != raw:
+                return
+        else:
+            write.fields[self.field] = raw
+        write.written.add(pointer)
+        if isinstance(value, list):
+            write.written.update(f"{pointer}/{index}" for index in range(len(value)))
+
+
+@dataclass(frozen=True, slots=True)
+class Object:
+    """An object; left out if nothing in it comes from the source, unless it is pure form."""
+
+    members: tuple[tuple[str, Node], ...]
+    form: bool = False
+
+    def build(self, build: Build, pointer: str) -> tuple[Any, bool]:
+        """The object with the members that have a value."""
+        made: dict[str, Any] = {}
+        sourced = False
+        for name, node in self.members:
+            value, full = node.build(build, f"{pointer}/{name}")
+            if value is not NOTHING:
+                made[name] = value
+            sourced = sourced or full
+        return (made, sourced) if sourced or self.form else (NOTHING, False)
+
+    def fits(self, value: Any) -> bool:
+        """An object fits if its constants do, and every member of it that has a place here."""
+        if not isinstance(value, dict):
+            return False
+        return all(
+            name in value and node.fits(value[name])
+            for name, node in self.members
+            if isinstance(node, Literal) or (name in value and isinstance(node, Object | Items))
+        )
+
+    def write(self, write: Write, value: Any, pointer: str) -> None:
+        """Write each member."""
+        for name, node in self.members:
+            if isinstance(value, dict) and name in value:
+                node.write(write, value[name], f"{pointer}/{name}")
+
+
+@dataclass(frozen=True, slots=True)
+class Each:
+    """One item for each part of a field: of a list as it is, of a text split at `by`."""
+
+    field: str
+    by: str | None
+
+    def parts(self, record: Record) -> Iterator[Any]:
+        """The parts that are not empty."""
+        raw = record.fields.get(self.field)
+        values = raw if isinstance(raw, list) else [] if raw is None else [raw]
+        for value in values:
+            for part in str(value).split(self.by) if self.by and isinstance(value, str) else (value,):
+                if not isinstance(part, str) or part.strip():
+                    yield part.strip() if isinstance(part, str) else part
+
+    def gather(self, write: Write, parts: list[Any]) -> None:
+        """Bring parts back into the field."""
+        if parts:
+            held = write.fields.get(self.field)
+            if self.by is None:
+                write.fields[self.field] = [*(held or ()), *parts]
+            else:
+                write.fields[self.field] = self.by.join([*([held] if held else ()), *map(str, parts)])
+
+
+@dataclass(frozen=True, slots=True)
+class Items:
+    """A list, made of one or more templates; each of them may stand for several items."""
+
+    templates: tuple[tuple[Node, Each | None], ...]
+
+    def build(self, build: Build, pointer: str) -> tuple[Any, bool]:
+        """The items that have a value."""
+        made: list[Any] = []
+        sourced = False
+        for node, each in self.templates:
+            for _ in _parts(build, each):
+                value, full = node.build(build, f"{pointer}/{len(made)}")
+                if value is not NOTHING:
+                    made.append(value)
+                sourced = sourced or full
+        return (made, sourced) if made else (NOTHING, False)
+
+    def fits(self, value: Any) -> bool:
+        """A list fits if some item fits some template."""
+        return isinstance(value, list) and any(node.fits(item) for item in value for node, _ in self.templates)
+
+    def write(self, write: Write, value: Any, pointer: str) -> None:
+        """Give each item to the first template that fits and is free."""
+        taken: set[int] = set()
+        for node, each in self.templates:
+            for index, item in enumerate(value if isinstance(value, list) else ()):
+                if index in taken or not node.fits(item):
+                    continue
+                taken.add(index)
+                if each is None:
+                    node.write(write, item, f"{pointer}/{index}")
+                    break
+                _write_part(write, node, each, item, f"{pointer}/{index}")
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """One resource of the record, or one for each part of a field."""
+
+    kind: str
+    template: Object
+    each: Each | None
+
+    def build(self, build: Build, count: Mapping[str, int], index: int) -> Iterator[dict[str, Any]]:
+        """The resources that hold a value of the source, with ids that mean nothing; `count` goes up as they are
+        taken.
+        """
+        made = 0
+        for _ in _parts(build, self.each):
+            pointer = f"/entry/{index + made}/resource"
+            value, full = self.template.build(build, pointer)
+            if value is not NOTHING and full:
+                number = count.get(self.kind, 0) + 1
+                made += 1
+                yield {"resourceType": self.kind, "id": f"{_dashed(self.kind)}-{number}", **value}
+
+    def write(self, write: Write, resource: dict[str, Any], pointer: str) -> bool:
+        """Write a resource back; False if it is not one that this template makes."""
+        if not self.template.fits(resource):
+            return False
+        write.written.add(f"{pointer}/id")
+        if self.each is None:
+            self.template.write(write, resource, pointer)
+        else:
+            _write_part(write, self.template, self.each, resource, pointer)
+        return True
+
+
+def _parts(build: Build, each: Each | None) -> Iterator[None]:
+    if each is None:
+        yield None
+        return
+    outer, outer_field = build.part, build.part_field
+    for part in each.parts(build.record):
+        build.part, build.part_field = part, each.field
+        yield None
+    build.part, build.part_field = outer, outer_field
+
+
+def _write_part(write: Write, node: Node, each: Each, value: Any, pointer: str) -> None:
+    outer, write.parts = write.parts, []
+    node.write(write, value, pointer)
+    parts, write.parts = write.parts, outer
+    each.gather(write, parts or [])
+
+
+def _dashed(kind: str) -> str:
+    return "".join(f"-{letter.lower()}" if letter.isupper() else letter for letter in kind).lstrip("-")

@@ -1,0 +1,54 @@
+"""The canonical form itself as an adapter: JSON bundles in, the same out, checked against the schemas."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, BinaryIO
+
+import orjson
+
+from adapters.readers import JsonForm, read_json
+from adapters.sdk import Finding, Limits, Manifest, Mapped, Record, Rendered, Text
+from adapters.texts import finding
+from schemas.catalogue import catalogue
+from schemas.facts import check_single_subject
+
+_MEDIA_TYPE = "application/fhir+json"
+
+
+class CanonicalAdapter:
+    """Bundles as they are: one, or a list of them."""
+
+    @property
+    def manifest(self) -> Manifest:
+        """What the adapter is."""
+        return Manifest(
+            "canonical",
+            Text("Kanoninen paketti", "Kanonisk bunt", "Canonical bundle"),
+            (_MEDIA_TYPE,),
+            writes=True,
+            extensions=("json",),
+        )
+
+    def read(self, stream: BinaryIO, limits: Limits) -> Iterator[Record | Finding]:
+        """See Adapter."""
+        return read_json(stream, JsonForm("id"), limits)
+
+    def to_canonical(self, record: Record) -> Mapped:
+        """See Adapter."""
+        bundle = dict(record.fields)
+        found = catalogue().validate_bundle(bundle) or check_single_subject(bundle)
+        findings = tuple(finding("error", "schema", record.position, one.pointer) for one in found)
+        return Mapped(record.key, None if findings else bundle, {}, findings, record.position)
+
+    def convert(self, stream: BinaryIO, limits: Limits) -> Iterator[Mapped]:
+        """See Adapter."""
+        for item in self.read(stream, limits):
+            if isinstance(item, Finding):
+                yield Mapped("", None, {}, (item,), item.position)
+            else:
+                yield self.to_canonical(item)
+
+    def from_canonical(self, bundle: Mapping[str, Any]) -> Rendered:
+        """See Adapter."""
+        return Rendered(_MEDIA_TYPE, orjson.dumps(bundle))

@@ -1,0 +1,167 @@
+"""An adapter that is a mapping file and nothing else: it reads a form (CSV, XML, JSON), maps, checks, and writes
+flat JSON back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from functools import cached_property
+from importlib.resources import files
+from typing import Any, BinaryIO
+
+import orjson
+
+from adapters.building import Build, Write
+from adapters.mapping import CompiledMapping, compile_mapping
+from adapters.readers import CsvForm, JsonForm, XmlForm, read_csv, read_json, read_xml
+from adapters.sdk import AdapterError, Finding, Limits, Manifest, Mapped, Position, Record, Rendered
+from adapters.texts import finding
+from schemas.catalogue import catalogue
+
+
+class MappedAdapter:
+    """An adapter made of a manifest and a mapping file in a package."""
+
+    def __init__(self, manifest: Manifest, package: str, file: str) -> None:
+        self._manifest = manifest
+        self._package = package
+        self._file = file
+
+    @property
+    def manifest(self) -> Manifest:
+        """What the adapter is."""
+        return self._manifest
+
+    @cached_property
+    def mapping(self) -> CompiledMapping:
+        """The compiled mapping. Raises MappingError at first use if the file is wrong."""
+        text = (files(self._package) / self._file).read_text(encoding="utf-8")
+        return compile_mapping(text, catalogue(), source=self._file)
+
+    @cached_property
+    def _form(self) -> CsvForm | XmlForm | JsonForm:
+        source = self.mapping.source
+        match source["format"]:
+            case "csv":
+                return CsvForm(tuple(source["encoding"]), str(source["delimiter"]), str(source["key"]))
+            case "xml":
+                return XmlForm(str(source["record"]), str(source["key"]))
+            case _:
+                return JsonForm(str(source["key"]))
+
+    def read(self, stream: BinaryIO, limits: Limits) -> Iterator[Record | Finding]:
+        """See Adapter."""
+        form = self._form
+        if isinstance(form, CsvForm):
+            return self._read_csv(stream, form, limits)
+        if isinstance(form, XmlForm):
+            return read_xml(stream, form, limits)
+        return read_json(stream, form, limits)
+
+    def _read_csv(self, stream: BinaryIO, form: CsvForm, limits: Limits) -> Iterator[Record | Finding]:
+        header: list[str] = []
+        checked = False
+        for item in read_csv(stream, form, limits, header):
+            if not checked:
+                checked = True
+                missing = sorted(self.mapping.fields - self.mapping.optional - set(header))
+                if missing:
+                    for column in missing:
+                        yield finding("error", "column-missing", Position(row=1, column=column))
+                    return
+            yield item
+
+    def to_canonical(self, record: Record) -> Mapped:
+        """See Adapter."""
+        build = Build(record)
+        resources: list[dict[str, Any]] = []
+        count: dict[str, int] = {}
+        for resource in self.mapping.resources:
+            for made in resource.build(build, count, len(resources)):
+                resources.append(made)
+                count[resource.kind] = count.get(resource.kind, 0) + 1
+        build.findings += self._unmapped(record)
+        bundle: dict[str, Any] = {
+            "resourceType": "Bundle",
+            "type": "collection",
+            "entry": [{"resource": resource} for resource in resources],
+        }
+        if not any(one.severity == "error" for one in build.findings):
+            build.findings += self._against_schema(build, bundle)
+        rejected = any(one.severity == "error" for one in build.findings)
+        return Mapped(
+            record.key,
+            None if rejected else bundle,
+            build.provenance,
+            tuple(build.findings),
+            record.position,
+        )
+
+    def _unmapped(self, record: Record) -> list[Finding]:
+        known = self.mapping.fields | self.mapping.ignored
+        return [
+            finding("warning", "column-unmapped", replace(record.position, column=name))
+            for name, value in record.fields.items()
+            if name not in known and value not in ("", None)
+        ]
+
+    def _against_schema(self, build: Build, bundle: dict[str, Any]) -> list[Finding]:
+        found = []
+        for one in catalogue().validate_bundle(bundle):
+            origin = build.provenance.get(one.pointer)
+            place = origin.position if origin is not None else build.record.position
+            code = "field-missing" if one.code == "required" else "schema"
+            found.append(finding("error", code, place, one.pointer))
+        return found
+
+    def convert(self, stream: BinaryIO, limits: Limits) -> Iterator[Mapped]:
+        """See Adapter."""
+        seen: set[str] = set()
+        for item in self.read(stream, limits):
+            if isinstance(item, Finding):
+                yield Mapped("", None, {}, (item,), item.position)
+                continue
+            mapped = self.to_canonical(item)
+            if item.key and item.key in seen:
+                again = finding("error", "duplicate-key", item.position)
+                mapped = replace(mapped, bundle=None, findings=(*mapped.findings, again))
+            seen.add(item.key)
+            yield mapped
+
+    def from_canonical(self, bundle: Mapping[str, Any]) -> Rendered:
+        """See Adapter."""
+        if not self._manifest.writes:
+            raise AdapterError(f"{self._manifest.name} only reads")
+        write = Write()
+        for index, entry in enumerate(bundle["entry"]):
+            resource = entry["resource"]
+            for template in self.mapping.resources:
+                if template.kind == resource["resourceType"] and template.write(
+                    write, resource, f"/entry/{index}/resource"
+                ):
+                    break
+        left = [pointer for pointer in _leaves(bundle["entry"], "/entry") if pointer not in write.written]
+        findings = tuple(
+            finding("warning", "no-place", Position(), pointer) for pointer in left if not _is_form(pointer)
+        )
+        return Rendered(self._manifest.media_types[0], orjson.dumps(write.fields, option=orjson.OPT_INDENT_2), findings)
+
+
+def _leaves(value: Any, pointer: str) -> Iterator[str]:
+    if isinstance(value, dict):
+        for name, member in value.items():
+            yield from _leaves(member, f"{pointer}/{name}")
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _leaves(item, f"{pointer}/{index}")
+    else:
+        yield pointer
+
+
+#: What is form and not content: it needs no place in another format.
+_FORM = frozenset({"resourceType", "id", "url", "system", "status", "intent", "reference", "display"})
+
+
+def _is_form(pointer: str) -> bool:
+    return pointer.rsplit("/", 1)[-1] in _FORM

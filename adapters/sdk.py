@@ -1,0 +1,158 @@
+"""What an adapter is: reads records of a source format, maps them to canonical bundles, writes bundles in a
+recipient's format.
+
+An adapter is found by the entry point group `yhdyspinta.adapters`. It is given bytes and gives back values; it never
+sees keys, policy or the network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.metadata import entry_points
+from typing import Any, BinaryIO, Literal, Protocol
+
+GROUP = "yhdyspinta.adapters"
+
+Severity = Literal["error", "warning"]
+
+
+class AdapterError(Exception):
+    """There is no such adapter, or it cannot do what was asked of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A sentence for people, in Finnish, Swedish and English."""
+
+    fi: str
+    sv: str
+    en: str
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """A place in a source: the file (empty if it has no name), the row or line from 1, the column or path."""
+
+    file: str = ""
+    row: int = 0
+    column: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that an adapter could not take: where it stands, where it was to go, what is wrong, how to mend it.
+
+    Neither text ever holds the value itself.
+    """
+
+    severity: Severity
+    code: str
+    position: Position
+    target: str | None
+    message: Text
+    hint: Text
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much an adapter reads before it refuses: bytes, records, characters of one field, members of one record."""
+
+    total_bytes: int = 64 * 1024 * 1024
+    records: int = 1_000_000
+    field_characters: int = 20_000
+    fields: int = 1_000
+    depth: int = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One record of a source: its key, its fields by name or path, and its place."""
+
+    key: str
+    fields: Mapping[str, Any]
+    position: Position
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a value of a bundle came from: the place in the source and the transform that made it."""
+
+    position: Position
+    transform: str
+
+
+@dataclass(frozen=True, slots=True)
+class Mapped:
+    """One record, mapped. `bundle` is None if it was rejected; `findings` then say why.
+
+    `provenance` gives the origin of each value by its JSON Pointer in the bundle.
+    """
+
+    key: str
+    bundle: dict[str, Any] | None
+    provenance: Mapping[str, Origin]
+    findings: tuple[Finding, ...]
+    position: Position
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """A bundle in a recipient's format, and what that format has no place for."""
+
+    media_type: str
+    body: bytes
+    findings: tuple[Finding, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What an adapter says of itself: its name, its title, the media types that it reads or writes."""
+
+    name: str
+    title: Text
+    media_types: tuple[str, ...]
+    reads: bool = True
+    writes: bool = False
+    extensions: tuple[str, ...] = field(default=())
+
+
+class Adapter(Protocol):
+    """An adapter of one source or recipient format."""
+
+    @property
+    def manifest(self) -> Manifest:
+        """What the adapter is."""
+        ...
+
+    def read(self, stream: BinaryIO, limits: Limits) -> Iterator[Record | Finding]:
+        """The records of a source in their order, and a finding in place of each that cannot be read."""
+        ...
+
+    def to_canonical(self, record: Record) -> Mapped:
+        """Map one record."""
+        ...
+
+    def convert(self, stream: BinaryIO, limits: Limits) -> Iterator[Mapped]:
+        """Read and map: one Mapped for each record, rejected ones included."""
+        ...
+
+    def from_canonical(self, bundle: Mapping[str, Any]) -> Rendered:
+        """Write a bundle in this format. Raises AdapterError if the adapter only reads."""
+        ...
+
+
+@cache
+def load(name: str) -> Adapter:
+    """The installed adapter of that name. Raises AdapterError."""
+    for point in entry_points(group=GROUP, name=name):
+        adapter: Adapter = point.load()()
+        return adapter
+    raise AdapterError(f"no adapter {name!r} is installed")
+
+
+@cache
+def available() -> tuple[Manifest, ...]:
+    """The manifests of all installed adapters, by name."""
+    return tuple(load(name).manifest for name in sorted({point.name for point in entry_points(group=GROUP)}))

@@ -1,0 +1,162 @@
+"""The words of findings, in one place: what is wrong and how to mend it, by code."""
+
+from __future__ import annotations
+
+from adapters.sdk import Finding, Position, Severity, Text
+
+_TEXTS: dict[str, tuple[Text, Text]] = {
+    "field-missing": (
+        Text("Pakollinen tieto puuttuu.", "En obligatorisk uppgift saknas.", "A required value is missing."),
+        Text("Täydennä tieto lähdejärjestelmässä.", "Komplettera i källsystemet.", "Fill it in in the source system."),
+    ),
+    "hetu-form": (
+        Text(
+            "Henkilötunnuksen muoto on väärä.",
+            "Personbeteckningen har fel form.",
+            "The identity code has a wrong form.",
+        ),
+        Text("Muoto on PPKKVVxNNNT.", "Formen är DDMMÅÅxNNNT.", "The form is DDMMYYxNNNT."),
+    ),
+    "hetu-check": (
+        Text(
+            "Henkilötunnuksen tarkistusmerkki ei täsmää.",
+            "Personbeteckningens kontrolltecken stämmer inte.",
+            "The check character of the identity code is wrong.",
+        ),
+        Text(
+            "Tarkista tunnus henkilön asiakirjasta.",
+            "Kontrollera beteckningen i personens handling.",
+            "Check the code against the person's document.",
+        ),
+    ),
+    "date-form": (
+        Text(
+            "Päivämäärää ei ole tai sen muoto on väärä.",
+            "Datumet finns inte eller har fel form.",
+            "There is no such date.",
+        ),
+        Text(
+            "Kirjoita esimerkiksi 5.2.1990.",
+            "Skriv till exempel 5.2.1990.",
+            "Write for example 5.2.1990 or 1990-02-05.",
+        ),
+    ),
+    "code-unknown": (
+        Text("Koodia ei ole koodistossa.", "Koden finns inte i kodsystemet.", "The code is not in its code table."),
+        Text(
+            "Käytä koodiston koodia tai lisää koodi kuvaukseen.",
+            "Använd en kod i tabellen eller lägg till koden i mappningen.",
+            "Use a code of the table, or add the code to the mapping.",
+        ),
+    ),
+    "not-yes-no": (
+        Text("Arvo ei ole kyllä eikä ei.", "Värdet är varken ja eller nej.", "The value is neither yes nor no."),
+        Text("Kirjoita K tai E.", "Skriv K eller E.", "Write K or E."),
+    ),
+    "not-a-number": (
+        Text("Arvo ei ole kokonaisluku.", "Värdet är inte ett heltal.", "The value is not a whole number."),
+        Text("Kirjoita vain numeroita.", "Skriv bara siffror.", "Write digits only."),
+    ),
+    "postal-code-form": (
+        Text(
+            "Postinumerossa ei ole viittä numeroa.",
+            "Postnumret har inte fem siffror.",
+            "The postal code is not five digits.",
+        ),
+        Text("Korjaa postinumero.", "Rätta postnumret.", "Mend the postal code."),
+    ),
+    "phone-form": (
+        Text(
+            "Puhelinnumero ei ole puhelinnumero.",
+            "Telefonnumret är inget telefonnummer.",
+            "This is not a telephone number.",
+        ),
+        Text("Kirjoita numero kansainvälisesti.", "Skriv numret internationellt.", "Write it as +358 …"),
+    ),
+    "email-form": (
+        Text(
+            "Sähköpostiosoitteen muoto on väärä.",
+            "E-postadressen har fel form.",
+            "The e-mail address has a wrong form.",
+        ),
+        Text("Muoto on nimi@palvelin.", "Formen är namn@server.", "The form is name@host."),
+    ),
+    "country-form": (
+        Text("Maakoodin muoto on väärä.", "Landskoden har fel form.", "The country code has a wrong form."),
+        Text("Käytä ISO 3166 -koodia.", "Använd en ISO 3166-kod.", "Use an ISO 3166 code, for example UKR."),
+    ),
+    "encoding": (
+        Text("Merkistöä ei voi lukea.", "Teckenkodningen kan inte läsas.", "The characters cannot be decoded."),
+        Text(
+            "Tallenna UTF-8:na tai windows-1252:na.",
+            "Spara som UTF-8 eller windows-1252.",
+            "Save as UTF-8 or windows-1252.",
+        ),
+    ),
+    "column-count": (
+        Text(
+            "Rivillä on eri määrä sarakkeita kuin otsikossa.",
+            "Raden har ett annat antal kolumner än rubriken.",
+            "The row has another number of columns than the header.",
+        ),
+        Text(
+            "Tarkista erottimet ja lainausmerkit.",
+            "Kontrollera avgränsare och citattecken.",
+            "Check the delimiters and quotation marks of the row.",
+        ),
+    ),
+    "column-missing": (
+        Text("Otsikosta puuttuu sarake.", "En kolumn saknas i rubriken.", "The header lacks a column."),
+        Text("Vie tiedosto kaikilla sarakkeilla.", "Exportera med alla kolumner.", "Export the file with all columns."),
+    ),
+    "column-unmapped": (
+        Text(
+            "Saraketta ei lueta eikä ohiteta nimeltä.",
+            "Kolumnen varken läses eller förbigås vid namn.",
+            "The column is neither mapped nor ignored by name.",
+        ),
+        Text("Lisää sarake kuvaukseen.", "Lägg till kolumnen i mappningen.", "Map it, or list it under `ignored`."),
+    ),
+    "duplicate-key": (
+        Text(
+            "Sama asiakas on tiedostossa kahdesti.", "Samma klient finns två gånger.", "The same client is there twice."
+        ),
+        Text("Poista toinen rivi.", "Ta bort den ena raden.", "Remove one of the two."),
+    ),
+    "unreadable": (
+        Text("Tietuetta ei voi lukea.", "Posten kan inte läsas.", "The record cannot be read."),
+        Text("Vie tiedosto uudelleen.", "Exportera filen på nytt.", "Export the file again."),
+    ),
+    "limit-exceeded": (
+        Text("Tiedosto ylittää rajan.", "Filen överskrider en gräns.", "The file goes over a limit."),
+        Text("Jaa tiedosto osiin.", "Dela filen.", "Split the file."),
+    ),
+    "doctype": (
+        Text(
+            "Asiakirjatyyppimäärittely ei ole sallittu.",
+            "Dokumenttyp är inte tillåten.",
+            "A document type is not allowed.",
+        ),
+        Text("Poista DOCTYPE.", "Ta bort DOCTYPE.", "Remove the DOCTYPE."),
+    ),
+    "no-place": (
+        Text(
+            "Vastaanottajan muodossa ei ole paikkaa tälle tiedolle.",
+            "Mottagarens format har ingen plats för uppgiften.",
+            "The recipient's format has no place for this value.",
+        ),
+        Text("Lue tieto kanonisessa muodossa.", "Läs uppgiften i kanonisk form.", "Read it in the canonical form."),
+    ),
+    "schema": (
+        Text("Tieto ei täytä skeemaa.", "Uppgiften uppfyller inte schemat.", "The schema refuses the value."),
+        Text("Korjaa tieto lähdejärjestelmässä.", "Rätta i källsystemet.", "Mend the value in the source system."),
+    ),
+}
+
+CODES = frozenset(_TEXTS)
+
+
+def finding(severity: Severity, code: str, position: Position, target: str | None = None) -> Finding:
+    """A finding with its words."""
+    message, hint = _TEXTS[code]
+    return Finding(severity, code, position, target, message, hint)

@@ -1,0 +1,151 @@
+"""Transforms: named, pure functions from a source's value to a canonical one and, where there is a way, back.
+
+A transform raises TransformError with the code of a finding; it never puts the value into words.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import date
+from types import MappingProxyType
+from typing import Any
+
+
+class TransformError(ValueError):
+    """A value that a transform cannot take; `code` is that of the finding."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+@dataclass(frozen=True, slots=True)
+class Transform:
+    """A transform: its name in mappings, what it does, an example, its function and the way back if there is one."""
+
+    name: str
+    does: str
+    example: tuple[str, Any]
+    forward: Callable[[Any], Any]
+    backward: Callable[[Any], Any] | None
+
+
+_CENTURIES = {"+": 1800, **dict.fromkeys("-YXWVU", 1900), **dict.fromkeys("ABCDEF", 2000)}
+_CHECKS = "0123456789ABCDEFHJKLMNPRSTUVWXY"
+_HETU = re.compile(r"([0-9]{2})([0-9]{2})([0-9]{2})([-+YXWVUA-F])([0-9]{3})([0-9A-Y])\Z")
+_FI_DATE = re.compile(r"([0-9]{1,2})\.([0-9]{1,2})\.([0-9]{4})\Z")
+_PHONE = re.compile(r"\+?[0-9]{5,15}\Z")
+_EMAIL = re.compile(r"[^@\s]{1,64}@[^@\s]+\.[^@\s]+\Z")
+
+
+def hetu(value: Any) -> str:
+    """A Finnish personal identity code: its date exists and its check character is right."""
+    code = str(value).strip().upper()
+    match = _HETU.match(code)
+    if match is None:
+        raise TransformError("hetu-form")
+    day, month, year, sign, number, check = match.groups()
+    try:
+        date(_CENTURIES[sign] + int(year), int(month), int(day))
+    except ValueError:
+        raise TransformError("hetu-form") from None
+    if _CHECKS[int(day + month + year + number) % 31] != check:
+        raise TransformError("hetu-check")
+    return code
+
+
+def fi_date(value: Any) -> str:
+    """A day as Finns write it, or as ISO 8601 does; gives ISO 8601."""
+    text = str(value).strip()
+    match = _FI_DATE.match(text)
+    try:
+        found = date(int(match[3]), int(match[2]), int(match[1])) if match else date.fromisoformat(text)
+    except ValueError:
+        raise TransformError("date-form") from None
+    if not 1800 <= found.year <= 2199:
+        raise TransformError("date-form")
+    return found.isoformat()
+
+
+def _to_fi_date(value: Any) -> str:
+    found = date.fromisoformat(str(value))
+    return f"{found.day}.{found.month}.{found.year}"
+
+
+def _yes_no(value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    word = str(value).strip().lower()
+    if word in {"k", "kyllä", "ja", "yes", "y", "true", "1", "x"}:
+        return True
+    if word in {"e", "ei", "nej", "no", "n", "false", "0"}:
+        return False
+    raise TransformError("not-yes-no")
+
+
+def _number(value: Any) -> int:
+    text = re.sub(r"[\s\u00a0]", "", str(value))
+    if isinstance(value, bool) or re.fullmatch(r"-?[0-9]{1,9}", text) is None:
+        raise TransformError("not-a-number")
+    return int(text)
+
+
+def _phone(value: Any) -> str:
+    text = re.sub(r"[\s().\u00a0-]", "", str(value))
+    if text.startswith("00"):
+        text = "+" + text[2:]
+    if _PHONE.match(text) is None:
+        raise TransformError("phone-form")
+    return text
+
+
+def _email(value: Any) -> str:
+    text = str(value).strip()
+    if _EMAIL.match(text) is None:
+        raise TransformError("email-form")
+    return text
+
+
+def _postal_code(value: Any) -> str:
+    text = str(value).strip()
+    if re.fullmatch(r"[0-9]{5}", text) is None:
+        raise TransformError("postal-code-form")
+    return text
+
+
+def _country(value: Any) -> str:
+    text = str(value).strip().upper()
+    if re.fullmatch(r"[A-Z]{2,3}", text) is None:
+        raise TransformError("country-form")
+    return text
+
+
+def _text(value: Any) -> str:
+    return str(value).strip()
+
+
+def _words(value: Any) -> list[str]:
+    return str(value).split()
+
+
+_ALL = (
+    Transform("text", "The text without the space around it.", (" Kotka ", "Kotka"), _text, str),
+    Transform("words", "The words of a text, as a list.", ("Anna Maria", ["Anna", "Maria"]), _words, " ".join),
+    Transform("hetu", "A Finnish personal identity code, checked.", ("131052-308t", "131052-308T"), hetu, str),
+    Transform("fi-date", "A day written 5.2.1990 (or 1990-02-05).", ("5.2.1990", "1990-02-05"), fi_date, _to_fi_date),
+    Transform("iso-date", "A day written 1990-02-05.", ("1990-02-05", "1990-02-05"), fi_date, str),
+    Transform(
+        "yes-no", "Yes or no: K/E, kyllä/ei, true/false.", ("K", True), _yes_no, lambda value: "K" if value else "E"
+    ),
+    Transform("boolean", "Yes or no; back as a JSON boolean.", ("true", True), _yes_no, bool),
+    Transform("number", "A whole number.", ("1 200", 1200), _number, int),
+    Transform("phone", "A telephone number without spaces.", ("040 123 4567", "0401234567"), _phone, str),
+    Transform("email", "An e-mail address.", ("a@example.fi", "a@example.fi"), _email, str),
+    Transform("postal-code", "A Finnish postal code.", ("48100", "48100"), _postal_code, str),
+    Transform("country", "A country by its ISO 3166 code.", ("ukr", "UKR"), _country, str),
+)
+
+#: Every transform by its name. `code TABLE` and `table NAME` are made by the compiler from the mapping's tables.
+TRANSFORMS: Mapping[str, Transform] = MappingProxyType({one.name: one for one in _ALL})
