@@ -20,12 +20,12 @@ from pathlib import Path
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from fastapi import FastAPI
+from sqlalchemy import Connection
 
 from adapters.sdk import AdapterError, Limits as AdapterLimits
 from adapters.sdk import load as load_adapter
 from audit.checkpoint import LogSigner
-from audit.log import Log, LogError
+from audit.log import Log, LogError, Written
 from audit.subjects import Subjects
 from gateway.exchange.consumer import Consumer
 from gateway.exchange.context import DeliveryPolicy, Exchange, Limits
@@ -131,7 +131,7 @@ class Node:
         origin = f"yhdyspinta/{settings.node.id}"
         log = Log(
             engine,
-            LogSigner(origin, _log_key(settings.secrets.log_key)),
+            LogSigner(_log_key(settings.secrets.log_key), origin),
             origin=origin,
             clock=clock,
             max_batch=settings.database.appender_batch,
@@ -343,12 +343,14 @@ def _registered(settings: Settings) -> list[Registered]:
 
 async def _sweep(exchange: Exchange) -> None:
     """Let go of message ids that nobody could replay any more."""
-    from audit.log import Written
-
     while True:
         await asyncio.sleep(SWEEP_SECONDS)
         now = exchange.clock()
+
+        def sweep(connection: Connection, now: datetime = now) -> Written[int]:
+            return Written(exchange.replays.sweep(connection, now), ())
+
         try:
-            await exchange.log.commit(lambda connection, now=now: Written(exchange.replays.sweep(connection, now), ()))
+            await exchange.log.commit(sweep)
         except LogError as error:
             event(LOGGER, logging.WARNING, "sweep-failed", reason=type(error).__name__)

@@ -110,15 +110,17 @@ class ListenSettings(_Section):
     console: Listen | None = None
 
 
+Action = Literal["query", "handover", "inbox", "consent", "decision", "audit"]
+_ORDINARY: tuple[Action, ...] = ("query", "handover", "inbox", "consent", "decision")
+
+
 class RightSettings(_Section):
     """What one client may do. An empty list means: nothing of that kind."""
 
     services: list[str] = Field(default_factory=lambda: ["*"])
     purposes: list[str] = Field(default_factory=lambda: ["*"])
     categories: list[str] = Field(default_factory=lambda: ["*"])
-    actions: list[Literal["query", "handover", "inbox", "consent", "decision", "audit"]] = Field(
-        default_factory=lambda: ["query", "handover", "inbox", "consent", "decision"]
-    )
+    actions: list[Action] = Field(default_factory=lambda: list(_ORDINARY))
 
 
 class ClientSettings(_Section):

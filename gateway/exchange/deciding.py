@@ -67,10 +67,12 @@ def decide_between(
     consents: Sequence[ConsentRecord],
     at: datetime,
     emergency: Emergency | None = None,
+    complete: bool = True,
 ) -> Decision:
     """Decide for the roles that both have at that moment; of several roles, those that permit the most.
 
-    `facts` None means that the record has not been seen yet: then a Decision may be `possible`.
+    `facts` None means that the record has not been seen yet, `complete` False that only a part of it has: then a Decision
+    may be `possible`.
     """
     best: Decision | None = None
     for from_role in sorted(registry.roles_of(provider, at)) or [""]:
@@ -82,7 +84,7 @@ def decide_between(
                     purpose=purpose,
                     categories=categories,
                     facts=facts,
-                    known=facts is not None,
+                    known=complete and facts is not None,
                     emergency=emergency,
                 ),
                 rulebook,

@@ -36,7 +36,7 @@ class Provider:
 
     async def answer(self, call: PeerCall) -> Answer:
         """Answer a peer's message. Refusals are answers too: signed, with a problem as their body, and on record."""
-        incoming = await open_message(self._exchange, call)
+        incoming = open_message(self._exchange, call)
         try:
             if incoming.service.kind != "query":
                 return await self._reception.receive(incoming)

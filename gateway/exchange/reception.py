@@ -1,7 +1,8 @@
 """Receive what another organisation brings: a handover, an acceptance of one, or a notice of withdrawal.
 
-The sender decided before it sent; the receiver decides too, by its own copy of the rulebook, and takes in nothing that no legal
-basis gives it. A delivery that arrives twice is received once and acknowledged each time with the same receipt.
+The sender decided before it sent; the receiver decides too, by its own copy of the rulebook, and takes in nothing
+that no legal basis gives it. A delivery that arrives twice is received once and acknowledged each time with the same
+receipt.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from sqlalchemy import Connection, bindparam, func, insert, select, update
 
 from audit.entries import Entry
 from audit.log import Written
+from consent.consents import ConsentError, ConsentRecord
 from gateway.exchange.context import Exchange
 from gateway.exchange.deciding import decide_between, facts_of
 from gateway.exchange.opening import Answer, Incoming, check_purpose
@@ -79,12 +81,13 @@ class Reception:
             purpose=incoming.claims.purpose,
             categories=categories,
             facts=facts_of(bundle, incoming.registry, incoming.now),
-            # The consents are with the sender; what reached us under one is named in the sender's decision.
-            consents=(),
+            # The person's consents are recorded with the sender, who states those that carry this delivery.
+            consents=_asserted(document),
             at=incoming.now,
-            received=True,
+            # What was withheld may be what a condition asks about, so a fact that is not there may still hold.
+            complete=False,
         )
-        beyond = categories - decision.permitted_categories
+        beyond = {one for one in categories if not incoming.rulebook.covers(decision.permitted_categories, one)}
         if beyond:
             raise ProblemError(
                 "not-permitted",
@@ -165,7 +168,11 @@ class Reception:
                     update(deliveries)
                     .where(deliveries.c.id == delivery)
                     .values(
-                        state="accepted", contact=orjson.dumps(contact).decode(), changed=at, entry=entry.id, sealed=None
+                        state="accepted",
+                        contact=orjson.dumps(contact).decode(),
+                        changed=at,
+                        entry=entry.id,
+                        sealed=None,
                     )
                 )
                 complete(connection, row.handover, at)
@@ -241,6 +248,18 @@ def complete(connection: Connection, handover: str, at: int) -> None:
 _HELD = select(inbox.c.id, inbox.c.received, inbox.c.digest).where(
     inbox.c.sender == bindparam("sent_by"), inbox.c.delivery == bindparam("of")
 )
+
+
+def _asserted(document: dict[str, Any]) -> tuple[ConsentRecord, ...]:
+    try:
+        return tuple(ConsentRecord.from_dict(one) for one in document.get("consents", ()))
+    except (ConsentError, TypeError, AttributeError, ValueError):
+        raise ProblemError(
+            "invalid-request",
+            pointer="/consents",
+            detail="the consents that are to carry the delivery cannot be read",
+            remedy="send each consent as it is recorded",
+        ) from None
 
 
 def _receipt(identifier: str, delivery: str, at: int, digest: str) -> dict[str, Any]:

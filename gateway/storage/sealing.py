@@ -1,7 +1,7 @@
 """Seal what is personal under the key of its data subject.
 
-AES-256-GCM; the key is derived from the subject's own key (HKDF-SHA-256) so that pseudonyms and payloads never share one,
-and the row's id is authenticated with it, so that a sealed value cannot be moved to another row. Destroying the
+AES-256-GCM; the key is derived from the subject's own key (HKDF-SHA-256) so that pseudonyms and payloads never share
+one, and the row's id is authenticated with it, so that a sealed value cannot be moved to another row. Destroying the
 subject's key makes every sealed value about them unreadable for good.
 Source: NIST SP 800-38D (GCM), RFC 5869 (HKDF).
 """
