@@ -194,7 +194,7 @@ def _read_member(value: Mapping[str, Any]) -> Member:
             for one in value.get("signing", [])
         ),
         contacts=tuple(
-            Contact(_text(one["topic"]), _string(one["name"]), one.get("email"), one.get("phone"))
+            Contact(_text(one["topic"]), _string(one["name"]), _maybe(one.get("email")), _maybe(one.get("phone")))
             for one in value.get("contacts", [])
         ),
     )
@@ -240,8 +240,8 @@ def _read_node(value: Mapping[str, Any]) -> Node:
         address=address.rstrip("/"),
         pins=pins,
         serves=frozenset(MemberId.parse(one) for one in value.get("serves", [])),
-        log_origin=log.get("origin"),
-        log_key=log.get("key"),
+        log_origin=_maybe(log.get("origin")),
+        log_key=_maybe(log.get("key")),
     )
 
 
@@ -289,14 +289,14 @@ def _read_services(value: Mapping[str, Any], shared: _Shared) -> list[ServiceDes
             title=_text(one["title"]),
             purposes=shared.codes(one.get("purposes", ())),
             categories=shared.codes(one.get("categories", ())),
-            schema=one.get("schema"),
-            locator=tuple(one.get("locator", ())),
+            schema=_maybe(one.get("schema")),
+            locator=tuple(_string(each) for each in _list(one.get("locator", ()))),
             endpoints=tuple(
                 Endpoint(_string(each["method"]), _string(each["path"])) for each in one.get("endpoints", ())
             ),
-            openapi=one.get("openapi"),
-            keep_bodies=one.get("keep_bodies", False) is True,
-            enabled=one.get("enabled", True) is True,
+            openapi=_maybe(one.get("openapi")),
+            keep_bodies=_flag(one.get("keep_bodies", False)),
+            enabled=_flag(one.get("enabled", True)),
         )
         for one in value["services"]
     ]
@@ -330,7 +330,7 @@ def _read_municipality(value: Mapping[str, Any]) -> Municipality:
     if not isinstance(code, str) or not _MUNICIPALITY.fullmatch(code):
         raise ValueError("a municipality's code has three digits")
     return Municipality(
-        code, _text(value["name"]), value.get("county"), _subsystem(value.get("subsystem")), _period(value)
+        code, _text(value["name"]), _maybe(value.get("county")), _subsystem(value.get("subsystem")), _period(value)
     )
 
 
@@ -365,7 +365,10 @@ def _period(value: Mapping[str, Any]) -> Period:
     begins, ends = value.get("from"), value.get("until")
     if begins is None and ends is None:
         return ALWAYS
-    return Period(date.fromisoformat(begins) if begins else None, date.fromisoformat(ends) if ends else None)
+    return Period(
+        date.fromisoformat(begins) if begins is not None else None,
+        date.fromisoformat(ends) if ends is not None else None,
+    )
 
 
 def _write_period(period: Period) -> dict[str, str | None]:
@@ -386,6 +389,16 @@ def _say(text: Text) -> dict[str, str]:
 def _string(value: object) -> str:
     if not isinstance(value, str) or not value:
         raise ValueError("a text is missing or empty")
+    return value
+
+
+def _maybe(value: object) -> str | None:
+    return _string(value) if value is not None else None
+
+
+def _flag(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError("true or false was expected")
     return value
 
 
@@ -410,7 +423,10 @@ def _time(value: object) -> datetime:
     moment = datetime.fromisoformat(_string(value))
     if moment.tzinfo is None:
         raise ValueError("a time says its zone, for example 2026-01-01T00:00:00Z")
-    return moment.astimezone(UTC)
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("a time lies outside the calendar") from None
 
 
 def _write_time(moment: datetime) -> str:

@@ -267,9 +267,7 @@ def test_a_token_key_or_pin_that_is_not_there_is_told_without_the_pin(tokens: To
         refused("key-unreadable", lambda: tokens.store("elsewhere", certificate)),
         refused("key-unreadable", lambda: tokens.store("there", certificate, name="kadonnut")),
         refused("key-unreadable", lambda: tokens.store("there", certificate, pin="99887766")),
-        refused(
-            "key-unreadable", lambda: Pkcs11KeyStore(tokens.folder / "no.so", "virasto", "there", PIN, certificate)
-        ),
+        refused("key-unreadable", lambda: Pkcs11KeyStore(missing, "virasto", "there", PIN, certificate)),
     ):
         assert PIN not in str(problem)
         assert "99887766" not in str(problem)
