@@ -215,7 +215,11 @@ class RegistryClient:
     def _prepare(self, work: Path) -> Path:
         shutil.rmtree(work, ignore_errors=True)
         (self._cache / "targets").mkdir(parents=True, exist_ok=True)
-        kept = self._cache / "current" / "metadata"
+        current, former = self._cache / "current", self._cache / "former"
+        if not current.exists() and former.is_dir():
+            # A crash between the two renamings of `_keep`: without this a node would forget what it has already seen.
+            former.rename(current)
+        kept = current / "metadata"
         metadata = work / "metadata"
         if kept.is_dir():
             shutil.copytree(kept, metadata, symlinks=True)

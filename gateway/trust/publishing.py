@@ -20,6 +20,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
 
+from securesystemslib.exceptions import StorageError
 from securesystemslib.signer import Signer  # type: ignore[attr-defined]
 from tuf.api.exceptions import RepositoryError
 from tuf.api.metadata import (  # type: ignore[attr-defined]
@@ -203,7 +204,12 @@ class Publisher:
         for metadata in (draft.targets, *draft.delegated.values()):
             for name, target in metadata.signed.targets.items():
                 digest = target.hashes["sha256"]
-                found[name] = (self.folder / "targets" / f"{digest}.{name}").read_bytes()
+                try:
+                    found[name] = (self.folder / "targets" / f"{digest}.{name}").read_bytes()
+                except OSError as error:
+                    raise TrustError(
+                        "registry-malformed", f"{name} cannot be read from {self.folder}: {error.strerror}"
+                    ) from None
         return found
 
     def root(self) -> bytes:
@@ -232,7 +238,6 @@ class Publisher:
             if (folder / "1.root.json").exists():
                 draft.root.signed.version += 1
             writes.append((folder / f"{draft.root.signed.version}.root.json", self._sign(ROOT, draft.root, keys, now)))
-            draft.root.verify_delegate(ROOT, draft.root)
             signed.append(ROOT)
         for role, metadata in ((TARGETS, draft.targets), *draft.delegated.items()):
             listed = _listed(files, role)
@@ -281,7 +286,12 @@ class Publisher:
     def _check(self, draft: _Draft) -> None:
         """Refuse to publish what no node would believe."""
         try:
-            for role, metadata in ((TARGETS, draft.targets), (SNAPSHOT, draft.snapshot), (TIMESTAMP, draft.timestamp)):
+            for role, metadata in (
+                (ROOT, draft.root),
+                (TARGETS, draft.targets),
+                (SNAPSHOT, draft.snapshot),
+                (TIMESTAMP, draft.timestamp),
+            ):
                 draft.root.signed.verify_delegate(role, metadata.signed_bytes, metadata.signatures)
             for role, delegated in draft.delegated.items():
                 draft.targets.signed.verify_delegate(role, delegated.signed_bytes, delegated.signatures)
@@ -308,7 +318,7 @@ class Publisher:
                 )
                 for role in (TARGETS, *DELEGATED)
             }
-        except (OSError, ValueError, KeyError, RepositoryError) as error:
+        except (OSError, ValueError, KeyError, RepositoryError, StorageError) as error:
             raise TrustError(
                 "registry-malformed", f"{self.folder} holds no registry that can be read: {error}"
             ) from None
