@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from gateway.cli import demo, node, registry
+from gateway.cli import node
 
 app = typer.Typer(
     name="yhdyspinta",
@@ -17,8 +17,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(node.app, name="node")
-app.add_typer(registry.app, name="registry")
-app.command("demo")(demo.demo)
 
 
 def _print_version(wanted: bool) -> None:

@@ -1,8 +1,9 @@
 """The information systems of the demo's organisations, each a process of its own that speaks HTTP to its own node.
 
-`source` is a reception centre's client register: it answers its node's questions with rows of its export, and hands records over
-when the story tells it to. `recipient` is a municipality's or a county's client system: it fetches what arrives, accepts it and
-keeps it. Both listen on loopback for the story; a real system would have a user interface there.
+`source` is a reception centre's client register: it answers its node's questions with rows of its export, and hands
+records over when the story tells it to. `recipient` is a municipality's or a county's client system: it fetches what
+arrives, accepts it and keeps it. Both listen on loopback for the story; a real system would have a user interface
+there.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import csv
 import io
 import json
 import ssl
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -142,7 +144,10 @@ async def _records(request: web.Request) -> web.Response:
 
 
 async def _hand_over(request: web.Request) -> web.Response:
-    """Hand rows of the register over: `{"rows": [2, 3], "flow": "F1", "key": …}`. Tried again until the node has them."""
+    """Hand rows of the register over: `{"rows": [2, 3], "flow": "F1", "key": …}`.
+
+    Tried again until the node has them.
+    """
     order = await request.json()
     register: ClientRegister = request.app["register"]
     session: aiohttp.ClientSession = request.app["session"]
@@ -167,3 +172,7 @@ async def _call(request: web.Request) -> web.Response:
     async with session.request(order["method"], order["path"], json=order.get("json")) as answer:
         body = await answer.read()
         return web.json_response({"status": answer.status, "body": json.loads(body) if body else None})
+
+
+if __name__ == "__main__":
+    run(SystemSettings.model_validate_json(Path(sys.argv[1]).read_bytes()))

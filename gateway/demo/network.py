@@ -1,0 +1,434 @@
+"""Build a demo network in a folder: keys, certificates, a published registry and the settings of four nodes.
+
+The organisations carry real place names and invented business ids, and the instance is called FI-DEMO: none of it is
+anyone's. What is built is what an operator would build by hand: the same files, the same settings, nothing that only
+the demo knows.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import secrets
+import socket
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from audit.checkpoint import LogSigner
+from consent.rulebook import load, reference_rulebook
+from gateway.protocol.identifiers import MemberId, ServiceId, SubsystemId
+from gateway.protocol.text import Text
+from gateway.trust import certificates
+from gateway.trust.authority import Authority
+from gateway.trust.entries import (
+    Content,
+    County,
+    Member,
+    Municipality,
+    Node,
+    RoleTerm,
+    ServiceDescriptor,
+    Subsystem,
+)
+from gateway.trust.keystore import write_private_key, write_secret
+from gateway.trust.tls import peer_pin
+from schemas.facts import HETU, MIGRI_CUSTOMER
+
+INSTANCE = "FI-DEMO"
+LOOPBACK = "127.0.0.1"
+PARTIES = ("centre", "kotka", "kymenlaakso", "placement")
+
+
+@dataclass(frozen=True, slots=True)
+class Party:
+    """One organisation of the demo: its member and subsystem, its role, its node and where that listens."""
+
+    name: str
+    title: Text
+    member: MemberId
+    subsystem: SubsystemId
+    role: str
+    node: str
+    folder: Path
+    peers: int
+    clients: int
+    local: int
+    system: int
+
+    @property
+    def config(self) -> Path:
+        """The node's settings."""
+        return self.folder / "node.toml"
+
+    @property
+    def address(self) -> str:
+        """Where the organisation's own systems call their node."""
+        return f"https://localhost:{self.clients}"
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """The demo network as it was built."""
+
+    folder: Path
+    passphrase: str
+    parties: Mapping[str, Party]
+    logs: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+    def service(self, party: str, code: str) -> str:
+        """The id of a service of one of the parties."""
+        return str(ServiceId(self.parties[party].subsystem, code))
+
+    def state(self) -> dict[str, Any]:
+        """All that a script needs in order to talk to the network: addresses, identifiers, credentials, log keys."""
+        return {
+            "instance": INSTANCE,
+            "registry": str(self.folder / "authority" / "registry"),
+            "root": str(self.folder / "root.json"),
+            "parties": {
+                name: {
+                    "title": {"fi": party.title.fi, "sv": party.title.sv, "en": party.title.en},
+                    "member": str(party.member),
+                    "subsystem": str(party.subsystem),
+                    "role": party.role,
+                    "node": party.node,
+                    "config": str(party.config),
+                    "database": f"sqlite:///{party.folder / 'node.db'}",
+                    "client_api": party.address,
+                    "peer_address": f"https://{LOOPBACK}:{party.peers}",
+                    "local_address": f"http://{LOOPBACK}:{party.local}",
+                    "system_address": f"http://{LOOPBACK}:{party.system}",
+                    "client": {
+                        "certificate": str(party.folder / "client.pem"),
+                        "key": str(party.folder / "client.key"),
+                        "passphrase": self.passphrase,
+                        "authority": str(party.folder / "clients-authority.pem"),
+                    },
+                    "log": self.logs[name],
+                    "services": {code: self.service(name, code) for code in _services_of(party.role)},
+                }
+                for name, party in self.parties.items()
+            },
+        }
+
+
+_PARTIES: tuple[tuple[str, Text, str, str, str, str], ...] = (
+    (
+        "centre",
+        Text("Esimerkin vastaanottokeskus", "Exempelförläggningen", "Example reception centre"),
+        "GOV/9000001-1",
+        "vastaanotto",
+        "reception-centre",
+        "centre.demo",
+    ),
+    (
+        "kotka",
+        Text("Kotkan kaupunki (demo)", "Kotka stad (demo)", "City of Kotka (demo)"),
+        "MUN/9000003-8",
+        "kotoutuminen",
+        "municipality",
+        "kotka.demo",
+    ),
+    (
+        "kymenlaakso",
+        Text("Kymenlaakson hyvinvointialue (demo)", "Kymmenedalens välfärdsområde (demo)", "Kymenlaakso county (demo)"),
+        "WSC/9000004-6",
+        "sosiaali",
+        "county",
+        "kymenlaakso.demo",
+    ),
+    (
+        "placement",
+        Text("Elinvoimakeskus (demo)", "Livskraftscentralen (demo)", "Placement authority (demo)"),
+        "GOV/9000005-4",
+        "kuntapaikat",
+        "placement-authority",
+        "placement.demo",
+    ),
+)
+
+
+def _services_of(role: str) -> tuple[str, ...]:
+    return ("palvelutarve", "hyvaksynnat") if role == "reception-centre" else ("saapuvat", "ilmoitukset")
+
+
+def build(folder: Path, now: datetime, export: Path, *, database: str | None = None) -> Network:
+    """Build the network in an empty folder. `export` is the reception centre's register; returns once all is written.
+
+    `database` may hold `{name}`: the address of each node's database, instead of an SQLite file in its folder.
+    """
+    passphrase = secrets.token_urlsafe(24)
+    secret = folder / "passphrase"
+    write_secret(secret, passphrase.encode())
+    ports = iter(_free_ports(4 * len(_PARTIES)))
+    parties = {
+        name: Party(
+            name=name,
+            title=title,
+            member=MemberId.parse(f"{INSTANCE}/{member}"),
+            subsystem=SubsystemId.parse(f"{INSTANCE}/{member}/{subsystem}"),
+            role=role,
+            node=node,
+            folder=folder / name,
+            peers=next(ports),
+            clients=next(ports),
+            local=next(ports),
+            system=next(ports),
+        )
+        for name, title, member, subsystem, role, node in _PARTIES
+    }
+    authority = Authority(folder / "authority", passphrase.encode())
+    authority.create(
+        Content(INSTANCE, Text("Demoverkko", "Demonätverk", "Demo network"), rulebook=reference_rulebook()), now
+    )
+    content = authority.content()
+    members, nodes, logs = [], [], {}
+    for party in parties.values():
+        party.folder.mkdir()
+        signing, tls = certificates.new_private_key("ES256"), certificates.new_private_key("ES256")
+        write_private_key(party.folder / "signing.key", signing, passphrase.encode())
+        write_private_key(party.folder / "tls.key", tls, passphrase.encode())
+        certified = authority.certify_signing(signing.public_key(), party.member, now)
+        tls_certificate = authority.certify_tls(tls.public_key(), party.member, party.node, now)
+        (party.folder / "signing.pem").write_bytes(certificates.to_pem(certified.certificate))
+        (party.folder / "tls.pem").write_bytes(certificates.to_pem(tls_certificate))
+        _client_face(party, passphrase, now)
+        log_key = Ed25519PrivateKey.generate()
+        raw = log_key.private_bytes(
+            serialization.Encoding.Raw, serialization.PrivateFormat.Raw, serialization.NoEncryption()
+        )
+        write_secret(party.folder / "secrets" / "log.key", base64.b64encode(raw) + b"\n")
+        origin = f"yhdyspinta/{party.node}"
+        verifier = LogSigner(log_key, origin).verifier
+        logs[party.name] = {"origin": origin, "key": str(verifier)}
+        members.append(
+            Member(
+                id=party.member,
+                name=party.title,
+                roles=(RoleTerm(party.role),),
+                subsystems=(Subsystem(party.subsystem, party.title),),
+                signing=(certified,),
+            )
+        )
+        nodes.append(
+            Node(
+                id=party.node,
+                owner=party.member,
+                address=f"https://{LOOPBACK}:{party.peers}",
+                pins=frozenset({peer_pin(tls_certificate)}),
+                serves=frozenset({party.member}),
+                log_origin=origin,
+                log_key=str(verifier),
+            )
+        )
+    authority.publish(
+        Content(
+            instance=INSTANCE,
+            name=content.name,
+            anchors=content.anchors,
+            members=tuple(members),
+            nodes=tuple(nodes),
+            services=_services(parties),
+            municipalities=_municipalities(parties),
+            counties=(
+                County(
+                    "kymenlaakso",
+                    Text("Kymenlaakson hyvinvointialue", "Kymmenedalens välfärdsområde", "Kymenlaakso"),
+                    parties["kymenlaakso"].subsystem,
+                ),
+                County("pirkanmaa", Text("Pirkanmaan hyvinvointialue", "Birkalands välfärdsområde", "Pirkanmaa")),
+            ),
+            witnesses=content.witnesses,
+            rulebook=content.rulebook,
+        ),
+        now,
+    )
+    (folder / "root.json").write_bytes(authority.publisher.root())
+    for party in parties.values():
+        party.config.write_text(_settings(party, folder, secret, database), encoding="utf-8")
+        (party.folder / "system.json").write_text(_system(party, passphrase, export), encoding="utf-8")
+    return Network(folder, passphrase, parties, logs)
+
+
+def _services(parties: Mapping[str, Party]) -> tuple[ServiceDescriptor, ...]:
+    rulebook = load(reference_rulebook(), source="reference rulebook")
+    every = frozenset(rulebook.purposes)
+    categories = frozenset(rulebook.categories)
+    handed = frozenset(part.purpose for flow in rulebook.flows.values() for part in flow.deliveries)
+    centre = parties["centre"].subsystem
+    found = [
+        ServiceDescriptor(
+            ServiceId(centre, "palvelutarve"),
+            "query",
+            Text("Palvelutarpeet", "Servicebehov", "Service needs"),
+            purposes=frozenset({"service-need-lookup", "municipal-placement"}),
+            categories=categories,
+            schema="Bundle",
+            locator=(HETU, MIGRI_CUSTOMER),
+            keep_bodies=True,
+        ),
+        ServiceDescriptor(
+            ServiceId(centre, "hyvaksynnat"),
+            "acceptance",
+            Text("Hyväksynnät", "Godkännanden", "Acceptances"),
+            purposes=every,
+            categories=categories,
+        ),
+    ]
+    for name in ("kotka", "kymenlaakso", "placement"):
+        subsystem = parties[name].subsystem
+        found += [
+            ServiceDescriptor(
+                ServiceId(subsystem, "saapuvat"),
+                "inbox",
+                Text("Saapuvat", "Inkommande", "Inbox"),
+                purposes=handed,
+                categories=categories,
+                schema="Bundle",
+                keep_bodies=True,
+            ),
+            ServiceDescriptor(
+                ServiceId(subsystem, "ilmoitukset"),
+                "notice",
+                Text("Ilmoitukset", "Meddelanden", "Notices"),
+                purposes=frozenset({"withdrawal-notice"}),
+                categories=categories,
+            ),
+        ]
+    return tuple(found)
+
+
+def _municipalities(parties: Mapping[str, Party]) -> tuple[Municipality, ...]:
+    return (
+        Municipality("285", Text("Kotka", "Kotka", "Kotka"), "kymenlaakso", parties["kotka"].subsystem),
+        Municipality("286", Text("Kouvola", "Kouvola", "Kouvola"), "kymenlaakso"),
+        Municipality("075", Text("Hamina", "Fredrikshamn", "Hamina"), "kymenlaakso"),
+        Municipality("091", Text("Helsinki", "Helsingfors", "Helsinki")),
+        Municipality("837", Text("Tampere", "Tammerfors", "Tampere"), "pirkanmaa"),
+    )
+
+
+def _client_face(party: Party, passphrase: str, now: datetime) -> None:
+    """The organisation's own small authority for its systems, its node's certificate for them, and one system's."""
+    key = certificates.new_private_key("ES256")
+    anchor = certificates.issue_authority(
+        key,
+        f"{party.name} client systems",
+        not_before=now - timedelta(hours=1),
+        not_after=now + timedelta(days=400),
+        serial=secrets.randbits(120),
+    )
+    (party.folder / "clients-authority.pem").write_bytes(certificates.to_pem(anchor))
+    for file, name in (("clients-tls", "localhost"), ("client", f"system.{party.name}.demo")):
+        own = certificates.new_private_key("ES256")
+        issued = certificates.issue_tls(
+            anchor,
+            key,
+            own.public_key(),
+            party.member,
+            name,
+            not_before=now - timedelta(minutes=5),
+            not_after=now + timedelta(days=365),
+            serial=secrets.randbits(120),
+        )
+        write_private_key(party.folder / f"{file}.key", own, passphrase.encode())
+        (party.folder / f"{file}.pem").write_bytes(certificates.to_pem(issued))
+
+
+def _settings(party: Party, folder: Path, passphrase: Path, database: str | None) -> str:
+    """The node's settings, as an operator would write them."""
+    secret = json.dumps(str(passphrase))
+    lines = [
+        "[node]",
+        f'id = "{party.node}"',
+        f'subsystems = ["{party.subsystem}"]',
+        "",
+        "[database]",
+        f'url = "{database.format(name=party.name) if database else "sqlite:///node.db"}"',
+        "",
+        "[registry]",
+        f"source = {json.dumps(str(folder / 'authority' / 'registry'))}",
+        f"root = {json.dumps(str(folder / 'root.json'))}",
+        "refresh_seconds = 2",
+        "",
+        "[listen]",
+        f'peers = "{LOOPBACK}:{party.peers}"',
+        f'clients = "{LOOPBACK}:{party.clients}"',
+        f'local = "{LOOPBACK}:{party.local}"',
+        "",
+        "[signing]",
+        'certificate = "signing.pem"',
+        'key = "signing.key"',
+        f"passphrase = {secret}",
+        "",
+        "[tls]",
+        'client_authorities = ["clients-authority.pem"]',
+        "",
+        "[tls.peers]",
+        'certificate = "tls.pem"',
+        'key = "tls.key"',
+        f"passphrase = {secret}",
+        "",
+        "[tls.clients]",
+        'certificate = "clients-tls.pem"',
+        'key = "clients-tls.key"',
+        f"passphrase = {secret}",
+        "",
+        "[delivery]",
+        "retry_seconds = 0.25",
+        "retry_limit_seconds = 5",
+        "lease_seconds = 3",
+        "",
+        "[[clients]]",
+        f'name = "{party.name}-system"',
+        f'subsystem = "{party.subsystem}"',
+        'certificates = ["client.pem"]',
+    ]
+    if party.role == "reception-centre":
+        lines += [
+            "",
+            "[[services]]",
+            f'service = "{ServiceId(party.subsystem, "palvelutarve")}"',
+            'adapter = "reception-centre-csv"',
+            f'url = "http://{LOOPBACK}:{party.system}/records"',
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def _system(party: Party, passphrase: str, export: Path) -> str:
+    source = party.role == "reception-centre"
+    return json.dumps(
+        {
+            "name": f"{party.name}-system",
+            "kind": "source" if source else "recipient",
+            "port": party.system,
+            "node": party.address,
+            "authority": str(party.folder / "clients-authority.pem"),
+            "certificate": str(party.folder / "client.pem"),
+            "key": str(party.folder / "client.key"),
+            "passphrase": passphrase,
+            "export": str(export) if source else None,
+            "adapter": "municipality-json" if party.role == "municipality" else "canonical",
+            "contact": {"name": f"{party.title.fi}: vastaanottotiimi", "phone": "05 000 0000"},
+        },
+        indent=1,
+        ensure_ascii=False,
+    )
+
+
+def _free_ports(count: int) -> list[int]:
+    """Ports that nothing listens on now. They are all held at once while looking, so that no two are the same."""
+    with ExitStack() as stack:
+        found = []
+        for _ in range(count):
+            held = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
+            held.bind((LOOPBACK, 0))
+            found.append(int(held.getsockname()[1]))
+        return found

@@ -1,0 +1,129 @@
+"""The processes of the demo: a node and an information system for each organisation, started, watched and stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from aiohttp import ClientError, ClientSession, ClientTimeout
+
+from gateway.demo.network import LOOPBACK, Network, Party
+
+READY_SECONDS = 60.0
+
+
+class ProcessError(Exception):
+    """A process of the demo did not start or ended by itself; names its log file."""
+
+
+class Processes:
+    """All processes of a demo network. Each writes what it has to say into a log file in its organisation's folder."""
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+        self._running: dict[str, subprocess.Popen[bytes]] = {}
+
+    def start_node(self, name: str) -> None:
+        """Start the node of an organisation."""
+        party = self.network.parties[name]
+        self._start(f"{name}-node", party, ["-m", "gateway", "node", "run", "--config", str(party.config)], "node.log")
+
+    def start_system(self, name: str) -> None:
+        """Start the information system of an organisation."""
+        party = self.network.parties[name]
+        self._start(
+            f"{name}-system", party, ["-m", "gateway.demo.systems", str(party.folder / "system.json")], "system.log"
+        )
+
+    def start(self) -> None:
+        """Start everything."""
+        for name in self.network.parties:
+            self.start_node(name)
+            self.start_system(name)
+
+    def kill(self, process: str) -> None:
+        """End a process as a power cut would."""
+        running = self._running.pop(process)
+        running.send_signal(signal.SIGKILL)
+        running.wait()
+
+    def stop(self) -> None:
+        """Ask all to stop, systems before nodes, and see that they do."""
+        for process in sorted(self._running, reverse=True):
+            self._running[process].terminate()
+        until = time.monotonic() + 15
+        for running in self._running.values():
+            try:
+                running.wait(max(0.1, until - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                running.kill()
+                running.wait()
+        self._running.clear()
+
+    def check(self) -> None:
+        """Raises ProcessError if a process has ended by itself."""
+        for name, running in self._running.items():
+            if running.poll() is not None:
+                party = self.network.parties[name.rsplit("-", 1)[0]]
+                log = party.folder / f"{name.rsplit('-', 1)[1]}.log"
+                raise ProcessError(f"{name} ended with {running.returncode}: {_tail(log)} (all of it: {log})")
+
+    async def ready(self) -> None:
+        """Wait until every node can move data and every system is up. Raises ProcessError."""
+        until = time.monotonic() + READY_SECONDS
+        async with ClientSession(timeout=ClientTimeout(total=2)) as session:
+            waiting = [
+                url
+                for party in self.network.parties.values()
+                for url in (f"http://{LOOPBACK}:{party.local}/ready", f"http://{LOOPBACK}:{party.system}/up")
+            ]
+            while waiting:
+                self.check()
+                if time.monotonic() > until:
+                    raise ProcessError(f"not ready after {READY_SECONDS:.0f} seconds: {', '.join(waiting)}")
+                waiting = [url for url in waiting if not await _answers(session, url)]
+                if waiting:
+                    await asyncio.sleep(0.05)
+
+    def _start(self, name: str, party: Party, arguments: list[str], log: str) -> None:
+        with (party.folder / log).open("ab") as output:
+            self._running[name] = subprocess.Popen(
+                [sys.executable, *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                cwd=party.folder,
+                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+                start_new_session=True,
+            )
+
+
+@contextmanager
+def running(network: Network) -> Iterator[Processes]:
+    """All processes of a network, stopped at the end whatever happens."""
+    processes = Processes(network)
+    try:
+        processes.start()
+        yield processes
+    finally:
+        processes.stop()
+
+
+async def _answers(session: ClientSession, url: str) -> bool:
+    try:
+        async with session.get(url) as answer:
+            return answer.status == 200
+    except (ClientError, OSError, TimeoutError):
+        return False
+
+
+def _tail(log: Path) -> str:
+    lines = log.read_text("utf-8", "replace").strip().splitlines() if log.exists() else []
+    return lines[-1][:300] if lines else "it wrote nothing"
