@@ -61,7 +61,7 @@ class ClientRegister:
     """The reception centre's register, as its CSV export (windows-1252, semicolons)."""
 
     def __init__(self, export: Path) -> None:
-        text = export.read_bytes().decode("windows-1252")
+        text = export.read_bytes().decode("windows-1252", "surrogateescape")
         self._lines = list(csv.reader(io.StringIO(text, newline=""), delimiter=";"))
         self.header = self._lines[0]
         self._customer = self.header.index("ASIAKASNUMERO")
@@ -82,7 +82,7 @@ class ClientRegister:
         writer = csv.writer(text, delimiter=";", lineterminator="\r\n")
         writer.writerow(self.header)
         writer.writerows(rows)
-        return text.getvalue().encode("windows-1252", "replace")
+        return text.getvalue().encode("windows-1252", "surrogateescape")
 
 
 async def _session(app: web.Application) -> Any:
