@@ -1,9 +1,9 @@
 """Closed months as files: still searched, still proven, no longer in the way.
 
-An archive is a directory. For each month it holds the entries (`2026-10.jsonl.gz`, a gzip member for each tile of 256,
-so that `zcat` reads all and a reader finds one), their tiles under `tile/` as anyone may fetch them, an index for search
-(`2026-10.index.db`, SQLite, made from the entries), and a manifest with the checkpoint that covers it. A month is cut
-at the last whole tile; what remains goes with the next. Entries leave the database only by `prune`, after their
+An archive is a directory. For each month it holds the entries (`2026-10.jsonl.gz`, a gzip member for each tile of
+256, so that `zcat` reads all and a reader finds one), their tiles under `tile/` as anyone may fetch them, an index for
+search (`2026-10.index.db`, SQLite, made from the entries), and a manifest with the checkpoint that covers it. A month
+is cut at the last whole tile; what remains goes with the next. Entries leave the database only by `prune`, after their
 archive was verified; the tree stays there, so proofs are made as before.
 """
 
@@ -13,7 +13,7 @@ import base64
 import gzip
 import io
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import sha256
@@ -21,12 +21,24 @@ from pathlib import Path
 from typing import Any, Final
 
 import orjson
-from sqlalchemy import Column, Connection, Engine, Integer, MetaData, Table, create_engine, delete, insert, select, update
+from sqlalchemy import (
+    Column,
+    Connection,
+    Engine,
+    Integer,
+    MetaData,
+    Table,
+    create_engine,
+    delete,
+    insert,
+    select,
+    update,
+)
 
 from audit.checkpoint import NoteError, VerifierKey, verify_checkpoint
 from audit.entries import Entry, EntryError, micros, moment
 from audit.merkle import Frontier, ProofError, consistency_proof, frontier_of, leaf_hash, verify_consistency
-from audit.query import MAX_PAGE, Filters, Found, Order, Page, search
+from audit.query import Filters, Order, Page, merge_pages, search
 from audit.rows import entry_row, facet_rows, insert_rows
 from audit.tables import archives, entries, facets, head
 from audit.tiles import WIDTH, StoredTiles, Tile
@@ -113,7 +125,7 @@ def closed_months(connection: Connection, now: datetime) -> tuple[tuple[str, int
     return tuple(found)
 
 
-def archive_month(connection: Connection, folder: Path, name: str, first: int, through: int, *, now: datetime) -> Month:  # noqa: PLR0917
+def archive_month(connection: Connection, folder: Path, name: str, first: int, through: int, *, now: datetime) -> Month:
     """Write one month to the directory and note it in the database. Call it in a transaction that writes.
 
     Nothing leaves the database by this. Raises ArchiveError if the range is not made of whole, present tiles.
@@ -146,9 +158,7 @@ def archive_month(connection: Connection, folder: Path, name: str, first: int, t
         "digest": digest,
         "frontier": base64.b64encode(frontier_of(first, stored.node).to_bytes()).decode(),
         "checkpoint": row.note,
-        "consistency": [
-            base64.b64encode(item).decode() for item in consistency_proof(through, row.size, stored.node)
-        ],
+        "consistency": [base64.b64encode(item).decode() for item in consistency_proof(through, row.size, stored.node)],
     }
     _write(month.manifest_file, orjson.dumps(manifest, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS))
     connection.execute(
@@ -166,7 +176,9 @@ def _write_entries(connection: Connection, index: Engine, month: Month, stored: 
         for number in range(month.first // WIDTH, month.through // WIDTH):
             start = number * WIDTH
             bodies = connection.execute(
-                select(entries.c.body).where(entries.c.idx >= start, entries.c.idx < start + WIDTH).order_by(entries.c.idx)
+                select(entries.c.body)
+                .where(entries.c.idx >= start, entries.c.idx < start + WIDTH)
+                .order_by(entries.c.idx)
             ).scalars()
             texts = [body.encode() for body in bodies]
             if [leaf_hash(text) for text in texts] != stored.complete(0, number):
@@ -304,9 +316,7 @@ def prune(engine: Engine, folder: Path, name: str, *, log_key: VerifierKey, now:
     for low in range(row.first, row.through, _PRUNED_AT_ONCE):
         high = min(low + _PRUNED_AT_ONCE, row.through)
         with writer.begin() as connection:
-            removed += connection.execute(
-                delete(entries).where(entries.c.idx >= low, entries.c.idx < high)
-            ).rowcount
+            removed += connection.execute(delete(entries).where(entries.c.idx >= low, entries.c.idx < high)).rowcount
     with writer.begin() as connection:
         values = connection.execute(select(facets.c.kind, facets.c.value).distinct()).all()
     for kind, value in values:
@@ -356,24 +366,30 @@ class Archive:
         except (EntryError, IndexError) as error:
             raise ArchiveError(f"{month.entries_file.name} is damaged at entry {index}") from error
 
-    def search(self, filters: Filters, *, order: Order = "newest", after: str | None = None, limit: int = 50) -> Page:
-        """One page over all archived months, as `audit.query.search` gives it for the database."""
-        found: list[Found] = []
-        ordered: Sequence[Month] = self._months if order == "oldest" else tuple(reversed(self._months))
-        for position, month in enumerate(ordered):
+    def search(
+        self,
+        filters: Filters,
+        *,
+        order: Order = "newest",
+        after: str | None = None,
+        limit: int = 50,
+        below: int | None = None,
+    ) -> Page:
+        """One page over all archived months, as `audit.query.search` gives it for the database.
+
+        With `below`, only entries whose index is smaller. Raises QueryError, or ArchiveError for a damaged file.
+        """
+        pages = []
+        for month in self._months:
+            if below is not None and month.first >= below:
+                continue
 
             def read(index: int, _text: str, month: Month = month) -> Entry:
                 return self._read(month, index)
 
             with self._engines[month.name].connect() as connection:
-                page = search(connection, filters, order=order, after=after, limit=limit - len(found), read=read)
-            found += page.found
-            if page.next is not None:
-                return Page(tuple(found), page.next)
-            if len(found) == limit and position + 1 < len(ordered):
-                last = found[-1]
-                return Page(tuple(found), cursor(last))
-        return Page(tuple(found), None)
+                pages.append(search(connection, filters, order=order, after=after, limit=limit, read=read))
+        return merge_pages(pages, order=order, limit=limit)
 
 
 def search_all(
@@ -385,9 +401,15 @@ def search_all(
     after: str | None = None,
     limit: int = 50,
 ) -> Page:
-    """One page over the database and the archive together; months that are still in both are read once."""
-    archived = sum(month.through - month.first for month in archive._months)  # noqa: SLF001
-    if not archived:
-        return search(connection, filters, order=order, after=after, limit=limit)
-    first, second = archive.search, search
-    raise NotImplementedError((first, second, connection, MAX_PAGE))
+    """One page over the database and the archive together; what is still in both is read once, from the database.
+
+    Raises QueryError, or ArchiveError for a damaged file.
+    """
+    gone = connection.scalar(
+        select(archives.c.through).where(archives.c.pruned.is_not(None)).order_by(archives.c.through.desc()).limit(1)
+    )
+    here = search(connection, filters, order=order, after=after, limit=limit)
+    if gone is None:
+        return here
+    there = archive.search(filters, order=order, after=after, limit=limit, below=int(gone))
+    return merge_pages((there, here), order=order, limit=limit)

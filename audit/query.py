@@ -259,6 +259,23 @@ def search(
     )
 
 
+def merge_pages(pages: Sequence[Page], *, order: Order, limit: int) -> Page:
+    """One page made of the same page of several places, an entry that stands in two of them once.
+
+    Every place must have been searched with the same filters, order, cursor and limit.
+    """
+    found = {item.index: item for page in pages for item in page.found}
+    ordered = sorted(
+        found.values(), key=lambda item: (micros(item.entry.recorded), item.index), reverse=order == "newest"
+    )
+    more = len(ordered) > limit or any(page.next is not None for page in pages)
+    ordered = ordered[:limit]
+    if not more or not ordered:
+        return Page(tuple(ordered), None)
+    last = ordered[-1]
+    return Page(tuple(ordered), _cursor(micros(last.entry.recorded), last.index))
+
+
 def walk(
     connection: Connection, filters: Filters, *, order: Order = "oldest", limit: int | None = None
 ) -> Iterator[Found]:

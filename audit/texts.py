@@ -99,10 +99,14 @@ _TEXTS: Final[dict[str, tuple[str, str, str]]] = {
     "extract.withdrawn": ("peruttu", "återkallat", "withdrawn"),
     "extract.explain-title": ("Näin luet tulosteen", "Så läser du utdraget", "How to read this"),
     "extract.explain-1": (
-        ("Viranomainen saa tietojasi vain, kun laki sallii sen tai kun olet antanut suostumuksen. Jokaisella rivillä "
-        "lukee, kumpi on kyseessä."),
-        ("En myndighet får dina uppgifter bara när lagen tillåter det eller när du har gett ditt samtycke. På varje "
-        "rad står vilketdera det är fråga om."),
+        (
+            "Viranomainen saa tietojasi vain, kun laki sallii sen tai kun olet antanut suostumuksen. Jokaisella "
+            "rivillä lukee, kumpi on kyseessä."
+        ),
+        (
+            "En myndighet får dina uppgifter bara när lagen tillåter det eller när du har gett ditt samtycke. På varje "
+            "rad står vilketdera det är fråga om."
+        ),
         "An authority gets your data only where the law allows it or you have consented. Each line says which it was.",
     ),
     "extract.explain-2": (
@@ -111,12 +115,18 @@ _TEXTS: Final[dict[str, tuple[str, str, str]]] = {
         "The names of employees are not shown. The organisation that received the data answers for who saw it there.",
     ),
     "extract.explain-3": (
-        ("Jos jokin rivi näyttää väärältä, ota yhteyttä rekisterinpitäjän tietosuojavastaavaan. Sinulla on oikeus saada "
-        "selvitys ja tehdä valitus tietosuojavaltuutetulle."),
-        ("Om en rad verkar fel, kontakta den personuppgiftsansvariges dataskyddsombud. Du har rätt att få en utredning "
-        "och att lämna in klagomål till dataombudsmannen."),
-        ("If a line looks wrong, contact the controller's data protection officer. You have the right to an explanation, "
-        "and to lodge a complaint with the Data Protection Ombudsman."),
+        (
+            "Jos jokin rivi näyttää väärältä, ota yhteyttä rekisterinpitäjän tietosuojavastaavaan. Sinulla on oikeus "
+            "saada selvitys ja tehdä valitus tietosuojavaltuutetulle."
+        ),
+        (
+            "Om en rad verkar fel, kontakta den personuppgiftsansvariges dataskyddsombud. Du har rätt att få en "
+            "utredning och att lämna in klagomål till dataombudsmannen."
+        ),
+        (
+            "If a line looks wrong, contact the controller's data protection officer. You have the right to an "
+            "explanation, and to lodge a complaint with the Data Protection Ombudsman."
+        ),
     ),
     "extract.explain-4": (
         "Jokainen rivi on kirjattu lokiin, jota kukaan ei voi jälkikäteen muuttaa huomaamatta.",
@@ -160,19 +170,29 @@ _TEXTS: Final[dict[str, tuple[str, str, str]]] = {
     "processing.none": ("ei siirtoja", "inga överföringar", "none"),
     # anomalies
     "anomaly.bulk-lookups": (
-        ("Sama käyttäjä teki {count} hakua tunnin sisällä (raja {threshold}). Syynä voi olla ruuhkapäivä tai "
-        "järjestelmän eräajo."),
-        ("Samma användare gjorde {count} hämtningar inom en timme (gräns {threshold}). Orsaken kan vara en hektisk dag "
-        "eller en satskörning."),
+        (
+            "Sama käyttäjä teki {count} hakua tunnin sisällä (raja {threshold}). Syynä voi olla ruuhkapäivä tai "
+            "järjestelmän eräajo."
+        ),
+        (
+            "Samma användare gjorde {count} hämtningar inom en timme (gräns {threshold}). Orsaken kan vara en hektisk "
+            "dag eller en satskörning."
+        ),
         "One user made {count} look-ups within an hour (threshold {threshold}). A busy day or a batch may explain it.",
     ),
     "anomaly.many-persons": (
-        ("Sama käyttäjä haki {count} eri henkilön tietoja yhden päivän aikana (raja {threshold}). Syynä voi olla "
-        "vastuu suuresta ryhmästä."),
-        ("Samma användare hämtade uppgifter om {count} olika personer under en dag (gräns {threshold}). Orsaken kan "
-        "vara ansvar för en stor grupp."),
-        ("One user looked up {count} different persons in one day (threshold {threshold}). Responsibility for a large "
-        "group may explain it."),
+        (
+            "Sama käyttäjä haki {count} eri henkilön tietoja yhden päivän aikana (raja {threshold}). Syynä voi olla "
+            "vastuu suuresta ryhmästä."
+        ),
+        (
+            "Samma användare hämtade uppgifter om {count} olika personer under en dag (gräns {threshold}). Orsaken kan "
+            "vara ansvar för en stor grupp."
+        ),
+        (
+            "One user looked up {count} different persons in one day (threshold {threshold}). Responsibility for a "
+            "large group may explain it."
+        ),
     ),
     "anomaly.night-use": (
         "Sama käyttäjä teki {count} hakua yhden yön aikana (raja {threshold}). Syynä voi olla päivystys.",
@@ -180,25 +200,39 @@ _TEXTS: Final[dict[str, tuple[str, str, str]]] = {
         "One user made {count} look-ups in one night (threshold {threshold}). Being on call may explain it.",
     ),
     "anomaly.repeated-denials": (
-        ("Sama käyttäjä sai {count} epäystä tunnin sisällä (raja {threshold}). Syynä voi olla väärä asetus tai "
-        "puuttuva suostumus."),
-        ("Samma användare fick {count} avslag inom en timme (gräns {threshold}). Orsaken kan vara en felaktig "
-        "inställning eller ett samtycke som saknas."),
-        ("One user was refused {count} times within an hour (threshold {threshold}). A wrong setting or a missing "
-        "consent may explain it."),
+        (
+            "Sama käyttäjä sai {count} epäystä tunnin sisällä (raja {threshold}). Syynä voi olla väärä asetus tai "
+            "puuttuva suostumus."
+        ),
+        (
+            "Samma användare fick {count} avslag inom en timme (gräns {threshold}). Orsaken kan vara en felaktig "
+            "inställning eller ett samtycke som saknas."
+        ),
+        (
+            "One user was refused {count} times within an hour (threshold {threshold}). A wrong setting or a missing "
+            "consent may explain it."
+        ),
     ),
     "anomaly.never-clients": (
-        ("Sama käyttäjä haki {count} sellaisen henkilön tietoja, josta ei tullut asiakasta (raja {threshold}). Syynä "
-        "voi olla muutto, joka peruuntui."),
-        ("Samma användare hämtade uppgifter om {count} personer som inte blev klienter (gräns {threshold}). Orsaken kan "
-        "vara en flytt som ställdes in."),
-        ("One user looked up {count} persons who did not become clients (threshold {threshold}). Moves that were called "
-        "off may explain it."),
+        (
+            "Sama käyttäjä haki {count} sellaisen henkilön tietoja, josta ei tullut asiakasta (raja {threshold}). "
+            "Syynä voi olla muutto, joka peruuntui."
+        ),
+        (
+            "Samma användare hämtade uppgifter om {count} personer som inte blev klienter (gräns {threshold}). Orsaken "
+            "kan vara en flytt som ställdes in."
+        ),
+        (
+            "One user looked up {count} persons who did not become clients (threshold {threshold}). Moves that were "
+            "called off may explain it."
+        ),
     ),
     "anomaly.own-data": (
         "Käyttäjä haki omia tietojaan ({count} kertaa). Omat tiedot pyydetään tietopyynnöllä.",
-        ("Användaren hämtade sina egna uppgifter ({count} gånger). Egna uppgifter ska begäras genom en begäran om "
-        "information."),
+        (
+            "Användaren hämtade sina egna uppgifter ({count} gånger). Egna uppgifter ska begäras genom en begäran om "
+            "information."
+        ),
         "The user looked up their own data ({count} times). One's own data is to be had by a request for access.",
     ),
     "anomaly.colleague": (
