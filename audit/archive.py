@@ -405,10 +405,11 @@ def search_all(
 
     Raises QueryError, or ArchiveError for a damaged file.
     """
+    # The database first: what is pruned between the two questions is then in both answers rather than in neither.
+    here = search(connection, filters, order=order, after=after, limit=limit)
     gone = connection.scalar(
         select(archives.c.through).where(archives.c.pruned.is_not(None)).order_by(archives.c.through.desc()).limit(1)
     )
-    here = search(connection, filters, order=order, after=after, limit=limit)
     if gone is None:
         return here
     there = archive.search(filters, order=order, after=after, limit=limit, below=int(gone))

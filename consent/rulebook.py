@@ -20,6 +20,7 @@ from typing import Any, Literal
 
 import jsonschema_rs
 from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedSeq
 from ruamel.yaml.error import MarkedYAMLError
 
 from consent.conditions import CONDITIONS
@@ -244,7 +245,7 @@ class _Lines:
         line = 0
         for step in pointer.strip("/").split("/") if pointer else ():
             try:
-                if isinstance(node, list):
+                if isinstance(node, CommentedSeq):
                     index = int(step)
                     line, node = node.lc.item(index)[0], node[index]
                 else:

@@ -1,8 +1,8 @@
 """The composition root: the one place where the parts of a node are made and wired together.
 
-`Node(settings).run()` opens the database, reads the registry, starts the log, binds the listeners and serves until it is told to
-stop. It binds before it starts anything, so that a taken port is told at once; it stops in the opposite order, so that what was
-acknowledged is written and what was taken is answered.
+`Node(settings).run()` opens the database, reads the registry, starts the log, binds the listeners and serves until it
+is told to stop. It binds before it starts anything, so that a taken port is told at once; it stops in the opposite
+order, so that what was acknowledged is written and what was taken is answered.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import Connection
 
-from adapters.sdk import AdapterError, Limits as AdapterLimits
+from adapters.sdk import AdapterError
+from adapters.sdk import Limits as AdapterLimits
 from adapters.sdk import load as load_adapter
 from audit.checkpoint import LogSigner
 from audit.log import Log, LogError, Written
@@ -140,7 +141,9 @@ class Node:
         try:
             log.start()
         except LogError as error:
-            raise NodeError(str(error), "the log must be the one this node wrote: see `yhdyspinta audit check`") from None
+            raise NodeError(
+                str(error), "the log must be the one this node wrote: see `yhdyspinta audit check`"
+            ) from None
         stack.callback(log.close)
 
         subjects = Subjects(_secret(settings.secrets.wrapping_key), _secret(settings.secrets.index_key))
@@ -228,8 +231,7 @@ class Node:
             await serving
 
         stack.push_async_callback(end)
-        while not listener.started and not serving.done():
-            await asyncio.sleep(0.005)
+        await listener.opened()
 
     def _condition(self, standings: Standings, log: Log) -> dict[str, Any]:
         now = self._clock()
@@ -248,7 +250,8 @@ def _bound(stack: AsyncExitStack, name: str, host: str, port: int) -> Any:
         bound = bind(host, port)
     except OSError as error:
         raise NodeError(
-            f"listen.{name}: {host}:{port} cannot be bound ({error.strerror})", "choose another port, or end what uses it"
+            f"listen.{name}: {host}:{port} cannot be bound ({error.strerror})",
+            "choose another port, or end what uses it",
         ) from None
     stack.callback(bound.close)
     return bound
@@ -256,7 +259,9 @@ def _bound(stack: AsyncExitStack, name: str, host: str, port: int) -> Any:
 
 def _signer(settings: KeySettings) -> Signer:
     if settings.pkcs11_module is not None:
-        assert settings.pkcs11_token and settings.pkcs11_label and settings.pkcs11_pin
+        assert settings.pkcs11_token is not None
+        assert settings.pkcs11_label is not None
+        assert settings.pkcs11_pin is not None
         return Pkcs11KeyStore(
             settings.pkcs11_module,
             settings.pkcs11_token,

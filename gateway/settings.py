@@ -148,7 +148,9 @@ class ServiceSettings(_Section):
 class DeliverySettings(_Section):
     workers: int = Field(4, ge=1, le=64)
     poll_seconds: float = Field(0.25, gt=0, le=60)
-    retry_seconds: float = Field(2.0, gt=0, le=3600, description="wait after the first failure; doubles up to the limit")
+    retry_seconds: float = Field(
+        2.0, gt=0, le=3600, description="wait after the first failure; doubles up to the limit"
+    )
     retry_limit_seconds: float = Field(300.0, gt=0, le=86400)
     lease_seconds: float = Field(30.0, gt=0, le=3600)
     overdue_hours: float = Field(24.0, gt=0)

@@ -39,7 +39,9 @@ class JsonLines(logging.Formatter):
             "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03d}Z",
             "level": record.levelname.lower(),
             "logger": record.name,
-            "event": record.getMessage() if not record.name.startswith(("aiohttp", "uvicorn", "asyncio")) else record.msg,
+            "event": record.getMessage()
+            if not record.name.startswith(("aiohttp", "uvicorn", "asyncio"))
+            else record.msg,
         }
         fields = getattr(record, "fields", None)
         if fields:
@@ -88,7 +90,21 @@ class Telemetry:
             "yhdyspinta_exchange_duration",
             unit="s",
             description="time from request to answer",
-            explicit_bucket_boundaries_advisory=[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15],
+            explicit_bucket_boundaries_advisory=[
+                0.001,
+                0.0025,
+                0.005,
+                0.01,
+                0.025,
+                0.05,
+                0.1,
+                0.25,
+                0.5,
+                1,
+                2.5,
+                5,
+                15,
+            ],
         )
         self.deliveries = meter.create_counter("yhdyspinta_deliveries", description="delivery attempts by outcome")
         self.registry_age = meter.create_gauge("yhdyspinta_registry_age", unit="s", description="since last refresh")

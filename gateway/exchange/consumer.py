@@ -1,8 +1,8 @@
 """Ask another organisation: the consumer's side of a query, from top to bottom.
 
-Resolve the service, decide whether we would even be allowed to ask, sign, record, send, verify the answer, record it, and
-only then give it to the client. A question is itself a disclosure (it says that we know the person), so it is on record
-before it leaves.
+Resolve the service, decide whether we would even be allowed to ask, sign, record, send, verify the answer, record it,
+and only then give it to the client. A question is itself a disclosure (it says that we know the person), so it is on
+record before it leaves.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class Consumer:
         self._exchange = exchange
 
     async def ask(self, question: Question) -> Reading:
-        """Ask, and return what came back. Raises ProblemError, with the provider's own code when it was the one to refuse."""
+        """Ask, and return what came back. Raises ProblemError; when the provider refused, with the provider's code."""
         now = self._exchange.clock()
         standing = self._exchange.standing(now)
         service = resolve(standing.registry, question.service)

@@ -1,8 +1,8 @@
 """Put a case before the rulebook: who asks whom, for what, about whom.
 
-The rules are the rulebook's, and `consent.decision.decide` applies them. Here the values of the registry and of the canonical
-bundle become the values that it decides on. Facts come from the provider's own record of the person, never from the one
-who asks.
+The rules are the rulebook's, and `consent.decision.decide` applies them. Here the values of the registry and of the
+canonical bundle become the values that it decides on. Facts come from the provider's own record of the person, never
+from the one who asks.
 """
 
 from __future__ import annotations
@@ -71,8 +71,8 @@ def decide_between(
 ) -> Decision:
     """Decide for the roles that both have at that moment; of several roles, those that permit the most.
 
-    `facts` None means that the record has not been seen yet, `complete` False that only a part of it has: then a Decision
-    may be `possible`.
+    `facts` None means that the record has not been seen yet, `complete` False that only a part of it has: then a
+    Decision may be `possible`.
     """
     best: Decision | None = None
     for from_role in sorted(registry.roles_of(provider, at)) or [""]:

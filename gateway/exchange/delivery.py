@@ -1,8 +1,9 @@
 """Work the deliveries: take what is due, decide once more, send, and keep the signed receipt.
 
 Store and forward, at least once: a delivery is due until its receipt is on record, across crashes of either side. The
-receiver knows a delivery by its id and takes it in once. Nothing is ever given up silently: what cannot be delivered stays due,
-with longer and longer waits, and is shown as overdue; what may not be delivered any more is stopped, with its reason.
+receiver knows a delivery by its id and takes it in once. Nothing is ever given up silently: what cannot be delivered
+stays due, with longer and longer waits, and is shown as overdue; what may not be delivered any more is stopped, with
+its reason.
 """
 
 from __future__ import annotations
@@ -32,14 +33,22 @@ from gateway.protocol.signing import request_digest
 from gateway.storage.sealing import unseal
 from gateway.storage.tables import deliveries, handovers
 from gateway.telemetry import event
-from gateway.trust.registry import ServiceDescriptor
 from schemas.facts import identifiers
 from schemas.projection import project
 
 LOGGER = logging.getLogger("yhdyspinta.delivery")
 
 #: Refusals that another attempt cannot change by itself; every other problem is waited out.
-FINAL = frozenset({"not-permitted", "invalid-request", "purpose-not-declared", "category-not-declared", "delivery-unknown", "body-destroyed"})
+FINAL = frozenset(
+    {
+        "not-permitted",
+        "invalid-request",
+        "purpose-not-declared",
+        "category-not-declared",
+        "delivery-unknown",
+        "body-destroyed",
+    }
+)
 BATCH = 16
 
 
@@ -85,7 +94,7 @@ class Deliveries:
             self._due.clear()
             try:
                 taken = await self._claim()
-            except Exception as error:  # noqa: BLE001 - the database may come back; what is due stays due
+            except Exception as error:
                 event(LOGGER, logging.WARNING, "deliveries-not-taken", reason=type(error).__name__)
                 taken = []
             for row in taken:
@@ -121,10 +130,8 @@ class Deliveries:
             row = await self._queue.get()
             try:
                 await self._attempt(row)
-            except Exception as error:  # noqa: BLE001 - one poisoned delivery must not stop the others
-                event(
-                    LOGGER, logging.ERROR, "delivery-attempt-failed", delivery=row.id, reason=type(error).__name__
-                )
+            except Exception as error:
+                event(LOGGER, logging.ERROR, "delivery-attempt-failed", delivery=row.id, reason=type(error).__name__)
                 self._exchange.telemetry.deliveries.add(1, {"outcome": "error"})
 
     async def _attempt(self, row: Row[Any]) -> None:
@@ -204,7 +211,8 @@ class Deliveries:
             return self._prepare_plain(row, standing, sender, await asyncio.to_thread(self._unsealed, row), now)
         bundle = orjson.loads(await asyncio.to_thread(self._unsealed, row))
         named = tuple((one.system, one.value) for one in identifiers(bundle))
-        # The recipient is looked up anew: the person's municipality may have joined, or changed its system, while we waited.
+        # The recipient is looked up anew: the person's municipality may have joined, or changed its system, while
+        # we waited.
         service = recipient_service(standing, bundle, row.role, now)
         if service is None:
             raise ProblemError("recipient-unknown", detail="no member of the registry serves this municipality yet")
@@ -321,7 +329,9 @@ class Deliveries:
     ) -> None:
         now = self._exchange.clock()
         final = problem.code in FINAL
-        wait = _backoff(row.attempts, self._exchange.delivery.retry_seconds, self._exchange.delivery.retry_limit_seconds)
+        wait = _backoff(
+            row.attempts, self._exchange.delivery.retry_seconds, self._exchange.delivery.retry_limit_seconds
+        )
 
         def record(connection: Connection) -> Written[None]:
             subject = self._exchange.subjects.by_id(connection, row.subject)

@@ -1,9 +1,9 @@
 """Plan a handover: who is to get what of one person's record, decided for each recipient on its own.
 
-"Saattaen vaihtaen", an escorted handover: it is complete when every recipient has accepted it and named who is responsible.
-The plan, its deliveries and their log entries are stored in one transaction; the record itself is held sealed under the
-person's key until the last delivery is done. `gateway.exchange.delivery` works the deliveries and decides once more
-at the moment of sending.
+"Saattaen vaihtaen", an escorted handover: it is complete when every recipient has accepted it and named who is
+responsible. The plan, its deliveries and their log entries are stored in one transaction; the record itself is held
+sealed under the person's key until the last delivery is done. `gateway.exchange.delivery` works the deliveries and
+decides once more at the moment of sending.
 """
 
 from __future__ import annotations
@@ -95,28 +95,30 @@ class Handovers:
             )
         _check(order.bundle)
         named = [(one.system, one.value) for one in identifiers(order.bundle)]
-        key = order.idempotency or hashlib.sha256(
-            b"\n".join((str(order.sender).encode(), order.flow.encode(), orjson.dumps(order.bundle, option=_SORTED)))
-        ).hexdigest()
+        key = (
+            order.idempotency
+            or hashlib.sha256(
+                b"\n".join(
+                    (str(order.sender).encode(), order.flow.encode(), orjson.dumps(order.bundle, option=_SORTED))
+                )
+            ).hexdigest()
+        )
         for _ in range(ATTEMPTS):
             person = await self._exchange.people.recall(named)
-            planned = [
-                self._decide(order, standing, flow, part, person, now)
-                for part in flow.deliveries
-            ]
+            planned = [self._decide(order, standing, flow, part, person, now) for part in flow.deliveries]
 
             def record(
                 connection: Connection, person: Person = person, planned: Sequence[Planned] = planned
             ) -> Written[Plan]:
                 held = connection.execute(
-                    select(handovers).where(
-                        handovers.c.client == order.client, handovers.c.idempotency == key
-                    )
+                    select(handovers).where(handovers.c.client == order.client, handovers.c.idempotency == key)
                 ).first()
                 if held is not None:
                     return Written(_existing(connection, held), ())
                 subject = self._exchange.people.settle(connection, named, person, now)
-                return self._store(connection, order, standing, key, planned, subject.id, subject.key, subject.pseudonym, now)
+                return self._store(
+                    connection, order, standing, key, planned, subject.id, subject.key, subject.pseudonym, now
+                )
 
             try:
                 return (await self._exchange.log.commit(record)).value
@@ -130,8 +132,12 @@ class Handovers:
         identifier = new_id(now)
         service = recipient_service(standing, order.bundle, part.to_role, now)
         if service is None:
-            return Planned(identifier, part.to_role, part.purpose, None, part.categories, None, "due", "recipient-unknown")
-        decision = decide_for_delivery(standing, order.sender, service, part.purpose, part.categories, order.bundle, person, now)
+            return Planned(
+                identifier, part.to_role, part.purpose, None, part.categories, None, "due", "recipient-unknown"
+            )
+        decision = decide_for_delivery(
+            standing, order.sender, service, part.purpose, part.categories, order.bundle, person, now
+        )
         if not decision.permitted:
             return Planned(
                 identifier, part.to_role, part.purpose, service, part.categories, decision, "stopped", "not-permitted"
@@ -217,9 +223,7 @@ class Handovers:
         return Written(Plan(handover, state, tuple(planned), existing=False), tuple(entries))
 
 
-def recipient_service(
-    standing: Standing, bundle: dict[str, Any], role: str, now: datetime
-) -> ServiceDescriptor | None:
+def recipient_service(standing: Standing, bundle: dict[str, Any], role: str, now: datetime) -> ServiceDescriptor | None:
     """The inbox of the member that has this role for the person's municipality; None if no member has joined for it."""
     facts = facts_of(bundle, standing.registry, now)
     if facts.municipality is None:

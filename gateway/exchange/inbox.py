@@ -1,7 +1,7 @@
 """What has arrived for our organisation, and its acceptance: the receiving end of an escorted handover.
 
-Opening an arrival is a read of personal data and is on record as one. Accepting it names who is responsible from now on and
-tells the sender so, by a delivery of its own that is as durable as the handover was.
+Opening an arrival is a read of personal data and is on record as one. Accepting it names who is responsible from now
+on and tells the sender so, by a delivery of its own that is as durable as the handover was.
 """
 
 from __future__ import annotations
@@ -154,9 +154,7 @@ class Inbox:
 
 
 def _row(connection: Connection, recipient: SubsystemId, identifier: str) -> Row[Any]:
-    row = connection.execute(
-        select(inbox).where(inbox.c.id == identifier, inbox.c.recipient == str(recipient))
-    ).first()
+    row = connection.execute(select(inbox).where(inbox.c.id == identifier, inbox.c.recipient == str(recipient))).first()
     if row is None:
         raise ProblemError("not-found", detail="nothing of that id has arrived for this organisation")
     return row

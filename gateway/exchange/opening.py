@@ -1,7 +1,7 @@
 """Open a message from a peer: the stages that every message passes before anyone looks at what it wants.
 
-What fails here fails before the sender is known, so the answer is a plain problem, unsigned, and the refusal is on record
-under the sender's TLS identity.
+What fails here fails before the sender is known, so the answer is a plain problem, unsigned, and the refusal is on
+record under the sender's TLS identity.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Find the data subject of an exchange and the consents that stand, as of now.
 
-What is read here can change before an answer leaves. `Person.epoch` is what the release is held against: the transaction
-that records a release compares it under the log's lock, and a withdrawal stored in between makes it StaleError.
+What is read here can change before an answer leaves. `Person.epoch` is what the release is held against: the
+transaction that records a release compares it under the log's lock, and a withdrawal stored in between makes it
+StaleError.
 """
 
 from __future__ import annotations

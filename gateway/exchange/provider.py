@@ -1,12 +1,12 @@
 """Answer one message from another organisation: the provider's side, from top to bottom.
 
-`Provider.answer` is the whole story of a query. Each stage either hands on to the next or refuses with a named problem, in this
-order and no other: is the registry valid, is the message what it claims to be, is it new, what does it ask for, could the one who
-asks ever get any of it, what does the source hold, may it move now, what of it may move, is that on record. Only then does
-anything leave.
+`Provider.answer` is the whole story of a query. Each stage either hands on to the next or refuses with a named
+problem, in this order and no other: is the registry valid, is the message what it claims to be, is it new, what does
+it ask for, could the one who asks ever get any of it, what does the source hold, may it move now, what of it may
+move, is that on record. Only then does anything leave.
 
-Messages that bring something instead of asking (a handover, an acceptance, a notice) pass the same first four stages and
-are then received by `gateway.exchange.reception`.
+Messages that bring something instead of asking (a handover, an acceptance, a notice) pass the same first four stages
+and are then received by `gateway.exchange.reception`.
 """
 
 from __future__ import annotations

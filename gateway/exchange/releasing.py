@@ -1,8 +1,8 @@
 """Put an answer on record, and only then let it go.
 
-The release, the taking of the message id, the held message and the log entry are one transaction. It compares the person's
-consents with those that were decided on, under the log's lock, so a withdrawal that was stored first always wins. When the
-commit returned, the record is durable and the answer may leave.
+The release, the taking of the message id, the held message and the log entry are one transaction. It compares the
+person's consents with those that were decided on, under the log's lock, so a withdrawal that was stored first always
+wins. When the commit returned, the record is durable and the answer may leave.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
 
 import orjson
 from sqlalchemy import Connection, bindparam, insert, select, update
@@ -118,7 +117,7 @@ async def record_refusal(exchange: Exchange, incoming: Incoming, problem: Proble
 
 
 async def record_unopened(exchange: Exchange, call: PeerCall, problem: ProblemError) -> None:
-    """Put on record that a message was refused before it could be believed: by its code and the caller's TLS pin only."""
+    """Put on record that a message was refused before it could be believed, by code and TLS pin only."""
     await exchange.log.append(
         (
             Entry(

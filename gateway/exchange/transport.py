@@ -96,7 +96,7 @@ class PeerTransport:
     async def send(
         self, address: str, node: str, message: str, body: bytes, content_type: str, trace: Mapping[str, str]
     ) -> Reply:
-        """Send one message to the node `node` at `address`; raises ProblemError `peer-unreachable` or `peer-timeout`."""
+        """Send one message to the node `node` at `address`. Raises ProblemError `peer-unreachable`, `peer-timeout`."""
         if self._session is None:
             raise RuntimeError("the transport was not opened")
         try:

@@ -1,8 +1,9 @@
 """Record consents, refusals and withdrawals, and tell those who hold data when one is withdrawn.
 
-A change is in force for every decision whose record comes after it: the release of an answer or a delivery compares the
-person's consents under the same lock. Deliveries that were planned are decided again when they are sent, so nothing more is
-needed to stop them. Recipients that already hold data under the consent get a signed notice, as durable as a handover.
+A change is in force for every decision whose record comes after it: the release of an answer or a delivery compares
+the person's consents under the same lock. Deliveries that were planned are decided again when they are sent, so
+nothing more is needed to stop them. Recipients that already hold data under the consent get a signed notice, as
+durable as a handover.
 """
 
 from __future__ import annotations
@@ -44,7 +45,9 @@ class Consents:
     def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
 
-    async def record(self, client: str, recorder: SubsystemId, locator: Locator, document: dict[str, Any]) -> ConsentRecord:
+    async def record(
+        self, client: str, recorder: SubsystemId, locator: Locator, document: dict[str, Any]
+    ) -> ConsentRecord:
         """Store a consent or refusal from its JSON. Raises ProblemError `consent-invalid`."""
         now = self._exchange.clock()
 

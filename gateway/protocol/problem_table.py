@@ -41,7 +41,7 @@ class Problem:
 
 
 def _rows() -> tuple[Problem, ...]:
-    def row(code: str, status: int, xroad_type: str, fi: str, sv: str, en: str) -> Problem:  # noqa: PLR0917
+    def row(code: str, status: int, xroad_type: str, fi: str, sv: str, en: str) -> Problem:
         return Problem(code, status, xroad_type, Text(fi, sv, en))
 
     return (

@@ -8,7 +8,7 @@ from gateway.web import problems
 
 
 def application(title: str, *routers: APIRouter, documented: bool = False) -> FastAPI:
-    """An application with these routes and the common answers to what goes wrong; its description is at /openapi.json."""
+    """An application with these routes and the common answers to what goes wrong."""
     app = FastAPI(
         title=title,
         docs_url=None,

@@ -1,4 +1,4 @@
-"""Which information system calls: by its registered certificate, by an access token, or by a loopback listener of its own.
+"""Which information system calls: by its registered certificate or by an access token.
 
 A caller is one of the clients that the node's settings register. Nothing else about the connection counts.
 """

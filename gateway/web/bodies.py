@@ -54,5 +54,7 @@ async def read_json(request: Request, limit: int) -> dict[str, Any]:
 
 def _too_large(limit: int) -> ProblemError:
     return ProblemError(
-        "body-too-large", detail=f"the body is over {limit} bytes", remedy="send less at once, or raise limits.body_bytes"
+        "body-too-large",
+        detail=f"the body is over {limit} bytes",
+        remedy="send less at once, or raise limits.body_bytes",
     )

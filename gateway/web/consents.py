@@ -40,7 +40,9 @@ def router(exchange: Exchange, consents: Consents, deliveries: Deliveries, calle
         callers.identify(request).may("consent")
         return {"versions": [_record(one) for one in await consents.history(identifier)]}
 
-    @routes.post("/v1/consents/{identifier}/withdrawal", status_code=201, summary="Withdraw, and tell those who hold data")
+    @routes.post(
+        "/v1/consents/{identifier}/withdrawal", status_code=201, summary="Withdraw, and tell those who hold data"
+    )
     async def withdraw(request: Request, identifier: str) -> dict[str, Any]:
         caller = callers.identify(request)
         caller.may("consent")

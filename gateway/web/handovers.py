@@ -31,7 +31,9 @@ def router(
     """Orders, their state, and what has arrived."""
     routes = APIRouter(tags=["handovers"])
 
-    @routes.post("/v1/handovers", status_code=201, summary="Hand over the records in the body, in the source's own format")
+    @routes.post(
+        "/v1/handovers", status_code=201, summary="Hand over the records in the body, in the source's own format"
+    )
     async def order(
         request: Request,
         flow: str = "F1",
@@ -105,7 +107,9 @@ def router(
         return {"items": [_item(item) for item in items]}
 
     @routes.get("/v1/inbox/{identifier}", summary="One arrival with its content, in the format asked for")
-    async def content(request: Request, identifier: str, adapter: str = "canonical", user: str | None = None) -> Response:
+    async def content(
+        request: Request, identifier: str, adapter: str = "canonical", user: str | None = None
+    ) -> Response:
         caller = callers.identify(request)
         caller.may("inbox")
         renderer = None if adapter == "canonical" else _adapter(adapter, "")
@@ -130,7 +134,7 @@ def router(
 
 def _adapter(name: str, content_type: str) -> Adapter:
     if not name:
-        kind = content_type.split(";")[0].strip().lower()
+        kind = content_type.split(";", maxsplit=1)[0].strip().lower()
         fitting = [one.name for one in available() if kind in {media.split(";")[0] for media in one.media_types}]
         if len(fitting) != 1:
             raise ProblemError(
@@ -171,7 +175,9 @@ def _contact(document: dict[str, Any]) -> dict[str, str]:
             detail="an acceptance names who is responsible from now on",
             remedy='send {"contact": {"name": "…", "phone": "…", "email": "…"}}; a team and its number will do',
         )
-    return {name: contact[name][:256] for name in ("name", "role", "phone", "email") if isinstance(contact.get(name), str)}
+    return {
+        name: contact[name][:256] for name in ("name", "role", "phone", "email") if isinstance(contact.get(name), str)
+    }
 
 
 def _plan(plan: Plan) -> dict[str, Any]:
@@ -189,7 +195,8 @@ def _plan(plan: Plan) -> dict[str, Any]:
                 "problem": one.problem,
                 "permitted": sorted(one.decision.permitted_categories) if one.decision else [],
                 "withheld": [
-                    {"category": held.category, "code": held.code} for held in (one.decision.withheld if one.decision else ())
+                    {"category": held.category, "code": held.code}
+                    for held in (one.decision.withheld if one.decision else ())
                 ],
             }
             for one in plan.deliveries

@@ -66,6 +66,7 @@ class Listener(uvicorn.Server):
         in_flight: int | None = None,
     ) -> None:
         self.bound = bound
+        self._opened = asyncio.Event()
         super().__init__(
             uvicorn.Config(
                 app,
@@ -89,9 +90,23 @@ class Listener(uvicorn.Server):
         """Leave the process's signal handlers alone."""
         yield
 
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Open the listener, and say so to whoever waits in `opened`."""
+        try:
+            await super().startup(sockets)
+        finally:
+            self._opened.set()
+
+    async def opened(self) -> None:
+        """Wait until the listener takes connections, or has failed to."""
+        await self._opened.wait()
+
     async def run_until_stopped(self) -> None:
         """Serve until `should_exit` is set."""
-        await self.serve(sockets=[self.bound])
+        try:
+            await self.serve(sockets=[self.bound])
+        finally:
+            self._opened.set()
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -106,9 +121,3 @@ def bind(host: str, port: int) -> socket.socket:
         bound.close()
         raise
     return bound
-
-
-async def started(listener: Listener) -> None:
-    """Wait until the listener takes connections."""
-    while not listener.started and not listener.should_exit:
-        await asyncio.sleep(0.005)

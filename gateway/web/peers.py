@@ -1,4 +1,4 @@
-"""The face towards other nodes: parse the HTTP of a message, hand it to the provider, send what it answers. Nothing else."""
+"""The face towards other nodes: parse the HTTP of a message, hand it to the provider, send what it answers."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """Turn what went wrong into an answer: RFC 9457 problems, in the caller's language, without anything personal.
 
-An exception that nobody foresaw is logged by its type and place and answered as `internal-error`; its text goes nowhere.
+An exception that nobody foresaw is logged by its type and place and answered as `internal-error`; its text goes
+nowhere.
 """
 
 from __future__ import annotations

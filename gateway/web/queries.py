@@ -139,7 +139,9 @@ def _text(document: dict[str, Any], name: str) -> str | None:
     value = document.get(name)
     if value is None or (isinstance(value, str) and 0 < len(value) <= 256):
         return value
-    raise ProblemError("invalid-request", pointer=f"/{name}", detail=f"{name} is to be a text of 256 characters at most")
+    raise ProblemError(
+        "invalid-request", pointer=f"/{name}", detail=f"{name} is to be a text of 256 characters at most"
+    )
 
 
 def _categories(document: dict[str, Any]) -> frozenset[str]:

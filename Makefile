@@ -1,0 +1,54 @@
+# The commands a newcomer needs. Each sets up what it needs by itself: `make demo` and `make test` work on a fresh clone
+# with Python 3.11 or newer, make and a package index.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: demo test lint bench format lock clean help
+
+help:
+	@echo "make demo         a whole small network on this machine; Ctrl-C ends it (make demo ONCE=1 ends by itself)"
+	@echo "make test         all tests"
+	@echo "make lint         formatting, lint, types, layers"
+	@echo "make bench        measure, as ratios against a baseline in the same run"
+
+# What runs needs; what development needs beside it. Both are pinned with hashes.
+$(VENV)/.installed: requirements.lock pyproject.toml
+	@scripts/check-python $(PYTHON)
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.installed-dev: requirements-dev.lock $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@touch $@
+
+demo: $(VENV)/.installed
+	@$(BIN)/yhdyspinta demo $(if $(ONCE),--once) $(if $(STATE),--state $(STATE))
+
+test: $(VENV)/.installed-dev
+	@scripts/install-test-parts
+	$(BIN)/pytest -n auto $(PYTEST_ARGS)
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+format: $(VENV)/.installed-dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(VENV)/.installed-dev
+	$(BIN)/python -m bench $(BENCH_ARGS)
+
+# Pin every dependency again, with hashes.
+lock: $(VENV)/.installed-dev
+	scripts/lock
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* htmlcov
