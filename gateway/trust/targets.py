@@ -233,15 +233,16 @@ def _read_node(value: Mapping[str, Any]) -> Node:
     pins = frozenset(_string(pin) for pin in _list(value["pins"]))
     if not all(_PIN.fullmatch(pin) for pin in pins):
         raise ValueError("a pin is a SHA-256 in base64url, 43 characters")
-    log = value.get("log") or {}
+    # Half of a log's name and key would verify nothing, so both are there or neither is.
+    log = value.get("log")
     return Node(
         id=node,
         owner=MemberId.parse(value["owner"]),
         address=address.rstrip("/"),
         pins=pins,
         serves=frozenset(MemberId.parse(one) for one in value.get("serves", [])),
-        log_origin=_maybe(log.get("origin")),
-        log_key=_maybe(log.get("key")),
+        log_origin=_string(log["origin"]) if log is not None else None,
+        log_key=_string(log["key"]) if log is not None else None,
     )
 
 

@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gateway.protocol.identifiers import MemberId, ServiceId, SubsystemId
@@ -451,6 +451,7 @@ def _spoiled(name: str, place: tuple[Any, ...], value: Any) -> dict[str, bytes]:
 
 
 @given(st.sampled_from(PLACES), VALUES)
+@example(("members.json", ("nodes", 1, "log", "origin")), None)
 @settings(max_examples=400)
 def test_files_with_anything_anywhere_are_read_or_refused_and_nothing_else(
     place: tuple[str, tuple[Any, ...]], value: object
@@ -469,6 +470,22 @@ def test_files_with_anything_anywhere_are_read_or_refused_and_nothing_else(
         assert targets.read(targets.write(content)) == content
     except TrustError as error:
         assert error.code.startswith(("registry-", "certificate-"))  # noqa: PT017
+
+
+@pytest.mark.parametrize("part", ["origin", "key"])
+@pytest.mark.parametrize("value", [None, ..., "", 7])
+def test_half_of_a_nodes_log_is_refused(part: str, value: object) -> None:
+    problem = refused(
+        "registry-malformed", lambda: targets.read(_spoiled("members.json", ("nodes", 1, "log", part), value))
+    )
+    assert "/nodes/1" in problem.detail
+
+
+def test_a_node_without_a_log_is_read_and_written_as_it_is() -> None:
+    for value in (None, ...):
+        content = targets.read(_spoiled("members.json", ("nodes", 1, "log"), value))
+        assert (content.nodes[1].log_origin, content.nodes[1].log_key) == (None, None)
+        assert targets.read(targets.write(content)) == content
 
 
 @pytest.mark.parametrize("name", targets.FILES)
