@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
+from importlib import import_module
 from importlib.metadata import entry_points
+from types import MappingProxyType
 from typing import Any, BinaryIO, Literal, Protocol
 
 GROUP = "yhdyspinta.adapters"
@@ -143,9 +145,25 @@ class Adapter(Protocol):
         ...
 
 
+#: The adapters that come with the node, by name: where each is made. Others are found by their entry points, so that
+#: what an installation has registered can be stale without a shipped adapter going missing.
+_SHIPPED: Mapping[str, str] = MappingProxyType(
+    {
+        "canonical": "adapters.canonical:CanonicalAdapter",
+        "municipality-json": "adapters.municipality:json_adapter",
+        "reception-centre-csv": "adapters.reception_centre:csv_adapter",
+        "reception-centre-xml": "adapters.reception_centre:xml_adapter",
+    }
+)
+
+
 @cache
 def load(name: str) -> Adapter:
-    """The installed adapter of that name. Raises AdapterError."""
+    """The adapter of that name: a shipped one, or an installed one. Raises AdapterError."""
+    if name in _SHIPPED:
+        module, _, maker = _SHIPPED[name].partition(":")
+        shipped: Adapter = getattr(import_module(module), maker)()
+        return shipped
     for point in entry_points(group=GROUP, name=name):
         adapter: Adapter = point.load()()
         return adapter
@@ -154,5 +172,6 @@ def load(name: str) -> Adapter:
 
 @cache
 def available() -> tuple[Manifest, ...]:
-    """The manifests of all installed adapters, by name."""
-    return tuple(load(name).manifest for name in sorted({point.name for point in entry_points(group=GROUP)}))
+    """The manifests of all shipped and installed adapters, by name."""
+    names = {*_SHIPPED, *(point.name for point in entry_points(group=GROUP))}
+    return tuple(load(name).manifest for name in sorted(names))
