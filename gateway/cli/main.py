@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from gateway.cli import node
+from gateway.cli import demo, node
 
 app = typer.Typer(
     name="yhdyspinta",
@@ -16,6 +16,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.command("demo")(demo.demo)
 app.add_typer(node.app, name="node")
 
 

@@ -31,11 +31,13 @@ def print_json(document: Any) -> None:
     sys.stdout.write("\n")
 
 
-def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-    """A table with a title; the last column takes what room there is."""
-    drawn = Table(title=title, title_justify="left", title_style="bold", header_style="bold", expand=False)
-    for column in columns:
-        drawn.add_column(column, overflow="fold")
+def table(
+    title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, lines: bool = False, widest: int | None = None
+) -> Table:
+    """A table with a title; `lines` draws one between rows, `widest` is the column that takes what room there is."""
+    drawn = Table(title=title, title_justify="left", title_style="bold", header_style="bold", show_lines=lines)
+    for number, column in enumerate(columns):
+        drawn.add_column(column, overflow="fold", ratio=None if widest is None else 9 if number == widest else 5)
     for row in rows:
         drawn.add_row(*row)
     return drawn

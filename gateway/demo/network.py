@@ -165,6 +165,7 @@ def build(folder: Path, now: datetime, export: Path, *, database: str | None = N
     `database` may hold `{name}`: the address of each node's database, instead of an SQLite file in its folder.
     """
     passphrase = secrets.token_urlsafe(24)
+    folder.mkdir(parents=True, exist_ok=True)
     secret = folder / "passphrase"
     write_secret(secret, passphrase.encode())
     ports = iter(_free_ports(4 * len(_PARTIES)))

@@ -115,11 +115,9 @@ async def _fetch_forever(app: web.Application) -> None:
                     if answer.status != 200:
                         continue
                     content = await answer.json(content_type=None)
-                async with session.post(
-                    f"/v1/inbox/{item['id']}/acceptance", json={"contact": settings.contact}
-                ) as answer:
-                    if answer.status == 201:
-                        app["held"][item["id"]] = {**item, "content": content}
+                # Kept first and accepted then: whoever accepts has hold.
+                app["held"][item["id"]] = {**item, "content": content}
+                await session.post(f"/v1/inbox/{item['id']}/acceptance", json={"contact": settings.contact})
         except (aiohttp.ClientError, OSError):
             pass
         await asyncio.sleep(0.1)

@@ -12,6 +12,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from adapters.sdk import Adapter, AdapterError, Finding, Limits, Mapped, available, load
+from consent.decision import Decision
 from gateway.exchange.context import Exchange
 from gateway.exchange.delivery import Deliveries
 from gateway.exchange.handover import Handovers, Order, Plan
@@ -193,14 +194,24 @@ def _plan(plan: Plan) -> dict[str, Any]:
                 "purpose": one.purpose,
                 "state": one.state,
                 "problem": one.problem,
-                "permitted": sorted(one.decision.permitted_categories) if one.decision else [],
-                "withheld": [
-                    {"category": held.category, "code": held.code}
-                    for held in (one.decision.withheld if one.decision else ())
-                ],
+                **(_decided(one.decision) if one.decision is not None else {}),
             }
             for one in plan.deliveries
         ],
+    }
+
+
+def _decided(decision: Decision) -> dict[str, Any]:
+    """What may go and on which basis, what may not and what would have made it permitted."""
+    return {
+        "permitted": [
+            {"category": one.category, "basis": one.basis, "consent": one.consent_id} for one in decision.permitted
+        ],
+        "withheld": [
+            {"category": one.category, "code": one.code, "nearest_basis": one.nearest_basis, "unmet": one.unmet}
+            for one in decision.withheld
+        ],
+        "obligations": list(decision.obligations),
     }
 
 

@@ -1,0 +1,252 @@
+"""`yhdyspinta demo`: a complete small network on this machine, and the story of what it does.
+
+Exit code 0 means that every promise of the demo was seen to hold.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import orjson
+import typer
+from rich.markup import escape
+from rich.rule import Rule
+
+from gateway.cli.output import NO, OUTSIDE, WRONG, console, fail, print_json, progress, table
+
+Once = Annotated[bool, typer.Option("--once", help="End when the story is told, instead of staying up until Ctrl-C.")]
+State = Annotated[
+    Path | None,
+    typer.Option("--state", metavar="FILE", help="Write addresses, ids, credentials and log keys there, as JSON."),
+]
+Folder = Annotated[
+    Path | None, typer.Option("--folder", metavar="DIR", help="Keep everything in this new folder afterwards.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document when the story is told.")]
+
+
+def demo(once: Once = False, state: State = None, folder: Folder = None, json: Json = False) -> None:
+    """Run four organisations on this machine, hand twenty invented persons over, and check all that was promised."""
+    kept = folder is not None
+    try:
+        if folder is None:
+            place = Path(tempfile.mkdtemp(prefix="yhdyspinta-demo-"))
+        else:
+            folder.mkdir(parents=True)
+            place = folder.resolve()
+    except FileExistsError:
+        fail(f"{folder} exists already", WRONG, remedy="name a folder that is not there yet", json=json)
+    try:
+        held = asyncio.run(_run(place, once=once, state=state, json=json))
+    except KeyboardInterrupt:
+        held = True
+    finally:
+        if not kept:
+            shutil.rmtree(place, ignore_errors=True)
+    if not held:
+        raise SystemExit(NO)
+
+
+async def _run(place: Path, *, once: bool, state: Path | None, json: bool) -> bool:
+    # Imported here, so that `yhdyspinta --help` need not wait for a whole network.
+    from adapters.samples import write_samples
+    from gateway.demo.network import build
+    from gateway.demo.processes import ProcessError, running
+    from gateway.demo.story import Story, StoryError, session
+
+    begun = time.monotonic()
+    _say(json, "[bold]1[/] Making keys, certificates, a signed registry and an export of 200 invented persons …")
+    samples = write_samples(place / "register")
+    network = build(place / "network", datetime.now(UTC), place / "register" / "reception-centre.csv")
+    try:
+        with running(network) as processes:
+            await processes.ready()
+            if state is not None:
+                await asyncio.to_thread(state.write_bytes, orjson.dumps(network.state(), option=orjson.OPT_INDENT_2))
+            _say(json, f"  four nodes and four information systems are up ({time.monotonic() - begun:.1f} s)")
+            async with session() as http:
+                story = Story(network, samples["cases"], http)
+                try:
+                    result = await _tell(story, json=json)
+                except StoryError as error:
+                    processes.check()
+                    fail(str(error), OUTSIDE, remedy=f"the processes' logs are in {network.folder}", json=json)
+            held = all(one.held for one in story.checks)
+            if json:
+                print_json({**result, "checks": [{"promise": c.promise, "held": c.held} for c in story.checks]})
+            else:
+                _print_checks(story, time.monotonic() - begun)
+            if not once:
+                await _stay(network, state, json=json)
+            return held
+    except ProcessError as error:
+        fail(str(error), OUTSIDE, json=json)
+
+
+def _say(json: bool, text: str) -> None:
+    if not json:
+        console.print(text)
+
+
+async def _tell(story: Any, *, json: bool) -> dict[str, Any]:
+    _say(json, "[bold]2[/] Three persons say what they want: one refuses, two consent …")
+    wishes = await story.wishes()
+    _say(json, "[bold]3[/] The reception centre hands twenty persons over …")
+    with progress("handing over", quiet=json) as step:
+        await story.hand_over(step)
+    _say(json, "[bold]4[/] A consent is withdrawn before the delivery that it was to carry …")
+    await story.withdraw(wishes)
+    with progress("arriving and being accepted", quiet=json) as step:
+        shares = await story.arrivals(step)
+    if not json:
+        _print_shares(shares)
+    _say(json, "[bold]5[/] A consent is withdrawn after data was received under it: the recipient is told, signed …")
+    await story.withdraw_after(wishes)
+    _say(json, "[bold]6[/] Municipality, county and placement authority ask the reception centre …")
+    asked = await story.queries()
+    if not json:
+        _print_asked(asked)
+    _say(json, "[bold]7[/] Rows of the export with planted faults …")
+    dirty = await story.dirty()
+    if not json:
+        _print_findings(dirty)
+    _say(json, "[bold]8[/] Every log is checked from its first entry to its last, and one entry is proven …")
+    reports = story.logs()
+    proven = story.proof()
+    if not json:
+        for name, report in reports.items():
+            console.print(f"  [green]✓[/] {name}: {report.size} entries, root {report.root.hex()[:16]}…")
+        console.print(
+            f"  [green]✓[/] {proven.party}: receipt {proven.entry} is number {proven.position} of {proven.size},"
+            " proven offline with the log's public key"
+        )
+    return {
+        "shares": [
+            {
+                "person": one.person,
+                "flow": one.flow,
+                "recipient": one.recipient,
+                "state": one.state,
+                "got": one.got,
+                "bases": one.bases,
+                "withheld": dict(one.withheld),
+            }
+            for one in shares
+        ],
+        "queries": [
+            {"who": one.who, "person": one.person, "status": one.status, "got": one.got, "withheld": dict(one.withheld)}
+            for one in asked
+        ],
+        "dirty": {name: dirty[name] for name in ("read", "handed_over", "rejected")},
+        "logs": {name: {"size": report.size, "sound": report.sound} for name, report in reports.items()},
+        "proof": {"log": proven.party, "entry": proven.entry, "sound": proven.report.sound},
+    }
+
+
+def _print_shares(shares: Any) -> None:
+    from gateway.demo.story import grouped
+
+    rows = []
+    for one, persons in grouped(shares):
+        who = persons[0] if len(persons) == 1 else f"{persons[0]} and {len(persons) - 1} more"
+        got = escape(", ".join(_whole(one.got))) or "[dim]nothing[/]"
+        basis = f"\n[dim]by {escape(', '.join(one.bases))}[/]" if one.bases else ""
+        rows.append([f"{who}\n{one.flow} → {one.recipient}\n{_state(one.state)}", f"{got}{basis}", _held_back(one)])
+    console.print(table("Who got what, on which basis", ["person", "received", "withheld"], rows, lines=True, widest=1))
+
+
+def _whole(categories: Sequence[str]) -> list[str]:
+    """Categories for reading: where every part of one is there, the one."""
+    from consent.rulebook import load, reference_rulebook
+
+    known = load(reference_rulebook(), source="reference rulebook").categories
+    shown = set(categories)
+    for category in {one.partition("/")[0] for one in categories}:
+        parts = set(known[category].parts)
+        if len(parts) > 1 and parts <= shown:
+            shown.add(category)
+    return sorted(one for one in shown if one.partition("/")[0] == one or one.partition("/")[0] not in shown)
+
+
+def _held_back(one: Any) -> str:
+    by_code: dict[str, list[str]] = {}
+    for category, code in one.withheld:
+        by_code.setdefault(code, []).append(category)
+    if not one.got and len(by_code) == 1:
+        return f"everything\n[dim]{next(iter(by_code))}[/]"
+    return "\n".join(f"{', '.join(categories)}\n[dim]{code}[/]" for code, categories in by_code.items())
+
+
+def _state(state: str) -> str:
+    return {
+        "accepted": "[green]accepted[/]",
+        "not-permitted": "[yellow]stopped: no basis[/]",
+        "recipient-unknown": "[yellow]waits: no member[/]",
+    }.get(state, state)
+
+
+def _print_asked(asked: Any) -> None:
+    rows = []
+    for one in asked:
+        outcome = "[green]answered[/]" if not one.withheld else "[yellow]answered in part[/]"
+        if one.status != 200:
+            outcome = f"[red]refused ({one.status})[/]"
+        got = ", ".join(one.got) or "[dim]nothing[/]"
+        rows.append([f"{one.who} about {one.person}", ", ".join(one.asked), f"{outcome}\n{got}", _held_back(one)])
+    console.print(table("Questions", ["who asks", "asked for", "outcome", "withheld"], rows, lines=True))
+
+
+def _print_findings(dirty: dict[str, Any]) -> None:
+    found = {
+        (one["export_row"], one["column"] or "", one["message"]["en"], one["hint"]["en"])
+        for one in dirty["findings"]
+        if one["severity"] == "error"
+    }
+    title = f"{dirty['read']} rows read, {dirty['handed_over']} handed over, {dirty['rejected']} rejected"
+    rows = [[f"row {row}", column, what, how] for row, column, what, how in sorted(found)]
+    console.print(table(title, ["where", "column", "what is wrong", "how to mend it"], rows))
+
+
+def _print_checks(story: Any, seconds: float) -> None:
+    console.print(Rule("What was promised", align="left"))
+    for one in story.checks:
+        mark = "[green]✓[/]" if one.held else "[bold red]✗[/]"
+        console.print(f"  {mark} {one.promise}{f' [dim]({one.seen})[/]' if one.seen else ''}")
+    failed = sum(not one.held for one in story.checks)
+    if failed:
+        console.print(f"[bold red]{failed} of {len(story.checks)} promises did not hold.[/]")
+    else:
+        console.print(f"[bold green]All {len(story.checks)} promises held.[/] {seconds:.0f} seconds from the start.")
+
+
+async def _stay(network: Any, state: Path | None, *, json: bool) -> None:
+    if not json:
+        rows = [
+            [party.title.en, party.address, f"http://127.0.0.1:{party.local}/health", str(party.folder)]
+            for party in network.parties.values()
+        ]
+        console.print(table("The network stays up", ["organisation", "client API", "health", "files"], rows))
+        first = next(iter(network.parties.values()))
+        console.print("Ask a node something, with its client's certificate:", soft_wrap=True)
+        console.print(
+            f"  curl --cacert {first.folder}/clients-authority.pem --cert {first.folder}/client.pem "
+            f"--key {first.folder}/client.key --pass {network.passphrase} {first.address}/v1/handovers?limit=1",
+            soft_wrap=True,
+            markup=False,
+        )
+        if state is not None:
+            console.print(f"Everything a script needs to know stands in {state}.", soft_wrap=True)
+        console.print("Ctrl-C ends it.")
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stopping.set)
+    await stopping.wait()
