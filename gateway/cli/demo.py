@@ -158,7 +158,7 @@ def _print_shares(shares: Any) -> None:
     for one, persons in grouped(shares):
         who = persons[0] if len(persons) == 1 else f"{persons[0]} and {len(persons) - 1} more"
         got = escape(", ".join(_whole(one.got))) or "[dim]nothing[/]"
-        basis = f"\n[dim]by {escape(', '.join(one.bases))}[/]" if one.bases else ""
+        basis = "".join(f"\n[dim]basis {escape(basis)}[/]" for basis in one.bases)
         rows.append([f"{who}\n{one.flow} → {one.recipient}\n{_state(one.state)}", f"{got}{basis}", _held_back(one)])
     console.print(table("Who got what, on which basis", ["person", "received", "withheld"], rows, lines=True, widest=1))
 

@@ -36,6 +36,7 @@ def table(
 ) -> Table:
     """A table with a title; `lines` draws one between rows, `widest` is the column that takes what room there is."""
     drawn = Table(title=title, title_justify="left", title_style="bold", header_style="bold", show_lines=lines)
+    drawn.expand = widest is not None
     for number, column in enumerate(columns):
         drawn.add_column(column, overflow="fold", ratio=None if widest is None else 9 if number == widest else 5)
     for row in rows:

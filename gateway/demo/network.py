@@ -11,7 +11,7 @@ import base64
 import json
 import secrets
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -43,24 +43,45 @@ from schemas.facts import HETU, MIGRI_CUSTOMER
 
 INSTANCE = "FI-DEMO"
 LOOPBACK = "127.0.0.1"
-PARTIES = ("centre", "kotka", "kymenlaakso", "placement")
+
+
+@dataclass(frozen=True, slots=True)
+class Organisation:
+    """An organisation of the demo: its member and subsystem (`CLASS/MEMBER`, subsystem), its roles, its node.
+
+    `municipalities` are the codes that a municipality answers for, `county` the county that a county is.
+    """
+
+    name: str
+    title: Text
+    member: str
+    subsystem: str
+    roles: tuple[str, ...]
+    node: str
+    municipalities: tuple[str, ...] = ()
+    county: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Party:
-    """One organisation of the demo: its member and subsystem, its role, its node and where that listens."""
+    """One organisation of the demo as it was built: its identifiers, its node and where that listens."""
 
     name: str
     title: Text
     member: MemberId
     subsystem: SubsystemId
-    role: str
+    roles: tuple[str, ...]
     node: str
     folder: Path
     peers: int
     clients: int
     local: int
     system: int
+
+    @property
+    def holds_records(self) -> bool:
+        """Whether it is the one whose register the demo reads."""
+        return "reception-centre" in self.roles
 
     @property
     def config(self) -> Path:
@@ -97,7 +118,7 @@ class Network:
                     "title": {"fi": party.title.fi, "sv": party.title.sv, "en": party.title.en},
                     "member": str(party.member),
                     "subsystem": str(party.subsystem),
-                    "role": party.role,
+                    "roles": list(party.roles),
                     "node": party.node,
                     "config": str(party.config),
                     "database": f"sqlite:///{party.folder / 'node.db'}",
@@ -112,54 +133,65 @@ class Network:
                         "authority": str(party.folder / "clients-authority.pem"),
                     },
                     "log": self.logs[name],
-                    "services": {code: self.service(name, code) for code in _services_of(party.role)},
+                    "services": {code: self.service(name, code) for code in _services_of(party.roles)},
                 }
                 for name, party in self.parties.items()
             },
         }
 
 
-_PARTIES: tuple[tuple[str, Text, str, str, str, str], ...] = (
-    (
+#: The four organisations of `make demo`.
+DEMO: tuple[Organisation, ...] = (
+    Organisation(
         "centre",
         Text("Esimerkin vastaanottokeskus", "Exempelförläggningen", "Example reception centre"),
         "GOV/9000001-1",
         "vastaanotto",
-        "reception-centre",
+        ("reception-centre",),
         "centre.demo",
     ),
-    (
+    Organisation(
         "kotka",
         Text("Kotkan kaupunki (demo)", "Kotka stad (demo)", "City of Kotka (demo)"),
         "MUN/9000003-8",
         "kotoutuminen",
-        "municipality",
+        ("municipality",),
         "kotka.demo",
+        municipalities=("285",),
     ),
-    (
+    Organisation(
         "kymenlaakso",
         Text("Kymenlaakson hyvinvointialue (demo)", "Kymmenedalens välfärdsområde (demo)", "Kymenlaakso county (demo)"),
         "WSC/9000004-6",
         "sosiaali",
-        "county",
+        ("county",),
         "kymenlaakso.demo",
+        county="kymenlaakso",
     ),
-    (
+    Organisation(
         "placement",
         Text("Elinvoimakeskus (demo)", "Livskraftscentralen (demo)", "Placement authority (demo)"),
         "GOV/9000005-4",
         "kuntapaikat",
-        "placement-authority",
+        ("placement-authority",),
         "placement.demo",
     ),
 )
 
 
-def _services_of(role: str) -> tuple[str, ...]:
-    return ("palvelutarve", "hyvaksynnat") if role == "reception-centre" else ("saapuvat", "ilmoitukset")
+def _services_of(roles: tuple[str, ...]) -> tuple[str, ...]:
+    own = "palvelutarve" if "reception-centre" in roles else "saapuvat"
+    return (own, "hyvaksynnat", "ilmoitukset")
 
 
-def build(folder: Path, now: datetime, export: Path, *, database: str | None = None) -> Network:
+def build(
+    folder: Path,
+    now: datetime,
+    export: Path,
+    *,
+    organisations: Sequence[Organisation] = DEMO,
+    database: str | None = None,
+) -> Network:
     """Build the network in an empty folder. `export` is the reception centre's register; returns once all is written.
 
     `database` may hold `{name}`: the address of each node's database, instead of an SQLite file in its folder.
@@ -168,22 +200,22 @@ def build(folder: Path, now: datetime, export: Path, *, database: str | None = N
     folder.mkdir(parents=True, exist_ok=True)
     secret = folder / "passphrase"
     write_secret(secret, passphrase.encode())
-    ports = iter(_free_ports(4 * len(_PARTIES)))
+    ports = iter(_free_ports(4 * len(organisations)))
     parties = {
-        name: Party(
-            name=name,
-            title=title,
-            member=MemberId.parse(f"{INSTANCE}/{member}"),
-            subsystem=SubsystemId.parse(f"{INSTANCE}/{member}/{subsystem}"),
-            role=role,
-            node=node,
-            folder=folder / name,
+        one.name: Party(
+            name=one.name,
+            title=one.title,
+            member=MemberId.parse(f"{INSTANCE}/{one.member}"),
+            subsystem=SubsystemId.parse(f"{INSTANCE}/{one.member}/{one.subsystem}"),
+            roles=one.roles,
+            node=one.node,
+            folder=folder / one.name,
             peers=next(ports),
             clients=next(ports),
             local=next(ports),
             system=next(ports),
         )
-        for name, title, member, subsystem, role, node in _PARTIES
+        for one in organisations
     }
     authority = Authority(folder / "authority", passphrase.encode())
     authority.create(
@@ -213,7 +245,7 @@ def build(folder: Path, now: datetime, export: Path, *, database: str | None = N
             Member(
                 id=party.member,
                 name=party.title,
-                roles=(RoleTerm(party.role),),
+                roles=tuple(RoleTerm(role) for role in party.roles),
                 subsystems=(Subsystem(party.subsystem, party.title),),
                 signing=(certified,),
             )
@@ -237,15 +269,8 @@ def build(folder: Path, now: datetime, export: Path, *, database: str | None = N
             members=tuple(members),
             nodes=tuple(nodes),
             services=_services(parties),
-            municipalities=_municipalities(parties),
-            counties=(
-                County(
-                    "kymenlaakso",
-                    Text("Kymenlaakson hyvinvointialue", "Kymmenedalens välfärdsområde", "Kymenlaakso"),
-                    parties["kymenlaakso"].subsystem,
-                ),
-                County("pirkanmaa", Text("Pirkanmaan hyvinvointialue", "Birkalands välfärdsområde", "Pirkanmaa")),
-            ),
+            municipalities=_municipalities(organisations, parties),
+            counties=_counties(organisations, parties),
             witnesses=content.witnesses,
             rulebook=content.rulebook,
         ),
@@ -263,40 +288,43 @@ def _services(parties: Mapping[str, Party]) -> tuple[ServiceDescriptor, ...]:
     every = frozenset(rulebook.purposes)
     categories = frozenset(rulebook.categories)
     handed = frozenset(part.purpose for flow in rulebook.flows.values() for part in flow.deliveries)
-    centre = parties["centre"].subsystem
-    found = [
-        ServiceDescriptor(
-            ServiceId(centre, "palvelutarve"),
-            "query",
-            Text("Palvelutarpeet", "Servicebehov", "Service needs"),
-            purposes=frozenset({"service-need-lookup", "municipal-placement"}),
-            categories=categories,
-            schema="Bundle",
-            locator=(HETU, MIGRI_CUSTOMER),
-            keep_bodies=True,
-        ),
-        ServiceDescriptor(
-            ServiceId(centre, "hyvaksynnat"),
-            "acceptance",
-            Text("Hyväksynnät", "Godkännanden", "Acceptances"),
-            purposes=every,
-            categories=categories,
-        ),
-    ]
-    for name in ("kotka", "kymenlaakso", "placement"):
-        subsystem = parties[name].subsystem
+    found: list[ServiceDescriptor] = []
+    for party in parties.values():
+        if party.holds_records:
+            found.append(
+                ServiceDescriptor(
+                    ServiceId(party.subsystem, "palvelutarve"),
+                    "query",
+                    Text("Palvelutarpeet", "Servicebehov", "Service needs"),
+                    purposes=frozenset({"service-need-lookup", "municipal-placement"}),
+                    categories=categories,
+                    schema="Bundle",
+                    locator=(HETU, MIGRI_CUSTOMER),
+                    keep_bodies=True,
+                )
+            )
+        else:
+            found.append(
+                ServiceDescriptor(
+                    ServiceId(party.subsystem, "saapuvat"),
+                    "inbox",
+                    Text("Saapuvat", "Inkommande", "Inbox"),
+                    purposes=handed,
+                    categories=categories,
+                    schema="Bundle",
+                    keep_bodies=True,
+                )
+            )
         found += [
             ServiceDescriptor(
-                ServiceId(subsystem, "saapuvat"),
-                "inbox",
-                Text("Saapuvat", "Inkommande", "Inbox"),
-                purposes=handed,
+                ServiceId(party.subsystem, "hyvaksynnat"),
+                "acceptance",
+                Text("Hyväksynnät", "Godkännanden", "Acceptances"),
+                purposes=every,
                 categories=categories,
-                schema="Bundle",
-                keep_bodies=True,
             ),
             ServiceDescriptor(
-                ServiceId(subsystem, "ilmoitukset"),
+                ServiceId(party.subsystem, "ilmoitukset"),
                 "notice",
                 Text("Ilmoitukset", "Meddelanden", "Notices"),
                 purposes=frozenset({"withdrawal-notice"}),
@@ -306,13 +334,28 @@ def _services(parties: Mapping[str, Party]) -> tuple[ServiceDescriptor, ...]:
     return tuple(found)
 
 
-def _municipalities(parties: Mapping[str, Party]) -> tuple[Municipality, ...]:
-    return (
-        Municipality("285", Text("Kotka", "Kotka", "Kotka"), "kymenlaakso", parties["kotka"].subsystem),
-        Municipality("286", Text("Kouvola", "Kouvola", "Kouvola"), "kymenlaakso"),
-        Municipality("075", Text("Hamina", "Fredrikshamn", "Hamina"), "kymenlaakso"),
-        Municipality("091", Text("Helsinki", "Helsingfors", "Helsinki")),
-        Municipality("837", Text("Tampere", "Tammerfors", "Tampere"), "pirkanmaa"),
+def _municipalities(organisations: Sequence[Organisation], parties: Mapping[str, Party]) -> tuple[Municipality, ...]:
+    members = {code: parties[one.name].subsystem for one in organisations for code in one.municipalities}
+    return tuple(
+        Municipality(code, name, county, members.get(code))
+        for code, name, county in (
+            ("285", Text("Kotka", "Kotka", "Kotka"), "kymenlaakso"),
+            ("286", Text("Kouvola", "Kouvola", "Kouvola"), "kymenlaakso"),
+            ("075", Text("Hamina", "Fredrikshamn", "Hamina"), "kymenlaakso"),
+            ("091", Text("Helsinki", "Helsingfors", "Helsinki"), None),
+            ("837", Text("Tampere", "Tammerfors", "Tampere"), "pirkanmaa"),
+        )
+    )
+
+
+def _counties(organisations: Sequence[Organisation], parties: Mapping[str, Party]) -> tuple[County, ...]:
+    members = {one.county: parties[one.name].subsystem for one in organisations if one.county is not None}
+    return tuple(
+        County(code, name, members.get(code))
+        for code, name in (
+            ("kymenlaakso", Text("Kymenlaakson hyvinvointialue", "Kymmenedalens välfärdsområde", "Kymenlaakso")),
+            ("pirkanmaa", Text("Pirkanmaan hyvinvointialue", "Birkalands välfärdsområde", "Pirkanmaa")),
+        )
     )
 
 
@@ -392,7 +435,7 @@ def _settings(party: Party, folder: Path, passphrase: Path, database: str | None
         f'subsystem = "{party.subsystem}"',
         'certificates = ["client.pem"]',
     ]
-    if party.role == "reception-centre":
+    if party.holds_records:
         lines += [
             "",
             "[[services]]",
@@ -404,7 +447,7 @@ def _settings(party: Party, folder: Path, passphrase: Path, database: str | None
 
 
 def _system(party: Party, passphrase: str, export: Path) -> str:
-    source = party.role == "reception-centre"
+    source = party.holds_records
     return json.dumps(
         {
             "name": f"{party.name}-system",
@@ -416,7 +459,7 @@ def _system(party: Party, passphrase: str, export: Path) -> str:
             "key": str(party.folder / "client.key"),
             "passphrase": passphrase,
             "export": str(export) if source else None,
-            "adapter": "municipality-json" if party.role == "municipality" else "canonical",
+            "adapter": "municipality-json" if "municipality" in party.roles else "canonical",
             "contact": {"name": f"{party.title.fi}: vastaanottotiimi", "phone": "05 000 0000"},
         },
         indent=1,
