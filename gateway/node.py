@@ -54,10 +54,12 @@ from gateway.trust.keystore import FileKeyStore, Pkcs11KeyStore
 from gateway.trust.tls import TlsKey, client_context, client_face_context, peer_pin, server_context
 from gateway.web import consents as consents_web
 from gateway.web import handovers as handovers_web
-from gateway.web import health, peers, queries
+from gateway.web import health, oauth, peers, queries
 from gateway.web.application import application
 from gateway.web.authentication import Caller, Callers, Registered
-from gateway.web.listeners import Listener, bind
+from gateway.web.listeners import Listener, Patience, bind
+from gateway.web.refusals import client_listener, client_recorder, peer_listener, peer_recorder
+from gateway.web.tokens import ClientKeys, KeySetError, Tokens
 
 LOGGER = logging.getLogger("yhdyspinta.node")
 SWEEP_SECONDS = 300.0
@@ -200,8 +202,19 @@ class Node:
         sweeping = asyncio.create_task(_sweep(exchange))
         stack.callback(sweeping.cancel)
 
-        callers = Callers(_registered(settings), tokens=None, clock=clock)
-        peer_app = application("yhdyspinta peers", peers.router(exchange, Provider(exchange, Reception(exchange))))
+        tokens = Tokens(
+            settings.node.id,
+            _log_key(settings.secrets.token_key),
+            _client_keys(settings),
+            log=log,
+            replays=exchange.replays,
+        )
+        callers = Callers(_registered(settings), tokens=tokens.client_of, clock=clock)
+        peer_app = application(
+            "yhdyspinta peers",
+            peers.router(exchange, Provider(exchange, Reception(exchange))),
+            refused=peer_recorder(exchange),
+        )
         client_app = application(
             "yhdyspinta",
             queries.router(exchange, Consumer(exchange), callers),
@@ -209,17 +222,23 @@ class Node:
                 exchange, Handovers(exchange), deliveries, Inbox(exchange), Overview(exchange), callers
             ),
             consents_web.router(exchange, Consents(exchange), deliveries, callers),
+            oauth.router(exchange, tokens),
             documented=True,
+            refused=client_recorder(exchange),
         )
         local_app = application("yhdyspinta local", health.router(lambda: self._condition(standings, log)))
         clients_key = _tls_key(settings.tls.clients or settings.tls.peers)
         authorities = [to_der(path.read_bytes()) for path in settings.tls.client_authorities]
-        for app, bound, tls in (
-            (peer_app, sockets["peers"], server_context(peer_key, anchors)),
-            (client_app, sockets["clients"], _client_tls(clients_key, authorities)),
-            (local_app, sockets["local"], None),
+        patience = Patience(settings.limits.head_seconds, settings.limits.body_seconds)
+        for app, bound, tls, refused in (
+            (peer_app, sockets["peers"], server_context(peer_key, anchors), peer_listener(exchange)),
+            (client_app, sockets["clients"], _client_tls(settings, clients_key, authorities), client_listener()),
+            (local_app, sockets["local"], None, None),
         ):
-            await self._serve(stack, Listener(app, bound, tls=tls, in_flight=settings.limits.in_flight))
+            listener = Listener(
+                app, bound, tls=tls, in_flight=settings.limits.in_flight, patience=patience, refused=refused
+            )
+            await self._serve(stack, listener)
         event(LOGGER, logging.INFO, "ready", node=settings.node.id)
 
     async def _serve(self, stack: AsyncExitStack, listener: Listener) -> None:
@@ -283,10 +302,10 @@ def _passphrase(settings: KeySettings) -> bytes:
     return settings.passphrase.read_bytes().strip() if settings.passphrase else b""
 
 
-def _client_tls(key: TlsKey, authorities: list[bytes]) -> ssl.SSLContext:
-    if not authorities:
+def _client_tls(settings: Settings, key: TlsKey, authorities: list[bytes]) -> ssl.SSLContext:
+    if not authorities and not any(client.jwks for client in settings.clients):
         raise NodeError(
-            "tls.client_authorities is empty, so no client could ever connect",
+            "tls.client_authorities is empty and no client has a jwks, so no client could ever connect",
             "name the certificates of the authorities that issue your clients' certificates",
         )
     return client_face_context(key, authorities, demand=False)
@@ -309,6 +328,15 @@ def _secret(path: Path) -> bytes:
 
 def _log_key(path: Path) -> Ed25519PrivateKey:
     return Ed25519PrivateKey.from_private_bytes(_secret(path))
+
+
+def _client_keys(settings: Settings) -> list[ClientKeys]:
+    try:
+        return [ClientKeys.read(one.name, one.jwks) for one in settings.clients if one.jwks is not None]
+    except KeySetError as error:
+        raise NodeError(
+            f"clients.jwks: {error}", "a JWK set holds the client's public keys, P-256 or Ed25519"
+        ) from None
 
 
 def _backends(settings: Settings) -> dict[ServiceId, Backend]:

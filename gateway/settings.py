@@ -95,6 +95,7 @@ class SecretSettings(_Section):
     index_key: Path = Path("secrets/index.key")
     log_key: Path = Path("secrets/log.key")
     witness_key: Path = Path("secrets/witness.key")
+    token_key: Path = Path("secrets/token.key")
 
 
 class TlsSettings(_Section):
@@ -162,6 +163,8 @@ class LimitSettings(_Section):
     in_flight: int = Field(512, ge=1)
     queue: int = Field(4096, ge=1)
     peer_timeout_seconds: float = Field(15.0, gt=0, le=300)
+    head_seconds: float = Field(10.0, gt=0, le=300, description="a caller's time for the head of a request")
+    body_seconds: float = Field(60.0, gt=0, le=3600, description="a caller's time for the body of a request")
 
 
 class TelemetrySettings(_Section):
@@ -185,6 +188,13 @@ class Settings(_Section):
     delivery: DeliverySettings = DeliverySettings()
     limits: LimitSettings = LimitSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
+
+    @model_validator(mode="after")
+    def _clients_told_apart(self) -> Settings:
+        names = [client.name for client in self.clients]
+        if len(set(names)) != len(names):
+            raise ValueError("two clients have the same name; what one may do would hold for the other")
+        return self
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ decides once more at the moment of sending.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -25,7 +25,7 @@ from gateway.exchange.context import Exchange, Standing
 from gateway.exchange.deciding import decide_between, facts_of
 from gateway.exchange.people import Person, StaleError
 from gateway.exchange.releasing import basis_and_consents
-from gateway.protocol.identifiers import SubsystemId
+from gateway.protocol.identifiers import ServiceId, SubsystemId
 from gateway.protocol.problems import ProblemError
 from gateway.storage.sealing import seal
 from gateway.storage.tables import deliveries, handovers
@@ -49,6 +49,8 @@ class Order:
     user: str | None
     not_before: datetime | None
     trace_id: str
+    #: Refuses, by raising, a recipient's service, a purpose or categories that the client has no right to.
+    permits: Callable[[ServiceId | None, str, frozenset[str]], None] = lambda _service, _purpose, _categories: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +133,7 @@ class Handovers:
     ) -> Planned:
         identifier = new_id(now)
         service = recipient_service(standing, order.bundle, part.to_role, now)
+        order.permits(service.id if service else None, part.purpose, part.categories)
         if service is None:
             return Planned(
                 identifier, part.to_role, part.purpose, None, part.categories, None, "due", "recipient-unknown"

@@ -7,6 +7,7 @@ on and tells the sender so, by a delivery of its own that is as durable as the h
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -21,6 +22,9 @@ from gateway.protocol.identifiers import SubsystemId
 from gateway.protocol.problems import ProblemError
 from gateway.storage.sealing import seal, unseal
 from gateway.storage.tables import deliveries, inbox
+
+Permits = Callable[[str, frozenset[str]], None]
+"""Refuses a purpose or categories, by raising."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +68,23 @@ class Inbox:
         return await asyncio.to_thread(read)
 
     async def open(
-        self, recipient: SubsystemId, identifier: str, client: str, user: str | None
+        self,
+        recipient: SubsystemId,
+        identifier: str,
+        client: str,
+        user: str | None,
+        *,
+        permits: Permits = lambda _purpose, _categories: None,
     ) -> tuple[Item, dict[str, Any]]:
-        """One arrival with its content; the read is on record before it is given. Raises ProblemError."""
+        """One arrival with its content; the read is on record before it is given. Raises ProblemError.
+
+        `permits` refuses, by raising, a purpose or categories that the client has no right to.
+        """
         now = self._exchange.clock()
 
         def record(connection: Connection) -> Written[tuple[Item, bytes]]:
             row = _row(connection, recipient, identifier)
+            permits(row.purpose, frozenset(row.categories.split()))
             subject = self._exchange.subjects.by_id(connection, row.subject)
             if subject is None or row.sealed is None:
                 raise ProblemError("body-destroyed", detail="the content is gone: its data subject's key was destroyed")
@@ -93,14 +107,23 @@ class Inbox:
         document: dict[str, Any] = orjson.loads(content)
         return item, document
 
-    async def accept(self, recipient: SubsystemId, identifier: str, client: str, contact: dict[str, str]) -> Item:
-        """Accept an arrival; doing it again changes nothing. Raises ProblemError."""
+    async def accept(
+        self,
+        recipient: SubsystemId,
+        identifier: str,
+        client: str,
+        contact: dict[str, str],
+        *,
+        permits: Permits = lambda _purpose, _categories: None,
+    ) -> Item:
+        """Accept an arrival; doing it again changes nothing. Raises ProblemError, also what `permits` raises."""
         now = self._exchange.clock()
         at = int(now.timestamp() * 1_000_000)
         standing = self._exchange.standing(now)
 
         def record(connection: Connection) -> Written[Item]:
             row = _row(connection, recipient, identifier)
+            permits(row.purpose, frozenset(row.categories.split()))
             if row.state == "accepted":
                 return Written(_item(row), ())
             subject = self._exchange.subjects.by_id(connection, row.subject)

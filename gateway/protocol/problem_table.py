@@ -141,6 +141,14 @@ def _rows() -> tuple[Problem, ...]:
             "The wanted format is not available",
         ),
         row(
+            "request-timeout",
+            408,
+            CLIENT,
+            "Pyyntö ei tullut perille ajoissa",
+            "Begäran kom inte fram i tid",
+            "The request did not arrive in time",
+        ),
+        row(
             "conflict",
             409,
             CLIENT,

@@ -68,11 +68,15 @@ def client_context(
 def client_face_context(key: TlsKey, authorities: Sequence[bytes], *, demand: bool = True) -> ssl.SSLContext:
     """The client face's listener: TLS 1.2 or later, certificates of `authorities` (DER or PEM) accepted.
 
-    With `demand` False a client without a certificate is let in, to show an access token instead.
+    With `demand` False a client without a certificate is let in, to show an access token instead; without authorities
+    no client is asked for a certificate.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     _harden(context, ssl.TLSVersion.TLSv1_2)
     _load(context, key)
+    if not authorities and not demand:
+        context.verify_mode = ssl.CERT_NONE
+        return context
     _trust(context, authorities)
     context.verify_mode = ssl.CERT_REQUIRED if demand else ssl.CERT_OPTIONAL
     context.num_tickets = 0

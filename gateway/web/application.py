@@ -5,10 +5,11 @@ from __future__ import annotations
 from fastapi import APIRouter, FastAPI
 
 from gateway.web import problems
+from gateway.web.problems import Recorder
 
 
-def application(title: str, *routers: APIRouter, documented: bool = False) -> FastAPI:
-    """An application with these routes and the common answers to what goes wrong."""
+def application(title: str, *routers: APIRouter, documented: bool = False, refused: Recorder | None = None) -> FastAPI:
+    """An application with these routes and the common answers to what goes wrong; `refused` puts them on record."""
     app = FastAPI(
         title=title,
         docs_url=None,
@@ -18,5 +19,5 @@ def application(title: str, *routers: APIRouter, documented: bool = False) -> Fa
     )
     for router in routers:
         app.include_router(router)
-    problems.install(app)
+    problems.install(app, refused)
     return app

@@ -39,8 +39,16 @@ class Caller:
 
     def may_ask(self, service: ServiceId, purpose: str, categories: frozenset[str]) -> None:
         """Refuse a service, purpose or category beyond the client's rights. Raises ProblemError."""
-        if self.services != ANY and str(service) not in self.services:
+        self.may_hand_over(service, purpose, categories)
+
+    def may_hand_over(self, service: ServiceId | None, purpose: str, categories: frozenset[str]) -> None:
+        """Refuse to send to a service (if it is known yet), for a purpose, what is beyond the client's rights."""
+        if service is not None and self.services != ANY and str(service) not in self.services:
             raise _not_permitted("service", str(service))
+        self.may_open(purpose, categories)
+
+    def may_open(self, purpose: str, categories: frozenset[str]) -> None:
+        """Refuse a purpose or categories beyond the client's rights. Raises ProblemError."""
         if self.purposes != ANY and purpose not in self.purposes:
             raise _not_permitted("purpose", purpose)
         beyond = categories - self.categories
@@ -87,6 +95,13 @@ class Callers:
         authorization = request.headers.get("authorization", "")
         if authorization[:7].lower() == "bearer " and self._tokens is not None:
             caller = self._by_name.get(self._tokens(authorization[7:].strip(), pin, self._clock()))
+            shown = self._by_certificate.get(pin) if pin is not None else None
+            if shown is not None and shown is not caller:
+                raise ProblemError(
+                    "token-refused",
+                    detail="the access token and the certificate are of two different clients",
+                    remedy="use the token of the client that connects",
+                )
         elif pin is not None:
             caller = self._by_certificate.get(pin)
         else:
@@ -101,4 +116,5 @@ class Callers:
                 detail="the settings register no client with this certificate or token",
                 remedy="add the client to the node's settings",
             )
+        request.state.caller = caller
         return caller

@@ -6,13 +6,15 @@ from typing import Any
 
 import orjson
 from fastapi import Request
+from starlette.requests import ClientDisconnect
 
 from gateway.protocol.problems import ProblemError
+from gateway.web.listeners import TIMED_OUT
 
 
 async def read_body(request: Request, limit: int) -> bytes:
-    """The body. Raises ProblemError `body-too-large` or `unsupported-content-encoding`."""
-    if request.headers.get("content-encoding", "identity") != "identity":
+    """The body. Raises ProblemError `body-too-large`, `unsupported-content-encoding` or `request-timeout`."""
+    if any(coding.strip().lower() != "identity" for coding in request.headers.getlist("content-encoding")):
         raise ProblemError(
             "unsupported-content-encoding",
             detail="compressed bodies are not taken",
@@ -23,11 +25,16 @@ async def read_body(request: Request, limit: int) -> bytes:
         raise _too_large(limit)
     parts: list[bytes] = []
     size = 0
-    async for part in request.stream():
-        size += len(part)
-        if size > limit:
-            raise _too_large(limit)
-        parts.append(part)
+    try:
+        async for part in request.stream():
+            size += len(part)
+            if size > limit:
+                raise _too_large(limit)
+            parts.append(part)
+    except ClientDisconnect:
+        if request.scope.get(TIMED_OUT):
+            raise ProblemError("request-timeout", detail="the body of the request did not come in time") from None
+        raise ProblemError("invalid-request", detail="the connection ended before the body did") from None
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 

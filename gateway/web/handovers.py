@@ -64,11 +64,12 @@ def router(
                 user=exchange.user_pseudonym(caller.subsystem, user),
                 not_before=not_before.astimezone(UTC) if not_before else None,
                 trace_id=trace_id,
+                permits=caller.may_hand_over,
             )
             try:
                 plans.append((mapped, await handovers.plan(one), None))
             except ProblemError as problem:
-                if problem.status >= 500 or problem.code == "flow-unknown":
+                if problem.status >= 500 or problem.code in {"flow-unknown", "client-not-permitted"}:
                     raise
                 plans.append((mapped, None, problem))
         deliveries.wake()
@@ -115,7 +116,7 @@ def router(
         caller.may("inbox")
         renderer = None if adapter == "canonical" else _adapter(adapter, "")
         pseudonym = exchange.user_pseudonym(caller.subsystem, user)
-        item, bundle = await inbox.open(caller.subsystem, identifier, caller.name, pseudonym)
+        item, bundle = await inbox.open(caller.subsystem, identifier, caller.name, pseudonym, permits=caller.may_open)
         if renderer is None or item.kind != "handover":
             return Response(orjson.dumps({**_item(item), "content": bundle}), media_type="application/json")
         rendered = await asyncio.to_thread(renderer.from_canonical, bundle)
@@ -126,7 +127,9 @@ def router(
         caller = callers.identify(request)
         caller.may("inbox")
         document = await read_json(request, exchange.limits.body_bytes)
-        item = await inbox.accept(caller.subsystem, identifier, caller.name, _contact(document))
+        item = await inbox.accept(
+            caller.subsystem, identifier, caller.name, _contact(document), permits=caller.may_open
+        )
         deliveries.wake()
         return _item(item)
 

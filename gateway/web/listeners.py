@@ -1,7 +1,13 @@
-"""Serve an ASGI application on one listener, with the peer's TLS certificate in its scope.
+"""Serve an ASGI application on one listener, and keep out what no caller may send to any face.
 
 uvicorn does not pass the client's certificate on. The protocol class here reads it once for each connection, when the
 TLS handshake is over, and puts its DER bytes into every request's scope under CERTIFICATE.
+
+A request that two HTTP parsers could read differently never reaches the application: Content-Length beside
+Transfer-Encoding, any other transfer coding than `chunked`, no Host or two of them, an upgrade, folded headers. So does
+one whose target or headers are too large or come too slowly; a body that comes too slowly ends its request. The refusal
+is answered, the connection is closed, and `refused` is told, so that it can be put on record.
+Source: RFC 9112 sections 3.2, 5.2, 6.1 and 6.3 (message framing); RFC 9110 section 15.5.
 """
 
 from __future__ import annotations
@@ -10,27 +16,60 @@ import asyncio
 import contextlib
 import socket
 import ssl
-from collections.abc import Generator
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from gateway.protocol.problems import ProblemError, to_problem_json
+
 CERTIFICATE = "yhdyspinta.certificate"
+TIMED_OUT = "yhdyspinta.timed-out"
 HEADER_LIMIT = 64 * 1024
+TARGET_LIMIT = 8 * 1024
+
+Refused = Callable[[ProblemError, bytes | None], None]
+"""Told of a request that was refused before the application saw it, with the client's certificate if it showed one."""
 
 
-class CertificateProtocol(HttpToolsProtocol):
-    """uvicorn's HTTP protocol, which also tells the application who is at the other end of the TLS connection."""
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a caller may take for the head of a request, and for its body: seconds."""
 
+    head_seconds: float = 10.0
+    body_seconds: float = 60.0
+
+
+class FaceProtocol(HttpToolsProtocol):
+    """uvicorn's HTTP protocol, which tells the application who is at the other end, and refuses what is not plain."""
+
+    patience = Patience()
+    refused: Refused | None = None
     certificate: bytes | None = None
     _header_bytes = 0
+    _deadline: asyncio.TimerHandle | None = None
+    _problem: ProblemError | None = None
 
     def connection_made(self, transport: Any) -> None:
-        """Read the certificate of the connection, if it is a TLS connection with one."""
+        """Read the certificate of the connection, if it is a TLS connection with one, and start to wait."""
         super().connection_made(transport)
         tls: ssl.SSLObject | None = transport.get_extra_info("ssl_object")
         self.certificate = tls.getpeercert(True) if tls is not None else None
+        self._expect(self.patience.head_seconds, self._head_too_slow)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Wait for nothing any more."""
+        self._arrived()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes. Those of a new request on an open connection start the wait for its head."""
+        if self._deadline is None and (self.cycle is None or self.cycle.response_complete):
+            self._expect(self.patience.head_seconds, self._head_too_slow)
+        super().data_received(data)
 
     def on_message_begin(self) -> None:
         """Start a request; its scope carries the certificate from the beginning."""
@@ -40,18 +79,100 @@ class CertificateProtocol(HttpToolsProtocol):
 
     def on_url(self, url: bytes) -> None:
         """Collect the target; a target over the limit ends the connection."""
-        self._count(len(url))
         super().on_url(url)
+        if len(self.url) > TARGET_LIMIT:
+            self._refuse("target-too-long", f"a target has at most {TARGET_LIMIT} bytes")
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Collect one header; headers over the limit end the connection."""
-        self._count(len(name) + len(value))
+        self._header_bytes += len(name) + len(value)
+        if self._header_bytes > HEADER_LIMIT:
+            self._refuse("headers-too-large", f"headers have at most {HEADER_LIMIT} bytes in all")
         super().on_header(name, value)
 
-    def _count(self, size: int) -> None:
-        self._header_bytes += size
-        if self._header_bytes > HEADER_LIMIT:
-            raise ValueError("request line and headers are over the limit")
+    def on_headers_complete(self) -> None:
+        """The head is there: refuse it if others could read it differently, else let the application begin."""
+        self._check_head()
+        self._expect(self.patience.body_seconds, self._body_too_slow)
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """The request is there."""
+        self._arrived()
+        super().on_message_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer a request that is no HTTP, or that was refused above, and close the connection."""
+        problem = self._problem or ProblemError("invalid-request", detail="this is not an HTTP/1.1 request")
+        self._answer(problem)
+        if self.refused is not None:
+            self.refused(problem, self.certificate)
+
+    def _check_head(self) -> None:
+        coding = [value for name, value in self.headers if name == b"transfer-encoding"]
+        if coding and ([value.strip().lower() for value in coding] != [b"chunked"] or self._old()):
+            self._refuse("invalid-header", "the one transfer coding that is understood is chunked")
+        if coding and any(name == b"content-length" for name, _ in self.headers):
+            self._refuse("invalid-header", "a request has a Content-Length or a Transfer-Encoding, not both")
+        hosts = sum(name == b"host" for name, _ in self.headers)
+        if hosts > 1 or (hosts == 0 and not self._old()):
+            self._refuse("invalid-header", "a request has one Host")
+        if any(name == b"upgrade" for name, _ in self.headers):
+            self._refuse("invalid-header", "no other protocol is spoken here; leave Upgrade out")
+        if not self.url.startswith(b"/"):
+            self._refuse("invalid-target", "a target is a path and perhaps a query")
+
+    def _old(self) -> bool:
+        return bool(self.parser.get_http_version() == "1.0")
+
+    def _refuse(self, code: str, detail: str) -> None:
+        self._problem = ProblemError(code, detail=detail)
+        # The parser stops at an exception, and uvicorn then calls `send_400_response`.
+        raise ValueError(code)
+
+    def _head_too_slow(self) -> None:
+        self._deadline = None
+        if self.transport.is_closing():
+            return
+        if self._header_bytes or self.__dict__.get("url"):
+            self._problem = ProblemError("request-timeout", detail="the head of the request did not come in time")
+            self.send_400_response("")
+        else:
+            # Nothing was begun, so there is nothing to answer.
+            self.transport.close()
+
+    def _body_too_slow(self) -> None:
+        self._deadline = None
+        if self.transport.is_closing() or self.cycle.response_complete:
+            return
+        self.cycle.scope[TIMED_OUT] = True  # type: ignore[literal-required]
+        if not self.cycle.response_started:
+            self._answer(ProblemError("request-timeout", detail="the body of the request did not come in time"))
+        else:
+            self.transport.close()
+        # The application that waits for the rest is told that none will come, and puts that on record.
+        self.cycle.disconnected = True
+        self.cycle.message_event.set()
+
+    def _answer(self, problem: ProblemError) -> None:
+        body = to_problem_json(problem)
+        head = (
+            f"HTTP/1.1 {problem.status} {HTTPStatus(problem.status).phrase}\r\n"
+            "content-type: application/problem+json\r\n"
+            f"content-length: {len(body)}\r\n"
+            "connection: close\r\n\r\n"
+        )
+        self.transport.write(head.encode("ascii") + body)
+        self.transport.close()
+
+    def _expect(self, seconds: float, otherwise: Callable[[], None]) -> None:
+        self._arrived()
+        self._deadline = self.loop.call_later(seconds, otherwise)
+
+    def _arrived(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
 
 
 class Listener(uvicorn.Server):
@@ -64,13 +185,20 @@ class Listener(uvicorn.Server):
         *,
         tls: ssl.SSLContext | None = None,
         in_flight: int | None = None,
+        patience: Patience | None = None,
+        refused: Refused | None = None,
     ) -> None:
         self.bound = bound
         self._opened = asyncio.Event()
+        protocol = type(
+            "Protocol",
+            (FaceProtocol,),
+            {"patience": patience or Patience(), "refused": staticmethod(refused) if refused is not None else None},
+        )
         super().__init__(
             uvicorn.Config(
                 app,
-                http=CertificateProtocol,
+                http=protocol,
                 ws="none",
                 lifespan="off",
                 log_config=None,

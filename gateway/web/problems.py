@@ -7,6 +7,7 @@ nowhere.
 from __future__ import annotations
 
 import logging
+from collections.abc import Awaitable, Callable
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -18,6 +19,10 @@ from gateway.telemetry import event
 
 LOGGER = logging.getLogger("yhdyspinta.web")
 PROBLEM_TYPE = "application/problem+json"
+
+Recorder = Callable[[Request, ProblemError], Awaitable[None]]
+"""Puts a refusal on record."""
+
 _BY_STATUS = {404: "not-found", 405: "method-not-allowed", 406: "not-acceptable", 415: "unsupported-media-type"}
 
 
@@ -58,19 +63,22 @@ def known(error: BaseException) -> ProblemError | None:
     return None
 
 
-def install(app: FastAPI) -> None:
-    """Give `app` its answers to everything that can be raised."""
+def install(app: FastAPI, refused: Recorder | None = None) -> None:
+    """Give `app` its answers to everything that can be raised; `refused` is told of each before it is given."""
+
+    async def answer(request: Request, problem: ProblemError) -> Response:
+        if refused is not None:
+            await refused(request, problem)
+        return problem_response(problem, language_of(request))
 
     @app.exception_handler(ProblemError)
     @app.exception_handler(LogError)
     async def _problem(request: Request, error: Exception) -> Response:
-        problem = known(error) or ProblemError("internal-error")
-        return problem_response(problem, language_of(request))
+        return await answer(request, known(error) or ProblemError("internal-error"))
 
     @app.exception_handler(HTTPException)
     async def _http(request: Request, error: HTTPException) -> Response:
-        problem = ProblemError(_BY_STATUS.get(error.status_code, "invalid-request"))
-        return problem_response(problem, language_of(request))
+        return await answer(request, ProblemError(_BY_STATUS.get(error.status_code, "invalid-request")))
 
     @app.exception_handler(RequestValidationError)
     async def _invalid(request: Request, error: RequestValidationError) -> Response:
@@ -83,7 +91,7 @@ def install(app: FastAPI) -> None:
             detail=f"{pointer or 'the body'} {detail}",
             remedy="see the interface description at /openapi.json",
         )
-        return problem_response(problem, language_of(request))
+        return await answer(request, problem)
 
     @app.exception_handler(Exception)
     async def _unforeseen(request: Request, error: Exception) -> Response:

@@ -1,0 +1,220 @@
+"""Nodes as an operator runs them: a demo network in a folder, its processes, and ways to speak to their faces."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import csv
+import json
+import ssl
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from sqlalchemy import select
+
+from adapters.samples import write_samples
+from audit.entries import Entry
+from audit.tables import entries
+from gateway.demo import network as demo
+from gateway.demo.processes import Processes
+from gateway.protocol.identifiers import ServiceId
+from gateway.storage import engine as storage
+from schemas.facts import HETU
+
+LOOPBACK = "127.0.0.1"
+
+
+@dataclass
+class Running:
+    """Some of a demo network's nodes, running."""
+
+    network: demo.Network
+    processes: Processes
+    engines: dict[str, Any] = field(default_factory=dict)
+
+    def party(self, name: str) -> demo.Party:
+        return self.network.parties[name]
+
+    @property
+    def people(self) -> list[str]:
+        """Identity codes of the clean people in the centre's register, in its order."""
+        export = next((self.network.folder.parent / "samples").glob("*.csv"))
+        with export.open(encoding="windows-1252", errors="replace", newline="") as file:
+            rows = list(csv.DictReader(file, delimiter=";"))[:24]
+        return [row["HETU"] for row in rows if row["HETU"]]
+
+    def question(self, person: int = 1, **changes: Any) -> dict[str, Any]:
+        """A question that the municipality may ask the centre."""
+        return {
+            "service": self.network.service("centre", "palvelutarve"),
+            "subject": {"system": HETU, "value": self.people[person]},
+            "purpose": "service-need-lookup",
+            "categories": ["identity", "language", "housing"],
+        } | changes
+
+    def service(self, party: str, code: str) -> ServiceId:
+        return ServiceId.parse(self.network.service(party, code))
+
+    def client_context(self, party: str, *, certificate: bool = True) -> ssl.SSLContext:
+        """How the party's own system connects to its node."""
+        folder = self.party(party).folder
+        context = ssl.create_default_context(cafile=str(folder / "clients-authority.pem"))
+        if certificate:
+            context.load_cert_chain(folder / "client.pem", folder / "client.key", password=self.network.passphrase)
+        return context
+
+    def peer_context(self, party: str) -> ssl.SSLContext:
+        """How the party's node connects to other nodes."""
+        folder = self.party(party).folder
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
+        context.check_hostname = False
+        context.load_verify_locations(self.network.folder / "authority" / "authority.pem")
+        context.load_cert_chain(folder / "tls.pem", folder / "tls.key", password=self.network.passphrase)
+        return context
+
+    @asynccontextmanager
+    async def client(self, party: str, *, certificate: bool = True) -> AsyncIterator[aiohttp.ClientSession]:
+        """A session of the party's own system with its node."""
+        connector = aiohttp.TCPConnector(ssl=self.client_context(party, certificate=certificate))
+        async with aiohttp.ClientSession(self.party(party).address, connector=connector) as session:
+            yield session
+
+    def entries(self, party: str, **wanted: str) -> list[Entry]:
+        """What the party's log says, oldest first: entries with these values."""
+        with self._engine(party).connect() as connection:
+            found = [Entry.parse(body) for body in connection.scalars(select(entries.c.body).order_by(entries.c.idx))]
+        return [one for one in found if all(getattr(one, name) == value for name, value in wanted.items())]
+
+    def refusals(self, party: str) -> list[str | None]:
+        """The codes of everything that the party's node refused, oldest first."""
+        return [one.reason for one in self.entries(party, outcome="refused")]
+
+    def rows(self, party: str, statement: Any) -> list[Any]:
+        """Rows of the party's database."""
+        with self._engine(party).connect() as connection:
+            return list(connection.execute(statement))
+
+    async def restart(self, party: str) -> None:
+        """End a node as a power cut would, start it again, and wait until it can move data."""
+        self.processes.kill(f"{party}-node")
+        self.processes.start_node(party)
+        await _ready(self, (party,), source=False)
+
+    def _engine(self, party: str) -> Any:
+        if party not in self.engines:
+            self.engines[party] = storage.create(f"sqlite:///{self.party(party).folder / 'node.db'}")
+        return self.engines[party]
+
+
+@contextmanager
+def running(
+    folder: Path,
+    *,
+    nodes: tuple[str, ...] = ("centre", "kotka"),
+    prepare: Callable[[demo.Network], None] = lambda _network: None,
+    source: bool = True,
+) -> Iterator[Running]:
+    """Build a network, change what the test needs, start the nodes and the centre's source system, stop them all."""
+    samples = folder / "samples"
+    samples.mkdir()
+    write_samples(samples, count=40)
+    built = folder / "network"
+    built.mkdir()
+    network = demo.build(built, datetime.now(UTC), next(samples.glob("*.csv")))
+    prepare(network)
+    processes = Processes(network)
+    found = Running(network, processes)
+    try:
+        for name in nodes:
+            processes.start_node(name)
+        if source:
+            processes.start_system("centre")
+        asyncio.run(_ready(found, nodes, source))
+        yield found
+    finally:
+        processes.stop()
+        for engine in found.engines.values():
+            engine.dispose()
+
+
+async def _ready(found: Running, nodes: tuple[str, ...], source: bool) -> None:
+    addresses = [f"http://{LOOPBACK}:{found.party(name).local}/ready" for name in nodes]
+    if source:
+        addresses.append(f"http://{LOOPBACK}:{found.party('centre').system}/up")
+    until = time.monotonic() + 60
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2)) as session:
+        for address in addresses:
+            while not await _answers(session, address):
+                found.processes.check()
+                assert time.monotonic() < until, f"{address} did not answer in a minute"
+                await asyncio.sleep(0.05)
+
+
+async def _answers(session: aiohttp.ClientSession, address: str) -> bool:
+    with contextlib.suppress(aiohttp.ClientError, OSError, TimeoutError):
+        async with session.get(address) as answer:
+            return answer.status == 200
+    return False
+
+
+async def until(holds: Callable[[], Any], seconds: float = 20.0) -> Any:
+    """Wait for a condition, with a deadline; returns its value."""
+    deadline = time.monotonic() + seconds
+    while not (value := holds()):
+        assert time.monotonic() < deadline, "what the test waits for did not come"
+        await asyncio.sleep(0.05)
+    return value
+
+
+@dataclass(frozen=True)
+class Raw:
+    """An HTTP answer as it came over the wire."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def code(self) -> str | None:
+        """The problem code of the answer."""
+        with contextlib.suppress(ValueError, AttributeError):
+            found: str | None = json.loads(self.body).get("code")
+            return found
+        return None
+
+
+async def raw(port: int, context: ssl.SSLContext | None, data: bytes, *, finish: bool = False) -> Raw | None:
+    """Send bytes as they are and read one answer; None if the connection was closed without one."""
+    reader, writer = await asyncio.open_connection(
+        LOOPBACK, port, ssl=context, server_hostname="localhost" if context else None
+    )
+    try:
+        with contextlib.suppress(ConnectionError):
+            writer.write(data)
+            await writer.drain()
+            if finish and writer.can_write_eof():
+                writer.write_eof()
+        return await asyncio.wait_for(answer_of(reader), 30)
+    finally:
+        writer.close()
+        with contextlib.suppress(ConnectionError, ssl.SSLError, TimeoutError):
+            await asyncio.wait_for(writer.wait_closed(), 2)
+
+
+async def answer_of(reader: asyncio.StreamReader) -> Raw | None:
+    """Read one answer."""
+    try:
+        head = await reader.readuntil(b"\r\n\r\n")
+    except (asyncio.IncompleteReadError, ConnectionError, ssl.SSLError):
+        return None
+    first, *lines = head.decode("latin-1").strip().split("\r\n")
+    headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    body = await reader.readexactly(int(headers.get("content-length", "0")))
+    return Raw(int(first.split(" ")[1]), headers, body)
