@@ -13,14 +13,14 @@ import logging
 import secrets
 import signal
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine
 
 from adapters.sdk import AdapterError
 from adapters.sdk import Limits as AdapterLimits
@@ -28,6 +28,7 @@ from adapters.sdk import load as load_adapter
 from audit.checkpoint import LogSigner
 from audit.log import Log, LogError, Written
 from audit.subjects import Subjects
+from gateway.credentials import KeyPlace, Opening
 from gateway.exchange.consumer import Consumer
 from gateway.exchange.context import DeliveryPolicy, Exchange, Limits
 from gateway.exchange.delivery import Deliveries
@@ -38,20 +39,21 @@ from gateway.exchange.provider import Provider
 from gateway.exchange.reception import Reception
 from gateway.exchange.replay import Replays
 from gateway.exchange.status import Overview
-from gateway.exchange.transport import PeerTransport, PinnedContext, pinned
+from gateway.exchange.transport import PeerTransport
 from gateway.exchange.withdrawal import Consents
-from gateway.protocol.identifiers import ServiceId, SubsystemId
+from gateway.handshakes import RefusedConnections
+from gateway.protocol.identifiers import MemberId, ServiceId, SubsystemId
 from gateway.protocol.signing import Signer, thumbprint
 from gateway.services.backends import Backend, HttpBackend
-from gateway.settings import KeySettings, Settings
+from gateway.settings import KeySettings, Settings, SettingsError
 from gateway.standing import Standings
 from gateway.storage import engine as storage
 from gateway.storage import schema
 from gateway.telemetry import Telemetry, event
 from gateway.trust.certificates import to_der
 from gateway.trust.errors import TrustError
-from gateway.trust.keystore import FileKeyStore, Pkcs11KeyStore
-from gateway.trust.tls import TlsKey, client_context, client_face_context, peer_pin, server_context
+from gateway.trust.tls import peer_pin
+from gateway.upkeep import TlsFaces, Upkeep
 from gateway.web import consents as consents_web
 from gateway.web import handovers as handovers_web
 from gateway.web import health, oauth, peers, queries
@@ -81,9 +83,16 @@ def utc_now() -> datetime:
 class Node:
     """One node, from its settings."""
 
-    def __init__(self, settings: Settings, clock: Callable[[], datetime] = utc_now) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        clock: Callable[[], datetime] = utc_now,
+        reread: Callable[[], Settings] | None = None,
+    ) -> None:
+        """`reread` reads the settings anew when the process is sent SIGHUP; raises SettingsError."""
         self.settings = settings
         self._clock = clock
+        self._reread = reread
         self._stopping = asyncio.Event()
 
     def stop(self) -> None:
@@ -127,19 +136,12 @@ class Node:
         stack.callback(engine.dispose)
         schema.bring_up_to_date(engine)
 
-        standings = Standings(settings.registry, clock, telemetry)
+        members = frozenset(SubsystemId.parse(one).member for one in settings.node.subsystems)
+        standings = Standings(settings.registry, min(one.instance for one in members), clock, telemetry)
         await standings.start()
         stack.push_async_callback(standings.stop)
 
-        origin = f"yhdyspinta/{settings.node.id}"
-        log = Log(
-            engine,
-            LogSigner(_log_key(settings.secrets.log_key), origin),
-            origin=origin,
-            clock=clock,
-            max_batch=settings.database.appender_batch,
-            max_waiting=settings.limits.queue,
-        )
+        log = log_of(settings, engine, clock)
         try:
             log.start()
         except LogError as error:
@@ -151,16 +153,12 @@ class Node:
         subjects = Subjects(_secret(settings.secrets.wrapping_key), _secret(settings.secrets.index_key))
         people = People(engine, subjects)
         stack.callback(people.close)
-        signer = _signer(settings.signing)
-        peer_key = _tls_key(settings.tls.peers)
-        anchors = standings.now(clock()).registry.anchors
-
-        def listed(node: str, certificate: bytes) -> bool:
-            known = standings.now(clock()).registry.node(node)
-            return known is not None and peer_pin(certificate) in known.pins
-
+        refused = RefusedConnections(settings.node.id, clock, telemetry)
+        refused.report_to(log)
+        places = _key_places(stack, settings, standings, members)
+        faces = TlsFaces(places, _authorities(settings), standings, refused)
         transport = PeerTransport(
-            pinned(client_context(peer_key, anchors, PinnedContext), listed),
+            faces.outgoing(),
             timeout_seconds=settings.limits.peer_timeout_seconds,
             body_limit=settings.limits.body_bytes,
         )
@@ -175,7 +173,7 @@ class Node:
             subsystems=tuple(SubsystemId.parse(one) for one in settings.node.subsystems),
             clock=clock,
             standing=standings.now,
-            signer=lambda: signer,
+            signer=lambda: _signer(places),
             log=log,
             engine=engine,
             subjects=subjects,
@@ -209,7 +207,33 @@ class Node:
             log=log,
             replays=exchange.replays,
         )
-        callers = Callers(_registered(settings), tokens=tokens.client_of, clock=clock)
+        callers = Callers(
+            _registered(settings),
+            tokens=tokens.client_of,
+            clock=clock,
+            refused=lambda code, pin: refused.count("clients", code, pin),
+        )
+        upkeep = Upkeep(
+            settings.node.id,
+            clock=clock,
+            standings=standings,
+            places=places,
+            faces=faces,
+            transport=transport,
+            callers=callers,
+            refused=refused,
+            engine=engine,
+            log=log,
+        )
+        await upkeep.start()
+        stack.push_async_callback(upkeep.stop)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._renew, upkeep, places, callers, tokens)
+        telemetry.watch(
+            "yhdyspinta_certificate_remaining",
+            "until the certificate of one of the node's keys expires",
+            lambda: {name: place.remaining(clock()) for name, place in places.items()},
+            label="key",
+        )
         peer_app = application(
             "yhdyspinta peers",
             peers.router(exchange, Provider(exchange, Reception(exchange))),
@@ -226,17 +250,15 @@ class Node:
             documented=True,
             refused=client_recorder(exchange),
         )
-        local_app = application("yhdyspinta local", health.router(lambda: self._condition(standings, log)))
-        clients_key = _tls_key(settings.tls.clients or settings.tls.peers)
-        authorities = [to_der(path.read_bytes()) for path in settings.tls.client_authorities]
+        local_app = application("yhdyspinta local", health.router(lambda: self._condition(standings, upkeep, log)))
         patience = Patience(settings.limits.head_seconds, settings.limits.body_seconds)
-        for app, bound, tls, refused in (
-            (peer_app, sockets["peers"], server_context(peer_key, anchors), peer_listener(exchange)),
-            (client_app, sockets["clients"], _client_tls(settings, clients_key, authorities), client_listener()),
+        for app, bound, tls, refusing in (
+            (peer_app, sockets["peers"], faces.peers, peer_listener(exchange)),
+            (client_app, sockets["clients"], faces.clients, client_listener()),
             (local_app, sockets["local"], None, None),
         ):
             listener = Listener(
-                app, bound, tls=tls, in_flight=settings.limits.in_flight, patience=patience, refused=refused
+                app, bound, tls=tls, in_flight=settings.limits.in_flight, patience=patience, refused=refusing
             )
             await self._serve(stack, listener)
         event(LOGGER, logging.INFO, "ready", node=settings.node.id)
@@ -252,14 +274,31 @@ class Node:
         stack.push_async_callback(end)
         await listener.opened()
 
-    def _condition(self, standings: Standings, log: Log) -> dict[str, Any]:
+    def _renew(self, upkeep: Upkeep, places: Mapping[str, KeyPlace], callers: Callers, tokens: Tokens) -> None:
+        """SIGHUP: read the settings of keys and clients anew, and look at everything at once."""
+        try:
+            settings = self._reread() if self._reread is not None else self.settings
+            tokens.register(_client_keys(settings))
+            callers.register(_registered(settings))
+            upkeep.renew_authorities(settings.tls.client_authorities)
+            for name, key in _keys_of(settings).items():
+                places[name].use(key)
+        except (SettingsError, NodeError, TrustError, OSError) as error:
+            # The node goes on with what it has.
+            event(LOGGER, logging.ERROR, "settings-not-renewed", reason=type(error).__name__)
+        else:
+            event(LOGGER, logging.INFO, "settings-renewed")
+        upkeep.hurry()
+
+    def _condition(self, standings: Standings, upkeep: Upkeep, log: Log) -> dict[str, Any]:
         now = self._clock()
         registry = standings.condition(now)
         checkpoint = log.latest()
         return {
             "node": self.settings.node.id,
-            "ready": registry["in_force"] and not self._stopping.is_set(),
+            "ready": registry["in_force"] and upkeep.in_force(now) and not self._stopping.is_set(),
             "registry": registry,
+            "keys": upkeep.condition(now),
             "log": {"origin": checkpoint.origin, "size": checkpoint.size, "waiting": log.waiting},
         }
 
@@ -276,39 +315,65 @@ def _bound(stack: AsyncExitStack, name: str, host: str, port: int) -> Any:
     return bound
 
 
-def _signer(settings: KeySettings) -> Signer:
-    if settings.pkcs11_module is not None:
-        assert settings.pkcs11_token is not None
-        assert settings.pkcs11_label is not None
-        assert settings.pkcs11_pin is not None
-        return Pkcs11KeyStore(
-            settings.pkcs11_module,
-            settings.pkcs11_token,
-            settings.pkcs11_label,
-            settings.pkcs11_pin.read_text("utf-8").strip(),
-            settings.certificate.read_bytes(),
-        )
-    assert settings.key is not None
-    return FileKeyStore.open(settings.key, settings.certificate, _passphrase(settings))
+def log_of(settings: Settings, engine: Engine, clock: Callable[[], datetime] = utc_now) -> Log:
+    """The node's log, not yet started: for the node itself, and for commands that put something on record."""
+    origin = f"yhdyspinta/{settings.node.id}"
+    return Log(
+        engine,
+        LogSigner(_log_key(settings.secrets.log_key), origin),
+        origin=origin,
+        clock=clock,
+        max_batch=settings.database.appender_batch,
+        max_waiting=settings.limits.queue,
+    )
 
 
-def _tls_key(settings: KeySettings) -> TlsKey:
-    if settings.key is None:
-        raise NodeError("tls: the keys for TLS are files", "give `key` and `passphrase`; PKCS#11 holds signing keys")
-    return TlsKey(settings.certificate, settings.key, _passphrase(settings))
+def _keys_of(settings: Settings) -> dict[str, KeySettings]:
+    return {
+        "signing": settings.signing,
+        "peers": settings.tls.peers,
+        "clients": settings.tls.clients or settings.tls.peers,
+    }
 
 
-def _passphrase(settings: KeySettings) -> bytes:
-    return settings.passphrase.read_bytes().strip() if settings.passphrase else b""
+def _key_places(
+    stack: AsyncExitStack, settings: Settings, standings: Standings, members: frozenset[MemberId]
+) -> dict[str, KeyPlace]:
+    def signs(certificate: bytes, now: datetime) -> bool:
+        latest = standings.latest
+        key = latest.registry.signing_key(thumbprint(certificate)) if latest is not None else None
+        return key is not None and key.member in members and key.not_before <= now <= key.not_after
+
+    def connects(certificate: bytes, _now: datetime) -> bool:
+        latest = standings.latest
+        node = latest.registry.node_by_pin(peer_pin(certificate)) if latest is not None else None
+        return node is not None and node.id == settings.node.id
+
+    opening = Opening()
+    stack.callback(opening.close)
+    # Two refreshes: by then every peer that is alive has the registry that lists the new certificate.
+    overlap = timedelta(seconds=2 * settings.registry.refresh_seconds)
+    keys = _keys_of(settings)
+    return {
+        "signing": KeyPlace("signing", keys["signing"], opening.signing, signs, overlap),
+        "peers": KeyPlace("peers", keys["peers"], opening.tls, connects, overlap),
+        "clients": KeyPlace("clients", keys["clients"], opening.tls, lambda _certificate, _now: True, timedelta(0)),
+    }
 
 
-def _client_tls(settings: Settings, key: TlsKey, authorities: list[bytes]) -> ssl.SSLContext:
-    if not authorities and not any(client.jwks for client in settings.clients):
+def _signer(places: Mapping[str, KeyPlace]) -> Signer:
+    signer = places["signing"].held.signer
+    assert signer is not None
+    return signer
+
+
+def _authorities(settings: Settings) -> list[bytes]:
+    if not settings.tls.client_authorities and not any(client.jwks for client in settings.clients):
         raise NodeError(
             "tls.client_authorities is empty and no client has a jwks, so no client could ever connect",
             "name the certificates of the authorities that issue your clients' certificates",
         )
-    return client_face_context(key, authorities, demand=False)
+    return [to_der(path.read_bytes()) for path in settings.tls.client_authorities]
 
 
 def _secret(path: Path) -> bytes:

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from consent.rulebook import Rulebook, RulebookError, load
@@ -23,21 +23,29 @@ from gateway.trust.errors import TrustError
 
 LOGGER = logging.getLogger("yhdyspinta.registry")
 
-#: With less than this part of its life left, health warns that a registry is about to expire: seconds.
-WARN_SECONDS = 12 * 3600
+#: Health warns that a registry is about to expire when less than this is left, or a quarter of the life that it had
+#: when it was fetched if that is less: seconds.
+WARN_SECONDS = 12 * 3600.0
+WARN_EVERY = timedelta(hours=1)
 
 
 class Standings:
     """The node's current registry and rulebook."""
 
-    def __init__(self, settings: RegistrySettings, clock: Callable[[], datetime], telemetry: Telemetry) -> None:
-        self._client = RegistryClient(settings.source, settings.cache, settings.root.read_bytes())
+    def __init__(
+        self, settings: RegistrySettings, instance: str, clock: Callable[[], datetime], telemetry: Telemetry
+    ) -> None:
+        """`instance` is the network that the node is of; the registry of another is refused."""
+        self._client = RegistryClient(settings.source, settings.cache, settings.root.read_bytes(), instance=instance)
         self._every = settings.refresh_seconds
         self._clock = clock
         self._telemetry = telemetry
         self._standing: Standing | None = None
+        self._life = 0.0
+        self._warned: datetime | None = None
         self._rulebook_problem: str | None = None
         self._stopping = threading.Event()
+        self._wake = threading.Event()
         self._thread = threading.Thread(target=self._keep_fresh, name="registry", daemon=True)
 
     async def start(self) -> None:
@@ -48,11 +56,14 @@ class Standings:
             raise TrustError(
                 "registry-unavailable", f"the registry's rulebook cannot be used: {self._rulebook_problem}"
             )
+        self._telemetry.watch("yhdyspinta_registry_age", "since the last refresh that succeeded", self._age)
+        self._telemetry.watch("yhdyspinta_registry_remaining", "until the registry expires", self._remaining)
         self._thread.start()
 
     async def stop(self) -> None:
         """End the background refresh."""
         self._stopping.set()
+        self._wake.set()
         if self._thread.is_alive():
             await asyncio.to_thread(self._thread.join)
 
@@ -69,6 +80,32 @@ class Standings:
             )
         return standing
 
+    @property
+    def latest(self) -> Standing | None:
+        """The last that was good, in force or not."""
+        return self._standing
+
+    @property
+    def problem(self) -> TrustError | None:
+        """Why the latest refresh failed; None if it did not."""
+        return self._client.problem
+
+    def refresh_now(self) -> None:
+        """Have the registry refreshed at once, in the background."""
+        self._wake.set()
+
+    def vouched(self, version: int) -> dict[str, bytes]:
+        """Signed metadata and files of one version that this node has used: see `RegistryClient.vouched`."""
+        return self._client.vouched(version)
+
+    def _age(self) -> dict[str, float]:
+        refreshed = self._client.refreshed
+        return {"": (self._clock() - refreshed).total_seconds()} if refreshed is not None else {}
+
+    def _remaining(self) -> dict[str, float]:
+        standing = self._standing
+        return {"": (standing.registry.expires - self._clock()).total_seconds()} if standing is not None else {}
+
     def condition(self, at: datetime) -> dict[str, Any]:
         """How the registry stands: version, age and remaining life in seconds, what went wrong at the last refresh."""
         standing = self._standing
@@ -80,14 +117,38 @@ class Standings:
             "version": standing.registry.version if standing is not None else None,
             "age_seconds": round((at - refreshed).total_seconds()) if refreshed is not None else None,
             "remaining_seconds": round(left),
-            "expires_soon": left < WARN_SECONDS,
+            "expires_soon": left < min(WARN_SECONDS, self._life / 4),
             "problem": str(problem) if problem is not None else self._rulebook_problem,
             "rulebook": standing.rulebook.digest if standing is not None else None,
         }
 
     def _keep_fresh(self) -> None:
-        while not self._stopping.wait(self._every):
-            self._refresh()
+        while True:
+            self._wake.wait(self._every)
+            self._wake.clear()
+            if self._stopping.is_set():
+                return
+            try:
+                self._refresh()
+            except Exception as error:
+                # Whatever it was, the node goes on with what it has, says so, and tries again.
+                event(LOGGER, logging.ERROR, "refresh-failed", reason=type(error).__name__)
+            self._warn(self._clock())
+
+    def _warn(self, now: datetime) -> None:
+        """Say early, and every hour again, that the registry is about to expire."""
+        condition = self.condition(now)
+        if not condition["expires_soon"]:
+            self._warned = None
+        elif self._warned is None or now - self._warned >= WARN_EVERY:
+            self._warned = now
+            event(
+                LOGGER,
+                logging.WARNING if condition["in_force"] else logging.ERROR,
+                "registry-expires-soon" if condition["in_force"] else "registry-expired",
+                remaining_seconds=condition["remaining_seconds"],
+                version=condition["version"],
+            )
 
     def _refresh(self) -> None:
         now = self._clock()
@@ -110,8 +171,10 @@ class Standings:
             event(LOGGER, logging.ERROR, "rulebook-refused", faults=len(error.faults))
             return
         self._rulebook_problem = None
+        self._life = (registry.expires - now).total_seconds()
         self._standing = Standing(registry, rulebook)
-        event(LOGGER, logging.INFO, "registry", version=registry.version)
+        if held is None or held.registry.version != registry.version:
+            event(LOGGER, logging.INFO, "registry", version=registry.version)
 
     def _rulebook_of(self, data: bytes, held: Standing | None) -> Rulebook:
         if held is not None and held.registry.rulebook == data:

@@ -14,7 +14,7 @@ import secrets
 import sys
 import time
 import traceback
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Iterable, Mapping
 from typing import Any
 
 from opentelemetry import metrics, trace
@@ -107,8 +107,21 @@ class Telemetry:
             ],
         )
         self.deliveries = meter.create_counter("yhdyspinta_deliveries", description="delivery attempts by outcome")
-        self.registry_age = meter.create_gauge("yhdyspinta_registry_age", unit="s", description="since last refresh")
-        self.registry_left = meter.create_gauge("yhdyspinta_registry_remaining", unit="s", description="until expiry")
+        self.handshakes = meter.create_counter(
+            "yhdyspinta_refused_connections", description="connections that were refused, by face and reason"
+        )
+        self._meter = meter
+
+    def watch(self, name: str, description: str, read: Callable[[], Mapping[str, float]], *, label: str = "") -> None:
+        """A gauge in seconds that is read anew whenever metrics are asked for.
+
+        `read` gives a value for each value of `label`; without a label its one key is ignored.
+        """
+
+        def observe(_options: metrics.CallbackOptions) -> Iterable[metrics.Observation]:
+            return [metrics.Observation(value, {label: key} if label else {}) for key, value in read().items()]
+
+        self._meter.create_observable_gauge(name, [observe], unit="s", description=description)
 
     def trace(self, headers: dict[str, str] | None = None) -> tuple[str, dict[str, str]]:
         """Trace id (32 hex digits) of the exchange under way, and the headers that carry it to the next node."""

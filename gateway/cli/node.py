@@ -27,7 +27,7 @@ def run(config: Config = Path("node.toml")) -> None:
     configure_logging(settings.telemetry.log_level)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(Node(settings).run())
+            runner.run(Node(settings, reread=lambda: load(config)).run())
     except NodeError as error:
         fail(str(error), OUTSIDE, remedy=error.remedy)
 

@@ -69,17 +69,7 @@ def open_message(exchange: Exchange, call: PeerCall) -> Incoming:
     now = exchange.clock()
     standing = exchange.standing(now)
     registry = standing.registry
-    node = registry.node_by_pin(peer_pin(call.certificate)) if call.certificate else None
-    if node is None:
-        raise ProblemError("tls-certificate-unknown", detail="the registry lists no node with this TLS certificate")
-    claims = open_request(
-        call.message,
-        keys=registry.signing_key,
-        audience=lambda service: service.subsystem in exchange.subsystems,
-        tls_members=node.serves | {node.owner},
-        now=now,
-        limit=exchange.limits.message_bytes,
-    )
+    claims = _authenticate(exchange, call, registry, now)
     exchange.replays.refuse_seen(claims.message_id, claims.expires_at)
     check_body(claims, call.body)
     if call.content_type != claims.content_type:
@@ -92,6 +82,34 @@ def open_message(exchange: Exchange, call: PeerCall) -> Incoming:
     if service is None:
         raise ProblemError("service-unknown", detail="the registry lists no such service of this member")
     return Incoming(call, now, registry, standing.rulebook, claims, service)
+
+
+def check_still_vouched(exchange: Exchange, incoming: Incoming) -> None:
+    """Does the registry, as it is now, still vouch for the sender and list the service? Raises ProblemError.
+
+    Asked before data leaves: a source may take its time, and whoever was revoked meanwhile gets nothing.
+    """
+    registry = exchange.standing(exchange.clock()).registry
+    if registry.content is incoming.registry.content:
+        return
+    _authenticate(exchange, incoming.call, registry, incoming.now)
+    if registry.service(incoming.claims.audience) is None:
+        raise ProblemError("service-unknown", detail="the registry lists no such service of this member any more")
+
+
+def _authenticate(exchange: Exchange, call: PeerCall, registry: Registry, now: datetime) -> RequestClaims:
+    """Who sent the message, by the connection and by the signature. Raises ProblemError."""
+    node = registry.node_by_pin(peer_pin(call.certificate)) if call.certificate else None
+    if node is None:
+        raise ProblemError("tls-certificate-unknown", detail="the registry lists no node with this TLS certificate")
+    return open_request(
+        call.message,
+        keys=registry.signing_key,
+        audience=lambda service: service.subsystem in exchange.subsystems,
+        tls_members=node.serves | {node.owner},
+        now=now,
+        limit=exchange.limits.message_bytes,
+    )
 
 
 def check_purpose(incoming: Incoming) -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from gateway.exchange.context import Exchange
 from gateway.exchange.deciding import decide_between, facts_of
-from gateway.exchange.opening import Answer, Incoming, PeerCall, check_purpose, open_message
+from gateway.exchange.opening import Answer, Incoming, PeerCall, check_purpose, check_still_vouched, open_message
 from gateway.exchange.people import StaleError
 from gateway.exchange.reception import Reception
 from gateway.exchange.releasing import Release, record_refusal, record_release
@@ -74,6 +74,7 @@ class Provider:
                 raise ProblemError(
                     "not-permitted", detail="no legal basis lets any of it move", decision=DecisionSummary.of(decision)
                 )
+            check_still_vouched(self._exchange, incoming)
             projection = project(sourced.bundle, decision.permitted_categories)
             release = Release(incoming, named, person, decision, projection)
             try:

@@ -63,7 +63,7 @@ class PeerTransport:
         self._timeout = aiohttp.ClientTimeout(total=timeout_seconds, sock_connect=min(5.0, timeout_seconds))
         self._body_limit = body_limit
         self._session: aiohttp.ClientSession | None = None
-        self._retiring: asyncio.Task[None] | None = None
+        self._retiring: set[asyncio.Task[None]] = set()
 
     async def open(self) -> None:
         """Start the connection pool. Must be called on the loop that will send."""
@@ -78,20 +78,31 @@ class PeerTransport:
 
     async def close(self) -> None:
         """End all connections."""
+        for task in self._retiring:
+            task.cancel()
+        await asyncio.gather(*self._retiring, return_exceptions=True)
         if self._session is not None:
             await self._session.close()
 
     async def renew(self, context: ssl.SSLContext) -> None:
-        """Use another certificate of ours from the next connection on; requests under way end undisturbed."""
+        """Make the next messages use new connections, opened with this context; requests under way end undisturbed.
+
+        A connection is held against the registry when it is opened. So this is also what makes a certificate that the
+        registry no longer lists of no use to whoever is at the other end of an open one.
+        """
         former = self._session
         self._context = context
         await self.open()
         if former is not None:
-            self._retiring = asyncio.create_task(self._retire(former))
+            task = asyncio.create_task(self._retire(former))
+            self._retiring.add(task)
+            task.add_done_callback(self._retiring.discard)
 
     async def _retire(self, former: aiohttp.ClientSession) -> None:
-        await asyncio.sleep(self._timeout.total or 0)
-        await former.close()
+        try:
+            await asyncio.sleep(self._timeout.total or 0)
+        finally:
+            await former.close()
 
     async def send(
         self, address: str, node: str, message: str, body: bytes, content_type: str, trace: Mapping[str, str]

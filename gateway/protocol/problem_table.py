@@ -92,6 +92,14 @@ def _rows() -> tuple[Problem, ...]:
             "The information system is not registered",
         ),
         row(
+            "client-revoked",
+            401,
+            AUTHENTICATION,
+            "Tietojärjestelmän pääsy on suljettu",
+            "Informationssystemets åtkomst är spärrad",
+            "The information system has been shut out",
+        ),
+        row(
             "assertion-refused",
             401,
             AUTHENTICATION,
@@ -300,6 +308,30 @@ def _rows() -> tuple[Problem, ...]:
             "Yhteyden varmenne ei ole voimassa",
             "Förbindelsens certifikat är inte i kraft",
             "The certificate of the connection is not in force",
+        ),
+        row(
+            "tls-certificate-unfit",
+            401,
+            AUTHENTICATION,
+            "Yhteyden varmenne on tarkoitettu muuhun käyttöön",
+            "Förbindelsens certifikat är avsett för annat bruk",
+            "The certificate of the connection is for another use",
+        ),
+        row(
+            "tls-version-refused",
+            400,
+            AUTHENTICATION,
+            "Yhteyden TLS-versio on liian vanha",
+            "Förbindelsens TLS-version är för gammal",
+            "The TLS version of the connection is too old",
+        ),
+        row(
+            "tls-handshake-failed",
+            400,
+            AUTHENTICATION,
+            "Salattua yhteyttä ei saatu muodostettua",
+            "En skyddad förbindelse kunde inte upprättas",
+            "The protected connection could not be set up",
         ),
         # The signed message: its form.
         row(

@@ -130,3 +130,12 @@ disclosures = Table(
     Column("at", BigInteger, nullable=False),
     Column("identifiers", LargeBinary, nullable=False),  # sealed: what the recipient knows the person by
 )
+
+client_revocations = Table(
+    "client_revocations",
+    metadata,
+    Column("revoked", String(128), primary_key=True),  # a certificate's thumbprint, or the name of a client
+    Column("kind", String(16), primary_key=True),  # certificate or client
+    Column("at", BigInteger, nullable=False),
+    Column("entry", String(64), nullable=False),
+)

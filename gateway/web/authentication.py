@@ -1,6 +1,7 @@
 """Which information system calls: by its registered certificate or by an access token.
 
-A caller is one of the clients that the node's settings register. Nothing else about the connection counts.
+A caller is one of the clients that the node's settings register, and neither it nor the certificate that it shows has
+been revoked. Nothing else about the connection counts. Who is refused is told to whoever counts refusals.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from fastapi import Request
 from gateway.protocol.identifiers import ServiceId, SubsystemId
 from gateway.protocol.problems import ProblemError
 from gateway.protocol.signing import thumbprint
+from gateway.storage.revocations import Revocations
 from gateway.web.listeners import CERTIFICATE
 
 ANY = frozenset({"*"})
@@ -81,17 +83,45 @@ class Callers:
         *,
         tokens: Callable[[str, str | None, datetime], str] | None,
         clock: Callable[[], datetime],
+        refused: Callable[[str, str], None] | None = None,
     ) -> None:
+        """`refused` is told the problem code and the thumbprint of the certificate, of those who showed one."""
+        self._by_name: dict[str, Caller] = {}
+        self._by_certificate: dict[str, Caller] = {}
+        self._revoked = Revocations()
+        self._tokens = tokens
+        self._clock = clock
+        self._refused = refused
+        self.register(registered)
+
+    def register(self, registered: Iterable[Registered]) -> None:
+        """Know these clients from now on, and no others."""
         clients = tuple(registered)
         self._by_name = {one.caller.name: one.caller for one in clients}
         self._by_certificate = {certificate: one.caller for one in clients for certificate in one.certificates}
-        self._tokens = tokens
-        self._clock = clock
+
+    def shut_out(self, revoked: Revocations) -> None:
+        """Refuse these certificates and clients from now on, on open connections too."""
+        self._revoked = revoked
 
     def identify(self, request: Request) -> Caller:
-        """The client that calls. Raises ProblemError `not-authenticated`, `client-unknown` or `token-refused`."""
+        """The client that calls. Raises ProblemError.
+
+        `not-authenticated`, `client-unknown`, `client-revoked`, or what is wrong with its access token.
+        """
         certificate: bytes | None = request.scope.get(CERTIFICATE)
         pin = thumbprint(certificate) if certificate is not None else None
+        try:
+            return self._identify(request, pin)
+        except ProblemError as problem:
+            # What comes without a certificate is a stranger's, and no concern of the audit log.
+            if self._refused is not None and pin is not None:
+                self._refused(problem.code, pin)
+            raise
+
+    def _identify(self, request: Request, pin: str | None) -> Caller:
+        if pin in self._revoked.certificates:
+            raise ProblemError("client-revoked", detail="the certificate of this client has been revoked")
         authorization = request.headers.get("authorization", "")
         if authorization[:7].lower() == "bearer " and self._tokens is not None:
             caller = self._by_name.get(self._tokens(authorization[7:].strip(), pin, self._clock()))
@@ -116,5 +146,7 @@ class Callers:
                 detail="the settings register no client with this certificate or token",
                 remedy="add the client to the node's settings",
             )
+        if caller.name in self._revoked.clients:
+            raise ProblemError("client-revoked", detail="this client has been shut out")
         request.state.caller = caller
         return caller

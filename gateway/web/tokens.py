@@ -90,9 +90,14 @@ class Tokens:
         self.issuer = f"urn:yhdyspinta:node:{node}"
         self._key = key
         self._public = key.public_key()
-        self._clients = {one.client: one.keys for one in clients}
+        self._clients: Mapping[str, Mapping[str, jwt.PyJWK]] = {}
         self._log = log
         self._replays = replays
+        self.register(clients)
+
+    def register(self, clients: Iterable[ClientKeys]) -> None:
+        """Know these clients' keys from now on, and no others."""
+        self._clients = {one.client: one.keys for one in clients}
 
     async def grant(self, assertion: str, pin: str | None, now: datetime) -> AccessToken:
         """A token for the client that signed the assertion; `pin` is the thumbprint of the certificate it showed.

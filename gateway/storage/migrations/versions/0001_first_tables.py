@@ -276,6 +276,14 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_bodies_subject"), "bodies", ["subject"], unique=False)
     op.create_table(
+        "client_revocations",
+        sa.Column("revoked", sa.String(length=128), nullable=False),
+        sa.Column("kind", sa.String(length=16), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column("entry", sa.String(length=64), nullable=False),
+        sa.PrimaryKeyConstraint("revoked", "kind"),
+    )
+    op.create_table(
         "disclosures",
         sa.Column("consent", sa.String(length=64), nullable=False),
         sa.Column("recipient", sa.String(length=1300), nullable=False),
