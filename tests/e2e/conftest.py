@@ -1,0 +1,122 @@
+"""A whole network of real processes on loopback, built as the demo builds it, for tests that look from the outside."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from adapters.samples import write_samples
+from gateway.demo.network import DEMO, LOOPBACK, Network, Organisation, build
+from gateway.demo.processes import Processes, running
+from schemas.facts import MIGRI_CUSTOMER
+
+
+@dataclass
+class Stage:
+    """A running network, and what a test says to its information systems."""
+
+    network: Network
+    processes: Processes
+    cases: dict[str, dict[str, str]]
+    export: Path
+
+    async def call(
+        self, party: str, method: str, path: str, json: Any = None, *, expect: int | None = None
+    ) -> dict[str, Any]:
+        """One call of an organisation's system to its own node: `{"status", "body"}`."""
+        answer = await self.post(party, "/call", {"method": method, "path": path, "json": json})
+        if expect is not None:
+            assert answer["status"] == expect, answer
+        return answer
+
+    async def post(self, party: str, path: str, json: Any) -> Any:
+        """One call to an organisation's information system."""
+        url = f"http://{LOOPBACK}:{self.network.parties[party].system}{path}"
+        async with aiohttp.ClientSession() as session, session.post(url, json=json) as answer:
+            assert answer.status < 500, (path, answer.status)
+            return await answer.json()
+
+    async def held(self, party: str) -> list[dict[str, Any]]:
+        """What an organisation's system has received and accepted."""
+        url = f"http://{LOOPBACK}:{self.network.parties[party].system}/held"
+        async with aiohttp.ClientSession() as session, session.get(url) as answer:
+            found: list[dict[str, Any]] = await answer.json()
+            return found
+
+    async def query(self, party: str, person: str, purpose: str, categories: Sequence[str]) -> dict[str, Any]:
+        """Ask the reception centre about a person by customer number."""
+        return await self.call(
+            party,
+            "POST",
+            "/v1/queries",
+            {
+                "service": self.network.service("centre", "palvelutarve"),
+                "subject": {"system": MIGRI_CUSTOMER, "value": person},
+                "purpose": purpose,
+                "categories": list(categories),
+            },
+        )
+
+    def key(self, case: str) -> str:
+        """The customer number of one of the ten people."""
+        return self.cases[case]["key"]
+
+    def row(self, case: str) -> int:
+        """The row of one of the ten people in the export."""
+        return list(self.cases).index(case) + 2
+
+    async def handovers(self) -> list[dict[str, Any]]:
+        """The handovers of the reception centre, with their deliveries."""
+        answer = await self.call("centre", "GET", "/v1/handovers?limit=1000", expect=200)
+        found: list[dict[str, Any]] = answer["body"]["handovers"]
+        return found
+
+
+async def until(look: Callable[[], Awaitable[Any]], enough: Callable[[Any], Any], seconds: float = 60.0) -> Any:
+    """What `look` sees as soon as it is enough; fails with what was seen last."""
+    end = time.monotonic() + seconds
+    while True:
+        seen = await look()
+        if enough(seen):
+            return seen
+        assert time.monotonic() < end, seen
+        await asyncio.sleep(0.05)
+
+
+@contextmanager
+def network(
+    folder: Path,
+    organisations: Sequence[Organisation] = DEMO,
+    environment: dict[str, str] | None = None,
+    database: str | None = None,
+) -> Iterator[Stage]:
+    """Build a network in a folder and run it."""
+    samples = write_samples(folder / "register")
+    export = folder / "register" / "reception-centre.csv"
+    built = build(folder / "network", datetime.now(UTC), export, organisations=organisations, database=database)
+    before = dict(os.environ)
+    os.environ.update(environment or {})
+    try:
+        with running(built) as processes:
+            asyncio.run(processes.ready())
+            yield Stage(built, processes, samples["cases"], export)
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    """The four organisations of the demo."""
+    with network(tmp_path_factory.mktemp("stage")) as running_stage:
+        yield running_stage
