@@ -51,7 +51,7 @@ def test_fifty_killed_nodes_lose_nothing_and_deliver_nothing_twice(tmp_path: Pat
 
 async def _killing(stage: Stage) -> None:
     """Hand persons over one by one while nodes are killed and started again, `KILLS` times, at random moments."""
-    draw = random.Random(50)  # noqa: S311 - moments, not secrets
+    draw = random.Random(50)
     orders = asyncio.create_task(_order(stage))
     for _ in range(KILLS):
         await asyncio.sleep(draw.uniform(0.0, 0.4))
