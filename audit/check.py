@@ -4,6 +4,10 @@ It reads every entry in order and holds it against everything that was written b
 the search columns, the stored tiles, the head, each checkpoint kept, each cosignature of a witness, and checkpoints of
 this log that others hand in. Someone who rewrites the database can make some of these agree; the signed ones only with
 the log's key, and those in other hands not at all.
+
+Beside the tree of the entries as they are, the check builds the tree as it must have been, from tiles and stored hashes
+where an entry is damaged. Where a signed checkpoint fits that second tree, the damage found explains everything; where
+it fits neither, the history was rewritten.
 """
 
 from __future__ import annotations
@@ -14,34 +18,22 @@ from datetime import timedelta
 from hashlib import blake2b
 from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, select
+from sqlalchemy import Connection, Engine, func, select
 
 from audit.checkpoint import Checkpoint, NoteError, VerifierKey, verify_checkpoint
+from audit.damage import Damage, Finding
 from audit.entries import Entry, EntryError, micros, moment
 from audit.merkle import Frontier, leaf_hash
 from audit.rows import FacetRow, entry_row, facet_rows, seal
 from audit.tables import archives, checkpoints, cosignatures, entries, facets, head, tiles
 from audit.tiles import WIDTH, StoredTiles, subtree
 
+__all__ = ["Finding", "Report", "check"]
+
 CHUNK: Final = 4_096
 TOLERANCE: Final = timedelta(seconds=60)
 MAX_FINDINGS: Final = 1_000
 _COLUMNS: Final = tuple(column.name for column in entries.columns)
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """Something that does not hold. `index` is the first entry affected, `through` the last that may be.
-
-    Kinds: altered, deleted, inserted, swapped, truncated, forked, back-dated, search (a search column or facet differs
-    from the entry), tiles (a stored tile differs), head, unreadable.
-    """
-
-    kind: str
-    index: int
-    through: int
-    entry: str | None
-    explanation: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +60,26 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class _Anchor:
-    """A signed statement about the log at one size. `at`: later entries were recorded after this (µs)."""
+    """A signed statement about the log at one size.
+
+    `at` (µs): all that it covers was recorded before this. `current`: and all that it does not cover after, for it was
+    made when the log had just this size. `outside`: someone without the log's key vouches for it.
+    """
 
     checkpoint: Checkpoint
     source: str
     at: int | None
+    current: bool
+    outside: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Fork:
+    """An anchor that fits neither tree, and the sizes up to which all anchors, and those from outside, still fitted."""
+
+    anchor: _Anchor
+    agreed: int
+    vouched: int
 
 
 def check(
@@ -107,24 +114,25 @@ class _Check:
         self._connection = connection
         self._log_key = log_key
         self._witnesses = witnesses
-        self._tolerance = tolerance
         self._findings: list[Finding] = []
-        self._frontier = Frontier()
+        self._damage = Damage()
+        self._trees = _Trees()
         self._anchors: list[_Anchor] = []
-        self._agreed = 0  # size of the last anchor that agreed
-        self._forked = False
-        self._latest_time = self._latest_index = 0
-        self._moved: list[tuple[int, bytes, bytes, bytes]] = []  # index, leaf of body, leaf column, seal column
+        self._statements = _Statements()
+        self._times = _Times(tolerance)
         self._facets = _FacetSums()
-        self._tile_leaves: list[bytes] = []
-        self._roots: dict[int, list[bytes]] = {}
+        self._tiles = _TileCheck(connection, self._findings)
+        self._pruned_through = 0
+        self._missing = range(0)  # places at the end of the log where no entry stands
 
     def run(self, seen: Sequence[str], progress: Callable[[int, int], None] | None) -> Report:
         row = self._connection.execute(select(head)).first()
-        size = 0 if row is None else int(row.size)
         if row is None:
-            self._find("head", 0, "the head row of the log is gone")
+            last = self._connection.scalar(select(func.max(entries.c.idx)))
+            size = 0 if last is None else int(last) + 1
+            self._find("head", 0, "the head row of the log is gone", size - 1)
         else:
+            size = int(row.size)
             self._check_head(row)
         self._collect(seen)
         done = 0
@@ -133,16 +141,44 @@ class _Check:
             done = count
             if progress is not None:
                 progress(done, size)
-        self._compare_anchors(pending, final=True)
-        self._check_length(size, done)
+        self._name(size, done, pending)
         if row is not None and done == size and not self._findings:
-            stored = Frontier.from_bytes(size, bytes(row.frontier)) if self._fits(row) else None
-            if stored != self._frontier:
+            fits = len(row.frontier) == size.bit_count() * 32
+            if not fits or Frontier.from_bytes(size, bytes(row.frontier)) != self._trees.actual:
                 self._find("head", 0, "the frontier stored in the head row is not that of the entries", size - 1)
-        self._name_swaps()
         self._check_facets()
         ordered = tuple(sorted(self._findings, key=lambda finding: (finding.index, finding.through)))
-        return Report(self._log_key.name, self._frontier.size, self._frontier.root(), done, len(self._anchors), ordered)
+        actual = self._trees.actual
+        return Report(self._log_key.name, actual.size, actual.root(), done, len(self._anchors), ordered[:MAX_FINDINGS])
+
+    def _name(self, size: int, done: int, pending: list[_Anchor]) -> None:
+        """Once all entries are read: what was done to those that are damaged, and to the end of the log."""
+        named = self._damage.findings()
+        pushed_in = [(one.index, one.through) for one in named if one.kind == "inserted"]
+        self._findings[:] = [
+            one
+            for one in self._findings
+            if not any(low <= one.index <= high for low, high in pushed_in) or one.kind not in {"altered", "search"}
+        ]
+        self._findings += named
+        fork = self._statements.finding()
+        if fork is not None and not self._damage.displaced(fork.index, fork.through):
+            gone = any(one.kind == "deleted" and fork.index <= one.index <= fork.through for one in self._findings)
+            swapped = any(one.kind == "swapped" and fork.index <= one.index <= fork.through for one in named)
+            if not gone and not swapped:
+                self._findings.append(fork)
+        short = next((anchor for anchor in reversed(pending) if anchor.checkpoint.size > done), None)
+        renumbered = any(one.kind == "deleted" for one in named)
+        self._missing = range(done, size)
+        if done < size and not renumbered:
+            self._find("truncated", done, f"the log says {size} entries, only {done} are here", size - 1)
+        elif short is not None and not renumbered:
+            self._find(
+                "truncated",
+                done,
+                f"{short.source} speaks of {short.checkpoint.size} entries, only {done} are here",
+                short.checkpoint.size - 1,
+            )
 
     # -- signed statements --------------------------------------------------------------------------------------
 
@@ -155,16 +191,11 @@ class _Check:
         if checkpoint.size != row.size:
             first = min(checkpoint.size, row.size)
             self._find("head", first, f"the head row says {row.size} entries, its checkpoint {checkpoint.size}")
-        self._anchors.append(_Anchor(checkpoint, "the head's checkpoint", None))
-
-    @staticmethod
-    def _fits(row: Any) -> bool:
-        return len(row.frontier) == int(row.size).bit_count() * 32
+        self._anchors.append(_Anchor(checkpoint, "the head's checkpoint", None, current=False, outside=False))
 
     def _collect(self, seen: Sequence[str]) -> None:
-        notes = {row.size: row for row in self._connection.execute(select(checkpoints).order_by(checkpoints.c.size))}
-        for size, row in notes.items():
-            self._anchor(row.note, size, "a kept checkpoint", row.recorded)
+        for row in self._connection.execute(select(checkpoints).order_by(checkpoints.c.size)):
+            self._anchor(row.note, row.size, "a kept checkpoint", row.recorded)
         for row in self._connection.execute(select(cosignatures).order_by(cosignatures.c.size)):
             try:
                 checkpoint, marks = verify_checkpoint(row.note, self._log_key, self._witnesses)
@@ -172,7 +203,9 @@ class _Check:
                 self._find("head", int(row.size), f"a cosigned checkpoint does not hold: {error}")
                 continue
             for mark in marks:
-                self._anchors.append(_Anchor(checkpoint, f"the cosignature of {mark.witness}", mark.timestamp * 10**6))
+                source = f"the cosignature of {mark.witness}"
+                at = mark.timestamp * 10**6
+                self._anchors.append(_Anchor(checkpoint, source, at, current=False, outside=True))
         for note in seen:
             self._anchor(note, None, "a checkpoint that someone else holds", None)
 
@@ -184,44 +217,35 @@ class _Check:
         except NoteError as error:
             self._find("head", size or 0, f"{source} does not hold: {error}")
             return
-        self._anchors.append(_Anchor(checkpoint, source, at))
+        kept = size is not None
+        self._anchors.append(_Anchor(checkpoint, source, at, current=kept, outside=not kept))
 
-    def _compare_anchors(self, pending: list[_Anchor], *, final: bool = False) -> None:
-        while pending and pending[0].checkpoint.size <= self._frontier.size:
-            anchor = pending.pop(0)
-            if anchor.checkpoint.size < self._frontier.size:
-                continue
-            if anchor.checkpoint.root == self._frontier.root():
-                self._agreed = anchor.checkpoint.size
-                if anchor.at is not None:
-                    self._reach(anchor.at, anchor.source)
-            elif not self._forked:
-                self._forked = True
-                last = anchor.checkpoint.size - 1
-                exact = [f.index for f in self._findings if self._agreed <= f.index <= last]
-                if not exact:
-                    self._find(
-                        "forked",
-                        self._agreed,
-                        f"{anchor.source} of {anchor.checkpoint.size} entries, signed by the log, has another "
-                        "root than the entries here; the history was rewritten from this entry on, or later",
-                        max(last, self._agreed),
-                    )
-        if final:
-            for anchor in pending:
-                self._find(
-                    "truncated",
-                    self._frontier.size,
-                    f"{anchor.source} speaks of {anchor.checkpoint.size} entries, only {self._frontier.size} are here",
-                    anchor.checkpoint.size - 1,
-                )
-                break
+    def _compare_anchors(self, pending: list[_Anchor]) -> None:
+        size = self._trees.actual.size
+        due: list[_Anchor] = []
+        while pending and pending[0].checkpoint.size <= size:
+            due.append(pending.pop(0))
+        fitting = []
+        for anchor in due:
+            fits_actual, fits_former = self._trees.compare(anchor.checkpoint)
+            if fits_actual:
+                self._tiles.acquit(size)
+            if fits_actual or fits_former:
+                fitting.append(anchor)
+            else:
+                self._statements.disagree(anchor)
+        for anchor in fitting:
+            self._statements.agree(anchor)
+            if anchor.at is not None and not self._statements.forked:
+                late = self._times.reach(anchor.at, size, anchor.source, current=anchor.current)
+                if late is not None:
+                    self._findings.append(late)
 
     # -- entries --------------------------------------------------------------------------------------------------
 
     def _entries(self, size: int, pending: list[_Anchor]) -> Iterator[int]:
-        start = self._pruned(pending)
-        expected = start
+        expected = self._pruned_through = self._pruned(pending)
+        self._compare_anchors(pending)
         yield expected
         while True:
             rows = self._connection.execute(
@@ -230,28 +254,26 @@ class _Check:
             if not rows:
                 return
             for row in rows:
+                if row.idx >= size:
+                    self._find("inserted", row.idx, "an entry stands beyond the end of the log")
+                    yield expected
+                    return
                 if row.idx > expected:
-                    if expected >= size:
-                        self._find("inserted", row.idx, "an entry stands beyond the end of the log")
-                        return
                     self._find("deleted", expected, "the entry is gone", row.idx - 1)
                     self._fill(expected, int(row.idx))
                     expected = int(row.idx)
-                if row.idx >= size:
-                    self._find("inserted", row.idx, "an entry stands beyond the end of the log")
-                    return
                 self._check_row(row)
                 expected += 1
-                if pending and pending[0].checkpoint.size <= self._frontier.size:
+                if pending and pending[0].checkpoint.size <= expected:
                     self._compare_anchors(pending)
             yield expected
 
     def _fill(self, first: int, last: int) -> None:
         """Go over a hole with the hashes that its tiles still hold, so that later entries can be checked too."""
-        stored = StoredTiles(self._connection)
         for index in range(first, last):
-            hashes = stored.complete(0, index // WIDTH)
-            self._add_leaf(hashes[index % WIDTH] if hashes else b"\x00" * 32)
+            leaf = self._tiles.leaf(index) or b"\x00" * 32
+            self._trees.extend(leaf, leaf)
+            self._tiles.passed(index, leaf)
 
     def _pruned(self, pending: list[_Anchor]) -> int:
         """Leaves of entries that live in an archive are taken from the stored tiles."""
@@ -267,49 +289,42 @@ class _Check:
                     "tiles", number * WIDTH, "the tile over archived entries is gone", number * WIDTH + WIDTH - 1
                 )
                 hashes = [b"\x00" * 32] * WIDTH
-            for leaf in hashes:
-                self._add_leaf(leaf)
-                self._compare_anchors(pending)
+            for offset, leaf in enumerate(hashes):
+                self._trees.extend(leaf, leaf)
+                self._tiles.passed(number * WIDTH + offset, leaf)
+                if pending and pending[0].checkpoint.size <= self._trees.actual.size:
+                    self._compare_anchors(pending)
         return through
 
     def _check_row(self, row: Any) -> None:
-        body = row.body.encode() if isinstance(row.body, str) else bytes(row.body)
+        index, body = int(row.idx), row.body.encode()
         actual, stored, mark = leaf_hash(body), bytes(row.leaf), bytes(row.seal)
-        damaged = True
         entry = _parsed(body)
-        if actual != stored or seal(row.idx, stored) != mark:
-            self._moved.append((int(row.idx), actual, stored, mark))
+        former: bytes | None = actual
+        filed = self._tiles.leaf(index)
+        if entry is None or actual != stored or seal(index, stored) != mark:
+            back_dated = entry is not None and self._times.goes_back(entry)
+            name = None if entry is None else entry.id
+            former = self._damage.note(index, actual, stored, mark, name, back_dated=back_dated)
         else:
-            damaged = False
-        if entry is None:
-            self._find("altered", row.idx, "the text of the entry is not an entry of this log")
-        elif damaged:
-            self._tell_damage(row, entry, actual, stored, mark)
-        else:
+            if filed is not None and filed != actual:
+                self._tiles.mismatch(index, entry.id, back_dated=self._times.goes_back(entry))
+            else:
+                late = self._times.take(index, entry, self._findings)
+                if late is not None:
+                    self._findings.append(late)
             self._compare_columns(row, entry, body)
         if entry is not None:
-            self._check_time(row.idx, entry, damaged)
-            self._facets.expect(facet_rows(row.idx, entry))
-        self._add_leaf(actual)
-
-    def _tell_damage(self, row: Any, entry: Entry, actual: bytes, stored: bytes, mark: bytes) -> None:
-        for shift in range(1, 65):
-            if actual == stored and seal(row.idx + shift, stored) == mark:
-                self._once("deleted", row.idx, "entries before this one were removed and the rest renumbered", entry)
-                return
-            if actual == stored and row.idx >= shift and seal(row.idx - shift, stored) == mark:
-                self._once("inserted", row.idx, "an entry was pushed in here and the rest renumbered", entry)
-                return
-        self._find("altered", row.idx, "the entry is not what was recorded: its hash has changed", entry=entry.id)
-
-    def _once(self, kind: str, index: int, explanation: str, entry: Entry) -> None:
-        if not any(finding.kind == kind for finding in self._findings):
-            self._find(kind, index, explanation, entry=entry.id)
+            self._facets.expect(facet_rows(index, entry))
+        self._trees.extend(actual, filed or former or actual)
+        self._tiles.passed(index, actual)
 
     def _compare_columns(self, row: Any, entry: Entry, body: bytes) -> None:
         expected = entry_row(row.idx, entry, body)
+        if tuple(row) == expected:
+            return
         for name, stored, value in zip(_COLUMNS, row, expected, strict=True):
-            if (bytes(stored) if isinstance(stored, memoryview) else stored) != value:
+            if stored != value:
                 if name == "recorded":
                     self._find(
                         "back-dated", row.idx, "the time in the search column is not the entry's", entry=entry.id
@@ -318,149 +333,247 @@ class _Check:
                     self._find("search", row.idx, f"the search column {name} is not the entry's", entry=entry.id)
                 return
 
-    def _check_time(self, index: int, entry: Entry, damaged: bool) -> None:
-        at = micros(entry.recorded)
-        if at >= self._latest_time - self._tolerance:
-            if not damaged and at > self._latest_time:
-                self._latest_time, self._latest_index = at, index
-            return
-        last = self._findings[-1] if self._findings else None
-        if last is not None and damaged and last.index == index:
-            self._findings[-1] = replace(last, kind="back-dated")
-        elif last is not None and last.kind == "back-dated" and last.through == index - 1 and not damaged:
-            self._findings[-1] = replace(last, through=index)
-        else:
-            self._find(
-                "back-dated",
-                index,
-                f"the entry says {entry.recorded.isoformat()}, but it was recorded after "
-                f"{moment(self._latest_time).isoformat()}",
-                entry=entry.id,
-            )
-
-    def _reach(self, at: int, source: str) -> None:
-        """A signed statement of this time stands here: nothing before it may be later, nothing after it earlier."""
-        if self._latest_time > at + self._tolerance:
-            self._find(
-                "back-dated",
-                self._latest_index,
-                f"the entry says {moment(self._latest_time).isoformat()}, but {source} covers it and is of "
-                f"{moment(at).isoformat()}",
-            )
-        self._latest_time, self._latest_index = at, max(0, self._frontier.size - 1)
-
-    def _add_leaf(self, leaf: bytes) -> None:
-        index = self._frontier.size
-        self._frontier = self._frontier.extended((leaf,))
-        self._tile_leaves.append(leaf)
-        if self._frontier.size % WIDTH == 0 and len(self._tile_leaves) >= WIDTH:
-            self._compare_tile(index // WIDTH, self._tile_leaves[-WIDTH:])
-            self._tile_leaves = []
-
-    def _compare_tile(self, number: int, leaves: list[bytes]) -> None:
-        row = self._connection.execute(
-            select(tiles.c.root, tiles.c.hashes).where(tiles.c.level == 0, tiles.c.number == number)
-        ).first()
-        first = number * WIDTH
-        if row is None:
-            self._find("tiles", first, "the tile over these entries is missing", first + WIDTH - 1)
-            return
-        stored = bytes(row.hashes)
-        for at, leaf in enumerate(leaves):
-            if stored[at * 32 : at * 32 + 32] != leaf:
-                if not any(finding.index == first + at for finding in self._findings):
-                    self._find("altered", first + at, "the entry's hash is not the one in its tile")
-                return
-        if bytes(row.root) != subtree(leaves):
-            self._find("tiles", first, "the root of the tile over these entries is wrong", first + WIDTH - 1)
-        self._compare_upper(number, leaves)
-
-    def _compare_upper(self, number: int, leaves: list[bytes]) -> None:
-        """Tiles of higher levels that end with this one, rebuilt from the roots below."""
-        roots, level, at = self._roots, 1, number
-        roots.setdefault(1, []).append(subtree(leaves))
-        while len(roots.get(level, ())) == WIDTH and (at + 1) % WIDTH == 0:
-            block, at = roots.pop(level), at // WIDTH
-            row = self._connection.execute(
-                select(tiles.c.root, tiles.c.hashes).where(tiles.c.level == level, tiles.c.number == at)
-            ).first()
-            if row is None or bytes(row.hashes) != b"".join(block) or bytes(row.root) != subtree(block):
-                span = WIDTH ** (level + 1)
-                self._find(
-                    "tiles", at * span, f"the tile of level {level} over these entries is wrong", at * span + span - 1
-                )
-            level += 1
-            roots.setdefault(level, []).append(subtree(block))
-
-    def _check_length(self, size: int, done: int) -> None:
-        if done < size and not any(finding.kind == "truncated" for finding in self._findings):
-            self._find("truncated", done, f"the log says {size} entries, only {done} are here", size - 1)
-
-    def _name_swaps(self) -> None:
-        """Entries that are damaged but intact elsewhere changed places: say so instead of `altered`."""
-        if not 2 <= len(self._moved) <= 200:
-            return
-        for index, actual, stored, mark in self._moved:
-            for other, _, other_stored, _ in self._moved:
-                if other == index:
-                    continue
-                text_moved = actual != stored and actual == other_stored
-                row_moved = actual == stored and seal(other, stored) == mark
-                if text_moved or row_moved:
-                    self._findings = [
-                        replace(
-                            finding,
-                            kind="swapped",
-                            explanation=f"the entries {min(index, other)} and {max(index, other)} changed places",
-                        )
-                        if finding.index == index and finding.kind in {"altered", "deleted", "inserted"}
-                        else finding
-                        for finding in self._findings
-                    ]
-
     def _check_facets(self) -> None:
-        through = max(
-            (int(row.through) for row in self._connection.execute(select(archives)) if row.pruned is not None),
-            default=0,
-        )
         actual = _FacetSums()
         for row in self._connection.execution_options(yield_per=CHUNK).execute(select(facets)):
-            if row.idx >= through:
-                actual.expect([(row.kind, row.value, row.recorded, row.idx)])
-        bucket = self._facets.first_difference(actual)
-        if bucket is None or any(finding.kind == "deleted" for finding in self._findings):
-            return
-        first, last = bucket * CHUNK, bucket * CHUNK + CHUNK
+            if row.idx >= self._pruned_through:
+                actual.expect([row])
+        for bucket in self._facets.differences(actual):
+            if len(self._findings) >= MAX_FINDINGS:
+                return
+            self._check_facets_of(bucket * CHUNK, bucket * CHUNK + CHUNK)
+
+    def _check_facets_of(self, first: int, last: int) -> None:
         stored: dict[int, set[tuple[Any, ...]]] = {}
         for row in self._connection.execute(select(facets).where(facets.c.idx >= first, facets.c.idx < last)):
             stored.setdefault(row.idx, set()).add(tuple(row))
         bodies = self._connection.execute(
-            select(entries.c.idx, entries.c.body)
-            .where(entries.c.idx >= first, entries.c.idx < last)
-            .order_by(entries.c.idx)
+            select(entries.c.idx, entries.c.body).where(entries.c.idx >= first, entries.c.idx < last)
         )
         for index, body in bodies:
             entry = _parsed(body)
-            if entry is None:
-                continue
-            if set(facet_rows(index, entry)) != stored.pop(index, set()):
-                if not any(finding.index == index for finding in self._findings):
-                    self._find(
-                        "search",
-                        index,
-                        "bases, categories, consents or members filed for search differ",
-                        entry=entry.id,
-                    )
-                return
-        if stored:
-            self._find("search", min(stored), "something is filed for search that no entry says")
+            there = stored.pop(index, set())
+            if entry is not None and set(facet_rows(index, entry)) != there and not self._explained(index):
+                self._find(
+                    "search", index, "bases, categories, consents or members filed for search differ", entry=entry.id
+                )
+        for index in sorted(stored):
+            if not self._explained(index):
+                self._find("search", index, "something is filed for search that no entry says")
+
+    def _explained(self, index: int) -> bool:
+        return (
+            index in self._missing
+            or self._damage.touches(index)
+            or any(
+                one.index <= index <= one.through
+                for one in self._findings
+                if one.kind in {"altered", "back-dated", "deleted", "inserted", "swapped", "truncated"}
+            )
+        )
 
     def _find(
         self, kind: str, index: int, explanation: str, through: int | None = None, entry: str | None = None
     ) -> None:
-        if len(self._findings) < MAX_FINDINGS:
+        if len(self._findings) < 2 * MAX_FINDINGS:
             last = index if through is None else max(through, index)
             self._findings.append(Finding(kind, int(index), int(last), entry, explanation))
+
+
+class _Trees:
+    """The tree of the entries as they are, and, once the two part, the tree as it must have been."""
+
+    def __init__(self) -> None:
+        self.actual = Frontier()
+        self._former: Frontier | None = None  # None as long as both are the same
+
+    def extend(self, actual: bytes, former: bytes) -> None:
+        if self._former is None and former != actual:
+            self._former = self.actual
+        self.actual = self.actual.extended((actual,))
+        if self._former is not None:
+            self._former = self._former.extended((former,))
+
+    def compare(self, checkpoint: Checkpoint) -> tuple[bool, bool]:
+        """Whether the checkpoint fits the tree as it is, and as it must have been."""
+        if checkpoint.root == self.actual.root():
+            self._former = None  # whatever parted them was not in the entries
+            return True, True
+        return False, self._former is not None and checkpoint.root == self._former.root()
+
+
+class _Statements:
+    """Which signed statements fitted, and the first that did not."""
+
+    def __init__(self) -> None:
+        self._agreed = self._vouched = 0
+        self._inside: _Fork | None = None
+        self._outside: _Fork | None = None
+        self._resigned = False  # the log signed what is here, after someone was shown something else
+
+    @property
+    def forked(self) -> bool:
+        """Whether a statement did not fit."""
+        return self._inside is not None or self._outside is not None
+
+    def disagree(self, anchor: _Anchor) -> None:
+        """A statement that fits neither tree. Call it before `agree` for those of the same size."""
+        fork = _Fork(anchor, self._agreed, self._vouched)
+        if anchor.outside:
+            self._outside = self._outside or fork
+        else:
+            self._inside = self._inside or fork
+
+    def agree(self, anchor: _Anchor) -> None:
+        """A statement that fits one of the trees."""
+        size = anchor.checkpoint.size
+        if anchor.outside:
+            self._vouched = size
+        else:
+            self._resigned = self._resigned or self._outside is not None
+        self._agreed = size
+
+    def finding(self) -> Finding | None:
+        """The fork, between the last statement that can be believed and the first that does not fit.
+
+        If the log signed the history that is here although someone outside was shown another, its own earlier
+        statements may have been signed anew as well: then only those that others vouch for bound it.
+        """
+        forks = [fork for fork in (self._inside, self._outside) if fork is not None]
+        if not forks:
+            return None
+        fork = min(forks, key=lambda one: one.anchor.checkpoint.size)
+        first = self._outside.vouched if self._outside is not None and self._resigned else fork.agreed
+        size = fork.anchor.checkpoint.size
+        return Finding(
+            "forked",
+            first,
+            max(first, size - 1),
+            None,
+            f"{fork.anchor.source} of {size} entries, signed by the log, has another root than the entries here; "
+            "the history was rewritten from this entry on, or later",
+        )
+
+
+class _Times:
+    """Whether the entries' times go forward, and agree with the times of signed statements."""
+
+    def __init__(self, tolerance: int) -> None:
+        self._tolerance = tolerance
+        self._latest = self._index = 0
+
+    def goes_back(self, entry: Entry) -> bool:
+        """Whether the entry says a time before that of entries and statements that stand before it."""
+        return micros(entry.recorded) < self._latest - self._tolerance
+
+    def take(self, index: int, entry: Entry, findings: list[Finding]) -> Finding | None:
+        """Go on to this entry; gives a finding if its time goes back."""
+        at = micros(entry.recorded)
+        if at >= self._latest - self._tolerance:
+            if at > self._latest:
+                self._latest, self._index = at, index
+            return None
+        last = findings[-1] if findings else None
+        if last is not None and last.kind == "back-dated" and last.through == index - 1:
+            findings[-1] = replace(last, through=index)
+            return None
+        after = moment(self._latest).isoformat()
+        explanation = f"the entry says {entry.recorded.isoformat()}, but it was recorded after {after}"
+        return Finding("back-dated", index, index, entry.id, explanation)
+
+    def reach(self, at: int, size: int, source: str, *, current: bool) -> Finding | None:
+        """A statement of this time stands here: nothing before it may be later and, if the log had just this size
+        then, nothing after it earlier."""
+        late, index = self._latest, self._index
+        if current:
+            self._latest, self._index = at, max(0, size - 1)
+        if late <= at + self._tolerance:
+            return None
+        explanation = f"the entry says {moment(late).isoformat()}, but {source} covers it and is of "
+        return Finding("back-dated", index, index, None, explanation + moment(at).isoformat())
+
+
+class _TileCheck:
+    """The stored tiles, held against the leaves as they go by."""
+
+    def __init__(self, connection: Connection, findings: list[Finding]) -> None:
+        self._connection = connection
+        self._findings = findings
+        self._number = -1
+        self._hashes: bytes | None = None
+        self._root = b""
+        self._leaves: list[bytes] = []
+        self._roots: dict[int, list[bytes]] = {}
+        self._suspect: list[int] = []  # places in `findings` that the next fitting checkpoint may acquit
+
+    def _open(self, number: int) -> None:
+        row = self._connection.execute(
+            select(tiles.c.root, tiles.c.hashes).where(tiles.c.level == 0, tiles.c.number == number)
+        ).first()
+        self._number, self._leaves = number, []
+        self._hashes, self._root = (None, b"") if row is None else (bytes(row.hashes), bytes(row.root))
+
+    def leaf(self, index: int) -> bytes | None:
+        """The leaf hash that the tile of this entry holds, if there is such a tile."""
+        number, offset = divmod(index, WIDTH)
+        if number != self._number:
+            self._open(number)
+        return None if self._hashes is None else self._hashes[offset * 32 : offset * 32 + 32]
+
+    def mismatch(self, index: int, entry: str, *, back_dated: bool) -> None:
+        """An entry whole in itself whose hash is not the one in its tile."""
+        kind = "back-dated" if back_dated else "altered"
+        if len(self._findings) < 2 * MAX_FINDINGS:
+            self._suspect.append(len(self._findings))
+            self._findings.append(Finding(kind, index, index, entry, "the entry's hash is not the one in its tile"))
+
+    def acquit(self, size: int) -> None:
+        """A signed checkpoint fits the entries: what differed from them was the tile."""
+        for place in self._suspect:
+            one = self._findings[place]
+            if one.index < size:
+                explanation = "the tile's hash of this entry was changed; the entry is as it was signed"
+                self._findings[place] = replace(one, kind="tiles", explanation=explanation)
+        self._suspect = []
+
+    def passed(self, index: int, leaf: bytes) -> None:
+        """Go on to the next leaf; at the end of a tile, compare it and those above."""
+        number, offset = divmod(index, WIDTH)
+        if number != self._number:
+            self._open(number)
+        self._leaves.append(leaf)
+        if offset < WIDTH - 1:
+            return
+        if self._hashes is None:
+            self._tell(number * WIDTH, WIDTH, "the tile over these entries is missing")
+        elif len(self._leaves) == WIDTH and self._hashes == b"".join(self._leaves):
+            root = subtree(self._leaves)
+            if self._root != root:
+                self._tell(number * WIDTH, WIDTH, "the root of the tile over these entries is wrong")
+            self._root = root
+        elif len(self._hashes) != WIDTH * 32:
+            self._tell(number * WIDTH, WIDTH, "the tile over these entries is not whole")
+        self._compare_upper(number, self._root)
+
+    def _compare_upper(self, number: int, root: bytes) -> None:
+        """Tiles of higher levels that end with this one, rebuilt from the roots below."""
+        level, at = 1, number
+        self._roots.setdefault(1, []).append(root)
+        while len(self._roots.get(level, ())) == WIDTH and (at + 1) % WIDTH == 0:
+            block, at = self._roots.pop(level), at // WIDTH
+            row = self._connection.execute(
+                select(tiles.c.root, tiles.c.hashes).where(tiles.c.level == level, tiles.c.number == at)
+            ).first()
+            upper = b"" if b"" in block else subtree(block)
+            if row is None or bytes(row.hashes) != b"".join(block) or bytes(row.root) != upper:
+                span = WIDTH ** (level + 1)
+                self._tell(at * span, span, f"the tile of level {level} over these entries is wrong")
+            level += 1
+            self._roots.setdefault(level, []).append(upper)
+
+    def _tell(self, first: int, span: int, explanation: str) -> None:
+        if len(self._findings) < 2 * MAX_FINDINGS:
+            self._findings.append(Finding("tiles", first, first + span - 1, None, explanation))
 
 
 class _FacetSums:
@@ -469,12 +582,13 @@ class _FacetSums:
     def __init__(self) -> None:
         self._sums: dict[int, int] = {}
 
-    def expect(self, rows: Sequence[FacetRow]) -> None:
+    def expect(self, rows: Sequence[FacetRow | Any]) -> None:
         for kind, value, at, index in rows:
             digest = blake2b(f"{kind}\x00{value}\x00{at}\x00{index}".encode(), digest_size=16).digest()
             bucket = index // CHUNK
             self._sums[bucket] = (self._sums.get(bucket, 0) + int.from_bytes(digest, "big")) % (1 << 128)
 
-    def first_difference(self, other: _FacetSums) -> int | None:
+    def differences(self, other: _FacetSums) -> list[int]:
+        """The runs whose sums differ, in order."""
         buckets = sorted(set(self._sums) | set(other._sums))
-        return next((at for at in buckets if self._sums.get(at, 0) != other._sums.get(at, 0)), None)
+        return [at for at in buckets if self._sums.get(at, 0) != other._sums.get(at, 0)]

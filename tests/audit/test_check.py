@@ -127,10 +127,32 @@ def test_entry_changed_with_its_hash_and_columns_is_named_by_its_tile(
 ) -> None:
     with bench.tampering() as connection:
         write_row(connection, index, rewritten(connection, index, purpose="marketing"))
+    first = found(bench)
+    assert (first.kind, first.index, first.through) == ("altered", index, index)
+
+
+def test_thorough_change_is_not_hidden_behind_a_clumsy_one_in_the_same_stretch(
+    bench: Bench, filled: list[Checkpoint]
+) -> None:
+    with bench.tampering() as connection:
+        write_row(connection, 291, rewritten(connection, 291, purpose="marketing"))
+        clumsy = rewritten(connection, 295, purpose="marketing").canonical().decode()
+        connection.execute(update(entries).where(entries.c.idx == 295).values(body=clumsy))
     report = examine(bench)
-    assert any(item.kind == "altered" and item.index == index for item in report.findings)
-    assert report.first is not None
-    assert report.first.index <= index <= report.first.through
+    assert [(item.kind, item.index) for item in report.findings] == [("forked", 290), ("altered", 295)]
+
+
+def test_history_signed_anew_here_and_there_is_bounded_by_what_others_vouch_for(
+    bench: Bench, filled: list[Checkpoint]
+) -> None:
+    with bench.tampering() as connection:
+        kept = {row.size: row.note for row in connection.execute(select(checkpoints)) if row.size == 150}
+        write_row(connection, 123, rewritten(connection, 123, purpose="marketing"))
+        resign(connection, bench.signer)
+        for size, note in kept.items():
+            connection.execute(update(checkpoints).where(checkpoints.c.size == size).values(note=note))
+    first = found(bench, seen=[filled[9].note, filled[19].note])
+    assert (first.kind, first.index, first.through) == ("forked", 100, 149)
 
 
 @pytest.mark.parametrize("index", [5, 123, 270, 299])
@@ -192,6 +214,16 @@ def test_deleted_entry_is_named_even_when_the_rest_was_renumbered(
     assert (first.kind, first.index) == ("deleted", index)
 
 
+def test_two_removals_with_renumbering_are_both_named(bench: Bench, filled: list[Checkpoint]) -> None:
+    with bench.tampering() as connection:
+        for index in (50, 199):
+            connection.execute(entries.delete().where(entries.c.idx == index))
+            for following in range(index + 1, SIZE + 1):
+                connection.execute(update(entries).where(entries.c.idx == following).values(idx=following - 1))
+    report = examine(bench)
+    assert [(item.kind, item.index) for item in report.findings] == [("deleted", 50), ("deleted", 200)]
+
+
 def test_entry_pushed_in_is_named_even_when_the_rest_was_renumbered(bench: Bench, filled: list[Checkpoint]) -> None:
     with bench.tampering() as connection:
         extra = rewritten(connection, 123, id="", reason="pushed-in")
@@ -202,8 +234,7 @@ def test_entry_pushed_in_is_named_even_when_the_rest_was_renumbered(bench: Bench
             insert(entries).values(**dict(zip(names, entry_row(123, extra, extra.canonical()), strict=True)))
         )
     first = found(bench)
-    assert first.index in (123, 124), "the text of the one pushed in is whole; the next one is out of its place"
-    assert any(item.kind == "inserted" for item in examine(bench).findings)
+    assert (first.kind, first.index, first.through) == ("inserted", 123, 123)
 
 
 @pytest.mark.parametrize(("one", "other"), [(3, 200), (40, 41), (260, 299)])
@@ -213,6 +244,16 @@ def test_entries_that_changed_places_are_named(bench: Bench, filled: list[Checkp
             connection.execute(update(entries).where(entries.c.idx == where).values(idx=to))
     report = examine(bench)
     assert [(item.kind, item.index) for item in report.findings[:2]] == [("swapped", one), ("swapped", other)]
+
+
+def test_three_entries_that_went_round_are_named_as_moved(bench: Bench, filled: list[Checkpoint]) -> None:
+    with bench.tampering() as connection:
+        for where, to in ((40, 10_000), (41, 40), (42, 41), (10_000, 42)):
+            connection.execute(update(entries).where(entries.c.idx == where).values(idx=to))
+    report = examine(bench)
+    assert {item.kind for item in report.findings} == {"swapped"}
+    assert report.first is not None
+    assert (report.first.index, report.findings[-1].through) == (40, 42)
 
 
 def test_entries_whose_texts_changed_places_are_named(bench: Bench, filled: list[Checkpoint]) -> None:
@@ -328,6 +369,25 @@ def test_back_dated_entry_is_named(bench: Bench, filled: list[Checkpoint]) -> No
     assert (first.kind, first.index) == ("back-dated", 123)
 
 
+@pytest.mark.parametrize("index", [123, 280])
+def test_back_dated_text_is_named_as_such(bench: Bench, filled: list[Checkpoint], index: int) -> None:
+    with bench.tampering() as connection:
+        earlier = rewritten(connection, index, recorded=bench.clock() - timedelta(days=3)).canonical().decode()
+        connection.execute(update(entries).where(entries.c.idx == index).values(body=earlier))
+    report = examine(bench)
+    assert [(item.kind, item.index) for item in report.findings] == [("back-dated", index)]
+
+
+def test_entries_recorded_while_the_clock_was_set_back_are_named(
+    bench: Bench, filled: list[Checkpoint], make_entry: Callable[..., Entry]
+) -> None:
+    bench.clock.move(hours=-1)
+    with bench.log() as log:
+        log.append_blocking([make_entry(), make_entry()])
+    first = found(bench)
+    assert (first.kind, first.index, first.through) == ("back-dated", 300, 301)
+
+
 def test_time_changed_for_search_only_is_named(bench: Bench, filled: list[Checkpoint]) -> None:
     with bench.tampering() as connection:
         connection.execute(update(entries).where(entries.c.idx == 9).values(recorded=entries.c.recorded - 1))
@@ -343,8 +403,7 @@ def test_changed_tile_is_named_with_its_entries(bench: Bench, filled: list[Check
         changed = bytes(value[:at]) + b"\x00" * 32 + bytes(value[at + 32 :])
         connection.execute(update(tiles).values({column: changed}))
     first = found(bench)
-    assert first.index == (0 if column == "root" else 123)
-    assert first.kind == ("tiles" if column == "root" else "altered")
+    assert (first.kind, first.index) == ("tiles", 0 if column == "root" else 123)
 
 
 def test_missing_tile_is_named_with_its_entries(bench: Bench, filled: list[Checkpoint]) -> None:
