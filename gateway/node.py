@@ -45,6 +45,8 @@ from gateway.handshakes import RefusedConnections
 from gateway.protocol.identifiers import MemberId, ServiceId, SubsystemId
 from gateway.protocol.signing import Signer, thumbprint
 from gateway.services.backends import Backend, HttpBackend
+from gateway.services.sources.opening import open_feed
+from gateway.services.sources.progress import Progress
 from gateway.settings import KeySettings, Settings, SettingsError
 from gateway.standing import Standings
 from gateway.storage import engine as storage
@@ -197,6 +199,18 @@ class Node:
         deliveries = Deliveries(exchange)
         deliveries.start()
         stack.push_async_callback(deliveries.stop)
+        progress = Progress(engine, log, clock)
+        for source in settings.sources:
+            feed = open_feed(
+                source,
+                Handovers(exchange),
+                deliveries,
+                progress,
+                body_limit=settings.limits.body_bytes,
+                trace_id=lambda: telemetry.trace()[0],
+            )
+            feed.start()
+            stack.push_async_callback(feed.stop)
         sweeping = asyncio.create_task(_sweep(exchange))
         stack.callback(sweeping.cancel)
 

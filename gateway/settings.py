@@ -146,6 +146,82 @@ class ServiceSettings(_Section):
     certificate_authority: Path | None = None
 
 
+class _SourceSettings(_Section):
+    """What every source has: its name, whose client it is, and what its records become."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,47}$", description="its name in logs and books; keep it for good")
+    subsystem: str = Field(description="the subsystem that hands over")
+    adapter: str
+    flow: str = "F1"
+    reports: Path = Field(Path("reports"), description="folder for what could not be handed over")
+    poll_seconds: float = Field(10.0, ge=0.1, le=86400)
+    retry_limit_seconds: float = Field(300.0, ge=1, le=86400)
+
+
+class DirectorySource(_SourceSettings):
+    """A directory that is watched."""
+
+    kind: Literal["directory"]
+    folder: Path
+    pattern: str = "*"
+
+
+class DatabaseSource(_SourceSettings):
+    """A query on the source's database."""
+
+    kind: Literal["database"]
+    url: str = Field(description="address of the database, without a password")
+    password: Path | None = Field(None, description="file with the password")
+    query: str
+    changed: str = Field(description="column that grows with every change of a row")
+    key: str = Field(description="column that is different in every row")
+    page: int = Field(500, ge=1, le=100_000)
+    overlap_seconds: float = Field(0.0, ge=0, le=86400)
+
+
+class HttpSource(_SourceSettings):
+    """Pages of an HTTP API."""
+
+    kind: Literal["http"]
+    url: str
+    records: str = Field("", description="JSON Pointer to a page's records; empty: the body")
+    next: str = Field("", description="JSON Pointer to the next page; empty: the Link header")
+    parameter: str = Field("", description="query parameter for a next page that is a token and no address")
+    token_url: str | None = None
+    client_id: str | None = None
+    client_secret: Path | None = Field(None, description="file with the client secret")
+    scope: str = ""
+    timeout_seconds: float = Field(30.0, gt=0, le=600)
+    certificate_authority: Path | None = None
+
+    @model_validator(mode="after")
+    def _whole_credentials(self) -> HttpSource:
+        given = [one is not None for one in (self.token_url, self.client_id, self.client_secret)]
+        if any(given) and not all(given):
+            raise ValueError("client credentials are token_url, client_id and client_secret, all three")
+        return self
+
+
+class SftpSource(_SourceSettings):
+    """A drop on an SFTP server."""
+
+    kind: Literal["sftp"]
+    host: str
+    port: int = Field(22, ge=1, le=65535)
+    user: str
+    key: Path = Field(description="file with the node's private SSH key")
+    passphrase: Path | None = Field(None, description="file with the passphrase of the key")
+    known_hosts: Path = Field(description="file with the server's host key")
+    folder: str = ""
+    pattern: str = "*"
+
+
+SourceSettings = Annotated[
+    DirectorySource | DatabaseSource | HttpSource | SftpSource,
+    Field(discriminator="kind"),
+]
+
+
 class DeliverySettings(_Section):
     workers: int = Field(4, ge=1, le=64)
     poll_seconds: float = Field(0.25, gt=0, le=60)
@@ -185,6 +261,7 @@ class Settings(_Section):
     secrets: SecretSettings = SecretSettings()
     clients: list[ClientSettings] = Field(default_factory=list)
     services: list[ServiceSettings] = Field(default_factory=list)
+    sources: list[SourceSettings] = Field(default_factory=list)
     delivery: DeliverySettings = DeliverySettings()
     limits: LimitSettings = LimitSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
@@ -194,6 +271,14 @@ class Settings(_Section):
         names = [client.name for client in self.clients]
         if len(set(names)) != len(names):
             raise ValueError("two clients have the same name; what one may do would hold for the other")
+        return self
+
+    @model_validator(mode="after")
+    def _sources_apart(self) -> Settings:
+        names = [source.name for source in self.sources]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"sources: these names stand there twice: {', '.join(twice)}")
         return self
 
 

@@ -139,3 +139,15 @@ client_revocations = Table(
     Column("at", BigInteger, nullable=False),
     Column("entry", String(64), nullable=False),
 )
+
+sources = Table(
+    "sources",
+    metadata,
+    Column("source", String(64), primary_key=True),
+    Column("item", String(128), primary_key=True),  # a batch's digest; empty for the source's own position
+    Column("position", Text, nullable=False),
+    Column("records", BigInteger, nullable=False),
+    Column("report", BigInteger, nullable=False),  # bytes
+    Column("finished", Integer, nullable=False),
+    Column("changed", BigInteger, nullable=False),
+)

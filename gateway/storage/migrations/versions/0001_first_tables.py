@@ -358,6 +358,17 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_replays_expires"), "replays", ["expires"], unique=False)
     op.create_table(
+        "sources",
+        sa.Column("source", sa.String(length=64), nullable=False),
+        sa.Column("item", sa.String(length=128), nullable=False),
+        sa.Column("position", sa.Text(), nullable=False),
+        sa.Column("records", sa.BigInteger(), nullable=False),
+        sa.Column("report", sa.BigInteger(), nullable=False),
+        sa.Column("finished", sa.Integer(), nullable=False),
+        sa.Column("changed", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("source", "item"),
+    )
+    op.create_table(
         "deliveries",
         sa.Column("id", sa.String(length=64), nullable=False),
         sa.Column("handover", sa.String(length=64), nullable=True),

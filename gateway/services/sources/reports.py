@@ -1,0 +1,80 @@
+"""What a feed could not hand over, one report for each batch: a file of JSON lines that the source's keeper reads.
+
+Each finding names the record's row and column, what is wrong and how to mend it, never the value. The last line counts:
+`read = taken + rejected`. A report that was cut off is taken back to where the books say it was, so
+that no line is lost and none stands there twice.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from adapters.sdk import Finding, Mapped, Text
+
+
+class Report:
+    """The report of one batch."""
+
+    def __init__(self, folder: Path, title: str, batch: str) -> None:
+        plain = re.sub(r"[^A-Za-z0-9._-]+", "-", title).strip(".-")[:80] or "batch"
+        self.path = folder / f"{plain}-{batch[:12]}.report.jsonl"
+
+    def rewind(self, length: int) -> None:
+        """Keep the first `length` bytes and drop what was written after them."""
+        self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT, 0o600)
+        try:
+            os.ftruncate(descriptor, length)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def append(self, lines: Iterable[Mapping[str, Any]]) -> int:
+        """Write lines durably; gives the length of the report now."""
+        with self.path.open("ab") as file:
+            for line in lines:
+                file.write(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
+            file.flush()
+            os.fsync(file.fileno())
+            return file.tell()
+
+    def rejected(self) -> int:
+        """How many records the report tells of as rejected."""
+        with self.path.open("rb") as file:
+            return sum(orjson.loads(line).get("rejected_record") is True for line in file)
+
+
+def finding_line(finding: Finding) -> dict[str, Any]:
+    """A finding as a line."""
+    return {
+        "severity": finding.severity,
+        "code": finding.code,
+        "file": finding.position.file,
+        "row": finding.position.row,
+        "column": finding.position.column,
+        "target": finding.target,
+        "message": _languages(finding.message),
+        "hint": _languages(finding.hint),
+    }
+
+
+def rejection_line(mapped: Mapped, reason: str, detail: str = "", remedy: str = "") -> dict[str, Any]:
+    """The line that says that a record was not handed over; its findings stand before it."""
+    return {
+        "rejected_record": True,
+        "file": mapped.position.file,
+        "row": mapped.position.row,
+        "code": reason,
+        "message": {"en": detail},
+        "hint": {"en": remedy},
+    }
+
+
+def _languages(text: Text) -> dict[str, str]:
+    return {"fi": text.fi, "sv": text.sv, "en": text.en}
