@@ -209,7 +209,7 @@ class SftpSource(_SourceSettings):
     host: str
     port: int = Field(22, ge=1, le=65535)
     user: str
-    key: Path = Field(description="file with the node's private SSH key")
+    key: Path = Field(description="file with the node's private SSH key, in PKCS#8")
     passphrase: Path | None = Field(None, description="file with the passphrase of the key")
     known_hosts: Path = Field(description="file with the server's host key")
     folder: str = ""

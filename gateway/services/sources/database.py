@@ -95,9 +95,18 @@ class Database:
             return list(result.keys()), [dict(row) for row in result.mappings()]
 
     def _rewound(self, stored: tuple[Any, Any] | None) -> tuple[Any, Any] | None:
-        if stored is None or not self._overlap or not isinstance(stored[0], datetime):
+        if stored is None or not self._overlap:
             return stored
-        return stored[0] - self._overlap, stored[1]
+        changed, key = stored
+        if isinstance(changed, datetime):
+            return changed - self._overlap, key
+        try:  # a database without a type for moments (SQLite) holds them as text
+            earlier = datetime.fromisoformat(changed) - self._overlap
+        except (TypeError, ValueError):
+            raise SourceError(
+                "source-invalid", "`changed` is no moment, so there is no overlap", "leave overlap_seconds out"
+            ) from None
+        return earlier.isoformat(changed[10:11] or "T", "microseconds" if "." in changed else "seconds"), key
 
     def _check(self, columns: Sequence[str]) -> None:
         mapping = getattr(self._adapter, "mapping", None)

@@ -22,7 +22,7 @@ from gateway.services.sources.directory import wanted
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Where the drop is and as whom the node comes: `key` and `passphrase` are files."""
+    """Where the drop is and as whom the node comes: `key` (PKCS#8) and `passphrase` are files."""
 
     host: str
     port: int

@@ -1,0 +1,81 @@
+"""A real node with a real source, killed as by a power cut again and again: nothing is lost and nothing doubled."""
+
+from __future__ import annotations
+
+import io
+import json
+import sqlite3
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from adapters.sdk import Limits, load
+from gateway.demo.network import build
+from gateway.demo.processes import Processes
+from tests.gateway.services.conftest import export as export_of
+
+PEOPLE = 160
+
+
+def count(database: Path, query: str) -> int:
+    try:
+        with sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=10) as connection:
+            return int(connection.execute(query).fetchone()[0])
+    except sqlite3.OperationalError:  # not there yet
+        return 0
+
+
+def wait(processes: Processes, holds: Callable[[], bool], seconds: float = 90.0) -> None:
+    end = time.monotonic() + seconds
+    while not holds():
+        processes.check()
+        assert time.monotonic() < end, "it did not come about"
+        time.sleep(0.01)
+
+
+@pytest.mark.e2e
+def test_a_node_killed_in_the_middle_of_a_file_hands_each_record_over_once(tmp_path: Path) -> None:
+    export = tmp_path / "export.csv"
+    content = export_of([f"A{number}" for number in range(PEOPLE)])
+    for number in range(3, PEOPLE, 20):
+        content = content.replace(f";A{number};".encode(), b";;").replace(f"\nA{number};".encode(), b"\n;")
+    export.write_bytes(content)
+    mapped = list(load("reception-centre-csv").convert(io.BytesIO(export.read_bytes()), Limits()))
+    valid = sum(one.bundle is not None for one in mapped)
+    assert 100 < valid < PEOPLE
+    network = build(tmp_path, datetime.now(UTC), export)
+    centre = network.parties["centre"]
+    drop = centre.folder / "drop"
+    drop.mkdir()
+    with centre.config.open("a", encoding="utf-8") as settings:
+        settings.write(
+            '\n[[sources]]\nkind = "directory"\nname = "register"\nadapter = "reception-centre-csv"\n'
+            f'subsystem = "{centre.subsystem}"\nfolder = "drop"\npattern = "*.csv"\npoll_seconds = 0.1\n'
+        )
+    (drop / "export.csv").write_bytes(export.read_bytes())
+    database = centre.folder / "node.db"
+    handovers, finished = "SELECT count(*) FROM handovers", "SELECT count(*) FROM sources WHERE finished = 1"
+    processes = Processes(network)
+
+    killed = 0
+    try:
+        for part in (1, 40, 90):
+            processes.start_node("centre")
+            wait(processes, lambda part=part: count(database, handovers) >= min(part, valid))  # type: ignore[misc]
+            processes.kill("centre-node")
+            killed += 1
+        processes.start_node("centre")
+        wait(processes, lambda: count(database, finished) == 1)
+        wait(processes, (drop / "done" / "export.csv").exists)
+    finally:
+        processes.stop()
+
+    assert killed == 3
+    assert count(database, handovers) == valid, "each valid record is one handover"
+    (report,) = (centre.folder / "reports" / "register").iterdir()
+    told = [json.loads(line) for line in report.read_text("utf-8").splitlines()]
+    assert told[-1] == {"summary": True, "read": len(mapped), "taken": valid, "rejected": len(mapped) - valid}
+    assert len([one for one in told if one.get("rejected_record")]) == len(mapped) - valid
