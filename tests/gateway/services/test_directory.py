@@ -73,7 +73,7 @@ async def test_what_was_rejected_is_told_in_the_report_and_counted(books: Progre
     sink.refuse["A3"] = ProblemError("record-invalid", detail="the record breaks the schema", remedy="mend it")
     drop.mkdir()
     whole = export(["A1", "A2", "A3", "A4"]).splitlines(keepends=True)
-    content = b"".join(line.replace(b"5.2.1990", b"bad-day") if line.startswith(b"A2") else line for line in whole)
+    content = b"".join(line.replace(b"5.2.1990", b"bad-day") if b";A2;" in line else line for line in whole)
     (drop / "dirty.csv").write_bytes(content)
 
     await drain(feed_of(Directory(drop), sink, books, tmp_path / "reports"))
