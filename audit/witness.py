@@ -258,6 +258,14 @@ def all_alarms(connection: Connection, origin: str | None = None) -> tuple[Alarm
     return tuple(_alarm(row) for row in connection.execute(statement))
 
 
+def held_notes(connection: Connection, origin: str | None = None) -> tuple[str, ...]:
+    """The checkpoints held of other logs (or of one), as they were signed: what their owners may be checked against."""
+    statement = select(held.c.note).order_by(held.c.origin, held.c.size)
+    if origin is not None:
+        statement = statement.where(held.c.origin == origin)
+    return tuple(connection.scalars(statement))
+
+
 @dataclass(frozen=True, slots=True)
 class Watched:
     """What this node knows of another log: its newest checkpoint, whence it came, and whether it is proven."""

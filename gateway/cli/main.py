@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from gateway.cli import demo, node
+from gateway.cli import audit, demo, node
 
 app = typer.Typer(
     name="yhdyspinta",
@@ -18,6 +18,7 @@ app = typer.Typer(
 )
 app.command("demo")(demo.demo)
 app.add_typer(node.app, name="node")
+app.add_typer(audit.app, name="audit")
 
 
 def _print_version(wanted: bool) -> None:

@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
-from typing import Annotated
 
 import typer
 import uvloop
 
-from gateway.cli.output import OUTSIDE, WRONG, console, errors, fail, print_json
-from gateway.settings import Settings, SettingsError, load
+from gateway.cli.configuration import CONFIG, Config, Json, settings_of
+from gateway.cli.output import OUTSIDE, console, fail, print_json
+from gateway.settings import load
 
 app = typer.Typer(help="Run a node, or check its settings.", no_args_is_help=True)
-Config = Annotated[Path, typer.Option("--config", "-c", help="The node's settings, a TOML file.", metavar="FILE")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 
 @app.command()
-def run(config: Config = Path("node.toml")) -> None:
+def run(config: Config = CONFIG) -> None:
     """Run the node until it is told to stop (Ctrl-C, SIGTERM)."""
     from gateway.node import Node, NodeError
     from gateway.telemetry import configure_logging
 
-    settings = _settings(config, json=False)
+    settings = settings_of(config, json=False)
     configure_logging(settings.telemetry.log_level)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -33,29 +30,10 @@ def run(config: Config = Path("node.toml")) -> None:
 
 
 @app.command()
-def check(config: Config = Path("node.toml"), json: Json = False) -> None:
+def check(config: Config = CONFIG, json: Json = False) -> None:
     """Check the settings file, line by line."""
-    settings = _settings(config, json=json)
+    settings = settings_of(config, json=json)
     if json:
         print_json({"node": settings.node.id, "problems": []})
     else:
         console.print(f"[green]✓[/] {config}: node {settings.node.id}, the settings are usable")
-
-
-def _settings(config: Path, *, json: bool) -> Settings:
-    try:
-        return load(config)
-    except SettingsError as error:
-        if json:
-            print_json(
-                {
-                    "problems": [
-                        {"file": str(error.source), "line": one.line, "key": one.key, "message": one.message}
-                        for one in error.problems
-                    ]
-                }
-            )
-        else:
-            for line in error.lines():
-                errors.print(line, markup=False, soft_wrap=True)
-        raise SystemExit(WRONG) from None
