@@ -7,13 +7,18 @@ told.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from adapters.sdk import Finding, Origin, Position, Record
 from adapters.texts import finding
 from adapters.transforms import Transform, TransformError
+
+#: What no text of the canonical record may hold, for FHIR's strings cannot.
+_CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
 
 #: Nothing: an empty source field, or an object that holds no value of the source.
 NOTHING: Any = object()
@@ -21,13 +26,19 @@ NOTHING: Any = object()
 
 @dataclass(slots=True)
 class Build:
-    """One record on its way to a bundle."""
+    """One record on its way to a bundle.
+
+    `part` is what `each` stands at, `part_field` its place. `taken` holds the fields that have been looked at with
+    success or a finding, `matched` the numbers of the parts of a list that some `each` has taken.
+    """
 
     record: Record
     part: Any = NOTHING
     part_field: str = ""
     findings: list[Finding] = field(default_factory=list)
     provenance: dict[str, Origin] = field(default_factory=dict)
+    taken: set[str] = field(default_factory=set)
+    matched: dict[str, set[int]] = field(default_factory=dict)
 
     def at(self, column: str) -> Position:
         """The place of a field of this record."""
@@ -36,11 +47,15 @@ class Build:
 
 @dataclass(slots=True)
 class Write:
-    """One bundle on its way to a flat record: its fields, and the pointers of what found a place there."""
+    """One bundle on its way to a flat record: its fields, and the pointers of what found a place there.
+
+    Within an `each`, `parts` gathers the part's values, or `part` the members of the part that is an object.
+    """
 
     fields: dict[str, Any] = field(default_factory=dict)
     written: set[str] = field(default_factory=set)
     parts: list[Any] | None = None
+    part: dict[str, Any] | None = None
 
 
 class Node(Protocol):
@@ -80,7 +95,7 @@ class Literal:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A field of the source through a transform."""
+    """A field of the source through a transform: of the record, the part itself (`.`), or a member of it (`./NAME`)."""
 
     field: str
     transform: Transform
@@ -88,10 +103,13 @@ class Source:
 
     def build(self, build: Build, pointer: str) -> tuple[Any, bool]:
         """The transformed value; a finding if there is none and must be, or if it cannot be taken."""
-        if self.field == ".":
+        name = self.field
+        if name[0] != ".":
+            raw, column = build.record.fields.get(name), name
+        elif name == ".":
             raw, column = build.part, build.part_field
         else:
-            raw, column = build.record.fields.get(self.field), self.field
+            raw, column = _member(build.part, name[2:]), f"{build.part_field}/{name[2:]}"
         if isinstance(raw, list):
             raw = raw[0] if len(raw) == 1 else raw or NOTHING
         if raw is None or raw is NOTHING or (isinstance(raw, str) and not raw.strip()):
@@ -101,44 +119,62 @@ class Source:
         if isinstance(raw, dict | list):
             build.findings.append(finding("error", "unreadable", build.at(column), pointer))
             return NOTHING, False
+        if isinstance(raw, str) and not raw.isprintable() and _CONTROLS.search(raw):
+            build.findings.append(finding("error", "control-character", build.at(column), pointer))
+            return NOTHING, False
         try:
             value = self.transform.forward(raw)
         except TransformError as error:
             build.findings.append(finding("error", error.code, build.at(column), pointer))
             return NOTHING, False
+        build.taken.add(name)
         build.provenance[pointer] = Origin(build.at(column), self.transform.name)
         return value, True
 
     def fits(self, value: Any) -> bool:
         """A value that the transform can bring back fits."""
-        if self.transform.backward is None:
-            return False
-        try:
-            self.transform.backward(value)
-        except (TransformError, ValueError, TypeError):
-            return False
-        return True
+        return self._back(value) is not NOTHING
 
     def write(self, write: Write, value: Any, pointer: str) -> None:
         """Bring the value back into its field; the first of several keeps it."""
-        if self.transform.backward is None:
-            return
-        try:
-            raw = self.transform.backward(value)
-        except (TransformError, ValueError, TypeError):
+        raw = self._back(value)
+        if raw is NOTHING:
             return
         if self.field == ".":
             if write.parts is None:
                 return
             write.parts.append(raw)
-        elif self.field in write.fields:
-            if write.fields[self.field] != raw:
-                return
-        else:
-            write.fields[self.field] = raw
+        elif not self._put(write, raw, value):
+            return
         write.written.add(pointer)
         if isinstance(value, list):
             write.written.update(f"{pointer}/{index}" for index in range(len(value)))
+
+    def _back(self, value: Any) -> Any:
+        if self.transform.backward is None:
+            return NOTHING
+        try:
+            return self.transform.backward(value)
+        except (TransformError, ValueError, TypeError):
+            return NOTHING
+
+    def _put(self, write: Write, raw: Any, value: Any) -> bool:
+        inner = self.field.startswith("./")
+        fields, name = (write.part, self.field[2:]) if inner else (write.fields, self.field)
+        if fields is None:
+            return False
+        if name not in fields:
+            fields[name] = raw
+            return True
+        # Another value has written it; if it reads as this one too, this one is written as well.
+        try:
+            return bool(self.transform.forward(fields[name]) == value)
+        except TransformError:
+            return False
+
+
+def _member(part: Any, name: str) -> Any:
+    return part.get(name) if isinstance(part, dict) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,24 +214,47 @@ class Object:
 
 @dataclass(frozen=True, slots=True)
 class Each:
-    """One item for each part of a field: of a list as it is, of a text split at `by`."""
+    """One item for each part of a field: of a list as it is, of a text split at `by`.
+
+    With `names` the parts are objects, and `names` are those of their members that the mapping takes; `where` picks
+    the parts whose members have these values.
+    """
 
     field: str
-    by: str | None
+    by: str | None = None
+    names: set[str] | None = None
+    where: Mapping[str, str] = MappingProxyType({})
 
-    def parts(self, record: Record) -> Iterator[Any]:
-        """The parts that are not empty."""
-        raw = record.fields.get(self.field)
-        values = raw if isinstance(raw, list) else [] if raw is None else [raw]
-        for value in values:
-            for part in str(value).split(self.by) if self.by and isinstance(value, str) else (value,):
-                if not isinstance(part, str) or part.strip():
-                    yield part.strip() if isinstance(part, str) else part
+    def parts(self, build: Build) -> Iterator[tuple[Any, str]]:
+        """The parts that are not empty, each with its place."""
+        raw = build.record.fields.get(self.field)
+        if self.names is not None:
+            yield from self._objects(build, raw)
+            return
+        for value in raw if isinstance(raw, list) else [] if raw is None else [raw]:
+            for part in value.split(self.by) if self.by and isinstance(value, str) else (value,):
+                if not isinstance(part, str):
+                    yield part, self.field
+                elif part.strip():
+                    yield part.strip(), self.field
 
-    def gather(self, write: Write, parts: list[Any]) -> None:
-        """Bring parts back into the field."""
-        if parts:
-            held = write.fields.get(self.field)
+    def _objects(self, build: Build, raw: Any) -> Iterator[tuple[Any, str]]:
+        listed = raw if isinstance(raw, list) else [] if raw is None else [raw]
+        for index, part in enumerate(listed):
+            if not isinstance(part, dict):
+                place = f"{self.field}[{index + 1}]"
+                build.findings.append(finding("error", "unreadable", build.at(place)))
+            elif all(part.get(name) == value for name, value in self.where.items()):
+                build.matched.setdefault(self.field, set()).add(index)
+                yield part, f"{self.field}[{index + 1}]"
+
+    def gather(self, write: Write, parts: list[Any], part: dict[str, Any]) -> None:
+        """Bring the values of one item back into the field."""
+        held = write.fields.get(self.field)
+        if self.names is not None:
+            if part:
+                write.fields[self.field] = [*(held or ()), {**part, **self.where}]
+        elif parts:
             if self.by is None:
                 write.fields[self.field] = [*(held or ()), *parts]
             else:
@@ -276,17 +335,21 @@ def _parts(build: Build, each: Each | None) -> Iterator[None]:
         yield None
         return
     outer, outer_field = build.part, build.part_field
-    for part in each.parts(build.record):
-        build.part, build.part_field = part, each.field
+    for part, place in each.parts(build):
+        build.part, build.part_field = part, place
+        build.taken.add(each.field)
         yield None
     build.part, build.part_field = outer, outer_field
 
 
 def _write_part(write: Write, node: Node, each: Each, value: Any, pointer: str) -> None:
-    outer, write.parts = write.parts, []
+    outer = (write.parts, write.part)
+    parts: list[Any] = []
+    part: dict[str, Any] = {}
+    write.parts, write.part = parts, part
     node.write(write, value, pointer)
-    parts, write.parts = write.parts, outer
-    each.gather(write, parts or [])
+    write.parts, write.part = outer
+    each.gather(write, parts, part)
 
 
 def _dashed(kind: str) -> str:

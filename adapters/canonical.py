@@ -7,7 +7,7 @@ from typing import Any, BinaryIO
 
 import orjson
 
-from adapters.readers import JsonForm, read_json
+from adapters.json_reader import JsonForm, read_json
 from adapters.sdk import Finding, Limits, Manifest, Mapped, Record, Rendered, Text
 from adapters.texts import finding
 from schemas.catalogue import catalogue

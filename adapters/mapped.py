@@ -4,7 +4,7 @@ flat JSON back.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
 from importlib.resources import files
@@ -13,10 +13,12 @@ from typing import Any, BinaryIO
 import orjson
 
 from adapters.building import Build, Write
+from adapters.json_reader import JsonForm, read_json
+from adapters.keys import Keys
 from adapters.mapping import CompiledMapping, compile_mapping
-from adapters.readers import CsvForm, JsonForm, XmlForm, read_csv, read_json, read_xml
+from adapters.readers import CsvForm, XmlForm, read_csv, read_xml
 from adapters.sdk import AdapterError, Finding, Limits, Manifest, Mapped, Position, Record, Rendered
-from adapters.texts import finding
+from adapters.texts import finding, over
 from schemas.catalogue import catalogue
 
 
@@ -81,7 +83,7 @@ class MappedAdapter:
             for made in resource.build(build, count, len(resources)):
                 resources.append(made)
                 count[resource.kind] = count.get(resource.kind, 0) + 1
-        build.findings += self._unmapped(record)
+        build.findings += self._unmapped(build)
         bundle: dict[str, Any] = {
             "resourceType": "Bundle",
             "type": "collection",
@@ -98,13 +100,21 @@ class MappedAdapter:
             record.position,
         )
 
-    def _unmapped(self, record: Record) -> list[Finding]:
-        known = self.mapping.fields | self.mapping.ignored
-        return [
-            finding("warning", "column-unmapped", replace(record.position, column=name))
-            for name, value in record.fields.items()
-            if name not in known and value not in ("", None)
-        ]
+    def _unmapped(self, build: Build) -> list[Finding]:
+        """Each field that holds something and is neither taken nor ignored by name."""
+        mapping = self.mapping
+        found = {one.position.column for one in build.findings}
+        left = []
+        for name, value in build.record.fields.items():
+            if name in mapping.ignored or _empty(value):
+                continue
+            if name in mapping.parts and isinstance(value, list):
+                left += list(
+                    _unmapped_parts(name, value, mapping.parts[name] | mapping.ignored, build.matched.get(name, ()))
+                )
+            elif name not in build.taken and name not in found:
+                left.append((name, name in mapping.fields))
+        return [finding("warning", "not-taken" if known else "column-unmapped", build.at(name)) for name, known in left]
 
     def _against_schema(self, build: Build, bundle: dict[str, Any]) -> list[Finding]:
         found = []
@@ -117,16 +127,19 @@ class MappedAdapter:
 
     def convert(self, stream: BinaryIO, limits: Limits) -> Iterator[Mapped]:
         """See Adapter."""
-        seen: set[str] = set()
+        seen = Keys()
+        ends = limits.clock() + limits.seconds
         for item in self.read(stream, limits):
+            if limits.clock() > ends:
+                yield Mapped("", None, {}, (over("seconds", limits, item.position),), item.position)
+                return
             if isinstance(item, Finding):
                 yield Mapped("", None, {}, (item,), item.position)
                 continue
             mapped = self.to_canonical(item)
-            if item.key and item.key in seen:
+            if item.key and seen.again(item.key):
                 again = finding("error", "duplicate-key", item.position)
                 mapped = replace(mapped, bundle=None, findings=(*mapped.findings, again))
-            seen.add(item.key)
             yield mapped
 
     def from_canonical(self, bundle: Mapping[str, Any]) -> Rendered:
@@ -146,6 +159,23 @@ class MappedAdapter:
             finding("warning", "no-place", Position(), pointer) for pointer in left if not _is_form(pointer)
         )
         return Rendered(self._manifest.media_types[0], orjson.dumps(write.fields, option=orjson.OPT_INDENT_2), findings)
+
+
+def _unmapped_parts(
+    field: str, parts: list[Any], names: Collection[str], matched: Collection[int]
+) -> Iterator[tuple[str, bool]]:
+    """The parts of a list, and the members of them, that no `each` takes; with whether the mapping knows them."""
+    for index, part in enumerate(parts):
+        if index not in matched:
+            yield f"{field}[{index + 1}]", True
+        elif isinstance(part, dict):
+            for name, value in part.items():
+                if name not in names and f"{field}/{name}" not in names and not _empty(value):
+                    yield f"{field}[{index + 1}]/{name}", False
+
+
+def _empty(value: Any) -> bool:
+    return value in (None, "", [], {}) or (isinstance(value, str) and not value.strip())
 
 
 def _leaves(value: Any, pointer: str) -> Iterator[str]:

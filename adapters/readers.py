@@ -1,7 +1,8 @@
-"""Read records out of hostile bytes: CSV, XML and JSON, in a stream, within limits, each with its place.
+"""Read records out of hostile bytes: CSV and XML, in a stream, within limits, each with its place.
 
-A record that cannot be read is a finding; the next one is read all the same. XML is read without entities, document
-types or network.
+A record that cannot be read is a finding; the next one is read all the same, wherever the form says where that
+begins. XML is read without entities, document types or network. How much is held at once does not grow with the
+source.
 """
 
 from __future__ import annotations
@@ -13,13 +14,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
-import orjson
 from lxml import etree
 
+from adapters.limiting import LimitedStream, LimitError
 from adapters.sdk import Finding, Limits, Position, Record
-from adapters.texts import finding
+from adapters.spreadsheets import unguarded
+from adapters.texts import finding, over
 
 _SAMPLE = 256 * 1024
+_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,59 +42,72 @@ class XmlForm:
     key: str
 
 
-@dataclass(frozen=True, slots=True)
-class JsonForm:
-    """How a JSON file is written: one object or a list of them, and the member that is a record's key."""
+class _Lines:
+    """The lines of a text, for the csv module; raises LimitError when a row's lines grow too long, and can go on.
 
-    key: str
+    A line is never held whole before its length is known.
+    """
 
-
-class _Limited(io.RawIOBase):
-    """A stream that ends with an error when it has given more than a limit of bytes."""
-
-    def __init__(self, stream: BinaryIO, most: int) -> None:
-        self._stream = stream
+    def __init__(self, text: io.TextIOWrapper, most: int) -> None:
+        self._text = text
+        self._most = most
         self._left = most
+        self.number = 0
 
-    def readable(self) -> bool:
-        return True
+    def begin(self) -> None:
+        """A new row begins."""
+        self._left = self._most
 
-    def readinto(self, buffer: Any) -> int:
-        data = self._stream.read(len(buffer))
-        self._left -= len(data)
-        if self._left < 0:
-            raise LimitError("bytes")
-        buffer[: len(data)] = data
-        return len(data)
+    def __iter__(self) -> _Lines:
+        return self
 
-
-class LimitError(Exception):
-    """A source that is larger than it may be."""
+    def __next__(self) -> str:
+        line = self._text.readline(self._left + 1)
+        if not line:
+            raise StopIteration
+        self.number += 1
+        if len(line) <= self._left:
+            self._left -= len(line)
+            return line
+        while line and not line.endswith("\n"):
+            line = self._text.readline(_SAMPLE)
+        raise LimitError("row_characters")
 
 
 def header_of(
     stream: BinaryIO, form: CsvForm, limits: Limits
-) -> tuple[list[str], Iterator[tuple[int, list[str] | None]]]:
-    """The header of a CSV file and its rows, each with its line. Raises LimitError."""
-    buffered = io.BufferedReader(_Limited(stream, limits.total_bytes), _SAMPLE)
+) -> tuple[list[str], Iterator[tuple[int, list[str] | str]], str]:
+    """The header of a CSV file, its rows, each with the line that it ends at, and the encoding that was chosen.
+
+    In place of a row that cannot be read stands the code of its finding, or the name of a limit. Raises LimitError.
+    """
+    buffered = io.BufferedReader(LimitedStream(stream, limits), _SAMPLE)
     encoding = _encoding(buffered.peek(_SAMPLE), form.encodings)
     text = io.TextIOWrapper(buffered, encoding=encoding, errors="surrogateescape", newline="")
-    rows = csv.reader(text, delimiter=form.delimiter, strict=True)
+    lines = _Lines(text, limits.row_characters)
+    rows = csv.reader(lines, delimiter=form.delimiter, strict=True)
 
-    def numbered() -> Iterator[tuple[int, list[str] | None]]:
+    def numbered() -> Iterator[tuple[int, list[str] | str]]:
         while True:
+            lines.begin()
             try:
                 row = next(rows)
             except StopIteration:
                 return
             except csv.Error:
-                yield rows.line_num, None
-                continue
-            yield rows.line_num, row
+                yield lines.number, "unreadable"
+            except LimitError as error:
+                if error.limit != "row_characters":
+                    raise
+                yield lines.number, error.limit
+            else:
+                yield lines.number, row
 
-    lines = numbered()
-    _, header = next(lines, (1, []))
-    return [name.strip() for name in header or ()], lines
+    every = numbered()
+    _, header = next(every, (1, []))
+    if isinstance(header, str):
+        return [], iter([(1, header)]), encoding
+    return [name.strip() for name in header], every, encoding
 
 
 def read_csv(
@@ -99,40 +115,75 @@ def read_csv(
 ) -> Iterator[Record | Finding]:
     """The records of a CSV file."""
     try:
-        columns, lines = header_of(stream, form, limits)
+        columns, lines, encoding = header_of(stream, form, limits)
+        if encoding == "":
+            yield finding("error", "encoding", Position(row=1))
+            return
         if header is not None:
             header.extend(columns)
+        doubled = next((name for index, name in enumerate(columns) if name in columns[:index]), None)
+        if doubled is not None:
+            yield finding("error", "duplicate-member", Position(row=1, column=doubled))
+            return
+        if len(columns) > limits.fields:
+            yield over("fields", limits, Position(row=1))
+            return
         for count, (line, row) in enumerate(lines, 1):
-            if count > limits.records:
-                raise LimitError("records")
             position = Position(row=line)
-            if row is None:
-                yield finding("error", "unreadable", position)
+            if count > limits.records:
+                yield over("records", limits, position)
+                return
+            if isinstance(row, str):
+                yield finding("error", row, position) if row == "unreadable" else over(row, limits, position)
             elif not row:  # an empty line is no record
                 continue
             elif len(row) != len(columns):
                 yield finding("error", "column-count", position)
-            elif bad := _refused(columns, row, line, limits):
+            elif bad := _refused(columns, row, line, encoding, limits):
                 yield bad
             else:
-                fields = dict(zip(columns, row, strict=True))
+                fields = dict(zip(columns, map(unguarded, row), strict=True))
                 yield Record(fields.get(form.key, "").strip(), fields, position)
-    except LimitError:
-        yield finding("error", "limit-exceeded", Position())
+    except LimitError as error:
+        yield over(error.limit, limits)
 
 
-def _refused(columns: Sequence[str], row: Sequence[str], line: int, limits: Limits) -> Finding | None:
+def _refused(columns: Sequence[str], row: Sequence[str], line: int, encoding: str, limits: Limits) -> Finding | None:
     for column, cell in zip(columns, row, strict=True):
         if len(cell) > limits.field_characters:
-            return finding("error", "limit-exceeded", Position(row=line, column=column))
-        if not cell.isascii() and any("\udc80" <= letter <= "\udcff" for letter in cell):
+            return over("field_characters", limits, Position(row=line, column=column))
+        if not cell.isascii() and _misread(cell, encoding):
             return finding("error", "encoding", Position(row=line, column=column))
     return None
 
 
+def _misread(cell: str, encoding: str) -> bool:
+    """Whether a cell was written in another encoding than the file's: bytes that cannot be decoded, a mark of byte
+    order in the middle, or UTF-8 within a file that is none.
+    """
+    if any("\udc80" <= letter <= "\udcff" or letter == "\ufeff" for letter in cell):
+        return True
+    if encoding.startswith("utf"):
+        return False
+    try:
+        cell.encode(encoding).decode("utf-8")
+    except UnicodeError:
+        return False
+    return True
+
+
 def _encoding(sample: bytes, encodings: Sequence[str]) -> str:
-    """The first encoding that the beginning of the file can be read in; a letter cut at the end is forgiven."""
+    """The first encoding that the beginning of the file can be read in; a letter cut at the end is forgiven.
+
+    A mark of byte order decides alone. Empty if it is of an encoding that the form does not take.
+    """
+    if sample.startswith(codecs.BOM_UTF8):
+        return "utf-8-sig" if any(name.startswith("utf-8") for name in encodings) else ""
+    if sample.startswith(_UTF16):
+        return "utf-16" if "utf-16" in encodings else ""
     for name in encodings[:-1]:
+        if name == "utf-16":
+            continue
         try:
             codecs.getincrementaldecoder(name)("strict").decode(sample, final=False)
         except UnicodeDecodeError:
@@ -141,12 +192,44 @@ def _encoding(sample: bytes, encodings: Sequence[str]) -> str:
     return encodings[-1]
 
 
+class _Parsing:
+    """What one XML source holds while it is read: how deep it stands, and how much of a record it has seen."""
+
+    def __init__(self, form: XmlForm, limits: Limits) -> None:
+        self._form = form
+        self._limits = limits
+        self._elements = 0
+        self.depth = 0  # below the record; 0 outside of one
+
+    def started(self, element: Any) -> None:
+        """An element begins. Raises LimitError."""
+        if self.depth or element.tag == self._form.record:
+            self.depth += 1
+            self._elements += 1 + len(element.attrib)
+            if self.depth > self._limits.depth:
+                raise LimitError("depth")
+            if self._elements > self._limits.fields:
+                raise LimitError("fields")
+
+    def ended(self, element: Any) -> bool:
+        """An element ends; True if it is a record."""
+        if self.depth:
+            self.depth -= 1
+            if self.depth == 0:
+                self._elements = 0
+                return True
+        elif element.getparent() is not None:
+            _forget(element)
+        return False
+
+
 def read_xml(stream: BinaryIO, form: XmlForm, limits: Limits) -> Iterator[Record | Finding]:
     """The records of an XML file. A field is named by its path, an attribute by `path/@name`."""
     count = 0
+    parsing = _Parsing(form, limits)
     try:
         events = etree.iterparse(
-            io.BufferedReader(_Limited(stream, limits.total_bytes)),
+            io.BufferedReader(LimitedStream(stream, limits)),
             events=("start", "end"),
             resolve_entities=False,
             no_network=True,
@@ -162,43 +245,66 @@ def read_xml(stream: BinaryIO, form: XmlForm, limits: Limits) -> Iterator[Record
                 if element.getroottree().docinfo.doctype:
                     yield finding("error", "doctype", Position(row=1))
                     return
-            if event != "end" or element.tag != form.record:
+            if event == "start":
+                parsing.started(element)
+                continue
+            if not parsing.ended(element):
                 continue
             count += 1
             if count > limits.records:
                 raise LimitError("records")
             fields: dict[str, Any] = {}
-            full = _flatten(element, "", fields, limits, 0)
+            broken = _flatten(element, "", fields, limits)
             position = Position(row=element.sourceline or 0)
-            if not full:
-                yield finding("error", "limit-exceeded", position)
+            if broken:
+                yield finding("error", broken, position) if broken == "unreadable" else over(broken, limits, position)
             else:
                 key = fields.get(form.key, "")
                 yield Record(key if isinstance(key, str) else "", fields, position)
-            element.clear()
-            while element.getprevious() is not None:
-                del element.getparent()[0]
+            _forget(element)
     except etree.XMLSyntaxError as error:
-        yield finding("error", "unreadable", Position(row=error.lineno or 0))
-    except LimitError:
-        yield finding("error", "limit-exceeded", Position())
+        position = Position(row=error.lineno or 0)
+        limit = _limit_of(str(error))
+        yield over(limit, limits, position) if limit else finding("error", "unreadable", position)
+    except LimitError as error:
+        yield over(error.limit, limits)
 
 
-def _flatten(element: Any, path: str, fields: dict[str, Any], limits: Limits, depth: int) -> bool:
-    if depth > limits.depth or len(fields) > limits.fields:
-        return False
+def _forget(element: Any) -> None:
+    """Let go of an element and of what stood before it, so that the tree does not grow."""
+    element.clear()
+    while element.getprevious() is not None:
+        del element.getparent()[0]
+
+
+def _limit_of(message: str) -> str:
+    """Which of the parser's own limits its message tells of."""
+    if "depth" in message:
+        return "depth"
+    return "field_characters" if "huge" in message.lower() or "too long" in message else ""
+
+
+def _flatten(element: Any, path: str, fields: dict[str, Any], limits: Limits) -> str:
+    """Take an element's values into the fields; gives the limit that is exceeded, `unreadable`, or nothing."""
     for name, value in element.attrib.items():
+        if len(value) > limits.field_characters:
+            return "field_characters"
         _add(fields, f"{path}/@{name}" if path else f"@{name}", value)
     text = (element.text or "").strip()
     if len(text) > limits.field_characters:
-        return False
-    if path and len(element) == 0 and (text or not element.attrib):
+        return "field_characters"
+    leaf = len(element) == 0
+    if path and leaf and (text or not element.attrib):
         _add(fields, path, text)
-    return all(
-        _flatten(child, f"{path}/{child.tag}" if path else str(child.tag), fields, limits, depth + 1)
-        for child in element
-        if isinstance(child.tag, str)
-    )
+    elif text:
+        return "unreadable"  # text beside elements belongs to no field, and would be lost
+    for child in element:
+        if not isinstance(child.tag, str) or (child.tail or "").strip():
+            return "unreadable"
+        broken = _flatten(child, f"{path}/{child.tag}" if path else child.tag, fields, limits)
+        if broken:
+            return broken
+    return ""
 
 
 def _add(fields: dict[str, Any], path: str, value: str) -> None:
@@ -209,24 +315,3 @@ def _add(fields: dict[str, Any], path: str, value: str) -> None:
         held.append(value)
     else:
         fields[path] = [held, value]
-
-
-def read_json(stream: BinaryIO, form: JsonForm, limits: Limits) -> Iterator[Record | Finding]:
-    """The records of a JSON file: one flat object, or a list of them. A place is the number of the record."""
-    data = stream.read(limits.total_bytes + 1)
-    if len(data) > limits.total_bytes:
-        yield finding("error", "limit-exceeded", Position())
-        return
-    try:
-        document = orjson.loads(data)
-    except orjson.JSONDecodeError as error:
-        yield finding("error", "unreadable", Position(row=error.lineno))
-        return
-    for index, item in enumerate(document if isinstance(document, list) else [document], 1):
-        if index > limits.records:
-            yield finding("error", "limit-exceeded", Position(row=index))
-            return
-        if not isinstance(item, dict) or len(item) > limits.fields:
-            yield finding("error", "unreadable", Position(row=index))
-            continue
-        yield Record(str(item.get(form.key) or ""), item, Position(row=index))

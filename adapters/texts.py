@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from adapters.sdk import Finding, Position, Severity, Text
+from adapters.sdk import Finding, Limits, Position, Severity, Text
+
+_NOWHERE = Position()
 
 _TEXTS: dict[str, tuple[Text, Text]] = {
     "field-missing": (
@@ -117,6 +119,14 @@ _TEXTS: dict[str, tuple[Text, Text]] = {
         ),
         Text("Lisää sarake kuvaukseen.", "Lägg till kolumnen i mappningen.", "Map it, or list it under `ignored`."),
     ),
+    "not-taken": (
+        Text(
+            "Tieto jää pois, koska se, mihin se kuuluu, puuttuu.",
+            "Uppgiften faller bort, eftersom det den hör till saknas.",
+            "The value is left out, for what it belongs to is missing.",
+        ),
+        Text("Täydennä, mihin tieto kuuluu.", "Komplettera det som uppgiften hör till.", "Fill in what it belongs to."),
+    ),
     "duplicate-key": (
         Text(
             "Sama asiakas on tiedostossa kahdesti.", "Samma klient finns två gånger.", "The same client is there twice."
@@ -128,8 +138,62 @@ _TEXTS: dict[str, tuple[Text, Text]] = {
         Text("Vie tiedosto uudelleen.", "Exportera filen på nytt.", "Export the file again."),
     ),
     "limit-exceeded": (
-        Text("Tiedosto ylittää rajan.", "Filen överskrider en gräns.", "The file goes over a limit."),
-        Text("Jaa tiedosto osiin.", "Dela filen.", "Split the file."),
+        Text(
+            "Lähde ylittää rajan {limit} ({most}).",
+            "Källan överskrider gränsen {limit} ({most}).",
+            "The source goes over the limit {limit} ({most}).",
+        ),
+        Text(
+            "Jaa lähde osiin tai nosta rajaa asetuksissa.",
+            "Dela källan eller höj gränsen i inställningarna.",
+            "Split the source, or raise that limit in the settings.",
+        ),
+    ),
+    "duplicate-member": (
+        Text(
+            "Sama nimi on oliossa kahdesti.", "Samma namn finns två gånger i objektet.", "An object has a name twice."
+        ),
+        Text("Jätä toinen pois.", "Lämna bort det ena.", "Leave one of the two out."),
+    ),
+    "control-character": (
+        Text(
+            "Arvossa on ohjausmerkkejä.",
+            "Värdet innehåller styrtecken.",
+            "The value holds control characters.",
+        ),
+        Text("Poista merkit.", "Ta bort tecknen.", "Remove these characters."),
+    ),
+    "language-unknown": (
+        Text("Kieltä ei tunneta.", "Språket är okänt.", "There is no such language."),
+        Text(
+            "Käytä ISO 639 -koodia, esimerkiksi uk.",
+            "Använd en ISO 639-kod, till exempel uk.",
+            "Use a code of ISO 639, for example uk or ukr.",
+        ),
+    ),
+    "separators": (
+        Text(
+            "Viestin erottimet eivät ole |^~\\&.",
+            "Meddelandets avgränsare är inte |^~\\&.",
+            "The separators of the message are not |^~\\&.",
+        ),
+        Text(
+            "Lähetä viesti tavallisin erottimin.",
+            "Skicka meddelandet med vanliga avgränsare.",
+            "Send the message with the usual separators.",
+        ),
+    ),
+    "message-type": (
+        Text(
+            "Viesti on muuta tyyppiä kuin tässä luetaan.",
+            "Meddelandet är av en annan typ än den som läses här.",
+            "The message is of another type than is read here.",
+        ),
+        Text(
+            "Lähetä REF^I12 tai ADT^A01, A04, A08.",
+            "Skicka REF^I12 eller ADT^A01, A04, A08.",
+            "Send REF^I12 or ADT^A01, A04, A08.",
+        ),
     ),
     "doctype": (
         Text(
@@ -160,3 +224,11 @@ def finding(severity: Severity, code: str, position: Position, target: str | Non
     """A finding with its words."""
     message, hint = _TEXTS[code]
     return Finding(severity, code, position, target, message, hint)
+
+
+def over(limit: str, limits: Limits, position: Position = _NOWHERE) -> Finding:
+    """The finding that a source goes over one of its limits, which it names by its member of Limits."""
+    message, hint = _TEXTS["limit-exceeded"]
+    most = getattr(limits, limit)
+    named = Text(*(text.format(limit=limit, most=most) for text in (message.fi, message.sv, message.en)))
+    return Finding("error", "limit-exceeded", position, None, named, hint)

@@ -23,13 +23,18 @@ class TransformError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Transform:
-    """A transform: its name in mappings, what it does, an example, its function and the way back if there is one."""
+    """A transform: its name in mappings, what it does, an example, its function and the way back if there is one.
+
+    `gives` is the JSON type of what it makes, by which the compiler knows where it can stand; empty if it is known
+    only at work.
+    """
 
     name: str
     does: str
     example: tuple[str, Any]
     forward: Callable[[Any], Any]
     backward: Callable[[Any], Any] | None
+    gives: str = "string"
 
 
 _CENTURIES = {"+": 1800, **dict.fromkeys("-YXWVU", 1900), **dict.fromkeys("ABCDEF", 2000)}
@@ -126,21 +131,29 @@ def _text(value: Any) -> str:
     return str(value).strip()
 
 
+def _joined(value: Any) -> str:
+    if not isinstance(value, list):
+        raise TransformError("unreadable")
+    return " ".join(value)
+
+
+def _k_or_e(value: Any) -> str:
+    return "K" if value else "E"
+
+
 def _words(value: Any) -> list[str]:
     return str(value).split()
 
 
 _ALL = (
     Transform("text", "The text without the space around it.", (" Kotka ", "Kotka"), _text, str),
-    Transform("words", "The words of a text, as a list.", ("Anna Maria", ["Anna", "Maria"]), _words, " ".join),
+    Transform("words", "The words of a text, as a list.", ("Anna Maria", ["Anna", "Maria"]), _words, _joined, "array"),
     Transform("hetu", "A Finnish personal identity code, checked.", ("131052-308t", "131052-308T"), hetu, str),
     Transform("fi-date", "A day written 5.2.1990 (or 1990-02-05).", ("5.2.1990", "1990-02-05"), fi_date, _to_fi_date),
     Transform("iso-date", "A day written 1990-02-05.", ("1990-02-05", "1990-02-05"), fi_date, str),
-    Transform(
-        "yes-no", "Yes or no: K/E, kyllä/ei, true/false.", ("K", True), _yes_no, lambda value: "K" if value else "E"
-    ),
-    Transform("boolean", "Yes or no; back as a JSON boolean.", ("true", True), _yes_no, bool),
-    Transform("number", "A whole number.", ("1 200", 1200), _number, int),
+    Transform("yes-no", "Yes or no: K/E, kyllä/ei, true/false.", ("K", True), _yes_no, _k_or_e, "boolean"),
+    Transform("boolean", "Yes or no; back as a JSON boolean.", ("true", True), _yes_no, bool, "boolean"),
+    Transform("number", "A whole number.", ("1 200", 1200), _number, int, "integer"),
     Transform("phone", "A telephone number without spaces.", ("040 123 4567", "0401234567"), _phone, str),
     Transform("email", "An e-mail address.", ("a@example.fi", "a@example.fi"), _email, str),
     Transform("postal-code", "A Finnish postal code.", ("48100", "48100"), _postal_code, str),

@@ -7,7 +7,8 @@ sees keys, policy or the network.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
@@ -59,13 +60,22 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much an adapter reads before it refuses: bytes, records, characters of one field, members of one record."""
+    """How much an adapter reads before it refuses; a refusal names the member of this class that it stands on.
+
+    `total_bytes` of a source (for XLSX also of each part unpacked), `records` of it, `row_characters` of one record
+    as text, `field_characters` of one field, `fields` of one record, `depth` of nesting, `ratio` of unpacked to packed
+    bytes, `seconds` for the whole source by `clock`.
+    """
 
     total_bytes: int = 64 * 1024 * 1024
     records: int = 1_000_000
+    row_characters: int = 200_000
     field_characters: int = 20_000
     fields: int = 1_000
     depth: int = 32
+    ratio: int = 100
+    seconds: float = 3_600.0
+    clock: Callable[[], float] = field(default=time.monotonic, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
