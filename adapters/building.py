@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any, Protocol
 
 from adapters.sdk import Finding, Origin, Position, Record
@@ -223,7 +222,7 @@ class Each:
     field: str
     by: str | None = None
     names: set[str] | None = None
-    where: Mapping[str, str] = MappingProxyType({})
+    where: tuple[tuple[str, str], ...] = ()
 
     def parts(self, build: Build) -> Iterator[tuple[Any, str]]:
         """The parts that are not empty, each with its place."""
@@ -244,7 +243,7 @@ class Each:
             if not isinstance(part, dict):
                 place = f"{self.field}[{index + 1}]"
                 build.findings.append(finding("error", "unreadable", build.at(place)))
-            elif all(part.get(name) == value for name, value in self.where.items()):
+            elif all(part.get(name) == value for name, value in self.where):
                 build.matched.setdefault(self.field, set()).add(index)
                 yield part, f"{self.field}[{index + 1}]"
 
@@ -253,7 +252,7 @@ class Each:
         held = write.fields.get(self.field)
         if self.names is not None:
             if part:
-                write.fields[self.field] = [*(held or ()), {**part, **self.where}]
+                write.fields[self.field] = [*(held or ()), {**part, **dict(self.where)}]
         elif parts:
             if self.by is None:
                 write.fields[self.field] = [*(held or ()), *parts]

@@ -223,9 +223,9 @@ class _Compiler:
             return Each(field, str(stated["by"]) if "by" in stated else None)
         field = str(stated["of"])
         self._fields.add(field)
-        where = {str(name): str(value) for name, value in (stated.get("where") or {}).items()}
+        where = tuple((str(name), str(value)) for name, value in (stated.get("where") or {}).items())
         names = self._parts.setdefault(field, set())
-        names.update(where)
+        names.update(name for name, _ in where)
         return Each(field, names=names, where=where)
 
     def _members(self, shape: Shape, template: CommentedMap, skip: Collection[str] = ()) -> dict[str, Node]:

@@ -22,6 +22,7 @@ from adapters.spreadsheets import unguarded
 from adapters.texts import finding, over
 
 _SAMPLE = 256 * 1024
+_SKIP = 1024 * 1024
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
@@ -70,7 +71,7 @@ class _Lines:
             self._left -= len(line)
             return line
         while line and not line.endswith("\n"):
-            line = self._text.readline(_SAMPLE)
+            line = self._text.readline(_SKIP)
         raise LimitError("row_characters")
 
 
@@ -83,6 +84,8 @@ def header_of(
     """
     buffered = io.BufferedReader(LimitedStream(stream, limits), _SAMPLE)
     encoding = _encoding(buffered.peek(_SAMPLE), form.encodings)
+    if not encoding:
+        return [], iter(()), encoding
     text = io.TextIOWrapper(buffered, encoding=encoding, errors="surrogateescape", newline="")
     lines = _Lines(text, limits.row_characters)
     rows = csv.reader(lines, delimiter=form.delimiter, strict=True)

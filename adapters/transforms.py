@@ -12,6 +12,8 @@ from datetime import date
 from types import MappingProxyType
 from typing import Any
 
+from schemas.codes import code_system
+
 
 class TransformError(ValueError):
     """A value that a transform cannot take; `code` is that of the finding."""
@@ -121,10 +123,17 @@ def _postal_code(value: Any) -> str:
 
 
 def _country(value: Any) -> str:
-    text = str(value).strip().upper()
-    if re.fullmatch(r"[A-Z]{2,3}", text) is None:
+    found = code_system("country").find(str(value))
+    if found is None:
         raise TransformError("country-form")
-    return text
+    return found.code
+
+
+def _language(value: Any) -> str:
+    found = code_system("language").find(str(value))
+    if found is None:
+        raise TransformError("language-unknown")
+    return found.code
 
 
 def _text(value: Any) -> str:
@@ -157,7 +166,8 @@ _ALL = (
     Transform("phone", "A telephone number without spaces.", ("040 123 4567", "0401234567"), _phone, str),
     Transform("email", "An e-mail address.", ("a@example.fi", "a@example.fi"), _email, str),
     Transform("postal-code", "A Finnish postal code.", ("48100", "48100"), _postal_code, str),
-    Transform("country", "A country by its ISO 3166 code.", ("ukr", "UKR"), _country, str),
+    Transform("country", "A country by its ISO 3166 code, as its three letters.", ("ua", "UKR"), _country, str),
+    Transform("language", "A language by ISO 639, as BCP 47 writes it.", ("UKR", "uk"), _language, str),
 )
 
 #: Every transform by its name. `code TABLE` and `table NAME` are made by the compiler from the mapping's tables.

@@ -1,7 +1,7 @@
 """Code systems: closed lists of codes with their dates and their names in Finnish, Swedish and English.
 
 One CSV file each in `fhir-like/codes`. A code may say which data category it belongs to, and from when to when it was
-in use.
+in use. Columns beyond those are other names of the code, as another standard writes it.
 """
 
 from __future__ import annotations
@@ -16,10 +16,12 @@ from types import MappingProxyType
 
 PREFIX = "urn:yhdyspinta:codes:"
 
+_COLUMNS = frozenset({"code", "fi", "sv", "en", "category", "valid_from", "valid_to"})
+
 
 @dataclass(frozen=True, slots=True)
 class Coding:
-    """One code: its names, its data category if it has one, its first and last day of use."""
+    """One code: its names, its data category if it has one, its first and last day of use, its other names."""
 
     code: str
     fi: str
@@ -28,6 +30,7 @@ class Coding:
     category: str | None
     valid_from: date | None
     valid_to: date | None
+    aliases: tuple[str, ...] = ()
 
     def in_use(self, on: date) -> bool:
         """Whether the code was in use on a day."""
@@ -54,6 +57,17 @@ class CodeSystem:
         """The code, if it exists and, when a day is given, was in use then."""
         found = self.codes.get(code)
         return found if found is None or on is None or found.in_use(on) else None
+
+    def find(self, name: str) -> Coding | None:
+        """The code that is so written here or in another standard, in capitals or not."""
+        return _by_any_name(self.name).get(name.strip().lower())
+
+
+@cache
+def _by_any_name(name: str) -> Mapping[str, Coding]:
+    codes = code_system(name).codes.values()
+    found = {alias.lower(): coding for coding in codes for alias in coding.aliases}
+    return MappingProxyType(found | {coding.code.lower(): coding for coding in codes})
 
 
 @cache
@@ -82,4 +96,5 @@ def _coding(row: Mapping[str, str]) -> Coding:
         category=row["category"] or None,
         valid_from=date.fromisoformat(row["valid_from"]) if row["valid_from"] else None,
         valid_to=date.fromisoformat(row["valid_to"]) if row["valid_to"] else None,
+        aliases=tuple(value for name, value in row.items() if name not in _COLUMNS and value),
     )

@@ -1,0 +1,138 @@
+"""Transforms: what each documents is what it does, there is a way back, and what must be refused is."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adapters.samples import hetu as make_hetu
+from adapters.texts import CODES
+from adapters.transforms import TRANSFORMS, Transform, TransformError
+
+DAYS = st.dates(date(1900, 1, 1), date(2099, 12, 31))
+
+
+@pytest.mark.parametrize("transform", TRANSFORMS.values(), ids=TRANSFORMS.keys())
+def test_the_documented_example_holds_and_its_type_is_the_one_that_is_declared(transform: Transform) -> None:
+    raw, value = transform.example
+    types = {"string": str, "boolean": bool, "integer": int, "array": list}
+
+    assert transform.forward(raw) == value
+    assert type(transform.forward(raw)) is types[transform.gives]
+    assert transform.does.endswith(".")
+
+
+@pytest.mark.parametrize("transform", TRANSFORMS.values(), ids=TRANSFORMS.keys())
+def test_what_goes_forward_comes_back_as_the_same_value(transform: Transform) -> None:
+    value = transform.forward(transform.example[0])
+
+    assert transform.backward is not None
+    assert transform.forward(transform.backward(value)) == value
+
+
+INVERSES: dict[str, st.SearchStrategy[Any]] = {
+    "text": st.text(st.characters(codec="utf-8", exclude_categories=("C", "Z")), min_size=1),
+    "words": st.lists(st.text("abcåäöÅ-'", min_size=1), min_size=1),
+    "fi-date": DAYS.map(date.isoformat),
+    "iso-date": DAYS.map(date.isoformat),
+    "yes-no": st.booleans(),
+    "boolean": st.booleans(),
+    "number": st.integers(-999_999_999, 999_999_999),
+    "phone": st.from_regex(r"\+?[1-9][0-9]{5,13}", fullmatch=True),
+    "email": st.from_regex(r"[a-z]{1,9}@[a-z]{1,9}\.fi", fullmatch=True),
+    "postal-code": st.from_regex(r"[0-9]{5}", fullmatch=True),
+    "hetu": st.builds(make_hetu, DAYS, st.integers(900, 999)),
+}
+
+
+@pytest.mark.parametrize("name", INVERSES)
+def test_every_value_survives_the_way_back_and_forth(name: str) -> None:
+    transform = TRANSFORMS[name]
+
+    @given(INVERSES[name])
+    def holds(value: Any) -> None:
+        assert transform.backward is not None
+        assert transform.forward(transform.backward(value)) == value
+
+    holds()
+
+
+@given(st.sampled_from(sorted(TRANSFORMS)), st.one_of(st.text(), st.integers(), st.booleans(), st.floats()))
+def test_a_transform_gives_a_value_or_says_by_a_known_code_why_not(name: str, raw: Any) -> None:
+    try:
+        outcome = TRANSFORMS[name].forward(raw)
+    except TransformError as error:
+        outcome = error
+
+    assert outcome is not None
+    assert not isinstance(outcome, TransformError) or (outcome.code in CODES and str(outcome) == outcome.code)
+
+
+@pytest.mark.parametrize(
+    ("name", "raw", "code"),
+    [
+        ("hetu", "131052-308U", "hetu-check"),
+        ("hetu", "310290-901X", "hetu-form"),
+        ("hetu", "290223A900X", "hetu-form"),
+        ("hetu", "131052 308T", "hetu-form"),
+        ("hetu", "13105²-308T", "hetu-form"),
+        ("fi-date", "31.2.1990", "date-form"),
+        ("fi-date", "29.2.2023", "date-form"),
+        ("fi-date", "1.1.90", "date-form"),
+        ("fi-date", "5/2/1990", "date-form"),
+        ("fi-date", "1990-13-01", "date-form"),
+        ("iso-date", "19900205T00", "date-form"),
+        ("yes-no", "ehkä", "not-yes-no"),
+        ("number", "1e3", "not-a-number"),
+        ("number", "٣", "not-a-number"),
+        ("number", True, "not-a-number"),
+        ("phone", "ei ole", "phone-form"),
+        ("email", "nimi(at)example.fi", "email-form"),
+        ("postal-code", "4810", "postal-code-form"),
+        ("country", "Ruotsi", "country-form"),
+        ("country", "QQQ", "country-form"),
+        ("language", "klingon", "language-unknown"),
+    ],
+)
+def test_what_no_transform_may_take_is_refused_by_its_code(name: str, raw: Any, code: str) -> None:
+    with pytest.raises(TransformError) as caught:
+        TRANSFORMS[name].forward(raw)
+
+    assert caught.value.code == code
+
+
+@pytest.mark.parametrize("day", [date(1990, 2, 5), date(2004, 2, 29), date(2026, 12, 31)])
+def test_a_finnish_day_may_have_its_zeros_or_not(day: date) -> None:
+    transform = TRANSFORMS["fi-date"]
+
+    assert transform.forward(f"{day.day}.{day.month}.{day.year}") == day.isoformat()
+    assert transform.forward(f"{day:%d.%m.%Y}") == day.isoformat()
+    assert transform.forward(day.isoformat()) == day.isoformat()
+
+
+@given(DAYS, st.integers(900, 998))
+def test_one_digit_wrong_in_an_identity_code_is_always_noticed(born: date, number: int) -> None:
+    right = make_hetu(born, number)
+    wrong = make_hetu(born, number + 1)
+
+    assert TRANSFORMS["hetu"].forward(right) == right
+    with pytest.raises(TransformError):
+        TRANSFORMS["hetu"].forward(wrong[:10] + right[10])
+    assert born + timedelta(0) == born
+
+
+@pytest.mark.parametrize(
+    ("raw", "code"),
+    [("uk", "uk"), ("UKR", "uk"), ("ukr", "uk"), ("prs", "prs"), ("ckb", "ckb"), ("fra", "fr"), ("SWE", "sv")],
+)
+def test_a_language_by_either_standard_gets_its_one_code(raw: str, code: str) -> None:
+    assert TRANSFORMS["language"].forward(raw) == code
+
+
+@pytest.mark.parametrize(("raw", "code"), [("ua", "UKR"), ("UKR", "UKR"), ("af", "AFG"), ("ERI", "ERI")])
+def test_a_country_by_two_or_three_letters_gets_its_three(raw: str, code: str) -> None:
+    assert TRANSFORMS["country"].forward(raw) == code
