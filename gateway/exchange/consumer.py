@@ -18,6 +18,7 @@ from sqlalchemy import Connection, insert
 from audit.entries import Agents, Categories, Entry, new_id
 from audit.log import Written
 from consent.decision import Decision, Emergency
+from consent.rulebook import Rulebook
 from gateway.exchange.context import Exchange, Standing
 from gateway.exchange.deciding import decide_between
 from gateway.exchange.people import Person, StaleError
@@ -85,6 +86,7 @@ class Consumer:
         now = self._exchange.clock()
         standing = self._exchange.standing(now)
         service = resolve(standing.registry, question.service)
+        _check_words(question, standing.rulebook)
         outgoing = prepare(
             self._exchange,
             standing,
@@ -240,6 +242,24 @@ class Consumer:
             previous=previous,
             reason=reason,
             case=question.case,
+        )
+
+
+def _check_words(question: Question, rulebook: Rulebook) -> None:
+    """Only words of the rulebook get into messages and the log. Raises `purpose-unknown`, `category-unknown`."""
+    if question.purpose not in rulebook.purposes:
+        raise ProblemError(
+            "purpose-unknown",
+            pointer="/purpose",
+            detail="the rulebook has no such purpose of use",
+            remedy="use one of: " + ", ".join(sorted(rulebook.purposes)),
+        )
+    if not question.categories <= rulebook.categories.keys():
+        raise ProblemError(
+            "category-unknown",
+            pointer="/categories",
+            detail="the rulebook has no such data category",
+            remedy="use some of: " + ", ".join(sorted(rulebook.categories)),
         )
 
 

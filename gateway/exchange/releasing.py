@@ -157,12 +157,17 @@ def provider_entry(
         type=type_ or ("break-glass" if decision is not None and decision.emergency else "query"),
         outcome=outcome,
         recorded=incoming.now,
-        agents=Agents(user=claims.user, node=exchange.node, recipient=str(claims.issuer)),
+        # What the sender wrote of its user and case may be anything: the log has keyed hashes of both.
+        agents=Agents(
+            user=exchange.user_pseudonym(claims.issuer, claims.user),
+            node=exchange.node,
+            recipient=str(claims.issuer),
+        ),
         source=str(claims.audience.subsystem),
         service=str(claims.audience),
         message_id=claims.message_id,
         subject=subject,
-        purpose=claims.purpose,
+        purpose=claims.purpose if claims.purpose in incoming.rulebook.purposes else None,
         categories=Categories(permitted, tuple(sorted(one.category for one in decision.withheld)) if decision else ()),
         bases=used[0],
         consents=used[1],
@@ -171,7 +176,7 @@ def provider_entry(
         response_digest=response_digest,
         trace_id=incoming.call.trace_id,
         reason=reason,
-        case=claims.case,
+        case=exchange.case_pseudonym(claims.case),
         detail=detail or {},
     )
 

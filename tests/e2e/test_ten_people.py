@@ -1,0 +1,377 @@
+"""What each recipient gets of each of the ten people, field by field, seen from the outside.
+
+What is expected stands here in full: which categories the law gives whom (from the table of categories and roles),
+which fields of the municipal form belong to which category, and what the centre's export says of each person. Nothing
+of it is taken from the rulebook or the mappings that are tested.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from gateway.demo.network import DEMO, Organisation
+from gateway.protocol.text import Text
+from schemas.facts import MIGRI_CUSTOMER
+from tests.e2e.conftest import Stage, network, until
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.xdist_group("ten-people")]
+
+NEIGHBOURS = (
+    Organisation(
+        "kouvola",
+        Text("Kouvola (demo)", "Kouvola (demo)", "Kouvola (demo)"),
+        "MUN/9000006-2",
+        "kotoutuminen",
+        ("municipality",),
+        "kouvola.demo",
+        municipalities=("286",),
+    ),
+    # Helsinki belongs to no county: it arranges social and health services itself.
+    Organisation(
+        "helsinki",
+        Text("Helsinki (demo)", "Helsingfors (demo)", "Helsinki (demo)"),
+        "MUN/9000007-0",
+        "kotoutuminen",
+        ("municipality", "county"),
+        "helsinki.demo",
+        municipalities=("091",),
+    ),
+    Organisation(
+        "tampere",
+        Text("Tampere (demo)", "Tammerfors (demo)", "Tampere (demo)"),
+        "MUN/9000008-9",
+        "kotoutuminen",
+        ("municipality",),
+        "tampere.demo",
+        municipalities=("837",),
+    ),
+)
+
+#: Fields of the municipal form, by the data category (or part of one) that they belong to.
+FIELDS = {
+    # Whoever knows the person must know of a safety prohibition, in order to keep it.
+    "identity": (
+        "henkilotunnus",
+        "asiakasnumero",
+        "sukunimi",
+        "etunimet",
+        "sukupuoli",
+        "syntymaaika",
+        "kansalaisuus",
+        "turvakielto",
+        "turvakielto_kunta",
+    ),
+    "language": ("aidinkieli", "tulkki"),
+    "contact/telecom": ("puhelin", "sahkoposti"),
+    "contact/address": ("katuosoite", "postinumero", "postitoimipaikka"),
+    "residence-permit": ("lupa", "lupa_myonnetty", "lupa_pvm"),
+    "move": ("kunta", "muuttopaiva", "omatoiminen_muutto"),
+    "family": ("perhekoko", "lasten_iat"),
+    "guardianship": ("ilman_huoltajaa", "edustaja", "huoltaja"),
+    "vulnerability/fact": ("haavoittuvassa_asemassa",),
+    "vulnerability": ("haavoittuvuuden_peruste",),
+    "housing": ("asuminen",),
+    "education": ("koulutus",),
+    "employment": ("ammatti",),
+    "finances": ("tulot",),
+    "child-protection": ("lastensuojelu",),
+    "health-needs": ("terveys",),
+}
+
+#: Service needs of the export, with the category of each and its name in the municipal form.
+NEEDS = {
+    "ASUNTO": ("housing", "asunto"),
+    "KIELIKOULUTUS": ("education", "kielikoulutus"),
+    "PERUSOPETUS": ("education", "perusopetus"),
+    "TYÖ": ("employment", "tyollisyys"),
+    "OHJAUS": ("social-needs/early-support", "ohjaus"),
+    "SOSIAALITYÖ": ("social-needs", "sosiaalityo"),
+    "VAMMAISPALVELU": ("social-needs", "vammaispalvelu"),
+    "TERVEYS": ("health-needs", "terveys"),
+    "MIELENTERVEYS": ("health-needs", "mielenterveys"),
+    "KUNTOUTUS": ("health-needs", "kuntoutus"),
+    "NEUVOLA": ("health-needs", "neuvola"),
+    "LASTENSUOJELU": ("child-protection", "lastensuojelu"),
+    "EDUSTAJA": ("guardianship", "edustaja"),
+    "ALKUTOIMEENTULO": ("finances/early-support", "alkutoimeentulo"),
+}
+
+MUNICIPALITY = {
+    "identity", "language", "contact/telecom", "contact/address", "move", "residence-permit", "family", "housing",
+    "education", "employment", "guardianship", "vulnerability/fact", "social-needs/early-support",
+    "finances/early-support",
+}  # fmt: skip
+COUNTY = {
+    "identity", "language", "contact/telecom", "contact/address", "move", "residence-permit", "family", "housing",
+    "guardianship", "vulnerability/fact", "vulnerability", "social-needs/early-support", "social-needs",
+    "health-needs", "child-protection", "finances", "finances/early-support",
+}  # fmt: skip
+NOTICE = {"identity", "language", "contact/telecom", "contact/address", "move", "residence-permit", "family"}
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What one recipient is to get of one person: nothing if `categories` is empty."""
+
+    case: str
+    flow: str
+    role: str
+    recipient: str
+    categories: frozenset[str]
+
+
+def expect(case: str, flow: str, role: str, recipient: str, categories: set[str]) -> Expected:
+    return Expected(case, flow, role, recipient, frozenset(categories))
+
+
+EXPECTED = (
+    expect("p01-asylum-adult", "F1", "municipality", "kotka", MUNICIPALITY),
+    expect("p01-asylum-adult", "F1", "county", "kymenlaakso", COUNTY),
+    expect("p02-quota-family", "F2", "municipality", "kotka", MUNICIPALITY),
+    expect("p02-quota-family", "F2", "county", "kymenlaakso", COUNTY),
+    expect("p03-ukrainian-mother", "F5", "municipality", "kouvola", MUNICIPALITY),
+    expect("p03-ukrainian-mother", "F5", "county", "kymenlaakso", COUNTY),
+    expect("p04-unaccompanied-minor", "F6", "municipality", "kotka", MUNICIPALITY),
+    expect("p04-unaccompanied-minor", "F6", "county", "kymenlaakso", COUNTY),
+    expect("p05-independent-mover", "F3", "municipality", "helsinki", NOTICE),
+    expect("p05-independent-mover", "F3", "county", "helsinki", NOTICE),
+    expect("p06-torture-survivor", "F1", "municipality", "kotka", MUNICIPALITY),
+    expect("p06-torture-survivor", "F1", "county", "kymenlaakso", COUNTY),
+    expect("p07-safety-prohibition", "F1", "municipality", "kotka", MUNICIPALITY),
+    expect("p07-safety-prohibition", "F1", "county", "kymenlaakso", COUNTY - {"contact/address"}),
+    expect("p08-pending-permit", "F1", "municipality", "kotka", set()),
+    expect("p08-pending-permit", "F1", "county", "kymenlaakso", set()),
+    expect("p09-withdrawn-consent", "F1", "municipality", "kotka", MUNICIPALITY),
+    expect("p09-withdrawn-consent", "F1", "county", "kymenlaakso", COUNTY),
+    expect("p10-moves-on", "F1", "municipality", "kotka", MUNICIPALITY),
+    expect("p10-moves-on", "F1", "county", "kymenlaakso", COUNTY),
+)
+
+
+@dataclass
+class Handed:
+    """The ten people, handed over: the network, the plans by case, the export's rows by case."""
+
+    stage: Stage
+    plans: dict[str, dict[str, Any]]
+    rows: dict[str, dict[str, str]]
+
+
+@pytest.fixture(scope="module")
+def handed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Handed]:
+    with network(tmp_path_factory.mktemp("ten"), (*DEMO, *NEIGHBOURS)) as stage:
+        text = stage.export.read_bytes().decode("windows-1252", "replace")
+        rows = list(csv.DictReader(text.splitlines(), delimiter=";"))[:10]
+        by_case = dict(zip(stage.cases, rows, strict=True))
+        yield Handed(stage, asyncio.run(_hand_over(stage)), by_case)
+
+
+async def _hand_over(stage: Stage) -> dict[str, dict[str, Any]]:
+    await _say(stage, "p06-torture-survivor", "refused", ["health-needs"])
+    consent = await _say(stage, "p09-withdrawn-consent", "active", ["health-needs", "social-needs"])
+    plans = {}
+    for case, known in stage.cases.items():
+        late = case == "p09-withdrawn-consent"
+        when = {"not_before": (datetime.now(UTC) + timedelta(seconds=10)).isoformat()} if late else {}
+        order = {"rows": [stage.row(case)], "flow": known["flow"], "key": case, "parameters": when}
+        answer = await stage.post("centre", "/hand-over", order)
+        assert answer["handed_over"] == 1, answer
+        plans[case] = answer["handovers"][0]
+        if late:
+            withdrawn = await stage.call("centre", "POST", f"/v1/consents/{consent}/withdrawal", {}, expect=201)
+            assert withdrawn["body"]["notices"] == 0
+
+    def settled(handovers: list[dict[str, Any]]) -> bool:
+        parts = [part for one in handovers for part in one["deliveries"]]
+        return len(handovers) == 10 and all(part["state"] in {"accepted", "stopped"} for part in parts)
+
+    await until(stage.handovers, settled)
+    return plans
+
+
+async def _say(stage: Stage, case: str, status: str, categories: list[str]) -> str:
+    answer = await stage.call(
+        "centre",
+        "POST",
+        "/v1/consents",
+        {
+            "subject": {"system": MIGRI_CUSTOMER, "value": stage.key(case)},
+            "status": status,
+            "purposes": ["reception-to-municipality", "service-need-lookup"],
+            "recipients": ["municipality"],
+            "categories": categories,
+        },
+        expect=201,
+    )
+    return str(answer["body"]["id"])
+
+
+def iso(day: str) -> str:
+    d, m, y = day.split(".")
+    return f"{y}-{int(m):02}-{int(d):02}"
+
+
+def form(row: dict[str, str]) -> dict[str, Any]:
+    """The whole municipal form of a person, from the export's row. What the export leaves empty is left out."""
+    yes = {"K": True, "E": False}
+    languages = {
+        "ukraina": "uk", "venäjä": "ru", "arabia": "ar", "dari": "prs", "pashto": "ps", "somali": "so", "sorani": "ckb",
+        "tigrinja": "ti",
+    }  # fmt: skip
+    permits = {
+        "TP": "asylum-granted", "TS": "subsidiary-protection", "KP": "quota-refugee", "INH": "humanitarian",
+        "TILK": "temporary-protection-with-home-municipality", "VIR": "pending",
+    }  # fmt: skip
+    grounds = {
+        "VAMMA": "disability", "ILMAN-HUOLTAJAA": "unaccompanied", "KIDUTUS": "torture", "VÄKIVALTA": "violence",
+    }  # fmt: skip
+    whole: dict[str, Any] = {
+        "henkilotunnus": row["HETU"],
+        "asiakasnumero": row["ASIAKASNUMERO"],
+        "sukunimi": row["SUKUNIMI"],
+        "etunimet": row["ETUNIMET"],
+        "sukupuoli": {"M": "male", "N": "female"}[row["SUKUPUOLI"]],
+        "syntymaaika": iso(row["SYNTYMAAIKA"]),
+        "kansalaisuus": row["KANSALAISUUS"],
+        "aidinkieli": languages[row["AIDINKIELI"]],
+        "tulkki": yes[row["TULKKI"]],
+        "puhelin": row["PUHELIN"].replace(" ", ""),
+        "sahkoposti": row["SAHKOPOSTI"],
+        "katuosoite": row["OSOITE"],
+        "postinumero": row["POSTINUMERO"],
+        "postitoimipaikka": row["POSTITOIMIPAIKKA"],
+        "turvakielto": yes[row["TURVAKIELTO"]],
+        "turvakielto_kunta": row["TURVAKIELTO_VASTAANOTTAJA"],
+        "lupa": permits[row["OLESKELULUPA"]],
+        "lupa_myonnetty": row["OLESKELULUPA"] != "VIR",
+        "lupa_pvm": iso(row["LUPA_PVM"]) if row["LUPA_PVM"] else "",
+        "kunta": row["KUNTA"],
+        "muuttopaiva": iso(row["MUUTTOPAIVA"]),
+        "omatoiminen_muutto": yes[row["OMATOIMINEN_MUUTTO"]],
+        "perhekoko": int(row["PERHEKOKO"]),
+        "lasten_iat": [int(age) for age in row["LASTEN_IAT"].split("|") if age],
+        "ilman_huoltajaa": yes.get(row["YKSIN_TULLUT_ALAIKAINEN"], ""),
+        "edustaja": row["EDUSTAJA"],
+        "huoltaja": row["HUOLTAJA"],
+        "haavoittuvassa_asemassa": yes[row["HAAVOITTUVUUS"]],
+        "haavoittuvuuden_peruste": grounds.get(row["HAAVOITTUVUUSPERUSTE"], ""),
+        "asuminen": {"VOK": "reception-centre", "YKS": "private"}[row["ASUMINEN"]],
+        "koulutus": {"0": "none", "L": "literacy", "P": "primary", "T": "secondary", "K": "tertiary"}[row["KOULUTUS"]],
+        "ammatti": row["AMMATTI"],
+        "tulot": int(row["TULOT"]),
+        "lastensuojelu": row["LASTENSUOJELU"],
+        "terveys": row["TERVEYSTARPEET"],
+    }
+    return {name: value for name, value in whole.items() if value not in ("", [])}
+
+
+def permitted_form(row: dict[str, str], categories: frozenset[str]) -> dict[str, Any]:
+    """Of the whole form, what belongs to these categories."""
+    allowed = {name for category in categories for name in FIELDS.get(category, ())}
+    expected = {name: value for name, value in form(row).items() if name in allowed}
+    needs = [NEEDS[code][1] for code in row["PALVELUTARPEET"].split("|") if NEEDS[code][0] in categories]
+    if needs:
+        expected["palvelutarpeet"] = needs
+        expected["kiireellisyys"] = {"K1": "routine", "K2": "urgent", "K3": "asap"}[row["KIIREELLISYYS"]]
+    return expected
+
+
+@pytest.mark.parametrize("one", EXPECTED, ids=lambda one: f"{one.case}-{one.role}")
+def test_recipient_gets_exactly_the_fields_that_the_law_gives_it(handed: Handed, one: Expected) -> None:
+    plan = handed.plans[one.case]
+    part = next(part for part in plan["deliveries"] if part["role"] == one.role)
+    now = next(
+        delivery
+        for handover in asyncio.run(handed.stage.handovers())
+        for delivery in handover["deliveries"]
+        if delivery["id"] == part["id"]
+    )
+    items = asyncio.run(handed.stage.call(one.recipient, "GET", "/v1/inbox?limit=1000", expect=200))["body"]["items"]
+    arrived = [item for item in items if item["handover"] == plan["id"] and item["purpose"] == part["purpose"]]
+
+    if not one.categories:
+        assert now["state"] == "stopped"
+        assert now["problem"] == "not-permitted"
+        assert arrived == []
+        return
+    assert now["state"] == "accepted"
+    assert now["contact"]["name"]
+    # Helsinki has two roles and so two arrivals, alike in a notice.
+    assert len(arrived) == (2 if one.recipient == "helsinki" else 1)
+    answer = asyncio.run(
+        handed.stage.call(one.recipient, "GET", f"/v1/inbox/{arrived[0]['id']}?adapter=municipality-json", expect=200)
+    )
+    got = answer["body"]
+    needs = got.pop("palvelutarpeet", None)
+    expected = permitted_form(handed.rows[one.case], one.categories)
+    expected_needs = expected.pop("palvelutarpeet", None)
+    assert got == expected
+    assert sorted(needs or []) == sorted(expected_needs or [])
+
+
+@pytest.mark.parametrize(
+    ("who", "case", "asked", "status", "permitted"),
+    [
+        ("kotka", "p01-asylum-adult", ["identity", "housing", "health-needs"], 200, {"identity", "housing"}),
+        ("kymenlaakso", "p01-asylum-adult", ["identity", "health-needs", "education"], 200,
+         {"identity", "health-needs"}),
+        ("tampere", "p01-asylum-adult", ["identity"], 403, set()),
+        ("placement", "p01-asylum-adult", ["identity"], 403, set()),
+        ("kotka", "p03-ukrainian-mother", ["identity"], 403, set()),
+        ("kouvola", "p03-ukrainian-mother", ["identity", "family"], 200, {"identity", "family"}),
+        ("kotka", "p04-unaccompanied-minor", ["guardianship", "child-protection"], 200, {"guardianship"}),
+        ("kymenlaakso", "p04-unaccompanied-minor", ["guardianship", "child-protection"], 200,
+         {"guardianship", "child-protection"}),
+        ("helsinki", "p05-independent-mover", ["identity", "health-needs"], 200, {"identity", "health-needs"}),
+        ("kotka", "p06-torture-survivor", ["identity", "health-needs"], 200, {"identity"}),
+        ("kotka", "p08-pending-permit", ["identity"], 403, set()),
+        ("kymenlaakso", "p08-pending-permit", ["identity", "health-needs"], 403, set()),
+        ("kotka", "p09-withdrawn-consent", ["identity", "health-needs"], 200, {"identity"}),
+        ("tampere", "p10-moves-on", ["identity"], 403, set()),
+    ],
+)  # fmt: skip
+def test_question_about_one_of_the_ten_is_answered_as_far_as_the_law_goes(
+    handed: Handed, who: str, case: str, asked: list[str], status: int, permitted: set[str]
+) -> None:
+    answer = asyncio.run(handed.stage.query(who, handed.stage.key(case), "service-need-lookup", asked))
+
+    assert answer["status"] == status
+    decision = answer["body"]["decision"]
+    assert {one.partition("/")[0] if one.startswith("contact") else one for one in decision["permitted"]} == permitted
+    if status == 200:
+        assert answer["body"]["bundle"]["resourceType"] == "Bundle"
+    else:
+        assert "bundle" not in answer["body"]
+
+
+def test_person_who_moves_on_is_handed_over_by_the_municipality_that_had_them(handed: Handed) -> None:
+    stage = handed.stage
+    plan = handed.plans["p10-moves-on"]
+    items = asyncio.run(stage.call("kotka", "GET", "/v1/inbox?limit=1000", expect=200))["body"]["items"]
+    arrival = next(item for item in items if item["handover"] == plan["id"])
+    bundle = asyncio.run(stage.call("kotka", "GET", f"/v1/inbox/{arrival['id']}", expect=200))["body"]["content"]
+    move = next(one for one in bundle["entry"][0]["resource"]["extension"] if one["url"].endswith(":move"))
+    for part in move["extension"]:
+        if part["url"] == "municipality":
+            part["valueCoding"] = {**part["valueCoding"], "code": "837"}
+
+    answer = asyncio.run(stage.call("kotka", "POST", "/v1/handovers?flow=F10&adapter=canonical", bundle, expect=201))
+
+    delivery = next(one for one in answer["body"]["handovers"][0]["deliveries"] if one["role"] == "municipality")
+    assert delivery["state"] == "due"
+    arrived = asyncio.run(
+        until(
+            lambda: stage.held("tampere"),
+            lambda held: [one for one in held if one["handover"] == answer["body"]["handovers"][0]["id"]],
+        )
+    )
+    assert [one["flow"] for one in arrived] == ["F10"]
+    assert arrived[0]["content"]["kunta"] == "837"
+    assert "terveys" not in arrived[0]["content"]
