@@ -76,7 +76,9 @@ class ConsentRecord:
         return mandate is None or day <= mandate or self.status == "refused"
 
     def meant_for(self, purpose: str, role: str, member: str) -> bool:
-        """Whether it speaks of this purpose and of this recipient, by role or by member."""
+        """Whether it speaks of this purpose and of this recipient, by role or by member. A consent names both."""
+        if self.status != "refused" and not (self.purposes and self.recipients):
+            return False
         if self.purposes and purpose not in self.purposes:
             return False
         return not self.recipients or role in self.recipients or member in self.recipients

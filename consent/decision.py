@@ -1,7 +1,8 @@
 """Decide what may move: each data category on its own, denied unless a legal basis in force gives it.
 
-Pure and total: the same request, rulebook, consents and moment always give the same Decision, byte for byte. Bases are
-asked in the order of the rulebook; the first that carries a category without a condition left open is named.
+Pure and total: the same request, rulebook, consents and moment always give the same Decision, byte for byte. The first
+basis that carries a category without a condition left open is named; of several, that which asks the least of the
+person, then that which the rulebook names first.
 
 What beats what, from the strongest: a prohibition; a refusal by the person (but not of a statutory duty, where the
 Decision shows the refusal beside the basis that overrides it); a basis that needs no consent; a basis that a refusal
@@ -70,7 +71,11 @@ class WithheldCategory:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What may move and what not, for one request at one moment under one rulebook."""
+    """What may move and what not, for one request at one moment under one rulebook.
+
+    `request` and `considered` (ids and versions of the consents that stood) are what it was made of; with the rulebook
+    and the moment they make the same Decision again. `request` holds facts about the person: it is never logged.
+    """
 
     id: str
     outcome: Outcome
@@ -83,6 +88,8 @@ class Decision:
     requester: str
     purpose: str
     emergency: bool
+    request: Request = field(repr=False, compare=False)
+    considered: tuple[tuple[str, int], ...] = field(repr=False, compare=False)
     _canonical: bytes = field(repr=False, compare=False)
 
     @property
@@ -121,7 +128,8 @@ def decide(request: Request, rulebook: Rulebook, consents: Sequence[ConsentRecor
             inner = case.verdict(part) if part not in request.categories else verdict
             if isinstance(inner, PermittedCategory):
                 permitted.append(inner)
-    return _sealed(request, rulebook, tuple(permitted), tuple(withheld), at)
+    considered = tuple((one.id, one.version) for one in consents)
+    return _sealed(request, rulebook, tuple(permitted), tuple(withheld), considered, at)
 
 
 class _Case:
@@ -212,7 +220,8 @@ class _Case:
             return True
         ground = self._request.stated.permit_ground
         if ground is not None:
-            return ground in basis.permits
+            permit = self._rulebook.permits.get(ground)
+            return ground in basis.permits and permit is not None and permit.in_force(self._day)
         return False if self._request.known else None
 
     def _prohibited(self, category: str) -> tuple[Prohibition | None, tuple[str, ...]]:
@@ -257,6 +266,7 @@ def _sealed(
     rulebook: Rulebook,
     permitted: tuple[PermittedCategory, ...],
     withheld: tuple[WithheldCategory, ...],
+    considered: tuple[tuple[str, int], ...],
     at: datetime,
 ) -> Decision:
     outcome: Outcome = "permit"
@@ -295,6 +305,8 @@ def _sealed(
         requester=request.requester.role,
         purpose=request.purpose,
         emergency=emergency,
+        request=request,
+        considered=considered,
         _canonical=canonical,
     )
 

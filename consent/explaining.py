@@ -35,7 +35,7 @@ def explain(decision: Decision, rulebook: Rulebook, language: str = "en") -> str
             words.text("permitted", categories=words.categories(one.category for one in certain), **parties)
         )
     if open_:
-        needs = ", ".join(sorted({need for one in open_ for need in one.needs}))
+        needs = ", ".join(words.fact(need) for need in sorted({need for one in open_ for need in one.needs}))
         sentences.append(
             words.text("possible", categories=words.categories(one.category for one in open_), needs=needs)
         )
@@ -46,6 +46,9 @@ def explain(decision: Decision, rulebook: Rulebook, language: str = "en") -> str
         by_basis[one.basis].append(one.category)
     for identifier, categories in by_basis.items():
         sentences.append(words.basis(rulebook.basis(identifier), categories))
+    by_consent = [one.category for one in decision.permitted if one.consent_id is not None]
+    if by_consent:
+        sentences.append(words.text("carried-by-consent", categories=words.categories(by_consent)))
     if decision.emergency:
         sentences.append(words.text("emergency"))
     overridden = [one.category for one in decision.permitted if one.overridden is not None]
@@ -56,6 +59,10 @@ def explain(decision: Decision, rulebook: Rulebook, language: str = "en") -> str
         by_reason[words.reason(held.code, held.nearest_basis, held.unmet)].append(held.category)
     for reason, categories in by_reason.items():
         sentences.append(words.text("withheld", categories=words.categories(categories), reason=reason))
+    if decision.obligations:
+        sentences.append(
+            words.text("obligations", obligations=", ".join(words.obligation(one) for one in decision.obligations))
+        )
     return " ".join(sentences)
 
 
@@ -104,7 +111,27 @@ class _Words:
             )
         title = named.title[self._language] if named is not None else (nearest or "")
         template = self._texts["reasons"].get(code, {}).get(self._language, code)
-        return str(template).format(basis=title, unmet=unmet or "")
+        return str(template).format(basis=title, unmet=self._unmet(code, named, unmet or ""))
+
+    def fact(self, name: str) -> str:
+        return str(self._texts["facts"].get(name, {}).get(self._language, name))
+
+    def obligation(self, name: str) -> str:
+        return str(self._texts["obligation"].get(name, {}).get(self._language, name))
+
+    def _unmet(self, code: str, named: Basis | Prohibition | None, unmet: str) -> str:
+        if code == "condition-unmet":
+            return str(self._texts["conditions"].get(unmet, {}).get(self._language, unmet))
+        if code != "basis-not-in-force" or named is None:
+            return unmet
+        over = named.ends is not None and unmet == named.ends.isoformat()
+        return str(self._texts["until" if over else "since"][self._language]).format(day=self._day(unmet))
+
+    def _day(self, iso: str) -> str:
+        if self._language == "en" or not iso:
+            return iso
+        year, month, day = iso.split("-")
+        return f"{int(day)}.{int(month)}.{year}"
 
 
 @cache

@@ -22,6 +22,7 @@ import jsonschema_rs
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedSeq
 from ruamel.yaml.error import MarkedYAMLError
+from ruamel.yaml.reader import ReaderError
 
 from consent.conditions import CONDITIONS
 from consent.request import SubjectFacts
@@ -115,21 +116,52 @@ class Prohibition:
 
 
 @dataclass(frozen=True, slots=True)
+class Permit:
+    """What a residence permit rests on. Before its first day and after its last it carries no basis."""
+
+    code: str
+    title: Words
+    starts: date | None
+    ends: date | None
+
+    def in_force(self, day: date) -> bool:
+        """Whether the law knows it on a day (Finnish calendar)."""
+        return (self.starts is None or self.starts <= day) and (self.ends is None or day <= self.ends)
+
+
+@dataclass(frozen=True, slots=True)
 class FlowDelivery:
-    """One recipient of a flow, by role, and what is to reach it if the law lets it."""
+    """One recipient of a flow, by role, the roles that it may come from, and what is to reach it if the law lets it."""
 
     to_role: str
     purpose: str
     categories: frozenset[str]
+    from_roles: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """A handover as the field knows it: its code, its name, and its recipients."""
+    """A flow as the field knows it: its code and its name, what a handover of it plans, what is asked case by case."""
 
     code: str
     title: Words
     deliveries: tuple[FlowDelivery, ...]
+    asked: tuple[FlowDelivery, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Why something that a flow asks for is given by no basis. An empty set means: all of them."""
+
+    id: str
+    reason: Words
+    starts: date | None
+    ends: date | None
+    purposes: frozenset[str]
+    providers: frozenset[str]
+    requesters: frozenset[str]
+    permits: frozenset[str]
+    categories: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,17 +200,21 @@ class Rulebook:
     source: str
     purposes: Mapping[str, Words]
     roles: Mapping[str, Words]
+    permits: Mapping[str, Permit]
     categories: Mapping[str, Category]
     flows: Mapping[str, Flow]
     bases: tuple[Basis, ...]
     prohibitions: tuple[Prohibition, ...]
+    gaps: tuple[Gap, ...]
     parties: Mapping[str, Mapping[str, Any]]
     cases: Mapping[str, Case]
     examples: tuple[Example, ...]
     _index: Mapping[tuple[str, str, str], tuple[Basis, ...]] = field(repr=False, compare=False)
 
     def bases_for(self, provider: str, requester: str, purpose: str) -> tuple[Basis, ...]:
-        """The bases between two roles for a purpose, in the order of the rulebook, whatever their dates."""
+        """The bases between two roles for a purpose, whatever their dates: first those that need no consent, then those
+        that a refusal stops, those that a consent carries, those for emergencies; each in the rulebook's order.
+        """
         return self._index.get((provider, requester, purpose), ())
 
     def basis(self, identifier: str) -> Basis | None:
@@ -214,8 +250,8 @@ def load(data: bytes, *, source: str = "rulebook") -> Rulebook:
         raise RulebookError(
             source, [Fault(mark.line + 1 if mark else 1, "", f"not YAML: {error.problem or error.context}")]
         ) from None
-    except UnicodeDecodeError:
-        raise RulebookError(source, [Fault(1, "", "not UTF-8")]) from None
+    except (UnicodeDecodeError, ReaderError):
+        raise RulebookError(source, [Fault(1, "", "not UTF-8 text", "save the file as UTF-8")]) from None
     found = list(_form(document))
     if not found:
         found = list(_names(document))
@@ -291,6 +327,21 @@ def _names(document: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
             near = difflib.get_close_matches(name, known[kind], 1)
             yield pointer, f"there is no {name!r} among the {kind}", f"did you mean {near[0]!r}?" if near else ""
 
+    def dates(pointer: str, force: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+        for name in ("from", "to"):
+            try:
+                _day(force.get(name))
+            except ValueError:
+                yield f"{pointer}/{name}", f"{force[name]!r} is not a day of the calendar", "write YYYY-MM-DD"
+                return
+        if "from" in force and "to" in force and force["to"] < force["from"]:
+            yield f"{pointer}/to", "it ends before it begins", "swap or mend the two days"
+
+    for code, permit in document["permits"].items():
+        yield from dates(f"/permits/{code}/in_force", permit.get("in_force", {}))
+    for kind in ("bases", "prohibitions", "gaps"):
+        for index, dated in enumerate(document.get(kind, ())):
+            yield from dates(f"/{kind}/{index}/in_force", dated.get("in_force", {}))
     seen: set[str] = set()
     for index, basis in enumerate(document["bases"]):
         at = f"/bases/{index}"
@@ -317,11 +368,38 @@ def _names(document: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
         yield from each(f"{at}/when", prohibition["when"], "conditions")
         yield from each(f"{at}/unless", prohibition.get("unless", ()), "conditions")
     for code, flow in document["flows"].items():
-        for index, part in enumerate(flow.get("deliveries", ())):
-            at = f"/flows/{code}/deliveries/{index}"
-            yield from one(f"{at}/to", part["to"], "roles")
-            yield from one(f"{at}/purpose", part["purpose"], "purposes")
-            yield from each(f"{at}/categories", part["categories"], "categories")
+        for kind in ("deliveries", "asked"):
+            for index, part in enumerate(flow.get(kind, ())):
+                at = f"/flows/{code}/{kind}/{index}"
+                yield from each(f"{at}/from", part["from"], "roles")
+                yield from each(f"{at}/to", part["to"], "roles")
+                yield from one(f"{at}/purpose", part["purpose"], "purposes")
+                yield from each(f"{at}/categories", part["categories"], "categories")
+    for index, gap in enumerate(document.get("gaps", ())):
+        at = f"/gaps/{index}"
+        for name, kind in _GAP_SELECTORS:
+            yield from each(f"{at}/{name}", gap.get(name, ()), kind)
+    for name, party in document["parties"].items():
+        yield from one(f"/parties/{name}/role", party["role"], "roles")
+    for name, case in document["cases"].items():
+        at = f"/cases/{name}"
+        if "permit_ground" in case["facts"]:
+            yield from one(f"{at}/facts/permit_ground", case["facts"]["permit_ground"], "permits")
+        for index, held in enumerate(case.get("consents", ())):
+            yield from each(f"{at}/consents/{index}/purposes", held.get("purposes", ()), "purposes")
+            yield from each(f"{at}/consents/{index}/categories", held.get("categories", ()), "categories")
+
+
+_GAP_SELECTORS = (
+    ("purposes", "purposes"),
+    ("providers", "roles"),
+    ("requesters", "roles"),
+    ("permits", "permits"),
+    ("categories", "categories"),
+)
+
+#: What a basis asks of the person, from the least to the most: of two that carry, the lighter is named.
+_WEIGHT: Mapping[ConsentRule, int] = {"not-needed": 0, "refusable": 1, "required": 2}
 
 
 def _build(document: Mapping[str, Any], digest: str, source: str) -> Rulebook:
@@ -332,6 +410,8 @@ def _build(document: Mapping[str, Any], digest: str, source: str) -> Rulebook:
             for requester in basis.requesters:
                 for purpose in basis.purposes:
                     index.setdefault((provider, requester, purpose), []).append(basis)
+    for carrying in index.values():
+        carrying.sort(key=lambda one: (one.emergency, _WEIGHT[one.consent]))
     return Rulebook(
         name=document["rulebook"],
         version=str(document["version"]),
@@ -340,20 +420,18 @@ def _build(document: Mapping[str, Any], digest: str, source: str) -> Rulebook:
         source=source,
         purposes=document["purposes"],
         roles=document["roles"],
+        permits={
+            code: Permit(code, _words(permit), *_force(permit.get("in_force", {})))
+            for code, permit in document["permits"].items()
+        },
         categories=_categories(document["categories"]),
         flows={
-            code: Flow(
-                code,
-                flow["title"],
-                tuple(
-                    FlowDelivery(part["to"], part["purpose"], frozenset(part["categories"]))
-                    for part in flow.get("deliveries", ())
-                ),
-            )
+            code: Flow(code, flow["title"], *(tuple(_parts(flow.get(kind, ()))) for kind in ("deliveries", "asked")))
             for code, flow in document["flows"].items()
         },
         bases=bases,
         prohibitions=tuple(_prohibition(one) for one in document["prohibitions"]),
+        gaps=tuple(_gap(gap) for gap in document.get("gaps", ())),
         parties=document["parties"],
         cases={
             name: Case(name, case["title"], SubjectFacts(**case["facts"]), tuple(case.get("consents", ())))
@@ -378,6 +456,21 @@ def _build(document: Mapping[str, Any], digest: str, source: str) -> Rulebook:
     )
 
 
+def _gap(document: Mapping[str, Any]) -> Gap:
+    selected = [frozenset(document.get(name, ())) for name, _ in _GAP_SELECTORS]
+    return Gap(document["id"], document["reason"], *_force(document.get("in_force", {})), *selected)
+
+
+def _parts(document: Iterable[Mapping[str, Any]]) -> Iterator[FlowDelivery]:
+    for part in document:
+        for to in part["to"]:
+            yield FlowDelivery(to, part["purpose"], frozenset(part["categories"]), frozenset(part["from"]))
+
+
+def _force(document: Mapping[str, Any]) -> tuple[date | None, date | None]:
+    return _day(document.get("from")), _day(document.get("to"))
+
+
 def _categories(document: Mapping[str, Any]) -> dict[str, Category]:
     found: dict[str, Category] = {}
     for code, category in document.items():
@@ -393,14 +486,14 @@ def _words(document: Mapping[str, Any]) -> Words:
 
 
 def _basis(document: Mapping[str, Any]) -> Basis:
-    statute, force = document["statute"], document.get("in_force", {})
+    statute, (starts, ends) = document["statute"], _force(document.get("in_force", {}))
     return Basis(
         id=document["id"],
         statute=Statute(statute["name"], statute["number"], statute.get("section")),
         title=document["title"],
         reviewed=document["reviewed"],
-        starts=_day(force.get("from")),
-        ends=_day(force.get("to")),
+        starts=starts,
+        ends=ends,
         purposes=frozenset(document["purposes"]),
         providers=frozenset(document["providers"]),
         requesters=frozenset(document["requesters"]),
@@ -414,12 +507,12 @@ def _basis(document: Mapping[str, Any]) -> Basis:
 
 
 def _prohibition(document: Mapping[str, Any]) -> Prohibition:
-    force = document.get("in_force", {})
+    starts, ends = _force(document.get("in_force", {}))
     return Prohibition(
         id=document["id"],
         title=document["title"],
-        starts=_day(force.get("from")),
-        ends=_day(force.get("to")),
+        starts=starts,
+        ends=ends,
         purposes=frozenset(document.get("purposes", ())),
         categories=frozenset(document["categories"]),
         when=tuple(document["when"]),

@@ -1,0 +1,51 @@
+"""What the tests of the rules share: the reference rulebook, loaded once, and requests about invented people."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, date, datetime, time
+
+import pytest
+
+from consent.decision import Decision
+from consent.examples import decide_case
+from consent.rulebook import Rulebook, load, reference_rulebook
+
+Decide = Callable[..., Decision]
+
+
+@pytest.fixture(scope="session")
+def rulebook() -> Rulebook:
+    return load(reference_rulebook(), source="reference")
+
+
+@pytest.fixture(scope="session")
+def decide_for(rulebook: Rulebook) -> Decide:
+    """Decide for one of the rulebook's persons between two of its parties on a day: `decide_for(case, to, purpose)`."""
+
+    def decided(
+        case: str,
+        requester: str,
+        purpose: str,
+        *,
+        provider: str = "centre",
+        on: str = "2026-03-01",
+        emergency: bool = False,
+        categories: frozenset[str] | None = None,
+    ) -> Decision:
+        return decide_case(
+            rulebook,
+            rulebook.cases[case],
+            provider=provider,
+            requester=requester,
+            purpose=purpose,
+            on=date.fromisoformat(on),
+            emergency=emergency,
+            categories=categories,
+        )
+
+    return decided
+
+
+def noon(day: str) -> datetime:
+    return datetime.combine(date.fromisoformat(day), time(12), UTC)

@@ -1,0 +1,126 @@
+"""The paragraph that a lawyer reads: complete, in three languages, without a code in it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from importlib.resources import files
+
+import pytest
+from ruamel.yaml import YAML
+
+from consent.conditions import CONDITIONS
+from consent.decision import Decision, SubjectFacts
+from consent.examples import decide_case, outcome
+from consent.explaining import LANGUAGES, explain
+from consent.rulebook import Case, Rulebook
+
+Decide = Callable[..., Decision]
+TEXTS = YAML(typ="safe", pure=True).load((files("consent") / "texts.yaml").read_text("utf-8"))
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_example_is_explained_without_a_code(rulebook: Rulebook, language: str) -> None:
+    codes = {*rulebook.purposes, *CONDITIONS, *(basis.id for basis in rulebook.bases), *TEXTS["reasons"]}
+    # Some codes are also words of the language: only those with a dash cannot be anything else.
+    telltale = re.compile(r"(?<![\w-])(" + "|".join(re.escape(one) for one in codes if "-" in one) + r")(?![\w-])")
+    for example in rulebook.examples:
+        text = explain(outcome(rulebook, example), rulebook, language)
+        assert text.endswith(".")
+        assert not telltale.search(text), text
+        assert "_" not in text
+        assert "{" not in text
+
+
+@pytest.mark.parametrize(
+    ("language", "phrases"),
+    [
+        (
+            "fi",
+            [
+                "Luovuttaja: vastaanottokeskus. Saaja: kunta.",
+                "681/2023",
+                "juristi ei ole vahvistanut",
+                "Luovuttamatta jää",
+            ],
+        ),
+        (
+            "sv",
+            ["Utlämnare: förläggning. Mottagare: kommun.", "681/2023", "inte bekräftad av jurist", "Lämnas inte ut"],
+        ),
+        (
+            "en",
+            ["The municipality gets from the reception centre", "681/2023", "not confirmed by a lawyer", "Withheld"],
+        ),
+    ],
+)
+def test_who_gets_what_by_which_act_and_what_not(
+    rulebook: Rulebook, decide_for: Decide, language: str, phrases: list[str]
+) -> None:
+    text = explain(decide_for("p01-asylum-adult", "kotka", "reception-to-municipality"), rulebook, language)
+
+    for phrase in phrases:
+        assert phrase.lower() in text.lower(), text
+
+
+def test_what_would_have_made_it_permitted_is_said_in_words(rulebook: Rulebook, decide_for: Decide) -> None:
+    elsewhere = decide_for("p01-asylum-adult", "tampere", "reception-to-municipality")
+    too_early = decide_for("p01-asylum-adult", "employment", "shared-plan", provider="kotka", on="2024-12-31")
+
+    assert "pyytäjä on henkilön asuin- tai muuttokunta" in explain(elsewhere, rulebook, "fi")
+    assert "where the person lives or moves to" in explain(elsewhere, rulebook, "en")
+    assert "voimassa 1.1.2025 alkaen" in explain(too_early, rulebook, "fi")
+    assert "i kraft från 1.1.2025" in explain(too_early, rulebook, "sv")
+
+
+def test_facts_that_are_still_needed_are_said_in_words(rulebook: Rulebook) -> None:
+    from dataclasses import replace
+    from datetime import UTC, datetime
+
+    from consent.decision import Party, Request, decide
+
+    request = Request(
+        Party("reception-centre"), Party("municipality"), "service-need-lookup", frozenset({"identity"}), None, False
+    )
+    text = explain(decide(request, rulebook, (), datetime(2026, 3, 1, tzinfo=UTC)), rulebook, "sv")
+
+    assert "grunden för uppehållstillståndet" in text
+    assert replace(request, known=True) != request
+
+
+def test_every_word_that_a_decision_can_need_exists_in_three_languages(rulebook: Rulebook) -> None:
+    facts = {*SubjectFacts.__slots__, "consent"} - {"county"}  # the county follows from the municipality
+
+    assert set(TEXTS["conditions"]) == set(CONDITIONS)
+    assert set(TEXTS["facts"]) == facts
+    assert set(TEXTS["obligation"]) >= {one for basis in rulebook.bases for one in basis.obligations}
+    for group in ("reasons", "conditions", "facts", "obligation"):
+        for name, words in TEXTS[group].items():
+            assert set(words) == {"fi", "sv", "en"}, name
+
+
+def test_refusal_consent_and_emergency_are_told(rulebook: Rulebook, decide_for: Decide) -> None:
+    overridden = decide_for("p06-refuses-all", "kotka", "service-need-lookup")
+    consented = decide_for("p09-consent-given", "kotka", "reception-to-municipality")
+    emergency = decide_for("p10-moves-on", "kymenlaakso", "service-need-lookup", emergency=True)
+
+    assert "the person has refused" in explain(overridden, rulebook)
+    assert "does not stop this statutory duty" in explain(overridden, rulebook)
+    assert "The person's consent carries: social service needs, health service needs" in explain(
+        consented, rulebook
+    ) or "The person's consent carries: health service needs, social service needs" in explain(consented, rulebook)
+    assert "rests on an emergency" in explain(emergency, rulebook)
+
+
+def test_case_without_a_known_municipality_is_withheld_and_says_so(rulebook: Rulebook) -> None:
+    from datetime import date
+
+    case = Case(
+        "x", {"fi": "", "sv": "", "en": ""}, SubjectFacts(permit_ground="asylum-granted", permit_granted=True), ()
+    )
+    decision = decide_case(
+        rulebook, case, provider="centre", requester="kotka", purpose="reception-to-municipality", on=date(2026, 1, 1)
+    )
+
+    assert not decision.permitted
+    assert "nothing of what was asked" in explain(decision, rulebook)

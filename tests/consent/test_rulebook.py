@@ -1,0 +1,368 @@
+"""The rulebook loader, and the reference rulebook held against the field's own tables."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable
+from datetime import date
+from importlib.resources import files
+
+import pytest
+
+from consent.decision import Decision
+from consent.examples import outcome
+from consent.rulebook import Rulebook, RulebookError, load, reference_rulebook
+from schemas.categories import CATEGORIES, PARTS
+
+TEXT = reference_rulebook().decode("utf-8")
+
+
+def replaced(old: str, new: str, count: int = 1) -> bytes:
+    assert old in TEXT, f"the rulebook has no {old!r} any more; mend the test"
+    return TEXT.replace(old, new, count).encode()
+
+
+def line_of(needle: str, text: str) -> int:
+    return text[: text.index(needle)].count("\n") + 1
+
+
+# Each: what is broken, by which replacement, what the line of the fault says, the pointer, and words of the message.
+FAULTS: list[tuple[str, str, str, str, str, str]] = [
+    (
+        "unknown condition, with the nearest name",
+        "conditions: [requester-is-county-of-residence, permit-granted, unaccompanied, subject-is-minor]",
+        "conditions: [requester-is-county-of-residense, permit-granted, unaccompanied, subject-is-minor]",
+        "requester-is-county-of-residense",
+        "/bases/4/conditions/0",
+        "there is no 'requester-is-county-of-residense' among the conditions",
+    ),
+    (
+        "unknown category in a basis",
+        "categories: [social-needs, health-needs]\n    conditions",
+        "categories: [social-needs, helth-needs]\n    conditions",
+        "helth-needs",
+        "/bases/3/categories/1",
+        "there is no 'helth-needs' among the categories",
+    ),
+    (
+        "unknown role",
+        "providers: [reception-centre, immigration-service, placement-authority, municipality]",
+        "providers: [reception-centre, immigration-service, placement-authority, municipalty]",
+        "municipalty]",
+        "/bases/3/providers/3",
+        "there is no 'municipalty' among the roles",
+    ),
+    (
+        "unknown permit ground",
+        "permits: [pending, refused]",
+        "permits: [pending, rejected]",
+        "permits: [pending, rejected]",
+        "/gaps/0/permits/1",
+        "there is no 'rejected' among the permits",
+    ),
+    (
+        "a day that is not in the calendar",
+        "in_force: {to: 2022-12-31}\n    purposes",
+        "in_force: {to: '2022-02-31'}\n    purposes",
+        "2022-02-31",
+        "/bases/0/in_force/to",
+        "is not a day of the calendar",
+    ),
+    (
+        "a period that ends before it begins",
+        "in_force: {from: 2023-01-01, to: 2024-12-31}",
+        "in_force: {from: 2023-01-01, to: 2022-12-31}",
+        "{from: 2023-01-01, to: 2022-12-31}",
+        "/bases/1/in_force/to",
+        "it ends before it begins",
+    ),
+    (
+        "two bases of one id",
+        "- id: handover-municipality-2025",
+        "- id: handover-municipality-2023",
+        "title: {fi: kunnan kokonaisvastuu",
+        "/bases/2/id",
+        "two bases have the id 'handover-municipality-2023'",
+    ),
+    (
+        "a word that the form does not have",
+        "    consent: required\n",
+        "    konsent: required\n",
+        "- id: municipality-by-consent",
+        "/bases/3",
+        "konsent",
+    ),
+    (
+        "a consent rule that is none",
+        "    consent: required\n",
+        "    consent: maybe\n",
+        "consent: maybe",
+        "/bases/3/consent",
+        "maybe",
+    ),
+    (
+        "a missing language",
+        "suostumus, sv: personens uttryckliga samtycke, en: the person's explicit consent}",
+        "suostumus, en: the person's explicit consent}",
+        "title: {fi: henkilön nimenomainen suostumus, en",
+        "/bases/3/title",
+        "sv",
+    ),
+    (
+        "an example that permits what the rules withhold",
+        "permitted: [identity, housing, social-needs/early-support], withheld: [health-needs, social-needs",
+        "permitted: [identity, housing, health-needs], withheld: [social-needs",
+        "permitted: [identity, housing, health-needs]",
+        "/bases/1/examples/0",
+        "the example says permitted, the rules withhold: health-needs",
+    ),
+    (
+        "an example that withholds what the rules permit",
+        "on: 2023-02-28, withheld: [identity]}\n      - {case: p08",
+        "on: 2023-03-02, withheld: [identity]}\n      - {case: p08",
+        "on: 2023-03-02, withheld",
+        "/bases/1/examples/2",
+        "the example says withheld, the rules permit: identity",
+    ),
+    (
+        "a case that is none",
+        "{case: p01-asylum-adult, requester: tampere, on: 2022-06-01",
+        "{case: p01-asylum-aduld, requester: tampere, on: 2022-06-01",
+        "p01-asylum-aduld",
+        "/bases/0/examples/1/case",
+        "there is no 'p01-asylum-aduld' among the cases",
+    ),
+    (
+        "a flow to nobody",
+        "to: [representative], purpose: representation",
+        "to: [representative], purpose: representing",
+        "purpose: representing",
+        "/flows/F6/asked/0/purpose",
+        "there is no 'representing' among the purposes",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "at", "pointer", "says"), [row[1:] for row in FAULTS], ids=[r[0] for r in FAULTS]
+)
+def test_fault_is_told_with_its_line_its_place_and_its_remedy(
+    old: str, new: str, at: str, pointer: str, says: str
+) -> None:
+    broken = replaced(old, new)
+
+    with pytest.raises(RulebookError) as raised:
+        load(broken, source="broken.yaml")
+
+    faults = {fault.pointer: fault for fault in raised.value.faults}
+    assert pointer in faults, [fault.pointer for fault in raised.value.faults]
+    fault = faults[pointer]
+    assert says in fault.message
+    # A fault inside a flow-style collection is told by the line on which that collection stands.
+    assert abs(fault.line - line_of(at, broken.decode())) <= 1
+    assert f"broken.yaml:{fault.line}: {pointer}" in str(raised.value)
+
+
+def test_misspelt_name_is_answered_with_the_nearest_one() -> None:
+    with pytest.raises(RulebookError) as raised:
+        load(replaced("[pending, refused]", "[pending, refusd]"))
+
+    assert raised.value.faults[0].remedy == "did you mean 'refused'?"
+
+
+def test_all_faults_are_told_at_once() -> None:
+    broken = replaced("purposes: [representation]", "purposes: [representing]").replace(
+        b"requesters: [development-centre]", b"requesters: [developement-centre]"
+    )
+
+    with pytest.raises(RulebookError) as raised:
+        load(broken)
+
+    assert len(raised.value.faults) == 3
+
+
+@pytest.mark.parametrize(
+    ("data", "line"),
+    [
+        (b"rulebook: a\nroles: [unclosed\n", 3),
+        (b"rulebook: a\nrulebook: b\n", 2),
+        (b"rulebook: \xff\xfe\n", 1),
+        (b"", 1),
+        (b"- a list\n", 1),
+    ],
+    ids=["not YAML", "a key twice", "not UTF-8", "empty", "not a mapping"],
+)
+def test_what_is_no_rulebook_is_refused_with_a_line(data: bytes, line: int) -> None:
+    with pytest.raises(RulebookError) as raised:
+        load(data, source="x.yaml")
+
+    assert raised.value.faults[0].line == line
+
+
+def test_digest_names_the_exact_text(rulebook: Rulebook) -> None:
+    other = load(TEXT.encode() + b"\n# a remark\n")
+
+    assert rulebook.digest.startswith("sha-256:")
+    assert len(rulebook.digest) == len("sha-256:") + 64
+    assert other.digest != rulebook.digest
+
+
+def test_lightest_basis_is_asked_first_whatever_the_order_in_the_rulebook(rulebook: Rulebook) -> None:
+    found = rulebook.bases_for("reception-centre", "municipality", "service-need-lookup")
+
+    weights = [("not-needed", "refusable", "required").index(one.consent) for one in found]
+    assert weights == sorted(weights)
+    emergencies = rulebook.bases_for("reception-centre", "county", "service-need-lookup")
+    assert [one.emergency for one in emergencies] == [False, True]
+
+
+# -- the reference rulebook ------------------------------------------------------------------------------------
+
+
+def test_it_says_itself_that_no_lawyer_has_signed_it_off(rulebook: Rulebook) -> None:
+    assert rulebook.status == "reference"
+    assert not any(basis.reviewed for basis in rulebook.bases)
+
+
+def test_every_flow_of_the_field_asks_for_something_that_a_basis_can_give(rulebook: Rulebook) -> None:
+    assert list(rulebook.flows) == [f"F{number}" for number in range(1, 15)]
+    for flow in rulebook.flows.values():
+        given = [
+            basis.id
+            for part in (*flow.deliveries, *flow.asked)
+            for provider in part.from_roles
+            for basis in rulebook.bases_for(provider, part.to_role, part.purpose)
+        ]
+        assert given, flow.code
+
+
+FLOWS = [
+    ("F1", "reception-centre", {"municipality", "county"}),
+    ("F2", "placement-authority", {"municipality", "county"}),
+    ("F2", "immigration-service", {"municipality", "county"}),
+    ("F3", "reception-centre", {"municipality", "county"}),
+    ("F4", "placement-authority", {"municipality", "county"}),
+    ("F4", "municipality", {"placement-authority"}),
+    ("F5", "reception-centre", {"municipality", "county"}),
+    ("F6", "reception-centre", {"municipality", "county", "representative"}),
+    ("F7", "municipality", {"county"}),
+    ("F7", "employment-authority", {"county"}),
+    ("F7", "county", {"municipality", "employment-authority"}),
+    ("F8", "municipality", {"county", "employment-authority"}),
+    ("F8", "county", {"municipality", "employment-authority"}),
+    ("F8", "employment-authority", {"municipality", "county"}),
+    ("F9", "reception-centre", {"municipality", "county"}),
+    ("F10", "municipality", {"municipality"}),
+    ("F10", "county", {"county"}),
+    ("F11", "county", {"municipality", "development-centre"}),
+    ("F12", "county", {"municipality"}),
+]
+
+
+@pytest.mark.parametrize(("code", "provider", "requesters"), FLOWS, ids=[f"{row[0]} from {row[1]}" for row in FLOWS])
+def test_flow_goes_between_the_roles_of_the_field(
+    rulebook: Rulebook, code: str, provider: str, requesters: set[str]
+) -> None:
+    flow = rulebook.flows[code]
+
+    parts = [part for part in (*flow.deliveries, *flow.asked) if provider in part.from_roles]
+
+    assert {part.to_role for part in parts} == requesters
+    for part in parts:
+        assert rulebook.bases_for(provider, part.to_role, part.purpose), (code, part.to_role)
+
+
+def test_roles_categories_and_permits_are_those_that_the_rest_of_the_node_knows(rulebook: Rulebook) -> None:
+    whole = {code for code, category in rulebook.categories.items() if category.parent is None}
+    parts = {code: category.parent for code, category in rulebook.categories.items() if category.parent is not None}
+    grounds = csv.DictReader(
+        (files("schemas") / "fhir-like" / "codes" / "permit-ground.csv").read_text("utf-8").splitlines()
+    )
+
+    assert set(rulebook.roles) == {
+        "reception-centre",
+        "immigration-service",
+        "municipality",
+        "county",
+        "placement-authority",
+        "employment-authority",
+        "benefits-agency",
+        "representative",
+        "development-centre",
+    }
+    assert whole - {"contact-person"} == CATEGORIES
+    assert parts == dict(PARTS)
+    assert set(rulebook.permits) == {row["code"] for row in grounds}
+
+
+def test_special_categories_are_classed_as_such(rulebook: Rulebook) -> None:
+    special = {code for code, category in rulebook.categories.items() if category.class_ == "special"}
+
+    assert special == {
+        "social-needs",
+        "health-needs",
+        "child-protection",
+        "vulnerability",
+        "vulnerability/fact",
+    }
+
+
+#: Act number, the sections that may be named, and its days in force as far as they are sure.
+STATUTES: dict[str, tuple[set[str | None], str | None, str | None]] = {
+    "1386/2010": ({None, "87 e §"}, None, "2024-12-31"),
+    "681/2023": ({None}, "2025-01-01", None),
+    "(EU) 2016/679": ({"9 art. 2 a", "7 art. 3"}, None, None),
+    "615/2020": ({None, "1 §"}, None, None),
+    "417/2007": ({None}, None, None),
+    "612/2021": ({None}, "2023-01-01", None),
+    "1301/2014": ({None}, None, None),
+    "703/2023": ({None}, "2025-01-01", None),
+    "906/2019": ({None}, None, None),
+}
+
+
+def test_statutes_are_cited_only_as_far_as_they_are_sure(rulebook: Rulebook) -> None:
+    for basis in rulebook.bases:
+        sections, first, last = STATUTES[basis.statute.number]
+        assert basis.statute.section in sections, basis.id
+        if first is not None:
+            assert basis.starts is not None, basis.id
+            assert basis.starts >= date.fromisoformat(first), basis.id
+        if last is not None:
+            assert basis.ends is not None, basis.id
+            assert basis.ends <= date.fromisoformat(last), basis.id
+
+
+def test_every_basis_has_examples_that_permit_and_that_refuse(rulebook: Rulebook) -> None:
+    for basis in rulebook.bases:
+        own = [example for example in rulebook.examples if example.basis == basis.id]
+        permits = [one for one in own if one.permitted and basis.id in carried(outcome(rulebook, one))]
+        assert permits, f"{basis.id} carries nothing in its own examples"
+        assert any(one.withheld for one in own), f"{basis.id} refuses nothing in its own examples"
+
+
+def carried(decision: Decision) -> set[str]:
+    return {one.basis for one in decision.permitted}
+
+
+def test_every_example_comes_out_as_written(rulebook: Rulebook) -> None:
+    worked = 0
+    for example in rulebook.examples:
+        permitted = outcome(rulebook, example).permitted_categories
+        assert all(rulebook.covers(permitted, one) for one in example.permitted), example
+        assert not any(rulebook.covers(permitted, one) for one in example.withheld), example
+        worked += 1
+    assert worked >= 90
+
+
+def test_prohibitions_beat_every_basis_for_the_people_they_protect(
+    rulebook: Rulebook, decide_for: Callable[..., Decision]
+) -> None:
+    for basis in rulebook.bases:
+        if basis.id == "contact-directory":
+            continue
+        for purpose in basis.purposes:
+            for party, described in rulebook.parties.items():
+                if described["role"] in basis.requesters:
+                    pending = decide_for("p08-pending-permit", party, purpose)
+                    assert not pending.permitted, (basis.id, party)
