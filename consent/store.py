@@ -7,6 +7,7 @@ as soon as anything about this person's consents has changed.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from datetime import datetime
 
 from sqlalchemy import Connection, bindparam, insert, select, update
@@ -21,6 +22,7 @@ _CURRENT_OF = (
 )
 _CURRENT = select(consents.c.document).where(consents.c.id == bindparam("of"), consents.c.current == 1)
 _HISTORY = select(consents.c.document).where(consents.c.id == bindparam("of")).order_by(consents.c.version)
+_VERSION = select(consents.c.document).where(consents.c.id == bindparam("of"), consents.c.version == bindparam("as"))
 _EPOCH = select(epochs.c.epoch).where(epochs.c.subject == bindparam("of"))
 _STEP = update(epochs).where(epochs.c.subject == bindparam("of_subject")).values(epoch=epochs.c.epoch + 1)
 _FORMER = update(consents).where(consents.c.id == bindparam("of_id"), consents.c.current == 1).values(current=0)
@@ -75,6 +77,17 @@ def history(connection: Connection, id: str) -> tuple[ConsentRecord, ...]:  # no
     """All versions of a record, oldest first; empty if there is none."""
     rows = connection.execute(_HISTORY, {"of": id})
     return tuple(ConsentRecord.from_dict(json.loads(row.document)) for row in rows)
+
+
+def versions(connection: Connection, named: Sequence[tuple[str, int]]) -> tuple[ConsentRecord, ...]:
+    """The records of these ids and versions, in this order. Raises UnknownConsentError."""
+    found = []
+    for id_, version in named:
+        row = connection.execute(_VERSION, {"of": id_, "as": version}).first()
+        if row is None:
+            raise UnknownConsentError(f"{id_} version {version}")
+        found.append(ConsentRecord.from_dict(json.loads(row.document)))
+    return tuple(found)
 
 
 def epoch(connection: Connection, subject: str) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from sqlalchemy import Engine
@@ -11,6 +11,7 @@ from sqlalchemy import Engine
 from audit.log import Log
 from audit.subjects import Subjects
 from consent.rulebook import Rulebook
+from gateway.exchange.keeping import KeptRulebooks
 from gateway.exchange.people import People
 from gateway.exchange.replay import Replays
 from gateway.exchange.transport import PeerTransport
@@ -69,6 +70,7 @@ class Exchange:
     telemetry: Telemetry
     limits: Limits
     delivery: DeliveryPolicy
+    rulebooks: KeptRulebooks = field(default_factory=KeptRulebooks)
 
     def user_pseudonym(self, subsystem: SubsystemId, user: str | None) -> str | None:
         """Keyed hash of an end user's id: accountability without a name. Only this node can link it back."""

@@ -20,10 +20,12 @@ from sqlalchemy import Connection, Row, bindparam, select, update
 
 from audit.entries import Agents, Categories, Entry, new_id
 from audit.log import Written
+from audit.subjects import Subject
 from consent.decision import Decision
 from gateway.exchange.consumer import Outgoing, keep_request, prepare, refused_by_peer, send, verify
 from gateway.exchange.context import Exchange, Standing
 from gateway.exchange.handover import decide_for_delivery, recipient_service
+from gateway.exchange.keeping import keep_decision
 from gateway.exchange.people import Person, StaleError
 from gateway.exchange.reception import complete
 from gateway.exchange.releasing import basis_and_consents, keep_disclosures, keep_response
@@ -174,6 +176,7 @@ class Deliveries:
                 entry = self._entry(row, sending, "requested", now, trace_id, subject.pseudonym if subject else None)
                 keep_request(connection, sending.outgoing, entry)
                 if sending.decision is not None and subject is not None:
+                    self._keep(connection, entry, sending, subject, now)
                     keep_disclosures(
                         connection,
                         sending.decision,
@@ -196,7 +199,9 @@ class Deliveries:
                 return Written(entry, (entry,))
 
             try:
-                return sending, (await self._exchange.log.commit(record)).value
+                released = await self._exchange.log.commit(record)
+                self._exchange.rulebooks.committed(standing.rulebook.digest)
+                return sending, released.value
             except StaleError:
                 continue
             except ProblemError as problem:
@@ -291,11 +296,19 @@ class Deliveries:
             entry = self._entry(
                 row, sending, "stopped", now, trace_id, subject.pseudonym if subject else None, reason="not-permitted"
             )
+            if subject is not None:
+                self._keep(connection, entry, sending, subject, now)
             _settle(connection, row, "stopped", "not-permitted", entry, now)
             return Written(None, (entry,))
 
         await self._exchange.log.commit(record)
         self._exchange.telemetry.deliveries.add(1, {"outcome": "stopped"})
+
+    def _keep(self, connection: Connection, entry: Entry, sending: Sending, subject: Subject, now: datetime) -> None:
+        if sending.decision is not None:
+            standing = sending.outgoing.standing
+            self._exchange.rulebooks.keep(connection, standing.rulebook.digest, standing.registry.rulebook, now)
+            keep_decision(connection, entry, sending.decision, subject=subject.id, key=subject.key)
 
     async def _settle_receipt(
         self, row: Row[Any], sending: Sending, released: Entry, receipt: str, response: str, digest: str
@@ -405,7 +418,7 @@ class Deliveries:
             trace_id=trace_id,
             previous=row.entry,
             reason=reason,
-            detail=_detail(row),
+            detail={**_detail(row), **({"decision": decision.id} if decision is not None else {})},
         )
 
     def _follow(

@@ -23,6 +23,7 @@ from consent.decision import Decision
 from consent.rulebook import Flow, FlowDelivery
 from gateway.exchange.context import Exchange, Standing
 from gateway.exchange.deciding import decide_between, facts_of
+from gateway.exchange.keeping import keep_decision
 from gateway.exchange.people import Person, StaleError
 from gateway.exchange.releasing import basis_and_consents
 from gateway.protocol.identifiers import ServiceId, SubsystemId
@@ -123,7 +124,9 @@ class Handovers:
                 )
 
             try:
-                return (await self._exchange.log.commit(record)).value
+                stored = await self._exchange.log.commit(record)
+                self._exchange.rulebooks.committed(standing.rulebook.digest)
+                return stored.value
             except StaleError:
                 continue
         raise ProblemError("busy", detail="the person's consents are changing right now", retry_after=1)
@@ -182,6 +185,7 @@ class Handovers:
             detail={"flow": order.flow, "handover": handover},
         )
         entries = [opening]
+        self._exchange.rulebooks.keep(connection, standing.rulebook.digest, standing.registry.rulebook, now)
         connection.execute(
             insert(handovers),
             {
@@ -201,6 +205,8 @@ class Handovers:
         for one in planned:
             entry = _delivery_entry(opening, one)
             entries.append(entry)
+            if one.decision is not None:
+                keep_decision(connection, entry, one.decision, subject=subject, key=subject_key)
             connection.execute(
                 insert(deliveries),
                 {
@@ -316,7 +322,12 @@ def _delivery_entry(opening: Entry, planned: Planned) -> Entry:
         previous=opening.id,
         reason=planned.problem,
         case=opening.case,
-        detail={**opening.detail, "delivery": planned.id, "role": planned.role},
+        detail={
+            **opening.detail,
+            "delivery": planned.id,
+            "role": planned.role,
+            **({"decision": decision.id} if decision is not None else {}),
+        },
     )
 
 

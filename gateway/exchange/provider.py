@@ -71,9 +71,10 @@ class Provider:
                 emergency=incoming.emergency,
             )
             if not decision.permitted:
-                raise ProblemError(
+                problem = ProblemError(
                     "not-permitted", detail="no legal basis lets any of it move", decision=DecisionSummary.of(decision)
                 )
+                return await record_refusal(self._exchange, incoming, problem, named=named, decision=decision)
             check_still_vouched(self._exchange, incoming)
             projection = project(sourced.bundle, decision.permitted_categories)
             release = Release(incoming, named, person, decision, projection)

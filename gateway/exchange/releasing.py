@@ -19,6 +19,7 @@ from audit.log import Written
 from audit.subjects import Subject
 from consent.decision import Decision
 from gateway.exchange.context import Exchange
+from gateway.exchange.keeping import keep_decision
 from gateway.exchange.opening import Answer, Incoming, PeerCall
 from gateway.exchange.people import Identifiers, Person
 from gateway.protocol.message import Checkpoint, DecisionSummary, ResponseClaims, body_digest
@@ -75,6 +76,8 @@ async def record_release(exchange: Exchange, release: Release) -> Answer:
             kept=release.projection.kept,
         )
         keep_message(connection, incoming, answer, entry)
+        exchange.rulebooks.keep(connection, incoming.rulebook.digest, incoming.registry.rulebook, incoming.now)
+        keep_decision(connection, entry, release.decision, subject=subject.id, key=subject.key)
         keep_disclosures(
             connection,
             release.decision,
@@ -92,20 +95,42 @@ async def record_release(exchange: Exchange, release: Release) -> Answer:
             keep_body(connection, incoming.claims.message_id, "reason", subject.id, subject.key, text)
         return Written(answer, (entry,))
 
-    return (await exchange.log.commit(record)).value
+    committed = await exchange.log.commit(record)
+    exchange.rulebooks.committed(incoming.rulebook.digest)
+    return committed.value
 
 
-async def record_refusal(exchange: Exchange, incoming: Incoming, problem: ProblemError) -> Answer:
-    """Answer a verified message with a problem, signed and on record."""
+async def record_refusal(
+    exchange: Exchange,
+    incoming: Incoming,
+    problem: ProblemError,
+    *,
+    named: Identifiers = (),
+    decision: Decision | None = None,
+) -> Answer:
+    """Answer a verified message with a problem, signed and on record; under the person's pseudonym where the record
+    had been seen, so that who asked in vain is on it as well.
+    """
     body = to_problem_json(problem)
     answer = sign_answer(exchange, incoming, problem.status, PROBLEM_TYPE, body, problem.decision)
 
     def record(connection: Connection) -> Written[Answer]:
         exchange.replays.take(connection, incoming.claims.message_id, incoming.claims.expires_at)
         withheld = tuple(category for category, _ in problem.decision.withheld) if problem.decision else ()
-        entry = provider_entry(exchange, incoming, outcome="refused", reason=problem.code)
+        subject = exchange.subjects.resolve(connection, named, incoming.now) if named else None
+        entry = provider_entry(
+            exchange,
+            incoming,
+            outcome="refused",
+            reason=problem.code,
+            subject=subject.pseudonym if subject else None,
+            decision=decision,
+        )
         entry = replace(entry, categories=Categories((), withheld))
         keep_message(connection, incoming, answer, entry)
+        if subject is not None and decision is not None:
+            exchange.rulebooks.keep(connection, incoming.rulebook.digest, incoming.registry.rulebook, incoming.now)
+            keep_decision(connection, entry, decision, subject=subject.id, key=subject.key)
         return Written(answer, (entry,))
 
     try:
@@ -177,7 +202,7 @@ def provider_entry(
         trace_id=incoming.call.trace_id,
         reason=reason,
         case=exchange.case_pseudonym(claims.case),
-        detail=detail or {},
+        detail={**(detail or {}), **({"decision": decision.id} if decision is not None else {})},
     )
 
 

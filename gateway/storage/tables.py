@@ -52,6 +52,26 @@ bodies = Table(
     Column("sealed", LargeBinary, nullable=False),
 )
 
+# What each decision was made of, beside the log entry that names it, and the rulebooks by which it was decided.
+decisions = Table(
+    "decisions",
+    metadata,
+    Column("entry", String(64), primary_key=True),
+    Column("decision", String(64), nullable=False),
+    Column("rulebook", String(80), nullable=False),
+    Column("subject", String(64), nullable=False, index=True),
+    Column("at", BigInteger, nullable=False, index=True),
+    Column("sealed", LargeBinary, nullable=False),
+)
+
+rulebooks = Table(
+    "rulebooks",
+    metadata,
+    Column("digest", String(80), primary_key=True),
+    Column("text", LargeBinary, nullable=False),
+    Column("at", BigInteger, nullable=False),
+)
+
 handovers = Table(
     "handovers",
     metadata,

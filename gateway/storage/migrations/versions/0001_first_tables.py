@@ -284,6 +284,18 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("revoked", "kind"),
     )
     op.create_table(
+        "decisions",
+        sa.Column("entry", sa.String(length=64), nullable=False),
+        sa.Column("decision", sa.String(length=64), nullable=False),
+        sa.Column("rulebook", sa.String(length=80), nullable=False),
+        sa.Column("subject", sa.String(length=64), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column("sealed", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("entry"),
+    )
+    op.create_index(op.f("ix_decisions_at"), "decisions", ["at"], unique=False)
+    op.create_index(op.f("ix_decisions_subject"), "decisions", ["subject"], unique=False)
+    op.create_table(
         "disclosures",
         sa.Column("consent", sa.String(length=64), nullable=False),
         sa.Column("recipient", sa.String(length=1300), nullable=False),
@@ -367,6 +379,13 @@ def upgrade() -> None:
         sa.Column("finished", sa.Integer(), nullable=False),
         sa.Column("changed", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("source", "item"),
+    )
+    op.create_table(
+        "rulebooks",
+        sa.Column("digest", sa.String(length=80), nullable=False),
+        sa.Column("text", sa.LargeBinary(), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("digest"),
     )
     op.create_table(
         "deliveries",

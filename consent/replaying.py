@@ -1,0 +1,104 @@
+"""Write a decision down so that it can be made again, and make it again.
+
+A recorded decision holds what it was made of: the request with its facts, the consents by id and version, the moment,
+and the text that came out. It is personal data and is stored sealed under the person's key. With the rulebook of that
+time the same decision must come out, byte for byte; with another rulebook one sees what would have gone otherwise. The
+words of an emergency's justification are not part of it: that there was one is all that a decision depends on. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+import orjson
+
+from consent.consents import ConsentRecord
+from consent.decision import Decision, decide
+from consent.request import Emergency, Party, Request, SubjectFacts
+from consent.rulebook import Rulebook
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """A decision as it was written down. `canonical` is the text that came out then."""
+
+    request: Request
+    considered: tuple[tuple[str, int], ...]
+    at: datetime
+    canonical: bytes
+
+
+def written(decision: Decision) -> bytes:
+    """The decision and all that it was made of, as canonical JSON."""
+    request = decision.request
+    document = {
+        "at": decision.at.isoformat(),
+        "considered": decision.considered,
+        "decision": decision.canonical().decode(),
+        "request": {
+            "categories": sorted(request.categories),
+            "emergency": request.emergency is not None,
+            "facts": _facts(request.facts),
+            "known": request.known,
+            "provider": _party(request.provider),
+            "purpose": request.purpose,
+            "requester": _party(request.requester),
+        },
+    }
+    return orjson.dumps(document, option=orjson.OPT_SORT_KEYS)
+
+
+def read(data: bytes) -> Recorded:
+    """Read what `written` wrote. Raises ValueError if it is anything else."""
+    try:
+        document = orjson.loads(data)
+        stated = document["request"]
+        facts = stated["facts"]
+        return Recorded(
+            request=Request(
+                provider=_party_of(stated["provider"]),
+                requester=_party_of(stated["requester"]),
+                purpose=stated["purpose"],
+                categories=frozenset(stated["categories"]),
+                facts=None if facts is None else SubjectFacts(**facts),
+                known=stated["known"],
+                emergency=Emergency("") if stated["emergency"] else None,
+            ),
+            considered=tuple((str(id_), int(version)) for id_, version in document["considered"]),
+            at=datetime.fromisoformat(document["at"]),
+            canonical=document["decision"].encode(),
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"not a recorded decision: {error}") from None
+
+
+def again(recorded: Recorded, rulebook: Rulebook, consents: Sequence[ConsentRecord]) -> Decision:
+    """The decision made again by a rulebook. `consents` are those that `considered` names, in its order."""
+    return decide(recorded.request, rulebook, consents, recorded.at)
+
+
+def _facts(facts: SubjectFacts | None) -> dict[str, Any] | None:
+    if facts is None:
+        return None
+    return {name: value for name, value in asdict(facts).items() if value is not None}
+
+
+def _party(party: Party) -> dict[str, Any]:
+    return {
+        "counties": sorted(party.counties),
+        "member": party.member,
+        "municipalities": sorted(party.municipalities),
+        "role": party.role,
+    }
+
+
+def _party_of(document: dict[str, Any]) -> Party:
+    return Party(
+        document["role"],
+        document["member"],
+        frozenset(document["municipalities"]),
+        frozenset(document["counties"]),
+    )

@@ -1,0 +1,100 @@
+"""Keep each decision that was acted on, so that anyone with the right to can have it made again.
+
+The log entry names the decision by its id, which is a digest of its text. What it was made of (facts of the person,
+consents by version) is kept beside it, sealed under the person's key, and the rulebook once by its digest. When a
+person's key is destroyed their decisions become noise, and the log stays as it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, Engine, bindparam, insert, select
+
+from audit.entries import Entry
+from audit.subjects import Subjects
+from consent import replaying, store
+from consent.consents import ConsentRecord
+from consent.decision import Decision
+from consent.replaying import Recorded
+from gateway.storage.sealing import seal, unseal
+from gateway.storage.tables import decisions, rulebooks
+
+_KEEP = insert(decisions)
+_KEEP_RULEBOOK = insert(rulebooks)
+_HELD_RULEBOOK = select(rulebooks.c.at).where(rulebooks.c.digest == bindparam("of"))
+
+
+class KeptRulebooks:
+    """Which rulebooks this process knows to be durable, so that each is looked for once and not at every decision."""
+
+    def __init__(self) -> None:
+        self._durable: set[str] = set()
+
+    def keep(self, connection: Connection, digest: str, text: bytes, at: datetime) -> None:
+        """Store a rulebook's text under its digest, unless it is there."""
+        if digest in self._durable or connection.execute(_HELD_RULEBOOK, {"of": digest}).first() is not None:
+            return
+        connection.execute(_KEEP_RULEBOOK, {"digest": digest, "text": text, "at": _micros(at)})
+
+    def committed(self, digest: str) -> None:
+        """The transaction in which it was kept, or found, has been committed."""
+        self._durable.add(digest)
+
+
+def keep_decision(connection: Connection, entry: Entry, decision: Decision, *, subject: str, key: bytes) -> None:
+    """Keep a decision beside the log entry that speaks of it, in the transaction that records the entry."""
+    connection.execute(
+        _KEEP,
+        {
+            "entry": entry.id,
+            "decision": decision.id,
+            "rulebook": decision.rulebook,
+            "subject": subject,
+            "at": _micros(decision.at),
+            "sealed": seal(key, f"decisions/{entry.id}", replaying.written(decision)),
+        },
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A decision that was kept. `recorded` and `consents` are None once the person's key was destroyed."""
+
+    entry: str
+    decision: str
+    rulebook: str
+    recorded: Recorded | None
+    consents: tuple[ConsentRecord, ...] | None
+
+
+def kept_decisions(
+    engine: Engine, subjects: Subjects, *, since: datetime | None = None, entry: str | None = None
+) -> Iterator[Kept]:
+    """The kept decisions, oldest first: all, or those from a moment on, or the one of a log entry."""
+    statement = select(decisions).order_by(decisions.c.at, decisions.c.entry)
+    if since is not None:
+        statement = statement.where(decisions.c.at >= _micros(since))
+    if entry is not None:
+        statement = statement.where(decisions.c.entry == entry)
+    with engine.connect() as connection, engine.connect() as reading:
+        for row in connection.execution_options(yield_per=500).execute(statement):
+            subject = subjects.by_id(reading, row.subject)
+            if subject is None:
+                yield Kept(row.entry, row.decision, row.rulebook, None, None)
+                continue
+            recorded = replaying.read(unseal(subject.key, f"decisions/{row.entry}", row.sealed))
+            yield Kept(row.entry, row.decision, row.rulebook, recorded, store.versions(reading, recorded.considered))
+
+
+def kept_rulebook(engine: Engine, digest: str) -> bytes | None:
+    """The text of a rulebook by which this node once decided."""
+    with engine.connect() as connection:
+        text = connection.execute(select(rulebooks.c.text).where(rulebooks.c.digest == digest)).scalar_one_or_none()
+    return None if text is None else bytes(text)
+
+
+def _micros(at: datetime) -> int:
+    return int(at.timestamp() * 1_000_000)
