@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from gateway.cli import audit, demo, node
+from gateway.cli import audit, client, demo, node, registry, registry_member, registry_reading
 
 app = typer.Typer(
     name="yhdyspinta",
@@ -19,6 +19,10 @@ app = typer.Typer(
 app.command("demo")(demo.demo)
 app.add_typer(node.app, name="node")
 app.add_typer(audit.app, name="audit")
+app.add_typer(client.app, name="client")
+registry_member.register(registry.app)
+registry_reading.register(registry.app)
+app.add_typer(registry.app, name="registry")
 
 
 def _print_version(wanted: bool) -> None:

@@ -12,7 +12,9 @@ from contextlib import contextmanager
 from typing import Any, NoReturn
 
 import orjson
+import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -53,6 +55,21 @@ def fail(message: str, code: int, *, remedy: str = "", json: bool = False) -> No
         if remedy:
             errors.print(f"  {remedy}", soft_wrap=True)
     raise SystemExit(code)
+
+
+def agreed(steps: Sequence[str], question: str, *, yes: bool, json: bool = False) -> None:
+    """Say what a command is about to do, and ask whether it shall, unless that was said with --yes. Ends it if not."""
+    if not json:
+        errors.print("[bold]This will:[/]")
+        for step in steps:
+            errors.print(f"  • {escape(step)}", soft_wrap=True)
+    if yes:
+        return
+    if json or not sys.stdin.isatty():
+        fail("nobody is here to be asked", WRONG, remedy="add --yes", json=json)
+    if not typer.confirm(question, err=True):
+        errors.print("Nothing was changed.")
+        raise SystemExit(NO)
 
 
 @contextmanager

@@ -197,6 +197,29 @@ def issue_tls(
     return builder.sign(authority_key, _digest(authority_key)).public_bytes(Encoding.DER)
 
 
+def issue_client(
+    authority: bytes,
+    authority_key: PrivateKey,
+    public_key: PublicKey,
+    name: str,
+    *,
+    not_before: datetime,
+    not_after: datetime,
+    serial: int,
+) -> bytes:
+    """A certificate (DER) with which an information system called `name` connects to its own organisation's node."""
+    builder = _end_certificate(
+        authority,
+        public_key,
+        x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name[:64])]),
+        not_before=not_before,
+        not_after=not_after,
+        serial=serial,
+    )
+    builder = builder.add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
+    return builder.sign(authority_key, _digest(authority_key)).public_bytes(Encoding.DER)
+
+
 def _check(certificate: bytes, anchors: Sequence[bytes], at: datetime | None) -> tuple[x509.Certificate, Checked]:
     parsed = load(certificate)
     if not any(_issued_by(parsed, anchor) for anchor in anchors):

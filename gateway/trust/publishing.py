@@ -89,6 +89,16 @@ class _Draft:
     snapshot: Metadata[Snapshot]
     timestamp: Metadata[Timestamp]
     changed: set[str] = field(default_factory=set)
+    given: dict[str, Metadata[Targets]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What the authority of a delegated role has signed on its own: its metadata, and the files that it vouches for."""
+
+    role: str
+    metadata: bytes
+    files: Mapping[str, bytes]
 
 
 class Publisher:
@@ -135,17 +145,70 @@ class Publisher:
         with self._alone():
             return self._publish(draft, files, keys, now)
 
-    def publish(self, files: Mapping[str, bytes], keys: KeyRing, now: datetime, *, renew: bool = False) -> Published:
+    def publish(
+        self,
+        files: Mapping[str, bytes],
+        keys: KeyRing,
+        now: datetime,
+        *,
+        renew: bool = False,
+        parts: Sequence[Part] = (),
+    ) -> Published:
         """Sign what changed, and what has lived through half of its lifetime; always a new timestamp.
 
-        Only the keys of roles with something to sign are needed. With `renew` every role but root signs anew.
-        Raises TrustError: `key-unreadable` without such a key, `registry-malformed` for content that does not hold.
+        Only the keys of roles with something to sign are needed; `parts` are signed already, and their files are among
+        `files`. With `renew` every role but root signs anew. Raises TrustError: `key-unreadable` without such a key,
+        `registry-malformed` for content that does not hold, `registry-unsigned` for a part with too few signatures.
         """
         with self._alone():
             draft = self._draft()
             if renew:
-                draft.changed |= {TARGETS, MEMBERS, RULEBOOK, SNAPSHOT}
+                draft.changed |= {TARGETS, MEMBERS, RULEBOOK, SNAPSHOT} & {role for role, one in keys.items() if one}
+            for part in parts:
+                draft.given[part.role] = _read_part(part)
             return self._publish(draft, files, keys, now)
+
+    def sign_part(
+        self, role: str, files: Mapping[str, bytes], signers: Sequence[Signer], now: datetime, part: Part | None = None
+    ) -> Part:
+        """Sign a delegated role's next metadata, for somebody else to publish; or add signatures to `part`.
+
+        `files` are the role's own: what is not given stays as it is published.
+        """
+        if role not in DELEGATED:
+            raise TrustError("request-refused", f"{role} is not a delegated role", f"sign {' or '.join(DELEGATED)}")
+        if not signers:
+            raise TrustError("key-unreadable", f"no key of {role} that counts in this registry is here")
+        if part is not None:
+            metadata = _read_part(part)
+            vouched = dict(part.files)
+        else:
+            draft = self._draft()
+            metadata = draft.delegated[role]
+            published = self.files()
+            vouched = {name: files.get(name, published[name]) for name in DELEGATED[role]}
+            targets.read(published | vouched)
+            metadata.signed.targets = _listed(vouched, role)
+            metadata.signed.version += 1
+            metadata.signed.expires = _whole(now + self.lifetimes.of(role))
+            metadata.signatures.clear()
+        for signer in signers:
+            metadata.sign(signer, append=True)
+        return Part(role, metadata.to_bytes(), vouched)
+
+    def keyids(self) -> dict[str, tuple[frozenset[str], int]]:
+        """The ids of the keys that count for each role, and how many of them must sign."""
+        draft = self._draft()
+        delegations = draft.targets.signed.delegations
+        assert delegations is not None
+        assert delegations.roles is not None
+        return {
+            role: (frozenset(one.keyids), one.threshold)
+            for role, one in (
+                *((role, draft.root.signed.roles[role]) for role in (ROOT, TARGETS, SNAPSHOT, TIMESTAMP)),
+                *((role, delegations.roles[role]) for role in DELEGATED),
+            )
+        }
 
     def rotate(
         self,
@@ -241,7 +304,26 @@ class Publisher:
             signed.append(ROOT)
         for role, metadata in ((TARGETS, draft.targets), *draft.delegated.items()):
             listed = _listed(files, role)
-            if listed != metadata.signed.targets or role in draft.changed or self._ages(role, metadata, now):
+            given = draft.given.get(role)
+            if given is not None:
+                if given.signed.version != metadata.signed.version + 1 or given.signed.targets != listed:
+                    raise TrustError(
+                        "request-refused",
+                        f"what was signed as {role} does not follow on what is published",
+                        "have it signed anew, from the registry as it is published now",
+                    )
+                draft.delegated[role] = given
+                data = given.to_bytes()
+                writes.append((folder / f"{given.signed.version}.{role}.json", data))
+                draft.snapshot.signed.meta[f"{role}.json"] = MetaFile.from_data(given.signed.version, data, ["sha256"])
+                draft.changed.add(SNAPSHOT)
+                signed.append(role)
+            elif (
+                listed != metadata.signed.targets
+                or role in draft.changed
+                # What only ages waits for its authority while it is good, rather than hold up everybody's timestamp.
+                or (self._ages(role, metadata, now) and (keys.get(role) or metadata.signed.expires <= now))
+            ):
                 metadata.signed.targets = listed
                 metadata.signed.version += 1
                 data = self._sign(role, metadata, keys, now)
@@ -333,6 +415,15 @@ class Publisher:
         with (self.folder / ".lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
+
+
+def _read_part(part: Part) -> Metadata[Targets]:
+    if part.role not in DELEGATED or set(part.files) != set(DELEGATED[part.role]):
+        raise TrustError("request-malformed", f"this is not what {part.role} vouches for")
+    try:
+        return Metadata[Targets].from_bytes(part.metadata)
+    except (RepositoryError, ValueError) as error:
+        raise TrustError("request-malformed", f"what {part.role} has signed cannot be read: {error}") from None
 
 
 def _listed(files: Mapping[str, bytes], role: str) -> dict[str, TargetFile]:

@@ -76,9 +76,9 @@ def read(files: Mapping[str, bytes]) -> Content:
         instance=instance,
         name=name,
         anchors=anchors,
-        members=_each(MEMBERS, "members", members, _read_member),
-        nodes=_each(MEMBERS, "nodes", members, _read_node),
-        services=_offers(services),
+        members=_each(MEMBERS, "members", members, read_member),
+        nodes=_each(MEMBERS, "nodes", members, read_node),
+        services=read_offers(services),
         municipalities=_each(TERRITORIES, "municipalities", territories, _read_municipality),
         counties=_each(TERRITORIES, "counties", territories, _read_county),
         witnesses=_each(
@@ -104,11 +104,11 @@ def write(content: Content) -> dict[str, bytes]:
         ),
         MEMBERS: _dump(
             {
-                "members": [_write_member(one) for one in content.members],
-                "nodes": [_write_node(one) for one in content.nodes],
+                "members": [write_member(one) for one in content.members],
+                "nodes": [write_node(one) for one in content.nodes],
             }
         ),
-        SERVICES: _dump({"subsystems": _write_services(content.services)}),
+        SERVICES: _dump({"subsystems": write_services(content.services)}),
         TERRITORIES: _dump(
             {
                 "counties": [_write_area(one) for one in content.counties],
@@ -173,7 +173,8 @@ def _each(file: str, name: str, document: Mapping[str, Any], read_one: Callable[
     return tuple(done)
 
 
-def _read_member(value: Mapping[str, Any]) -> Member:
+def read_member(value: Mapping[str, Any]) -> Member:
+    """One member from its JSON. Raises ValueError, TypeError, KeyError or AttributeError."""
     member = MemberId.parse(value["id"])
     return Member(
         id=member,
@@ -200,7 +201,8 @@ def _read_member(value: Mapping[str, Any]) -> Member:
     )
 
 
-def _write_member(member: Member) -> dict[str, Any]:
+def write_member(member: Member) -> dict[str, Any]:
+    """The JSON of one member."""
     return {
         "id": str(member.id),
         "name": _say(member.name),
@@ -224,7 +226,8 @@ def _write_member(member: Member) -> dict[str, Any]:
     }
 
 
-def _read_node(value: Mapping[str, Any]) -> Node:
+def read_node(value: Mapping[str, Any]) -> Node:
+    """One node from its JSON. Raises ValueError, TypeError, KeyError or AttributeError."""
     node, address = value["id"], value["address"]
     if not isinstance(node, str) or not _NODE_ID.fullmatch(node):
         raise ValueError("a node's id is a DNS name in small letters")
@@ -246,7 +249,8 @@ def _read_node(value: Mapping[str, Any]) -> Node:
     )
 
 
-def _write_node(node: Node) -> dict[str, Any]:
+def write_node(node: Node) -> dict[str, Any]:
+    """The JSON of one node."""
     log = {"origin": node.log_origin, "key": node.log_key} if node.log_origin is not None else None
     return _kept(
         {
@@ -260,7 +264,8 @@ def _write_node(node: Node) -> dict[str, Any]:
     )
 
 
-def _offers(document: Mapping[str, Any]) -> Offers:
+def read_offers(document: Mapping[str, Any]) -> Offers:
+    """The services of a document in the form of `services.json`. Raises TrustError."""
     shared = _Shared()
     groups: dict[SubsystemId, Mapping[str, Any]] = {}
     size = 0
@@ -303,7 +308,8 @@ def _read_services(value: Mapping[str, Any], shared: _Shared) -> list[ServiceDes
     ]
 
 
-def _write_services(services: Iterable[ServiceDescriptor]) -> list[dict[str, Any]]:
+def write_services(services: Iterable[ServiceDescriptor]) -> list[dict[str, Any]]:
+    """The JSON of services, grouped by their subsystem."""
     groups: dict[SubsystemId, list[dict[str, Any]]] = {}
     for one in services:
         groups.setdefault(one.id.subsystem, []).append(

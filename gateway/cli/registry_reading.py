@@ -1,0 +1,197 @@
+"""`yhdyspinta registry show` and `diff`: what a registry says, and what changes between two of them."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+
+from gateway.cli.output import NO, console, print_json, table
+from gateway.cli.registry import Json, told
+from gateway.trust.errors import TrustError
+
+Root = Annotated[
+    Path | None, typer.Option("--root", metavar="FILE", help="The root to verify with; needed for an address.")
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands to `yhdyspinta registry`."""
+    app.command()(show)
+    app.command()(diff)
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """A registry as it was read: what it says, its version and ends by role, and whether signatures were verified."""
+
+    content: Any
+    version: int | None
+    expiries: dict[str, tuple[int, datetime]]
+    verified: bool
+
+
+def show(
+    source: Annotated[str, typer.Argument(help="Folder of an authority or of a publication, or its address.")] = ".",
+    root: Root = None,
+    member: Annotated[str, typer.Option(help="Show one member with all that it has.")] = "",
+    json: Json = False,
+) -> None:
+    """Show what a registry says: members, nodes, certificates and when what is signed expires."""
+    from gateway.trust import targets
+
+    with told(json=json):
+        found = _read(source, root)
+        members = [one for one in found.content.members if not member or str(one.id) == member]
+        if member and not members:
+            raise TrustError("request-refused", f"the registry lists no member {member}")
+        if json:
+            chosen = {one.id for one in members}
+            print_json(
+                {
+                    "instance": found.content.instance,
+                    "version": found.version,
+                    "verified": found.verified,
+                    "roles": {
+                        role: {"version": version, "expires": end} for role, (version, end) in found.expiries.items()
+                    },
+                    "anchors": [_anchor(one) for one in found.content.anchors],
+                    "members": [
+                        targets.write_member(one) | {"signing": [_signing(each) for each in one.signing]}
+                        for one in members
+                    ],
+                    "nodes": [targets.write_node(one) for one in found.content.nodes if one.owner in chosen],
+                    "services": len(found.content.services),
+                }
+            )
+            return
+        _draw(found, members)
+
+
+def diff(
+    old: Annotated[
+        str, typer.Argument(help="Folder or address; an authority's folder alone compares its draft.")
+    ] = ".",
+    new: Annotated[str, typer.Argument(help="Folder or address.")] = "",
+    root: Root = None,
+    json: Json = False,
+) -> None:
+    """Show what differs between two registries, or between what an authority has published and its draft.
+
+    Exit code 0 if nothing does, 1 if something does.
+    """
+    from gateway.trust import changes
+
+    with told(json=json):
+        if new:
+            before, after = _read(old, root).content, _read(new, root).content
+        else:
+            from gateway.trust.authority import Authority
+
+            ours = Authority(Path(old), b"")
+            before, after = ours.content(), ours.draft()
+        found = changes.differences(before, after)
+    if json:
+        print_json(
+            {"changes": [{"kind": one.kind, "name": one.name, "what": one.what, "fields": one.fields} for one in found]}
+        )
+    else:
+        colours = {"added": "green", "removed": "red", "changed": "yellow"}
+        for one in found:
+            console.print(f"[{colours[one.what]}]{escape(str(one))}[/]", soft_wrap=True)
+        if not found:
+            console.print("no difference")
+    raise SystemExit(NO if found else 0)
+
+
+def _read(source: str, root: Path | None) -> _Read:
+    from gateway.trust import targets
+    from gateway.trust.distribution import RegistryClient
+    from gateway.trust.publishing import Publisher
+
+    folder = Path(source)
+    if "://" not in source and (folder / "registry" / "metadata").is_dir():
+        root = root or (folder / "root.json" if (folder / "root.json").is_file() else None)
+        folder, source = folder / "registry", str(folder / "registry")
+    if root is not None:
+        with tempfile.TemporaryDirectory(prefix="yhdyspinta-") as cache:
+            registry = RegistryClient(source, Path(cache), root.read_bytes()).refresh(datetime.now(UTC))
+            ends = (
+                Publisher(folder).expiries() if "://" not in source else {"all": (registry.version, registry.expires)}
+            )
+            return _Read(registry.content, registry.version, ends, True)
+    if "://" in source:
+        raise TrustError(
+            "registry-unavailable", "without its root a registry from an address cannot be believed", "give --root"
+        )
+    publisher = Publisher(folder)
+    ends = publisher.expiries()
+    return _Read(targets.read(publisher.files()), ends["snapshot"][0], ends, False)
+
+
+def _draw(found: _Read, members: list[Any]) -> None:
+    now = datetime.now(UTC)
+    said = "signatures verified" if found.verified else "signatures not verified: give --root"
+    console.print(f"[bold]{escape(found.content.instance)}[/] version {found.version} ({said})")
+    console.print(
+        table(
+            "Signed until",
+            ["role", "version", "expires"],
+            [[role, str(version), _until(end, now)] for role, (version, end) in found.expiries.items()],
+        )
+    )
+    nodes: dict[Any, list[Any]] = {}
+    for node in found.content.nodes:
+        nodes.setdefault(node.owner, []).append(node)
+    rows = [
+        [
+            str(one.id),
+            one.name.en,
+            ", ".join(term.role for term in one.roles),
+            "\n".join(f"{each.id} {each.address}" for each in nodes.get(one.id, ())),
+            "\n".join(
+                f"{_signing(each)['thumbprint'][:12]}… {each.algorithm} {_until(each.not_after, now)}"
+                for each in one.signing
+            ),
+        ]
+        for one in members
+    ]
+    console.print(table("Members", ["member", "name", "roles", "nodes", "signing certificates"], rows))
+    console.print(
+        f"{len(members)} members, {len(found.content.nodes)} nodes, {len(found.content.services)} services, "
+        f"{len(found.content.anchors)} anchors"
+    )
+
+
+def _signing(certificate: Any) -> dict[str, Any]:
+    from gateway.protocol.signing import thumbprint
+
+    return {
+        "thumbprint": thumbprint(certificate.certificate),
+        "algorithm": certificate.algorithm,
+        "from": certificate.not_before,
+        "until": certificate.not_after,
+    }
+
+
+def _anchor(certificate: bytes) -> dict[str, Any]:
+    from gateway.protocol.signing import thumbprint
+    from gateway.trust.certificates import load
+
+    parsed = load(certificate)
+    return {
+        "thumbprint": thumbprint(certificate),
+        "name": parsed.subject.rfc4514_string(),
+        "until": parsed.not_valid_after_utc,
+    }
+
+
+def _until(end: datetime, now: datetime) -> str:
+    left = (end - now).total_seconds()
+    days = f"{left / 86400:.0f} d" if abs(left) >= 2 * 86400 else f"{left / 3600:.0f} h"
+    return f"{end:%Y-%m-%d %H:%M}Z ({'expired ' if left < 0 else ''}{days})"

@@ -1,0 +1,302 @@
+"""A member's side of joining a network, on the member's own machine: make keys, ask, and take the answer in.
+
+`ask` makes the keys and the request; what is secret stays in the folder, readable by its owner only, or in a PKCS#11
+token. `take_in` puts the certificates of the answer beside the keys, after seeing that they belong together, and writes
+settings with which the node runs. To change a key, `ask_again` makes the next one beside the one in use, and `take_in`
+puts it in its place; a running node picks it up by itself.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+
+from audit.checkpoint import LogSigner
+from gateway.protocol.signing import Algorithm, Signer, thumbprint
+from gateway.trust import certificates, token
+from gateway.trust.certificates import PrivateKey
+from gateway.trust.enrolment import SIGNING, TLS, Welcome, write_request
+from gateway.trust.entries import Member, Node, ServiceDescriptor
+from gateway.trust.errors import TrustError
+from gateway.trust.keystore import FileKeyStore, Pkcs11KeyStore, read_private_key, write_private_key, write_secret
+from gateway.trust.tls import TlsKey, client_context
+
+AUTHORITY_DAYS = 3650
+NEXT = ".next"
+
+
+@dataclass(frozen=True, slots=True)
+class TokenPlace:
+    """Where in a PKCS#11 token a signing key lies. `pin` is the file with the PIN."""
+
+    module: Path
+    token: str
+    label: str
+    pin: Path
+
+    def secret(self) -> str:
+        """The PIN. Raises TrustError `key-unreadable`."""
+        try:
+            return self.pin.read_text("utf-8").strip()
+        except OSError as error:
+            raise TrustError("key-unreadable", f"{self.pin} cannot be read: {error.strerror}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Listens:
+    """Where the node listens: addresses `HOST:PORT` of its three faces."""
+
+    peers: str
+    clients: str
+    local: str
+
+
+class _Raw:
+    """Signs with a private key that has no certificate yet, as messages are signed: 64 raw bytes."""
+
+    def __init__(self, key: PrivateKey) -> None:
+        self._key = key
+
+    def sign(self, data: bytes) -> bytes:
+        """Sign."""
+        if isinstance(self._key, ed25519.Ed25519PrivateKey):
+            return self._key.sign(data)
+        r, s = decode_dss_signature(self._key.sign(data, ec.ECDSA(hashes.SHA256())))
+        return r.to_bytes(32, "big") + s.to_bytes(32, "big")
+
+
+def ask(
+    folder: Path,
+    member: Member,
+    node: Node,
+    services: tuple[ServiceDescriptor, ...],
+    *,
+    algorithm: Algorithm = "ES256",
+    place: TokenPlace | None = None,
+) -> bytes:
+    """Make all keys of a new node in `folder`, and return the request. Raises TrustError; never overwrites a key."""
+    for name in ("signing.key", "tls.key"):
+        if (folder / name).exists():
+            raise TrustError(
+                "request-refused", f"{folder / name} is there already", "choose another folder, or ask to renew the key"
+            )
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    passphrase = _passphrase(folder)
+    signing = _make(folder / "signing.key", algorithm, passphrase, place)
+    # P-256 whatever the other: every TLS library knows it.
+    tls = _make(folder / "tls.key", "ES256", passphrase, None)
+    log = _log(folder, node.id)
+    return write_request(
+        member,
+        replace(node, log_origin=log[0], log_key=log[1]),
+        services,
+        {
+            SIGNING: certificates.request_signing(signing, member.id),
+            TLS: certificates.request_tls(tls, member.id, node.id),
+        },
+        new=_Raw(signing),
+        present=None,
+    )
+
+
+def ask_again(
+    folder: Path,
+    member: Member,
+    node: Node,
+    kinds: frozenset[str],
+    present: Signer,
+    *,
+    algorithm: Algorithm = "ES256",
+    place: TokenPlace | None = None,
+) -> bytes:
+    """Make the next signing or TLS key beside the one in use, and return a request that the present key vouches for."""
+    passphrase = _passphrase(folder)
+    requests: dict[str, bytes] = {}
+    new = None
+    for kind in sorted(kinds):
+        path = folder / f"{kind}.key{NEXT}"
+        # A former request that was never answered: its key has no certificate and is of no use to anyone.
+        path.unlink(missing_ok=True)
+        key = _make(path, algorithm if kind == SIGNING else "ES256", passphrase, place if kind == SIGNING else None)
+        if kind == SIGNING:
+            new = _Raw(key)
+            requests[kind] = certificates.request_signing(key, member.id)
+        else:
+            requests[kind] = certificates.request_tls(key, member.id, node.id)
+    return write_request(member, node, (), requests, new=new, present=(thumbprint(present.certificate), present))
+
+
+def take_in(
+    folder: Path,
+    welcome: Welcome,
+    *,
+    subsystems: tuple[str, ...] = (),
+    listens: Listens | None = None,
+    client_authorities: tuple[Path, ...] = (),
+    place: TokenPlace | None = None,
+    now: datetime,
+) -> list[Path]:
+    """Put what a welcome brings into place; returns the files that were written. Raises TrustError if it does not fit.
+
+    The first time it writes the registry's root and the settings too, and without `client_authorities` an authority of
+    the organisation's own for the certificates of its information systems.
+    """
+    passphrase = _passphrase(folder)
+    given = {SIGNING: welcome.signing, TLS: welcome.tls}
+    moves: list[tuple[Path, Path]] = []
+    for kind, pem in given.items():
+        if pem is not None:
+            moves += _fitting(folder, kind, pem, passphrase, place if kind == SIGNING else None)
+    for source, target in moves:
+        source.replace(target)
+    written = [target for _, target in moves]
+    if not (folder / "root.json").exists():
+        written.append(_write(folder / "root.json", welcome.root))
+    if not (folder / "node.toml").exists():
+        if listens is None or not subsystems:
+            raise TrustError("request-malformed", "a new node needs its subsystems and where it listens")
+        authorities = client_authorities or (_client_authority(folder, welcome, passphrase, now),)
+        text = settings_text(welcome, subsystems, listens, authorities, place)
+        written.append(_write(folder / "node.toml", text.encode("utf-8")))
+    return written
+
+
+def settings_text(
+    welcome: Welcome,
+    subsystems: tuple[str, ...],
+    listens: Listens,
+    client_authorities: tuple[Path, ...],
+    place: TokenPlace | None,
+) -> str:
+    """The settings of a node that has just joined, as TOML."""
+
+    def quoted(value: object) -> str:
+        return json.dumps(str(value), ensure_ascii=False)
+
+    signing = {"certificate": "signing.pem"}
+    if place is None:
+        signing |= {"key": "signing.key", "passphrase": "passphrase"}
+    else:
+        signing |= {
+            "pkcs11_module": str(place.module),
+            "pkcs11_token": place.token,
+            "pkcs11_label": place.label,
+            "pkcs11_pin": str(place.pin),
+        }
+    sections: Mapping[str, Mapping[str, str]] = {
+        "node": {"id": quoted(welcome.node), "subsystems": f"[{', '.join(quoted(one) for one in subsystems)}]"},
+        "registry": {"source": quoted(welcome.source), "root": quoted("root.json")},
+        "listen": {name: quoted(getattr(listens, name)) for name in ("peers", "clients", "local")},
+        "signing": {name: quoted(value) for name, value in signing.items()},
+        "tls": {"client_authorities": f"[{', '.join(quoted(one) for one in client_authorities)}]"},
+        "tls.peers": {"certificate": quoted("tls.pem"), "key": quoted("tls.key"), "passphrase": quoted("passphrase")},
+    }
+    return "\n".join(
+        f"[{section}]\n" + "".join(f"{name} = {value}\n" for name, value in values.items())
+        for section, values in sections.items()
+    )
+
+
+def certify_client(folder: Path, name: str, now: datetime, *, days: int = 365) -> tuple[Path, Path]:
+    """A certificate and key for an information system, from the organisation's own authority in `folder`.
+
+    Returns the files of certificate and key. Raises TrustError without such an authority, or if they are there already.
+    """
+    authority = folder / "clients-authority.pem"
+    passphrase = _passphrase(folder)
+    key = read_private_key(folder / "clients-authority.key", passphrase)
+    certificate, own = folder / "clients" / f"{name}.pem", folder / "clients" / f"{name}.key"
+    if certificate.exists() or own.exists():
+        raise TrustError("request-refused", f"{certificate} is there already", "choose another name")
+    fresh = certificates.new_private_key("ES256")
+    issued = certificates.issue_client(
+        certificates.to_der(authority.read_bytes()),
+        key,
+        fresh.public_key(),
+        name,
+        not_before=now - timedelta(minutes=5),
+        not_after=now + timedelta(days=days),
+        serial=secrets.randbits(120),
+    )
+    write_private_key(own, fresh, passphrase)
+    _write(certificate, certificates.to_pem(issued))
+    return certificate, own
+
+
+def _fitting(
+    folder: Path, kind: str, pem: bytes, passphrase: bytes, place: TokenPlace | None
+) -> list[tuple[Path, Path]]:
+    """Write a certificate beside its key and see that they fit; returns what to rename, key before certificate."""
+    key, certificate = folder / f"{kind}.key", folder / f"{kind}.pem"
+    coming = _write(folder / f"{kind}.pem{NEXT}", pem)
+    fresh = folder / f"{kind}.key{NEXT}"
+    if place is not None:
+        Pkcs11KeyStore(place.module, place.token, place.label, place.secret(), pem).close()
+        return [(coming, certificate)]
+    own = fresh if fresh.exists() else key
+    if kind == SIGNING:
+        FileKeyStore.open(own, coming, passphrase)
+    else:
+        client_context(TlsKey(coming, own, passphrase), (pem,))
+    return [*([(fresh, key)] if fresh.exists() else []), (coming, certificate)]
+
+
+def _make(path: Path, algorithm: Algorithm, passphrase: bytes, place: TokenPlace | None) -> PrivateKey:
+    if place is not None:
+        return token.generate(place.module, place.token, place.label, place.secret(), algorithm)
+    key = certificates.new_private_key(algorithm)
+    write_private_key(path, key, passphrase)
+    return key
+
+
+def _passphrase(folder: Path) -> bytes:
+    """The passphrase of the folder's keys; made up when there is none."""
+    path = folder / "passphrase"
+    if not path.exists():
+        write_secret(path, secrets.token_urlsafe(32).encode() + b"\n")
+    return path.read_bytes().strip()
+
+
+def _log(folder: Path, node: str) -> tuple[str, str]:
+    """Name and public key of the node's audit log; its secret key is made if it is not there."""
+    path = folder / "secrets" / "log.key"
+    if not path.exists():
+        write_secret(path, base64.b64encode(secrets.token_bytes(32)) + b"\n")
+    key = ed25519.Ed25519PrivateKey.from_private_bytes(base64.b64decode(path.read_bytes()))
+    origin = f"yhdyspinta/{node}"
+    return origin, str(LogSigner(key, origin).verifier)
+
+
+def _client_authority(folder: Path, welcome: Welcome, passphrase: bytes, now: datetime) -> Path:
+    path, key_path = folder / "clients-authority.pem", folder / "clients-authority.key"
+    if not path.exists():
+        key = certificates.new_private_key("ES256")
+        write_private_key(key_path, key, passphrase)
+        _write(
+            path,
+            certificates.to_pem(
+                certificates.issue_authority(
+                    key,
+                    f"{welcome.node} client systems",
+                    not_before=now - timedelta(hours=1),
+                    not_after=now + timedelta(days=AUTHORITY_DAYS),
+                    serial=secrets.randbits(120),
+                )
+            ),
+        )
+    return Path(path.name)
+
+
+def _write(path: Path, data: bytes) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    return path
