@@ -200,7 +200,7 @@ def build(
     folder.mkdir(parents=True, exist_ok=True)
     secret = folder / "passphrase"
     write_secret(secret, passphrase.encode())
-    ports = iter(_free_ports(4 * len(organisations)))
+    ports = iter(free_ports(4 * len(organisations)))
     parties = {
         one.name: Party(
             name=one.name,
@@ -467,7 +467,7 @@ def _system(party: Party, passphrase: str, export: Path) -> str:
     )
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     """Ports that nothing listens on now. They are all held at once while looking, so that no two are the same."""
     with ExitStack() as stack:
         found = []

@@ -48,6 +48,10 @@ class Processes:
             self.start_node(name)
             self.start_system(name)
 
+    def process(self, name: str) -> subprocess.Popen[bytes]:
+        """A running process, `NAME-node` or `NAME-system`."""
+        return self._running[name]
+
     def kill(self, process: str) -> None:
         """End a process as a power cut would."""
         running = self._running.pop(process)

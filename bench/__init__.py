@@ -1,0 +1,1 @@
+"""How fast the product is, told as ratios: each figure stands against a baseline measured in the same run."""

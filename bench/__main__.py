@@ -1,0 +1,61 @@
+"""`python -m bench`: measure everything, print it, and write `bench/results.json` and `bench/results.html`."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import orjson
+import typer
+from rich.table import Table
+
+from bench.figures import Figure
+from bench.page import page
+from gateway.cli.output import console
+
+PARTS = ("exchange",)
+FOLDER = Path(__file__).parent
+
+
+def main(
+    parts: Annotated[list[str] | None, typer.Argument(help=f"Which parts: {', '.join(PARTS)}. All without.")] = None,
+) -> None:
+    """Measure, as ratios against a baseline in the same run."""
+    figures: list[Figure] = []
+    for part in parts or PARTS:
+        if part not in PARTS:
+            raise typer.BadParameter(f"{part} is not one of {', '.join(PARTS)}")
+        console.print(f"[bold]{part}[/] …")
+        run: Callable[[], list[Figure]] = importlib.import_module(f"bench.{part}").run
+        figures += run()
+    console.print(drawn(figures))
+    document = [{**asdict(figure), "compared": figure.compared, "reached": figure.reached} for figure in figures]
+    (FOLDER / "results.json").write_bytes(orjson.dumps(document, option=orjson.OPT_INDENT_2))
+    (FOLDER / "results.html").write_text(page(figures), encoding="utf-8")
+    console.print("Written to bench/results.json and bench/results.html.")
+
+
+def drawn(figures: list[Figure]) -> Table:
+    """The figures as a table."""
+    table = Table(title="Measured", title_justify="left", title_style="bold")
+    for column in ("what", "median", "against", "baseline", "ratio", "goal"):
+        table.add_column(column, overflow="fold")
+    for one in figures:
+        goal = "" if one.goal is None else f"{'≥' if one.sense == 'at least' else '≤'} {one.goal:g}"
+        mark = {None: "", True: "[green]✓[/] ", False: "[red]✗[/] "}[one.reached]
+        table.add_row(
+            f"{one.part}: {one.what}",
+            f"{one.value:,.4g} {one.unit}",
+            one.against or "",
+            f"{one.baseline:,.4g}" if one.baseline is not None else "",
+            f"{one.compared:.3g}",
+            f"{mark}{goal}",
+        )
+    return table
+
+
+if __name__ == "__main__":
+    typer.run(main)
