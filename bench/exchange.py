@@ -154,12 +154,13 @@ def _targets(folder: Path) -> Iterator[tuple[list[Target], ssl.SSLContext]]:
         passing: list[tuple[int, list[subprocess.Popen[bytes]]]] = []
         for index, client in enumerate(("aiohttp", "httpx")):
             inner, outer, path = ports[2 * index], ports[2 * index + 1], "/peer/v1/messages"
+            entry = "kotka"
             passing.append(
                 (
                     outer,
                     [
                         _hop(stack, network, client, inner, path, f"http://{LOOPBACK}:{centre.system}/", None),
-                        _hop(stack, network, client, outer, "/v1/queries", f"https://{LOOPBACK}:{inner}{path}", "kotka"),
+                        _hop(stack, network, client, outer, "/v1/queries", f"https://{LOOPBACK}:{inner}{path}", entry),
                     ],
                 )
             )  # fmt: skip
