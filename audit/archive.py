@@ -330,8 +330,9 @@ def prune(engine: Engine, folder: Path, name: str, *, log_key: VerifierKey, now:
 class Archive:
     """An archive opened for reading: searched and read like the log itself. Close it at the end."""
 
-    def __init__(self, folder: Path) -> None:
-        self._months = months(folder)
+    def __init__(self, *folders: Path) -> None:
+        found = [month for folder in folders for month in months(folder)]
+        self._months = tuple(sorted(found, key=lambda month: month.first))
         self._engines = {month.name: _index_engine(month.index_file) for month in self._months}
         self._block: tuple[tuple[str, int], list[bytes]] | None = None
 

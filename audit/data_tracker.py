@@ -14,7 +14,7 @@ from typing import Final
 from sqlalchemy import Connection, select
 
 from audit.entries import moment
-from audit.query import Found, disclosures, walk
+from audit.query import Found, Search, disclosures, search, walk
 from audit.report import Names, no_names, usage_sentence
 from audit.rows import member_of
 from audit.tables import entries
@@ -77,13 +77,16 @@ def find_usage(
     language: str = "en",
     names: Names = no_names,
     hidden_bases: Collection[str] = (),
+    find: Search = search,
 ) -> Usages:
     """Uses of one person's data, newest first. Raises UsageError."""
     if offset < 0 or not 1 <= limit <= MAX_USAGES:
         raise UsageError(f"offset is 0 or more and limit between 1 and {MAX_USAGES}")
     shown = [
         found
-        for found in walk(connection, disclosures(pseudonyms, start=start, end=end), order="newest", limit=_MOST)
+        for found in walk(
+            connection, disclosures(pseudonyms, start=start, end=end), order="newest", limit=_MOST, find=find
+        )
         if not any(basis in hidden_bases for basis in found.entry.bases)
     ]
     return Usages(len(shown), tuple(_usage(found, language, names) for found in shown[offset : offset + limit]))

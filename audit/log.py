@@ -30,7 +30,7 @@ from typing import Any, Final, Generic, TypeVar
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from audit.checkpoint import Checkpoint, LogSigner, parse_checkpoint
+from audit.checkpoint import Checkpoint, LogSigner, NoteError, VerifierKey, parse_checkpoint, verify_checkpoint
 from audit.entries import Entry, micros
 from audit.merkle import Frontier, consistency_proof, inclusion_proof
 from audit.rows import EntryRow, FacetRow, entry_row, facet_rows, insert_rows
@@ -163,7 +163,12 @@ class Log:
             origin, _, _, note = self._statements.lock(connection)
         if origin != self.origin:
             raise LogAlteredError(f"the database holds the log of {origin!r}, not of {self.origin!r}")
-        self._latest = parse_checkpoint(note)
+        try:
+            self._latest, _ = verify_checkpoint(note, self._signer.verifier)
+        except NoteError as error:
+            raise LogAlteredError(
+                f"the log's last checkpoint does not hold with the key given, so either is not the one it was: {error}"
+            ) from error
         self._thread = threading.Thread(target=self._run, name="appender", daemon=True)
         self._thread.start()
 
@@ -174,6 +179,11 @@ class Log:
             self._queue.put(None)
         if thread is not None:
             thread.join()
+
+    @property
+    def verifier(self) -> VerifierKey:
+        """The key by which others verify this log's checkpoints."""
+        return self._signer.verifier
 
     def latest(self) -> Checkpoint:
         """The newest checkpoint that this process knows. Raises LogClosedError before `start`."""

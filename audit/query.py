@@ -15,7 +15,7 @@ import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
-from typing import Final, Literal
+from typing import Final, Literal, Protocol
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, exists, or_, select
 
@@ -276,14 +276,29 @@ def merge_pages(pages: Sequence[Page], *, order: Order, limit: int) -> Page:
     return Page(tuple(ordered), _cursor(micros(last.entry.recorded), last.index))
 
 
+class Search(Protocol):
+    """Something that searches as `search` does: the database alone, or with it an archive."""
+
+    def __call__(
+        self, connection: Connection, filters: Filters, *, order: Order, after: str | None, limit: int
+    ) -> Page:
+        """One page of the entries that match."""
+        ...
+
+
 def walk(
-    connection: Connection, filters: Filters, *, order: Order = "oldest", limit: int | None = None
+    connection: Connection,
+    filters: Filters,
+    *,
+    order: Order = "oldest",
+    limit: int | None = None,
+    find: Search = search,
 ) -> Iterator[Found]:
     """All entries that match, page by page, at most `limit`."""
     after: str | None = None
     left = limit
     while left is None or left > 0:
-        page = search(connection, filters, order=order, after=after, limit=min(MAX_PAGE, left or MAX_PAGE))
+        page = find(connection, filters, order=order, after=after, limit=min(MAX_PAGE, left or MAX_PAGE))
         yield from page.found
         if page.next is None:
             return
@@ -324,9 +339,9 @@ def _known(pseudonyms: Sequence[str]) -> tuple[str, ...]:
     return tuple(pseudonyms) or ("-",)
 
 
-def by_id(connection: Connection, id: str) -> Found | None:  # noqa: A002
+def by_id(connection: Connection, id: str, *, find: Search = search) -> Found | None:  # noqa: A002
     """The entry with this id."""
-    page = search(connection, Filters(id=id), limit=1)
+    page = find(connection, Filters(id=id), order="newest", after=None, limit=1)
     return page.found[0] if page.found else None
 
 
@@ -336,20 +351,26 @@ def by_index(connection: Connection, index: int) -> Found | None:
     return None if row is None else Found(index, Entry.parse(row.body))
 
 
-def chain(connection: Connection, id: str, *, limit: int = MAX_PAGE) -> tuple[Found, ...]:  # noqa: A002
+def chain(
+    connection: Connection,
+    id: str,  # noqa: A002
+    *,
+    limit: int = MAX_PAGE,
+    find: Search = search,
+) -> tuple[Found, ...]:
     """The whole story that an entry belongs to (handover, its deliveries, receipts, acceptance), oldest first."""
-    start = by_id(connection, id)
+    start = by_id(connection, id, find=find)
     if start is None:
         return ()
     while start.entry.previous is not None:
-        before = by_id(connection, start.entry.previous)
+        before = by_id(connection, start.entry.previous, find=find)
         if before is None or before.index >= start.index:
             break
         start = before
     story = {start.index: start}
     ahead = [start.entry.id]
     while ahead and len(story) < limit:
-        for item in walk(connection, Filters(previous=ahead.pop(0)), limit=limit):
+        for item in walk(connection, Filters(previous=ahead.pop(0)), limit=limit, find=find):
             if item.index not in story:
                 story[item.index] = item
                 ahead.append(item.entry.id)
@@ -366,19 +387,17 @@ class ConsentStory:
     more: bool
 
 
-def consents_of(connection: Connection, pseudonyms: Sequence[str], *, limit: int = 200) -> tuple[ConsentStory, ...]:
+def consents_of(
+    connection: Connection, pseudonyms: Sequence[str], *, limit: int = 200, find: Search = search
+) -> tuple[ConsentStory, ...]:
     """Consents and refusals of a person: their history, and what was disclosed under each."""
-    about = list(
-        walk(
-            connection, Filters(subjects=_known(pseudonyms), types=("consent", "refusal")), order="oldest", limit=limit
-        )
-    )
+    theirs = Filters(subjects=_known(pseudonyms), types=("consent", "refusal"))
+    about = list(walk(connection, theirs, order="oldest", limit=limit, find=find))
     ids = dict.fromkeys(consent for item in about for consent, _ in item.entry.consents)
     stories = []
     for consent in ids:
-        page = search(
-            connection, Filters(consent=consent, types=RELEASES, outcomes=RELEASED), order="oldest", limit=limit
-        )
+        under = Filters(consent=consent, types=RELEASES, outcomes=RELEASED)
+        page = find(connection, under, order="oldest", after=None, limit=limit)
         history = tuple(item for item in about if any(id_ == consent for id_, _ in item.entry.consents))
         stories.append(ConsentStory(consent, history, page.found, page.next is not None))
     return tuple(stories)
@@ -424,10 +443,10 @@ class Day:
     count: int
 
 
-def heat(connection: Connection, filters: Filters, *, limit: int = 10_000) -> tuple[Day, ...]:
+def heat(connection: Connection, filters: Filters, *, limit: int = 10_000, find: Search = search) -> tuple[Day, ...]:
     """Entries per day, for a calendar: meant for one person's or one case's entries."""
     counts: dict[int, int] = {}
-    for item in walk(connection, filters, limit=limit):
+    for item in walk(connection, filters, limit=limit, find=find):
         day = micros(item.entry.recorded) // 86_400_000_000
         counts[day] = counts.get(day, 0) + 1
     return tuple(Day(moment(day * 86_400_000_000), counts[day]) for day in sorted(counts))

@@ -24,8 +24,10 @@ from audit.query import (
     RELEASES,
     Filters,
     Found,
+    Search,
     disclosures,
     fruitless_lookups,
+    search,
     walk,
     withdrawn,
 )
@@ -95,6 +97,7 @@ def extract(
     names: Names = no_names,
     hidden_bases: Collection[str] = (),
     for_officer: bool = False,
+    find: Search = search,
 ) -> Extract:
     """The extract for the person whose pseudonyms these are, newest first.
 
@@ -105,7 +108,7 @@ def extract(
     def lines(filters: Filters) -> tuple[Disclosure, ...]:
         nonlocal hidden
         shown = []
-        for found in walk(connection, filters, order="newest", limit=MAX_LINES):
+        for found in walk(connection, filters, order="newest", limit=MAX_LINES, find=find):
             if any(basis in hidden_bases for basis in found.entry.bases):
                 hidden += 1
             else:
@@ -124,7 +127,7 @@ def extract(
             _named(names, "purpose", item.entry.purpose, language),
             withdrawn(item.entry),
         )
-        for item in walk(connection, about, order="newest", limit=MAX_LINES)
+        for item in walk(connection, about, order="newest", limit=MAX_LINES, find=find)
     )
     return Extract(
         language, controller, start, until, now, given, fruitless, consents, for_officer, hidden if for_officer else 0

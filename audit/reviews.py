@@ -68,6 +68,12 @@ def unreviewed_emergencies(connection: Connection, *, limit: int = 200) -> tuple
     return tuple(Found(row.idx, Entry.parse(row.body)) for row in rows)
 
 
+def review_of(connection: Connection, entry: str) -> Review | None:
+    """The review of this entry, if one was opened."""
+    row = connection.execute(select(reviews).where(reviews.c.entry == entry)).first()
+    return None if row is None else _review(row)
+
+
 def open_emergency(connection: Connection, found: Found, now: datetime) -> Review:
     """The review of an emergency access, opened if it is not yet."""
     if found.entry.type != "break-glass":

@@ -27,10 +27,13 @@ from adapters.sdk import Limits as AdapterLimits
 from adapters.sdk import load as load_adapter
 from audit.checkpoint import LogSigner
 from audit.log import Log, LogError, Written
+from audit.report import Controller
 from audit.subjects import Subjects
+from consent.rulebook import RulebookError
+from consent.rulebook import load as load_rulebook
 from gateway.credentials import KeyPlace, Opening
 from gateway.exchange.consumer import Consumer
-from gateway.exchange.context import DeliveryPolicy, Exchange, Limits
+from gateway.exchange.context import DeliveryPolicy, Exchange, Limits, Standing
 from gateway.exchange.delivery import Deliveries
 from gateway.exchange.handover import Handovers
 from gateway.exchange.inbox import Inbox
@@ -42,6 +45,7 @@ from gateway.exchange.status import Overview
 from gateway.exchange.transport import PeerTransport
 from gateway.exchange.withdrawal import Consents
 from gateway.handshakes import RefusedConnections
+from gateway.officer import Officer
 from gateway.protocol.identifiers import MemberId, ServiceId, SubsystemId
 from gateway.protocol.signing import Signer, thumbprint
 from gateway.services.backends import Backend, HttpBackend
@@ -53,6 +57,7 @@ from gateway.storage import engine as storage
 from gateway.storage import schema
 from gateway.telemetry import Telemetry, event
 from gateway.trust.certificates import to_der
+from gateway.trust.distribution import RegistryClient
 from gateway.trust.errors import TrustError
 from gateway.trust.tls import peer_pin
 from gateway.upkeep import TlsFaces, Upkeep
@@ -340,6 +345,51 @@ def log_of(settings: Settings, engine: Engine, clock: Callable[[], datetime] = u
         max_batch=settings.database.appender_batch,
         max_waiting=settings.limits.queue,
     )
+
+
+def officer_of(
+    settings: Settings,
+    engine: Engine,
+    clock: Callable[[], datetime] = utc_now,
+    *,
+    log: Log | None = None,
+    subjects: Subjects | None = None,
+    standing: Callable[[], Standing | None] | None = None,
+) -> tuple[Officer, Log, Subjects]:
+    """The officer's desk with its log and subjects: for the node itself, and for commands beside it."""
+    log = log or log_of(settings, engine, clock)
+    subjects = subjects or Subjects(_secret(settings.secrets.wrapping_key), _secret(settings.secrets.index_key))
+    officer = Officer(
+        settings.node.id,
+        engine,
+        log,
+        subjects,
+        clock=clock,
+        standing=standing or _kept_standing(settings, clock),
+        log_key=log.verifier,
+        controller=Controller(
+            settings.audit.controller or settings.node.id, settings.audit.contact, settings.audit.officer
+        ),
+        thresholds=settings.audit.unusual.thresholds(),
+    )
+    return officer, log, subjects
+
+
+def _kept_standing(settings: Settings, clock: Callable[[], datetime]) -> Callable[[], Standing | None]:
+    """The registry and rulebook for a command: read once, when a name is first asked for; None without a registry."""
+    found: list[Standing | None] = []
+
+    def standing() -> Standing | None:
+        if not found:
+            try:
+                root = settings.registry.root.read_bytes()
+                registry = RegistryClient(settings.registry.source, settings.registry.cache, root).refresh(clock())
+                found.append(Standing(registry, load_rulebook(registry.rulebook)))
+            except (TrustError, RulebookError, OSError):
+                found.append(None)
+        return found[0]
+
+    return standing
 
 
 def _keys_of(settings: Settings) -> dict[str, KeySettings]:

@@ -12,10 +12,13 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from audit.anomalies import Thresholds
 
 ENVIRONMENT_PREFIX = "YHDYSPINTA_"
 
@@ -243,6 +246,36 @@ class LimitSettings(_Section):
     body_seconds: float = Field(60.0, gt=0, le=3600, description="a caller's time for the body of a request")
 
 
+class UnusualSettings(_Section):
+    """When a pattern of look-ups counts as unusual. Hours are local to `zone`."""
+
+    bulk_lookups_per_hour: int = Field(60, ge=2)
+    persons_per_day: int = Field(100, ge=2)
+    night_from: int = Field(22, ge=12, le=23)
+    night_until: int = Field(6, ge=0, le=12)
+    night_lookups: int = Field(5, ge=1)
+    denied_per_hour: int = Field(5, ge=2)
+    client_within_days: float = Field(90, gt=0)
+    never_clients: int = Field(3, ge=1)
+    zone: str = "Europe/Helsinki"
+
+    def thresholds(self) -> Thresholds:
+        """The same as the rules take them."""
+        values = self.model_dump(exclude={"client_within_days"})
+        return Thresholds(**values, client_within=timedelta(days=self.client_within_days))
+
+
+class AuditSettings(_Section):
+    """The audit log: who answers for it, how peers' logs are watched, and what counts as unusual."""
+
+    controller: str = Field("", description="name of the controller, for extracts and the record of processing")
+    contact: str = ""
+    officer: str = Field("", description="the data protection officer and how to reach them")
+    witness_seconds: float = Field(60.0, gt=0, le=86400, description="how often peers are asked for proofs")
+    witness_algorithm: Literal["ml-dsa-44", "ed25519"] = "ml-dsa-44"
+    unusual: UnusualSettings = UnusualSettings()
+
+
 class TelemetrySettings(_Section):
     otlp_endpoint: str | None = None
     sample_ratio: float = Field(0.0, ge=0, le=1)
@@ -265,6 +298,7 @@ class Settings(_Section):
     delivery: DeliverySettings = DeliverySettings()
     limits: LimitSettings = LimitSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
+    audit: AuditSettings = AuditSettings()
 
     @model_validator(mode="after")
     def _clients_told_apart(self) -> Settings:

@@ -58,7 +58,7 @@ def check(
     """Has the log ever been altered? Names the first affected entry of whatever was done to it."""
     settings = settings_of(config, json=json)
     key = _log_key(settings, log_key, json=json)
-    notes = [note for path in seen or [] for note in _notes(path, json=json)]
+    notes = [note for path in seen or [] for note in notes_in(path, json=json)]
     engine = open_database(settings, json=json)
     try:
         witnesses = [*_keys(witness, json=json), *_listed_witnesses(settings, engine)]
@@ -261,7 +261,7 @@ def _listed_witnesses(settings: Settings, engine: Engine) -> list[VerifierKey]:
         return []
 
 
-def _notes(path: Path, *, json: bool) -> Iterator[str]:
+def notes_in(path: Path, *, json: bool) -> Iterator[str]:
     """The signed notes in a file: one after the other, or a JSON list of them."""
     try:
         text = path.read_text("utf-8")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from gateway.cli import audit, client, demo, node, registry, registry_member, registry_reading
+from gateway.cli import client, demo, node, officer, registry, registry_member, registry_reading
 
 app = typer.Typer(
     name="yhdyspinta",
@@ -18,7 +18,7 @@ app = typer.Typer(
 )
 app.command("demo")(demo.demo)
 app.add_typer(node.app, name="node")
-app.add_typer(audit.app, name="audit")
+app.add_typer(officer.app, name="audit")
 app.add_typer(client.app, name="client")
 registry_member.register(registry.app)
 registry_reading.register(registry.app)

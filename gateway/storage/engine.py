@@ -62,6 +62,7 @@ def _sqlite(url: URL, pool_size: int) -> Engine:
             "foreign_keys=ON",
             f"busy_timeout={BUSY_TIMEOUT_MS}",
             "temp_store=MEMORY",
+            "secure_delete=ON",  # what is destroyed leaves no trace in the file
             "cache_size=-16384",
         ):
             cursor.execute(f"PRAGMA {pragma}")
