@@ -32,6 +32,7 @@ from audit.subjects import Subjects
 from consent.rulebook import RulebookError
 from consent.rulebook import load as load_rulebook
 from gateway.credentials import KeyPlace, Opening
+from gateway.evidence.timestamps import Stamping
 from gateway.exchange.consumer import Consumer
 from gateway.exchange.context import DeliveryPolicy, Exchange, Limits, Standing
 from gateway.exchange.delivery import Deliveries
@@ -218,6 +219,15 @@ class Node:
             stack.push_async_callback(feed.stop)
         sweeping = asyncio.create_task(_sweep(exchange))
         stack.callback(sweeping.cancel)
+        if settings.timestamps.url is not None:
+            stamping = Stamping(
+                settings.timestamps.url,
+                settings.timestamps.authorities,
+                settings.timestamps.every_seconds,
+                log=log,
+                clock=clock,
+            )
+            stack.callback(asyncio.create_task(stamping.run()).cancel)
 
         tokens = Tokens(
             settings.node.id,

@@ -276,6 +276,20 @@ class AuditSettings(_Section):
     unusual: UnusualSettings = UnusualSettings()
 
 
+class TimestampSettings(_Section):
+    """A time stamping authority (RFC 3161) that says by when the log had come how far."""
+
+    url: str | None = Field(None, description="where the authority answers")
+    authorities: list[Path] = Field(default_factory=list, description="certificates of the authority's root")
+    every_seconds: float = Field(3600.0, gt=0)
+
+    @model_validator(mode="after")
+    def _with_root(self) -> TimestampSettings:
+        if self.url is not None and not self.authorities:
+            raise ValueError("a time stamp is of use only with the `authorities` by which it is checked")
+        return self
+
+
 class TelemetrySettings(_Section):
     otlp_endpoint: str | None = None
     sample_ratio: float = Field(0.0, ge=0, le=1)
@@ -299,6 +313,7 @@ class Settings(_Section):
     limits: LimitSettings = LimitSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
     audit: AuditSettings = AuditSettings()
+    timestamps: TimestampSettings = TimestampSettings()
 
     @model_validator(mode="after")
     def _clients_told_apart(self) -> Settings:

@@ -22,7 +22,7 @@ from consent.rulebook import Rulebook
 from gateway.exchange.context import Exchange, Standing
 from gateway.exchange.deciding import decide_between
 from gateway.exchange.people import Person, StaleError
-from gateway.exchange.releasing import PROBLEM_TYPE, keep_response
+from gateway.exchange.releasing import PROBLEM_TYPE, keep_bodies, keep_response
 from gateway.exchange.transport import Reply
 from gateway.protocol.identifiers import ServiceId, SubsystemId
 from gateway.protocol.message import Checkpoint, DecisionSummary, RequestClaims, ResponseClaims, body_digest
@@ -75,6 +75,16 @@ class Outgoing:
     standing: Standing
 
 
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """An answer that was verified: its signed text, body and claims, and the registry's version that vouched for it."""
+
+    text: str
+    body: bytes
+    claims: ResponseClaims
+    registry: int
+
+
 class Consumer:
     """The node's questions to its peers."""
 
@@ -100,16 +110,18 @@ class Consumer:
             now=now,
         )
         requested = await self._record_request(question, outgoing, now)
+        answered: Answered | None = None
         try:
             reply = await send(self._exchange, outgoing, question.trace)
-            claims = verify(self._exchange, outgoing, reply)
-            if claims.status != 200:
-                raise refused_by_peer(reply.body, claims.decision)
+            answered = verified(self._exchange, outgoing, reply)
+            if answered.claims.status != 200:
+                raise refused_by_peer(reply.body, answered.claims.decision)
             bundle = orjson.loads(reply.body)
         except ProblemError as problem:
-            await self._record_failure(question, requested, problem, outgoing)
+            await self._record_failure(question, requested, problem, outgoing, answered)
             raise
-        await self._record_answer(question, requested, outgoing, reply, claims)
+        claims = answered.claims
+        await self._record_answer(question, requested, outgoing, answered)
         return Reading(outgoing.claims.message_id, bundle, claims, now)
 
     async def _record_request(self, question: Question, outgoing: Outgoing, now: datetime) -> Entry:
@@ -124,6 +136,8 @@ class Consumer:
                 subject = self._exchange.people.settle(connection, named, person, now)
                 entry = self._entry(question, outgoing, "requested", now, subject=subject.pseudonym)
                 keep_request(connection, outgoing, entry)
+                if outgoing.service.keep_bodies:
+                    keep_bodies(connection, outgoing.claims.message_id, subject, request=outgoing.body)
                 return Written(entry, (entry,))
 
             try:
@@ -165,8 +179,9 @@ class Consumer:
         raise problem
 
     async def _record_answer(
-        self, question: Question, requested: Entry, outgoing: Outgoing, reply: Reply, claims: ResponseClaims
+        self, question: Question, requested: Entry, outgoing: Outgoing, answered: Answered
     ) -> None:
+        claims = answered.claims
         decided = claims.decision
         entry = self._entry(
             question,
@@ -181,13 +196,21 @@ class Consumer:
         )
 
         def record(connection: Connection) -> Written[None]:
-            keep_response(connection, outgoing.claims.message_id, reply.message or "", entry)
+            keep_response(connection, outgoing.claims.message_id, answered.text, entry, answered.registry)
+            if outgoing.service.keep_bodies:
+                subject = self._exchange.subjects.find(connection, question.locator.system, question.locator.value)
+                keep_bodies(connection, outgoing.claims.message_id, subject, response=answered.body)
             return Written(None, (entry,))
 
         await self._exchange.log.commit(record)
 
     async def _record_failure(
-        self, question: Question, requested: Entry, problem: ProblemError, outgoing: Outgoing
+        self,
+        question: Question,
+        requested: Entry,
+        problem: ProblemError,
+        outgoing: Outgoing,
+        answered: Answered | None,
     ) -> None:
         outcome = "refused" if problem.status in {401, 403, 404} else "failed"
         decided = problem.decision
@@ -199,9 +222,17 @@ class Consumer:
             subject=requested.subject,
             reason=problem.code,
             previous=requested.id,
+            response_digest=answered.claims.digest if answered is not None else None,
             withheld=tuple(category for category, _ in decided.withheld) if decided else (),
         )
-        await self._exchange.log.append((entry,))
+
+        def record(connection: Connection) -> Written[None]:
+            # A refusal that was signed is an answer, and as much evidence as any other.
+            if answered is not None:
+                keep_response(connection, outgoing.claims.message_id, answered.text, entry, answered.registry)
+            return Written(None, (entry,))
+
+        await self._exchange.log.commit(record)
 
     def _entry(
         self,
@@ -325,7 +356,7 @@ async def send(exchange: Exchange, outgoing: Outgoing, trace: Mapping[str, str])
     raise failure or ProblemError("member-unknown", detail="the registry lists no node that serves this member")
 
 
-def verify(exchange: Exchange, outgoing: Outgoing, reply: Reply) -> ResponseClaims:
+def verified(exchange: Exchange, outgoing: Outgoing, reply: Reply) -> Answered:
     """Verify the answer against the message that it answers. Raises ProblemError."""
     if reply.message is None:
         if reply.content_type.startswith(PROBLEM_TYPE):
@@ -333,15 +364,17 @@ def verify(exchange: Exchange, outgoing: Outgoing, reply: Reply) -> ResponseClai
         raise ProblemError("peer-answer-invalid", detail=f"the other node answered {reply.status} without a signature")
     now = exchange.clock()
     # The registry may have changed while the message was under way: what counts is what it says now.
-    return verify_response(
+    registry = exchange.standing(now).registry
+    claims = verify_response(
         reply.message,
         reply.body,
-        keys=exchange.standing(now).registry.signing_key,
+        keys=registry.signing_key,
         request_jws=outgoing.text,
         service=outgoing.service.id,
         consumer=outgoing.claims.issuer,
         now=now,
     )
+    return Answered(reply.message, reply.body, claims, registry.version)
 
 
 def refused_by_peer(body: bytes, decision: DecisionSummary | None) -> ProblemError:

@@ -22,13 +22,13 @@ from audit.entries import Agents, Categories, Entry, new_id
 from audit.log import Written
 from audit.subjects import Subject
 from consent.decision import Decision
-from gateway.exchange.consumer import Outgoing, keep_request, prepare, refused_by_peer, send, verify
+from gateway.exchange.consumer import Answered, Outgoing, keep_request, prepare, refused_by_peer, send, verified
 from gateway.exchange.context import Exchange, Standing
 from gateway.exchange.handover import decide_for_delivery, recipient_service
 from gateway.exchange.keeping import keep_decision
 from gateway.exchange.people import Person, StaleError
 from gateway.exchange.reception import complete
-from gateway.exchange.releasing import basis_and_consents, keep_disclosures, keep_response
+from gateway.exchange.releasing import basis_and_consents, keep_bodies, keep_disclosures, keep_response
 from gateway.protocol.identifiers import ServiceId, SubsystemId
 from gateway.protocol.problems import ProblemError
 from gateway.protocol.signing import request_digest
@@ -145,16 +145,17 @@ class Deliveries:
             return
         if sending is None or released is None:
             return
+        answered: Answered | None = None
         try:
             reply = await send(self._exchange, sending.outgoing, trace)
-            claims = verify(self._exchange, sending.outgoing, reply)
-            if claims.status != 200:
-                raise refused_by_peer(reply.body, claims.decision)
-            receipt = str(orjson.loads(reply.body)["receipt"])
+            answered = verified(self._exchange, sending.outgoing, reply)
+            if answered.claims.status != 200:
+                raise refused_by_peer(reply.body, answered.claims.decision)
+            receipt = _receipt(answered.body)
         except ProblemError as problem:
-            await self._settle_problem(row, problem, released, trace_id)
+            await self._settle_problem(row, problem, released, trace_id, answered)
             return
-        await self._settle_receipt(row, sending, released, receipt, reply.message or "", claims.digest)
+        await self._settle_receipt(row, sending, released, receipt, answered)
 
     async def _release(self, row: Row[Any], trace_id: str) -> tuple[Sending | None, Entry | None]:
         """Decide at this moment, sign, and put on record that it leaves. None if it may not leave any more."""
@@ -175,6 +176,8 @@ class Deliveries:
                 subject = self._exchange.subjects.by_id(connection, row.subject)
                 entry = self._entry(row, sending, "requested", now, trace_id, subject.pseudonym if subject else None)
                 keep_request(connection, sending.outgoing, entry)
+                if sending.outgoing.service.keep_bodies:
+                    keep_bodies(connection, sending.outgoing.claims.message_id, subject, request=sending.outgoing.body)
                 if sending.decision is not None and subject is not None:
                     self._keep(connection, entry, sending, subject, now)
                     keep_disclosures(
@@ -311,13 +314,17 @@ class Deliveries:
             keep_decision(connection, entry, sending.decision, subject=subject.id, key=subject.key)
 
     async def _settle_receipt(
-        self, row: Row[Any], sending: Sending, released: Entry, receipt: str, response: str, digest: str
+        self, row: Row[Any], sending: Sending, released: Entry, receipt: str, answered: Answered
     ) -> None:
         now = self._exchange.clock()
 
         def record(connection: Connection) -> Written[None]:
-            entry = self._follow(released, "success", now, response_digest=digest)
-            keep_response(connection, sending.outgoing.claims.message_id, response, entry)
+            entry = self._follow(released, "success", now, response_digest=answered.claims.digest)
+            message_id = sending.outgoing.claims.message_id
+            keep_response(connection, message_id, answered.text, entry, answered.registry)
+            if sending.outgoing.service.keep_bodies:
+                subject = self._exchange.subjects.by_id(connection, row.subject)
+                keep_bodies(connection, message_id, subject, response=answered.body)
             state = "delivered" if row.kind == "handover" else "accepted"
             connection.execute(
                 update(deliveries)
@@ -338,7 +345,12 @@ class Deliveries:
         self._exchange.telemetry.deliveries.add(1, {"outcome": "delivered"})
 
     async def _settle_problem(
-        self, row: Row[Any], problem: ProblemError, released: Entry | None, trace_id: str
+        self,
+        row: Row[Any],
+        problem: ProblemError,
+        released: Entry | None,
+        trace_id: str,
+        answered: Answered | None = None,
     ) -> None:
         now = self._exchange.clock()
         final = problem.code in FINAL
@@ -349,7 +361,13 @@ class Deliveries:
         def record(connection: Connection) -> Written[None]:
             subject = self._exchange.subjects.by_id(connection, row.subject)
             entry = (
-                self._follow(released, "stopped" if final else "failed", now, reason=problem.code)
+                self._follow(
+                    released,
+                    "stopped" if final else "failed",
+                    now,
+                    reason=problem.code,
+                    response_digest=answered.claims.digest if answered is not None else None,
+                )
                 if released is not None
                 else self._entry(
                     row,
@@ -361,6 +379,9 @@ class Deliveries:
                     reason=problem.code,
                 )
             )
+            if answered is not None and released is not None:
+                message_id = released.message_id or ""
+                keep_response(connection, message_id, answered.text, entry, answered.registry)
             if final:
                 _settle(connection, row, "stopped", problem.code, entry, now)
             else:
@@ -459,6 +480,15 @@ def carried(decision: Decision, person: Person) -> list[dict[str, Any]]:
     """The consents that carry a decision, as the recipient is told them: what was consented to, not by whom."""
     used = {one.consent_id for one in decision.permitted if one.consent_id is not None}
     return [record.to_wire() for record in person.consents if record.id in used]
+
+
+def _receipt(body: bytes) -> str:
+    """What the receiver calls what it took in: its receipt; an acceptance is known by the delivery it accepts."""
+    try:
+        document = orjson.loads(body)
+        return str(document.get("receipt") or document["delivery"])
+    except (orjson.JSONDecodeError, AttributeError, KeyError):
+        raise ProblemError("receipt-invalid", detail="the other node's receipt cannot be read") from None
 
 
 def overdue(connection: Connection, now: datetime, after: timedelta) -> list[Row[Any]]:

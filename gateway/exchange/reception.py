@@ -8,6 +8,7 @@ receipt.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -15,11 +16,12 @@ from sqlalchemy import Connection, bindparam, func, insert, select, update
 
 from audit.entries import Entry
 from audit.log import Written
+from audit.subjects import Subject
 from consent.consents import ConsentError, ConsentRecord
 from gateway.exchange.context import Exchange
 from gateway.exchange.deciding import decide_between, facts_of
 from gateway.exchange.opening import Answer, Incoming, check_purpose
-from gateway.exchange.releasing import keep_message, provider_entry, sign_answer
+from gateway.exchange.releasing import keep_bodies, keep_message, provider_entry, sign_answer
 from gateway.protocol.message import DecisionSummary, body_digest
 from gateway.protocol.problems import ProblemError
 from gateway.storage.sealing import seal
@@ -28,7 +30,7 @@ from schemas.catalogue import catalogue
 from schemas.facts import check_single_subject, identifiers
 from schemas.projection import categories_in
 
-Outcome = tuple[dict[str, Any], Entry]
+Outcome = tuple[dict[str, Any], Entry, Subject | None]
 
 
 class Reception:
@@ -53,10 +55,13 @@ class Reception:
     async def _recorded(self, incoming: Incoming, act: Callable[[Connection], Outcome]) -> Answer:
         def record(connection: Connection) -> Written[Answer]:
             self._exchange.replays.take(connection, incoming.claims.message_id, incoming.claims.expires_at)
-            receipt, entry = act(connection)
+            receipt, entry, subject = act(connection)
             body = orjson.dumps(receipt)
             answer = sign_answer(self._exchange, incoming, 200, "application/json", body, None)
+            entry = replace(entry, response_digest=body_digest(body))
             keep_message(connection, incoming, answer, entry)
+            if incoming.service.keep_bodies:
+                keep_bodies(connection, incoming.claims.message_id, subject, request=incoming.body, response=body)
             return Written(answer, (entry,))
 
         return (await self._exchange.log.commit(record)).value
@@ -136,8 +141,8 @@ class Reception:
                         "sealed": seal(subject.key, f"inbox/{identifier}", orjson.dumps(bundle)),
                     },
                 )
-                return _receipt(identifier, delivery, at, digest), entry
-            return _receipt(held.id, delivery, held.received, held.digest), entry
+                return _receipt(identifier, delivery, at, digest), entry, subject
+            return _receipt(held.id, delivery, held.received, held.digest), entry, subject
 
         return act
 
@@ -176,7 +181,7 @@ class Reception:
                     )
                 )
                 complete(connection, row.handover, at)
-            return {"delivery": delivery, "accepted": at}, entry
+            return {"delivery": delivery, "accepted": at}, entry, subject
 
         return act
 
@@ -222,8 +227,8 @@ class Reception:
                         "sealed": seal(subject.key, f"inbox/{identifier}", incoming.body),
                     },
                 )
-                return _receipt(identifier, notice, at, body_digest(incoming.body)), entry
-            return _receipt(held.id, notice, held.received, held.digest), entry
+                return _receipt(identifier, notice, at, body_digest(incoming.body)), entry, subject
+            return _receipt(held.id, notice, held.received, held.digest), entry, subject
 
         return act
 

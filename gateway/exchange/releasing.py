@@ -34,6 +34,9 @@ PROBLEM_TYPE = "application/problem+json"
 
 _KEEP_MESSAGE = insert(messages)
 _KEEP_BODY = insert(bodies)
+_HELD_BODY = select(bodies.c.part).where(
+    bodies.c.message_id == bindparam("of_message"), bodies.c.part == bindparam("of_part")
+)
 _DISCLOSE = insert(disclosures)
 _DISCLOSED = select(disclosures.c.at).where(
     disclosures.c.consent == bindparam("consent"), disclosures.c.recipient == bindparam("recipient")
@@ -41,7 +44,11 @@ _DISCLOSED = select(disclosures.c.at).where(
 _KEEP_RESPONSE = (
     update(messages)
     .where(messages.c.message_id == bindparam("of_message"), messages.c.direction == "sent")
-    .values(response=bindparam("answered"), entry=bindparam("by_entry"))
+    .values(
+        response=bindparam("answered"),
+        entry=bindparam("by_entry"),
+        response_registry_version=bindparam("by_version"),
+    )
 )
 
 
@@ -88,7 +95,7 @@ async def record_release(exchange: Exchange, release: Release) -> Answer:
             at=incoming.now,
         )
         if incoming.service.keep_bodies:
-            keep_body(connection, incoming.claims.message_id, "response", subject.id, subject.key, body)
+            keep_bodies(connection, incoming.claims.message_id, subject, request=incoming.body, response=body)
         if incoming.emergency is not None and release.decision.emergency:
             # The justification is a free text: it is kept sealed for the officer's review, never in the log.
             text = incoming.emergency.justification.encode()
@@ -126,7 +133,7 @@ async def record_refusal(
             subject=subject.pseudonym if subject else None,
             decision=decision,
         )
-        entry = replace(entry, categories=Categories((), withheld))
+        entry = replace(entry, categories=Categories((), withheld), response_digest=body_digest(body))
         keep_message(connection, incoming, answer, entry)
         if subject is not None and decision is not None:
             exchange.rulebooks.keep(connection, incoming.rulebook.digest, incoming.registry.rulebook, incoming.now)
@@ -255,14 +262,34 @@ def keep_message(connection: Connection, incoming: Incoming, answer: Answer, ent
             "request": incoming.call.message,
             "response": answer.message,
             "registry_version": incoming.registry.version,
+            "response_registry_version": incoming.registry.version,
             "entry": entry.id,
             "at": int(incoming.now.timestamp() * 1_000_000),
         },
     )
 
 
+def keep_bodies(
+    connection: Connection,
+    message_id: str,
+    subject: Subject | None,
+    *,
+    request: bytes | None = None,
+    response: bytes | None = None,
+) -> None:
+    """Hold the bodies of an exchange as evidence; nothing is held of a person whose key was destroyed."""
+    if subject is None:
+        return
+    for part, body in (("request", request), ("response", response)):
+        if body is not None:
+            keep_body(connection, message_id, part, subject.id, subject.key, body)
+
+
 def keep_body(connection: Connection, message_id: str, part: str, subject: str, key: bytes, body: bytes) -> None:
     """Hold a body, sealed under the data subject's key."""
+    # A node that asks a service of its own is both sides of the exchange, and one copy will do.
+    if connection.execute(_HELD_BODY, {"of_message": message_id, "of_part": part}).first() is not None:
+        return
     connection.execute(
         _KEEP_BODY,
         {
@@ -304,6 +331,9 @@ def keep_disclosures(
             )
 
 
-def keep_response(connection: Connection, message_id: str, response: str, entry: Entry) -> None:
-    """Hold the answer beside the message that we sent."""
-    connection.execute(_KEEP_RESPONSE, {"of_message": message_id, "answered": response, "by_entry": entry.id})
+def keep_response(connection: Connection, message_id: str, response: str, entry: Entry, registry: int) -> None:
+    """Hold the answer beside the message that we sent, with the version of the registry by which it was verified."""
+    connection.execute(
+        _KEEP_RESPONSE,
+        {"of_message": message_id, "answered": response, "by_entry": entry.id, "by_version": registry},
+    )

@@ -38,7 +38,8 @@ messages = Table(
     Column("service", String(1300), nullable=False),
     Column("request", Text, nullable=False),
     Column("response", Text),
-    Column("registry_version", BigInteger, nullable=False),
+    Column("registry_version", BigInteger, nullable=False),  # the registry that vouched for the request
+    Column("response_registry_version", BigInteger),  # and the one that vouched for the response
     Column("entry", String(64), nullable=False),  # id of the log entry that speaks of it
     Column("at", BigInteger, nullable=False, index=True),
 )
@@ -69,6 +70,15 @@ rulebooks = Table(
     metadata,
     Column("digest", String(80), primary_key=True),
     Column("text", LargeBinary, nullable=False),
+    Column("at", BigInteger, nullable=False),
+)
+
+timestamps = Table(
+    "timestamps",
+    metadata,
+    Column("size", BigInteger, primary_key=True),  # of the log at the checkpoint that was stamped
+    Column("note", Text, nullable=False),
+    Column("token", LargeBinary, nullable=False),  # RFC 3161 time stamp response over the note
     Column("at", BigInteger, nullable=False),
 )
 

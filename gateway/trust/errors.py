@@ -24,6 +24,8 @@ TrustCode = Literal[
     "request-malformed",
     "request-refused",
     "evidence-malformed",
+    "evidence-incomplete",  # this node does not hold all that makes the evidence
+    "evidence-unsound",  # what the evidence says does not hold
     "timestamp-refused",
 ]
 

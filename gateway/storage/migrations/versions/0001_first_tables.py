@@ -357,11 +357,20 @@ def upgrade() -> None:
         sa.Column("request", sa.Text(), nullable=False),
         sa.Column("response", sa.Text(), nullable=True),
         sa.Column("registry_version", sa.BigInteger(), nullable=False),
+        sa.Column("response_registry_version", sa.BigInteger(), nullable=True),
         sa.Column("entry", sa.String(length=64), nullable=False),
         sa.Column("at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("message_id", "direction"),
     )
     op.create_index(op.f("ix_messages_at"), "messages", ["at"], unique=False)
+    op.create_table(
+        "timestamps",
+        sa.Column("size", sa.BigInteger(), nullable=False),
+        sa.Column("note", sa.Text(), nullable=False),
+        sa.Column("token", sa.LargeBinary(), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("size"),
+    )
     op.create_table(
         "replays",
         sa.Column("message_id", sa.String(length=64), nullable=False),

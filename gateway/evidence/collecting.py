@@ -1,0 +1,139 @@
+"""Collect the evidence of one exchange from a node's own store: messages, log, registry versions, bodies, time stamps.
+
+Works on the database and the registry's cache, beside a running node or without one.
+"""
+
+from __future__ import annotations
+
+import base64
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import orjson
+from sqlalchemy import Connection, Row, select
+
+from audit.checkpoint import VerifierKey, parse_checkpoint
+from audit.entries import Entry
+from audit.proofs import export_proofs, prove
+from audit.subjects import Subjects
+from audit.tables import entries
+from audit.verify import FORMAT as LOG_FORMAT
+from gateway.evidence.package import Evidence
+from gateway.storage.sealing import SealError, unseal
+from gateway.storage.tables import bodies, messages, timestamps
+from gateway.trust.errors import TrustError
+
+Vouched = Callable[[int], Mapping[str, bytes]]
+"""The registry's metadata and files of one version; see `RegistryClient.vouched`."""
+
+_TRIES = 50
+
+
+def collect(
+    connection: Connection,
+    message_id: str,
+    *,
+    vouched: Vouched,
+    log_key: VerifierKey,
+    subjects: Subjects | None,
+    direction: str | None = None,
+    authorities: bytes | None = None,
+) -> Evidence:
+    """The evidence of one message. Raises TrustError `evidence-incomplete`.
+
+    `subjects` opens the bodies that are still held; without it they are left out. `direction` is `sent` or `received`,
+    for a node that was both sides of an exchange; `authorities` are the certificates (PEM) that time stamps go by.
+    """
+    row = _message(connection, message_id, direction)
+    held = connection.execute(
+        select(entries.c.idx, entries.c.body).where(entries.c.message_id == message_id).order_by(entries.c.idx)
+    ).all()
+    if not held:
+        raise _incomplete("the log's entries of this exchange are not in the database", "restore them from the archive")
+    indexes = [entry.idx for entry in held]
+    versions = {row.registry_version, row.response_registry_version} - {None}
+    stamp = _stamp(connection, indexes[-1])
+    return Evidence(
+        message_id=message_id,
+        direction=row.direction,
+        request=row.request,
+        request_registry=row.registry_version,
+        registries={version: _registry(vouched, version) for version in versions},
+        log=export_proofs(connection, indexes, log_key=log_key),
+        response=row.response,
+        response_registry=row.response_registry_version if row.response is not None else None,
+        stamped=_stamped(connection, indexes, stamp.note, log_key) if stamp is not None else None,
+        timestamp=bytes(stamp.token) if stamp is not None else None,
+        authorities=authorities if stamp is not None else None,
+        bodies=_bodies(connection, message_id, subjects) if subjects is not None else {},
+    )
+
+
+def _message(connection: Connection, message_id: str, direction: str | None) -> Row[Any]:
+    statement = select(messages).where(messages.c.message_id == message_id)
+    if direction is not None:
+        statement = statement.where(messages.c.direction == direction)
+    rows = connection.execute(statement).all()
+    if not rows:
+        raise _incomplete("this node holds no signed message of that id", "see `message_id` in the log's entries")
+    if len(rows) > 1:
+        raise _incomplete("this node both sent and received the message", "say which, with --direction")
+    return rows[0]
+
+
+def _registry(vouched: Vouched, version: int) -> Mapping[str, bytes]:
+    # A running node rewrites what it keeps of the current version at each refresh: a look may come at a bad time.
+    for _ in range(_TRIES):
+        try:
+            found = vouched(version)
+        except OSError:
+            found = {}
+        if "metadata/timestamp.json" in found and "targets/members.json" in found:
+            return found
+        time.sleep(0.05)
+    raise _incomplete(f"the registry's version {version} is not kept any more", "restore the registry's cache folder")
+
+
+def _stamp(connection: Connection, index: int) -> Row[Any] | None:
+    """The earliest time stamp over a checkpoint that includes the entry: the one that proves most."""
+    return connection.execute(
+        select(timestamps).where(timestamps.c.size > index).order_by(timestamps.c.size).limit(1)
+    ).first()
+
+
+def _stamped(connection: Connection, indexes: list[int], note: str, log_key: VerifierKey) -> bytes:
+    checkpoint = parse_checkpoint(note)
+    items = []
+    for index in indexes:
+        proof = prove(connection, index, None, checkpoint)
+        texts = [base64.b64encode(one).decode() for one in proof.proof]
+        items.append({"index": index, "entry": proof.entry.canonical().decode(), "proof": texts})
+    document = {"format": LOG_FORMAT, "log_key": str(log_key), "witness_keys": [], "checkpoint": note, "entries": items}
+    return orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS)
+
+
+def _bodies(connection: Connection, message_id: str, subjects: Subjects) -> dict[str, bytes]:
+    found: dict[str, bytes] = {}
+    rows = connection.execute(
+        select(bodies).where(bodies.c.message_id == message_id, bodies.c.part.in_(("request", "response")))
+    )
+    for row in rows:
+        subject = subjects.by_id(connection, row.subject)
+        if subject is None:
+            continue  # the person's key was destroyed: what is left of the body is noise
+        try:
+            found[row.part] = unseal(subject.key, f"bodies/{message_id}/{row.part}", bytes(row.sealed))
+        except SealError:
+            # Sealed before the person was found to be the same as another, under a key that no longer leads.
+            continue
+    return found
+
+
+def entries_of(evidence: Evidence) -> list[Entry]:
+    """The log's entries in the evidence, unverified."""
+    return [Entry.parse(item["entry"]) for item in orjson.loads(evidence.log)["entries"]]
+
+
+def _incomplete(detail: str, remedy: str) -> TrustError:
+    return TrustError("evidence-incomplete", detail, remedy)

@@ -1,0 +1,344 @@
+"""Evidence of an exchange: exported by the command, checked by the command, by openssl and by a JOSE library."""
+
+from __future__ import annotations
+
+import io
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from sqlalchemy import Connection, select
+from typer.testing import CliRunner
+
+from audit.entries import Entry
+from audit.log import Log, Written
+from audit.subjects import Subjects
+from gateway.cli.evidence import _secret
+from gateway.cli.main import app
+from gateway.evidence import package
+from gateway.evidence.verifying import Report, verify
+from gateway.storage import engine as storage
+from gateway.storage.sealing import SealError, unseal
+from gateway.storage.tables import bodies
+from gateway.trust.errors import TrustError
+from tests.conftest import require
+from tests.gateway.evidence.conftest import Exchanged, StampingAuthority
+
+RUNNER = CliRunner()
+
+
+def command(*arguments: str) -> tuple[int, Any]:
+    result = RUNNER.invoke(app, ["evidence", *arguments, "--json"])
+    return result.exit_code, orjson.loads(result.stdout) if result.stdout else None
+
+
+def exported(exchanged: Exchanged, party: str, message_id: str, target: Path, *options: str) -> Path:
+    config = str(exchanged.nodes.party(party).config)
+    code, said = command("export", message_id, "--output", str(target), "--config", config, *options)
+    assert code == 0, said
+    return target
+
+
+def root(exchanged: Exchanged) -> Path:
+    return exchanged.nodes.network.folder / "root.json"
+
+
+@pytest.mark.parametrize("party", ["centre", "kotka"])
+@pytest.mark.parametrize("which", ["query", "refused", "handover", "acceptance"])
+def test_evidence_of_either_side_verifies_offline(
+    exchanged: Exchanged, authority: StampingAuthority, tmp_path: Path, party: str, which: str
+) -> None:
+    message_id = getattr(exchanged, which)
+    file = exported(exchanged, party, message_id, tmp_path / "evidence.zip")
+
+    code, report = command(
+        "verify", str(file), "--root", str(root(exchanged)), "--timestamp-authority", str(authority.root)
+    )
+
+    assert code == 0, report
+    assert report["sound"]
+    assert report["anchored"]
+    codes = [one["code"] for one in report["findings"]]
+    kept = [] if (which in {"acceptance", "refused"} and party == "centre") or which == "acceptance" else None
+    if kept is None:
+        assert "request-body" in codes
+    else:
+        assert not {"request-body", "response-body"} & set(codes)
+    assert {"request", "response", "log", "timestamp"} <= set(codes)
+    assert {one["message_id"] for one in report["entries"]} == {message_id}
+    assert file.stat().st_mode & 0o077 == 0, "the file is for its owner only"
+    record = exchanged.nodes.entries(party, type="export")[-1]
+    assert record.detail["message"] == message_id
+    assert record.detail["bodies"] == len([one for one in codes if one.endswith("-body")])
+
+
+def test_a_refusal_that_was_signed_is_evidence_too(exchanged: Exchanged, tmp_path: Path) -> None:
+    report = verify(package.read(exported(exchanged, "kotka", exchanged.refused, tmp_path / "e.zip").read_bytes())[0])
+
+    assert report.response is not None
+    assert report.response.status == 404
+    assert [one.reason for one in report.entries if one.outcome == "refused"] == ["subject-not-found"]
+
+
+def test_the_bodies_are_left_out_on_request(exchanged: Exchanged, tmp_path: Path) -> None:
+    file = exported(exchanged, "centre", exchanged.query, tmp_path / "e.zip", "--no-bodies")
+
+    evidence, files = package.read(file.read_bytes())
+
+    assert evidence.bodies == {}
+    assert b"not part of this package" in files["README.txt"]
+    assert verify(evidence).sound
+    assert exchanged.nodes.entries("centre", type="export")[-1].detail["bodies"] == 0
+
+
+@pytest.mark.parametrize("party", ["centre", "kotka"])
+def test_the_readme_is_followed_literally_with_openssl_and_a_jose_library(
+    exchanged: Exchanged, authority: StampingAuthority, tmp_path: Path, party: str
+) -> None:
+    require("openssl", shutil.which("openssl") is not None, "Install openssl 3.")
+    file = exported(exchanged, party, exchanged.query, tmp_path / "e.zip")
+    folder = tmp_path / "unpacked"
+    with zipfile.ZipFile(file) as archive:
+        archive.extractall(folder)
+    readme = (folder / "README.txt").read_text()
+
+    seen = [run(line, folder) for line in re.findall(r"^    \$ (.*)$", readme, re.MULTILINE)]
+
+    text = "\n".join(seen)
+    # The municipality signs with Ed25519, the centre with P-256; the log with Ed25519.
+    assert text.count("Verified OK") == 1
+    assert text.count("Signature Verified Successfully") == 2
+    assert text.count(".pem: OK") == 2
+    evidence, _ = package.read(file.read_bytes())
+    report = verify(evidence)
+    assert report.request is not None
+    assert report.response is not None
+    for value in (report.request.digest, report.response.digest, report.response.request):
+        shown = value.removeprefix("sha-256=:").removesuffix(":")
+        assert text.count(shown) == 2, "what openssl computes is what the claims say"
+    thumbprints = re.findall(r'"x5t#S256":"([A-Za-z0-9_-]{43})"', text)
+    assert len(thumbprints) == 2
+    assert all(text.count(one) == 2 for one in thumbprints)
+    for one in re.findall(r"^MII[A-Za-z0-9+/=]+$", text, re.MULTILINE):
+        assert one in evidence.registries[evidence.request_registry]["targets/members.json"].decode()
+
+    (check,) = re.findall(r"^    > python3 (\S+)$", readme, re.MULTILINE)
+    printed = run(f"{sys.executable} {check}", folder)
+    assert "request.jws is signed for FI-DEMO/MUN/9000003-8/kotoutuminen" in printed
+    assert "response.jws is signed for FI-DEMO/GOV/9000001-1/vastaanotto/palvelutarve" in printed
+
+    assert (folder / "timestamp" / "authority.pem").read_bytes() == authority.root.read_bytes()
+    assert "Verification: OK" in text
+
+
+def run(line: str, folder: Path) -> str:
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", line], check=False, cwd=folder, capture_output=True, text=True
+    )
+    assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
+    return done.stdout + done.stderr
+
+
+def test_without_a_root_of_ones_own_the_report_says_so(exchanged: Exchanged, tmp_path: Path) -> None:
+    file = exported(exchanged, "kotka", exchanged.query, tmp_path / "e.zip")
+
+    result = RUNNER.invoke(app, ["evidence", "verify", str(file)])
+
+    assert result.exit_code == 0
+    assert "root was taken from the package itself" in result.stdout.replace("\n", " ")
+
+
+def test_the_root_of_another_network_does_not_vouch(exchanged: Exchanged, tmp_path: Path) -> None:
+    from gateway.protocol.text import Text
+    from gateway.trust.authority import Authority
+    from gateway.trust.entries import Content
+
+    other = Authority(tmp_path / "other", b"passphrase")
+    other.create(Content("FI-OTHER", Text("a", "b", "c"), rulebook=b"rules: []\n"), datetime.now(UTC))
+    file = exported(exchanged, "kotka", exchanged.query, tmp_path / "e.zip")
+
+    report = verify(package.read(file.read_bytes())[0], root=other.publisher.root())
+
+    assert [(one.code, one.holds) for one in report.findings] == [("request", False)]
+
+
+@pytest.fixture(scope="module")
+def sound(exchanged: Exchanged, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """The files of a package that holds."""
+    file = exported(exchanged, "kotka", exchanged.query, tmp_path_factory.mktemp("sound") / "e.zip")
+    return dict(package.read(file.read_bytes())[1])
+
+
+def checked(files: Mapping[str, bytes]) -> Report:
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return verify(package.read(target.getvalue())[0])
+
+
+def flipped(data: bytes, at: int) -> bytes:
+    return data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
+
+
+def other_signature(jws: bytes) -> bytes:
+    head, claims, signature = jws.split(b".")
+    return b".".join((head, claims, signature[:20][::-1] + signature[20:]))
+
+
+def without_entry(export: bytes) -> bytes:
+    document = orjson.loads(export)
+    return orjson.dumps(document | {"entries": document["entries"][:1]})
+
+
+def about_another(export: bytes) -> bytes:
+    document = orjson.loads(export)
+    for item in document["entries"]:
+        item["entry"] = item["entry"].replace("success", "partial")
+    return orjson.dumps(document)
+
+
+ALTERED: dict[str, tuple[str, Any, str]] = {
+    "the request's signature": ("request.jws", other_signature, "request"),
+    "the response's signature": ("response.jws", other_signature, "response"),
+    "the response of another exchange": ("response.jws", "request.jws", "response"),
+    "the request's body": ("bodies/request", lambda body: flipped(body, 3), "request-body"),
+    "the response's body": ("bodies/response", lambda body: body + b" ", "response-body"),
+    "the bodies swapped": ("bodies/response", "bodies/request", "response-body"),
+    "the log's entry": ("log/export.json", about_another, "log"),
+    "the log without the answer": ("log/export.json", without_entry, "log"),
+    "the log's export is no JSON": ("log/export.json", lambda _: b"{", "log"),
+    "a member's certificate in the registry": (
+        "registry/*/targets/members.json", lambda data: flipped(data, 700), "request",
+    ),
+    "the registry's timestamp": (
+        "registry/*/metadata/timestamp.json", lambda data: data.replace(b'"version":', b'"version": 1'), "request",
+    ),
+    "the registry's delegation": (
+        "registry/*/metadata/targets.json", lambda data: data.replace(b'"threshold":1', b'"threshold":2'), "request",
+    ),
+    "the time stamp": ("timestamp/checkpoint.tsr", lambda data: flipped(data, len(data) - 5), "timestamp"),
+    "the time stamp of another checkpoint": ("timestamp/export.json", "log/export.json", "timestamp"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ALTERED)
+def test_what_was_altered_is_named(sound: dict[str, bytes], name: str) -> None:
+    pattern, change, code = ALTERED[name]
+    place = next(one for one in sound if re.fullmatch(pattern.replace("*", "[0-9]+"), one))
+    content = sound[change] if isinstance(change, str) else change(sound[place])
+    assert content != sound[place], "the test alters something"
+
+    report = checked(sound | {place: content})
+
+    assert not report.sound
+    assert code in [one.code for one in report.findings if not one.holds]
+
+
+def test_the_files_for_people_are_never_believed(sound: dict[str, bytes]) -> None:
+    for name in ("certificates/request.pem", "check/request.claims.json", "log/key.pem", "README.txt"):
+        assert checked(sound | {name: b"something else"}).sound
+
+
+def zipped(*files: tuple[str, bytes]) -> bytes:
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files:
+            archive.writestr(name, content)
+    return target.getvalue()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"no zip",
+        zipped(),
+        zipped((package.MANIFEST, b"{}")),
+        zipped((package.MANIFEST, b'{"format": "something/9"}')),
+        zipped(("../../escape", b"x")),
+        zipped(("/etc/passwd", b"x")),
+        zipped(("a" * 3000, b"x")),
+        zipped(*((f"f{number}", b"") for number in range(package.COUNT_LIMIT + 1))),
+        zipped(("bomb", bytes(package.FILE_LIMIT + 1))),
+    ],
+    ids=["empty", "no zip", "no files", "no format", "other format", "climbs out", "absolute", "long name", "many",
+         "bomb"],
+)  # fmt: skip
+def test_a_file_that_is_no_evidence_is_refused_before_it_is_unpacked(data: bytes) -> None:
+    with pytest.raises(TrustError) as refused:
+        package.read(data)
+
+    assert refused.value.code == "evidence-malformed"
+
+
+def test_what_cannot_be_exported_is_said(exchanged: Exchanged, tmp_path: Path) -> None:
+    config = str(exchanged.nodes.party("kotka").config)
+    there = tmp_path / "there.zip"
+    there.write_bytes(b"mine")
+
+    unknown = command("export", "01890000-0000-7000-8000-000000000000", "-o", str(tmp_path / "n.zip"), "-c", config)
+    taken = command("export", exchanged.query, "-o", str(there), "-c", config)
+
+    assert unknown[0] == 1
+    assert "no signed message" in unknown[1]["error"]
+    assert taken[0] == 2
+    assert there.read_bytes() == b"mine"
+    assert not (tmp_path / "n.zip").exists()
+
+
+def test_after_a_persons_key_is_destroyed_bodies_are_gone_and_everything_else_verifies(
+    exchanged: Exchanged, tmp_path: Path
+) -> None:
+    """The last test of the module: it destroys what the others export."""
+    folder = exchanged.nodes.party("centre").folder
+    before = exported(exchanged, "centre", exchanged.query, tmp_path / "before.zip")
+    assert set(package.read(before.read_bytes())[0].bodies) == {"request", "response"}
+    (kept,) = exchanged.nodes.rows(
+        "centre", select(bodies).where(bodies.c.message_id == exchanged.query, bodies.c.part == "response")
+    )
+    assert b"Patient" not in kept.sealed
+    destroy(folder, kept.subject)
+
+    after = exported(exchanged, "centre", exchanged.query, tmp_path / "after.zip")
+
+    evidence, _ = package.read(after.read_bytes())
+    assert evidence.bodies == {}
+    report = verify(evidence, root=root(exchanged).read_bytes())
+    assert report.sound
+    assert report.response is not None
+    still = exchanged.nodes.rows("centre", select(bodies.c.sealed).where(bodies.c.message_id == exchanged.query))
+    assert still, "the sealed bodies are noise, wherever they linger"
+    with pytest.raises(SealError):
+        unseal(bytes(32), f"bodies/{exchanged.query}/response", bytes(kept.sealed))
+    assert verify(package.read(before.read_bytes())[0], root=root(exchanged).read_bytes()).sound
+
+
+def destroy(folder: Path, subject: str) -> None:
+    """What the officer's command does, beside the running node."""
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    from audit.checkpoint import LogSigner
+
+    secrets = folder / "secrets"
+    subjects = Subjects(_secret(secrets / "wrapping.key"), _secret(secrets / "index.key"))
+    signer = LogSigner(Ed25519PrivateKey.from_private_bytes(_secret(secrets / "log.key")), "yhdyspinta/centre.demo")
+    engine = storage.create(f"sqlite:///{folder / 'node.db'}")
+    log = Log(engine, signer, origin=signer.name, clock=lambda: datetime.now(UTC))
+    log.start()
+
+    def unit(connection: Connection) -> Written[None]:
+        subjects.destroy(connection, subject, datetime.now(UTC))
+        return Written(None, (Entry(type="key", outcome="success", recorded=datetime.now(UTC)),))
+
+    log.commit_blocking(unit)
+    log.close()
+    engine.dispose()
