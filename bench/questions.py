@@ -42,11 +42,22 @@ SIGNER: Final = LogSigner(Ed25519PrivateKey.from_private_bytes(b"\x01" * 32), OR
 END: Final = datetime(2026, 10, 1, tzinfo=UTC)
 YEAR: Final = timedelta(days=365)
 BATCH: Final = 16_384
-CATEGORIES: Final = tuple(
-    (
-        "identity contact language family residence-permit move housing education employment social-needs "  # noqa: SIM905
-        "health-needs child-protection vulnerability guardianship finances"
-    ).split()
+CATEGORIES: Final = (
+    "identity",
+    "contact",
+    "language",
+    "family",
+    "residence-permit",
+    "move",
+    "housing",
+    "education",
+    "employment",
+    "social-needs",
+    "health-needs",
+    "child-protection",
+    "vulnerability",
+    "guardianship",
+    "finances",
 )
 REASONS: Final = ("not-permitted", "purpose-not-declared", "category-unknown", "subject-unknown", "message-replayed")
 
