@@ -31,6 +31,7 @@ from audit.query import (
     walk,
     withdrawn,
 )
+from audit.rows import member_of
 from audit.tallies import counts
 from audit.texts import label, text
 
@@ -226,13 +227,16 @@ def record_of_processing(
     language: str,
     now: datetime,
     names: Names = no_names,
+    member: str | None = None,
 ) -> RecordOfProcessing:
-    """The record of processing of one year: what is described, with what was counted."""
+    """The record of processing of one year: what is described, with what was counted (of `member`, if given)."""
     start = datetime(year, 1, 1, tzinfo=_ZONE).astimezone(UTC)
     end = datetime(year + 1, 1, 1, tzinfo=_ZONE).astimezone(UTC)
     numbers: dict[str, dict[str, list[int]]] = {}
     for count in counts(connection, start, end):
         if count.type not in RELEASES or count.purpose is None:
+            continue
+        if member is not None and member not in (member_of(count.source), member_of(count.recipient)):
             continue
         recipient = count.recipient or ""
         cell = numbers.setdefault(count.purpose, {}).setdefault(recipient, [0, 0])

@@ -1,0 +1,43 @@
+"""The first page: what waits for the officer, how the log stands, and a way to everything else."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from audit import reviews
+from audit.console.office import EVERYONE, Answer, Page, Shown, Visit
+from audit.query import RELEASED, RELEASES
+from audit.rows import member_of
+from audit.tallies import counts
+from audit.witness import all_alarms
+
+DAYS = 30
+
+
+def overview(visit: Visit) -> Answer:
+    """Figures of the last thirty days, what waits, and the state of the log."""
+    role = visit.session.identity.role
+    if role == "operator":
+        return Shown("overview.html", {"figures": None, "waiting": 0, "alarms": (), "checkpoint": None})
+    own = visit.session.identity.member
+    released = refused = 0
+    for count in counts(visit.connection, visit.now - timedelta(days=DAYS), visit.now):
+        if own is not None and own not in (member_of(count.source), member_of(count.recipient)):
+            continue
+        if count.type in RELEASES and count.outcome in RELEASED:
+            released += count.entries
+        elif count.outcome in ("refused", "withheld"):
+            refused += count.entries
+    waiting = len(reviews.waiting(visit.connection, kind="anomaly")) + len(
+        reviews.unreviewed_emergencies(visit.connection)
+    )
+    values = {
+        "figures": {"released": released, "refused": refused, "days": DAYS},
+        "waiting": waiting,
+        "alarms": all_alarms(visit.connection),
+        "checkpoint": visit.office.log.latest(),
+    }
+    return Shown("overview.html", values)
+
+
+PAGES = (Page("/", "overview", overview, EVERYONE),)

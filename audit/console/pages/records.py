@@ -1,0 +1,108 @@
+"""One record and its proof, and the story that it belongs to: a case or a handover as a timeline."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from sqlalchemy import Connection
+
+from audit.console.office import INSPECTORS, Answer, Moved, NotHereError, Page, Sent, Shown, Visit
+from audit.merkle import ProofError
+from audit.proofs import EntryProof, export_proofs, prove
+from audit.query import Filters, Found, by_id, by_index, case, chain
+
+LONGEST: Final = 500
+
+
+def _entry(visit: Visit) -> Found:
+    text = visit.path["index"]
+    if not text.isascii() or not text.isdigit() or len(text) > 15:
+        raise NotHereError
+    index = int(text)
+    found = by_index(visit.connection, index)
+    if found is None and visit.office.archive is not None:
+        archived = visit.office.archive.entry(index)
+        found = None if archived is None else Found(index, archived)
+    if found is None or not visit.sees(found.entry):
+        raise NotHereError
+    return found
+
+
+def record(visit: Visit) -> Answer:
+    """What one entry says, and what proves that it has not changed."""
+    found = _entry(visit)
+    try:
+        proof: EntryProof | None = prove(visit.connection, found.index, found.entry)
+    except ProofError:
+        proof = None
+    witnesses = sorted({mark.witness for _, mark in proof.cosignatures}) if proof is not None else []
+    earliest: dict[str, int] = {}
+    for _, mark in proof.cosignatures if proof is not None else ():
+        earliest[mark.witness] = min(mark.timestamp, earliest.get(mark.witness, mark.timestamp))
+    before = None if found.entry.previous is None else by_id(visit.connection, found.entry.previous)
+    values = {
+        "found": found,
+        "proof": proof,
+        "witnesses": [(name, earliest[name]) for name in witnesses],
+        "holders": 1 + len(witnesses),
+        "key": str(visit.office.log_key),
+        "before": before if before is not None and visit.sees(before.entry) else None,
+        "has_story": found.entry.previous is not None
+        or bool(visit.search(Filters(previous=found.entry.id), limit=1).found),
+    }
+    return Shown("record.html", values, {"entry": found.entry.id}, found.entry.subject, found.entry.case)
+
+
+def proof_file(visit: Visit) -> Answer:
+    """The record with its proof, as a file that anybody can verify without the log."""
+    found = _entry(visit)
+
+    def body(connection: Connection) -> Iterator[bytes]:
+        yield export_proofs(
+            connection,
+            [] if by_index(connection, found.index) is None else [found.index],
+            log_key=visit.office.log_key,
+            witnesses=visit.office.witnesses(),
+            archived=[(found.index, found.entry)],
+        )
+
+    detail = {"entry": found.entry.id, "format": "proof"}
+    name = f"record-{found.index + 1}.json" if "download" in visit.query else None
+    return Sent(body, "application/json", name, detail, found.entry.subject)
+
+
+def story(visit: Visit) -> Answer:
+    """The whole story that an entry belongs to: a handover, its deliveries, receipts and acceptance."""
+    found = [item for item in chain(visit.connection, visit.path["id"], limit=LONGEST) if visit.sees(item.entry)]
+    if not any(item.entry.id == visit.path["id"] for item in found):
+        raise NotHereError
+    first = found[0].entry
+    return Shown("timeline.html", {"found": found, "kind": "story"}, {"story": first.id}, first.subject, first.case)
+
+
+def find_case(visit: Visit) -> Answer:
+    """Find a case by its reference, which is posted and never kept: the log knows its keyed hash."""
+    if visit.method == "GET":
+        return Shown("cases.html", {"wrong": None})
+    reference = visit.form.get("reference", "").strip()[:200]
+    if not reference:
+        return Shown("cases.html", {"wrong": "cases.empty"}, status=400)
+    key = visit.office.subjects.case(reference)
+    return Moved(f"/cases/{key}", case=key)
+
+
+def one_case(visit: Visit) -> Answer:
+    """Everything about one case, oldest first."""
+    key = visit.path["key"]
+    found = visit.walk(case(key), limit=LONGEST)
+    return Shown("timeline.html", {"found": found, "kind": "case"}, case=key if found else None)
+
+
+PAGES = (
+    Page("/cases", "cases", find_case, INSPECTORS, ("GET", "POST"), "people", 15),
+    Page("/cases/{key}", "case", one_case, INSPECTORS),
+    Page("/entries/{index}", "record", record, INSPECTORS),
+    Page("/entries/{index}/proof", "proof", proof_file, INSPECTORS),
+    Page("/stories/{id}", "story", story, INSPECTORS),
+)

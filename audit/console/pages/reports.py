@@ -1,0 +1,88 @@
+"""Over everybody: who gave what to whom, what left after a withdrawal, and the record of processing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Final
+
+from audit.console.figures import flow
+from audit.console.office import INSPECTORS, Answer, NotHereError, Page, Shown, Visit
+from audit.console.wording import ZONE
+from audit.query import RELEASED, RELEASES, Found, left_after_withdrawal
+from audit.report import processing_page, record_of_processing
+from audit.rows import member_of
+from audit.tallies import Count, counts
+from audit.texts import LANGUAGES
+
+PERIODS: Final = (7, 30, 90, 365)
+
+
+def _own(visit: Visit, found: Iterable[Count]) -> list[Count]:
+    own = visit.session.identity.member
+    return [one for one in found if own is None or own in (member_of(one.source), member_of(one.recipient))]
+
+
+def flows(visit: Visit) -> Answer:
+    """Who gave what to whom in the last days."""
+    days = next((one for one in PERIODS if str(one) == visit.query.get("days")), 30)
+    amounts: dict[tuple[str, str], int] = {}
+    purposes: dict[tuple[str, str, str], int] = {}
+    for count in _own(visit, counts(visit.connection, visit.now - timedelta(days=days), visit.now)):
+        if count.type not in RELEASES or count.outcome not in RELEASED or not count.source or not count.recipient:
+            continue
+        pair = count.source, count.recipient
+        amounts[pair] = amounts.get(pair, 0) + count.entries
+        triple = (*pair, count.purpose or "")
+        purposes[triple] = purposes.get(triple, 0) + count.entries
+    picture = flow([(giver, receiver, amount) for (giver, receiver), amount in sorted(amounts.items())])
+    values = {
+        "picture": picture,
+        "rows": sorted(purposes.items(), key=lambda item: (-item[1], item[0])),
+        "periods_": PERIODS,
+        "days": days,
+    }
+    return Shown("flow.html", values, {"days": days})
+
+
+def withdrawals(visit: Visit) -> Answer:
+    """What left after a withdrawal, for everybody: it must be nothing."""
+    days = next((one for one in PERIODS if str(one) == visit.query.get("days")), 90)
+    pairs = left_after_withdrawal(visit.connection, start=visit.now - timedelta(days=days), limit=200)
+    seen: list[tuple[Found, Found]] = [pair for pair in pairs if visit.sees(pair[1].entry)]
+    return Shown("withdrawals.html", {"pairs": seen, "periods_": PERIODS, "days": days}, {"days": days})
+
+
+def processing(visit: Visit) -> Answer:
+    """Choose the year and language of the record of processing."""
+    this = visit.now.astimezone(ZONE).year
+    return Shown("processing-form.html", {"years": range(this, this - 6, -1), "report_languages": LANGUAGES})
+
+
+def processing_sheet(visit: Visit) -> Answer:
+    """The record of processing activities (GDPR art. 30) of one year, a page to print."""
+    language, year = visit.path["of"], visit.path["year"]
+    if language not in LANGUAGES or not year.isascii() or not year.isdigit() or not 2000 <= int(year) <= 9990:
+        raise NotHereError
+    office = visit.office
+    report = record_of_processing(
+        visit.connection,
+        int(year),
+        office.activities(language),
+        controller=office.controller(language),
+        language=language,
+        now=visit.now,
+        names=office.names,
+        member=visit.session.identity.member,
+    )
+    html = processing_page(report, stylesheet="/static/console.css")
+    body = html.split("<main>", 1)[1].rsplit("</main>", 1)[0]
+    return Shown("sheet.html", {"sheet": body, "of": language}, {"report": "processing", "year": int(year)})
+
+
+PAGES = (
+    Page("/flow", "flow", flows, INSPECTORS, group="log", rank=20),
+    Page("/withdrawals", "withdrawals", withdrawals, INSPECTORS, group="people", rank=40),
+    Page("/processing", "processing", processing, INSPECTORS, group="log", rank=30),
+    Page("/processing/{year}/{of}", "processing-sheet", processing_sheet, INSPECTORS),
+)

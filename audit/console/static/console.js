@@ -1,0 +1,39 @@
+// The little that the console's pages need: the menu on narrow screens, printing, and where htmx puts the focus.
+"use strict";
+
+document.documentElement.classList.add("scripted");
+
+const button = document.querySelector(".menu-button");
+const menu = document.getElementById("menu");
+if (button && menu) {
+  const set = (open) => {
+    button.setAttribute("aria-expanded", String(open));
+    menu.classList.toggle("open", open);
+  };
+  button.addEventListener("click", () => set(button.getAttribute("aria-expanded") !== "true"));
+  document.addEventListener("keydown", (event) => {
+    if (event.key === "Escape" && menu.classList.contains("open")) {
+      set(false);
+      button.focus();
+    }
+  });
+}
+
+for (const print of document.querySelectorAll("[data-print]")) {
+  print.addEventListener("click", () => window.print());
+}
+
+// A field that was wrong is where the reader wants to be.
+const wrong = document.querySelector("[aria-invalid='true'], .error[role='alert'] ~ fieldset input");
+if (wrong) wrong.focus();
+
+// A range shows its value in words while it is dragged; the server answers when it rests.
+document.addEventListener("input", (event) => {
+  const shown = event.target.dataset && event.target.dataset.shows && document.getElementById(event.target.dataset.shows);
+  if (!shown) return;
+  const first = new Date(event.target.dataset.first + "T12:00:00Z");
+  const day = new Date(first.getTime() + Number(event.target.value) * 86400000);
+  const text = new Intl.DateTimeFormat(document.documentElement.lang, { dateStyle: "long", timeZone: "UTC" }).format(day);
+  shown.textContent = text;
+  event.target.setAttribute("aria-valuetext", text);
+});
