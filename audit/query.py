@@ -404,8 +404,8 @@ def consents_of(
 
 
 def withdrawn(entry: Entry) -> bool:
-    """Whether the entry records that a consent was withdrawn (its `detail.action` says so)."""
-    return entry.type == "consent" and entry.detail.get("action") == "withdraw"
+    """Whether the entry records that a consent was withdrawn (its `detail.status` says so)."""
+    return entry.type == "consent" and entry.detail.get("status") == "withdrawn"
 
 
 def left_after_withdrawal(

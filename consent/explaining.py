@@ -66,6 +66,12 @@ def explain(decision: Decision, rulebook: Rulebook, language: str = "en") -> str
     return " ".join(sentences)
 
 
+def condition(name: str, language: str = "en") -> str:
+    """What a condition of the rulebook asks, in `fi`, `sv` or `en`; its name if it has no words."""
+    words = _texts()["conditions"].get(name, {})
+    return str(words.get(language if language in LANGUAGES else "en", name))
+
+
 class _Words:
     def __init__(self, rulebook: Rulebook, language: str) -> None:
         self._rulebook = rulebook

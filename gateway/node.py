@@ -60,19 +60,21 @@ from gateway.telemetry import Telemetry, event
 from gateway.trust.certificates import to_der
 from gateway.trust.distribution import RegistryClient
 from gateway.trust.errors import TrustError
-from gateway.trust.tls import peer_pin
+from gateway.trust.tls import TlsKey, browser_context, peer_pin
 from gateway.upkeep import TlsFaces, Upkeep
 from gateway.web import consents as consents_web
 from gateway.web import handovers as handovers_web
 from gateway.web import health, oauth, peers, queries
 from gateway.web.application import application
 from gateway.web.authentication import Caller, Callers, Registered
+from gateway.web.console import address_of, console_app
 from gateway.web.listeners import Listener, Patience, bind
 from gateway.web.refusals import client_listener, client_recorder, peer_listener, peer_recorder
 from gateway.web.tokens import ClientKeys, KeySetError, Tokens
 
 LOGGER = logging.getLogger("yhdyspinta.node")
 SWEEP_SECONDS = 300.0
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 class NodeError(Exception):
@@ -132,7 +134,9 @@ class Node:
                 ("peers", settings.listen.peers),
                 ("clients", settings.listen.clients),
                 ("local", settings.listen.local),
+                ("console", settings.listen.console),
             )
+            if address is not None
         }
         telemetry = Telemetry(
             settings.node.id,
@@ -290,6 +294,17 @@ class Node:
                 app, bound, tls=tls, in_flight=settings.limits.in_flight, patience=patience, refused=refusing
             )
             await self._serve(stack, listener)
+        if settings.listen.console is not None:
+            verifier = LogSigner(_log_key(settings.secrets.log_key), log.origin).verifier
+            address = address_of(settings.console, settings.listen.console.host, settings.listen.console.port)
+            listener = Listener(
+                console_app(settings.console, address, exchange, lambda: standings.latest, verifier),
+                sockets["console"],
+                tls=_console_tls(settings),
+                in_flight=settings.limits.in_flight,
+                patience=patience,
+            )
+            await self._serve(stack, listener)
         event(LOGGER, logging.INFO, "ready", node=settings.node.id)
 
     async def _serve(self, stack: AsyncExitStack, listener: Listener) -> None:
@@ -400,6 +415,22 @@ def _kept_standing(settings: Settings, clock: Callable[[], datetime]) -> Callabl
         return found[0]
 
     return standing
+
+
+def _console_tls(settings: Settings) -> ssl.SSLContext | None:
+    if settings.console.tls is not None:
+        key = settings.console.tls
+        if key.key is None:
+            raise NodeError("console.tls: the key is in a token", "use a key in a file for the console's TLS")
+        passphrase = key.passphrase.read_bytes().strip() if key.passphrase is not None else None
+        return browser_context(TlsKey(key.certificate, key.key, passphrase))
+    assert settings.listen.console is not None
+    if settings.listen.console.host not in LOOPBACK:
+        raise NodeError(
+            "listen.console: without TLS the console listens on loopback only",
+            "give console.tls, or listen on 127.0.0.1 behind a reverse proxy that speaks TLS",
+        )
+    return None
 
 
 def _keys_of(settings: Settings) -> dict[str, KeySettings]:

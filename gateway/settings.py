@@ -225,6 +225,34 @@ SourceSettings = Annotated[
 ]
 
 
+class OpenIdSettings(_Section):
+    """The organisation's OpenID Connect provider, and which of its claims give which role in the console."""
+
+    issuer: str = Field(description="the provider's address, without /.well-known")
+    client_id: str
+    client_secret: Path | None = Field(None, description="file with the client secret")
+    role_claim: str = "roles"
+    roles: dict[Literal["officer", "operator", "auditor"], list[str]] = Field(
+        description="values of the role claim that give each role"
+    )
+    member_claim: str | None = Field(None, description="claim with the member that a person is limited to")
+    certificate_authority: Path | None = None
+
+
+class ConsoleSettings(_Section):
+    """The data protection officer's console; it runs where `listen.console` is set."""
+
+    address: str | None = Field(None, description="the console's address as browsers see it, https://HOST[:PORT]")
+    tls: KeySettings | None = Field(None, description="its TLS key; without one it listens on loopback only")
+    openid: OpenIdSettings | None = None
+
+    @model_validator(mode="after")
+    def _whole_address(self) -> ConsoleSettings:
+        if self.address is not None and not re.fullmatch(r"https?://[^/?#\s]+", self.address):
+            raise ValueError('address: write it as "https://HOST" or "https://HOST:PORT", without a path')
+        return self
+
+
 class DeliverySettings(_Section):
     workers: int = Field(4, ge=1, le=64)
     poll_seconds: float = Field(0.25, gt=0, le=60)
@@ -309,6 +337,7 @@ class Settings(_Section):
     clients: list[ClientSettings] = Field(default_factory=list)
     services: list[ServiceSettings] = Field(default_factory=list)
     sources: list[SourceSettings] = Field(default_factory=list)
+    console: ConsoleSettings = ConsoleSettings()
     delivery: DeliverySettings = DeliverySettings()
     limits: LimitSettings = LimitSettings()
     telemetry: TelemetrySettings = TelemetrySettings()

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
-from typing import Any, Final, Literal
+from datetime import datetime
+from typing import Any, Final, Literal, Protocol
 
 from sqlalchemy import Connection, Engine
 
 from audit.anomalies import Thresholds
-from audit.archive import Archive, search_all
 from audit.checkpoint import VerifierKey
 from audit.console.sessions import Role, Session
 from audit.entries import Entry
@@ -33,6 +32,16 @@ OFFICER: Final[frozenset[Role]] = frozenset({"officer"})
 INSPECTORS: Final[frozenset[Role]] = frozenset({"officer", "auditor"})
 ABSENT: Final = "-"
 """Stands in handles and filters for a person of whom nothing is known, so that they are treated like anybody else."""
+
+
+class Find(Protocol):
+    """Searches as `audit.query.search` does: the database, or with it an archive."""
+
+    def __call__(
+        self, connection: Connection, filters: Filters, *, order: Order, after: str | None, limit: int
+    ) -> Results:
+        """One page of the entries that match."""
+        ...
 
 
 class NotHereError(Exception):
@@ -54,6 +63,7 @@ class Office:
 
     `address` is where browsers reach the console (`https://HOST`), `organisation` gives its name by language. `witness`
     keys are those whose cosignatures count. `hidden_bases` are the bases under which the person must not be told.
+    `find` and `archived` know what was moved out of the database.
     """
 
     address: str
@@ -71,8 +81,8 @@ class Office:
     activities: Callable[[str], Sequence[Activity]] = lambda _language: ()
     hidden_bases: Callable[[], Collection[str]] = tuple
     thresholds: Thresholds = field(default_factory=Thresholds)
-    archive: Archive | None = None
-    link_life: timedelta = timedelta(minutes=15)
+    find: Find = search
+    archived: Callable[[int], Entry | None] = lambda _index: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +103,7 @@ class Visit:
         self, filters: Filters, *, order: Order = "newest", after: str | None = None, limit: int = 50
     ) -> Results:
         """Search database and archive, within what this visitor may see. Raises QueryError."""
-        scoped, archive = self.scoped(filters), self.office.archive
-        if archive is None:
-            return search(self.connection, scoped, order=order, after=after, limit=limit)
-        return search_all(self.connection, archive, scoped, order=order, after=after, limit=limit)
+        return self.office.find(self.connection, self.scoped(filters), order=order, after=after, limit=limit)
 
     def walk(self, filters: Filters, *, order: Order = "oldest", limit: int = 1_000) -> list[Found]:
         """The first entries that match, at most `limit`."""

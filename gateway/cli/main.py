@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from gateway.cli import client, demo, evidence, node, officer, registry, registry_member, registry_reading
+from gateway.cli import client, console, demo, evidence, node, officer, registry, registry_member, registry_reading
 
 app = typer.Typer(
     name="yhdyspinta",
@@ -24,6 +24,7 @@ registry_member.register(registry.app)
 registry_reading.register(registry.app)
 app.add_typer(registry.app, name="registry")
 app.add_typer(evidence.app, name="evidence")
+app.add_typer(console.app, name="console")
 
 
 def _print_version(wanted: bool) -> None:

@@ -77,6 +77,7 @@ class Party:
     clients: int
     local: int
     system: int
+    console: int
 
     @property
     def holds_records(self) -> bool:
@@ -92,6 +93,11 @@ class Party:
     def address(self) -> str:
         """Where the organisation's own systems call their node."""
         return f"https://localhost:{self.clients}"
+
+    @property
+    def console_address(self) -> str:
+        """Where the organisation's data protection officer signs in."""
+        return f"http://localhost:{self.console}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +132,7 @@ class Network:
                     "peer_address": f"https://{LOOPBACK}:{party.peers}",
                     "local_address": f"http://{LOOPBACK}:{party.local}",
                     "system_address": f"http://{LOOPBACK}:{party.system}",
+                    "console_address": party.console_address,
                     "client": {
                         "certificate": str(party.folder / "client.pem"),
                         "key": str(party.folder / "client.key"),
@@ -200,7 +207,7 @@ def build(
     folder.mkdir(parents=True, exist_ok=True)
     secret = folder / "passphrase"
     write_secret(secret, passphrase.encode())
-    ports = iter(free_ports(4 * len(organisations)))
+    ports = iter(free_ports(5 * len(organisations)))
     parties = {
         one.name: Party(
             name=one.name,
@@ -214,6 +221,7 @@ def build(
             clients=next(ports),
             local=next(ports),
             system=next(ports),
+            console=next(ports),
         )
         for one in organisations
     }
@@ -406,6 +414,7 @@ def _settings(party: Party, folder: Path, passphrase: Path, database: str | None
         f'peers = "{LOOPBACK}:{party.peers}"',
         f'clients = "{LOOPBACK}:{party.clients}"',
         f'local = "{LOOPBACK}:{party.local}"',
+        f'console = "{LOOPBACK}:{party.console}"',
         "",
         "[signing]",
         'certificate = "signing.pem"',

@@ -14,12 +14,18 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, MetaData, text
 
+import audit.console.tables
 import audit.tables
 import consent.tables
 from gateway.storage import tables
 from gateway.storage.engine import writer
 
-METADATA: tuple[MetaData, ...] = (audit.tables.metadata, consent.tables.metadata, tables.metadata)
+METADATA: tuple[MetaData, ...] = (
+    audit.tables.metadata,
+    audit.console.tables.metadata,
+    consent.tables.metadata,
+    tables.metadata,
+)
 _ADVISORY_LOCK = 0x79686479  # "yhdy"
 
 

@@ -153,6 +153,14 @@ def client_face_context(key: TlsKey, authorities: Sequence[bytes], *, demand: bo
     return context
 
 
+def browser_context(key: TlsKey) -> ssl.SSLContext:
+    """The console's listener: TLS 1.2 or later, no certificate asked of the browser. Raises TrustError."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    _harden(context, ssl.TLSVersion.TLSv1_2)
+    _load(context, key)
+    return context
+
+
 def _harden(context: ssl.SSLContext, least: ssl.TLSVersion) -> None:
     context.minimum_version = least
     context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_TICKET

@@ -21,8 +21,8 @@ def _entry(visit: Visit) -> Found:
         raise NotHereError
     index = int(text)
     found = by_index(visit.connection, index)
-    if found is None and visit.office.archive is not None:
-        archived = visit.office.archive.entry(index)
+    if found is None:
+        archived = visit.office.archived(index)
         found = None if archived is None else Found(index, archived)
     if found is None or not visit.sees(found.entry):
         raise NotHereError

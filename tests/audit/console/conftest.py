@@ -182,13 +182,13 @@ def _people(world: World, subjects: Subjects) -> None:
                 detail={"status": "withdrawn"},
             ),
         )  # fmt: skip
-        for week in range(14):
-            entries.append(
-                _delivery(
-                    day + timedelta(days=11 * week, hours=week), who, (KOTKA, COUNTY)[week % 2],
-                    ("reception-to-municipality", "reception-to-county")[week % 2],
-                )
-            )  # fmt: skip
+        entries.extend(
+            _delivery(
+                day + timedelta(days=11 * week, hours=week), who, (KOTKA, COUNTY)[week % 2],
+                ("reception-to-municipality", "reception-to-county")[week % 2],
+            )
+            for week in range(14)
+        )  # fmt: skip
         for number in range(3):
             add(
                 f"refused-{number}",
@@ -362,7 +362,8 @@ def serving(
     try:
         until = datetime.now(UTC) + timedelta(seconds=20)
         while not server.started:
-            assert thread.is_alive() and datetime.now(UTC) < until, "the console did not start"
+            assert thread.is_alive(), "the console did not start"
+            assert datetime.now(UTC) < until, "the console did not start in time"
             threading.Event().wait(0.01)
         yield Running(world, address)
     finally:

@@ -249,6 +249,26 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("level", "number"),
     )
     op.create_table(
+        "console_links",
+        sa.Column("token", sa.LargeBinary(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("role", sa.Text(), nullable=False),
+        sa.Column("member", sa.Text(), nullable=True),
+        sa.Column("expires", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("token"),
+    )
+    op.create_table(
+        "console_sessions",
+        sa.Column("token", sa.LargeBinary(), nullable=False),
+        sa.Column("user_id", sa.Text(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("role", sa.Text(), nullable=False),
+        sa.Column("member", sa.Text(), nullable=True),
+        sa.Column("created", sa.BigInteger(), nullable=False),
+        sa.Column("seen", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("token"),
+    )
+    op.create_table(
         "consent_epochs",
         sa.Column("subject", sa.String(length=64), nullable=False),
         sa.Column("epoch", sa.BigInteger(), nullable=False),

@@ -1,0 +1,78 @@
+"""`yhdyspinta console`: let somebody into the data protection officer's console by a link that works once."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+from sqlalchemy.exc import SQLAlchemyError
+
+from audit.console.sessions import offer_link
+from gateway.cli.configuration import CONFIG, Config, Json, settings_of
+from gateway.cli.output import OUTSIDE, WRONG, console, fail, print_json
+from gateway.storage import engine as storage
+from gateway.storage import schema
+from gateway.web.console import address_of
+
+app = typer.Typer(help="Let people into the console.", no_args_is_help=True)
+
+
+class RoleName(StrEnum):
+    """Roles in the console."""
+
+    OFFICER = "officer"
+    OPERATOR = "operator"
+    AUDITOR = "auditor"
+
+
+@app.callback()
+def _noun() -> None:
+    pass
+
+
+@app.command()
+def link(
+    config: Config = CONFIG,
+    role: Annotated[RoleName, typer.Option(help="What they may see and do.")] = RoleName.OFFICER,
+    name: Annotated[str, typer.Option(help="Whose link it is; shown in the console, and told apart in the log.")] = "",
+    member: Annotated[
+        str | None, typer.Option(help="Limit what they see to entries that name this member, CLASS and all.")
+    ] = None,
+    minutes: Annotated[int, typer.Option(min=1, max=1440, help="For how long the link works.")] = 15,
+    json: Json = False,
+) -> None:
+    """Print a link that signs one person in, once. Whoever has the link can use it: hand it over safely."""
+    settings = settings_of(config, json=json)
+    if settings.listen.console is None:
+        fail(
+            "this node has no console",
+            WRONG,
+            remedy='add console = "127.0.0.1:PORT" to [listen] in its settings, and start it anew',
+            json=json,
+        )
+    valid = timedelta(minutes=minutes)
+    now = datetime.now(UTC)
+    engine = storage.create(settings.database.url, pool_size=2)
+    try:
+        schema.bring_up_to_date(engine)
+        with storage.writer(engine).begin() as connection:
+            token = offer_link(
+                connection, name=name or role.value, role=role.value, member=member, now=now, valid=valid
+            )
+    except SQLAlchemyError as error:
+        fail(
+            f"the database cannot be written ({type(error.__cause__ or error).__name__})",
+            OUTSIDE,
+            remedy="run the command where the node's database can be reached",
+            json=json,
+        )
+    finally:
+        engine.dispose()
+    address = address_of(settings.console, settings.listen.console.host, settings.listen.console.port)
+    if json:
+        print_json({"link": f"{address}/link/{token}", "role": role.value, "expires": (now + valid).isoformat()})
+    else:
+        console.print(f"{address}/link/{token}", soft_wrap=True, markup=False)
+        console.print(f"[dim]Works once, for {minutes} minutes, as {role.value}.[/]")

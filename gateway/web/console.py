@@ -1,0 +1,201 @@
+"""The data protection officer's console on this node: the audit room's pages, with names, duties and boards added.
+
+The audit room knows nothing of a node. Here it is given what a node knows: what organisations are called, which bases
+the rulebook has, who may sign in and how; and the pages that need more than the log.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable, Collection, Sequence
+
+from starlette.types import ASGIApp
+
+from adapters.transforms import TransformError, hetu
+from audit.checkpoint import NoteError, VerifierKey
+from audit.console.office import IdentifierKind, Office
+from audit.console.oidc import Door, Provider
+from audit.console.shell import console
+from audit.report import Activity, Controller
+from consent.rulebook import Basis
+from gateway.exchange.context import Exchange, Standing
+from gateway.protocol.identifiers import IdentifierError, SubsystemId
+from gateway.protocol.problem_table import PROBLEMS
+from gateway.settings import ConsoleSettings, OpenIdSettings
+from gateway.web.console_pages import annex
+from schemas.facts import HETU, MIGRI_CUSTOMER
+
+HIDE = "hide-from-subject"
+ANSWER_PATH = "/sign-in/answer"
+
+Latest = Callable[[], Standing | None]
+"""The registry and rulebook that the node has, in force or expired: the console is needed most when something fails."""
+
+
+def console_app(
+    settings: ConsoleSettings, address: str, exchange: Exchange, latest: Latest, log_key: VerifierKey
+) -> ASGIApp:
+    """The console of this node, reached by browsers at `address`."""
+    names = Named(latest)
+    office = Office(
+        address=address,
+        node=exchange.node,
+        organisation=lambda language: names.organisation(exchange, language),
+        engine=exchange.engine,
+        log=exchange.log,
+        log_key=log_key,
+        subjects=exchange.subjects,
+        clock=exchange.clock,
+        identifiers=(
+            IdentifierKind("personal-identity-code", HETU, _is_hetu),
+            IdentifierKind("customer-number", MIGRI_CUSTOMER, _is_customer_number),
+        ),
+        witnesses=lambda: _witnesses(latest),
+        names=names,
+        controller=lambda language: Controller(names.organisation(exchange, language)),
+        activities=lambda language: _activities(latest, language),
+        hidden_bases=lambda: _hidden(latest),
+    )
+    return console(office, _door(settings.openid, address), (annex(exchange, latest),))
+
+
+def address_of(settings: ConsoleSettings, host: str, port: int) -> str:
+    """Where browsers reach the console: as the settings say, else on this machine."""
+    if settings.address is not None:
+        return settings.address
+    return f"{'https' if settings.tls is not None else 'http'}://{_spoken(host)}:{port}"
+
+
+def _spoken(host: str) -> str:
+    return "localhost" if host in {"127.0.0.1", "::1", "localhost"} else host
+
+
+def _door(settings: OpenIdSettings | None, address: str) -> Door | None:
+    if settings is None:
+        return None
+    provider = Provider(
+        issuer=settings.issuer,
+        client_id=settings.client_id,
+        client_secret=settings.client_secret.read_text("utf-8").strip() if settings.client_secret else "",
+        role_claim=settings.role_claim,
+        roles=settings.roles,
+        member_claim=settings.member_claim,
+    )
+    tls = None
+    if settings.certificate_authority is not None:
+        tls = ssl.create_default_context(cafile=str(settings.certificate_authority))
+    return Door(provider, f"{address}{ANSWER_PATH}", tls)
+
+
+def _is_hetu(text: str) -> bool:
+    try:
+        hetu(text)
+    except TransformError:
+        return False
+    return True
+
+
+def _is_customer_number(text: str) -> bool:
+    return len(text) <= 64 and text.isprintable()
+
+
+class Named:
+    """What codes are called, by the registry and the rulebook that the node has."""
+
+    def __init__(self, latest: Latest) -> None:
+        self._latest = latest
+
+    def __call__(self, kind: str, code: str, language: str) -> str | None:
+        """The name of a code of one of the kinds that the console asks for; None if it has none."""
+        if kind == "reason":
+            problem = PROBLEMS.get(code)
+            return problem.title.in_language(language) if problem is not None else None
+        standing = self._latest()
+        if standing is None:
+            return None
+        if kind in {"log", "witness"}:
+            return self._log(standing, code, language)
+        if kind in {"subsystem", "member"}:
+            return self._organisation(standing, code, language)
+        rulebook = standing.rulebook
+        if kind == "basis":
+            basis = rulebook.basis(code)
+            return None if basis is None else basis_name(basis, language)
+        if kind == "category":
+            category = rulebook.categories.get(code)
+            return None if category is None else category.title[language]
+        words = {"purpose": rulebook.purposes, "role": rulebook.roles}.get(kind, {}).get(code)
+        return None if words is None else words[language]
+
+    def organisation(self, exchange: Exchange, language: str) -> str:
+        """The organisation whose node this is."""
+        own = exchange.subsystems[0]
+        standing = self._latest()
+        member = standing.registry.member(own.member) if standing is not None else None
+        return member.name.in_language(language) if member is not None else str(own.member)
+
+    @staticmethod
+    def _organisation(standing: Standing, code: str, language: str) -> str | None:
+        parts = code.split("/")
+        try:
+            subsystem = SubsystemId.parse("/".join([*parts, "-"][:4]))
+        except IdentifierError:
+            return None
+        member = standing.registry.member(subsystem.member)
+        known = standing.registry.subsystem(subsystem)
+        if member is None:
+            return None
+        name = member.name.in_language(language)
+        if known is None or known.name == member.name:
+            return name
+        return f"{name}, {known.name.in_language(language)}"
+
+    @staticmethod
+    def _log(standing: Standing, code: str, language: str) -> str | None:
+        node = next((one for one in standing.registry.content.nodes if code in (one.id, one.log_origin)), None)
+        member = standing.registry.member(node.owner) if node is not None else None
+        return member.name.in_language(language) if member is not None else None
+
+
+def basis_name(basis: Basis, language: str) -> str:
+    """A basis with its act, and whether a lawyer has signed it off."""
+    statute = f"{basis.statute.name} {basis.statute.number}"
+    section = f", {basis.statute.section}" if basis.statute.section else ""
+    unreviewed = {"fi": "juristi ei ole vahvistanut", "sv": "inte bekräftad av jurist", "en": "not signed off"}
+    reviewed = "" if basis.reviewed else f"; {unreviewed[language]}"
+    return f"{basis.title[language]} ({statute}{section}{reviewed})"
+
+
+def _witnesses(latest: Latest) -> Sequence[VerifierKey]:
+    standing = latest()
+    keys = []
+    for witness in standing.registry.witnesses if standing is not None else ():
+        try:
+            keys.append(VerifierKey.parse(witness.key))
+        except NoteError:
+            continue  # a key that nobody can use vouches for nothing
+    return keys
+
+
+def _hidden(latest: Latest) -> Collection[str]:
+    standing = latest()
+    return [basis.id for basis in standing.rulebook.bases if HIDE in basis.obligations] if standing is not None else ()
+
+
+def _activities(latest: Latest, language: str) -> Sequence[Activity]:
+    standing = latest()
+    if standing is None:
+        return ()
+    subjects = {
+        "fi": "suojelua saaneet henkilöt ja heidän perheenjäsenensä",
+        "sv": "personer som har fått skydd och deras familjemedlemmar",
+        "en": "persons who have received protection, and their families",
+    }
+    found = []
+    for code, words in standing.rulebook.purposes.items():
+        bases = [basis for basis in standing.rulebook.bases if code in basis.purposes]
+        if bases:
+            categories = sorted({category for basis in bases for category in basis.categories})
+            named = tuple(basis_name(basis, language) for basis in bases)
+            found.append(Activity(code, words[language], named, tuple(categories), subjects[language]))
+    return tuple(found)

@@ -1,0 +1,363 @@
+"""Pages of the console that know the node: the handover board, the registry, the rulebook, and its cases over time.
+
+They are the audit room's kind of page: plain functions of a visit, recorded and guarded by its shell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from functools import partial
+from importlib.resources import files
+from typing import Any, Final
+
+import orjson
+from sqlalchemy import Row, select
+
+from audit.console.office import EVERYONE, Annex, Answer, Page, Shown, Visit
+from audit.console.wording import read
+from audit.entries import moment
+from consent.decision import Decision, legal_day
+from consent.examples import decide_case
+from consent.explaining import condition, explain
+from consent.rulebook import Case, Rulebook
+from gateway.exchange.context import Exchange, Standing
+from gateway.protocol.identifiers import ServiceId, SubsystemId
+from gateway.storage.tables import deliveries, handovers, inbox
+
+FIRST: Final = date(2022, 1, 1)
+LAST: Final = date(2027, 12, 31)
+SPAN: Final = (LAST - FIRST).days
+BOARD: Final = 200
+OPEN: Final = ("due", "delivered")
+
+Latest = Callable[[], Standing | None]
+
+
+def annex(exchange: Exchange, latest: Latest) -> Annex:
+    """The node's pages for the console's shell."""
+    return Annex(
+        pages=(
+            Page("/handovers", "handovers", partial(board, exchange, latest), EVERYONE, group="network", rank=10),
+            Page("/registry", "registry", partial(registry, exchange, latest), EVERYONE, group="network", rank=20),
+            Page("/rulebook", "rulebook", partial(rulebook, latest), EVERYONE, group="network", rank=30),
+            Page("/rulebook/cases", "rulebook-cases", partial(cases, latest), EVERYONE, group="network", rank=40),
+        ),
+        templates="gateway.web:templates",
+        texts=read((files("gateway.web") / "console.toml").read_text("utf-8")),
+    )
+
+
+# -- the handover board ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Leg:
+    """One delivery of a handover, as the board shows it."""
+
+    recipient: str
+    role: str
+    purpose: str
+    state: str
+    attempts: int
+    problem: str | None
+    since: datetime
+    late: bool
+    contact: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Journey:
+    """One handover with its deliveries."""
+
+    id: str
+    flow: str
+    state: str
+    created: datetime
+    entry: str
+    legs: tuple[Leg, ...]
+
+    @property
+    def late(self) -> bool:
+        """Whether a delivery of it has waited too long."""
+        return any(leg.late for leg in self.legs)
+
+
+def board(exchange: Exchange, latest: Latest, visit: Visit) -> Answer:
+    """Handovers under way, overdue ones first; those that are over; and arrivals that nobody has accepted yet."""
+    after = timedelta(seconds=exchange.delivery.overdue_seconds)
+    newest = select(handovers).order_by(handovers.c.created.desc()).limit(BOARD)
+    # What is open is never pushed off the board by what is new.
+    unfinished = select(handovers).where(handovers.c.state == "planned").order_by(handovers.c.created).limit(BOARD)
+    found = {row.id: row for row in (*visit.connection.execute(unfinished), *visit.connection.execute(newest))}
+    legs: dict[str, list[Row[Any]]] = {}
+    statement = select(deliveries).where(deliveries.c.handover.in_(found)).order_by(deliveries.c.id)
+    for leg in visit.connection.execute(statement):
+        legs.setdefault(leg.handover, []).append(leg)
+    journeys = [
+        Journey(
+            row.id,
+            _flow(latest, row.flow, visit.language),
+            row.state,
+            moment(row.created),
+            row.entry,
+            tuple(_leg(leg, visit.now - after) for leg in legs.get(row.id, ())),
+        )
+        for row in found.values()
+        if _own(visit, (leg.consumer for leg in legs.get(row.id, ())))
+    ]
+    arrived = visit.connection.execute(
+        select(inbox)
+        .where(inbox.c.kind == "handover", inbox.c.state == "received")
+        .order_by(inbox.c.received)
+        .limit(BOARD)
+    )
+    arrivals = [
+        {
+            "sender": row.sender,
+            "flow": _flow(latest, row.flow, visit.language),
+            "purpose": row.purpose,
+            "received": moment(row.received),
+            "entry": row.entry,
+            "late": moment(row.received) < visit.now - after,
+        }
+        for row in arrived
+        if _own(visit, (row.recipient,))
+    ]
+    open_ = [one for one in journeys if any(leg.state in OPEN for leg in one.legs)]
+    values = {
+        "late": sorted((one for one in open_ if one.late), key=lambda one: one.created),
+        "under_way": sorted((one for one in open_ if not one.late), key=lambda one: one.created),
+        "over": sorted((one for one in journeys if one not in open_), key=lambda one: one.created, reverse=True)[:30],
+        "arrivals": arrivals,
+        "hours": round(after / timedelta(hours=1)),
+    }
+    return Shown("handovers.html", values)
+
+
+def _own(visit: Visit, subsystems: Iterable[str]) -> bool:
+    own = visit.session.identity.member
+    return own is None or any(str(SubsystemId.parse(one).member) == own for one in subsystems)
+
+
+def _leg(row: Row[Any], late_before: datetime) -> Leg:
+    created = moment(row.created)
+    return Leg(
+        recipient=str(ServiceId.parse(row.service).subsystem) if row.service else "",
+        role=row.role,
+        purpose=row.purpose,
+        state=row.state,
+        attempts=row.attempts,
+        problem=row.problem,
+        since=moment(row.changed),
+        late=row.kind == "handover" and row.state in OPEN and created < late_before,
+        contact=orjson.loads(row.contact) if row.contact else {},
+    )
+
+
+def _flow(latest: Latest, code: str, language: str) -> str:
+    standing = latest()
+    flow = standing.rulebook.flows.get(code) if standing is not None else None
+    return code if flow is None else f"{code} · {flow.title[language]}"
+
+
+# -- registry and rulebook ----------------------------------------------------------------------------------------------
+
+
+def registry(exchange: Exchange, latest: Latest, visit: Visit) -> Answer:
+    """Who is who: members, their roles today, systems, services and nodes; and how fresh the registry is."""
+    standing = latest()
+    if standing is None:
+        return Shown("registry.html", {"registry": None, "members": (), "expired": True, "municipalities": ()})
+    known = standing.registry
+    own = {subsystem.member for subsystem in exchange.subsystems}
+    members = [
+        {
+            "id": str(member.id),
+            "name": member.name.in_language(visit.language),
+            "own": member.id in own,
+            "roles": sorted(known.roles_of(member.id, visit.now)),
+            "systems": [
+                {
+                    "id": str(one.id),
+                    "name": one.name.in_language(visit.language),
+                    "services": [
+                        {"code": service.id.code, "title": service.title.in_language(visit.language)}
+                        for service in known.services_of(one.id)
+                    ],
+                }
+                for one in member.subsystems
+            ],
+            "contacts": [
+                {
+                    "topic": one.topic.in_language(visit.language),
+                    "name": one.name,
+                    "reach": one.email or one.phone or "",
+                }
+                for one in member.contacts
+            ],
+            "nodes": [node.id for node in known.nodes_of(member.id)],
+        }
+        for member in known.members()
+    ]
+    municipalities = [
+        {
+            "code": one.code,
+            "name": one.name.in_language(visit.language),
+            "county": county.name.in_language(visit.language) if county is not None else "",
+            "recipient": str(one.subsystem) if one.subsystem is not None else "",
+        }
+        for one in known.content.municipalities
+        for county in (known.county(one.county, visit.now) if one.county is not None else None,)
+    ]
+    values = {
+        "registry": known,
+        "members": sorted(members, key=lambda one: (not one["own"], one["name"])),
+        "expired": known.expired(visit.now),
+        "municipalities": municipalities,
+    }
+    return Shown("registry.html", values, {"version": known.version})
+
+
+def rulebook(latest: Latest, visit: Visit) -> Answer:
+    """The rulebook in force: each basis with its act, its time and conditions, and whether a lawyer signed it off."""
+    standing = latest()
+    book = standing.rulebook if standing is not None else None
+    values = {
+        "book": book,
+        "today": legal_day(visit.now),
+        "condition": partial(_condition, visit.language),
+        "unreviewed": sum(not basis.reviewed for basis in book.bases) if book is not None else 0,
+    }
+    return Shown("rulebook.html", values, {"rulebook": book.digest if book is not None else ""})
+
+
+def _condition(language: str, name: str) -> str:
+    return condition(name, language)
+
+
+# -- cases over time ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What one party may have for one purpose on a day, and what the law changed for it since the change before."""
+
+    party: str
+    role: str
+    purpose: str
+    decision: Decision
+    text: str
+    gained: tuple[str, ...]
+    lost: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """A stretch of days under one law: its share of the whole time (per mille) and how many categories may move."""
+
+    start: int
+    length: int
+    count: int
+
+
+def changes(book: Rulebook) -> list[date]:
+    """Days on which a basis or prohibition of the rulebook begins, or has just ended, within FIRST and LAST."""
+    spans = [(one.starts, one.ends) for one in book.bases] + [(one.starts, one.ends) for one in book.prohibitions]
+    begun = {starts for starts, _ in spans if starts is not None}
+    over = {ends + timedelta(days=1) for _, ends in spans if ends is not None}
+    return sorted(day for day in begun | over if FIRST < day <= LAST)
+
+
+def asked(book: Rulebook, provider: str, requester: str) -> list[str]:
+    """Purposes for which some basis, at any time, lets one party give the other anything."""
+    roles = book.parties[provider]["role"], book.parties[requester]["role"]
+    return [purpose for purpose in book.purposes if book.bases_for(roles[0], roles[1], purpose)]
+
+
+def cases(latest: Latest, visit: Visit) -> Answer:
+    """One person of the rulebook's examples: who may have what on a day, and how the law changes over the years."""
+    standing = latest()
+    if standing is None or not standing.rulebook.cases:
+        return Shown("rulebook-cases.html", {"book": None})
+    book = standing.rulebook
+    case = book.cases.get(visit.query.get("case", "")) or next(iter(book.cases.values()))
+    provider = visit.query.get("provider", "")
+    givers = [name for name in book.parties if any(asked(book, name, other) for other in book.parties if other != name)]
+    if provider not in givers:
+        provider = givers[0]
+    day = _day(visit)
+    turns = changes(book)
+    before = max((turn for turn in turns if turn <= day), default=FIRST) - timedelta(days=1)
+    verdicts = [
+        _verdict(book, case, provider, party, purpose, day, before, visit.language)
+        for party in book.parties
+        if party != provider
+        for purpose in asked(book, provider, party)
+    ]
+    values = {
+        "book": book,
+        "case": case,
+        "provider": provider,
+        "givers": givers,
+        "day": day,
+        "offset": (day - FIRST).days,
+        "first": FIRST,
+        "span": SPAN,
+        "turns": turns,
+        "turn": before + timedelta(days=1),
+        "permitted": [one for one in verdicts if one.decision.permitted],
+        "denied": [one for one in verdicts if not one.decision.permitted],
+        "strips": _strips(book, case, provider, turns),
+        "years": range(FIRST.year, LAST.year + 1),
+    }
+    return Shown("rulebook-cases.html", values, {"case": case.id, "on": day.isoformat()})
+
+
+def _day(visit: Visit) -> date:
+    text = visit.query.get("day", "")
+    if text.isascii() and text.isdigit() and len(text) < 6:
+        return FIRST + timedelta(days=min(int(text), SPAN))
+    try:
+        return min(max(date.fromisoformat(visit.query.get("on", "")), FIRST), LAST)
+    except ValueError:
+        return min(max(legal_day(visit.now), FIRST), LAST)
+
+
+def _verdict(
+    book: Rulebook, case: Case, provider: str, party: str, purpose: str, day: date, before: date, language: str
+) -> Verdict:
+    decision = decide_case(book, case, provider=provider, requester=party, purpose=purpose, on=day)
+    former = decide_case(book, case, provider=provider, requester=party, purpose=purpose, on=max(before, FIRST))
+    return Verdict(
+        party,
+        decision.requester,
+        purpose,
+        decision,
+        explain(decision, book, language),
+        tuple(sorted(decision.permitted_categories - former.permitted_categories)),
+        tuple(sorted(former.permitted_categories - decision.permitted_categories)),
+    )
+
+
+def _strips(book: Rulebook, case: Case, provider: str, turns: list[date]) -> list[tuple[str, list[Stretch]]]:
+    """For each party the number of categories that may reach it, under each stretch of unchanged law."""
+    starts = [FIRST, *turns]
+    ends = [*turns, LAST + timedelta(days=1)]
+    strips = []
+    for party in book.parties:
+        if party == provider or not asked(book, provider, party):
+            continue
+        stretches = []
+        for start, end in zip(starts, ends, strict=True):
+            allowed: set[str] = set()
+            for purpose in asked(book, provider, party):
+                decision = decide_case(book, case, provider=provider, requester=party, purpose=purpose, on=start)
+                allowed |= decision.permitted_categories
+            place = round((start - FIRST).days * 1_000 / (SPAN + 1))
+            length = round((end - FIRST).days * 1_000 / (SPAN + 1)) - place
+            stretches.append(Stretch(place, length, len(allowed)))
+        if any(one.count for one in stretches):
+            strips.append((party, stretches))
+    return strips
