@@ -295,10 +295,13 @@ class Node:
             )
             await self._serve(stack, listener)
         if settings.listen.console is not None:
-            verifier = LogSigner(_log_key(settings.secrets.log_key), log.origin).verifier
+            officer, _, _ = officer_of(
+                settings, engine, clock, log=log, subjects=subjects, standing=lambda: standings.latest
+            )
+            stack.callback(officer.close)
             address = address_of(settings.console, settings.listen.console.host, settings.listen.console.port)
             listener = Listener(
-                console_app(settings.console, address, exchange, lambda: standings.latest, verifier),
+                console_app(settings, address, exchange, lambda: standings.latest, officer),
                 sockets["console"],
                 tls=_console_tls(settings),
                 in_flight=settings.limits.in_flight,

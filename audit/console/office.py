@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Final, Literal
 
 from sqlalchemy import Connection, Engine
 
@@ -19,7 +19,7 @@ from audit.checkpoint import VerifierKey
 from audit.console.sessions import Role, Session
 from audit.entries import Entry
 from audit.log import Log, Unit
-from audit.query import Filters, Found, Order, search
+from audit.query import Filters, Found, Order, Search, by_index, search, walk
 from audit.query import Page as Results
 from audit.report import Activity, Controller, Names, no_names
 from audit.rows import member_of
@@ -32,16 +32,6 @@ OFFICER: Final[frozenset[Role]] = frozenset({"officer"})
 INSPECTORS: Final[frozenset[Role]] = frozenset({"officer", "auditor"})
 ABSENT: Final = "-"
 """Stands in handles and filters for a person of whom nothing is known, so that they are treated like anybody else."""
-
-
-class Find(Protocol):
-    """Searches as `audit.query.search` does: the database, or with it an archive."""
-
-    def __call__(
-        self, connection: Connection, filters: Filters, *, order: Order, after: str | None, limit: int
-    ) -> Results:
-        """One page of the entries that match."""
-        ...
 
 
 class NotHereError(Exception):
@@ -63,7 +53,7 @@ class Office:
 
     `address` is where browsers reach the console (`https://HOST`), `organisation` gives its name by language. `witness`
     keys are those whose cosignatures count. `hidden_bases` are the bases under which the person must not be told.
-    `find` and `archived` know what was moved out of the database.
+    `find` and `at` know what was moved out of the database.
     """
 
     address: str
@@ -81,8 +71,8 @@ class Office:
     activities: Callable[[str], Sequence[Activity]] = lambda _language: ()
     hidden_bases: Callable[[], Collection[str]] = tuple
     thresholds: Thresholds = field(default_factory=Thresholds)
-    find: Find = search
-    archived: Callable[[int], Entry | None] = lambda _index: None
+    find: Search = search
+    at: Callable[[Connection, int], Found | None] = by_index
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,23 +89,19 @@ class Visit:
     query: Mapping[str, str]
     form: Mapping[str, str]
 
+    def find(self, connection: Connection, filters: Filters, *, order: Order, after: str | None, limit: int) -> Results:
+        """A search like `audit.query.search`, within what this visitor may see. Raises QueryError."""
+        return self.office.find(connection, self.scoped(filters), order=order, after=after, limit=limit)
+
     def search(
         self, filters: Filters, *, order: Order = "newest", after: str | None = None, limit: int = 50
     ) -> Results:
-        """Search database and archive, within what this visitor may see. Raises QueryError."""
-        return self.office.find(self.connection, self.scoped(filters), order=order, after=after, limit=limit)
+        """One page of entries that this visitor may see. Raises QueryError."""
+        return self.find(self.connection, filters, order=order, after=after, limit=limit)
 
     def walk(self, filters: Filters, *, order: Order = "oldest", limit: int = 1_000) -> list[Found]:
         """The first entries that match, at most `limit`."""
-        found: list[Found] = []
-        after: str | None = None
-        while len(found) < limit:
-            page = self.search(filters, order=order, after=after, limit=min(1_000, limit - len(found)))
-            found += page.found
-            if page.next is None:
-                break
-            after = page.next
-        return found
+        return list(walk(self.connection, filters, order=order, limit=limit, find=self.find))
 
     def scoped(self, filters: Filters) -> Filters:
         """The filters, narrowed to the visitor's own member if they are limited to one."""

@@ -7,7 +7,8 @@ the rulebook has, who may sign in and how; and the pages that need more than the
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from starlette.types import ASGIApp
 
@@ -16,25 +17,24 @@ from audit.checkpoint import NoteError, VerifierKey
 from audit.console.office import IdentifierKind, Office
 from audit.console.oidc import Door, Provider
 from audit.console.shell import console
-from audit.report import Activity, Controller
-from consent.rulebook import Basis
+from audit.report import Controller
+from consent.rulebook import Rulebook
+from gateway.describing import activities, hidden_bases, names_of
 from gateway.exchange.context import Exchange, Standing
-from gateway.protocol.identifiers import IdentifierError, SubsystemId
+from gateway.officer import Officer
 from gateway.protocol.problem_table import PROBLEMS
-from gateway.settings import ConsoleSettings, OpenIdSettings
+from gateway.settings import ConsoleSettings, OpenIdSettings, Settings
 from gateway.web.console_pages import annex
 from schemas.facts import HETU, MIGRI_CUSTOMER
 
-HIDE = "hide-from-subject"
 ANSWER_PATH = "/sign-in/answer"
+T = TypeVar("T")
 
 Latest = Callable[[], Standing | None]
 """The registry and rulebook that the node has, in force or expired: the console is needed most when something fails."""
 
 
-def console_app(
-    settings: ConsoleSettings, address: str, exchange: Exchange, latest: Latest, log_key: VerifierKey
-) -> ASGIApp:
+def console_app(settings: Settings, address: str, exchange: Exchange, latest: Latest, officer: Officer) -> ASGIApp:
     """The console of this node, reached by browsers at `address`."""
     names = Named(latest)
     office = Office(
@@ -43,7 +43,7 @@ def console_app(
         organisation=lambda language: names.organisation(exchange, language),
         engine=exchange.engine,
         log=exchange.log,
-        log_key=log_key,
+        log_key=exchange.log.verifier,
         subjects=exchange.subjects,
         clock=exchange.clock,
         identifiers=(
@@ -52,11 +52,18 @@ def console_app(
         ),
         witnesses=lambda: _witnesses(latest),
         names=names,
-        controller=lambda language: Controller(names.organisation(exchange, language)),
-        activities=lambda language: _activities(latest, language),
-        hidden_bases=lambda: _hidden(latest),
+        controller=lambda language: Controller(
+            settings.audit.controller or names.organisation(exchange, language),
+            settings.audit.contact,
+            settings.audit.officer,
+        ),
+        activities=lambda language: _of_rulebook(latest, lambda book: activities(book, language)),
+        hidden_bases=lambda: _of_rulebook(latest, lambda book: tuple(hidden_bases(book))),
+        thresholds=settings.audit.unusual.thresholds(),
+        find=officer.find,
+        at=lambda connection, index: officer.locate(connection, str(index)),
     )
-    return console(office, _door(settings.openid, address), (annex(exchange, latest),))
+    return console(office, _door(settings.console.openid, address), (annex(exchange, latest),))
 
 
 def address_of(settings: ConsoleSettings, host: str, port: int) -> str:
@@ -104,6 +111,7 @@ class Named:
 
     def __init__(self, latest: Latest) -> None:
         self._latest = latest
+        self._names = names_of(latest)
 
     def __call__(self, kind: str, code: str, language: str) -> str | None:
         """The name of a code of one of the kinds that the console asks for; None if it has none."""
@@ -115,16 +123,13 @@ class Named:
             return None
         if kind in {"log", "witness"}:
             return self._log(standing, code, language)
-        if kind in {"subsystem", "member"}:
-            return self._organisation(standing, code, language)
+        if kind in {"subsystem", "purpose", "basis"}:
+            return self._names(kind, code, language)
         rulebook = standing.rulebook
-        if kind == "basis":
-            basis = rulebook.basis(code)
-            return None if basis is None else basis_name(basis, language)
         if kind == "category":
             category = rulebook.categories.get(code)
             return None if category is None else category.title[language]
-        words = {"purpose": rulebook.purposes, "role": rulebook.roles}.get(kind, {}).get(code)
+        words = rulebook.roles.get(code) if kind == "role" else None
         return None if words is None else words[language]
 
     def organisation(self, exchange: Exchange, language: str) -> str:
@@ -135,35 +140,10 @@ class Named:
         return member.name.in_language(language) if member is not None else str(own.member)
 
     @staticmethod
-    def _organisation(standing: Standing, code: str, language: str) -> str | None:
-        parts = code.split("/")
-        try:
-            subsystem = SubsystemId.parse("/".join([*parts, "-"][:4]))
-        except IdentifierError:
-            return None
-        member = standing.registry.member(subsystem.member)
-        known = standing.registry.subsystem(subsystem)
-        if member is None:
-            return None
-        name = member.name.in_language(language)
-        if known is None or known.name == member.name:
-            return name
-        return f"{name}, {known.name.in_language(language)}"
-
-    @staticmethod
     def _log(standing: Standing, code: str, language: str) -> str | None:
         node = next((one for one in standing.registry.content.nodes if code in (one.id, one.log_origin)), None)
         member = standing.registry.member(node.owner) if node is not None else None
         return member.name.in_language(language) if member is not None else None
-
-
-def basis_name(basis: Basis, language: str) -> str:
-    """A basis with its act, and whether a lawyer has signed it off."""
-    statute = f"{basis.statute.name} {basis.statute.number}"
-    section = f", {basis.statute.section}" if basis.statute.section else ""
-    unreviewed = {"fi": "juristi ei ole vahvistanut", "sv": "inte bekräftad av jurist", "en": "not signed off"}
-    reviewed = "" if basis.reviewed else f"; {unreviewed[language]}"
-    return f"{basis.title[language]} ({statute}{section}{reviewed})"
 
 
 def _witnesses(latest: Latest) -> Sequence[VerifierKey]:
@@ -177,25 +157,6 @@ def _witnesses(latest: Latest) -> Sequence[VerifierKey]:
     return keys
 
 
-def _hidden(latest: Latest) -> Collection[str]:
+def _of_rulebook(latest: Latest, ask: Callable[[Rulebook], Sequence[T]]) -> Sequence[T]:
     standing = latest()
-    return [basis.id for basis in standing.rulebook.bases if HIDE in basis.obligations] if standing is not None else ()
-
-
-def _activities(latest: Latest, language: str) -> Sequence[Activity]:
-    standing = latest()
-    if standing is None:
-        return ()
-    subjects = {
-        "fi": "suojelua saaneet henkilöt ja heidän perheenjäsenensä",
-        "sv": "personer som har fått skydd och deras familjemedlemmar",
-        "en": "persons who have received protection, and their families",
-    }
-    found = []
-    for code, words in standing.rulebook.purposes.items():
-        bases = [basis for basis in standing.rulebook.bases if code in basis.purposes]
-        if bases:
-            categories = sorted({category for basis in bases for category in basis.categories})
-            named = tuple(basis_name(basis, language) for basis in bases)
-            found.append(Activity(code, words[language], named, tuple(categories), subjects[language]))
-    return tuple(found)
+    return ask(standing.rulebook) if standing is not None else ()

@@ -162,7 +162,7 @@ def _flow(latest: Latest, code: str, language: str) -> str:
     return code if flow is None else f"{code} · {flow.title[language]}"
 
 
-# -- registry and rulebook ----------------------------------------------------------------------------------------------
+# -- registry and rulebook ---------------------------------------------------------------------------------------------
 
 
 def registry(exchange: Exchange, latest: Latest, visit: Visit) -> Answer:
@@ -271,9 +271,16 @@ def changes(book: Rulebook) -> list[date]:
 
 
 def asked(book: Rulebook, provider: str, requester: str) -> list[str]:
-    """Purposes for which some basis, at any time, lets one party give the other anything."""
+    """Purposes for which some basis, at any time, may let one party give the other something that is about a person.
+
+    Bases without any condition (directories, notices) hold for everybody and tell the cases apart in nothing.
+    """
     roles = book.parties[provider]["role"], book.parties[requester]["role"]
-    return [purpose for purpose in book.purposes if book.bases_for(roles[0], roles[1], purpose)]
+    return [
+        purpose
+        for purpose in book.purposes
+        if any(basis.permits or basis.conditions for basis in book.bases_for(roles[0], roles[1], purpose))
+    ]
 
 
 def cases(latest: Latest, visit: Visit) -> Answer:

@@ -16,17 +16,7 @@ from audit.console.office import ABSENT, OFFICER, Answer, Moved, NotHereError, P
 from audit.console.pages.searching import FORMATS, file_of
 from audit.console.sessions import SessionError
 from audit.console.wording import ZONE
-from audit.query import (
-    RELEASED,
-    RELEASES,
-    ConsentStory,
-    Filters,
-    Found,
-    disclosures,
-    fruitless_lookups,
-    person,
-    withdrawn,
-)
+from audit.query import ConsentStory, Found, consents_of, disclosures, fruitless_lookups, person, withdrawn
 from audit.report import extract, extract_page
 from audit.texts import LANGUAGES
 
@@ -101,7 +91,7 @@ def events(visit: Visit) -> Answer:
 def consents(visit: Visit) -> Answer:
     """Consents and refusals, what was disclosed under each, and whether anything left after a withdrawal."""
     _, pseudonyms, mark = subject_of(visit)
-    stories = consent_stories(visit, pseudonyms)
+    stories = consents_of(visit.connection, pseudonyms, find=visit.find)
     values = {
         "handle": visit.path["handle"],
         "tab": "consents",
@@ -110,17 +100,6 @@ def consents(visit: Visit) -> Answer:
         "withdrawn": withdrawn,
     }
     return Shown("person-consents.html", values, subject=mark)
-
-
-def consent_stories(visit: Visit, pseudonyms: tuple[str, ...], limit: int = 200) -> list[ConsentStory]:
-    """As `audit.query.consents_of`, within what the visitor may see."""
-    about = visit.walk(Filters(subjects=pseudonyms, types=("consent", "refusal")), limit=limit)
-    stories = []
-    for consent in dict.fromkeys(one for item in about for one, _ in item.entry.consents):
-        page = visit.search(Filters(consent=consent, types=RELEASES, outcomes=RELEASED), order="oldest", limit=limit)
-        history = tuple(item for item in about if any(id_ == consent for id_, _ in item.entry.consents))
-        stories.append(ConsentStory(consent, history, page.found, page.next is not None))
-    return stories
 
 
 def late_releases(story: ConsentStory) -> list[tuple[Found, Found]]:
@@ -161,7 +140,7 @@ def extract_sheet(visit: Visit) -> Answer:
         names=office.names,
         hidden_bases=office.hidden_bases(),
         for_officer=for_officer,
-        member=visit.session.identity.member,
+        find=visit.find,
     )
     html = extract_page(report, stylesheet="/static/console.css")
     return Shown("sheet.html", {"sheet": _body(html), "of": language}, _detail(language, for_officer), mark)

@@ -20,10 +20,7 @@ def _entry(visit: Visit) -> Found:
     if not text.isascii() or not text.isdigit() or len(text) > 15:
         raise NotHereError
     index = int(text)
-    found = by_index(visit.connection, index)
-    if found is None:
-        archived = visit.office.archived(index)
-        found = None if archived is None else Found(index, archived)
+    found = visit.office.at(visit.connection, index)
     if found is None or not visit.sees(found.entry):
         raise NotHereError
     return found
@@ -40,14 +37,14 @@ def record(visit: Visit) -> Answer:
     earliest: dict[str, int] = {}
     for _, mark in proof.cosignatures if proof is not None else ():
         earliest[mark.witness] = min(mark.timestamp, earliest.get(mark.witness, mark.timestamp))
-    before = None if found.entry.previous is None else by_id(visit.connection, found.entry.previous)
+    before = None if found.entry.previous is None else by_id(visit.connection, found.entry.previous, find=visit.find)
     values = {
         "found": found,
         "proof": proof,
         "witnesses": [(name, earliest[name]) for name in witnesses],
         "holders": 1 + len(witnesses),
         "key": str(visit.office.log_key),
-        "before": before if before is not None and visit.sees(before.entry) else None,
+        "before": before,
         "has_story": found.entry.previous is not None
         or bool(visit.search(Filters(previous=found.entry.id), limit=1).found),
     }
@@ -74,8 +71,8 @@ def proof_file(visit: Visit) -> Answer:
 
 def story(visit: Visit) -> Answer:
     """The whole story that an entry belongs to: a handover, its deliveries, receipts and acceptance."""
-    found = [item for item in chain(visit.connection, visit.path["id"], limit=LONGEST) if visit.sees(item.entry)]
-    if not any(item.entry.id == visit.path["id"] for item in found):
+    found = chain(visit.connection, visit.path["id"], limit=LONGEST, find=visit.find)
+    if not found:
         raise NotHereError
     first = found[0].entry
     return Shown("timeline.html", {"found": found, "kind": "story"}, {"story": first.id}, first.subject, first.case)

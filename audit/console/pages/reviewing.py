@@ -19,8 +19,7 @@ WINDOWS: Final = (1, 7, 30)
 
 
 def _about(visit: Visit, review: reviews.Review) -> Found | None:
-    found = by_id(visit.connection, review.entry)
-    return found if found is not None and visit.sees(found.entry) else None
+    return by_id(visit.connection, review.entry, find=visit.find)
 
 
 def queue(visit: Visit) -> Answer:
@@ -68,11 +67,10 @@ def _entry(
 
 
 def _of_entry(visit: Visit) -> tuple[Found, reviews.Review | None]:
-    found = by_id(visit.connection, visit.path["entry"])
-    if found is None or not visit.sees(found.entry):
+    found = by_id(visit.connection, visit.path["entry"], find=visit.find)
+    if found is None:
         raise NotHereError
-    known = [*reviews.waiting(visit.connection), *reviews.done(visit.connection)]
-    review = next((one for one in known if one.entry == found.entry.id), None)
+    review = reviews.review_of(visit.connection, found.entry.id)
     if review is None and found.entry.type != "break-glass":
         raise NotHereError
     return found, review
@@ -97,7 +95,7 @@ def one(visit: Visit) -> Answer:
         reviews.sign_off(
             connection, standing.id, by=visit.session.identity.user, verdict=verdict, remark=remark, now=visit.now
         )
-        detail: dict[str, str | int | bool] = {"act": "review", "verdict": verdict, "review": standing.id}
+        detail: dict[str, str | int | bool] = {"question": "sign-off", "review": standing.kind, "verdict": verdict}
         return Written(None, [_entry(visit, "decision", "success", detail, found.entry.id)])
 
     return Act(unit, f"/reviews/{found.entry.id}")
