@@ -1,0 +1,318 @@
+"""Recognise what the columns of a register are, by their names in three languages and by what their values look like.
+
+A name alone is not enough where the values contradict it, and values alone are enough only where they can hardly be
+anything else (an identity code, an e-mail address). What was not recognised is told with its reason; nothing is guessed
+in silence.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import SequenceMatcher
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from adapters.scaffold.sniffing import Column, Sample
+from adapters.transforms import TRANSFORMS, TransformError
+from schemas.codes import code_system, code_systems
+
+#: Words that say whose a value is and not what it is.
+_NOISE = frozenset(
+    "asiakas asiakkaan hakija hakijan henkilon henkilo potilaan kund kundens klient klientens person personens client "
+    "clients applicant applicants customer patient subject tieto tiedot uppgift the of".split()
+)
+#: Kinds that the values may contradict: the share of values that must fit.
+_STRICT = 0.6
+#: Kinds whose values can hardly be anything else: what is called otherwise, or not at all, is recognised by them.
+_TELLING = frozenset({"hetu", "email", "language", "permit-ground", "service-need", "municipality", "gender"})
+_SEPARATORS = ("|", ";", ",", "/", "+")
+_TABLED = frozenset(
+    {
+        "gender",
+        "language",
+        "country",
+        "permit-ground",
+        "housing-situation",
+        "schooling",
+        "urgency",
+        "vulnerability-ground",
+        "service-need",
+        "municipality",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Concept:
+    """Something that registers hold about a person: its name here, its titles, its names, what its values look like."""
+
+    name: str
+    title: Mapping[str, str]
+    kind: str
+    synonyms: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Recognised:
+    """A column that was recognised: as what, how surely (0 to 1), by what, and how its values are to be read.
+
+    `table` gives the code of each value of the sample that is known; `unknown` counts the values that are not.
+    """
+
+    column: Column
+    concept: Concept
+    score: float
+    by: str
+    table: Mapping[str, str] = field(default_factory=dict)
+    unknown: int = 0
+    separator: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """A column that was left to the developer, and why."""
+
+    column: Column
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Recognition:
+    """All columns of a sample, and the one that tells its records apart."""
+
+    recognised: tuple[Recognised, ...]
+    left: tuple[Left, ...]
+    key: str
+
+
+@cache
+def concepts() -> tuple[Concept, ...]:
+    """The vocabulary."""
+    return tuple(
+        Concept(
+            name,
+            one["title"],
+            one["kind"],
+            tuple(tuple(plain(part) for part in synonym.split("-") if plain(part)) for synonym in one["names"]),
+        )
+        for name, one in _read("vocabulary.yaml").items()
+    )
+
+
+def recognise(sample: Sample) -> Recognition:
+    """Say of each column what it is, or why that is not known."""
+    offers: list[tuple[float, int, Column, Concept, str]] = []
+    doubts: dict[str, str] = {}
+    for column in sample.columns:
+        for order, concept in enumerate(concepts()):
+            by_name, by_values = name_score(column.name, concept), value_score(column, concept.kind)
+            if by_values is None:  # no value to look at
+                if by_name >= 0.75:
+                    offers.append((by_name - 0.05, -order, column, concept, "its name"))
+            elif by_name >= 0.55:
+                if by_values >= _STRICT:
+                    offers.append((by_name + by_values / 5, -order, column, concept, "its name and its values"))
+                elif by_name >= 0.75 and column.name not in doubts:
+                    doubts[column.name] = f"named like “{concept.title['en']}”, but its values do not look like that"
+            elif concept.kind in _TELLING and by_values >= 0.9 and len(set(column.held)) >= 2:
+                offers.append((by_values / 2, -order, column, concept, "its values"))
+    taken: dict[str, Recognised] = {}
+    given: set[str] = set()
+    for score, _, column, concept, by in sorted(offers, key=lambda one: (-one[0], -one[1])):
+        if column.name in taken or (concept.name in given and concept.kind != "bookkeeping"):
+            continue
+        given.add(concept.name)
+        taken[column.name] = _described(column, concept, min(score, 1.0), by)
+    left = tuple(
+        Left(column, doubts.get(column.name, "its name and its values are not in the vocabulary"))
+        for column in sample.columns
+        if column.name not in taken
+    )
+    ordered = tuple(taken[column.name] for column in sample.columns if column.name in taken)
+    return Recognition(ordered, left, _key(sample, ordered))
+
+
+def plain(text: str) -> str:
+    """Letters and digits only, without marks and capitals: `Äidinkieli` is `aidinkieli`."""
+    spread = unicodedata.normalize("NFKD", text.replace("ø", "o").replace("æ", "ae").casefold())
+    return "".join(letter for letter in spread if letter.isalnum() and not unicodedata.combining(letter))
+
+
+def words(name: str) -> list[str]:
+    """The words of a column's name: `AsiakkaanSyntPvm`, `synt.pvm` and `synt_pvm` have the same last two."""
+    parted = re.sub(r"(?<=[a-zåäö0-9])(?=[A-ZÅÄÖ])", " ", name)
+    return [plain(word) for word in re.split(r"[\W_]+", parted) if plain(word)]
+
+
+def name_score(name: str, concept: Concept) -> float:
+    """How well a column's name fits a concept, from 0 to 1. Of a path, its last steps count."""
+    steps = [step.lstrip("@") for step in name.split("/") if step]
+    tried = {steps[-1]: 1.0, " ".join(steps[-2:]): 0.97} if len(steps) > 1 else {name: 1.0}
+    return max(
+        weight * _fits(words(text), synonym) for text, weight in tried.items() for synonym in concept.synonyms
+    )
+
+
+def _fits(given: list[str], synonym: tuple[str, ...]) -> float:
+    if not given:
+        return 0.0
+    told = [word for word in given if word not in _NOISE] or given
+    whole = "".join(synonym)
+    best = 0.0
+    for tokens, weight in ((given, 1.0), (told, 0.96)):
+        joined = "".join(tokens)
+        if joined == whole or sorted(tokens) == sorted(synonym):
+            return weight
+        if len(tokens) == len(synonym) > 1 and all(_abbreviates(a, b) for a, b in zip(tokens, synonym, strict=True)):
+            best = max(best, 0.85 * weight)
+        elif len(tokens) == 1 and len(joined) >= 3 and _runs_through(joined, synonym):
+            best = max(best, 0.72 * weight)
+        elif len(whole) >= 5 and whole in joined:
+            best = max(best, (0.6 + 0.3 * len(whole) / len(joined)) * weight)
+        elif len(joined) >= 5 and (ratio := SequenceMatcher(None, joined, whole).ratio()) >= 0.86:
+            best = max(best, 0.8 * ratio * weight)
+    return best
+
+
+def _abbreviates(short: str, long: str) -> bool:
+    """`nro` is short for `numero`: the same first letter, and its letters in their order."""
+    if not long.startswith(short[:1]):
+        return False
+    rest = iter(long)
+    return all(letter in rest for letter in short)
+
+
+def _runs_through(short: str, parts: Sequence[str]) -> bool:
+    """`synpvm` runs through `syntymä-pvm`: a beginning of each part, one after the other."""
+    if not parts:
+        return not short
+    if len(parts) == 1 and len(short) < 3:
+        return False
+    return any(
+        short.startswith(parts[0][:length]) and _runs_through_rest(short[length:], parts[1:])
+        for length in range(len(parts[0]), 0, -1)
+    )
+
+
+def _runs_through_rest(short: str, parts: Sequence[str]) -> bool:
+    if not parts:
+        return not short
+    return any(
+        short.startswith(parts[0][:length]) and _runs_through_rest(short[length:], parts[1:])
+        for length in range(len(parts[0]), 0, -1)
+    )
+
+
+def value_score(column: Column, kind: str) -> float | None:
+    """The share of a column's values that look like this kind; None if it holds no value."""
+    held = column.held
+    if not held:
+        return None
+    match kind:
+        case "hetu" | "email" | "postal-code" | "number":
+            return _share(held, lambda value: _takes(kind, value))
+        case "phone":
+            return _share(held, lambda value: _takes("phone", value) and any(c.isdigit() for c in value))
+        case "date":
+            return _share(held, lambda value: _takes("fi-date", value))
+        case "yes-no":
+            return _share(held, lambda value: _takes("yes-no", value))
+        case "numbers":
+            separator = _separator(held, str.isdigit)
+            return _share(_parts(held, separator), lambda value: value.isdigit() and int(value) < 30)
+        case "key":
+            return 1.0 if column.unique and all(re.fullmatch(r"[A-Za-z0-9._-]{1,40}", value) for value in held) else 0.0
+        case "name":
+            return _share(held, lambda value: not any(letter.isdigit() for letter in value))
+        case "service-need":
+            known = values_of("service-need")
+            parts = _parts(held, None if column.listed else _separator(held, lambda value: plain(value) in known))
+            return _share(parts, lambda value: plain(value) in known)
+        case "country":
+            return _share(held, lambda value: plain(value) in values_of("country") or _takes("country", value))
+        case _ if kind in _TABLED:
+            return _share(held, lambda value: plain(value) in values_of(kind))
+        case "bookkeeping":
+            return 1.0
+        case _:
+            return _share(held, lambda value: not _takes("hetu", value))
+
+
+@cache
+def values_of(kind: str) -> Mapping[str, str]:
+    """How values of a coded kind are written, and their codes: the code system's own codes and names, and others."""
+    found: dict[str, str] = {}
+    if kind in code_systems():
+        for code, coding in code_system(kind).codes.items():
+            for written in (coding.en, coding.sv, coding.fi, code):
+                found.setdefault(plain(written), code)
+    for code, written in _read("values.yaml").get(kind, {}).items():
+        found.update({plain(str(one)): str(code) for one in written})
+    return found
+
+
+def _described(column: Column, concept: Concept, score: float, by: str) -> Recognised:
+    kind = concept.kind
+    separator = None
+    table: dict[str, str] = {}
+    unknown = 0
+    if kind == "service-need" and not column.listed:
+        separator = _separator(column.held, lambda value: plain(value) in values_of(kind))
+    if kind == "numbers" and not column.listed:
+        separator = _separator(column.held, str.isdigit)
+    if kind in _TABLED:
+        for value in _parts(column.held, separator):
+            code = values_of(kind).get(plain(value))
+            if code is not None:
+                table[value] = code
+            elif not (kind == "country" and _takes("country", value)):
+                unknown += 1
+    return Recognised(column, concept, score, by, table, unknown, separator)
+
+
+def _key(sample: Sample, recognised: Iterable[Recognised]) -> str:
+    by_concept = {one.concept.name: one.column for one in recognised}
+    for name in ("customer-number", "identity-code"):
+        if name in by_concept:
+            return by_concept[name].name
+    unique = [column.name for column in sample.columns if column.unique]
+    return unique[0] if unique else sample.columns[0].name
+
+
+def _separator(held: Sequence[str], known: Any) -> str | None:
+    """The separator whose parts are known best; None if no value has several parts."""
+    scores = []
+    for separator in _SEPARATORS:
+        if any(separator in value for value in held):
+            parts = _parts(held, separator)
+            scores.append((sum(bool(known(part)) for part in parts) / max(len(parts), 1), separator))
+    return max(scores, key=lambda one: one[0])[1] if scores else None
+
+
+def _parts(held: Sequence[str], separator: str | None) -> list[str]:
+    if separator is None:
+        return list(held)
+    return [part.strip() for value in held for part in value.split(separator) if part.strip()]
+
+
+def _share(values: Sequence[str], fits: Any) -> float:
+    return sum(bool(fits(value)) for value in values) / len(values) if values else 0.0
+
+
+def _takes(transform: str, value: str) -> bool:
+    try:
+        TRANSFORMS[transform].forward(value)
+    except TransformError:
+        return False
+    return True
+
+
+@cache
+def _read(name: str) -> Any:
+    return YAML(typ="safe", pure=True).load((files("adapters.scaffold") / name).read_text(encoding="utf-8"))
