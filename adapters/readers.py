@@ -149,6 +149,8 @@ def read_csv(
                 yield Record(fields.get(form.key, "").strip(), fields, position)
     except LimitError as error:
         yield over(error.limit, limits)
+    except UnicodeDecodeError:  # an encoding of two bytes a letter leaves nothing to go on from
+        yield finding("error", "encoding", Position())
 
 
 def _refused(columns: Sequence[str], row: Sequence[str], line: int, encoding: str, limits: Limits) -> Finding | None:

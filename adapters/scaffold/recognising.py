@@ -24,8 +24,9 @@ from schemas.codes import code_system, code_systems
 
 #: Words that say whose a value is and not what it is.
 _NOISE = frozenset(
-    "asiakas asiakkaan hakija hakijan henkilon henkilo potilaan kund kundens klient klientens person personens client "
-    "clients applicant applicants customer patient subject tieto tiedot uppgift the of".split()
+    {"asiakas", "asiakkaan", "hakija", "hakijan", "henkilon", "henkilo", "potilaan", "tieto", "tiedot"}
+    | {"kund", "kundens", "klient", "klientens", "person", "personens", "uppgift"}
+    | {"client", "clients", "applicant", "applicants", "customer", "patient", "subject", "the", "of"}
 )
 #: Kinds that the values may contradict: the share of values that must fit.
 _STRICT = 0.6
@@ -91,6 +92,15 @@ class Recognition:
     key: str
 
 
+#: What tells records apart where there is neither a customer number nor an identity code.
+LOCAL_KEY = Concept(
+    "local-key",
+    {"fi": "Rekisterin oma avain", "sv": "Registrets egen nyckel", "en": "The register's own key"},
+    "key",
+    (),
+)
+
+
 @cache
 def concepts() -> tuple[Concept, ...]:
     """The vocabulary."""
@@ -129,13 +139,17 @@ def recognise(sample: Sample) -> Recognition:
             continue
         given.add(concept.name)
         taken[column.name] = _described(column, concept, min(score, 1.0), by)
+    key = _key(sample, taken.values())
+    if key not in taken and not {"customer-number", "identity-code"} & given:
+        column = next(one for one in sample.columns if one.name == key)
+        taken[key] = Recognised(column, LOCAL_KEY, 0.5, "its values: no two are the same")
     left = tuple(
         Left(column, doubts.get(column.name, "its name and its values are not in the vocabulary"))
         for column in sample.columns
         if column.name not in taken
     )
     ordered = tuple(taken[column.name] for column in sample.columns if column.name in taken)
-    return Recognition(ordered, left, _key(sample, ordered))
+    return Recognition(ordered, left, key)
 
 
 def plain(text: str) -> str:
@@ -154,9 +168,7 @@ def name_score(name: str, concept: Concept) -> float:
     """How well a column's name fits a concept, from 0 to 1. Of a path, its last steps count."""
     steps = [step.lstrip("@") for step in name.split("/") if step]
     tried = {steps[-1]: 1.0, " ".join(steps[-2:]): 0.97} if len(steps) > 1 else {name: 1.0}
-    return max(
-        weight * _fits(words(text), synonym) for text, weight in tried.items() for synonym in concept.synonyms
-    )
+    return max(weight * _fits(words(text), synonym) for text, weight in tried.items() for synonym in concept.synonyms)
 
 
 def _fits(given: list[str], synonym: tuple[str, ...]) -> float:

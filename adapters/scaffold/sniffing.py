@@ -70,7 +70,7 @@ def sniff(data: bytes, name: str = "") -> Sample:
     if not data.strip():
         raise SampleError("the sample is empty", "give a file with a header and at least one record")
     if data.startswith(b"PK\x03\x04"):
-        return _xlsx(data)
+        raise SampleError("the sample is a spreadsheet or an archive", "save the sheet as CSV and give that")
     text, encoding = _decoded(data)
     start = text.lstrip("\ufeff \r\n\t")[:1]
     if start == "<":
@@ -159,7 +159,8 @@ def _json(data: bytes) -> Sample:
     wrapped = [name for one in records if len(records) == 1 for name, value in one.items() if _objects(value)]
     if wrapped and not any(isinstance(value, str | int) for value in records[0].values()):
         raise SampleError(
-            f"the records stand inside the member {wrapped[0]!r}", "export the list itself, or set `records` of the feed"
+            f"the records stand inside the member {wrapped[0]!r}",
+            "export the list itself, or set `records` of the feed",
         )
     nested = any(isinstance(value, dict) for one in records for value in one.values())
     found = list(islice(read_json(io.BytesIO(data), JsonForm("", nested), Limits()), LOOKED_AT))
@@ -168,15 +169,6 @@ def _json(data: bytes) -> Sample:
 
 def _objects(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and all(isinstance(item, dict) for item in value)
-
-
-def _xlsx(data: bytes) -> Sample:
-    from adapters.xlsx_reader import XlsxForm, read_xlsx, sheets_of
-
-    sheet = sheets_of(io.BytesIO(data), Limits())[0]
-    found = list(islice(read_xlsx(io.BytesIO(data), XlsxForm(sheet, ""), Limits()), LOOKED_AT))
-    media = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
-    return _sample({"format": "xlsx", "sheet": sheet}, found, [], "xlsx", media)
 
 
 def _sample(

@@ -25,6 +25,7 @@ registry_reading.register(registry.app)
 app.add_typer(registry.app, name="registry")
 app.add_typer(evidence.app, name="evidence")
 app.add_typer(console.app, name="console")
+app.add_typer(adapter.app, name="adapter")
 
 
 def _print_version(wanted: bool) -> None:

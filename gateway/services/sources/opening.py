@@ -42,7 +42,8 @@ def open_feed(
         progress,
         reports=settings.reports / settings.name,
         policy=FeedPolicy(settings.poll_seconds, settings.retry_limit_seconds),
-        limits=Limits(),
+        # Handing over takes its time; that is not the file's, so the limit in seconds is one for files that never end.
+        limits=Limits(seconds=7 * 86400.0),
     )
 
 

@@ -1,0 +1,282 @@
+"""Write down, in the mapping language, what was recognised: a mapping that compiles and reads the sample.
+
+Each place of the canonical record that a concept goes to stands here once, in the order in which a reader expects it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+
+from adapters.scaffold.recognising import Recognised, Recognition
+from adapters.scaffold.sniffing import Sample
+
+_PLAIN = re.compile(r"[A-Za-zÅÄÖåäö_][A-Za-z0-9ÅÄÖåäö_/-]*\Z")
+_RESERVED = frozenset({"yes", "no", "true", "false", "on", "off", "null", "y", "n"})
+
+#: How a concept's value is taken, unless its values ask for a table.
+_TRANSFORMS: Mapping[str, str] = {
+    "identity-code": "hetu",
+    "given-names": "words",
+    "birth-date": "fi-date",
+    "phone": "phone",
+    "email": "email",
+    "postal-code": "postal-code",
+    "interpreter": "yes-no",
+    "citizenship": "country",
+    "permit-date": "fi-date",
+    "move-date": "fi-date",
+    "independent-move": "yes-no",
+    "safety-prohibition": "yes-no",
+    "family-size": "number",
+    "unaccompanied": "yes-no",
+    "vulnerable": "yes-no",
+    "income": "number",
+}
+#: The tables' names in the mapping, by concept.
+_TABLES: Mapping[str, str] = {
+    "gender": "gender",
+    "language": "language",
+    "citizenship": "country",
+    "permit-ground": "permit",
+    "municipality": "municipality",
+    "safety-recipient": "recipient",
+    "housing": "housing",
+    "schooling": "schooling",
+    "vulnerability-ground": "ground",
+    "service-needs": "need",
+    "urgency": "urgency",
+}
+
+
+def mapping_of(name: str, sample: Sample, found: Recognition) -> str:
+    """The text of the mapping file."""
+    return _Proposal(name, sample, found).text()
+
+
+class _Proposal:
+    def __init__(self, name: str, sample: Sample, found: Recognition) -> None:
+        self._name = name
+        self._sample = sample
+        self._found = found
+        self._by = {one.concept.name: one for one in found.recognised}
+
+    def text(self) -> str:
+        source = {**self._sample.source, "key": self._found.key}
+        lines = [
+            f"mapping: {self._name}",
+            "version: 1",
+            "source: {" + ", ".join(f"{name}: {_flow(value)}" for name, value in source.items()) + "}",
+        ]
+        ignored = [one.column.name for one in self._found.recognised if one.concept.kind == "bookkeeping"]
+        if ignored:
+            lines.append(f"ignored: {_flow(ignored)}")
+        lines += [*self._tables(), "", "resources:", "  Patient:", *self._patient()]
+        for kind, items in (("RelatedPerson", self._related()), ("Observation", self._observations())):
+            if items:
+                lines += [f"  {kind}:", *(f"    - {item}" for item in items)]
+        lines += self._needs()
+        unknown = [one for one in self._found.recognised if one.unknown]
+        if self._found.left or unknown:
+            lines += [
+                "",
+                "# Left for you. Each is reported in the findings until it is mapped above or listed as ignored.",
+            ]
+            lines += [f"#   {one.column.name}: {one.reason}" for one in self._found.left]
+            lines += [f"#   {one.column.name}: {one.unknown} values are in no table yet" for one in unknown]
+        return "\n".join(lines) + "\n"
+
+    def _tables(self) -> list[str]:
+        lines = []
+        for concept, table in _TABLES.items():
+            one = self._by.get(concept)
+            if one is not None and one.table and not self._plain_code(one):
+                lines.append(f"  {table}: {_pairs(one.table)}")
+        permit = self._by.get("permit-ground")
+        if permit is not None:
+            granted = {value: code not in {"pending", "refused"} for value, code in permit.table.items()}
+            lines.append(f"  granted: {_pairs(granted)}")
+        return ["", "tables:", *lines] if lines else []
+
+    def _plain_code(self, one: Recognised) -> bool:
+        """Whether the values are the codes themselves, so that no table of the mapping's own is needed."""
+        codes = set(one.table.items())
+        if one.concept.kind == "country":
+            return not any(len(value) > 3 for value in one.table)
+        return one.concept.kind == "municipality" and all(value == code for value, code in codes)
+
+    def _from(self, concept: str, transform: str = "", *, required: bool = False) -> str | None:
+        one = self._by.get(concept)
+        if one is None:
+            return None
+        chosen = transform or self._transform(one)
+        parts = [f"from: {_word(one.column.name)}"]
+        if chosen:
+            parts.append(f"as: {chosen}")
+        if required and one.column.filled == self._sample.records:
+            parts.append("required: true")
+        return "{" + ", ".join(parts) + "}"
+
+    def _transform(self, one: Recognised) -> str:
+        table = _TABLES.get(one.concept.name)
+        if table is None or (one.concept.kind == "country" and self._plain_code(one)):
+            return _TRANSFORMS.get(one.concept.name, "")
+        if self._plain_code(one):
+            return f"code {one.concept.kind}"
+        return (
+            f"table {table}" if one.concept.name in {"gender", "urgency", "housing", "schooling"} else f"code {table}"
+        )
+
+    def _patient(self) -> list[str]:
+        lines: list[str] = []
+        identifiers = [
+            _line('"urn:oid:1.2.246.21"', self._from("identity-code")),
+            _line("migri-customer", self._from("customer-number", required=True)),
+            _line("local", self._from("local-key", required=True)),
+        ]
+        _block(lines, "identifier", identifiers)
+        name = _inline({"family": self._from("family-name"), "given": self._from("given-names")})
+        if name:
+            lines.append(f"    name: [{name}]")
+        _put(lines, "gender", self._from("gender"))
+        _put(lines, "birthDate", self._from("birth-date"))
+        telecom = [
+            f"{{system: {system}, value: {value}}}"
+            for system in ("phone", "email")
+            if (value := self._from(system)) is not None
+        ]
+        if telecom:
+            lines += ["    telecom:", *(f"      - {one}" for one in telecom)]
+        street = self._from("street")
+        address = _inline(
+            {
+                "line": f"[{street}]" if street else None,
+                "postalCode": self._from("postal-code"),
+                "city": self._from("city"),
+            }
+        )
+        if address:
+            lines.append(f"    address: [{address}]")
+        language = self._from("language")
+        if language:
+            lines.append(f"    communication: [{{language: {language}, preferred: true}}]")
+        _block(lines, "extension", self._extensions())
+        return lines
+
+    def _extensions(self) -> list[str | None]:
+        citizenship = self._from("citizenship")
+        permit = _inline(
+            {
+                "ground": self._from("permit-ground"),
+                "granted": self._from("permit-ground", "table granted"),
+                "decided": self._from("permit-date"),
+            }
+        )
+        move = _inline(
+            {
+                "municipality": self._from("municipality"),
+                "date": self._from("move-date"),
+                "independent": self._from("independent-move"),
+            }
+        )
+        safety = _inline(
+            {"active": self._from("safety-prohibition"), "named-recipient": self._from("safety-recipient")}
+        )
+        vulnerable = _inline({"fact": self._from("vulnerable"), "ground": self._from("vulnerability-ground")})
+        family = _inline({"size": self._from("family-size"), "child-age": self._each("child-ages", "number")})
+        unaccompanied = _inline({"unaccompanied": self._from("unaccompanied")})
+        return [
+            _line("patient-interpreterRequired", self._from("interpreter")),
+            _line("patient-citizenship", f"{{code: {citizenship}}}" if citizenship else None),
+            _line("residence-permit", permit),
+            _line("move", move),
+            _line("safety-prohibition", safety),
+            _line("vulnerability", vulnerable),
+            _line("family", family),
+            _line("guardianship", unaccompanied),
+        ]
+
+    def _related(self) -> list[str]:
+        return [
+            f"{{relationship: [{role}], name: [{{family: {name}}}]}}"
+            for role in ("representative", "guardian")
+            if (name := self._from(role)) is not None
+        ]
+
+    def _observations(self) -> list[str]:
+        found = []
+        for concept, code in (("housing", "housing-situation"), ("schooling", "schooling")):
+            value = self._from(concept)
+            if value:
+                coding = f'{{system: "urn:yhdyspinta:codes:{code}", code: {value}}}'
+                found.append(f"{{code: {code}, valueCodeableConcept: {{coding: [{coding}]}}}}")
+        for concept, member in (
+            ("occupation", "valueString"),
+            ("income", "valueInteger"),
+            ("child-protection", "valueString"),
+            ("health", "valueString"),
+        ):
+            value = self._from(concept)
+            if value:
+                found.append(f"{{code: {concept}, {member}: {value}}}")
+        return found
+
+    def _each(self, concept: str, transform: str) -> str | None:
+        one = self._by.get(concept)
+        if one is None:
+            return None
+        by = f", by: {json.dumps(one.separator)}" if one.separator else ""
+        return f"{{each: {{split: {_word(one.column.name)}{by}}}, from: ., as: {transform}}}"
+
+    def _needs(self) -> list[str]:
+        one = self._by.get("service-needs")
+        if one is None:
+            return []
+        by = f", by: {json.dumps(one.separator)}" if one.separator else ""
+        lines = [
+            "  ServiceRequest:",
+            f"    each: {{split: {_word(one.column.name)}{by}}}",
+            "    code: {from: ., as: code need}",
+        ]
+        urgency = self._from("urgency")
+        return [*lines, f"    priority: {urgency}"] if urgency else lines
+
+
+def _line(name: str, value: str | None) -> str | None:
+    return f"{name}: {value}" if value else None
+
+
+def _put(lines: list[str], name: str, value: str | None) -> None:
+    if value:
+        lines.append(f"    {name}: {value}")
+
+
+def _block(lines: list[str], name: str, inner: list[str | None]) -> None:
+    held = [one for one in inner if one]
+    if held:
+        lines += [f"    {name}:", *(f"      {one}" for one in held)]
+
+
+def _inline(members: Mapping[str, str | None]) -> str | None:
+    held = [f"{name}: {value}" for name, value in members.items() if value]
+    return "{" + ", ".join(held) + "}" if held else None
+
+
+def _pairs(table: Mapping[str, str | bool]) -> str:
+    return "{" + ", ".join(f"{_word(value)}: {_flow(code)}" for value, code in table.items()) + "}"
+
+
+def _flow(value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list):
+        return "[" + ", ".join(_word(str(one)) for one in value) + "]"
+    return _word(str(value))
+
+
+def _word(text: str) -> str:
+    """A YAML word: bare where nothing in it could be read as anything else."""
+    if _PLAIN.match(text) and text.lower() not in _RESERVED:
+        return text
+    return json.dumps(text, ensure_ascii=False)

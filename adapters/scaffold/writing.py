@@ -1,0 +1,114 @@
+"""Write an adapter's folder: an installable package with its mapping, its sample, its golden files, its tests."""
+
+from __future__ import annotations
+
+import keyword
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from adapters.scaffold.proposing import mapping_of
+from adapters.scaffold.recognising import Recognition, recognise
+from adapters.scaffold.sniffing import Sample, SampleError, sniff
+from adapters.transforms import TransformError, hetu
+
+_NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*\Z")
+_CODE = re.compile(r"[0-9]{6}[-+YXWVUA-F]([0-9]{3})[0-9A-Y]")
+_FILES = {
+    "pyproject.toml.j2": "pyproject.toml",
+    "README.md.j2": "README.md",
+    "init.py.j2": "{module}/__init__.py",
+    "test_adapter.py.j2": "tests/test_adapter.py",
+    "gitignore.j2": ".gitignore",
+}
+
+
+class NewError(ValueError):
+    """An adapter's folder cannot be written: why, and what to do."""
+
+    def __init__(self, message: str, remedy: str) -> None:
+        super().__init__(message)
+        self.remedy = remedy
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A folder that was written, and what was recognised in its sample."""
+
+    folder: Path
+    sample: Sample
+    recognition: Recognition
+
+
+def module_of(name: str) -> str:
+    """The import name of an adapter: `my-system` is `my_system`. Raises NewError."""
+    module = name.replace("-", "_")
+    if not _NAME.match(name) or keyword.iskeyword(module) or module in {"adapters", "gateway", "schemas", "tests"}:
+        raise NewError(f"{name!r} is no name for an adapter", "use small letters, digits and dashes: my-system")
+    return module
+
+
+def real_codes(data: bytes) -> int:
+    """How many identity codes in a file may be those of real persons: valid, and not of the artificial 900 series."""
+    return sum(1 for match in _codes(data.decode("latin-1")) if not match[1].startswith("9"))
+
+
+def _codes(text: str) -> Iterator[re.Match[str]]:
+    for match in _CODE.finditer(text):
+        try:
+            hetu(match[0])
+        except TransformError:
+            continue
+        yield match
+
+
+def new(name: str, sample_file: Path, parent: Path, *, allow_real: bool = False) -> Written:
+    """Write the folder `parent/name` from a sample; the golden files come from the adapter itself.
+
+    Raises NewError, SampleError, OSError.
+    """
+    module = module_of(name)
+    folder = parent / name
+    if folder.exists():
+        raise NewError(f"{folder} is there already", "choose another name, or remove the folder")
+    data = sample_file.read_bytes()
+    if not allow_real and real_codes(data):
+        raise NewError(
+            "the sample holds identity codes that may be those of real persons",
+            "use invented persons with codes of the 900 series (as in 010190-900A), or say --allow-real-persons",
+        )
+    sample = sniff(data, sample_file.name)
+    found = recognise(sample)
+    environment = Environment(
+        loader=PackageLoader("adapters.scaffold"),
+        undefined=StrictUndefined,
+        keep_trailing_newline=True,
+        autoescape=False,  # noqa: S701 - it writes TOML, Python and Markdown, no page
+    )
+    values = {
+        "name": name,
+        "module": module,
+        "title": name.replace("-", " ").capitalize(),
+        "media_type": sample.media_type,
+        "extension": sample.extension,
+        "writes": sample.extension == "json",
+        "recognised": found.recognised,
+        "left": found.left,
+    }
+    for template, target in _FILES.items():
+        path = folder / target.format(module=module)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(environment.get_template(template).render(values), encoding="utf-8")
+    (folder / module / "mapping.yaml").write_text(mapping_of(name, sample, found), encoding="utf-8")
+    (folder / "samples").mkdir()
+    (folder / "samples" / f"sample.{sample.extension}").write_bytes(data)
+    from adapters.sdk.testing import open_folder, write_golden
+
+    write_golden(open_folder(folder))
+    return Written(folder, sample, found)
+
+
+__all__ = ["NewError", "SampleError", "Written", "module_of", "new", "real_codes"]

@@ -1,0 +1,362 @@
+"""What every adapter must hold, as checks that a developer, a package's own tests and a vendor run alike.
+
+* golden: each sample becomes what its golden file says.
+* nothing-lost: `read = mapped + rejected`, and each field of the sample is mapped, ignored by name or reported.
+* valid-output: each bundle keeps the schemas and is about one person.
+* repeatable: the same bytes give the same result.
+* round-trip: what the adapter writes it reads back to the same record, as far as its format has place.
+* dirty-input: samples that were broken in many ways neither crash it nor make anything vanish.
+
+A check gives its faults as sentences; none of them holds a value of a record.
+"""
+
+from __future__ import annotations
+
+import io
+import random
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from adapters.sdk import Adapter, Finding, Limits, Mapped, Record
+from adapters.sdk.folders import Package, open_folder
+from schemas.catalogue import catalogue
+from schemas.facts import check_single_subject
+
+__all__ = [
+    "CHECKS",
+    "Check",
+    "Coverage",
+    "Package",
+    "coverage",
+    "dirtied",
+    "golden_of",
+    "open_folder",
+    "write_golden",
+]
+
+#: Faults told of one check; the rest are counted.
+_TOLD = 10
+DIRTY_ROUNDS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that an adapter must hold: its name, what it means, and the faults of a package."""
+
+    name: str
+    means: str
+    _find: Callable[[Package], Iterator[str]]
+
+    def faults(self, package: Package) -> list[str]:
+        """What is wrong, at most some of it; empty if nothing is."""
+        found = list(self._find(package))
+        return found if len(found) <= _TOLD else [*found[:_TOLD], f"… and {len(found) - _TOLD} more"]
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One field of the source over all samples: how often it held something, where that went, what became of it."""
+
+    name: str
+    filled: int
+    targets: tuple[str, ...]
+    transforms: tuple[str, ...]
+    ignored: bool
+    reported: int
+
+    @property
+    def lost(self) -> bool:
+        """Whether it held something and nothing was said of it."""
+        return bool(self.filled) and not self.targets and not self.ignored and not self.reported
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """Source fields against target elements, over all samples."""
+
+    fields: tuple[Field, ...]
+    read: int
+    mapped: int
+    rejected: int
+    findings: Mapping[str, int] = field(default_factory=dict)
+
+
+def golden_of(adapter: Adapter, sample: Path) -> bytes:
+    """What a sample becomes, as its golden file holds it."""
+    with sample.open("rb") as stream:
+        documents = [_document(mapped) for mapped in adapter.convert(stream, Limits())]
+    return orjson.dumps(documents, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+
+
+def write_golden(package: Package) -> list[Path]:
+    """Make what the samples become now their golden files; gives those that changed."""
+    changed = []
+    for sample in package.samples:
+        path, wanted = package.golden(sample), golden_of(package.adapter, sample)
+        if not path.exists() or path.read_bytes() != wanted:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(wanted)
+            changed.append(path)
+    return changed
+
+
+def coverage(package: Package) -> Coverage:
+    """Where each field of the samples went."""
+    filled: dict[str, int] = {}
+    targets: dict[str, set[str]] = {}
+    transforms: dict[str, set[str]] = {}
+    reported: dict[str, int] = {}
+    findings: dict[str, int] = {}
+    ignored = _ignored(package.adapter)
+    read = mapped = rejected = 0
+    for sample in package.samples:
+        data = sample.read_bytes()
+        for item in package.adapter.read(io.BytesIO(data), Limits()):
+            if isinstance(item, Record):
+                for name, value in item.fields.items():
+                    filled[name] = filled.get(name, 0) + (not _empty(value))
+        for one in package.adapter.convert(io.BytesIO(data), Limits()):
+            read += 1
+            mapped += one.bundle is not None
+            rejected += one.bundle is None
+            for pointer, origin in one.provenance.items():
+                name = _top(origin.position.column)
+                if one.bundle is not None:
+                    targets.setdefault(name, set()).add(target_of(pointer, one.bundle))
+                else:
+                    targets.setdefault(name, set())
+                transforms.setdefault(name, set()).add(origin.transform)
+            for found in one.findings:
+                findings[found.code] = findings.get(found.code, 0) + 1
+                name = _top(found.position.column)
+                reported[name] = reported.get(name, 0) + 1
+    names = dict.fromkeys([*filled, *targets])
+    fields = tuple(
+        Field(
+            name,
+            filled.get(name, 0),
+            tuple(sorted(targets.get(name, ()))),
+            tuple(sorted(transforms.get(name, ()))),
+            name in ignored,
+            reported.get(name, 0),
+        )
+        for name in names
+    )
+    return Coverage(fields, read, mapped, rejected, findings)
+
+
+def target_of(pointer: str, bundle: Mapping[str, Any] | None) -> str:
+    """A pointer into a bundle as a person reads it: `Patient.name.family`, `Patient.move.date`."""
+    value: Any = bundle
+    parts: list[str] = []
+    for step in pointer.strip("/").split("/"):
+        try:
+            value = value[int(step)] if isinstance(value, list) else value[step]
+        except (KeyError, IndexError, ValueError, TypeError):
+            value = None
+        if step == "resource" and isinstance(value, dict):
+            parts.append(str(value.get("resourceType", "")))
+        elif step.isdigit() and isinstance(value, dict) and parts:
+            told = value.get("url") or value.get("system")
+            if parts[-1] == "extension" and isinstance(told, str):
+                parts[-1] = re.split("[:/]", told)[-1]
+            elif parts[-1] in {"identifier", "telecom"} and isinstance(told, str):
+                parts[-1] = f"{parts[-1]}({re.split('[:/]', told)[-1]})"
+        elif not step.isdigit() and step not in {"entry", "coding"}:
+            parts.append(step)
+    if len(parts) > 2 and (re.fullmatch(r"value[A-Z]?\w*", parts[-1]) or parts[-2:] == ["code", "code"]):
+        parts.pop()
+    return ".".join(part for part in parts if not re.fullmatch(r"value[A-Z]\w*", part))
+
+
+def dirtied(data: bytes, draw: random.Random) -> bytes:
+    """The bytes of a sample, broken in one of the ways in which exports break."""
+    if not data:
+        return data
+    at, end = sorted((draw.randrange(len(data)), draw.randrange(len(data))))
+    lines = data.splitlines(keepends=True)
+    line = draw.randrange(len(lines))
+    match draw.randrange(12):
+        case 0:
+            return data[:at]
+        case 1:
+            return data[:at] + data[end:]
+        case 2:
+            return data[:at] + bytes([draw.randrange(256)]) + data[at + 1 :]
+        case 3:
+            return data[:at] + bytes(draw.randrange(256) for _ in range(8)) + data[at:]
+        case 4:
+            return b"".join([*lines[: line + 1], lines[line], *lines[line + 1 :]])
+        case 5:
+            return b"".join([*lines[:line], *lines[line + 1 :]])
+        case 6:
+            return b"".join([*lines[:line], b"\r\n\r\n", *lines[line:]])
+        case 7:
+            return data[:at] + draw.choice([b'"', b"<", b"{", b"]", b"'", b";", b"\t", b","]) + data[at:]
+        case 8:
+            return data[:at] + b"\x00" + data[at:]
+        case 9:
+            return data[:at] + b"9" * 30_000 + data[at:]
+        case 10:
+            return data.decode("utf-8", "replace").encode("utf-16")
+        case _:
+            return re.sub(rb"[0-9]", lambda found: bytes([48 + (found[0][0] + 1) % 10]), data, count=draw.randrange(20))
+
+
+# -- the checks -----------------------------------------------------------------------------------------------------
+
+
+def _golden(package: Package) -> Iterator[str]:
+    if not package.samples:
+        yield "there is no sample; put one into samples/"
+    for sample in package.samples:
+        path = package.golden(sample)
+        if not path.exists():
+            yield f"{path.relative_to(package.folder)} is missing; look at the preview, then accept the result"
+            continue
+        wanted, found = orjson.loads(path.read_bytes()), orjson.loads(golden_of(package.adapter, sample))
+        if wanted != found:
+            yield from _differences(f"{sample.name}", wanted, found)
+
+
+def _nothing_lost(package: Package) -> Iterator[str]:
+    for sample in package.samples:
+        data = sample.read_bytes()
+        yield from _lost(package.adapter, data, sample.name)
+    for one in coverage(package).fields:
+        if one.lost:
+            yield f"{one.name} holds a value in {one.filled} records and is neither mapped, ignored nor reported"
+
+
+def _lost(adapter: Adapter, data: bytes, name: str) -> Iterator[str]:
+    read = sum(1 for _ in adapter.read(io.BytesIO(data), Limits()))
+    results = list(adapter.convert(io.BytesIO(data), Limits()))
+    if read != len(results):
+        yield f"{name}: {read} records were read, {len(results)} were told of"
+    for mapped in results:
+        if mapped.bundle is None and not any(one.severity == "error" for one in mapped.findings):
+            yield f"{name}: row {mapped.position.row} was rejected without a finding that says why"
+
+
+def _valid(package: Package) -> Iterator[str]:
+    for sample in package.samples:
+        with sample.open("rb") as stream:
+            for mapped in package.adapter.convert(stream, Limits()):
+                yield from _invalid(mapped, sample.name)
+
+
+def _invalid(mapped: Mapped, name: str) -> Iterator[str]:
+    if mapped.bundle is None:
+        return
+    for one in catalogue().validate_bundle(mapped.bundle) or check_single_subject(mapped.bundle):
+        yield f"{name}: row {mapped.position.row}: {one.pointer}: {one.message}"
+
+
+def _repeatable(package: Package) -> Iterator[str]:
+    for sample in package.samples:
+        if golden_of(package.adapter, sample) != golden_of(package.adapter, sample):
+            yield f"{sample.name}: read twice, it becomes two different things"
+
+
+def _round_trip(package: Package) -> Iterator[str]:
+    adapter = package.adapter
+    if not adapter.manifest.writes:
+        return
+    for sample in package.samples:
+        with sample.open("rb") as stream:
+            bundles = [(one.position.row, one.bundle) for one in adapter.convert(stream, Limits()) if one.bundle]
+        for row, bundle in bundles:
+            rendered = adapter.from_canonical(bundle)
+            back = list(adapter.convert(io.BytesIO(rendered.body), Limits()))
+            if len(back) != 1 or back[0].bundle is None:
+                codes = ", ".join(sorted({found.code for one in back for found in one.findings}))
+                yield f"{sample.name}: row {row}: what was written cannot be read back ({codes})"
+            elif not rendered.findings and back[0].bundle != bundle:
+                yield f"{sample.name}: row {row}: what was written is read back as another record"
+            elif adapter.from_canonical(back[0].bundle).body != rendered.body:
+                yield f"{sample.name}: row {row}: written a second time, it is another record"
+
+
+def _dirty_input(package: Package) -> Iterator[str]:
+    draw = random.Random(20261124)  # noqa: S311 - samples, not secrets
+    for sample in package.samples:
+        data = sample.read_bytes()[: 64 * 1024]
+        for _ in range(DIRTY_ROUNDS):
+            broken = dirtied(data, draw)
+            if draw.random() < 0.3:
+                broken = dirtied(broken, draw)
+            try:
+                yield from _lost(package.adapter, broken, f"{sample.name}, broken")
+                for mapped in package.adapter.convert(io.BytesIO(broken), Limits()):
+                    yield from _invalid(mapped, f"{sample.name}, broken")
+            except Exception as error:
+                yield f"{sample.name}, broken: {type(error).__name__} instead of a finding"
+
+
+CHECKS: tuple[Check, ...] = (
+    Check("golden", "each sample becomes what its golden file says", _golden),
+    Check("nothing-lost", "each record and each field is mapped, ignored by name or reported", _nothing_lost),
+    Check("valid-output", "each bundle keeps the schemas", _valid),
+    Check("repeatable", "the same bytes give the same result", _repeatable),
+    Check("round-trip", "what is written is read back the same", _round_trip),
+    Check("dirty-input", "broken samples neither crash it nor make anything vanish", _dirty_input),
+)
+
+
+# -- small things -----------------------------------------------------------------------------------------------------
+
+
+def _document(mapped: Mapped) -> dict[str, Any]:
+    return {
+        "row": mapped.position.row,
+        "findings": [_told(found) for found in mapped.findings],
+        "bundle": mapped.bundle,
+    }
+
+
+def _told(found: Finding) -> dict[str, Any]:
+    return {
+        "severity": found.severity,
+        "code": found.code,
+        "row": found.position.row,
+        "column": found.position.column,
+        "target": found.target,
+    }
+
+
+def _differences(name: str, wanted: Any, found: Any, pointer: str = "") -> Iterator[str]:
+    """Where two results differ, by pointer: never what stands there."""
+    if isinstance(wanted, dict) and isinstance(found, dict):
+        for key in dict.fromkeys([*wanted, *found]):
+            if key not in found:
+                yield f"{name}: {pointer}/{key} is in the golden file and no longer in the result"
+            elif key not in wanted:
+                yield f"{name}: {pointer}/{key} is in the result and not in the golden file"
+            else:
+                yield from _differences(name, wanted[key], found[key], f"{pointer}/{key}")
+    elif isinstance(wanted, list) and isinstance(found, list) and len(wanted) == len(found):
+        for index, (one, other) in enumerate(zip(wanted, found, strict=True)):
+            yield from _differences(name, one, other, f"{pointer}/{index}")
+    elif isinstance(wanted, list) and isinstance(found, list):
+        yield f"{name}: {pointer or '/'} has {len(found)} items instead of {len(wanted)}"
+    elif wanted != found:
+        yield f"{name}: {pointer or '/'} is another value than in the golden file"
+
+
+def _ignored(adapter: Adapter) -> frozenset[str]:
+    mapping = getattr(adapter, "mapping", None)
+    return frozenset(getattr(mapping, "ignored", ()))
+
+
+def _top(column: str) -> str:
+    """The field of a place within it: `needs[2]/code` stands in `needs`."""
+    return column.split("[", maxsplit=1)[0]
+
+
+def _empty(value: Any) -> bool:
+    return value in (None, "", [], {}) or (isinstance(value, str) and not value.strip())

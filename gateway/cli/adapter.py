@@ -1,0 +1,340 @@
+"""`yhdyspinta adapter`: make an adapter from a sample, look at what it does, test it, pack it."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import subprocess
+import sys
+from collections.abc import Callable
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+from rich.columns import Columns
+from rich.markup import escape
+from rich.panel import Panel
+from rich.table import Table
+
+from adapters.mapping import MappingError
+from adapters.sdk import Adapter, AdapterError, Finding, Limits, Mapped, Record, available, load
+from gateway.cli.output import NO, OUTSIDE, WRONG, console, fail, print_json, progress, table
+
+app = typer.Typer(help="Make an adapter from a sample, look at what it does, test it, pack it.", no_args_is_help=True)
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+Folder = Annotated[Path, typer.Argument(help="The adapter's folder.", metavar="FOLDER")]
+T = TypeVar("T")
+
+
+@app.command()
+def new(
+    name: Annotated[str, typer.Argument(help="The adapter's name: small letters, digits and dashes.")],
+    sample: Annotated[Path, typer.Option("--from", help="A sample: CSV, XML or JSON.", metavar="FILE")],
+    into: Annotated[Path, typer.Option("--into", help="Where the folder is made.", metavar="DIR")] = Path(),
+    allow_real_persons: Annotated[
+        bool, typer.Option("--allow-real-persons", help="Copy a sample with identity codes of real persons.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Make an adapter from a sample: recognise its columns and write a package that passes its own tests."""
+    from adapters.scaffold.sniffing import SampleError
+    from adapters.scaffold.writing import NewError
+    from adapters.scaffold.writing import new as write
+
+    try:
+        written = write(name, sample, into, allow_real=allow_real_persons)
+    except (NewError, SampleError) as error:
+        fail(str(error), WRONG, remedy=error.remedy, json=json)
+    except OSError as error:
+        fail(f"{error.filename}: {error.strerror}", OUTSIDE, json=json)
+    found = written.recognition
+    if json:
+        print_json(
+            {
+                "folder": str(written.folder),
+                "source": dict(written.sample.source),
+                "records": written.sample.records,
+                "key": found.key,
+                "recognised": [
+                    {
+                        "column": one.column.name,
+                        "as": one.concept.name,
+                        "score": round(one.score, 2),
+                        "by": one.by,
+                        "unknown_values": one.unknown,
+                    }
+                    for one in found.recognised
+                ],
+                "left": [{"column": one.column.name, "reason": one.reason} for one in found.left],
+            }
+        )
+        return
+    how = ", ".join(
+        "/".join(map(str, value)) if isinstance(value, list) else repr(value) if name == "delimiter" else str(value)
+        for name, value in written.sample.source.items()
+    )
+    console.print(f"[green]✓[/] {escape(str(written.folder))}: {written.sample.records} records, {escape(how)}")
+    rows = [
+        (escape(one.column.name), one.concept.title["en"], f"{one.score:.0%}", one.by + _unknown(one.unknown))
+        for one in found.recognised
+    ]
+    console.print(table("Recognised", ("column", "as", "sure", "by"), rows))
+    if found.left:
+        left = [(escape(one.column.name), escape(one.reason)) for one in found.left]
+        console.print(table("Left for you", ("column", "why"), left))
+    console.print(f"Next: [bold]yhdyspinta adapter watch {escape(str(written.folder))}[/]")
+
+
+def _unknown(count: int) -> str:
+    return f" — {count} values are in no table yet" if count else ""
+
+
+@app.command("list")
+def list_(json: Json = False) -> None:
+    """List the adapters that are installed."""
+    found = available()
+    if json:
+        print_json(
+            [
+                {
+                    "name": one.name,
+                    "title": {"fi": one.title.fi, "sv": one.title.sv, "en": one.title.en},
+                    "media_types": one.media_types,
+                    "reads": one.reads,
+                    "writes": one.writes,
+                }
+                for one in found
+            ]
+        )
+        return
+    rows = [
+        (one.name, one.title.en, ", ".join(one.media_types), _does(reads=one.reads, writes=one.writes)) for one in found
+    ]
+    console.print(table("Adapters", ("name", "what it is", "media types", "does"), rows))
+
+
+def _does(*, reads: bool, writes: bool) -> str:
+    return " and ".join(word for word, does in (("reads", reads), ("writes", writes)) if does)
+
+
+@app.command()
+def preview(
+    adapter: Annotated[str, typer.Argument(help="An adapter's folder, or the name of an installed one.")],
+    file: Annotated[
+        Path | None, typer.Option("--file", "-f", help="What to read; else the folder's first sample.", metavar="FILE")
+    ] = None,
+    records: Annotated[int, typer.Option("--records", "-n", min=1, help="How many records to show.")] = 3,
+    json: Json = False,
+) -> None:
+    """Show records of a source and what they become, side by side."""
+    chosen, source = _chosen(adapter, file, json=json)
+    shown = _guarded(lambda: list(islice(_pairs(chosen, source), records)), json=json)
+    if json:
+        print_json([_pair(record, mapped) for record, mapped in shown])
+        return
+    for record, mapped in shown:
+        console.print(Columns([_left(record, mapped), _right(mapped)], expand=False))
+
+
+def _pairs(adapter: Adapter, source: Path) -> Any:
+    data = source.read_bytes()
+    return zip(adapter.read(io.BytesIO(data), Limits()), adapter.convert(io.BytesIO(data), Limits()), strict=False)
+
+
+def _pair(record: Record | Finding, mapped: Mapped) -> dict[str, Any]:
+    return {
+        "row": mapped.position.row,
+        "source": dict(record.fields) if isinstance(record, Record) else None,
+        "bundle": mapped.bundle,
+        "provenance": {
+            pointer: {"column": origin.position.column, "transform": origin.transform}
+            for pointer, origin in mapped.provenance.items()
+        },
+        "findings": [_finding(found) for found in mapped.findings],
+    }
+
+
+def _finding(found: Finding) -> dict[str, Any]:
+    return {
+        "severity": found.severity,
+        "code": found.code,
+        "row": found.position.row,
+        "column": found.position.column,
+        "target": found.target,
+        "message": found.message.en,
+        "hint": found.hint.en,
+    }
+
+
+def _left(record: Record | Finding, mapped: Mapped) -> Panel:
+    marks = {found.position.column: found.severity for found in mapped.findings}
+    grid = Table.grid(padding=(0, 2))
+    if isinstance(record, Record):
+        for name, value in record.fields.items():
+            if value not in (None, "", []):
+                style = {"error": "bold red", "warning": "yellow"}.get(marks.get(name, ""), "cyan")
+                grid.add_row(f"[{style}]{escape(name)}[/]", escape(str(value)))
+    return Panel(grid, title=f"row {mapped.position.row}", title_align="left", border_style="dim")
+
+
+def _right(mapped: Mapped) -> Panel:
+    from adapters.sdk.testing import target_of
+
+    grid = Table.grid(padding=(0, 2))
+    for pointer, origin in mapped.provenance.items():
+        if mapped.bundle is not None:
+            value = _at(mapped.bundle, pointer)
+            target = target_of(pointer, mapped.bundle)
+            grid.add_row(
+                f"[green]{escape(target)}[/]",
+                escape(str(value)),
+                f"[dim]← {escape(origin.position.column)} · {escape(origin.transform)}[/]",
+            )
+    for found in mapped.findings:
+        style = "bold red" if found.severity == "error" else "yellow"
+        place = escape(found.position.column or "the record")
+        grid.add_row(f"[{style}]{found.code}[/]", place, f"{found.message.en} [dim]{found.hint.en}[/]")
+    taken = mapped.bundle is not None
+    return Panel(
+        grid, title="mapped" if taken else "rejected", title_align="left", border_style="green" if taken else "red"
+    )
+
+
+def _at(bundle: Any, pointer: str) -> Any:
+    for step in pointer.strip("/").split("/"):
+        bundle = bundle[int(step)] if isinstance(bundle, list) else bundle[step]
+    return bundle
+
+
+@app.command("test")
+def check(
+    folder: Folder = Path(),
+    accept: Annotated[bool, typer.Option("--accept", help="Make the results the golden files first.")] = False,
+    json: Json = False,
+) -> None:
+    """Run what every adapter must hold: golden files, nothing lost, valid output, round trip, dirty input."""
+    from adapters.sdk.testing import CHECKS, coverage, open_folder, write_golden
+
+    package = _guarded(lambda: open_folder(folder), json=json)
+    accepted = _guarded(lambda: write_golden(package), json=json) if accept else []
+    results = []
+    with progress("checking", quiet=json) as step:
+        for number, one in enumerate(CHECKS, 1):
+            results.append((one, _guarded(lambda one=one: one.faults(package), json=json)))  # type: ignore[misc]
+            step(number, len(CHECKS))
+    covered = _guarded(lambda: coverage(package), json=json)
+    held = not any(faults for _, faults in results)
+    if json:
+        print_json(
+            {
+                "adapter": package.name,
+                "passed": held,
+                "accepted": [str(one) for one in accepted],
+                "checks": [{"name": one.name, "passed": not faults, "faults": faults} for one, faults in results],
+                "read": covered.read,
+                "mapped": covered.mapped,
+                "rejected": covered.rejected,
+                "findings": dict(covered.findings),
+                "fields": [
+                    {
+                        "field": one.name,
+                        "filled": one.filled,
+                        "targets": one.targets,
+                        "transforms": one.transforms,
+                        "ignored": one.ignored,
+                        "reported": one.reported,
+                    }
+                    for one in covered.fields
+                ],
+            }
+        )
+    else:
+        for path in accepted:
+            console.print(f"[dim]accepted[/] {escape(str(path))}")
+        console.print(_coverage_table(covered))
+        for one, faults in results:
+            console.print(f"[{'red]✗' if faults else 'green]✓'}[/] {one.name}: {one.means}")
+            for fault in faults:
+                console.print(f"    {escape(fault)}")
+        verdict = "[green]passes[/]" if held else "[bold red]does not pass[/]"
+        counts = f"{covered.read} records read, {covered.mapped} mapped, {covered.rejected} rejected"
+        console.print(f"{package.name} {verdict}: {counts}")
+    if not held:
+        raise SystemExit(NO)
+
+
+def _coverage_table(covered: Any) -> Table:
+    rows = []
+    for one in covered.fields:
+        went = ", ".join(one.targets)
+        if one.ignored:
+            went = "[dim]ignored by name[/]"
+        elif not went:
+            went = f"[yellow]reported {one.reported} times[/]" if one.reported else "[dim]always empty[/]"
+        if one.lost:
+            went = "[bold red]lost[/]"
+        rows.append((escape(one.name), str(one.filled), went, escape(", ".join(one.transforms))))
+    return table("Coverage", ("source field", "filled", "target element", "by"), rows)
+
+
+@app.command()
+def package(
+    folder: Folder = Path(),
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Where the wheel goes; else its dist/.", metavar="DIR")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Pack the adapter as a wheel, once it passes its tests."""
+    from adapters.sdk.testing import CHECKS, open_folder
+
+    found = _guarded(lambda: open_folder(folder), json=json)
+    failing = [check.name for check in CHECKS if _guarded(lambda check=check: check.faults(found), json=json)]  # type: ignore[misc]
+    if failing:
+        fail(f"the adapter does not pass: {', '.join(failing)}", NO, remedy="see `yhdyspinta adapter test`", json=json)
+    if importlib.util.find_spec("hatchling") is None:
+        fail("the builder is not installed", OUTSIDE, remedy="install yhdyspinta[build]", json=json)
+    target = (out or found.folder / "dist").resolve()
+    before = set(target.glob("*.whl")) if target.is_dir() else set()
+    with progress("building", quiet=json):
+        built = subprocess.run(
+            [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(target)],
+            cwd=found.folder,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    if built.returncode:
+        fail(built.stderr.strip().splitlines()[-1] if built.stderr.strip() else "the build failed", WRONG, json=json)
+    wheels = sorted(target.glob("*.whl"), key=lambda one: (one not in before, one.stat().st_mtime_ns))
+    if json:
+        print_json({"wheel": str(wheels[-1])})
+    else:
+        console.print(f"[green]✓[/] {escape(str(wheels[-1]))}")
+
+
+def _chosen(adapter: str, file: Path | None, *, json: bool) -> tuple[Adapter, Path]:
+    from adapters.sdk.folders import open_folder
+
+    if (Path(adapter) / "pyproject.toml").exists():
+        folder = _guarded(lambda: open_folder(Path(adapter)), json=json)
+        source = file or (folder.samples[0] if folder.samples else None)
+        if source is None:
+            fail("the folder has no sample", WRONG, remedy="put one into samples/, or name a --file", json=json)
+        return folder.adapter, source
+    found = _guarded(lambda: load(adapter), json=json)
+    if file is None:
+        fail("an installed adapter has no sample", WRONG, remedy="say which --file to read", json=json)
+    return found, file
+
+
+def _guarded(work: Callable[[], T], *, json: bool) -> T:
+    try:
+        return work()
+    except MappingError as error:
+        fail(escape(str(error)), WRONG, json=json)
+    except AdapterError as error:
+        fail(escape(str(error)), WRONG, json=json)
+    except OSError as error:
+        fail(f"{error.filename}: {error.strerror}", OUTSIDE, json=json)

@@ -1,0 +1,135 @@
+"""An adapter from a sample that was never seen: recognised, written, and passing its own tests."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from adapters.scaffold.recognising import recognise
+from adapters.scaffold.sniffing import SampleError, sniff
+from adapters.scaffold.writing import NewError, new
+from adapters.sdk.testing import CHECKS, coverage, open_folder
+from gateway.cli.main import app
+from tests.adapters.tools.samples import ALL, Unseen, abbreviated_finnish, hetu, people
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.mark.parametrize("make", ALL, ids=lambda make: make.__name__)
+def test_most_columns_of_an_unseen_sample_are_recognised_and_none_wrongly(make: Callable[[], Unseen]) -> None:
+    unseen = make()
+
+    found = {one.column.name: one.concept.name for one in recognise(sniff(unseen.data, unseen.file)).recognised}
+
+    right = [name for name, concept in unseen.truth.items() if found.get(name) == concept]
+    wrong = {name: concept for name, concept in found.items() if unseen.truth.get(name) != concept}
+    assert len(right) >= 0.7 * len(unseen.truth), sorted(set(unseen.truth) - set(right))
+    assert not wrong
+    assert not set(unseen.noise) & set(found)
+
+
+@pytest.mark.parametrize("make", ALL, ids=lambda make: make.__name__)
+def test_the_folder_that_is_written_passes_what_every_adapter_must_hold(
+    make: Callable[[], Unseen], tmp_path: Path
+) -> None:
+    unseen = make()
+    sample = tmp_path / unseen.file
+    sample.write_bytes(unseen.data)
+
+    answer = CliRunner().invoke(
+        app, ["adapter", "new", unseen.name, "--from", str(sample), "--into", str(tmp_path), "--json"]
+    )
+
+    assert answer.exit_code == 0, answer.output
+    told = json.loads(answer.stdout)
+    package = open_folder(tmp_path / unseen.name)
+    assert {check.name: check.faults(package) for check in CHECKS} == {check.name: [] for check in CHECKS}
+    covered = coverage(package)
+    assert covered.read == covered.mapped + covered.rejected == told["records"]
+    assert covered.mapped >= 0.9 * covered.read, covered.findings
+    mapped = {one.name for one in covered.fields if one.targets}
+    assert len(mapped) >= 0.7 * len(unseen.truth) - 1  # the column of bookkeeping is ignored by name
+    left = {one["column"] for one in told["left"]}
+    reported = {one.name for one in covered.fields if one.reported}
+    assert left - {one.name for one in covered.fields if not one.filled} <= reported
+
+
+def test_the_packages_own_tests_pass_and_fail_when_the_mapping_changes(tmp_path: Path) -> None:
+    unseen = abbreviated_finnish()
+    (tmp_path / unseen.file).write_bytes(unseen.data)
+    folder = new(unseen.name, tmp_path / unseen.file, tmp_path).folder
+
+    def run() -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests"],
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    first = run()
+    mapping = folder / "itaraja" / "mapping.yaml"
+    mapping.write_text(mapping.read_text("utf-8").replace("as: words", "as: text"), encoding="utf-8")
+    mapping.write_text(mapping.read_text("utf-8").replace("family: {from: Snimi}, ", ""), encoding="utf-8")
+    second = run()
+
+    assert first.returncode == 0, first.stdout
+    assert "6 passed" in first.stdout
+    assert second.returncode == 1
+    assert "golden" in second.stdout
+
+
+def test_a_sample_with_identity_codes_of_real_persons_is_not_copied(tmp_path: Path) -> None:
+    _, _, born = people(1, 1)[0]
+    sample = tmp_path / "real.csv"
+    sample.write_text(f"hetu;sukunimi\n{hetu(born, 123)};Azimi\n", encoding="utf-8")
+
+    with pytest.raises(NewError, match="real persons"):
+        new("real-one", sample, tmp_path)
+    written = new("real-one", sample, tmp_path, allow_real=True)
+
+    assert (written.folder / "samples" / "sample.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (b"", "empty"),
+        (b"just a text\nof two lines\n", "neither a delimiter"),
+        (b"a;b;a\n1;2;3\n", "a name twice"),
+        (b"<a><b></a>", "not well-formed"),
+        (b"[1, 2]", "no list of objects"),
+        (b'{"data": [{"a": 1}]}', "inside the member 'data'"),
+        (b"{", "not JSON"),
+    ],
+    ids=["empty", "text", "twice", "xml", "numbers", "wrapped", "json"],
+)
+def test_a_sample_that_is_none_is_refused_with_a_reason_and_a_remedy(data: bytes, says: str) -> None:
+    with pytest.raises(SampleError, match=says) as caught:
+        sniff(data)
+
+    assert caught.value.remedy
+
+
+def test_values_that_contradict_the_name_are_told_and_not_mapped() -> None:
+    rows = "\n".join(f"A{n};soon;{n}" for n in range(5))
+
+    found = recognise(sniff(f"Asiakasnumero;Syntymäaika;Ikä\n{rows}\n".encode()))
+
+    assert [one.concept.name for one in found.recognised] == ["customer-number"]
+    assert found.left[0].reason == "named like “Date of birth”, but its values do not look like that"
+
+
+@pytest.mark.parametrize("name", ["My-System", "1st", "a_b", "adapters", "class", ""])
+def test_a_name_that_is_none_is_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(NewError, match="no name for an adapter"):
+        new(name, tmp_path / "none.csv", tmp_path)
