@@ -60,7 +60,9 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One field of the source over all samples: how often it held something, where that went, what became of it."""
+    """One field of the source over all samples: how often it held something (`kept`: in a record that was mapped),
+    where that went, what became of it.
+    """
 
     name: str
     filled: int
@@ -68,11 +70,12 @@ class Field:
     transforms: tuple[str, ...]
     ignored: bool
     reported: int
+    kept: int
 
     @property
     def lost(self) -> bool:
-        """Whether it held something and nothing was said of it."""
-        return bool(self.filled) and not self.targets and not self.ignored and not self.reported
+        """Whether a record that was mapped held something in it, and nothing was said of it."""
+        return bool(self.kept) and not self.targets and not self.ignored and not self.reported
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +111,7 @@ def write_golden(package: Package) -> list[Path]:
 def coverage(package: Package) -> Coverage:
     """Where each field of the samples went."""
     filled: dict[str, int] = {}
+    kept: dict[str, int] = {}
     targets: dict[str, set[str]] = {}
     transforms: dict[str, set[str]] = {}
     reported: dict[str, int] = {}
@@ -116,21 +120,19 @@ def coverage(package: Package) -> Coverage:
     read = mapped = rejected = 0
     for sample in package.samples:
         data = sample.read_bytes()
-        for item in package.adapter.read(io.BytesIO(data), Limits()):
-            if isinstance(item, Record):
-                for name, value in item.fields.items():
-                    filled[name] = filled.get(name, 0) + (not _empty(value))
-        for one in package.adapter.convert(io.BytesIO(data), Limits()):
+        items = package.adapter.read(io.BytesIO(data), Limits())
+        for item, one in zip(items, package.adapter.convert(io.BytesIO(data), Limits()), strict=False):
             read += 1
             mapped += one.bundle is not None
             rejected += one.bundle is None
+            for name, value in item.fields.items() if isinstance(item, Record) else ():
+                filled[name] = filled.get(name, 0) + (not _empty(value))
+                kept[name] = kept.get(name, 0) + (one.bundle is not None and not _empty(value))
             for pointer, origin in one.provenance.items():
-                name = _top(origin.position.column)
                 if one.bundle is not None:
+                    name = _top(origin.position.column)
                     targets.setdefault(name, set()).add(target_of(pointer, one.bundle))
-                else:
-                    targets.setdefault(name, set())
-                transforms.setdefault(name, set()).add(origin.transform)
+                    transforms.setdefault(name, set()).add(origin.transform)
             for found in one.findings:
                 findings[found.code] = findings.get(found.code, 0) + 1
                 name = _top(found.position.column)
@@ -144,6 +146,7 @@ def coverage(package: Package) -> Coverage:
             tuple(sorted(transforms.get(name, ()))),
             name in ignored,
             reported.get(name, 0),
+            kept.get(name, 0),
         )
         for name in names
     )

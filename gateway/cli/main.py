@@ -7,7 +7,18 @@ from typing import Annotated
 
 import typer
 
-from gateway.cli import client, console, demo, evidence, node, officer, registry, registry_member, registry_reading
+from gateway.cli import (
+    adapter,
+    client,
+    console,
+    demo,
+    evidence,
+    node,
+    officer,
+    registry,
+    registry_member,
+    registry_reading,
+)
 
 app = typer.Typer(
     name="yhdyspinta",
