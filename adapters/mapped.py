@@ -50,7 +50,7 @@ class MappedAdapter:
             case "xml":
                 return XmlForm(str(source["record"]), str(source["key"]))
             case _:
-                return JsonForm(str(source["key"]))
+                return JsonForm(str(source["key"]), bool(source.get("nested", False)))
 
     def read(self, stream: BinaryIO, limits: Limits) -> Iterator[Record | Finding]:
         """See Adapter."""
