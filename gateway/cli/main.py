@@ -18,6 +18,7 @@ from gateway.cli import (
     registry,
     registry_member,
     registry_reading,
+    rulebook,
 )
 
 app = typer.Typer(
@@ -35,6 +36,7 @@ registry_member.register(registry.app)
 registry_reading.register(registry.app)
 app.add_typer(registry.app, name="registry")
 app.add_typer(evidence.app, name="evidence")
+app.add_typer(rulebook.app, name="rulebook")
 app.add_typer(console.app, name="console")
 app.add_typer(adapter.app, name="adapter")
 

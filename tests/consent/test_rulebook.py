@@ -46,10 +46,10 @@ FAULTS: list[tuple[str, str, str, str, str, str]] = [
     ),
     (
         "unknown role",
-        "providers: [reception-centre, immigration-service, placement-authority, municipality]",
-        "providers: [reception-centre, immigration-service, placement-authority, municipalty]",
+        "providers: [county, employment-authority]\n    requesters: [municipality]",
+        "providers: [county, employment-authority]\n    requesters: [municipalty]",
         "municipalty]",
-        "/bases/3/providers/3",
+        "/bases/27/requesters/0",
         "there is no 'municipalty' among the roles",
     ),
     (

@@ -1,0 +1,371 @@
+"""`yhdyspinta rulebook`: read a rulebook as a whole, compare two, explain a case, make recorded decisions again.
+
+`check` and `diff` need no node. `replay`, `diff --config` and `explain --entry` read the node's database; none of them
+changes anything. Exit codes: 0 all is well; 1 the rulebook has faults, or a decision came out otherwise; 2 the input is
+wrong; 3 the database cannot be read.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from audit.subjects import Subjects
+from consent.analysis import check as check_rulebook
+from consent.decision import Decision
+from consent.difference import differences
+from consent.examples import decide_case
+from consent.explaining import LANGUAGES
+from consent.explaining import explain as explain_decision
+from consent.replaying import again
+from consent.report import Report, of_check, of_differences
+from consent.rulebook import Rulebook, RulebookError, load, reference_rulebook
+from gateway.cli.audit import open_database
+from gateway.cli.configuration import CONFIG, Config, Json, settings_of
+from gateway.cli.output import NO, OUTSIDE, WRONG, console, errors, fail, print_json, progress, table
+from gateway.exchange.keeping import kept_decisions, kept_rulebook
+from gateway.exchange.rejudging import Swing
+from gateway.exchange.rejudging import replay as replay_decisions
+from gateway.exchange.rejudging import swing as count_swing
+from gateway.settings import Settings
+
+app = typer.Typer(help="Check, compare and explain rulebooks; make recorded decisions again.", no_args_is_help=True)
+REFERENCE = "the reference rulebook"
+File = Annotated[Path | None, typer.Argument(help=f"A rulebook; without one, {REFERENCE}.", metavar="[FILE]")]
+Html = Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Also write the report as an HTML page.")]
+Since = Annotated[
+    datetime | None,
+    typer.Option("--since", formats=["%Y-%m-%d"], metavar="DATE", help="Only decisions from this day on."),
+]
+OptionalConfig = Annotated[
+    Path | None, typer.Option("--config", "-c", metavar="FILE", help="A node's settings: count its recorded exchanges.")
+]
+
+
+@app.command()
+def check(file: File = None, html: Html = None, json: Json = False) -> None:
+    """Is there a gap without a reason, a contradiction, or a basis that can never carry?"""
+    rulebook = _rulebook(file, json=json)
+    with progress("looking at the whole space", quiet=json) as step:
+        found = check_rulebook(rulebook, step)
+    report = of_check(found)
+    _write(html, report, json=json)
+    if json:
+        print_json(
+            {
+                "rulebook": rulebook.name,
+                "version": rulebook.version,
+                "digest": rulebook.digest,
+                "sound": found.sound,
+                "points": found.cells,
+                "given": found.given,
+                "closed": found.closed,
+                "meant_gaps": [
+                    {"id": one.gap.id, "reason": dict(one.gap.reason), "points": one.cells} for one in found.explained
+                ],
+                "findings": [
+                    {
+                        "kind": one.kind,
+                        "fault": one.fault,
+                        "about": one.about,
+                        "where": one.where,
+                        "message": one.message,
+                        "points": one.cells,
+                    }
+                    for one in found.findings
+                ],
+            }
+        )
+    else:
+        _tell(report, without=("Legal bases",))
+    raise SystemExit(0 if found.sound else NO)
+
+
+@app.command()
+def diff(
+    old: Annotated[Path, typer.Argument(help="The rulebook that stands.", metavar="OLD")],
+    new: Annotated[Path, typer.Argument(help="The rulebook that is to take its place.", metavar="NEW")],
+    config: OptionalConfig = None,
+    since: Since = None,
+    html: Html = None,
+    json: Json = False,
+) -> None:
+    """What becomes permitted, what becomes withheld, and how many recorded exchanges would have gone otherwise."""
+    before, after = _rulebook(old, json=json), _rulebook(new, json=json)
+    with progress("comparing", quiet=json) as step:
+        found = differences(before, after, step)
+    counted: Swing | None = None
+    if config is not None:
+        with _database(settings_of(config, json=json), json=json) as (engine, subjects):
+            kept = kept_decisions(engine, subjects, since=_moment(since))
+            with progress("deciding the recorded exchanges by both", quiet=json) as step:
+                counted = count_swing(kept, before, after, lambda done: step(done, done))
+    report = of_differences(found, (counted.otherwise, counted.decisions) if counted is not None else None)
+    _write(html, report, json=json)
+    if json:
+        print_json(
+            {
+                "old": before.digest,
+                "new": after.digest,
+                "points": found.cells,
+                "changes": [
+                    {
+                        "change": one.change,
+                        "provider": one.provider,
+                        "requester": one.requester,
+                        "purpose": one.purpose,
+                        "category": one.category,
+                        "days": str(one.interval),
+                        "permits": list(one.permits),
+                        "before": one.before,
+                        "after": one.after,
+                    }
+                    for one in found.changes
+                ],
+                "prohibitions": [{"id": name, "change": said} for name, said in found.prohibitions],
+                "exchanges": None
+                if counted is None
+                else {
+                    "recorded": counted.decisions,
+                    "otherwise": counted.otherwise,
+                    "by_purpose": dict(counted.by_purpose),
+                    "gained": dict(counted.gained),
+                    "lost": dict(counted.lost),
+                    "entries": list(counted.entries),
+                },
+            }
+        )
+    else:
+        _tell(report)
+
+
+@app.command()
+def explain(
+    case: Annotated[
+        str | None, typer.Argument(help="A case of the rulebook, as in its examples.", metavar="[CASE]")
+    ] = None,
+    to: Annotated[str, typer.Option("--to", metavar="PARTY", help="Who asks: a party of the rulebook.")] = "kotka",
+    provider: Annotated[str, typer.Option("--from", metavar="PARTY", help="Who is asked.")] = "centre",
+    purpose: Annotated[str, typer.Option("--purpose", metavar="CODE")] = "reception-to-municipality",
+    on: Annotated[
+        datetime | None, typer.Option("--on", formats=["%Y-%m-%d"], metavar="DATE", help="The day; today without it.")
+    ] = None,
+    category: Annotated[list[str] | None, typer.Option("--category", help="Can be repeated; all without it.")] = None,
+    emergency: Annotated[bool, typer.Option("--emergency", help="Asked in an emergency.")] = False,
+    rulebook: Annotated[
+        Path | None, typer.Option("--rulebook", metavar="FILE", help=f"A rulebook; without one, {REFERENCE}.")
+    ] = None,
+    entry: Annotated[
+        str | None, typer.Option("--entry", metavar="ID", help="A log entry: explain what was decided then.")
+    ] = None,
+    config: Config = CONFIG,
+    language: Annotated[
+        str, typer.Option("--language", "-l", metavar="fi|sv|en|all", help="The language of the paragraph.")
+    ] = "all",
+    json: Json = False,
+) -> None:
+    """The paragraph that a lawyer reads, for a case of the rulebook or for an entry of the log."""
+    if language not in (*LANGUAGES, "all"):
+        fail(f"there are no explanations in {language!r}", WRONG, remedy="use fi, sv, en or all", json=json)
+    if entry is not None:
+        decision, book = _decided(settings_of(config, json=json), entry, json=json)
+    else:
+        book = _rulebook(rulebook, json=json)
+        decision = _hypothetical(
+            book,
+            case,
+            provider,
+            to,
+            purpose,
+            on.date() if on else datetime.now(UTC).date(),
+            category,
+            emergency,
+            json=json,
+        )
+    languages = LANGUAGES if language == "all" else (language,)
+    texts = {one: explain_decision(decision, book, one) for one in languages}
+    if json:
+        print_json({"decision": decision.to_dict(), "explanation": texts})
+        return
+    for one, text in texts.items():
+        console.print(f"[bold]{one}[/] {escape(text)}\n")
+
+
+@app.command()
+def replay(
+    config: Config = CONFIG,
+    since: Since = None,
+    entry: Annotated[
+        str | None, typer.Option("--entry", metavar="ID", help="Only the decision of this log entry.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Make the recorded decisions again, by the rulebook and the consents of their time, and compare byte for byte."""
+    with _database(settings_of(config, json=json), json=json) as (engine, subjects):
+        kept = kept_decisions(engine, subjects, since=_moment(since), entry=entry)
+        with progress("deciding again", quiet=json) as step:
+            found = replay_decisions(kept, lambda digest: kept_rulebook(engine, digest), lambda done: step(done, done))
+    if json:
+        print_json(
+            {
+                "decisions": found.decisions,
+                "same": found.same,
+                "different": list(found.different),
+                "without_rulebook": list(found.without_rulebook),
+                "forgotten": list(found.forgotten),
+                "sound": found.sound,
+            }
+        )
+    else:
+        mark = "[green]✓[/]" if found.sound else "[bold red]✗[/]"
+        console.print(f"{mark} {found.same} of {found.decisions} decisions came out byte for byte the same")
+        rows = [
+            *(["another decision came out", one] for one in found.different),
+            *(["its rulebook is not held, or was altered", one] for one in found.without_rulebook),
+        ]
+        if rows:
+            console.print(table("Decisions that could not be confirmed", ("why", "log entry"), rows))
+        if found.forgotten:
+            console.print(
+                f"{len(found.forgotten)} belong to persons whose key was destroyed; nobody can make them again"
+            )
+    raise SystemExit(0 if found.sound else NO)
+
+
+def _rulebook(file: Path | None, *, json: bool) -> Rulebook:
+    try:
+        data = reference_rulebook() if file is None else file.read_bytes()
+    except OSError as error:
+        fail(f"{file}: {error.strerror}", WRONG, json=json)
+    try:
+        return load(data, source=str(file) if file is not None else REFERENCE)
+    except RulebookError as error:
+        if json:
+            print_json(
+                {
+                    "faults": [
+                        {
+                            "file": error.source,
+                            "line": one.line,
+                            "pointer": one.pointer,
+                            "message": one.message,
+                            "remedy": one.remedy,
+                        }
+                        for one in error.faults
+                    ]
+                }
+            )
+        else:
+            for one in error.faults:
+                errors.print(
+                    f"{error.source}:{one.line}: {one.pointer}: {one.message}"
+                    + (f" ({one.remedy})" if one.remedy else ""),
+                    markup=False,
+                    soft_wrap=True,
+                )
+        raise SystemExit(WRONG) from None
+
+
+def _hypothetical(
+    book: Rulebook,
+    case: str | None,
+    provider: str,
+    to: str,
+    purpose: str,
+    on: date,
+    category: list[str] | None,
+    emergency: bool,
+    *,
+    json: bool,
+) -> Decision:
+    for name, known, what in (
+        (case or "", book.cases, "case"),
+        (provider, book.parties, "party"),
+        (to, book.parties, "party"),
+        (purpose, book.purposes, "purpose"),
+    ):
+        if name not in known:
+            fail(
+                f"the rulebook has no {what} {name!r}" if name else "say which case is meant",
+                WRONG,
+                remedy="use one of: " + ", ".join(sorted(known)),
+                json=json,
+            )
+    return decide_case(
+        book,
+        book.cases[case or ""],
+        provider=provider,
+        requester=to,
+        purpose=purpose,
+        on=on,
+        emergency=emergency,
+        categories=category or None,
+    )
+
+
+def _decided(settings: Settings, entry: str, *, json: bool) -> tuple[Decision, Rulebook]:
+    with _database(settings, json=json) as (engine, subjects):
+        kept = next(kept_decisions(engine, subjects, entry=entry), None)
+        text = kept_rulebook(engine, kept.rulebook) if kept is not None else None
+    if kept is None or text is None:
+        fail(
+            "no decision is kept for that entry",
+            WRONG,
+            remedy="give the id of an entry that names a decision",
+            json=json,
+        )
+    if kept.recorded is None or kept.consents is None:
+        fail("the person's key was destroyed; nobody can make this decision again", NO, json=json)
+    book = load(text, source=kept.rulebook)
+    return again(kept.recorded, book, kept.consents), book
+
+
+@contextmanager
+def _database(settings: Settings, *, json: bool) -> Iterator[tuple[Engine, Subjects]]:
+    """The node's database, and the keys with which its persons' decisions are sealed."""
+    keys = []
+    for path in (settings.secrets.wrapping_key, settings.secrets.index_key):
+        try:
+            keys.append(base64.b64decode(path.read_bytes()))
+        except OSError as error:
+            fail(f"{path}: {error.strerror}", OUTSIDE, remedy="run this where the node keeps its secrets", json=json)
+    engine = open_database(settings, json=json)
+    try:
+        yield engine, Subjects(keys[0], keys[1])
+    except SQLAlchemyError as error:
+        fail(f"the database cannot be read ({type(error).__name__})", OUTSIDE, json=json)
+    finally:
+        engine.dispose()
+
+
+def _moment(day: datetime | None) -> datetime | None:
+    return day.replace(tzinfo=UTC) if day is not None else None
+
+
+def _write(path: Path | None, report: Report, *, json: bool) -> None:
+    if path is None:
+        return
+    try:
+        path.write_text(report.html(), encoding="utf-8")
+    except OSError as error:
+        fail(f"{path}: {error.strerror}", OUTSIDE, json=json)
+
+
+def _tell(report: Report, without: tuple[str, ...] = ()) -> None:
+    console.print(f"[bold]{escape(report.title)}[/]")
+    facts: list[tuple[str, Any]] = list(report.summary)
+    for name, value in facts:
+        console.print(f"  {escape(name)}: {escape(str(value))}", soft_wrap=True)
+    for one in report.tables:
+        if one.title not in without:
+            console.print(table(one.title, one.columns, [[escape(value) for value in row] for row in one.rows]))
+    console.print(f"{'[green]✓[/]' if report.good else '[bold red]✗[/]'} {escape(report.verdict)}")

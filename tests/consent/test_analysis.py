@@ -1,0 +1,429 @@
+"""The whole-rulebook analysis: nothing to mend in the reference, each seeded fault found, agreement with `decide`."""
+
+# ruff: noqa: E501 - lines of the rulebook stand here as they are
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+from random import Random
+
+import pytest
+
+from consent.analysis import Check, check
+from consent.decision import Emergency, Party, Request, SubjectFacts, decide
+from consent.difference import differences
+from consent.report import of_check, of_differences
+from consent.rulebook import Rulebook, load, reference_rulebook
+from consent.space import carrying, in_force, intervals, permits_at, triples
+
+TEXT = reference_rulebook().decode("utf-8")
+
+
+def changed(*pairs: tuple[str, str]) -> Rulebook:
+    text = TEXT
+    for old, new in pairs:
+        assert old in text, f"the rulebook has no {old!r} any more; mend the test"
+        text = text.replace(old, new, 1)
+    return load(text.encode(), source="changed")
+
+
+@pytest.fixture(scope="module")
+def reference(rulebook: Rulebook) -> Check:
+    return check(rulebook)
+
+
+def test_reference_rulebook_has_nothing_to_mend(reference: Check) -> None:
+    assert reference.faults == ()
+    assert reference.sound
+
+
+def test_every_gap_of_the_reference_has_a_reason_and_every_reason_a_gap(reference: Check) -> None:
+    assert {one.gap.id for one in reference.explained} == {gap.id for gap in reference.rulebook.gaps}
+    assert all(one.cells > 0 for one in reference.explained)
+    assert all(set(one.gap.reason) == {"fi", "sv", "en"} for one in reference.explained)
+
+
+def test_whole_space_is_looked_at_and_adds_up(reference: Check) -> None:
+    rulebook = reference.rulebook
+    points = sum(
+        len(rulebook.roles) ** 2
+        * len(rulebook.purposes)
+        * len(rulebook.categories)
+        * len(permits_at(rulebook, interval))
+        for interval in reference.intervals
+    )
+
+    assert reference.cells == points
+    assert reference.given + reference.closed + sum(one.cells for one in reference.explained) == points
+
+
+def test_reference_rulebook_is_checked_in_far_less_than_a_minute(rulebook: Rulebook) -> None:
+    begun = time.process_time()
+
+    check(rulebook)
+
+    assert time.process_time() - begun < 60
+
+
+def test_progress_is_told_to_the_end(rulebook: Rulebook) -> None:
+    told: list[tuple[int, int]] = []
+
+    check(rulebook, lambda done, total: told.append((done, total)))
+
+    assert told == sorted(told)
+    assert told[-1][0] == told[-1][1] == len(list(triples(rulebook)))
+    assert len(told) > 20
+
+
+def test_intervals_are_the_times_of_the_law(reference: Check) -> None:
+    assert [one.first for one in reference.intervals] == [
+        date.min,
+        date(2023, 1, 1),
+        date(2023, 3, 1),
+        date(2025, 1, 1),
+    ]
+    assert reference.intervals[-1].last == date.max
+
+
+DUTY = """    subjects: {permit: *protected}
+    categories: *for-municipality
+    conditions: [requester-is-municipality-of-residence, permit-granted]
+    consent: not-needed
+    obligations: [minimise, notify-subject]
+    examples:
+      - {case: p10-moves-on, requester: tampere, on: 2026-06-01"""
+CONTRADICTION = """  - id: seeded
+    title: {fi: x, sv: x, en: x}
+    statute: {name: laki kotoutumisen edistämisestä, number: 681/2023, section: null}
+    reviewed: false
+    in_force: {from: 2025-01-01}
+    purposes: [onward-move]
+    providers: [county]
+    requesters: [county]
+    subjects: {permit: *protected}
+    categories: [health-needs]
+    conditions: [requester-is-county-of-residence, permit-granted]
+    consent: refusable
+    examples:
+      - {case: p10-moves-on, requester: pirkanmaa, on: 2026-06-01, provider: kymenlaakso, permitted: [health-needs]}
+      - {case: p10-moves-on, requester: kymenlaakso, on: 2026-06-01, provider: pirkanmaa, withheld: [health-needs]}
+  - id: support-ends-2023
+"""
+
+#: What is broken, how, and which fault about what must be found.
+SEEDED: list[tuple[str, list[tuple[str, str]], str, str]] = [
+    (
+        "a hole between two acts",
+        [
+            (
+                "in_force: {from: 2023-01-01, to: 2024-12-31}\n    purposes: [support-ends]",
+                "in_force: {from: 2023-01-01, to: 2024-11-30}\n    purposes: [support-ends]",
+            )
+        ],
+        "gap",
+        "municipality / support-ends / identity",
+    ),
+    (
+        "a category that was forgotten",
+        [
+            (
+                "categories: &for-placement [identity, language, contact, move,",
+                "categories: &for-placement [identity, language, contact,",
+            )
+        ],
+        "gap",
+        "placement-authority / municipal-placement / move",
+    ),
+    (
+        "a reason that was taken away",
+        [
+            (
+                "    requesters: [employment-authority]\n    purposes: [assessment-participation]\n    in_force",
+                "    requesters: [employment-authority]\n    purposes: [shared-plan]\n    in_force",
+            )
+        ],
+        "gap",
+        "employment-authority / assessment-participation / identity",
+    ),
+    (
+        "a role that a flow names and no basis does",
+        [
+            (
+                "to: [representative], purpose: representation",
+                "to: [representative, benefits-agency], purpose: representation",
+            )
+        ],
+        "gap",
+        "benefits-agency / representation / identity",
+    ),
+    (
+        "two bases that ask different things",
+        [("  - id: support-ends-2023\n", CONTRADICTION)],
+        "contradiction",
+        "onward-move-county / seeded",
+    ),
+    (
+        "a basis that another always comes before",
+        [("  - id: support-ends-2023\n", CONTRADICTION)],
+        "unreachable",
+        "seeded",
+    ),
+    (
+        "conditions that nobody fulfils",
+        [
+            (
+                "conditions: [permit-granted, unaccompanied, subject-is-minor, representative-appointed]",
+                "conditions: [permit-granted, unaccompanied, subject-is-minor, subject-is-adult]",
+            ),
+            (
+                "permitted: [identity, guardianship, education], withheld: [health-needs, child-protection, finances]",
+                "withheld: [health-needs]",
+            ),
+        ],
+        "unreachable",
+        "representation",
+    ),
+    (
+        "a basis for people for whom nothing may move",
+        [
+            (
+                "    conditions: [permit-granted, unaccompanied, subject-is-minor, representative-appointed]",
+                "    conditions: [permit-not-granted, unaccompanied]",
+            ),
+            (
+                "permitted: [identity, guardianship, education], withheld: [health-needs, child-protection, finances]",
+                "withheld: [health-needs]",
+            ),
+        ],
+        "unreachable",
+        "representation",
+    ),
+    (
+        "a permit that the law does not know yet while the basis is in force",
+        [
+            (
+                "subjects: {permit: *protected}\n    categories: *after-support\n    conditions: [requester-is-municipality-of-residence, permit-granted]",
+                "subjects: {permit: [temporary-protection-with-home-municipality]}\n    categories: *after-support\n    conditions: [requester-is-municipality-of-residence, permit-granted]",
+            ),
+            (
+                "in_force: {from: 2023-01-01, to: 2024-12-31}\n    purposes: [support-ends]",
+                "in_force: {from: 2023-01-01, to: 2023-02-27}\n    purposes: [support-ends]",
+            ),
+            (
+                "on: 2024-06-01, provider: kymenlaakso, permitted: [identity, education], withheld",
+                "on: 2024-06-01, provider: kymenlaakso, withheld",
+            ),
+        ],
+        "unreachable",
+        "support-ends-2023",
+    ),
+    (
+        "a basis that shows nothing it carries",
+        [
+            (
+                "{case: p10-consents-to-move, requester: tampere, on: 2026-06-01, provider: kotka, permitted: [health-needs]}",
+                "{case: p10-moves-on, requester: kouvola, on: 2026-06-01, provider: kotka, withheld: [health-needs]}",
+            )
+        ],
+        "no-example",
+        "onward-move-municipality-by-consent",
+    ),
+    (
+        "a basis that shows nothing it refuses",
+        [("permitted: [contact-person], withheld: [identity, contact]", "permitted: [contact-person]")],
+        "no-example",
+        "contact-directory",
+    ),
+    (
+        "a reason for a gap that is none",
+        [
+            (
+                "  - id: shared-plan-is-new\n",
+                "  - id: for-nothing\n    reason: {fi: x, sv: x, en: x}\n    categories: [contact-person]\n  - id: shared-plan-is-new\n",
+            )
+        ],
+        "stale-gap",
+        "for-nothing",
+    ),
+    (
+        "one id for two things",
+        [("  - id: safety-prohibition\n", "  - id: no-final-permit\n")],
+        "duplicate",
+        "no-final-permit",
+    ),
+]
+
+
+@pytest.mark.parametrize(("pairs", "kind", "about"), [row[1:] for row in SEEDED], ids=[row[0] for row in SEEDED])
+def test_seeded_fault_is_found(pairs: list[tuple[str, str]], kind: str, about: str) -> None:
+    found = check(changed(*pairs))
+
+    assert not found.sound
+    assert (kind, about) in {(one.kind, one.about) for one in found.faults}
+    assert about in of_check(found).html()
+
+
+def test_overlap_and_what_no_flow_asks_for_are_told_but_are_no_faults() -> None:
+    found = check(changed(("categories: &in-plan [identity,", "categories: &in-plan [housing, identity,")))
+
+    beyond = [
+        one for one in found.findings if one.kind == "beyond" and one.about == "county → municipality / shared-plan"
+    ]
+    assert beyond
+    assert beyond[0].where == "shared-plan-municipality"
+    assert found.sound
+    assert any(one.kind == "overlap" for one in found.findings)
+
+
+def test_analysis_agrees_with_decide_at_every_point_it_is_asked(rulebook: Rulebook) -> None:
+    """Give the person every fact that a basis could want, and every consent: what is given and what decides must agree."""
+    random = Random(20260301)  # a sample of the space, the same each time
+    spans = intervals(rulebook)
+    every = list(triples(rulebook))
+    with_bases = [one for one in every if rulebook.bases_for(*one)]
+    for triple in [*random.sample(with_bases, 60), *random.sample(every, 60)]:
+        for interval in spans:
+            day = max(interval.first, date(2022, 1, 1))
+            at = datetime(day.year, day.month, day.day, 12, tzinfo=UTC)
+            bases = in_force(rulebook, triple, interval)
+            for permit in random.sample(list(rulebook.permits), 3):
+                given = {
+                    category
+                    for category in rulebook.categories
+                    if permit in permits_at(rulebook, interval) and carrying(rulebook, bases, category, permit)
+                }
+                permitted: set[str] = set()
+                for facts in _people(permit):
+                    decision = decide(
+                        Request(
+                            Party(triple[0]),
+                            Party(triple[1], "m", frozenset({"285"}), frozenset({"kymenlaakso"})),
+                            triple[2],
+                            frozenset(rulebook.categories),
+                            facts,
+                            True,
+                            Emergency("x"),
+                        ),
+                        rulebook,
+                        [_consent(triple[1], triple[2])],
+                        at,
+                    )
+                    permitted |= decision.permitted_categories
+                # A basis that asks for no permit ground carries whatever ground the person has, known to the law or not.
+                groundless = {
+                    category
+                    for category in rulebook.categories
+                    if any(not one.permits and rulebook.covers(one.categories, category) for one in bases)
+                }
+                assert permitted - groundless == given - groundless, (triple, interval, permit)
+
+
+def _people(permit: str) -> list[SubjectFacts]:
+    return [
+        SubjectFacts(
+            permit_ground=permit,
+            permit_granted=True,
+            age=age,
+            municipality="285",
+            county="kymenlaakso",
+            unaccompanied=age < 18,
+            has_guardian=age >= 18,
+            has_representative=age < 18,
+            vulnerable=True,
+            safety_prohibition=False,
+            moves_independently=True,
+            family_size=3,
+        )
+        for age in (16, 40)
+    ]
+
+
+def _consent(role: str, purpose: str):  # type: ignore[no-untyped-def]
+    from consent.consents import ConsentRecord
+
+    return ConsentRecord.from_dict(
+        {
+            "id": "c",
+            "version": 1,
+            "status": "active",
+            "purposes": [purpose],
+            "recipients": [role],
+            "categories": ["health-needs", "social-needs"],
+            "recorded_at": "2021-01-01T00:00:00+00:00",
+        }
+    )
+
+
+# -- differences -----------------------------------------------------------------------------------------------
+
+
+def test_rulebook_differs_in_nothing_from_itself(rulebook: Rulebook) -> None:
+    found = differences(rulebook, rulebook)
+
+    assert found.changes == ()
+    assert found.prohibitions == ()
+    assert "Nothing changes" in of_differences(found).html()
+
+
+Expect = Callable[[str], set[tuple[str, str, str, str]]]
+
+
+@pytest.fixture(scope="module")
+def other() -> Rulebook:
+    return changed(
+        (
+            "categories: [identity, language, contact, move, residence-permit, family]\n    conditions: [requester-is-municipality-of-residence, permit-granted]\n    consent: not-needed",
+            "categories: [identity, language, move, residence-permit, family, finances]\n    conditions: [requester-is-municipality-of-residence, permit-granted]\n    consent: not-needed",
+        ),
+        (
+            "permitted: [identity, contact], withheld: [health-needs, child-protection]",
+            "permitted: [identity], withheld: [child-protection]",
+        ),
+        (
+            "    consent: refusable\n    obligations: [minimise, no-onward-disclosure]\n    examples:\n      - {case: p01-asylum-adult, requester: kotka, on: 2026-03-01, provider: employment",
+            "    consent: required\n    obligations: [minimise, no-onward-disclosure]\n    examples:\n      - {case: p01-asylum-adult, requester: tampere, on: 2026-03-01, provider: employment, withheld: [identity]}\n      - {case: p01-asylum-adult, requester: tampere, on: 2026-03-01, provider: employment",
+        ),
+        (
+            "provider: employment, permitted: [identity, education, employment], withheld: [health-needs, family]}",
+            "provider: employment, withheld: [health-needs, family]}",
+        ),
+        ("    when: [safety-prohibition]", "    when: [safety-prohibition, permit-granted]"),
+    )
+
+
+def test_what_becomes_permitted_withheld_and_otherwise_is_told(rulebook: Rulebook, other: Rulebook) -> None:
+    found = differences(rulebook, other)
+
+    told = {(one.change, one.provider, one.requester, one.purpose, one.category) for one in found.changes}
+    centre = ("reception-centre", "municipality", "service-need-lookup")
+    assert ("becomes-withheld", *centre, "contact") in told
+    assert ("becomes-permitted", *centre, "finances") in told
+    assert ("changes", *centre, "finances/early-support") in told  # unless refused before, by duty after
+    assert ("changes", "county", "municipality", "shared-plan", "education") in told
+    assert {one[0] for one in told} == {"becomes-permitted", "becomes-withheld", "changes"}
+    assert found.prohibitions == (("safety-prohibition", "says something else"),)
+    assert all(one.interval.first == date(2025, 1, 1) for one in found.changes)
+
+
+def test_the_way_back_is_the_opposite(rulebook: Rulebook, other: Rulebook) -> None:
+    there, back = differences(rulebook, other), differences(other, rulebook)
+
+    assert {
+        (o.provider, o.requester, o.purpose, o.category) for o in there.changes if o.change == "becomes-withheld"
+    } == {(o.provider, o.requester, o.purpose, o.category) for o in back.changes if o.change == "becomes-permitted"}
+
+
+def test_report_escapes_what_a_rulebook_says() -> None:
+    found = check(
+        changed(
+            ("rulebook: fi-kotoutuminen", "rulebook: fi-kotoutuminen"),
+            ("version: 2026-01-01", "version: '<script>alert(1)</script>'"),
+        )
+    )
+
+    page = of_check(found).html()
+
+    assert "<script>" not in page
+    assert "&lt;script&gt;" in page
