@@ -22,6 +22,7 @@ from rich.rule import Rule
 
 from gateway.cli.output import NO, OUTSIDE, WRONG, console, fail, print_json, progress, table
 
+app = typer.Typer()
 Once = Annotated[bool, typer.Option("--once", help="End when the story is told, instead of staying up until Ctrl-C.")]
 State = Annotated[
     Path | None,
@@ -33,6 +34,7 @@ Folder = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document when the story is told.")]
 
 
+@app.command()
 def demo(once: Once = False, state: State = None, folder: Folder = None, json: Json = False) -> None:
     """Run four organisations on this machine, hand twenty invented persons over, and check all that was promised."""
     kept = folder is not None

@@ -1,44 +1,61 @@
-"""The `yhdyspinta` command: puts the nouns together."""
+"""The `yhdyspinta` command: puts the nouns together.
+
+A noun's module is loaded when the noun is used, so that a node starts without what only other commands need.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from importlib import import_module
 from importlib.metadata import version
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
-from gateway.cli import (
-    adapter,
-    client,
-    console,
-    demo,
-    evidence,
-    node,
-    officer,
-    registry,
-    registry_member,
-    registry_reading,
-    rulebook,
-)
+#: Each noun and its modules: the first has its `app`, the others `register` more commands with it.
+NOUNS: Mapping[str, tuple[str, ...]] = {
+    "demo": ("demo",),
+    "node": ("node",),
+    "adapter": ("adapter",),
+    "audit": ("officer",),
+    "client": ("client",),
+    "console": ("console",),
+    "evidence": ("evidence",),
+    "registry": ("registry", "registry_member", "registry_reading"),
+    "rulebook": ("rulebook",),
+}
+
+
+class _Nouns(TyperGroup):
+    """The group of all nouns."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """The nouns, in their order."""
+        return list(NOUNS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Load a noun. None for what is not one."""
+        if cmd_name not in NOUNS:
+            return None
+        first, *others = (import_module(f"gateway.cli.{name}") for name in NOUNS[cmd_name])
+        for module in others:
+            module.register(first.app)
+        command = typer.main.get_command(first.app)
+        command.name = cmd_name
+        # Shell completion is an option of the whole command, not of each noun.
+        command.params = [one for one in command.params if one.name not in {"install_completion", "show_completion"}]
+        return command
+
 
 app = typer.Typer(
     name="yhdyspinta",
     help="A data-exchange gateway for service-need data between authorities.",
+    cls=_Nouns,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("demo")(demo.demo)
-app.add_typer(node.app, name="node")
-app.add_typer(officer.app, name="audit")
-app.add_typer(client.app, name="client")
-registry_member.register(registry.app)
-registry_reading.register(registry.app)
-app.add_typer(registry.app, name="registry")
-app.add_typer(evidence.app, name="evidence")
-app.add_typer(rulebook.app, name="rulebook")
-app.add_typer(console.app, name="console")
-app.add_typer(adapter.app, name="adapter")
 
 
 def _print_version(wanted: bool) -> None:
