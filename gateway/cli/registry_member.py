@@ -149,6 +149,7 @@ def join(
             listens=Listens(peers, clients, local),
             client_authorities=tuple(path.resolve() for path in client_authority or ()),
             place=place,
+            files=_files(folder, place, json=json) if (folder / "node.toml").exists() else None,
             now=datetime.now(UTC),
         )
         if json:
@@ -233,9 +234,31 @@ def _renewed(
     try:
         present = opening.signing(settings.signing).signer
         assert present is not None
-        return ask_again(folder, known, node, kinds, present, algorithm=algorithm, place=place)
+        files = {kind: one for kind, one in _files(folder, place, json=json).items() if kind in kinds}
+        return ask_again(files, known, node, present, algorithm=algorithm, place=place)
     finally:
         opening.close()
+
+
+def _files(folder: Path, place: Any, *, json: bool) -> Any:
+    """Where the settings of a node that runs already say that its keys lie."""
+    from gateway.cli.configuration import settings_of
+    from gateway.credentials import passphrase
+    from gateway.trust.joining import KeyFiles
+
+    settings = settings_of(folder / "node.toml", json=json)
+    found = {}
+    for kind, key in (("signing", settings.signing), ("tls", settings.tls.peers)):
+        if key.key is None and place is None:
+            fail(
+                "the signing key lies in a token",
+                WRONG,
+                remedy="give --pkcs11-module, --pkcs11-token, --pkcs11-label (of the new key) and --pkcs11-pin",
+                json=json,
+            )
+        where = key.key or key.certificate.with_suffix(".key")
+        found[kind] = KeyFiles(key.certificate, where, passphrase(key))
+    return found
 
 
 def _hand_out(data: bytes, path: Path, *, json: bool) -> None:

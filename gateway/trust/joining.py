@@ -52,6 +52,26 @@ class TokenPlace:
 
 
 @dataclass(frozen=True, slots=True)
+class KeyFiles:
+    """Where a key lies in files: its certificate, the key itself, and the passphrase that opens it."""
+
+    certificate: Path
+    key: Path
+    passphrase: bytes
+
+    @property
+    def next(self) -> Path:
+        """Where the key that is to follow waits for its certificate."""
+        return self.key.with_name(f"{self.key.name}{NEXT}")
+
+
+def key_files(folder: Path) -> dict[str, KeyFiles]:
+    """Where `ask` makes keys in a folder. The passphrase is made up if there is none."""
+    phrase = _passphrase(folder)
+    return {kind: KeyFiles(folder / f"{kind}.pem", folder / f"{kind}.key", phrase) for kind in (SIGNING, TLS)}
+
+
+@dataclass(frozen=True, slots=True)
 class Listens:
     """Where the node listens: addresses `HOST:PORT` of its three faces."""
 
@@ -84,16 +104,16 @@ def ask(
     place: TokenPlace | None = None,
 ) -> bytes:
     """Make all keys of a new node in `folder`, and return the request. Raises TrustError; never overwrites a key."""
-    for name in ("signing.key", "tls.key"):
-        if (folder / name).exists():
-            raise TrustError(
-                "request-refused", f"{folder / name} is there already", "choose another folder, or ask to renew the key"
-            )
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    passphrase = _passphrase(folder)
-    signing = _make(folder / "signing.key", algorithm, passphrase, place)
+    files = key_files(folder)
+    for one in files.values():
+        if one.key.exists():
+            raise TrustError(
+                "request-refused", f"{one.key} is there already", "choose another folder, or ask to renew the key"
+            )
+    signing = _make(files[SIGNING].key, algorithm, files[SIGNING].passphrase, place)
     # P-256 whatever the other: every TLS library knows it.
-    tls = _make(folder / "tls.key", "ES256", passphrase, None)
+    tls = _make(files[TLS].key, "ES256", files[TLS].passphrase, None)
     log = _log(folder, node.id)
     return write_request(
         member,
@@ -109,28 +129,26 @@ def ask(
 
 
 def ask_again(
-    folder: Path,
+    files: Mapping[str, KeyFiles],
     member: Member,
     node: Node,
-    kinds: frozenset[str],
     present: Signer,
     *,
     algorithm: Algorithm = "ES256",
     place: TokenPlace | None = None,
 ) -> bytes:
-    """Make the next signing or TLS key beside the one in use, and return a request that the present key vouches for."""
-    passphrase = _passphrase(folder)
+    """Make the next key beside each of `files` (by SIGNING and TLS), and a request that the present key vouches for."""
     requests: dict[str, bytes] = {}
     new = None
-    for kind in sorted(kinds):
-        path = folder / f"{kind}.key{NEXT}"
+    for kind, one in sorted(files.items()):
         # A former request that was never answered: its key has no certificate and is of no use to anyone.
-        path.unlink(missing_ok=True)
-        key = _make(path, algorithm if kind == SIGNING else "ES256", passphrase, place if kind == SIGNING else None)
+        one.next.unlink(missing_ok=True)
         if kind == SIGNING:
+            key = _make(one.next, algorithm, one.passphrase, place)
             new = _Raw(key)
             requests[kind] = certificates.request_signing(key, member.id)
         else:
+            key = _make(one.next, "ES256", one.passphrase, None)
             requests[kind] = certificates.request_tls(key, member.id, node.id)
     return write_request(member, node, (), requests, new=new, present=(thumbprint(present.certificate), present))
 
@@ -143,19 +161,21 @@ def take_in(
     listens: Listens | None = None,
     client_authorities: tuple[Path, ...] = (),
     place: TokenPlace | None = None,
+    files: Mapping[str, KeyFiles] | None = None,
     now: datetime,
 ) -> list[Path]:
     """Put what a welcome brings into place; returns the files that were written. Raises TrustError if it does not fit.
 
     The first time it writes the registry's root and the settings too, and without `client_authorities` an authority of
-    the organisation's own for the certificates of its information systems.
+    the organisation's own for the certificates of its information systems. `files` says where the keys lie, if not
+    where `ask` makes them.
     """
-    passphrase = _passphrase(folder)
+    files = files if files is not None else key_files(folder)
     given = {SIGNING: welcome.signing, TLS: welcome.tls}
     moves: list[tuple[Path, Path]] = []
     for kind, pem in given.items():
         if pem is not None:
-            moves += _fitting(folder, kind, pem, passphrase, place if kind == SIGNING else None)
+            moves += _fitting(files[kind], kind, pem, place if kind == SIGNING else None)
     for source, target in moves:
         source.replace(target)
     written = [target for _, target in moves]
@@ -164,7 +184,7 @@ def take_in(
     if not (folder / "node.toml").exists():
         if listens is None or not subsystems:
             raise TrustError("request-malformed", "a new node needs its subsystems and where it listens")
-        authorities = client_authorities or (_client_authority(folder, welcome, passphrase, now),)
+        authorities = client_authorities or (_client_authority(folder, welcome, now),)
         text = settings_text(welcome, subsystems, listens, authorities, place)
         written.append(_write(folder / "node.toml", text.encode("utf-8")))
     return written
@@ -232,22 +252,19 @@ def certify_client(folder: Path, name: str, now: datetime, *, days: int = 365) -
     return certificate, own
 
 
-def _fitting(
-    folder: Path, kind: str, pem: bytes, passphrase: bytes, place: TokenPlace | None
-) -> list[tuple[Path, Path]]:
+def _fitting(files: KeyFiles, kind: str, pem: bytes, place: TokenPlace | None) -> list[tuple[Path, Path]]:
     """Write a certificate beside its key and see that they fit; returns what to rename, key before certificate."""
-    key, certificate = folder / f"{kind}.key", folder / f"{kind}.pem"
-    coming = _write(folder / f"{kind}.pem{NEXT}", pem)
-    fresh = folder / f"{kind}.key{NEXT}"
+    coming = _write(files.certificate.with_name(f"{files.certificate.name}{NEXT}"), pem)
     if place is not None:
         Pkcs11KeyStore(place.module, place.token, place.label, place.secret(), pem).close()
-        return [(coming, certificate)]
-    own = fresh if fresh.exists() else key
+        return [(coming, files.certificate)]
+    fresh = files.next.exists()
+    own = files.next if fresh else files.key
     if kind == SIGNING:
-        FileKeyStore.open(own, coming, passphrase)
+        FileKeyStore.open(own, coming, files.passphrase)
     else:
-        client_context(TlsKey(coming, own, passphrase), (pem,))
-    return [*([(fresh, key)] if fresh.exists() else []), (coming, certificate)]
+        client_context(TlsKey(coming, own, files.passphrase), (pem,))
+    return [*([(own, files.key)] if fresh else []), (coming, files.certificate)]
 
 
 def _make(path: Path, algorithm: Algorithm, passphrase: bytes, place: TokenPlace | None) -> PrivateKey:
@@ -276,11 +293,11 @@ def _log(folder: Path, node: str) -> tuple[str, str]:
     return origin, str(LogSigner(key, origin).verifier)
 
 
-def _client_authority(folder: Path, welcome: Welcome, passphrase: bytes, now: datetime) -> Path:
+def _client_authority(folder: Path, welcome: Welcome, now: datetime) -> Path:
     path, key_path = folder / "clients-authority.pem", folder / "clients-authority.key"
     if not path.exists():
         key = certificates.new_private_key("ES256")
-        write_private_key(key_path, key, passphrase)
+        write_private_key(key_path, key, _passphrase(folder))
         _write(
             path,
             certificates.to_pem(
