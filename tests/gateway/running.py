@@ -8,9 +8,9 @@ import csv
 import json
 import ssl
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,9 @@ from gateway.demo import network as demo
 from gateway.demo.processes import Processes
 from gateway.protocol.identifiers import ServiceId
 from gateway.storage import engine as storage
+from gateway.trust import certificates
+from gateway.trust.authority import Authority
+from gateway.trust.keystore import write_private_key
 from schemas.facts import HETU
 
 LOOPBACK = "127.0.0.1"
@@ -42,10 +45,14 @@ class Running:
         return self.network.parties[name]
 
     @property
+    def export(self) -> Path:
+        """The centre's register."""
+        return next((self.network.folder.parent / "samples").glob("*.csv"))
+
+    @property
     def people(self) -> list[str]:
         """Identity codes of the clean people in the centre's register, in its order."""
-        export = next((self.network.folder.parent / "samples").glob("*.csv"))
-        with export.open(encoding="windows-1252", errors="replace", newline="") as file:
+        with self.export.open(encoding="windows-1252", errors="replace", newline="") as file:
             rows = list(csv.DictReader(file, delimiter=";"))[:24]
         return [row["HETU"] for row in rows if row["HETU"]]
 
@@ -118,6 +125,7 @@ def running(
     folder: Path,
     *,
     nodes: tuple[str, ...] = ("centre", "kotka"),
+    organisations: Sequence[demo.Organisation] = demo.DEMO,
     prepare: Callable[[demo.Network], None] = lambda _network: None,
     source: bool = True,
 ) -> Iterator[Running]:
@@ -125,9 +133,9 @@ def running(
     samples = folder / "samples"
     samples.mkdir()
     write_samples(samples, count=40)
-    built = folder / "network"
-    built.mkdir()
-    network = demo.build(built, datetime.now(UTC), next(samples.glob("*.csv")))
+    network = demo.build(
+        folder / "network", datetime.now(UTC), next(samples.glob("*.csv")), organisations=organisations
+    )
     prepare(network)
     processes = Processes(network)
     found = Running(network, processes)
@@ -218,3 +226,19 @@ async def answer_of(reader: asyncio.StreamReader) -> Raw | None:
     headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
     body = await reader.readexactly(int(headers.get("content-length", "0")))
     return Raw(int(first.split(" ")[1]), headers, body)
+
+
+def sign_with_ed25519(network: demo.Network, name: str) -> None:
+    """Let one of the parties sign its messages with Ed25519 instead."""
+    now = datetime.now(UTC)
+    party = network.parties[name]
+    authority = Authority(network.folder / "authority", network.passphrase.encode())
+    key = certificates.new_private_key("EdDSA")
+    certified = authority.certify_signing(key.public_key(), party.member, now)
+    for file in ("signing.key", "signing.pem"):
+        (party.folder / file).unlink()
+    write_private_key(party.folder / "signing.key", key, network.passphrase.encode())
+    (party.folder / "signing.pem").write_bytes(certificates.to_pem(certified.certificate))
+    content = authority.content()
+    members = tuple(replace(one, signing=(certified,)) if one.id == party.member else one for one in content.members)
+    authority.publish(replace(content, members=members), now)

@@ -6,8 +6,7 @@ import asyncio
 import subprocess
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -16,10 +15,7 @@ from sqlalchemy import select
 
 from gateway.demo.network import Network
 from gateway.storage.tables import deliveries, inbox, messages, timestamps
-from gateway.trust import certificates
-from gateway.trust.authority import Authority
-from gateway.trust.keystore import write_private_key
-from tests.gateway.running import Running, running, until
+from tests.gateway.running import Running, running, sign_with_ed25519, until
 
 
 @dataclass
@@ -99,7 +95,7 @@ def exchanged(tmp_path_factory: pytest.TempPathFactory, authority: StampingAutho
     """Two nodes after a query, a refused query, a handover and its acceptance."""
 
     def prepare(network: Network) -> None:
-        _ed25519(network)
+        sign_with_ed25519(network, "kotka")
         for party in network.parties.values():
             with party.config.open("a") as file:
                 file.write(
@@ -119,7 +115,7 @@ async def _exchange(nodes: Running) -> Exchanged:
         unknown = nodes.question(subject={"system": "urn:oid:1.2.246.21", "value": "010190-900P"})
         async with session.post("/v1/queries", json=unknown) as answer:
             assert answer.status == 404
-        export = next((nodes.network.folder.parent / "samples").glob("*.csv")).read_bytes().split(b"\r\n")
+        export = nodes.export.read_bytes().split(b"\r\n")
         async with (
             nodes.client("centre") as centre,
             centre.post(
@@ -146,19 +142,3 @@ async def _exchange(nodes: Running) -> Exchanged:
         next(row.message_id for row in sent if row.service.endswith("saapuvat")),
         next(row.message_id for row in sent if row.service.endswith("hyvaksynnat")),
     )
-
-
-def _ed25519(network: Network) -> None:
-    """Let the municipality sign with Ed25519, so that packages hold signatures of both kinds."""
-    now = datetime.now(UTC)
-    party = network.parties["kotka"]
-    authority = Authority(network.folder / "authority", network.passphrase.encode())
-    key = certificates.new_private_key("EdDSA")
-    certified = authority.certify_signing(key.public_key(), party.member, now)
-    for name in ("signing.key", "signing.pem"):
-        (party.folder / name).unlink()
-    write_private_key(party.folder / "signing.key", key, network.passphrase.encode())
-    (party.folder / "signing.pem").write_bytes(certificates.to_pem(certified.certificate))
-    content = authority.content()
-    members = tuple(replace(one, signing=(certified,)) if one.id == party.member else one for one in content.members)
-    authority.publish(replace(content, members=members), now)
