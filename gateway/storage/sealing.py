@@ -32,7 +32,7 @@ def unseal(key: bytes, place: str, sealed: bytes) -> bytes:
     """Decrypt what `seal` made for the same key and place. Raises SealError."""
     try:
         return AESGCM(_derived(key)).decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], place.encode())
-    except InvalidTag:
+    except (InvalidTag, ValueError):
         raise SealError(f"{place} cannot be opened with this subject's key") from None
 
 

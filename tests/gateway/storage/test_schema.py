@@ -1,0 +1,57 @@
+"""The migrations make the tables that the code works with, on both kinds of database, and can meet each other."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Engine, insert, inspect, select
+
+from gateway.storage import engine as storage
+from gateway.storage import schema
+from gateway.storage.tables import replays
+
+
+def test_migrations_make_exactly_the_tables_that_the_code_works_with(engine: Engine) -> None:
+    schema.bring_up_to_date(engine)
+
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        differences = compare_metadata(context, list(schema.METADATA))
+    assert differences == []
+    held, newest = schema.revision(engine)
+    assert held == newest is not None
+
+
+def test_migrating_twice_or_at_once_changes_nothing_more(engine: Engine) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: schema.bring_up_to_date(engine), range(4)))
+    with engine.begin() as connection:
+        connection.execute(insert(replays), {"message_id": "m-1", "expires": 1})
+
+    schema.bring_up_to_date(engine)
+
+    with engine.connect() as connection:
+        assert connection.scalars(select(replays.c.message_id)).all() == ["m-1"]
+    assert {"audit_entries", "consents", "inbox"} <= set(inspect(engine).get_table_names())
+
+
+@pytest.mark.parametrize("url", ["mysql://localhost/x", "oracle://localhost/x"])
+def test_other_databases_are_refused_in_words(url: str) -> None:
+    with pytest.raises(storage.UnsupportedDatabaseError, match="a node runs on SQLite or PostgreSQL"):
+        storage.create(url)
+
+
+def test_sqlite_commits_survive_a_power_cut_by_its_settings(tmp_path_factory: pytest.TempPathFactory) -> None:
+    engine = storage.create(f"sqlite:///{tmp_path_factory.mktemp('db') / 'node.db'}")
+
+    with engine.connect() as connection:
+        found = {
+            name: connection.exec_driver_sql(f"PRAGMA {name}").scalar_one()
+            for name in ("journal_mode", "synchronous", "foreign_keys")
+        }
+
+    engine.dispose()
+    assert found == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}

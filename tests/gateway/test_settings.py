@@ -1,0 +1,157 @@
+"""An operator who writes settings is told everything that is wrong with them at once, each with its line."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gateway.settings import Settings, SettingsError, load
+
+GOOD = """\
+[node]
+id = "kotka.demo"
+subsystems = ["FI-DEMO/MUN/9000003-8/kotoutuminen"]
+
+[registry]
+source = "registry"
+root = "root.json"
+
+[listen]
+peers = "127.0.0.1:8443"
+clients = "[::1]:8444"
+local = "127.0.0.1:8445"
+
+[tls]
+client_authorities = ["clients.pem"]
+
+[tls.peers]
+certificate = "tls.pem"
+key = "tls.key"
+
+[signing]
+certificate = "signing.pem"
+pkcs11_module = "/usr/lib/softhsm/libsofthsm2.so"
+pkcs11_token = "node"
+pkcs11_label = "signing"
+pkcs11_pin = "pin"
+
+[[clients]]
+name = "one"
+subsystem = "FI-DEMO/MUN/9000003-8/kotoutuminen"
+
+[[clients]]
+name = "two"
+subsystem = "FI-DEMO/MUN/9000003-8/kotoutuminen"
+"""
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "node.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def problems(folder: Path, text: str, environment: dict[str, str] | None = None) -> list[tuple[int | None, str, str]]:
+    with pytest.raises(SettingsError) as caught:
+        load(written(folder, text), environment or {})
+    return [(one.line, one.key, one.message) for one in caught.value.problems]
+
+
+def test_settings_are_read_with_paths_from_the_files_own_folder(tmp_path: Path) -> None:
+    settings = load(written(tmp_path, GOOD), {})
+
+    assert isinstance(settings, Settings)
+    assert settings.registry.root == tmp_path / "root.json"
+    assert settings.registry.source == str(tmp_path / "registry")
+    assert settings.database.url == f"sqlite:///{tmp_path / 'node.db'}"
+    assert settings.tls.client_authorities == [tmp_path / "clients.pem"]
+    assert (settings.listen.clients.host, settings.listen.clients.port) == ("::1", 8444)
+    assert [client.name for client in settings.clients] == ["one", "two"]
+
+
+def test_environment_lies_over_the_file(tmp_path: Path) -> None:
+    environment = {
+        "YHDYSPINTA_DATABASE__URL": "postgresql+psycopg://node@db/node",
+        "YHDYSPINTA_LIMITS__IN_FLIGHT": "64",
+        "PATH": "/bin",
+    }
+
+    settings = load(written(tmp_path, GOOD), environment)
+
+    assert settings.database.url == "postgresql+psycopg://node@db/node"
+    assert settings.limits.in_flight == 64
+
+
+def test_everything_that_is_wrong_is_told_at_once_with_its_line(tmp_path: Path) -> None:
+    text = (
+        GOOD.replace('clients = "[::1]:8444"', 'clients = "8444"')
+        .replace('root = "root.json"\n', "")
+        .replace('name = "two"', 'name = "two"\nrigths = {}')
+        .replace('key = "tls.key"', 'key = "tls.key"\npkcs11_token = "node"')
+    )
+
+    found = problems(tmp_path, text)
+
+    lines = text.splitlines()
+    assert {key for _, key, _ in found} == {"registry.root", "listen.clients", "clients.1.rigths"}
+    by_key = {key: (line, message) for line, key, message in found}
+    assert by_key["registry.root"] == (lines.index("[registry]") + 1, "is missing; add it")
+    line, message = by_key["listen.clients"]
+    assert line == lines.index('clients = "8444"') + 1
+    assert '"HOST:PORT"' in message
+    assert by_key["clients.1.rigths"] == (
+        lines.index("rigths = {}") + 1,
+        "is not a setting; check the spelling or remove it",
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (('key = "tls.key"', ""), "give either `key` (a file) or `pkcs11_module`"),
+        (('pkcs11_pin = "pin"', ""), "needs pkcs11_module, pkcs11_token, pkcs11_label and pkcs11_pin"),
+        (('peers = "127.0.0.1:8443"', 'peers = "127.0.0.1:99999"'), '"HOST:PORT"'),
+        (('subsystems = ["FI-DEMO/MUN/9000003-8/kotoutuminen"]', "subsystems = []"), "at least 1 item"),
+    ],
+    ids=["no-key", "half-a-token", "port", "no-subsystem"],
+)
+def test_mistake_is_told_with_what_would_be_right(tmp_path: Path, change: tuple[str, str], told: str) -> None:
+    [(line, _, message)] = problems(tmp_path, GOOD.replace(*change))
+
+    assert line is not None
+    assert told in message
+
+
+def test_text_that_is_not_toml_is_told_with_its_line(tmp_path: Path) -> None:
+    [(line, key, message)] = problems(tmp_path, GOOD.replace("[registry]", "[registry"))
+
+    assert line == GOOD.splitlines().index("[registry]") + 1
+    assert (key, message.startswith("is not TOML")) == ("file", True)
+
+
+def test_file_that_is_not_there_or_not_utf8_is_told(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="there is no such file"):
+        load(tmp_path / "absent.toml", {})
+    (tmp_path / "latin.toml").write_bytes('[node]\nid = "ä"'.encode("latin-1"))
+    with pytest.raises(SettingsError, match="is not UTF-8"):
+        load(tmp_path / "latin.toml", {})
+
+
+def test_command_prints_a_line_for_each_mistake_and_ends_with_2(tmp_path: Path) -> None:
+    path = written(tmp_path, GOOD.replace('root = "root.json"\n', "").replace("id = ", "ident = "))
+
+    done = subprocess.run(
+        [sys.executable, "-m", "gateway", "node", "check", "--config", str(path)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 2
+    assert f"{path}:1: node.id: is missing; add it" in done.stderr
+    assert f"{path}:2: node.ident: is not a setting; check the spelling or remove it" in done.stderr
+    assert "registry.root" in done.stderr
+    assert done.stdout == ""
