@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, Literal, get_args
 
 Status = Literal["active", "refused", "withdrawn", "entered-in-error"]
@@ -28,6 +28,7 @@ class ConsentError(ValueError):
     def __init__(self, pointer: str, message: str) -> None:
         super().__init__(f"{pointer}: {message}")
         self.pointer = pointer
+        self.reason = message
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,11 @@ class ConsentRecord:
 
     def withdrawn(self, at: datetime, by: str) -> ConsentRecord:
         """The next version of it, withdrawn."""
-        return replace(self, version=self.version + 1, status="withdrawn", recorded_at=at, recorded_by=by)
+        return self.ended("withdrawn", at, by)
+
+    def ended(self, status: Literal["withdrawn", "entered-in-error"], at: datetime, by: str) -> ConsentRecord:
+        """The next version of it, which does not stand any more."""
+        return replace(self, version=self.version + 1, status=status, recorded_at=at, recorded_by=by)
 
     def to_dict(self) -> dict[str, Any]:
         """The record as JSON values."""
@@ -139,8 +144,13 @@ class ConsentRecord:
         subject: str,
         recorded_by: str,
         recorded_at: datetime,
+        born: date | None = None,
     ) -> ConsentRecord:
-        """Read a new consent or refusal as a client records it. Raises ConsentError, which names the member."""
+        """Read a new consent or refusal as a client records it. Raises ConsentError, which names the member.
+
+        `born` is the person's day of birth if it is known; else the form may say `subject_age`. Whoever speaks for a
+        minor does so until the day before the minor turns 18, whatever the mandate says.
+        """
         record = cls._read(
             document, id=id, version=1, subject=subject, recorded_by=recorded_by, recorded_at=recorded_at
         )
@@ -148,13 +158,15 @@ class ConsentRecord:
             raise ConsentError("/status", "a new record is active or refused")
         if record.status == "active" and not (record.purposes and record.recipients):
             raise ConsentError("/purposes", "a consent names its purposes and its recipients")
-        age = document.get("subject_age")
-        if isinstance(age, int) and age < ADULT:
-            if record.given_by.kind == "self":
-                raise ConsentError("/given_by", "a minor's consent is given by the guardian or the representative")
-            if age >= OWN_OPINION and record.given_by.minor_opinion is None:
-                raise ConsentError("/given_by/minor_opinion", "a minor of 15 or over is heard: agrees or disagrees")
-        return record
+        age = _years(born, recorded_at.date()) if born is not None else document.get("subject_age")
+        if age is not None and (not isinstance(age, int) or isinstance(age, bool) or not 0 <= age <= 130):
+            raise ConsentError("/subject_age", "write the age in years")
+        _check_giver(record, age, document.get("subject_unaccompanied"))
+        if born is None or age is None or age >= ADULT or record.given_by.kind == "self":
+            return record
+        last = _birthday(born, ADULT) - timedelta(days=1)
+        until = min(record.given_by.mandate_until or last, last)
+        return replace(record, given_by=replace(record.given_by, mandate_until=until))
 
     @classmethod
     def _read(
@@ -209,6 +221,34 @@ class ConsentRecord:
             recorded_by=recorded_by,
             recorded_at=recorded_at,
         )
+
+
+def _check_giver(record: ConsentRecord, age: int | None, unaccompanied: object) -> None:
+    """Who may consent for whom. A refusal is taken from anybody: it can only protect."""
+    kind = record.given_by.kind
+    if record.status != "active":
+        return
+    if age is None or age >= ADULT:
+        if kind == "guardian" and age is not None and record.given_by.mandate_until is None:
+            raise ConsentError("/given_by/mandate_until", "the guardian of an adult has a mandate with an end")
+        return
+    if kind == "self":
+        raise ConsentError("/given_by", "a minor's consent is given by the guardian or the representative")
+    if unaccompanied is True and kind != "representative":
+        raise ConsentError("/given_by/kind", "for an unaccompanied minor the representative consents")
+    if age >= OWN_OPINION and record.given_by.minor_opinion is None:
+        raise ConsentError("/given_by/minor_opinion", "a minor of 15 or over is heard: agrees or disagrees")
+
+
+def _years(born: date, on: date) -> int:
+    return on.year - born.year - ((on.month, on.day) < (born.month, born.day))
+
+
+def _birthday(born: date, age: int) -> date:
+    try:
+        return born.replace(year=born.year + age)
+    except ValueError:  # born on the 29th of February
+        return date(born.year + age, 3, 1)
 
 
 def _codes(value: object, pointer: str) -> frozenset[str]:

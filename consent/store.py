@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Literal
 
 from sqlalchemy import Connection, bindparam, insert, select, update
 
@@ -53,10 +54,21 @@ def add(connection: Connection, record: ConsentRecord) -> None:
 
 def withdraw(connection: Connection, id: str, at: datetime, by: str) -> ConsentRecord:  # noqa: A002
     """Withdraw a consent: stores its next version and returns it. Raises UnknownConsentError."""
+    return end(connection, id, "withdrawn", at, by)
+
+
+def end(
+    connection: Connection,
+    id: str,  # noqa: A002
+    status: Literal["withdrawn", "entered-in-error"],
+    at: datetime,
+    by: str,
+) -> ConsentRecord:
+    """End a consent or refusal: stores its next version and returns it. Raises UnknownConsentError."""
     held = current(connection, id)
     if held is None:
         raise UnknownConsentError(id)
-    record = held.withdrawn(at, by)
+    record = held.ended(status, at, by)
     add(connection, record)
     return record
 

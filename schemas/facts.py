@@ -53,6 +53,19 @@ def identifiers(bundle: Mapping[str, Any]) -> tuple[Identifier, ...]:
     return tuple(Identifier(one["system"], one["value"]) for one in subject(bundle).get("identifier", ()))
 
 
+_CENTURIES = {"+": 1800, **dict.fromkeys("-YXWVU", 1900), **dict.fromkeys("ABCDEF", 2000)}
+
+
+def born(system: str, value: str) -> date | None:
+    """The day of birth that a Finnish personal identity code tells; None if it is none, or another identifier."""
+    if system != HETU or len(value) != 11 or value[6].upper() not in _CENTURIES:
+        return None
+    try:
+        return date(_CENTURIES[value[6].upper()] + int(value[4:6]), int(value[2:4]), int(value[:2]))
+    except ValueError:
+        return None
+
+
 def read_facts(bundle: Mapping[str, Any]) -> BundleFacts:
     """Read the facts of a valid record."""
     person = subject(bundle)

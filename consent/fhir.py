@@ -1,0 +1,185 @@
+"""Consents and refusals as HL7 FHIR R4 `Consent`, out and in.
+
+Out gives a resource that any FHIR server takes; in reads what such a server sends, as far as it says what a consent
+here says, and refuses the rest with the place of it. Words that FHIR has no codes for (roles, purposes, categories) are
+codings of this product's own systems. Source: HL7 FHIR R4 (4.0.1), Consent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from consent.consents import ConsentError, ConsentRecord
+
+PURPOSE = "urn:yhdyspinta:purpose"
+CATEGORY = "urn:yhdyspinta:category"
+ROLE = "urn:yhdyspinta:role"
+MEMBER = "urn:yhdyspinta:member"
+SUBSYSTEM = "urn:yhdyspinta:subsystem"
+GIVER = "urn:yhdyspinta:extension:consent-giver"
+DIGEST = "urn:yhdyspinta:extension:consent-evidence-digest"
+
+_SCOPE = {"system": "http://terminology.hl7.org/CodeSystem/consentscope", "code": "patient-privacy"}
+_KIND = {"system": "http://loinc.org", "code": "59284-0", "display": "Consent Document"}
+_ACT = "http://terminology.hl7.org/CodeSystem/v3-ActCode"
+_RECIPIENT = {"system": "http://terminology.hl7.org/CodeSystem/v3-ParticipationType", "code": "IRCP"}
+
+_STATUS = {
+    "active": ("active", "permit"),
+    "refused": ("active", "deny"),
+    "withdrawn": ("inactive", "permit"),
+    "entered-in-error": ("entered-in-error", "permit"),
+}
+
+
+def to_fhir(record: ConsentRecord, subject: tuple[str, str] | None = None) -> dict[str, Any]:
+    """A record as a FHIR Consent. `subject` is the person's identifier, if the one who asks named it."""
+    status, kind = _STATUS[record.status]
+    resource: dict[str, Any] = {
+        "resourceType": "Consent",
+        "id": record.id,
+        "meta": {"versionId": str(record.version)},
+        "language": record.language,
+        "extension": [_giver(record)],
+        "status": status,
+        "scope": {"coding": [_SCOPE]},
+        "category": [{"coding": [_KIND]}],
+        "dateTime": record.recorded_at.isoformat(timespec="seconds"),
+        "organization": [{"identifier": {"system": SUBSYSTEM, "value": record.recorded_by}}],
+        "policyRule": {"coding": [{"system": _ACT, "code": "OPTOUT" if kind == "deny" else "OPTIN"}]},
+        "provision": _provision(record, kind),
+    }
+    if subject is not None:
+        resource["patient"] = {"identifier": {"system": subject[0], "value": subject[1]}}
+    if record.evidence.form is not None:
+        resource["sourceAttachment"] = {"title": record.evidence.form}
+    if record.evidence.digest is not None:
+        resource["extension"].append({"url": DIGEST, "valueString": record.evidence.digest})
+    return resource
+
+
+def form_of(resource: Mapping[str, Any]) -> dict[str, Any]:
+    """A FHIR Consent as the form that `ConsentRecord.from_form` reads; its `subject` names the person.
+
+    Raises ConsentError with the place in the resource.
+    """
+    if resource.get("resourceType") != "Consent":
+        raise ConsentError("/resourceType", "send a FHIR R4 Consent")
+    provision = _object(resource.get("provision"), "/provision")
+    if provision.get("provision"):
+        raise ConsentError("/provision/provision", "exceptions within a consent are not taken: send a record for each")
+    form: dict[str, Any] = {
+        "status": _status(resource, provision),
+        "purposes": list(_codes(provision.get("purpose"), PURPOSE, "/provision/purpose")),
+        "recipients": list(_recipients(provision.get("actor"))),
+        "categories": list(_codes(provision.get("class"), CATEGORY, "/provision/class")),
+        "language": resource.get("language", "fi"),
+        "given_by": _given_by(resource.get("extension")),
+        "subject": _subject(resource.get("patient")),
+    }
+    period = _object(provision.get("period", {}), "/provision/period")
+    for ours, theirs in (("starts", "start"), ("ends", "end")):
+        if period.get(theirs) is not None:
+            form[ours] = str(period[theirs])[:10]
+    attachment = _object(resource.get("sourceAttachment", {}), "/sourceAttachment")
+    digest = next(
+        (one.get("valueString") for one in _list(resource.get("extension"), "/extension") if one.get("url") == DIGEST),
+        None,
+    )
+    form["evidence"] = {"form": attachment.get("title"), "digest": digest}
+    return form
+
+
+def _giver(record: ConsentRecord) -> dict[str, Any]:
+    given = record.given_by
+    parts: list[dict[str, Any]] = [{"url": "kind", "valueCode": given.kind}]
+    if given.mandate_until is not None:
+        parts.append({"url": "mandate-until", "valueDate": given.mandate_until.isoformat()})
+    if given.minor_opinion is not None:
+        parts.append({"url": "minor-opinion", "valueCode": given.minor_opinion})
+    return {"url": GIVER, "extension": parts}
+
+
+def _provision(record: ConsentRecord, kind: str) -> dict[str, Any]:
+    provision: dict[str, Any] = {"type": kind}
+    period = {
+        name: day.isoformat() for name, day in (("start", record.starts), ("end", record.ends)) if day is not None
+    }
+    if period:
+        provision["period"] = period
+    if record.recipients:
+        provision["actor"] = [
+            {
+                "role": {"coding": [_RECIPIENT]},
+                "reference": {"identifier": {"system": MEMBER if "/" in one else ROLE, "value": one}},
+            }
+            for one in sorted(record.recipients)
+        ]
+    if record.purposes:
+        provision["purpose"] = [{"system": PURPOSE, "code": one} for one in sorted(record.purposes)]
+    provision["class"] = [{"system": CATEGORY, "code": one} for one in sorted(record.categories)]
+    return provision
+
+
+def _status(resource: Mapping[str, Any], provision: Mapping[str, Any]) -> str:
+    status, kind = resource.get("status"), provision.get("type")
+    if status == "rejected":
+        return "refused"
+    for ours, (theirs, type_) in _STATUS.items():
+        if status == theirs and kind == type_:
+            return ours
+    if status in {"active", "inactive"} and kind not in {"permit", "deny"}:
+        raise ConsentError("/provision/type", "say permit or deny")
+    raise ConsentError("/status", "use active or rejected; drafts and proposals are not consents")
+
+
+def _recipients(actors: object) -> Iterable[str]:
+    for index, actor in enumerate(_list(actors, "/provision/actor")):
+        reference = actor.get("reference")
+        identifier = reference.get("identifier") if isinstance(reference, Mapping) else None
+        if not isinstance(identifier, Mapping) or identifier.get("system") not in {ROLE, MEMBER}:
+            raise ConsentError(
+                f"/provision/actor/{index}/reference/identifier", f"name the recipient in {ROLE} or {MEMBER}"
+            )
+        yield str(identifier.get("value", ""))
+
+
+def _codes(codings: object, system: str, pointer: str) -> Iterable[str]:
+    for index, coding in enumerate(_list(codings, pointer)):
+        if coding.get("system") != system or not isinstance(coding.get("code"), str):
+            raise ConsentError(f"{pointer}/{index}", f"use a code of {system}")
+        yield coding["code"]
+
+
+def _given_by(extensions: object) -> dict[str, Any]:
+    for index, extension in enumerate(_list(extensions, "/extension")):
+        if extension.get("url") == GIVER:
+            parts = {one.get("url"): one for one in _list(extension.get("extension"), f"/extension/{index}/extension")}
+            return {
+                "kind": parts.get("kind", {}).get("valueCode", "self"),
+                "mandate_until": parts.get("mandate-until", {}).get("valueDate"),
+                "minor_opinion": parts.get("minor-opinion", {}).get("valueCode"),
+            }
+    return {"kind": "self"}
+
+
+def _subject(patient: object) -> dict[str, Any] | None:
+    identifier = patient.get("identifier") if isinstance(patient, Mapping) else None
+    if not isinstance(identifier, Mapping):
+        raise ConsentError("/patient/identifier", "name the person by an identifier with its system")
+    return {"system": identifier.get("system"), "value": identifier.get("value")}
+
+
+def _object(value: object, pointer: str) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise ConsentError(pointer, "an object is needed here")
+    return value
+
+
+def _list(value: object, pointer: str) -> list[Mapping[str, Any]]:
+    if value is None:
+        return []
+    if not isinstance(value, list) or not all(isinstance(one, Mapping) for one in value):
+        raise ConsentError(pointer, "a list of objects is needed here")
+    return value

@@ -1,0 +1,205 @@
+"""Decide for a case that is only put to us: a person of the imagination, or a real one whose facts the caller states.
+
+Nobody is asked and nothing moves. What is decided is not stored; only that the consents of a real person were looked at
+is on record, as every reading of them is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Any, get_args, get_type_hints
+
+from consent.consents import ConsentError, ConsentRecord
+from consent.decision import Decision, Emergency, Party, Request, SubjectFacts, decide
+from consent.explaining import LANGUAGES, explain
+from consent.rulebook import FlowDelivery, Rulebook
+from gateway.exchange.context import Standing
+from gateway.exchange.deciding import party
+from gateway.protocol.identifiers import IdentifierError, SubsystemId
+from gateway.protocol.problems import ProblemError
+
+_KINDS = {name: tuple(get_args(kind)) for name, kind in get_type_hints(SubjectFacts).items()}
+MOST_CONSENTS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """What would be decided for one provider, requester and purpose, with the paragraph in each language."""
+
+    decision: Decision
+    explanation: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A case as it was put: the document, at a moment, with the consents that stand if it is about a real person."""
+
+    document: dict[str, Any]
+    at: datetime
+    standing: tuple[ConsentRecord, ...] = ()
+
+
+def advise(standing: Standing, case: Case) -> list[Advice]:
+    """Decide a case: for each recipient of its flow, or for its one purpose. Raises ProblemError `invalid-request`."""
+    document, rulebook = case.document, standing.rulebook
+    facts = _facts(document.get("facts"))
+    consents = [*case.standing, *_consents(document.get("consents"), case.at)]
+    emergency = _emergency(document.get("emergency"))
+    found = []
+    for part in _parts(rulebook, document):
+        providers = _parties(standing, document.get("provider"), "/provider", part.from_roles, facts, case.at)
+        requesters = _parties(standing, document.get("requester"), "/requester", {part.to_role}, facts, case.at)
+        categories = _categories(rulebook, document.get("categories")) or part.categories
+        best: Decision | None = None
+        for provider in providers:
+            for requester in requesters:
+                request = Request(provider, requester, part.purpose, categories, facts, facts is not None, emergency)
+                decision = decide(request, rulebook, consents, case.at)
+                if best is None or len(decision.permitted) > len(best.permitted):
+                    best = decision
+        if best is not None:
+            found.append(Advice(best, {language: explain(best, rulebook, language) for language in LANGUAGES}))
+    if not found:
+        raise _wrong("/requester", "the flow has no such recipient", "leave the requester out, or name another role")
+    return found
+
+
+def _parts(rulebook: Rulebook, document: dict[str, Any]) -> Sequence[FlowDelivery]:
+    code, purpose = document.get("flow"), document.get("purpose")
+    if (code is None) == (purpose is None):
+        raise _wrong("/flow", "say either the flow or the purpose", 'send {"flow": "F1"} or {"purpose": "…"}')
+    if code is not None:
+        flow = rulebook.flows.get(code) if isinstance(code, str) else None
+        if flow is None:
+            raise _wrong("/flow", "the rulebook has no such flow", "use one of: " + ", ".join(rulebook.flows))
+        wanted, giving = _role(document.get("requester")), _role(document.get("provider"))
+        return [
+            part
+            for part in (*flow.deliveries, *flow.asked)
+            if (wanted is None or part.to_role == wanted) and (giving is None or giving in part.from_roles)
+        ]
+    if not isinstance(purpose, str) or purpose not in rulebook.purposes:
+        raise _wrong("/purpose", "the rulebook has no such purpose", "use one of: " + ", ".join(rulebook.purposes))
+    for name in ("provider", "requester"):
+        if not isinstance(document.get(name), dict):
+            raise _wrong(f"/{name}", "say who it is", '{"role": "municipality"} or {"subsystem": "…"}')
+    every = frozenset(one for one, category in rulebook.categories.items() if category.parent is None)
+    return [FlowDelivery(_role(document.get("requester")) or "", purpose, every, frozenset())]
+
+
+def _role(stated: object) -> str | None:
+    role = stated.get("role") if isinstance(stated, dict) else None
+    return role if isinstance(role, str) else None
+
+
+def _parties(
+    standing: Standing,
+    stated: object,
+    pointer: str,
+    roles: Sequence[str] | frozenset[str] | set[str],
+    facts: SubjectFacts | None,
+    at: datetime,
+) -> list[Party]:
+    """The party as it was stated, in each role that it has; where none was, one of each role where the person lives."""
+    if stated is None:
+        return [_at_home(role, facts) for role in sorted(roles)]
+    if not isinstance(stated, dict):
+        raise _wrong(pointer, "an object is needed", '{"role": "municipality"} or {"subsystem": "…"}')
+    if "subsystem" in stated:
+        try:
+            subsystem = SubsystemId.parse(str(stated["subsystem"]))
+        except IdentifierError as error:
+            raise _wrong(f"{pointer}/subsystem", str(error), "INSTANCE/CLASS/MEMBER/SUBSYSTEM") from None
+        held = sorted(standing.registry.roles_of(subsystem, at))
+        if not held:
+            raise _wrong(f"{pointer}/subsystem", "the registry lists no role of it at that moment", "name a member")
+        return [party(standing.registry, subsystem, role, at) for role in held]
+    role = _role(stated)
+    if role not in standing.rulebook.roles or role is None:
+        remedy = "use one of: " + ", ".join(standing.rulebook.roles)
+        raise _wrong(f"{pointer}/role", "the rulebook has no such role", remedy)
+    if "municipalities" not in stated and "counties" not in stated:
+        return [_at_home(role, facts)]
+    territory = [_codes(stated.get(name, []), f"{pointer}/{name}") for name in ("municipalities", "counties")]
+    return [Party(role, str(stated.get("member", "")), *territory)]
+
+
+def _at_home(role: str, facts: SubjectFacts | None) -> Party:
+    """A party of this role that serves the place where the person lives or moves to."""
+    if facts is None:
+        return Party(role)
+    municipalities = frozenset({facts.municipality} if facts.municipality and role == "municipality" else ())
+    if role != "county":
+        return Party(role, "", municipalities)
+    if facts.county is None and facts.municipality is not None:
+        return Party(role, "", frozenset({facts.municipality}))  # it arranges social and health services itself
+    return Party(role, "", frozenset(), frozenset({facts.county} if facts.county else ()))
+
+
+def _categories(rulebook: Rulebook, stated: object) -> frozenset[str]:
+    if stated is None:
+        return frozenset()
+    asked = _codes(stated, "/categories")
+    unknown = sorted(asked - rulebook.categories.keys())
+    if unknown:
+        remedy = "use codes of: " + ", ".join(rulebook.categories)
+        raise _wrong("/categories", "the rulebook has no such category", remedy)
+    return asked
+
+
+def _facts(stated: object) -> SubjectFacts | None:
+    if stated is None:
+        return None
+    if not isinstance(stated, dict):
+        raise _wrong("/facts", "an object is needed", "send the facts by name")
+    known = [field.name for field in fields(SubjectFacts)]
+    for name, value in stated.items():
+        if name not in known:
+            raise _wrong(f"/facts/{name}", "there is no such fact", "use " + ", ".join(known))
+        if type(value) not in _KINDS[name]:
+            kinds = " or ".join(kind.__name__ for kind in _KINDS[name] if kind is not type(None))
+            raise _wrong(f"/facts/{name}", f"a value of type {kinds} is needed", "leave it out if it is not known")
+    return SubjectFacts(**stated)
+
+
+def _consents(stated: object, at: datetime) -> list[ConsentRecord]:
+    if stated is None:
+        return []
+    if not isinstance(stated, list) or len(stated) > MOST_CONSENTS or not all(isinstance(one, dict) for one in stated):
+        raise _wrong(
+            "/consents", f"a list of at most {MOST_CONSENTS} consents is needed", "send each as it is recorded"
+        )
+    found = []
+    for index, one in enumerate(stated):
+        stamped = {**one, "id": f"supposed-{index + 1}", "version": 1, "recorded_at": at.isoformat()}
+        try:
+            found.append(ConsentRecord.from_dict(stamped))
+        except ConsentError as error:
+            raise _wrong(f"/consents/{index}{error.pointer}", error.reason, "send it as it would be recorded") from None
+    return found
+
+
+def _emergency(stated: object) -> Emergency | None:
+    if stated is None:
+        return None
+    justification = stated.get("justification") if isinstance(stated, dict) else None
+    if not isinstance(justification, str) or not justification.strip():
+        raise ProblemError(
+            "justification-missing",
+            pointer="/emergency/justification",
+            detail="an emergency needs a justification",
+            remedy="say in a sentence why it cannot wait",
+        )
+    return Emergency(justification)
+
+
+def _codes(stated: object, pointer: str) -> frozenset[str]:
+    if not isinstance(stated, list) or len(stated) > 400 or not all(isinstance(one, str) for one in stated):
+        raise _wrong(pointer, "a list of codes is needed", 'send ["…"]')
+    return frozenset(stated)
+
+
+def _wrong(pointer: str, detail: str, remedy: str) -> ProblemError:
+    return ProblemError("invalid-request", pointer=pointer, detail=detail, remedy=remedy)

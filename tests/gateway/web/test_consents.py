@@ -1,0 +1,513 @@
+"""Consents, refusals, withdrawals and decisions at the client face of running nodes, and what they do between two."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from fhir.resources.R4B.bundle import Bundle
+from fhir.resources.R4B.consent import Consent
+from sqlalchemy import select
+
+from consent.examples import outcome
+from consent.rulebook import Rulebook, load, reference_rulebook
+from gateway.storage.tables import bodies, decisions, deliveries
+from schemas.facts import HETU
+from tests.gateway.running import Running, running, until
+
+RULEBOOK = load(reference_rulebook(), source="reference")
+
+
+@pytest.fixture(scope="module")
+def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A centre, a municipality and a county."""
+    with running(tmp_path_factory.mktemp("consents"), nodes=("centre", "kotka", "kymenlaakso")) as found:
+        yield found
+
+
+async def call(nodes: Running, party: str, method: str, path: str, **sent: Any) -> tuple[int, dict[str, Any]]:
+    async with nodes.client(party) as session, session.request(method, path, **sent) as answer:
+        return answer.status, await answer.json(content_type=None)
+
+
+def invented(number: int) -> str:
+    """An artificial identity code of an adult whom no register of the network knows."""
+    digits = f"010180{900 + number}"
+    return f"{digits[:6]}-{digits[6:]}" + "0123456789ABCDEFHJKLMNPRSTUVWXY"[int(digits) % 31]
+
+
+async def post(nodes: Running, party: str, path: str, document: Any = None) -> tuple[int, dict[str, Any]]:
+    return await call(nodes, party, "POST", path, json=document if document is not None else {})
+
+
+def consent(person: str, **changes: Any) -> dict[str, Any]:
+    return {
+        "subject": {"system": HETU, "value": person},
+        "purposes": ["service-need-lookup"],
+        "recipients": ["municipality"],
+        "categories": ["health-needs"],
+        "language": "ar",
+        "evidence": {"form": "S-3", "digest": "sha-256:" + "a" * 64},
+    } | changes
+
+
+# -- decisions ---------------------------------------------------------------------------------------------------
+
+
+def stated(rulebook: Rulebook, name: str) -> dict[str, Any]:
+    party = rulebook.parties[name]
+    return {
+        "role": party["role"],
+        "member": name,
+        "municipalities": list(party.get("municipalities", ())),
+        "counties": list(party.get("counties", ())),
+    }
+
+
+def facts_of(rulebook: Rulebook, case: str) -> dict[str, Any]:
+    facts = rulebook.cases[case].facts
+    return {name: value for name in facts.__slots__ if (value := getattr(facts, name)) is not None}
+
+
+async def test_every_flow_has_an_example_that_permits_and_one_that_refuses_through_the_api(nodes: Running) -> None:
+    """Every worked example of the rulebook, put to the node; then: does each flow's row have both kinds?"""
+    purposes = {
+        code: {part.purpose for part in (*flow.deliveries, *flow.asked)} for code, flow in RULEBOOK.flows.items()
+    }
+    permitting: set[str] = set()
+    refusing: set[str] = set()
+    async with nodes.client("kotka") as session:
+        for example in RULEBOOK.examples:
+            expected = outcome(RULEBOOK, example)
+            document = {
+                "purpose": example.purpose,
+                "provider": stated(RULEBOOK, example.provider),
+                "requester": stated(RULEBOOK, example.requester),
+                "facts": facts_of(RULEBOOK, example.case),
+                "consents": [dict(one) for one in RULEBOOK.cases[example.case].consents],
+                "at": f"{example.on.isoformat()}T12:00:00Z",
+            }
+            if example.emergency:
+                document["emergency"] = {"justification": "worked example"}
+            async with session.post("/v1/decisions", json=document) as answer:
+                body = await answer.json()
+                assert answer.status == 200, body
+            (found,) = body["decisions"]
+            permitted = {one["category"] for one in found["decision"]["permitted"]}
+            assert permitted == expected.permitted_categories, example
+            assert body["rulebook"]["digest"] == RULEBOOK.digest
+            for language in ("fi", "sv", "en"):
+                assert len(found["explanation"][language]) > 40
+            for code, known in purposes.items():
+                if example.purpose in known:
+                    permitting |= {code} if example.permitted else set()
+                    refusing |= {code} if example.withheld else set()
+
+    assert permitting == refusing == set(RULEBOOK.flows)
+
+
+async def test_flow_is_decided_for_each_of_its_recipients(nodes: Running) -> None:
+    status, body = await post(
+        nodes,
+        "centre",
+        "/v1/decisions",
+        {"flow": "F1", "facts": facts_of(RULEBOOK, "p01-asylum-adult"), "at": "2026-03-01T12:00:00Z"},
+    )
+
+    assert status == 200
+    by_role = {one["decision"]["requester"]: one["decision"] for one in body["decisions"]}
+    assert set(by_role) == {"municipality", "county"}
+    assert "health-needs" in {one["category"] for one in by_role["county"]["permitted"]}
+    assert "health-needs" in {one["category"] for one in by_role["municipality"]["withheld"]}
+
+
+async def test_members_of_the_registry_are_decided_for_in_their_roles_and_territory(nodes: Running) -> None:
+    document = {
+        "purpose": "reception-to-municipality",
+        "provider": {"subsystem": str(nodes.party("centre").subsystem)},
+        "requester": {"subsystem": str(nodes.party("kotka").subsystem)},
+        "facts": facts_of(RULEBOOK, "p01-asylum-adult"),
+    }
+
+    _, here = await post(nodes, "centre", "/v1/decisions", document)
+    elsewhere = facts_of(RULEBOOK, "p01-asylum-adult") | {"municipality": "286"}
+    _, there = await post(nodes, "centre", "/v1/decisions", document | {"facts": elsewhere})
+
+    assert here["decisions"][0]["decision"]["permitted"]
+    assert there["decisions"][0]["decision"]["outcome"] == "deny"
+    unmet = [one for one in there["decisions"][0]["decision"]["withheld"] if one["code"] == "condition-unmet"]
+    assert {one["unmet"] for one in unmet} == {"requester-is-municipality-of-residence"}
+
+
+async def test_law_of_another_day_is_asked_by_the_date(nodes: Running) -> None:
+    document = {
+        "flow": "F5",
+        "facts": facts_of(RULEBOOK, "p03-ukrainian-mother"),
+        "requester": {"role": "municipality"},
+    }
+
+    _, before = await post(nodes, "centre", "/v1/decisions", document | {"at": "2023-02-28T12:00:00Z"})
+    _, after = await post(nodes, "centre", "/v1/decisions", document | {"at": "2023-03-01T12:00:00Z"})
+
+    assert before["decisions"][0]["decision"]["outcome"] == "deny"
+    assert after["decisions"][0]["decision"]["outcome"] == "partial"
+
+
+async def test_without_facts_it_says_what_it_would_need(nodes: Running) -> None:
+    _, body = await post(nodes, "kotka", "/v1/decisions", {"flow": "F9", "requester": {"role": "county"}})
+
+    decision = body["decisions"][0]["decision"]
+    assert decision["outcome"] == "possible"
+    assert set(decision["permitted"][0]["needs"]) == {"municipality", "permit_granted", "permit_ground"}
+
+
+async def test_decision_asked_for_is_not_stored(nodes: Running) -> None:
+    before = len(nodes.entries("kymenlaakso")), len(nodes.rows("kymenlaakso", select(decisions)))
+
+    status, _ = await post(
+        nodes, "kymenlaakso", "/v1/decisions", {"flow": "F1", "facts": facts_of(RULEBOOK, "p07-safety-prohibition")}
+    )
+
+    assert status == 200
+    assert (len(nodes.entries("kymenlaakso")), len(nodes.rows("kymenlaakso", select(decisions)))) == before
+
+
+AT_SUBSYSTEM = ("invalid-request", "/provider/subsystem")
+
+
+@pytest.mark.parametrize(
+    ("document", "code", "pointer"),
+    [
+        ({}, "invalid-request", "/flow"),
+        ({"flow": "F1", "purpose": "compensation"}, "invalid-request", "/flow"),
+        ({"flow": "F99"}, "invalid-request", "/flow"),
+        ({"flow": "F1", "requester": {"role": "development-centre"}}, "invalid-request", "/requester"),
+        ({"purpose": "theft", "provider": {}, "requester": {}}, "invalid-request", "/purpose"),
+        ({"purpose": "compensation"}, "invalid-request", "/provider"),
+        ({"purpose": "compensation", "provider": {"role": "x"}, "requester": {}}, "invalid-request", "/provider/role"),
+        ({"purpose": "compensation", "provider": {"subsystem": "x"}, "requester": {}}, *AT_SUBSYSTEM),
+        ({"flow": "F1", "facts": {"age": "old"}}, "invalid-request", "/facts/age"),
+        ({"flow": "F1", "facts": {"age": True}}, "invalid-request", "/facts/age"),
+        ({"flow": "F1", "facts": {"shoe_size": 43}}, "invalid-request", "/facts/shoe_size"),
+        ({"flow": "F1", "categories": ["horoscope"]}, "invalid-request", "/categories"),
+        ({"flow": "F1", "consents": [{"status": "active"}]}, "invalid-request", "/consents/0/categories"),
+        ({"flow": "F1", "at": "yesterday"}, "invalid-request", "/at"),
+    ],
+)  # fmt: skip
+async def test_case_that_cannot_be_decided_is_told_where(
+    nodes: Running, document: dict[str, Any], code: str, pointer: str
+) -> None:
+    status, body = await post(nodes, "kotka", "/v1/decisions", document)
+
+    assert (status, body["code"], body["pointer"]) == (400, code, pointer)
+
+
+# -- consents ----------------------------------------------------------------------------------------------------
+
+
+async def test_consent_is_recorded_read_withdrawn_and_every_step_is_on_record(nodes: Running) -> None:
+    person = invented(3)
+
+    status, made = await post(nodes, "centre", "/v1/consents", consent(person))
+    assert (status, made["status"], made["version"]) == (201, "active", 1)
+    _, found = await post(nodes, "centre", "/v1/consents/search", {"subject": {"system": HETU, "value": person}})
+    status, ended = await post(nodes, "centre", f"/v1/consents/{made['id']}/withdrawal")
+    assert (status, ended["status"], ended["version"]) == (201, "withdrawn", 2)
+    again, problem = await post(nodes, "centre", f"/v1/consents/{made['id']}/withdrawal")
+    _, history = await call(nodes, "centre", "GET", f"/v1/consents/{made['id']}")
+
+    assert [one["id"] for one in found["consents"]] == [made["id"]]
+    assert (again, problem["code"]) == (409, "consent-withdrawn")
+    assert [one["status"] for one in history["versions"]] == ["active", "withdrawn"]
+    assert "subject" not in made
+    spoken = [
+        one
+        for one in nodes.entries("centre", type="consent")
+        if (made["id"], 1) in one.consents or (made["id"], 2) in one.consents
+    ]
+    assert [one.detail.get("status", one.detail.get("act")) for one in spoken] == [
+        "active",
+        "read",
+        "withdrawn",
+        "read",
+    ]
+    assert len({one.subject for one in spoken}) == 1
+
+
+async def test_consent_of_another_organisation_is_not_there_for_this_one(nodes: Running) -> None:
+    _, made = await post(nodes, "centre", "/v1/consents", consent(invented(4)))
+
+    status, problem = await post(nodes, "kotka", f"/v1/consents/{made['id']}/withdrawal")
+
+    assert (status, problem["code"]) == (404, "consent-unknown")
+
+
+@pytest.mark.parametrize(
+    ("changes", "pointer"),
+    [
+        ({"purposes": ["service-need-lokup"]}, "/purposes/0"),
+        ({"categories": ["health"]}, "/categories/0"),
+        ({"recipients": ["munisipality"]}, "/recipients/0"),
+        ({"status": "withdrawn"}, "/status"),
+        ({"language": "klingon"}, "/language"),
+        ({"given_by": {"kind": "representative"}}, "/given_by/mandate_until"),
+    ],
+)
+async def test_consent_that_would_protect_nobody_is_refused(
+    nodes: Running, changes: dict[str, Any], pointer: str
+) -> None:
+    status, problem = await post(nodes, "centre", "/v1/consents", consent(invented(5), **changes))
+
+    assert (status, problem["code"], problem["pointer"]) == (422, "consent-invalid", pointer)
+
+
+async def test_age_of_a_minor_is_read_from_the_identity_code(nodes: Running) -> None:
+    child = "150612A900" + "0123456789ABCDEFHJKLMNPRSTUVWXY"[int("150612900") % 31]
+
+    alone, problem = await post(nodes, "centre", "/v1/consents", consent(child, subject_age=30))
+    status, made = await post(nodes, "centre", "/v1/consents", consent(child, given_by={"kind": "guardian"}))
+
+    assert (alone, problem["pointer"]) == (422, "/given_by")
+    assert (status, made["given_by"]["mandate_until"]) == (201, "2030-06-14")
+
+
+async def test_fhir_goes_in_and_comes_out(nodes: Running) -> None:
+    person = invented(6)
+    fhir = {"Content-Type": "application/fhir+json"}
+    resource = {
+        "resourceType": "Consent",
+        "status": "active",
+        "scope": {
+            "coding": [{"system": "http://terminology.hl7.org/CodeSystem/consentscope", "code": "patient-privacy"}]
+        },
+        "category": [{"coding": [{"system": "http://loinc.org", "code": "59284-0"}]}],
+        "patient": {"identifier": {"system": HETU, "value": person}},
+        "language": "so",
+        "provision": {
+            "type": "permit",
+            "purpose": [{"system": "urn:yhdyspinta:purpose", "code": "service-need-lookup"}],
+            "class": [{"system": "urn:yhdyspinta:category", "code": "health-needs"}],
+            "actor": [
+                {
+                    "role": {"coding": [{"code": "IRCP"}]},
+                    "reference": {"identifier": {"system": "urn:yhdyspinta:role", "value": "municipality"}},
+                }
+            ],
+        },
+    }
+
+    status, made = await call(nodes, "centre", "POST", "/v1/consents", json=resource, headers=fhir)
+    _, found = await call(
+        nodes, "centre", "POST", "/v1/consents/search",
+        json={"subject": {"system": HETU, "value": person}}, headers={"Accept": "application/fhir+json"},
+    )  # fmt: skip
+
+    assert status == 201
+    Consent.model_validate(made)
+    Bundle.model_validate(found)
+    assert found["entry"][0]["resource"] == made
+    refused, problem = await call(
+        nodes, "centre", "POST", "/v1/consents", json=resource | {"status": "draft"}, headers=fhir
+    )
+    assert (refused, problem["code"], problem["pointer"]) == (422, "consent-invalid", "/status")
+
+
+async def test_file_of_consents_is_brought_once_and_bad_rows_are_told(nodes: Running) -> None:
+    first, second, third = (invented(number) for number in (7, 8, 9))
+    header = "subject_system,subject,status,purposes,recipients,categories,language,form"
+    rows = [
+        f"{HETU},{first},active,service-need-lookup,municipality,health-needs,ar,S-1",
+        f"{HETU},{second},refused,,,health-needs,so,S-2",
+        f"{HETU},{third},active,service-need-lookup,municipality,horoscope,ar,S-3",
+    ]
+    data = "\n".join((header, *rows)).encode()
+    kind = {"Content-Type": "text/csv; charset=utf-8"}
+
+    status, brought = await call(nodes, "centre", "POST", "/v1/consents/import", data=data, headers=kind)
+    _, again = await call(nodes, "centre", "POST", "/v1/consents/import", data=data, headers=kind)
+
+    assert status == 201
+    assert (brought["read"], brought["recorded"], brought["rejected"]) == (3, 2, 1)
+    assert (brought["findings"][0]["row"], brought["findings"][0]["pointer"]) == (4, "/categories/0")
+    assert (again["recorded"], again["known"]) == (0, 2)
+    assert [one["id"] for one in again["consents"]] == [one["id"] for one in brought["consents"]]
+    wrong, problem = await call(nodes, "centre", "POST", "/v1/consents/import", data=b"nonsense", headers=kind)
+    assert (wrong, problem["code"]) == (422, "consent-invalid")
+
+
+# -- between two nodes -------------------------------------------------------------------------------------------
+
+
+async def ask(nodes: Running, person: str, *categories: str, **changes: Any) -> tuple[int, dict[str, Any]]:
+    question = {
+        "service": nodes.network.service("centre", "palvelutarve"),
+        "subject": {"system": HETU, "value": person},
+        "purpose": "service-need-lookup",
+        "categories": list(categories),
+    } | changes
+    return await post(
+        nodes, changes.pop("by", "kotka"), "/v1/queries", {k: v for k, v in question.items() if k != "by"}
+    )
+
+
+def moving_to(nodes: Running, municipality: str) -> list[str]:
+    """Identity codes of adults of the register who move to a municipality under a permit, in its order."""
+    export = next((nodes.network.folder.parent / "samples").glob("*.csv"))
+    with export.open(encoding="windows-1252", errors="replace", newline="") as file:
+        rows = list(csv.DictReader(file, delimiter=";"))[:24]
+    return [
+        row["HETU"]
+        for row in rows
+        if row["HETU"]
+        and row["KUNTA"] == municipality
+        and row["OLESKELULUPA"] in {"TP", "TS", "KP"}
+        and row["TURVAKIELTO"] != "K"
+        and row["HETU"][6] == "-"
+    ]
+
+
+async def test_withdrawal_stops_the_next_answer_and_its_notice_reaches_the_recipient(nodes: Running) -> None:
+    person = moving_to(nodes, "285")[0]
+    categories = ("identity", "health-needs")
+
+    _, without = await ask(nodes, person, *categories)
+    assert "health-needs" not in without["decision"]["permitted"]
+    _, made = await post(nodes, "centre", "/v1/consents", consent(person))
+    _, with_it = await ask(nodes, person, *categories)
+    assert "health-needs" in with_it["decision"]["permitted"]
+    _, ended = await post(nodes, "centre", f"/v1/consents/{made['id']}/withdrawal")
+    assert ended["notices"] == 1
+    _, after = await ask(nodes, person, *categories)
+    assert "health-needs" not in after["decision"]["permitted"]
+    assert {one["code"] for one in after["decision"]["withheld"]} == {"consent-withdrawn"}
+
+    item = await arrived(nodes, "kotka", made["id"])
+    status, opened = await call(nodes, "kotka", "GET", f"/v1/inbox/{item['id']}")
+    assert (status, item["flow"], item["purpose"]) == (200, "F14", "withdrawal-notice")
+    assert opened["content"]["consent"] == made["id"]
+    assert opened["content"]["status"] == "withdrawn"
+    assert {"system": HETU, "value": person} in opened["content"]["subject"]
+    receipt = [one for one in nodes.entries("kotka", type="consent") if one.detail.get("consent") == made["id"]]
+    assert [one.outcome for one in receipt] == ["success"]
+    assert receipt[0].request_digest is not None  # the signed notice is held as evidence
+    settled = await until(
+        lambda: [
+            row
+            for row in nodes.rows("centre", select(deliveries).where(deliveries.c.kind == "notice"))
+            if row.state == "accepted"
+        ]
+    )
+    assert settled[0].receipt
+
+
+async def test_refusal_after_the_fact_tells_those_who_hold_what_it_is_about(nodes: Running) -> None:
+    person = moving_to(nodes, "285")[1]
+    status, _ = await ask(nodes, person, "identity", "housing")
+    assert status == 200
+
+    _, refusal = await post(
+        nodes, "centre", "/v1/consents", consent(person, status="refused", purposes=[], categories=["housing"])
+    )
+    _, other = await post(
+        nodes, "centre", "/v1/consents", consent(person, status="refused", purposes=[], categories=["finances"])
+    )
+    _, after = await ask(nodes, person, "identity", "housing")
+
+    assert refusal["notices"] == 1
+    assert other["notices"] == 0
+    assert after["decision"]["withheld"] == [{"category": "housing", "code": "refused"}]
+    item = await arrived(nodes, "kotka", refusal["id"])
+    assert item["categories"] == ["housing"]
+
+
+async def test_consent_of_another_person_carries_nothing(nodes: Running) -> None:
+    one, other = moving_to(nodes, "285")[2:4]
+    await post(nodes, "centre", "/v1/consents", consent(one))
+
+    _, answer = await ask(nodes, other, "identity", "health-needs")
+
+    assert answer["decision"]["withheld"] == [{"category": "health-needs", "code": "consent-missing"}]
+
+
+async def test_consent_whose_guardian_has_no_mandate_any_more_carries_nothing(nodes: Running) -> None:
+    person = moving_to(nodes, "285")[4]
+    ended = {"kind": "representative", "mandate_until": "2026-01-31"}
+    await post(nodes, "centre", "/v1/consents", consent(person, given_by=ended))
+
+    _, answer = await ask(nodes, person, "identity", "health-needs")
+
+    assert answer["decision"]["withheld"] == [{"category": "health-needs", "code": "consent-missing"}]
+
+
+async def test_same_identifier_in_two_notations_is_one_person(nodes: Running) -> None:
+    person = moving_to(nodes, "285")[5]
+    await post(
+        nodes, "centre", "/v1/consents", consent(f" {person.lower()} ", status="refused", categories=["housing"])
+    )
+
+    _, answer = await ask(nodes, person, "identity", "housing")
+
+    assert answer["decision"]["withheld"] == [{"category": "housing", "code": "refused"}]
+
+
+async def test_case_reference_that_was_used_for_another_person_binds_nobody_to_it(nodes: Running) -> None:
+    """A case reference is a word in the log: it opens nothing, and the two persons stay two."""
+    one, other = moving_to(nodes, "285")[6:8]
+    await post(nodes, "centre", "/v1/consents", consent(one))
+
+    _, first = await ask(nodes, one, "identity", "health-needs", case="KOTKA-77")
+    _, second = await ask(nodes, other, "identity", "health-needs", case="KOTKA-77")
+
+    assert "health-needs" in first["decision"]["permitted"]
+    assert "health-needs" not in second["decision"]["permitted"]
+    spoken = [entry for entry in nodes.entries("kotka", type="query", outcome="partial") if entry.case]
+    spoken += [entry for entry in nodes.entries("kotka", type="query", outcome="success") if entry.case]
+    assert len({entry.case for entry in spoken}) == 1
+    assert len({entry.subject for entry in spoken}) == 2
+
+
+async def test_emergency_is_answered_marked_kept_and_put_before_the_officer(nodes: Running) -> None:
+    """The person does not live in the county, so that only an emergency opens the record."""
+    from audit.reviews import unreviewed_emergencies
+    from gateway.storage import engine as storage
+
+    person = moving_to(nodes, "091")[0]
+    asked = ("identity", "health-needs", "finances")
+    justification = "Found unconscious at the railway station; allergies must be known now."
+
+    refused, problem = await ask(nodes, person, *asked, by="kymenlaakso")
+    silent, missing = await ask(nodes, person, *asked, by="kymenlaakso", emergency={"justification": "  "})
+    status, answer = await ask(nodes, person, *asked, by="kymenlaakso", emergency={"justification": justification})
+
+    assert (refused, problem["code"]) == (403, "not-permitted")
+    assert (silent, missing["code"]) == (422, "justification-missing")
+    assert status == 200
+    assert sorted(answer["decision"]["permitted"]) == ["health-needs", "identity"]
+    (entry,) = nodes.entries("centre", type="break-glass")
+    assert entry.bases == ("lookup-county-emergency",)
+    assert justification not in str(entry.to_dict())
+    sealed = nodes.rows(
+        "centre", select(bodies).where(bodies.c.message_id == entry.message_id, bodies.c.part == "reason")
+    )
+    assert len(sealed) == 1
+    assert justification.encode() not in bytes(sealed[0].sealed)
+    engine = storage.create(f"sqlite:///{nodes.party('centre').folder / 'node.db'}")
+    with engine.connect() as connection:
+        waiting = unreviewed_emergencies(connection)
+    engine.dispose()
+    assert [one.entry.id for one in waiting] == [entry.id]
+
+
+async def arrived(nodes: Running, party: str, consent_id: str) -> dict[str, Any]:
+    """The notice about a consent, once it is in the party's inbox."""
+    async with asyncio.timeout(30), nodes.client(party) as session:
+        while True:
+            async with session.get("/v1/inbox") as answer:
+                items: list[dict[str, Any]] = (await answer.json())["items"]
+            for item in items:
+                if item["kind"] == "notice" and item["handover"] == consent_id:
+                    return item
+            await asyncio.sleep(0.05)
