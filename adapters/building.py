@@ -153,9 +153,10 @@ class Source:
         if self.transform.backward is None:
             return NOTHING
         try:
-            return self.transform.backward(value)
+            raw = self.transform.backward(value)
         except (TransformError, ValueError, TypeError):
             return NOTHING
+        return NOTHING if isinstance(raw, str) and _CONTROLS.search(raw) else raw
 
     def _put(self, write: Write, raw: Any, value: Any) -> bool:
         inner = self.field.startswith("./")

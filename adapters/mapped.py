@@ -1,5 +1,5 @@
-"""An adapter that is a mapping file and nothing else: it reads a form (CSV, XML, JSON), maps, checks, and writes
-flat JSON back.
+"""An adapter that is a mapping file and nothing else: it reads a form (CSV, XML, JSON), maps, checks, and writes the
+same form back.
 """
 
 from __future__ import annotations
@@ -10,8 +10,6 @@ from functools import cached_property
 from importlib.resources import files
 from typing import Any, BinaryIO
 
-import orjson
-
 from adapters.building import Build, Write
 from adapters.json_reader import JsonForm, read_json
 from adapters.keys import Keys
@@ -19,6 +17,7 @@ from adapters.mapping import CompiledMapping, compile_mapping
 from adapters.readers import CsvForm, XmlForm, read_csv, read_xml
 from adapters.sdk import AdapterError, Finding, Limits, Manifest, Mapped, Position, Record, Rendered
 from adapters.texts import finding, over
+from adapters.writers import write_csv, write_json, write_xml
 from schemas.catalogue import catalogue
 
 
@@ -48,7 +47,7 @@ class MappedAdapter:
             case "csv":
                 return CsvForm(tuple(source["encoding"]), str(source["delimiter"]), str(source["key"]))
             case "xml":
-                return XmlForm(str(source["record"]), str(source["key"]))
+                return XmlForm(str(source["record"]), str(source["key"]), str(source.get("root", "Records")))
             case _:
                 return JsonForm(str(source["key"]), bool(source.get("nested", False)))
 
@@ -158,7 +157,15 @@ class MappedAdapter:
         findings = tuple(
             finding("warning", "no-place", Position(), pointer) for pointer in left if not _is_form(pointer)
         )
-        return Rendered(self._manifest.media_types[0], orjson.dumps(write.fields, option=orjson.OPT_INDENT_2), findings)
+        return Rendered(self._manifest.media_types[0], self._body(write.fields), findings)
+
+    def _body(self, fields: dict[str, Any]) -> bytes:
+        form = self._form
+        if isinstance(form, CsvForm):
+            return write_csv(fields, [*sorted(self.mapping.fields)], form)
+        if isinstance(form, XmlForm):
+            return write_xml(fields, form)
+        return write_json(fields, form)
 
 
 def _unmapped_parts(

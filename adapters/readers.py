@@ -37,10 +37,11 @@ class CsvForm:
 
 @dataclass(frozen=True, slots=True)
 class XmlForm:
-    """How an XML file is written: the element that is a record, and the path of its key below it."""
+    """How an XML file is written: the element that is a record, the path of its key below it, the root's name."""
 
     record: str
     key: str
+    root: str = "Records"
 
 
 class _Lines:

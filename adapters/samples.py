@@ -19,6 +19,9 @@ from typing import Any
 
 from lxml import etree
 
+from adapters import sample_formats
+from adapters.sample_formats import iso
+
 COLUMNS = [
     "ASIAKASNUMERO",
     "HETU",
@@ -227,27 +230,30 @@ def write_samples(folder: Path, seed: int = 2026, count: int = 200) -> dict[str,
     draw = random.Random(seed)  # noqa: S311 - samples, not secrets
     rows = [_person(draw, index) for index in range(count)]
     dirt, broken = _soil(rows)
-    (folder / "reception-centre.csv").write_bytes(_csv(rows, broken))
-    (folder / "reception-centre.xml").write_bytes(_xml(rows))
+    planted = [{"key": one.key, "row": one.row, "column": one.column, "code": one.code} for one in dirt]
     structural = {"column-count", "encoding"}
+    written: dict[str, tuple[str, bytes, list[dict[str, Any]]]] = {
+        "csv": ("reception-centre.csv", _csv(rows, broken), planted),
+        "xml": (
+            "reception-centre.xml",
+            _xml(rows),
+            [
+                {"key": one.key, "column": _XML_PATHS.get(one.column, ""), "code": one.code}
+                for one in dirt
+                if one.code not in structural
+            ],
+        ),
+        **sample_formats.all_of(rows, planted),
+    }
+    for file, content, _ in written.values():
+        (folder / file).write_bytes(content)
     manifest = {
         "persons": count,
         "seed": seed,
         "cases": {
             name: {"key": rows[index]["ASIAKASNUMERO"], "flow": flow} for index, (name, flow, _, _) in enumerate(_CASES)
         },
-        "csv": {
-            "file": "reception-centre.csv",
-            "dirty": [{"key": one.key, "row": one.row, "column": one.column, "code": one.code} for one in dirt],
-        },
-        "xml": {
-            "file": "reception-centre.xml",
-            "dirty": [
-                {"key": one.key, "column": _XML_PATHS.get(one.column, ""), "code": one.code}
-                for one in dirt
-                if one.code not in structural
-            ],
-        },
+        **{name: {"file": file, "dirty": faults} for name, (file, _, faults) in written.items()},
     }
     (folder / "samples-manifest.json").write_text(
         json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
@@ -367,7 +373,7 @@ def _xml(rows: Sequence[Row]) -> bytes:
             if value == "" and column != "SUKUNIMI":
                 continue
             if column in {"SYNTYMAAIKA", "LUPA_PVM", "MUUTTOPAIVA"}:
-                value = _iso(value)
+                value = iso(value)
             _place(record, path, column, value)
     return bytes(etree.tostring(root, xml_declaration=True, encoding="UTF-8", pretty_print=True))
 
@@ -388,8 +394,3 @@ def _place(record: Any, path: str, column: str, value: str) -> None:
             etree.SubElement(holder, last).text = need
     else:
         etree.SubElement(holder, last).text = value
-
-
-def _iso(value: str) -> str:
-    day, month, year = value.split(".")
-    return f"{year}-{int(month):02d}-{int(day):02d}"

@@ -12,12 +12,14 @@ _CSV = Manifest(
     "reception-centre-csv",
     Text("Vastaanottokeskuksen asiakasrekisteri (CSV)", "Förläggningens klientregister (CSV)", "Reception centre, CSV"),
     ("text/csv",),
+    writes=True,
     extensions=("csv",),
 )
 _XML = Manifest(
     "reception-centre-xml",
     Text("Vastaanottokeskuksen asiakasrekisteri (XML)", "Förläggningens klientregister (XML)", "Reception centre, XML"),
     ("application/xml", "text/xml"),
+    writes=True,
     extensions=("xml",),
 )
 

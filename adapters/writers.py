@@ -1,0 +1,62 @@
+"""Write the fields of one record in the form that the readers read: CSV, XML, JSON."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import orjson
+from lxml import etree
+
+from adapters.json_reader import JsonForm
+from adapters.readers import CsvForm, XmlForm
+from adapters.spreadsheets import guarded
+
+
+def write_csv(fields: Mapping[str, Any], columns: Sequence[str], form: CsvForm) -> bytes:
+    """A header and one row, in UTF-8 or the form's encoding; text that a spreadsheet would run is guarded."""
+    out = io.StringIO()
+    writer = csv.writer(out, delimiter=form.delimiter, lineterminator="\r\n")
+    writer.writerow([guarded(column) for column in columns])
+    writer.writerow([guarded(str(fields.get(column, ""))) for column in columns])
+    return out.getvalue().encode("utf-8-sig" if "utf-8-sig" in form.encodings else form.encodings[0])
+
+
+def write_xml(fields: Mapping[str, Any], form: XmlForm) -> bytes:
+    """One record below a root element; a list makes as many elements as it has items."""
+    root = etree.Element(form.root)
+    record = etree.SubElement(root, form.record)
+    for path, value in fields.items():
+        for index, item in enumerate(value if isinstance(value, list) else [value]):
+            _place(record, path.split("/"), index, str(item))
+    return bytes(etree.tostring(root, xml_declaration=True, encoding="UTF-8", pretty_print=True))
+
+
+def _place(holder: Any, steps: Sequence[str], index: int, text: str) -> None:
+    """Put the n-th value of a path where it belongs: elements on the way are shared, the last that is one repeats."""
+    attribute = steps[-1][1:] if steps[-1].startswith("@") else None
+    elements = steps[:-1] if attribute else steps
+    for depth, name in enumerate(elements, 1):
+        found = holder.findall(name)
+        wanted = index if depth == len(elements) else 0
+        while len(found) <= wanted:
+            found.append(etree.SubElement(holder, name))
+        holder = found[wanted]
+    if attribute is None:
+        holder.text = text
+    else:
+        holder.set(attribute, text)
+
+
+def write_json(fields: Mapping[str, Any], form: JsonForm) -> bytes:
+    """One object; where objects nest, a path makes them."""
+    made: dict[str, Any] = {}
+    for path, value in fields.items():
+        *parents, last = path.split("/") if form.nested else (path,)
+        holder = made
+        for name in parents:
+            holder = holder.setdefault(name, {})
+        holder[last] = value
+    return orjson.dumps(made, option=orjson.OPT_INDENT_2)
