@@ -36,6 +36,9 @@ _RULES = {
     "maxItems": "the list has more items than are allowed here",
     "minimum": "the number is less than is allowed here",
     "maximum": "the number is more than is allowed here",
+    "minProperties": "a value is missing",
+    "maxProperties": "two values stand where there is place for one",
+    "not": "two values stand where there is place for one",
     "anyOf": "none of the forms that are allowed here fits",
     "reference": "the reference points at a resource that the bundle does not hold",
     "duplicate-id": "two resources have the same id",
@@ -66,10 +69,15 @@ class ResourceSchema:
 
 
 class Catalogue:
-    """All canonical schemas."""
+    """All canonical schemas: `resources` are those that a record is made of, `apart` those that speak about records
+    and never travel in one.
+    """
 
-    def __init__(self, resources: Mapping[str, ResourceSchema], bundle: ResourceSchema) -> None:
+    def __init__(
+        self, resources: Mapping[str, ResourceSchema], apart: Mapping[str, ResourceSchema], bundle: ResourceSchema
+    ) -> None:
         self.resources = resources
+        self.apart = apart
         self._bundle = bundle
 
     def validate(self, resource: Mapping[str, Any]) -> list[SchemaFinding]:
@@ -118,7 +126,7 @@ class Catalogue:
 
     def _of(self, resource: Mapping[str, Any]) -> ResourceSchema | SchemaFinding:
         kind = resource.get("resourceType")
-        found = self.resources.get(kind) if isinstance(kind, str) else None
+        found = self.resources.get(kind, self.apart.get(kind)) if isinstance(kind, str) else None
         return found or finding("/resourceType", "enum")
 
 
@@ -150,8 +158,11 @@ def catalogue() -> Catalogue:
         if entry.name.endswith(".schema.json")
     }
     bundle = documents.pop("Bundle")
+    compiled = {name: _compiled(name, document) for name, document in sorted(documents.items())}
+    inside = bundle["properties"]["entry"]["items"]["properties"]["resource"]["properties"]["resourceType"]["enum"]
     return Catalogue(
-        {name: _compiled(name, document) for name, document in sorted(documents.items())},
+        {name: compiled[name] for name in sorted(inside)},
+        {name: one for name, one in compiled.items() if name not in inside},
         ResourceSchema(
             "Bundle", bundle, Shape("object", ""), None, jsonschema_rs.Draft202012Validator(bundle), _REFERENCE(bundle)
         ),

@@ -58,7 +58,6 @@ def project(bundle: Mapping[str, Any], permitted: Collection[str]) -> Projection
     """The part of a record that these categories let through; the person's resource stays, if only as a form."""
     walk = _Walk(permitted)
     resources: list[dict[str, Any]] = []
-    names: set[str] = set()
     for index, entry in enumerate(bundle.get("entry", ())):
         at = f"/entry/{index}/resource"
         resource = entry.get("resource")
@@ -71,13 +70,28 @@ def project(bundle: Mapping[str, Any], permitted: Collection[str]) -> Projection
         value, content = _keep(resource, schema.shape, walk, at)
         if value is not _GONE and (content or (index == 0 and kind == "Patient")):
             resources.append(value)
-            names.add(f"{kind}/{value.get('id')}")
     result = {
         "resourceType": "Bundle",
         "type": "collection",
-        "entry": [{"resource": _without_dangling(resource, names)} for resource in resources],
+        "entry": [{"resource": resource} for resource in _standing(resources)],
     }
     return Projection(result, tuple(walk.withheld), frozenset(walk.kept))
+
+
+def _standing(resources: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The resources whose references all lead somewhere; one that lost what its schema requires goes with it."""
+    while True:
+        names = {f"{one['resourceType']}/{one.get('id')}" for one in resources}
+        sound = [_without_dangling(one, names) for one in resources]
+        required = [catalogue().resources[one["resourceType"]].shape.required for one in resources]
+        whole = [
+            after
+            for before, after, must in zip(resources, sound, required, strict=True)
+            if not any(name in before and name not in after for name in must)
+        ]
+        if len(whole) == len(resources):
+            return whole
+        resources = whole
 
 
 def categories_in(bundle: Mapping[str, Any]) -> frozenset[str]:
@@ -121,8 +135,9 @@ def _keep(value: Any, shape: Shape, walk: _Walk, at: str) -> tuple[Any, bool]:
     if shape.kind == "array" and isinstance(value, list):
         assert shape.item is not None
         items = [_keep(item, shape.item, walk, f"{at}/{index}") for index, item in enumerate(value)]
-        kept = [item for item, content in items if item is not _GONE and content]
-        return (kept, True) if kept else (_GONE, False)
+        form = shape.item.carries_nothing
+        kept = [item for item, content in items if item is not _GONE and (content or form)]
+        return (kept, any(content for _, content in items)) if kept else (_GONE, False)
     if shape.kind != "value" or isinstance(value, dict | list):
         walk.withheld.append(Withheld(at, UNKNOWN))
         return _GONE, False
@@ -148,7 +163,7 @@ def _keep_object(value: dict[str, Any], shape: Shape, walk: _Walk, at: str) -> t
         if result is not _GONE:
             kept[name] = result
             content = content or full
-    if not content and "resourceType" not in shape.members and "reference" not in shape.members:
+    if not content and "resourceType" not in shape.members and not (kept and shape.carries_nothing):
         return _GONE, False
     return kept, content
 
@@ -183,14 +198,14 @@ def _held(value: Any, shape: Shape, own: str) -> Iterator[str]:
 
 
 def _without_dangling(value: Any, names: Collection[str]) -> Any:
+    """The value without references to what is not there, and without what is empty for it; _GONE if nothing is left."""
     if isinstance(value, dict):
-        return {
-            name: _without_dangling(member, names)
-            for name, member in value.items()
-            if not (
-                isinstance(member, dict)
-                and isinstance(member.get("reference"), str)
-                and member["reference"] not in names
-            )
-        }
-    return [_without_dangling(item, names) for item in value] if isinstance(value, list) else value
+        if isinstance(value.get("reference"), str):
+            return value if value["reference"] in names else _GONE
+        members = {name: _without_dangling(member, names) for name, member in value.items()}
+        left = {name: member for name, member in members.items() if member is not _GONE}
+        return left if left or not value else _GONE
+    if isinstance(value, list):
+        items = [one for one in (_without_dangling(item, names) for item in value) if one is not _GONE]
+        return items if items or not value else _GONE
+    return value

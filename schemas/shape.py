@@ -47,6 +47,14 @@ class Shape:
     codes: str | None = None
     pattern: re.Pattern[str] | None = None
 
+    #: Whether every value below this place is structure.
+    carries_nothing: bool = field(init=False, default=False)
+
+    def __post_init__(self) -> None:
+        below = [*self.members.values(), *self.options.values(), *([self.item] if self.item is not None else ())]
+        nothing = all(one.carries_nothing for one in below) if below else self.category == STRUCTURE
+        object.__setattr__(self, "carries_nothing", nothing and (bool(below) or self.kind == "value"))
+
     def is_form(self, value: Any) -> bool:
         """Whether a value of pure structure is what its place asks for, and so can carry nothing."""
         if self.constant is not None:
