@@ -116,7 +116,7 @@ class Consumer:
             answered = verified(self._exchange, outgoing, reply)
             if answered.claims.status != 200:
                 raise refused_by_peer(reply.body, answered.claims.decision)
-            bundle = orjson.loads(reply.body)
+            bundle = _bundle(reply.body)
         except ProblemError as problem:
             await self._record_failure(question, requested, problem, outgoing, answered)
             raise
@@ -375,6 +375,17 @@ def verified(exchange: Exchange, outgoing: Outgoing, reply: Reply) -> Answered:
         now=now,
     )
     return Answered(reply.message, reply.body, claims, registry.version)
+
+
+def _bundle(body: bytes) -> dict[str, Any]:
+    """A signature says who answered, not that the answer can be read."""
+    try:
+        bundle = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        bundle = None
+    if not isinstance(bundle, dict):
+        raise ProblemError("peer-answer-invalid", detail="the other node's signed answer is not a JSON object")
+    return bundle
 
 
 def refused_by_peer(body: bytes, decision: DecisionSummary | None) -> ProblemError:

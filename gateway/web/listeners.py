@@ -29,6 +29,7 @@ from gateway.protocol.problems import ProblemError, to_problem_json
 CERTIFICATE = "yhdyspinta.certificate"
 TIMED_OUT = "yhdyspinta.timed-out"
 HEADER_LIMIT = 64 * 1024
+HEADER_COUNT = 256
 TARGET_LIMIT = 8 * 1024
 
 Refused = Callable[[ProblemError, bytes | None], None]
@@ -88,6 +89,8 @@ class FaceProtocol(HttpToolsProtocol):
         self._header_bytes += len(name) + len(value)
         if self._header_bytes > HEADER_LIMIT:
             self._refuse("headers-too-large", f"headers have at most {HEADER_LIMIT} bytes in all")
+        if len(self.headers) >= HEADER_COUNT:
+            self._refuse("headers-too-large", f"a request has at most {HEADER_COUNT} headers")
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
