@@ -43,6 +43,7 @@ from schemas.facts import HETU, MIGRI_CUSTOMER
 
 INSTANCE = "FI-DEMO"
 LOOPBACK = "127.0.0.1"
+_PORTS = range(12_000, 32_000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -477,11 +478,19 @@ def _system(party: Party, passphrase: str, export: Path) -> str:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nothing listens on now. They are all held at once while looking, so that no two are the same."""
+    """Ports that nothing listens on now, below those that the system gives to outgoing connections.
+
+    Of those, one could be taken between being found free here and being listened on. All are held at once while
+    looking, so that no two are the same.
+    """
     with ExitStack() as stack:
-        found = []
-        for _ in range(count):
+        found: list[int] = []
+        while len(found) < count:
+            port = secrets.choice(_PORTS)
             held = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
-            held.bind((LOOPBACK, 0))
-            found.append(int(held.getsockname()[1]))
+            try:
+                held.bind((LOOPBACK, port))
+            except OSError:
+                continue
+            found.append(port)
         return found
