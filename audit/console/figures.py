@@ -91,7 +91,7 @@ BAR = 14
 _LEAST = 3.0
 
 
-def flow(amounts: Sequence[tuple[str, str, int]], *, width: int = 720, gap: int = 22, scale_to: int = 300) -> Flow:
+def flow(amounts: Sequence[tuple[str, str, int]], *, width: int = 560, gap: int = 22, scale_to: int = 300) -> Flow:
     """The flow picture of (giver, receiver, amount). Bars come in order of size; ribbons do not cross more than needed.
 
     Very small amounts are drawn thicker than they are, so that they can be seen.

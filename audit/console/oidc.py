@@ -14,7 +14,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import aiohttp
 import orjson
@@ -108,10 +108,12 @@ class Door:
             "client_id": self._provider.client_id,
             "code_verifier": verifier,
         }
-        auth = None
+        headers = {}
         if self._provider.client_secret:
-            auth = aiohttp.BasicAuth(self._provider.client_id, self._provider.client_secret)
-        document = await self._ask("POST", metadata["token_endpoint"], form, auth)
+            headers["authorization"] = aiohttp.encode_basic_auth(
+                quote(self._provider.client_id, safe=""), quote(self._provider.client_secret, safe="")
+            )
+        document = await self._ask("POST", metadata["token_endpoint"], form, headers)
         token = document.get("id_token")
         if not isinstance(token, str):
             raise SignInError("token", "the provider gave no ID token")
@@ -182,11 +184,11 @@ class Door:
         return self._keys
 
     async def _ask(
-        self, method: str, url: str, form: Mapping[str, str] | None = None, auth: aiohttp.BasicAuth | None = None
+        self, method: str, url: str, form: Mapping[str, str] | None = None, headers: Mapping[str, str] | None = None
     ) -> dict[str, Any]:
         try:
             async with (
-                aiohttp.ClientSession(timeout=_TIMEOUT, auth=auth) as session,
+                aiohttp.ClientSession(timeout=_TIMEOUT, headers=headers) as session,
                 session.request(method, url, data=form, ssl=self._tls or True, allow_redirects=False) as answer,
             ):
                 if answer.status != 200:

@@ -41,9 +41,10 @@ def language_switch(request: Request) -> Response | None:
 
 
 async def read_form(request: Request) -> dict[str, str]:
-    """The fields of a form that was sent; files and a body over the limit are not read."""
+    """The fields of a form that was sent; files, and a body over the limit or without a length, are not read."""
     kind = request.headers.get("content-type", "").split(";")[0].strip()
-    if kind != "application/x-www-form-urlencoded" or int(request.headers.get("content-length") or 0) > FORM_LIMIT:
+    length = request.headers.get("content-length", "")
+    if kind != "application/x-www-form-urlencoded" or not length.isdecimal() or int(length) > FORM_LIMIT:
         return {}
     async with AsyncExitStack() as stack:
         form = await stack.enter_async_context(request.form(max_files=0, max_fields=64))

@@ -123,7 +123,14 @@ class _Shell:
             ),
         ]
         return Starlette(
-            routes=routes, exception_handlers={404: self._not_found, 405: self._not_found, Exception: self._broken}
+            routes=routes,
+            exception_handlers={
+                404: self._not_found,
+                405: self._not_found,
+                LogError: self._broken,
+                SQLAlchemyError: self._broken,
+                Exception: self._broken,
+            },
         )
 
     # -- one visit -------------------------------------------------------------------------------------------------
@@ -267,7 +274,7 @@ class _Shell:
 
     async def _broken(self, request: Request, error: Exception) -> Response:
         unavailable = isinstance(error, LogError | SQLAlchemyError)
-        LOGGER.error("page-failed", extra={"reason": type(error).__name__})
+        LOGGER.error("page-failed", extra={"fields": {"reason": type(error).__name__}})
         return self._render_plain("broken.html", request, 503 if unavailable else 500)
 
     async def _static(self, request: Request) -> Response:

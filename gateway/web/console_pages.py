@@ -255,11 +255,15 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """A stretch of days under one law: its share of the whole time (per mille) and how many categories may move."""
+    """A stretch of days under one law: its share of the whole time (per mille) and how many categories may move.
+
+    `height` draws the count, of 40 in all.
+    """
 
     start: int
     length: int
     count: int
+    height: int
 
 
 def changes(book: Rulebook) -> list[date]:
@@ -364,7 +368,8 @@ def _strips(book: Rulebook, case: Case, provider: str, turns: list[date]) -> lis
                 allowed |= decision.permitted_categories
             place = round((start - FIRST).days * 1_000 / (SPAN + 1))
             length = round((end - FIRST).days * 1_000 / (SPAN + 1)) - place
-            stretches.append(Stretch(place, length, len(allowed)))
+            height = round(len(allowed) * 36 / len(book.categories)) if allowed else 0
+            stretches.append(Stretch(place, length, len(allowed), height + 4))
         if any(one.count for one in stretches):
             strips.append((party, stretches))
     return strips
