@@ -158,6 +158,7 @@ def target_of(pointer: str, bundle: Mapping[str, Any] | None) -> str:
     value: Any = bundle
     parts: list[str] = []
     for step in pointer.strip("/").split("/"):
+        holder = value
         try:
             value = value[int(step)] if isinstance(value, list) else value[step]
         except (KeyError, IndexError, ValueError, TypeError):
@@ -170,11 +171,16 @@ def target_of(pointer: str, bundle: Mapping[str, Any] | None) -> str:
                 parts[-1] = re.split("[:/]", told)[-1]
             elif parts[-1] in {"identifier", "telecom"} and isinstance(told, str):
                 parts[-1] = f"{parts[-1]}({re.split('[:/]', told)[-1]})"
-        elif not step.isdigit() and step not in {"entry", "coding"}:
+        elif not (step.isdigit() or step in {"entry", "coding"} or _form(step, holder)):
             parts.append(step)
-    if len(parts) > 2 and (re.fullmatch(r"value[A-Z]?\w*", parts[-1]) or parts[-2:] == ["code", "code"]):
-        parts.pop()
-    return ".".join(part for part in parts if not re.fullmatch(r"value[A-Z]\w*", part))
+    return ".".join(parts)
+
+
+def _form(step: str, holder: Any) -> bool:
+    """Whether a step is how FHIR writes a value and not what it is: `valueDate`, the `code` of a Coding."""
+    return re.fullmatch(r"value[A-Z]\w*", step) is not None or (
+        step in {"code", "value"} and isinstance(holder, dict) and "system" in holder
+    )
 
 
 def dirtied(data: bytes, draw: random.Random) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import io
 import subprocess
@@ -338,3 +339,56 @@ def _guarded(work: Callable[[], T], *, json: bool) -> T:
         fail(escape(str(error)), WRONG, json=json)
     except OSError as error:
         fail(f"{error.filename}: {error.strerror}", OUTSIDE, json=json)
+
+
+@app.command()
+def watch(
+    folder: Folder = Path(),
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port on 127.0.0.1; 0: any free one.")] = 8610,
+    language: Annotated[str, typer.Option("--language", help="fi, sv or en.")] = "fi",
+    rulebook: Annotated[
+        Path | None, typer.Option("--rulebook", help="Decide by this rulebook; else the reference.", metavar="FILE")
+    ] = None,
+    open_browser: Annotated[bool, typer.Option("--open/--no-open", help="Open the browser.")] = True,
+) -> None:
+    """Open the workbench in the browser: source, result, findings and recipients, live on save."""
+    import asyncio
+    import webbrowser
+    from datetime import UTC, datetime
+
+    import uvicorn
+
+    from adapters.workbench.looking import Bench
+    from adapters.workbench.wording import LANGUAGES
+    from consent.rulebook import RulebookError, reference_rulebook
+    from consent.rulebook import load as load_rulebook
+    from gateway.web.listeners import bind
+    from gateway.web.workbench import workbench
+
+    if language not in LANGUAGES:
+        fail(f"there is no language {language!r}", WRONG, remedy="use fi, sv or en")
+    if not (folder / "pyproject.toml").exists():
+        fail(f"{folder} has no pyproject.toml, so it is no adapter's folder", WRONG, remedy="see `adapter new`")
+    try:
+        text = rulebook.read_bytes() if rulebook else reference_rulebook()
+        rules = load_rulebook(text, source=str(rulebook or "reference rulebook"))
+        bound = bind("127.0.0.1", port)
+        bound.listen()
+    except RulebookError as error:
+        fail(escape(str(error)), WRONG)
+    except OSError as error:
+        fail(f"{error.filename or f'127.0.0.1:{port}'}: {error.strerror}", OUTSIDE, remedy="choose another --port")
+    stopping = asyncio.Event()
+    bench = workbench(Bench(folder.resolve()), rules, lambda: datetime.now(UTC), stopping, language=language)
+
+    class Server(uvicorn.Server):
+        def handle_exit(self, sig: int, frame: Any) -> None:
+            stopping.set()  # streams of events end by themselves
+            super().handle_exit(sig, frame)
+
+    address = f"http://127.0.0.1:{bound.getsockname()[1]}/"
+    console.print(f"[green]✓[/] The workbench is at [bold]{address}[/] (Ctrl-C ends it)", soft_wrap=True)
+    if open_browser:
+        webbrowser.open(address)
+    with contextlib.suppress(KeyboardInterrupt):
+        Server(uvicorn.Config(bench, log_level="warning", access_log=False, server_header=False)).run(sockets=[bound])

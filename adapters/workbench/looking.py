@@ -1,0 +1,257 @@
+"""A look at an adapter's folder as its files stand now: records, cells, values with their origin, findings in place.
+
+`Bench.look` loads the folder anew when a file has changed. A fault in the mapping is part of the look, with its place;
+the last good result stays in sight beside it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from adapters.mapping import MappingError
+from adapters.sdk import AdapterError, Finding, Limits, Mapped, Record
+from adapters.sdk.folders import Package, open_folder
+from adapters.sdk.testing import target_of
+
+#: Records that are listed and can be looked at; the counts are of these.
+LISTED = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Why the adapter cannot be loaded: the place if there is one, the lines around it, what would mend it."""
+
+    message: str
+    remedy: str = ""
+    file: str = ""
+    line: int = 0
+    column: int = 0
+    lines: tuple[tuple[int, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A field of the source record: its value, whether it is taken, ignored or left, and what was found there."""
+
+    column: str
+    value: str
+    state: str  # taken, ignored, left, empty
+    findings: tuple[Finding, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A value of the result: where it stands, and the cell and the transform that it came from."""
+
+    pointer: str
+    target: str
+    value: str
+    column: str
+    transform: str
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A record in the list: its number from 0, its row, whether it was mapped, how many findings it has."""
+
+    number: int
+    row: int
+    mapped: bool
+    findings: int
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """All that the page shows of one record of one sample."""
+
+    name: str
+    sample: str
+    samples: tuple[str, ...]
+    records: tuple[Listed, ...]
+    number: int
+    row: int
+    cells: tuple[Cell, ...]
+    values: Mapping[str, tuple[Value, ...]]
+    bundle: Mapping[str, Any] | None
+    findings: tuple[Finding, ...]
+    fault: Fault | None = None
+    stale: bool = False
+
+    @property
+    def mapped(self) -> int:
+        """How many records were mapped."""
+        return sum(one.mapped for one in self.records)
+
+
+@dataclass(slots=True)
+class _Read:
+    """A sample as the adapter reads it now."""
+
+    pairs: Sequence[tuple[Record | Finding, Mapped]]
+    ignored: frozenset[str]
+
+
+@dataclass(slots=True)
+class Bench:
+    """An adapter's folder under someone's hands."""
+
+    folder: Path
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _mark: str = ""
+    _package: Package | None = None
+    _fault: Fault | None = None
+    _read: dict[str, _Read] = field(default_factory=dict)
+
+    def mark(self) -> str:
+        """A mark that changes when a file of the adapter does."""
+        digest = hashlib.sha256()
+        for path in self._files():
+            try:
+                stat = path.stat()
+            except OSError:
+                continue
+            digest.update(f"{path}\0{stat.st_mtime_ns}\0{stat.st_size}\0".encode())
+        return digest.hexdigest()[:16]
+
+    def look(self, sample: str = "", number: int = 0) -> Look:
+        """The look at one record. Raises AdapterError if the folder has never been loadable."""
+        with self._lock:
+            stale = self._load()
+            if self._package is None:
+                fault = self._fault or Fault("the adapter cannot be loaded")
+                return Look(self.folder.name, "", (), (), 0, 0, (), {}, None, (), fault)
+            package = self._package
+            names = tuple(one.name for one in package.samples)
+            chosen = sample if sample in names else (names[0] if names else "")
+            read = self._read.get(chosen) or _Read((), frozenset())
+            return _look(package, chosen, names, read, number, self._fault, stale=stale)
+
+    def _load(self) -> bool:
+        """Load what has changed; whether what is held is older than the files."""
+        mark = self.mark()
+        if mark != self._mark:
+            self._mark = mark
+            try:
+                package = open_folder(self.folder)
+                read = {one.name: _read(package, one) for one in package.samples}
+            except MappingError as error:
+                self._fault = self._place(error)
+            except AdapterError as error:
+                self._fault = Fault(str(error))
+            except Exception as error:
+                # The developer's own code; whatever it raises is theirs to see.
+                self._fault = Fault(f"{type(error).__name__}: {error}")
+            else:
+                self._package, self._read, self._fault = package, read, None
+        return self._fault is not None
+
+    def _place(self, error: MappingError) -> Fault:
+        path = next((one for one in self._files() if one.name == "mapping.yaml"), None)
+        text = path.read_text("utf-8", "replace").splitlines() if path else []
+        around = range(max(1, error.line - 2), min(len(text), error.line + 2) + 1)
+        lines = tuple((number, text[number - 1]) for number in around)
+        return Fault(error.message, error.remedy, path.name if path else "", error.line, error.column, lines)
+
+    def _files(self) -> list[Path]:
+        found = [self.folder / "pyproject.toml"]
+        for path in sorted(self.folder.rglob("*")):
+            parts = path.relative_to(self.folder).parts
+            hidden = any(part.startswith(".") or part in {"__pycache__", "golden", "dist", "tests"} for part in parts)
+            if not hidden and path.is_file():
+                found.append(path)
+        return found
+
+
+def _read(package: Package, sample: Path) -> _Read:
+    data = sample.read_bytes()
+    items = package.adapter.read(io.BytesIO(data), Limits())
+    results = package.adapter.convert(io.BytesIO(data), Limits())
+    mapping = getattr(package.adapter, "mapping", None)
+    return _Read(
+        list(islice(zip(items, results, strict=False), LISTED)), frozenset(getattr(mapping, "ignored", frozenset()))
+    )
+
+
+def _look(
+    package: Package,
+    sample: str,
+    samples: tuple[str, ...],
+    read: _Read,
+    number: int,
+    fault: Fault | None,
+    *,
+    stale: bool,
+) -> Look:
+    records = tuple(
+        Listed(index, mapped.position.row, mapped.bundle is not None, len(mapped.findings))
+        for index, (_, mapped) in enumerate(read.pairs)
+    )
+    number = min(max(number, 0), max(len(records) - 1, 0))
+    if not records:
+        return Look(package.name, sample, samples, (), 0, 0, (), {}, None, (), fault, stale)
+    item, mapped = read.pairs[number]
+    taken = {origin.position.column for origin in mapped.provenance.values()}
+    cells = tuple(_cells(item, mapped, taken, read.ignored))
+    placed = {finding.position.column for finding in mapped.findings} & {cell.column for cell in cells}
+    return Look(
+        package.name,
+        sample,
+        samples,
+        records,
+        number,
+        mapped.position.row,
+        cells,
+        _values(mapped),
+        mapped.bundle,
+        tuple(finding for finding in mapped.findings if finding.position.column not in placed),
+        fault,
+        stale,
+    )
+
+
+def _cells(item: Record | Finding, mapped: Mapped, taken: set[str], ignored: frozenset[str]) -> list[Cell]:
+    if not isinstance(item, Record):
+        return []
+    cells = []
+    for column, value in item.fields.items():
+        written = ", ".join(map(str, value)) if isinstance(value, list) else "" if value is None else str(value)
+        findings = tuple(one for one in mapped.findings if one.position.column.split("[", maxsplit=1)[0] == column)
+        if column in ignored:
+            state = "ignored"
+        elif not written.strip():
+            state = "empty"
+        elif any(one.split("[", maxsplit=1)[0] == column for one in taken):
+            state = "taken"
+        else:
+            state = "left"
+        cells.append(Cell(column, written, state, findings))
+    return cells
+
+
+def _values(mapped: Mapped) -> dict[str, tuple[Value, ...]]:
+    """The values that came from the source, by resource."""
+    if mapped.bundle is None:
+        return {}
+    found: dict[str, list[Value]] = {}
+    for pointer, origin in mapped.provenance.items():
+        steps = pointer.strip("/").split("/")
+        resource = mapped.bundle["entry"][int(steps[1])]["resource"]
+        value: Any = mapped.bundle
+        for step in steps:
+            value = value[int(step)] if isinstance(value, list) else value[step]
+        target = target_of(pointer, mapped.bundle).partition(".")[2] or pointer
+        name = f"{resource['resourceType']}/{resource['id']}"
+        shown = " ".join(map(str, value)) if isinstance(value, list) else _written(value)
+        found.setdefault(name, []).append(Value(pointer, target, shown, origin.position.column, origin.transform))
+    return {name: tuple(values) for name, values in found.items()}
+
+
+def _written(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
