@@ -138,7 +138,7 @@ held = Table(
     Column("note", Text, nullable=False),
     Column("received_from", Text, nullable=False),
     Column("received", BigInteger, nullable=False),
-    Column("state", Text, nullable=False),  # unproven, proven
+    Column("state", Text, nullable=False),  # unproven, proven, contradicted
     PrimaryKeyConstraint("origin", "size", "root"),
 )
 

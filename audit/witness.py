@@ -1,19 +1,24 @@
 """Witnesses: members hold each other's checkpoints, and notice when a log goes back or shows two histories.
 
-Every signed message carries its sender's checkpoint. The receiver keeps it (`hold`), and on a schedule asks the sender
-for proofs that all it holds belong to one growing log (`pending`, `answer`, `settle`). A checkpoint that was proven may
-be cosigned (`cosign`), and the log keeps its cosignatures (`keep_cosignatures`). What does not fit becomes an alarm
-that names both statements; they are signed, so it can be shown to anyone.
+Every signed message states its sender's checkpoint. The receiver keeps it (`hold_claim`), and on a schedule asks the
+sender for proofs that all it holds belong to one growing log (`pending`, `answer`, `settle`). A log may also bring its
+checkpoint with a proof (`add_checkpoint`). What was proven may be cosigned (`cosign`), and the log keeps its
+cosignatures (`keep_cosignatures`). What does not fit becomes an alarm that names both statements. A statement is a note
+that the log signed, or the signed message whose claim it is, so that it can be shown to anyone.
+Source: C2SP tlog-witness.
 """
 
 from __future__ import annotations
 
+import base64
+import binascii
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import Connection, Row, delete, insert, select, update
+import orjson
+from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
 from audit.checkpoint import (
     Checkpoint,
@@ -32,6 +37,7 @@ from audit.tables import alarms, cosignatures, head, held
 from audit.tiles import StoredTiles
 
 MAX_SIZES: Final = 256
+_KINDS: Final = frozenset({"fork", "rollback", "inconsistent"})
 Keys = Mapping[str, VerifierKey]
 """The keys of known logs, by origin."""
 
@@ -40,11 +46,41 @@ class WitnessError(ValueError):
     """A checkpoint of an unknown log, one that its log did not sign, or one that must not be cosigned."""
 
 
+class OldSizeError(WitnessError):
+    """A proof that does not begin where this witness left off; `size` is where it did."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(f"the last checkpoint proven here has {size} entries")
+        self.size = size
+
+
+class UnprovenError(WitnessError):
+    """A checkpoint whose proof does not hold; the alarm says what contradicts it."""
+
+    def __init__(self, alarm: Alarm, new: bool) -> None:
+        super().__init__(alarm.explanation())
+        self.alarm = alarm
+        self.new = new
+
+
+def read_statement(statement: str) -> Checkpoint:
+    """The checkpoint that a statement speaks of, unverified. Raises NoteError if it is neither note nor message."""
+    if "\n" in statement:
+        return parse_checkpoint(statement)
+    try:
+        payload = statement.split(".")[1]
+        claim = orjson.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))["log"]
+        root = base64.b64decode(claim["root"], validate=True)
+        return Checkpoint(str(claim["origin"]), int(claim["size"]), root, statement)
+    except (IndexError, KeyError, TypeError, ValueError, binascii.Error) as error:
+        raise NoteError(f"neither a signed note nor a signed message: {type(error).__name__}") from error
+
+
 @dataclass(frozen=True, slots=True)
 class Alarm:
     """A log that was caught. Kinds: fork (two histories), rollback (it went back), inconsistent (a proof fails).
 
-    `first` and `second` are the signed notes that contradict each other.
+    `first` and `second` are the statements that contradict each other. `new`: it was not raised before.
     """
 
     id: str
@@ -53,10 +89,16 @@ class Alarm:
     first: str
     second: str
     found: datetime
+    new: bool = False
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """The sizes that both statements speak of."""
+        return read_statement(self.first).size, read_statement(self.second).size
 
     def explanation(self) -> str:
         """One sentence in English that names the log and both sizes."""
-        one, two = parse_checkpoint(self.first).size, parse_checkpoint(self.second).size
+        one, two = self.sizes
         return {
             "fork": f"the log {self.origin} has shown two different histories of {one} and {two} entries",
             "rollback": f"the log {self.origin} went back from {one} to {two} entries",
@@ -110,13 +152,14 @@ def _verified(note: str, keys: Keys) -> Checkpoint:
 
 
 def _raise_alarm(connection: Connection, kind: str, first: str, second: str, *, now: datetime) -> Alarm:
-    origin = parse_checkpoint(first).origin
+    """Raise an alarm, once for each statement that is contradicted."""
+    origin = read_statement(first).origin
     known = connection.execute(
-        select(alarms).where(alarms.c.origin == origin, alarms.c.kind == kind, alarms.c.second == second)
+        select(alarms).where(alarms.c.origin == origin, alarms.c.kind == kind, alarms.c.first == first)
     ).first()
     if known is not None:
         return _alarm(known)
-    alarm = Alarm(new_id(now), origin, kind, first, second, now)
+    alarm = Alarm(new_id(now), origin, kind, first, second, now, new=True)
     connection.execute(
         insert(alarms).values(id=alarm.id, origin=origin, kind=kind, first=first, second=second, found=micros(now))
     )
@@ -133,24 +176,36 @@ def hold(connection: Connection, note: str, received_from: str, now: datetime, *
     Two different roots for one size are a fork, found at once. Raises WitnessError if the log is unknown or did not
     sign it. Call it in the transaction that records the message.
     """
-    checkpoint = _verified(note, keys)
+    return _take(connection, _verified(note, keys), received_from, now)
+
+
+def hold_claim(connection: Connection, claim: Checkpoint, received_from: str, now: datetime) -> Held:
+    """Take in the checkpoint that a verified message states; the claim's `note` is the text of that message.
+
+    The caller has verified the message and that its sender speaks for this log.
+    """
+    return _take(connection, claim, received_from, now)
+
+
+def _take(connection: Connection, checkpoint: Checkpoint, received_from: str, now: datetime) -> Held:
     rows = connection.execute(
         select(held).where(held.c.origin == checkpoint.origin, held.c.size == checkpoint.size)
     ).all()
-    if any(bytes(row.root) == checkpoint.root for row in rows):
-        return Held(checkpoint, new=False)
+    for row in rows:
+        if bytes(row.root) == checkpoint.root:
+            return Held(checkpoint, new=False)
+    alarm = _raise_alarm(connection, "fork", rows[0].note, checkpoint.note, now=now) if rows else None
     connection.execute(
         insert(held).values(
             origin=checkpoint.origin,
             size=checkpoint.size,
             root=checkpoint.root,
-            note=note,
+            note=checkpoint.note,
             received_from=received_from,
             received=micros(now),
-            state="unproven",
+            state="unproven" if alarm is None else "contradicted",
         )
     )
-    alarm = _raise_alarm(connection, "fork", rows[0].note, note, now=now) if rows else None
     return Held(checkpoint, new=True, alarm=alarm)
 
 
@@ -159,7 +214,7 @@ def newest(connection: Connection, origin: str) -> Checkpoint | None:
     row = connection.execute(
         select(held.c.note).where(held.c.origin == origin).order_by(held.c.size.desc()).limit(1)
     ).first()
-    return None if row is None else parse_checkpoint(row.note)
+    return None if row is None else read_statement(row.note)
 
 
 def pending(connection: Connection) -> tuple[ConsistencyRequest, ...]:
@@ -216,38 +271,132 @@ def settle(
     checkpoint = taken.checkpoint
     if checkpoint.origin != request.origin:
         raise WitnessError(f"{request.origin!r} was asked, {checkpoint.origin!r} answered")
-    if taken.alarm is not None:
-        return Verdict(checkpoint, (), taken.alarm)
     proofs = dict(reply.proofs)
     proven: list[int] = []
-    alarm: Alarm | None = None
+    alarm = taken.alarm
     rows = connection.execute(
-        select(held).where(held.c.origin == request.origin, held.c.size.in_(request.sizes)).order_by(held.c.size)
+        select(held)
+        .where(held.c.origin == request.origin, held.c.size.in_(request.sizes), held.c.state != "contradicted")
+        .order_by(held.c.size)
     ).all()
     for row in rows:
-        if row.size > checkpoint.size:
-            alarm = alarm or _raise_alarm(connection, "rollback", row.note, reply.note, now=now)
-            continue
-        try:
-            proof = proofs.get(row.size)
-            if proof is None:
-                raise ProofError("no proof was given")
-            verify_consistency(row.size, bytes(row.root), checkpoint.size, checkpoint.root, proof)
-        except ProofError:
-            kind = "inconsistent" if proofs.get(row.size) is None else "fork"
-            alarm = alarm or _raise_alarm(connection, kind, row.note, reply.note, now=now)
-        else:
+        kind = _contradiction(row, checkpoint, proofs.get(row.size))
+        if kind is None:
             proven.append(row.size)
-    if alarm is None:
+            continue
+        raised = _raise_alarm(connection, kind, row.note, reply.note, now=now)
+        alarm = alarm or raised
         connection.execute(
             update(held)
-            .where(held.c.origin == request.origin, held.c.size.in_([*proven, checkpoint.size]))
+            .where(held.c.origin == row.origin, held.c.size == row.size, held.c.root == row.root)
+            .values(state="contradicted")
+        )
+    if taken.alarm is None:
+        connection.execute(
+            update(held)
+            .where(
+                held.c.origin == request.origin,
+                held.c.size.in_([*proven, checkpoint.size]),
+                held.c.state == "unproven",
+            )
             .values(state="proven")
         )
-        connection.execute(
-            delete(held).where(held.c.origin == request.origin, held.c.state == "proven", held.c.size < checkpoint.size)
-        )
+    _let_go(connection, request.origin)
     return Verdict(checkpoint, tuple(proven), alarm)
+
+
+def _contradiction(row: Row[tuple[object, ...]], now: Checkpoint, proof: tuple[bytes, ...] | None) -> str | None:
+    """What is wrong between a checkpoint that is held and the newest one: a kind of alarm, or None."""
+    if row.size > now.size:
+        return "rollback"
+    if proof is None:
+        return "inconsistent"
+    try:
+        verify_consistency(row.size, bytes(row.root), now.size, now.root, proof)
+    except ProofError:
+        return "fork"
+    return None
+
+
+def _let_go(connection: Connection, origin: str) -> None:
+    """Of what was proven, the largest is enough."""
+    largest = (
+        select(held.c.size)
+        .where(held.c.origin == origin, held.c.state == "proven")
+        .order_by(held.c.size.desc())
+        .limit(1)
+        .scalar_subquery()
+    )
+    connection.execute(delete(held).where(held.c.origin == origin, held.c.state == "proven", held.c.size < largest))
+
+
+def add_checkpoint(
+    connection: Connection,
+    old: int,
+    proof: Sequence[bytes],
+    note: str,
+    received_from: str,
+    now: datetime,
+    *,
+    keys: Keys,
+) -> Checkpoint:
+    """Take in a checkpoint that its log brings, with the proof that it continues the last one proven here.
+
+    Raises WitnessError, OldSizeError if the proof begins elsewhere, UnprovenError if it does not hold.
+    """
+    checkpoint = _verified(note, keys)
+    last = connection.execute(
+        select(held)
+        .where(held.c.origin == checkpoint.origin, held.c.state == "proven")
+        .order_by(held.c.size.desc())
+        .limit(1)
+    ).first()
+    if old > checkpoint.size:
+        raise WitnessError("the proof begins after the checkpoint")
+    if old != (0 if last is None else last.size):
+        raise OldSizeError(0 if last is None else int(last.size))
+    if last is not None:
+        kind = _contradiction(last, checkpoint, tuple(proof))
+        if kind is not None:
+            alarm = _raise_alarm(connection, kind, last.note, note, now=now)
+            raise UnprovenError(alarm, alarm.new)
+    taken = _take(connection, checkpoint, received_from, now)
+    if taken.alarm is not None:
+        raise UnprovenError(taken.alarm, taken.alarm.new)
+    # The note takes the place of a message that stated the same: it is the log's own signature.
+    connection.execute(
+        update(held)
+        .where(
+            held.c.origin == checkpoint.origin,
+            held.c.size == checkpoint.size,
+            held.c.root == checkpoint.root,
+            held.c.state != "contradicted",
+        )
+        .values(state="proven", note=note)
+    )
+    _let_go(connection, checkpoint.origin)
+    return checkpoint
+
+
+def accused(connection: Connection, kind: str, first: str, second: str, now: datetime, *, origin: str) -> Alarm | None:
+    """Another member says that this node's log contradicts itself: gives the alarm, or None if its tree bears both out.
+
+    The caller has verified that both statements are this node's. Raises WitnessError, NoteError.
+    """
+    if kind not in _KINDS:
+        raise WitnessError(f"{kind!r} is not a kind of alarm")
+    stored = StoredTiles(connection)
+    size = connection.scalar(select(head.c.size)) or 0
+    for statement in (first, second):
+        checkpoint = read_statement(statement)
+        if checkpoint.origin != origin:
+            raise WitnessError("the statement is about another log")
+        try:
+            if checkpoint.size > size or root_at(checkpoint.size, stored.node) != checkpoint.root:
+                return _raise_alarm(connection, kind, first, second, now=now)
+        except ProofError:
+            return _raise_alarm(connection, kind, first, second, now=now)
+    return None
 
 
 def all_alarms(connection: Connection, origin: str | None = None) -> tuple[Alarm, ...]:
@@ -263,7 +412,8 @@ def held_notes(connection: Connection, origin: str | None = None) -> tuple[str, 
     statement = select(held.c.note).order_by(held.c.origin, held.c.size)
     if origin is not None:
         statement = statement.where(held.c.origin == origin)
-    return tuple(connection.scalars(statement))
+    # What only a message states is not signed by the log itself.
+    return tuple(note for note in connection.scalars(statement) if "\n" in note)
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,7 +436,13 @@ def watched(connection: Connection) -> tuple[Watched, ...]:
         ).one()
         found = len(all_alarms(connection, origin))
         result.append(
-            Watched(parse_checkpoint(row.note), row.received_from, moment(row.received), row.state == "proven", found)
+            Watched(
+                Checkpoint(row.origin, row.size, bytes(row.root), row.note),
+                row.received_from,
+                moment(row.received),
+                row.state == "proven",
+                found,
+            )
         )
     return tuple(result)
 
@@ -304,6 +460,16 @@ def cosign(connection: Connection, note: str, signer: WitnessSigner, now: dateti
     if all_alarms(connection, checkpoint.origin):
         raise WitnessError(f"the log {checkpoint.origin} has raised an alarm; it is not cosigned any more")
     return signer.cosign(checkpoint, int(now.timestamp()))
+
+
+def latest_cosignatures(connection: Connection) -> tuple[tuple[str, int], ...]:
+    """Of each witness of this node's own log: its name and the size of the largest checkpoint that it cosigned."""
+    rows = connection.execute(
+        select(cosignatures.c.witness, func.max(cosignatures.c.size))
+        .group_by(cosignatures.c.witness)
+        .order_by(cosignatures.c.witness)
+    )
+    return tuple((row[0], int(row[1])) for row in rows)
 
 
 def keep_cosignatures(

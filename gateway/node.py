@@ -20,12 +20,13 @@ from pathlib import Path
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey
 from sqlalchemy import Connection, Engine
 
 from adapters.sdk import AdapterError
 from adapters.sdk import Limits as AdapterLimits
 from adapters.sdk import load as load_adapter
-from audit.checkpoint import LogSigner
+from audit.checkpoint import LogSigner, WitnessSigner
 from audit.log import Log, LogError, Written
 from audit.report import Controller
 from audit.subjects import Subjects
@@ -45,10 +46,12 @@ from gateway.exchange.replay import Replays
 from gateway.exchange.status import Overview
 from gateway.exchange.transport import PeerTransport
 from gateway.exchange.withdrawal import Consents
+from gateway.exchange.witnessing import Witnessing, WitnessPolicy, witness_name
 from gateway.handshakes import RefusedConnections
 from gateway.officer import Officer
 from gateway.protocol.identifiers import MemberId, ServiceId, SubsystemId
-from gateway.protocol.signing import Signer, thumbprint
+from gateway.protocol.problems import ProblemError
+from gateway.protocol.signing import Signer, author, thumbprint
 from gateway.services.backends import Backend, HttpBackend
 from gateway.services.sources.opening import open_feed
 from gateway.services.sources.progress import Progress
@@ -65,6 +68,7 @@ from gateway.upkeep import TlsFaces, Upkeep
 from gateway.web import consents as consents_web
 from gateway.web import handovers as handovers_web
 from gateway.web import health, oauth, peers, queries
+from gateway.web import log as log_web
 from gateway.web.application import application
 from gateway.web.authentication import Caller, Callers, Registered
 from gateway.web.console import address_of, console_app
@@ -180,6 +184,18 @@ class Node:
         for backend in backends.values():
             stack.push_async_callback(backend.close)
 
+        witnessing = Witnessing(
+            settings.node.id,
+            engine=engine,
+            log=log,
+            clock=clock,
+            registry=lambda: standings.latest.registry if standings.latest is not None else None,
+            transport=transport,
+            signer=witness_signer(settings),
+            policy=WitnessPolicy(
+                settings.audit.witness_seconds, settings.audit.cosign_seconds, settings.audit.witnesses
+            ),
+        )
         exchange = Exchange(
             node=settings.node.id,
             subsystems=tuple(SubsystemId.parse(one) for one in settings.node.subsystems),
@@ -191,6 +207,7 @@ class Node:
             subjects=subjects,
             people=people,
             replays=Replays(),
+            witnessing=witnessing,
             transport=transport,
             backends=backends,
             telemetry=telemetry,
@@ -270,6 +287,12 @@ class Node:
         peer_app = application(
             "yhdyspinta peers",
             peers.router(exchange, Provider(exchange, Reception(exchange))),
+            log_web.router(
+                exchange,
+                witnessing,
+                readers=settings.audit.readers,
+                verified=lambda text: _said_by(members, standings, text, clock()),
+            ),
             refused=peer_recorder(exchange),
         )
         client_app = application(
@@ -283,7 +306,9 @@ class Node:
             documented=True,
             refused=client_recorder(exchange),
         )
-        local_app = application("yhdyspinta local", health.router(lambda: self._condition(standings, upkeep, log)))
+        local_app = application(
+            "yhdyspinta local", health.router(lambda: self._condition(standings, upkeep, log, witnessing))
+        )
         patience = Patience(settings.limits.head_seconds, settings.limits.body_seconds)
         for app, bound, tls, refusing in (
             (peer_app, sockets["peers"], faces.peers, peer_listener(exchange)),
@@ -308,6 +333,8 @@ class Node:
                 patience=patience,
             )
             await self._serve(stack, listener)
+        witnessing.start()
+        stack.push_async_callback(witnessing.stop)
         event(LOGGER, logging.INFO, "ready", node=settings.node.id)
 
     async def _serve(self, stack: AsyncExitStack, listener: Listener) -> None:
@@ -337,7 +364,7 @@ class Node:
             event(LOGGER, logging.INFO, "settings-renewed")
         upkeep.hurry()
 
-    def _condition(self, standings: Standings, upkeep: Upkeep, log: Log) -> dict[str, Any]:
+    def _condition(self, standings: Standings, upkeep: Upkeep, log: Log, witnessing: Witnessing) -> dict[str, Any]:
         now = self._clock()
         registry = standings.condition(now)
         checkpoint = log.latest()
@@ -347,6 +374,7 @@ class Node:
             "registry": registry,
             "keys": upkeep.condition(now),
             "log": {"origin": checkpoint.origin, "size": checkpoint.size, "waiting": log.waiting},
+            "witness": witnessing.condition(),
         }
 
 
@@ -373,6 +401,24 @@ def log_of(settings: Settings, engine: Engine, clock: Callable[[], datetime] = u
         max_batch=settings.database.appender_batch,
         max_waiting=settings.limits.queue,
     )
+
+
+def witness_signer(settings: Settings) -> WitnessSigner:
+    """The key with which this node cosigns the checkpoints of others."""
+    seed = _secret(settings.secrets.witness_key)
+    name = witness_name(settings.node.id)
+    if settings.audit.witness_algorithm == "ed25519":
+        return WitnessSigner(Ed25519PrivateKey.from_private_bytes(seed), name)
+    return WitnessSigner(MLDSA44PrivateKey.from_seed_bytes(seed), name)
+
+
+def _said_by(members: frozenset[MemberId], standings: Standings, message: str, now: datetime) -> bool:
+    """Whether a signed message is one of ours."""
+    latest = standings.latest
+    try:
+        return latest is not None and author(message, keys=latest.registry.signing_key, now=now) in members
+    except ProblemError:
+        return False
 
 
 def officer_of(

@@ -300,6 +300,9 @@ class AuditSettings(_Section):
     contact: str = ""
     officer: str = Field("", description="the data protection officer and how to reach them")
     witness_seconds: float = Field(60.0, gt=0, le=86400, description="how often peers are asked for proofs")
+    cosign_seconds: float = Field(3600.0, gt=0, le=86400, description="how often witnesses are asked to cosign")
+    witnesses: int = Field(5, ge=0, le=32, description="how many of the registry's witnesses are asked")
+    readers: list[str] = Field(default_factory=list, description="ids of nodes that may read entries, not only hashes")
     witness_algorithm: Literal["ml-dsa-44", "ed25519"] = "ml-dsa-44"
     unusual: UnusualSettings = UnusualSettings()
 

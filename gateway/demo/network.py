@@ -20,9 +20,11 @@ from typing import Any
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey
 
-from audit.checkpoint import LogSigner
+from audit.checkpoint import LogSigner, WitnessSigner
 from consent.rulebook import load, reference_rulebook
+from gateway.exchange.witnessing import witness_name
 from gateway.protocol.identifiers import MemberId, ServiceId, SubsystemId
 from gateway.protocol.text import Text
 from gateway.trust import certificates
@@ -36,6 +38,7 @@ from gateway.trust.entries import (
     RoleTerm,
     ServiceDescriptor,
     Subsystem,
+    Witness,
 )
 from gateway.trust.keystore import write_private_key, write_secret
 from gateway.trust.tls import peer_pin
@@ -231,7 +234,7 @@ def build(
         Content(INSTANCE, Text("Demoverkko", "Demonätverk", "Demo network"), rulebook=reference_rulebook()), now
     )
     content = authority.content()
-    members, nodes, logs = [], [], {}
+    members, nodes, logs, witnesses = [], [], {}, []
     for party in parties.values():
         party.folder.mkdir()
         signing, tls = certificates.new_private_key("ES256"), certificates.new_private_key("ES256")
@@ -247,6 +250,10 @@ def build(
             serialization.Encoding.Raw, serialization.PrivateFormat.Raw, serialization.NoEncryption()
         )
         write_secret(party.folder / "secrets" / "log.key", base64.b64encode(raw) + b"\n")
+        seed = secrets.token_bytes(32)
+        write_secret(party.folder / "secrets" / "witness.key", base64.b64encode(seed) + b"\n")
+        cosigner = WitnessSigner(MLDSA44PrivateKey.from_seed_bytes(seed), witness_name(party.node)).verifier
+        witnesses.append(Witness(cosigner.name, str(cosigner)))
         origin = f"yhdyspinta/{party.node}"
         verifier = LogSigner(log_key, origin).verifier
         logs[party.name] = {"origin": origin, "key": str(verifier)}
@@ -280,7 +287,7 @@ def build(
             services=_services(parties),
             municipalities=_municipalities(organisations, parties),
             counties=_counties(organisations, parties),
-            witnesses=content.witnesses,
+            witnesses=tuple(witnesses),
             rulebook=content.rulebook,
         ),
         now,

@@ -196,11 +196,19 @@ class Consumer:
         )
 
         def record(connection: Connection) -> Written[None]:
-            keep_response(connection, outgoing.claims.message_id, answered.text, entry, answered.registry)
+            noticed = keep_response(
+                self._exchange,
+                connection,
+                outgoing.claims.message_id,
+                answered.text,
+                claims,
+                entry,
+                answered.registry,
+            )
             if outgoing.service.keep_bodies:
                 subject = self._exchange.subjects.find(connection, question.locator.system, question.locator.value)
                 keep_bodies(connection, outgoing.claims.message_id, subject, response=answered.body)
-            return Written(None, (entry,))
+            return Written(None, (entry, *noticed))
 
         await self._exchange.log.commit(record)
 
@@ -228,9 +236,18 @@ class Consumer:
 
         def record(connection: Connection) -> Written[None]:
             # A refusal that was signed is an answer, and as much evidence as any other.
+            noticed: tuple[Entry, ...] = ()
             if answered is not None:
-                keep_response(connection, outgoing.claims.message_id, answered.text, entry, answered.registry)
-            return Written(None, (entry,))
+                noticed = keep_response(
+                    self._exchange,
+                    connection,
+                    outgoing.claims.message_id,
+                    answered.text,
+                    answered.claims,
+                    entry,
+                    answered.registry,
+                )
+            return Written(None, (entry, *noticed))
 
         await self._exchange.log.commit(record)
 

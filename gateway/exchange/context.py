@@ -15,6 +15,7 @@ from gateway.exchange.keeping import KeptRulebooks
 from gateway.exchange.people import People
 from gateway.exchange.replay import Replays
 from gateway.exchange.transport import PeerTransport
+from gateway.exchange.witnessing import Witnessing
 from gateway.protocol.identifiers import ServiceId, SubsystemId
 from gateway.protocol.signing import Signer
 from gateway.services.backends import Backend
@@ -65,6 +66,7 @@ class Exchange:
     subjects: Subjects
     people: People
     replays: Replays
+    witnessing: Witnessing
     transport: PeerTransport
     backends: Mapping[ServiceId, Backend]
     telemetry: Telemetry

@@ -321,7 +321,9 @@ class Deliveries:
         def record(connection: Connection) -> Written[None]:
             entry = self._follow(released, "success", now, response_digest=answered.claims.digest)
             message_id = sending.outgoing.claims.message_id
-            keep_response(connection, message_id, answered.text, entry, answered.registry)
+            noticed = keep_response(
+                self._exchange, connection, message_id, answered.text, answered.claims, entry, answered.registry
+            )
             if sending.outgoing.service.keep_bodies:
                 subject = self._exchange.subjects.by_id(connection, row.subject)
                 keep_bodies(connection, message_id, subject, response=answered.body)
@@ -339,7 +341,7 @@ class Deliveries:
                     sealed=None,
                 )
             )
-            return Written(None, (entry,))
+            return Written(None, (entry, *noticed))
 
         await self._exchange.log.commit(record)
         self._exchange.telemetry.deliveries.add(1, {"outcome": "delivered"})
@@ -379,9 +381,12 @@ class Deliveries:
                     reason=problem.code,
                 )
             )
+            noticed: tuple[Entry, ...] = ()
             if answered is not None and released is not None:
                 message_id = released.message_id or ""
-                keep_response(connection, message_id, answered.text, entry, answered.registry)
+                noticed = keep_response(
+                    self._exchange, connection, message_id, answered.text, answered.claims, entry, answered.registry
+                )
             if final:
                 _settle(connection, row, "stopped", problem.code, entry, now)
             else:
@@ -398,7 +403,7 @@ class Deliveries:
                 )
             # A recipient that stays away is on record once for each new reason, not once for each attempt.
             told = released is None and not final and row.problem == problem.code
-            return Written(None, () if told else (entry,))
+            return Written(None, noticed if told else (entry, *noticed))
 
         await self._exchange.log.commit(record)
         self._exchange.telemetry.deliveries.add(1, {"outcome": "stopped" if final else "waiting"})

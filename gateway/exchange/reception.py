@@ -59,10 +59,10 @@ class Reception:
             body = orjson.dumps(receipt)
             answer = sign_answer(self._exchange, incoming, 200, "application/json", body, None)
             entry = replace(entry, response_digest=body_digest(body))
-            keep_message(connection, incoming, answer, entry)
+            noticed = keep_message(self._exchange, connection, incoming, answer, entry)
             if incoming.service.keep_bodies:
                 keep_bodies(connection, incoming.claims.message_id, subject, request=incoming.body, response=body)
-            return Written(answer, (entry,))
+            return Written(answer, (entry, *noticed))
 
         return (await self._exchange.log.commit(record)).value
 

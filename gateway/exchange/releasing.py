@@ -82,7 +82,7 @@ async def record_release(exchange: Exchange, release: Release) -> Answer:
             response_digest=body_digest(body),
             kept=release.projection.kept,
         )
-        keep_message(connection, incoming, answer, entry)
+        noticed = keep_message(exchange, connection, incoming, answer, entry)
         exchange.rulebooks.keep(connection, incoming.rulebook.digest, incoming.registry.rulebook, incoming.now)
         keep_decision(connection, entry, release.decision, subject=subject.id, key=subject.key)
         keep_disclosures(
@@ -100,7 +100,7 @@ async def record_release(exchange: Exchange, release: Release) -> Answer:
             # The justification is a free text: it is kept sealed for the officer's review, never in the log.
             text = incoming.emergency.justification.encode()
             keep_body(connection, incoming.claims.message_id, "reason", subject.id, subject.key, text)
-        return Written(answer, (entry,))
+        return Written(answer, (entry, *noticed))
 
     committed = await exchange.log.commit(record)
     exchange.rulebooks.committed(incoming.rulebook.digest)
@@ -134,11 +134,11 @@ async def record_refusal(
             decision=decision,
         )
         entry = replace(entry, categories=Categories((), withheld), response_digest=body_digest(body))
-        keep_message(connection, incoming, answer, entry)
+        noticed = keep_message(exchange, connection, incoming, answer, entry)
         if subject is not None and decision is not None:
             exchange.rulebooks.keep(connection, incoming.rulebook.digest, incoming.registry.rulebook, incoming.now)
             keep_decision(connection, entry, decision, subject=subject.id, key=subject.key)
-        return Written(answer, (entry,))
+        return Written(answer, (entry, *noticed))
 
     try:
         return (await exchange.log.commit(record)).value
@@ -250,8 +250,12 @@ def sign_answer(
     return Answer(status, sign_response(claims, exchange.signer()), content_type, body)
 
 
-def keep_message(connection: Connection, incoming: Incoming, answer: Answer, entry: Entry) -> None:
-    """Hold both signed texts as evidence, in the transaction that records what was done."""
+def keep_message(
+    exchange: Exchange, connection: Connection, incoming: Incoming, answer: Answer, entry: Entry
+) -> tuple[Entry, ...]:
+    """Hold both signed texts as evidence, and the checkpoint of the sender's log, in the transaction that records what
+    was done. Gives further entries to record with it.
+    """
     connection.execute(
         _KEEP_MESSAGE,
         {
@@ -267,6 +271,8 @@ def keep_message(connection: Connection, incoming: Incoming, answer: Answer, ent
             "at": int(incoming.now.timestamp() * 1_000_000),
         },
     )
+    claims = incoming.claims
+    return exchange.witnessing.take(connection, claims.checkpoint, incoming.call.message, claims.issuer.member)
 
 
 def keep_bodies(
@@ -331,9 +337,20 @@ def keep_disclosures(
             )
 
 
-def keep_response(connection: Connection, message_id: str, response: str, entry: Entry, registry: int) -> None:
-    """Hold the answer beside the message that we sent, with the version of the registry by which it was verified."""
+def keep_response(
+    exchange: Exchange,
+    connection: Connection,
+    message_id: str,
+    response: str,
+    claims: ResponseClaims,
+    entry: Entry,
+    registry: int,
+) -> tuple[Entry, ...]:
+    """Hold the answer beside the message that we sent, with the version of the registry by which it was verified, and
+    the checkpoint of the answering log. Gives further entries to record with it.
+    """
     connection.execute(
         _KEEP_RESPONSE,
         {"of_message": message_id, "answered": response, "by_entry": entry.id, "by_version": registry},
     )
+    return exchange.witnessing.take(connection, claims.checkpoint, response, claims.issuer.subsystem.member)

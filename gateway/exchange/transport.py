@@ -108,13 +108,25 @@ class PeerTransport:
         self, address: str, node: str, message: str, body: bytes, content_type: str, trace: Mapping[str, str]
     ) -> Reply:
         """Send one message to the node `node` at `address`. Raises ProblemError `peer-unreachable`, `peer-timeout`."""
+        headers = {MESSAGE_HEADER: message, "Content-Type": content_type, **trace}
+        return await self._request(node, "POST", f"{address}/peer/v1/messages", body, headers)
+
+    async def call(
+        self, address: str, node: str, method: str, path: str, body: bytes | None = None, content_type: str = ""
+    ) -> Reply:
+        """Call another of the node's peer addresses. Raises ProblemError `peer-unreachable`, `peer-timeout`."""
+        headers = {"Content-Type": content_type} if content_type else {}
+        return await self._request(node, method, f"{address}{path}", body, headers)
+
+    async def _request(self, node: str, method: str, url: str, body: bytes | None, headers: Mapping[str, str]) -> Reply:
         if self._session is None:
             raise RuntimeError("the transport was not opened")
         try:
-            async with self._session.post(
-                f"{address}/peer/v1/messages",
+            async with self._session.request(
+                method,
+                url,
                 data=body,
-                headers={MESSAGE_HEADER: message, "Content-Type": content_type, **trace},
+                headers=headers,
                 server_hostname=node,
                 allow_redirects=False,
             ) as response:

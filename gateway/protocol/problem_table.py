@@ -236,6 +236,22 @@ def _rows() -> tuple[Problem, ...]:
             "The trust registry is not available",
         ),
         row(
+            "log-not-proven",
+            422,
+            INTERNAL,
+            "Lokin jatkuvuutta ei ole todistettu",
+            "Loggens kontinuitet har inte bevisats",
+            "The log's continuity is not proven",
+        ),
+        row(
+            "log-refused",
+            403,
+            INTERNAL,
+            "Lokin tarkistuspistettä ei hyväksytä",
+            "Loggens kontrollpunkt godtas inte",
+            "The log's checkpoint is not accepted",
+        ),
+        row(
             "registry-expired",
             503,
             OUTDATED,

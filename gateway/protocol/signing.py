@@ -168,6 +168,14 @@ def open_request(
     return claims
 
 
+def author(jws: str, *, keys: KeyLookup, now: datetime, limit: int = MESSAGE_LIMIT) -> MemberId:
+    """Whose message this is, whatever it says and however old it is. Raises ProblemError unless it is signed."""
+    segments = split(jws, limit)
+    key = _signed_by(segments, None, keys, now)
+    _verify(segments, key)
+    return key.member
+
+
 def verify_response(
     jws: str,
     body: bytes,

@@ -1,0 +1,405 @@
+"""Every node is a witness of its peers' logs: it keeps what they state in messages, and asks them to stand by it.
+
+`take` holds the checkpoint of a received message, in the transaction that records the message. On a schedule `run`
+asks each log that is held for a proof that all of it belongs to one growing log, and brings this node's own checkpoint
+to the witnesses that the registry lists, whose cosignatures it keeps. What contradicts itself becomes an `anomaly`
+entry here and, by a notice that carries both statements, at the node whose log it is; both show it in their health.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from hashlib import sha256
+from typing import Any
+
+import orjson
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from audit import witness
+from audit.checkpoint import Checkpoint, NoteError, VerifierKey, WitnessSigner, split_note
+from audit.entries import Agents, Entry, new_id
+from audit.log import Log, LogError, Written
+from audit.merkle import consistency_proof
+from audit.proofs import current
+from audit.tiles import StoredTiles
+from gateway.exchange.transport import PeerTransport
+from gateway.protocol.identifiers import MemberId
+from gateway.protocol.message import Checkpoint as Claim
+from gateway.protocol.problems import ProblemError
+from gateway.telemetry import event
+from gateway.trust.entries import Node
+from gateway.trust.registry import Registry
+
+LOGGER = logging.getLogger("yhdyspinta.witness")
+ROUNDS = 64
+"""How many questions one log is asked in a row before its turn is over."""
+ANSWER_TYPE = "application/json"
+Detail = Mapping[str, str | int | bool]
+
+
+def witness_name(node: str) -> str:
+    """The name under which a node cosigns."""
+    return f"yhdyspinta/{node}/witness"
+
+
+@dataclass(frozen=True, slots=True)
+class WitnessPolicy:
+    """How often peers are asked and witnesses are called (seconds), and how many witnesses this log wants."""
+
+    ask_seconds: float = 60.0
+    bring_seconds: float = 3600.0
+    most: int = 5
+
+
+class Witnessing:
+    """The node as a witness, and its own log before other witnesses."""
+
+    def __init__(
+        self,
+        node: str,
+        *,
+        engine: Engine,
+        log: Log,
+        clock: Callable[[], datetime],
+        registry: Callable[[], Registry | None],
+        transport: PeerTransport,
+        signer: WitnessSigner,
+        policy: WitnessPolicy,
+    ) -> None:
+        self._node = node
+        self._engine = engine
+        self._log = log
+        self._clock = clock
+        self._registry = registry
+        self._transport = transport
+        self._signer = signer
+        self._policy = policy
+        self._strangers: set[tuple[str, str]] = set()  # members and the origins they claimed without listing them
+        self._brought: dict[str, int] = {}  # witness → size it last took in
+        self._silent: dict[str, int] = {}  # node → turns in a row without an answer
+        self._bring_at: datetime | None = None
+        self._hurry = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._seen: dict[str, Any] = {"watched": [], "alarms": [], "cosigned": []}
+
+    # -- what messages state --------------------------------------------------------------------------------------
+
+    def take(self, connection: Connection, claim: Claim, message: str, member: MemberId) -> tuple[Entry, ...]:
+        """Hold the checkpoint that a verified message of this member states. Gives entries to record with it."""
+        now = self._clock()
+        registry = self._registry()
+        if registry is None or claim.origin == self._log.origin:
+            return ()
+        listed = {node.log_origin for node in registry.nodes_of(member)} - {None}
+        if claim.origin not in listed:
+            return self._stranger(claim, member, now) if listed else ()
+        stated = Checkpoint(claim.origin, claim.size, claim.root, message)
+        held = witness.hold_claim(connection, stated, str(member), now)
+        if held.alarm is None or not held.alarm.new:
+            return ()
+        self._hurry.set()
+        return (self._anomaly(held.alarm, now),)
+
+    def _stranger(self, claim: Claim, member: MemberId, now: datetime) -> tuple[Entry, ...]:
+        key = (str(member), claim.origin)
+        if key in self._strangers or len(self._strangers) > 1_000:
+            return ()
+        self._strangers.add(key)
+        detail: Detail = {"member": str(member), "size": claim.size}
+        return (self._entry("log-unlisted", now, detail),)
+
+    def _anomaly(self, alarm: witness.Alarm, now: datetime) -> Entry:
+        first, second = alarm.sizes
+        event(LOGGER, logging.ERROR, "log-contradicts-itself", kind=alarm.kind, origin=alarm.origin)
+        detail: Detail = {"alarm": alarm.id, "origin": alarm.origin, "first_size": first, "second_size": second}
+        return self._entry(f"log-{alarm.kind}", now, detail)
+
+    def _entry(self, reason: str, now: datetime, detail: Detail) -> Entry:
+        agents = Agents(node=self._node)
+        return Entry("anomaly", "failed", now, id=new_id(now), agents=agents, reason=reason, detail=detail)
+
+    # -- on a schedule ----------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin the schedule on the running loop."""
+        self._task = asyncio.create_task(self._run())
+
+    async def stop(self) -> None:
+        """End the schedule."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                await self.turn()
+            except (LogError, SQLAlchemyError, ProblemError, NoteError) as error:
+                event(LOGGER, logging.WARNING, "witness-turn-failed", reason=type(error).__name__)
+            self._hurry.clear()
+            try:
+                await asyncio.wait_for(self._hurry.wait(), self._policy.ask_seconds)
+            except TimeoutError:
+                continue
+
+    async def turn(self) -> None:
+        """Ask every log that is held, bring our own checkpoint if it is time, and tell those who contradict
+        themselves."""
+        registry = self._registry()
+        now = self._clock()
+        if registry is None or registry.expired(now):
+            return
+        await self._ask_all(registry)
+        if self._bring_at is None or now >= self._bring_at:
+            await self._bring_all(registry)
+            self._bring_at = now + timedelta(seconds=self._policy.bring_seconds)
+        self._seen = await asyncio.to_thread(self._look)
+
+    def _keys(self, registry: Registry) -> dict[str, tuple[Node, VerifierKey]]:
+        found = {}
+        for node in registry.content.nodes:
+            if node.log_origin is not None and node.log_key is not None and node.id != self._node:
+                try:
+                    key = VerifierKey.parse(node.log_key)
+                except NoteError:
+                    continue
+                if key.name == node.log_origin:
+                    found[node.log_origin] = (node, key)
+        return found
+
+    async def _ask_all(self, registry: Registry) -> None:
+        keys = self._keys(registry)
+        for request in await asyncio.to_thread(self._pending):
+            known = keys.get(request.origin)
+            if known is None or not known[0].address.startswith("https:"):
+                continue
+            node, key = known
+            try:
+                await self._ask(node, key, request)
+                self._silent.pop(node.id, None)
+            except (ProblemError, witness.WitnessError) as error:
+                self._silent[node.id] = self._silent.get(node.id, 0) + 1
+                event(LOGGER, logging.WARNING, "log-not-proven", node=node.id, reason=type(error).__name__)
+
+    def _pending(self) -> tuple[witness.ConsistencyRequest, ...]:
+        with self._engine.connect() as connection:
+            return witness.pending(connection)
+
+    async def _ask(self, node: Node, key: VerifierKey, request: witness.ConsistencyRequest) -> None:
+        for _ in range(ROUNDS):
+            answer = await self._answer(node, request)
+            now = self._clock()
+
+            def settle(
+                connection: Connection,
+                request: witness.ConsistencyRequest = request,
+                answer: witness.ConsistencyAnswer = answer,
+                now: datetime = now,
+            ) -> Written[witness.Verdict]:
+                keys = {key.name: key}
+                verdict = witness.settle(connection, request, answer, node.id, now, keys=keys)
+                told = verdict.alarm is not None and verdict.alarm.new
+                entries = (self._anomaly(verdict.alarm, now),) if verdict.alarm is not None and told else ()
+                return Written(verdict, entries)
+
+            verdict = (await self._log.commit(settle)).value
+            if verdict.alarm is not None and verdict.alarm.new:
+                await self._tell(node, verdict.alarm)
+            if len(request.sizes) < witness.MAX_SIZES:
+                return
+            left = [one for one in await asyncio.to_thread(self._pending) if one.origin == request.origin]
+            if not left:
+                return
+            request = left[0]
+
+    async def _answer(self, node: Node, request: witness.ConsistencyRequest) -> witness.ConsistencyAnswer:
+        sizes = ",".join(str(size) for size in request.sizes)
+        reply = await self._transport.call(node.address, node.id, "GET", f"/peer/v1/log/consistency?sizes={sizes}")
+        if reply.status != 200:
+            raise witness.WitnessError(f"the log answered {reply.status}")
+        try:
+            document = orjson.loads(reply.body)
+            proofs = tuple(
+                (int(one["size"]), None if one["proof"] is None else tuple(_decoded(item) for item in one["proof"]))
+                for one in document["proofs"]
+            )
+            return witness.ConsistencyAnswer(str(document["checkpoint"]), proofs)
+        except (ValueError, KeyError, TypeError) as error:
+            raise witness.WitnessError("the answer is not one of the protocol") from error
+
+    async def _tell(self, node: Node, alarm: witness.Alarm) -> None:
+        """Both sides' officers are told: here by the entry, there by this notice."""
+        document = {"kind": alarm.kind, "first": alarm.first, "second": alarm.second}
+        try:
+            await self._transport.call(
+                node.address, node.id, "POST", "/peer/v1/alarms", orjson.dumps(document), ANSWER_TYPE
+            )
+        except ProblemError as error:
+            event(LOGGER, logging.WARNING, "alarm-not-told", node=node.id, reason=error.code)
+
+    # -- our own log before witnesses ---------------------------------------------------------------------------------
+
+    def _witnesses(self, registry: Registry) -> list[tuple[Node, VerifierKey]]:
+        """The witnesses that this log calls: of other members, always the same ones, spread over the network."""
+        ours = registry.node(self._node)
+        named = {witness_name(node.id): node for node in registry.content.nodes}
+        found = []
+        for listed in registry.witnesses:
+            node = named.get(listed.name)
+            if node is None or ours is None or node.owner == ours.owner or not node.address.startswith("https:"):
+                continue
+            try:
+                found.append((node, VerifierKey.parse(listed.key)))
+            except NoteError:
+                continue
+        found.sort(key=lambda one: sha256(f"{self._log.origin}\n{one[0].id}".encode()).digest())
+        return found[: self._policy.most]
+
+    async def _bring_all(self, registry: Registry) -> None:
+        witnesses = self._witnesses(registry)
+        for node, key in witnesses:
+            try:
+                await self._bring(node, key)
+                self._silent.pop(node.id, None)
+            except (ProblemError, witness.WitnessError) as error:
+                self._silent[node.id] = self._silent.get(node.id, 0) + 1
+                event(LOGGER, logging.WARNING, "not-cosigned", node=node.id, reason=type(error).__name__)
+
+    async def _bring(self, node: Node, key: VerifierKey) -> None:
+        for _ in range(2):
+            checkpoint, body = await asyncio.to_thread(self._bundle, self._brought.get(node.id, 0))
+            reply = await self._transport.call(
+                node.address, node.id, "POST", "/peer/v1/checkpoints", body, "text/plain; charset=utf-8"
+            )
+            if reply.status == 409:
+                size = int(reply.body) if reply.body.strip().isdigit() else -1
+                if size > checkpoint.size:
+                    await self._witness_holds_more(node, size, checkpoint.size)
+                    raise witness.WitnessError("the witness holds a longer log than this")
+                self._brought[node.id] = max(0, size)
+                continue
+            if reply.status != 200:
+                raise witness.WitnessError(f"the witness answered {reply.status}")
+            await self._keep(checkpoint, reply.body, key)
+            self._brought[node.id] = checkpoint.size
+            return
+        raise witness.WitnessError("the witness does not say where it left off")
+
+    def _bundle(self, old: int) -> tuple[Checkpoint, bytes]:
+        with self._engine.connect() as connection:
+            checkpoint = current(connection)
+            old = min(old, checkpoint.size)
+            proof = consistency_proof(old, checkpoint.size, StoredTiles(connection).node)
+        lines = "".join(f"{base64.b64encode(item).decode()}\n" for item in proof)
+        return checkpoint, f"old {old}\n{lines}\n{checkpoint.note}".encode()
+
+    async def _witness_holds_more(self, node: Node, size: int, ours: int) -> None:
+        now = self._clock()
+        key = (node.id, str(size))
+        if key not in self._strangers:
+            self._strangers.add(key)
+            detail: Detail = {"witness": node.id, "first_size": size, "second_size": ours}
+            await self._log.append((self._entry("log-rollback", now, detail),))
+
+    async def _keep(self, checkpoint: Checkpoint, lines: bytes, key: VerifierKey) -> None:
+        try:
+            _, signatures = split_note(checkpoint.note + lines.decode())
+        except UnicodeDecodeError as error:
+            raise witness.WitnessError("the cosignature is not text") from error
+
+        def keep(connection: Connection) -> Written[int]:
+            kept = witness.keep_cosignatures(
+                connection,
+                checkpoint.note,
+                [one for one in signatures if one.name == key.name],
+                log_key=self._log.verifier,
+                witnesses=(key,),
+            )
+            return Written(len(kept), ())
+
+        if not (await self._log.commit(keep)).value:
+            raise witness.WitnessError("the witness gave no cosignature by its listed key")
+
+    # -- when peers call ----------------------------------------------------------------------------------------------
+
+    async def cosign(self, old: int, proof: tuple[bytes, ...], note: str, node: Node) -> str:
+        """Take in a peer's checkpoint and cosign it: the signature line. Raises WitnessError and its kinds."""
+        now = self._clock()
+        if node.log_origin is None or node.log_key is None:
+            raise witness.WitnessError("the registry lists no log of this node")
+        keys = {node.log_origin: VerifierKey.parse(node.log_key)}
+
+        def unit(connection: Connection) -> Written[str | witness.UnprovenError]:
+            try:
+                witness.add_checkpoint(connection, old, proof, note, node.id, now, keys=keys)
+            except witness.UnprovenError as error:
+                # The alarm is to stand, so this is a result and no failure.
+                return Written(error, (self._anomaly(error.alarm, now),) if error.new else ())
+            return Written(witness.cosign(connection, note, self._signer, now, keys=keys).line, ())
+
+        result = (await self._log.commit(unit)).value
+        if isinstance(result, witness.UnprovenError):
+            if result.new:
+                await self._tell(node, result.alarm)
+            raise result
+        return result
+
+    async def answer(self, sizes: tuple[int, ...]) -> witness.ConsistencyAnswer:
+        """Proofs that our log today continues our log at these sizes."""
+
+        def read() -> witness.ConsistencyAnswer:
+            with self._engine.connect() as connection:
+                return witness.answer(connection, witness.ConsistencyRequest(self._log.origin, sizes))
+
+        return await asyncio.to_thread(read)
+
+    async def accused(self, kind: str, first: str, second: str, by: Node) -> bool:
+        """A peer shows two statements of our log that contradict each other. Gives whether our tree bears that out.
+
+        The caller has verified that both are ours.
+        """
+        now = self._clock()
+
+        def unit(connection: Connection) -> Written[bool]:
+            alarm = witness.accused(connection, kind, first, second, now, origin=self._log.origin)
+            if alarm is None:
+                return Written(False, ())
+            told = replace(self._anomaly(alarm, now)) if alarm.new else None
+            if told is not None:
+                told = replace(told, detail={**told.detail, "told_by": by.id})
+            return Written(True, () if told is None else (told,))
+
+        borne_out = (await self._log.commit(unit)).value
+        self._seen = await asyncio.to_thread(self._look)
+        return borne_out
+
+    # -- health -------------------------------------------------------------------------------------------------------
+
+    def _look(self) -> dict[str, Any]:
+        with self._engine.connect() as connection:
+            watched, alarms = witness.watched(connection), witness.all_alarms(connection)
+            cosigned = witness.latest_cosignatures(connection)
+        return {
+            "watched": [
+                {"origin": one.checkpoint.origin, "size": one.checkpoint.size, "proven": one.proven} for one in watched
+            ],
+            "alarms": [{"origin": one.origin, "kind": one.kind, "sizes": one.sizes} for one in alarms],
+            "cosigned": [{"witness": name, "size": size} for name, size in cosigned],
+        }
+
+    def condition(self) -> dict[str, Any]:
+        """What is watched and how it stands, as of the last turn; `sound` is whether no log contradicted itself."""
+        return {**self._seen, "silent": sorted(self._silent), "sound": not self._seen["alarms"]}
+
+
+def _decoded(text: str) -> bytes:
+    data = base64.b64decode(text, validate=True)
+    if len(data) != 32:
+        raise ValueError("a hash has 32 bytes")
+    return data
