@@ -54,31 +54,35 @@ class NodeSettings(_Section):
 
     id: str = Field(description="the node's id in the registry")
     subsystems: list[str] = Field(min_length=1, description="the subsystems it speaks for")
-    language: Literal["fi", "sv", "en"] = "fi"
+    language: Literal["fi", "sv", "en"] = Field("fi", description="the organisation's language")
 
 
 class DatabaseSettings(_Section):
-    url: str = "sqlite:///node.db"
-    pool_size: int = Field(8, ge=2, le=200)
-    appender_batch: int = Field(256, ge=1, le=4096)
+    """Where the node keeps its data: SQLite in a file, or PostgreSQL."""
+
+    url: str = Field("sqlite:///node.db", description="sqlite:///FILE or postgresql+psycopg://USER@HOST/DATABASE")
+    pool_size: int = Field(8, ge=2, le=200, description="connections kept open")
+    appender_batch: int = Field(256, ge=1, le=4096, description="how many units one commit of the log takes at most")
 
 
 class RegistrySettings(_Section):
+    """Where the trust registry comes from."""
+
     source: str = Field(description="folder or http(s) address of the published registry")
     root: Path = Field(description="the root metadata that was handed over when the member joined")
-    cache: Path = Path("registry-cache")
-    refresh_seconds: float = Field(60.0, gt=0, le=3600)
+    cache: Path = Field(Path("registry-cache"), description="folder for the last good registry")
+    refresh_seconds: float = Field(60.0, gt=0, le=3600, description="how often it is looked at")
 
 
 class KeySettings(_Section):
     """A private key in an encrypted PKCS#8 file, or in a token reached through PKCS#11."""
 
-    certificate: Path
-    key: Path | None = None
+    certificate: Path = Field(description="the certificate, PEM or DER")
+    key: Path | None = Field(None, description="the private key, encrypted PKCS#8 in PEM")
     passphrase: Path | None = Field(None, description="file with the passphrase of the key")
-    pkcs11_module: Path | None = None
-    pkcs11_token: str | None = None
-    pkcs11_label: str | None = None
+    pkcs11_module: Path | None = Field(None, description="library of the token")
+    pkcs11_token: str | None = Field(None, description="label of the token")
+    pkcs11_label: str | None = Field(None, description="label of the key in the token")
     pkcs11_pin: Path | None = Field(None, description="file with the PIN")
 
     @model_validator(mode="after")
@@ -94,24 +98,31 @@ class KeySettings(_Section):
 class SecretSettings(_Section):
     """Files of 32 random bytes each, in base64. They never leave the node."""
 
-    wrapping_key: Path = Path("secrets/wrapping.key")
-    index_key: Path = Path("secrets/index.key")
-    log_key: Path = Path("secrets/log.key")
-    witness_key: Path = Path("secrets/witness.key")
-    token_key: Path = Path("secrets/token.key")
+    wrapping_key: Path = Field(
+        Path("secrets/wrapping.key"),
+        description="wraps the keys of data subjects; without it every sealed body is lost",
+    )
+    index_key: Path = Field(Path("secrets/index.key"), description="makes persons findable by their identifiers")
+    log_key: Path = Field(Path("secrets/log.key"), description="signs the log's checkpoints (Ed25519)")
+    witness_key: Path = Field(Path("secrets/witness.key"), description="cosigns the logs of others")
+    token_key: Path = Field(Path("secrets/token.key"), description="signs access tokens")
 
 
 class TlsSettings(_Section):
-    peers: KeySettings
-    clients: KeySettings | None = None
+    """Keys for TLS, one for each face."""
+
+    peers: KeySettings = Field(description="towards other nodes; its certificate is pinned in the registry")
+    clients: KeySettings | None = Field(None, description="towards own systems; without it that of the peers")
     client_authorities: list[Path] = Field(default_factory=list, description="issuers of the clients' certificates")
 
 
 class ListenSettings(_Section):
-    peers: Listen
-    clients: Listen
-    local: Listen
-    console: Listen | None = None
+    """Where the faces listen, each as "HOST:PORT"."""
+
+    peers: Listen = Field(description="for other nodes")
+    clients: Listen = Field(description="for the organisation's own systems")
+    local: Listen = Field(description="health, readiness and metrics; without login, so keep it on loopback")
+    console: Listen | None = Field(None, description="for the data protection officer; no console without it")
 
 
 Action = Literal["query", "handover", "inbox", "consent", "decision", "audit"]
@@ -121,32 +132,32 @@ _ORDINARY: tuple[Action, ...] = ("query", "handover", "inbox", "consent", "decis
 class RightSettings(_Section):
     """What one client may do. An empty list means: nothing of that kind."""
 
-    services: list[str] = Field(default_factory=lambda: ["*"])
-    purposes: list[str] = Field(default_factory=lambda: ["*"])
-    categories: list[str] = Field(default_factory=lambda: ["*"])
-    actions: list[Action] = Field(default_factory=lambda: list(_ORDINARY))
+    services: list[str] = Field(default_factory=lambda: ["*"], description='services it may ask; ["*"] is all')
+    purposes: list[str] = Field(default_factory=lambda: ["*"], description="purposes of use")
+    categories: list[str] = Field(default_factory=lambda: ["*"], description="data categories")
+    actions: list[Action] = Field(default_factory=lambda: list(_ORDINARY), description="what it may do")
 
 
 class ClientSettings(_Section):
     """An information system of the organisation that may call this node."""
 
-    name: str
-    subsystem: str
-    certificates: list[Path] = Field(default_factory=list)
+    name: str = Field(description="its name in the log")
+    subsystem: str = Field(description="the subsystem of the node that it acts for")
+    certificates: list[Path] = Field(default_factory=list, description="certificates that it connects with")
     jwks: Path | None = Field(None, description="public keys for private_key_jwt, a JWK set")
     rights: RightSettings = RightSettings()
-    default_purpose: str | None = None
-    default_categories: list[str] = Field(default_factory=list)
+    default_purpose: str | None = Field(None, description="for a system that cannot send one")
+    default_categories: list[str] = Field(default_factory=list, description="for a system that cannot send any")
 
 
 class ServiceSettings(_Section):
     """The source system behind a query service."""
 
     service: str = Field(description="the service's id in the registry")
-    adapter: str
+    adapter: str = Field(description="the adapter that reads its answers")
     url: str = Field(description="where the source system answers")
-    timeout_seconds: float = Field(10.0, gt=0, le=120)
-    certificate_authority: Path | None = None
+    timeout_seconds: float = Field(10.0, gt=0, le=120, description="how long it is waited for")
+    certificate_authority: Path | None = Field(None, description="issuer of its TLS certificate; none: the system's")
 
 
 class _SourceSettings(_Section):
@@ -154,48 +165,50 @@ class _SourceSettings(_Section):
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,47}$", description="its name in logs and books; keep it for good")
     subsystem: str = Field(description="the subsystem that hands over")
-    adapter: str
-    flow: str = "F1"
+    adapter: str = Field(description="the adapter that reads it")
+    flow: str = Field("F1", description="the flow that its records are handed over in")
     reports: Path = Field(Path("reports"), description="folder for what could not be handed over")
-    poll_seconds: float = Field(10.0, ge=0.1, le=86400)
-    retry_limit_seconds: float = Field(300.0, ge=1, le=86400)
+    poll_seconds: float = Field(10.0, ge=0.1, le=86400, description="how often it is looked at")
+    retry_limit_seconds: float = Field(300.0, ge=1, le=86400, description="longest wait after a failure")
 
 
 class DirectorySource(_SourceSettings):
     """A directory that is watched."""
 
-    kind: Literal["directory"]
-    folder: Path
-    pattern: str = "*"
+    kind: Literal["directory"] = Field(description="a watched directory")
+    folder: Path = Field(description="the directory")
+    pattern: str = Field("*", description="which files: * and ? as in a shell")
 
 
 class DatabaseSource(_SourceSettings):
     """A query on the source's database."""
 
-    kind: Literal["database"]
+    kind: Literal["database"] = Field(description="a query on a database")
     url: str = Field(description="address of the database, without a password")
     password: Path | None = Field(None, description="file with the password")
-    query: str
+    query: str = Field(description="SELECT of the rows to hand over")
     changed: str = Field(description="column that grows with every change of a row")
     key: str = Field(description="column that is different in every row")
-    page: int = Field(500, ge=1, le=100_000)
-    overlap_seconds: float = Field(0.0, ge=0, le=86400)
+    page: int = Field(500, ge=1, le=100_000, description="rows read at once")
+    overlap_seconds: float = Field(
+        0.0, ge=0, le=86400, description="how far back is read again, for rows that were committed late"
+    )
 
 
 class HttpSource(_SourceSettings):
     """Pages of an HTTP API."""
 
-    kind: Literal["http"]
-    url: str
+    kind: Literal["http"] = Field(description="pages of an HTTP API")
+    url: str = Field(description="address of the first page")
     records: str = Field("", description="JSON Pointer to a page's records; empty: the body")
     next: str = Field("", description="JSON Pointer to the next page; empty: the Link header")
     parameter: str = Field("", description="query parameter for a next page that is a token and no address")
-    token_url: str | None = None
-    client_id: str | None = None
+    token_url: str | None = Field(None, description="where access tokens are had, by OAuth 2.0")
+    client_id: str | None = Field(None, description="the node's id there")
     client_secret: Path | None = Field(None, description="file with the client secret")
-    scope: str = ""
-    timeout_seconds: float = Field(30.0, gt=0, le=600)
-    certificate_authority: Path | None = None
+    scope: str = Field("", description="scope that is asked for")
+    timeout_seconds: float = Field(30.0, gt=0, le=600, description="how long a page is waited for")
+    certificate_authority: Path | None = Field(None, description="issuer of its TLS certificate; none: the system's")
 
     @model_validator(mode="after")
     def _whole_credentials(self) -> HttpSource:
@@ -208,15 +221,15 @@ class HttpSource(_SourceSettings):
 class SftpSource(_SourceSettings):
     """A drop on an SFTP server."""
 
-    kind: Literal["sftp"]
-    host: str
-    port: int = Field(22, ge=1, le=65535)
-    user: str
+    kind: Literal["sftp"] = Field(description="a drop on an SFTP server")
+    host: str = Field(description="the server")
+    port: int = Field(22, ge=1, le=65535, description="its port")
+    user: str = Field(description="the node's user there")
     key: Path = Field(description="file with the node's private SSH key, in PKCS#8")
     passphrase: Path | None = Field(None, description="file with the passphrase of the key")
     known_hosts: Path = Field(description="file with the server's host key")
-    folder: str = ""
-    pattern: str = "*"
+    folder: str = Field("", description="folder on the server")
+    pattern: str = Field("*", description="which files: * and ? as in a shell")
 
 
 SourceSettings = Annotated[
@@ -229,14 +242,14 @@ class OpenIdSettings(_Section):
     """The organisation's OpenID Connect provider, and which of its claims give which role in the console."""
 
     issuer: str = Field(description="the provider's address, without /.well-known")
-    client_id: str
+    client_id: str = Field(description="the console's id there")
     client_secret: Path | None = Field(None, description="file with the client secret")
-    role_claim: str = "roles"
+    role_claim: str = Field("roles", description="claim that says who may do what")
     roles: dict[Literal["officer", "operator", "auditor"], list[str]] = Field(
         description="values of the role claim that give each role"
     )
     member_claim: str | None = Field(None, description="claim with the member that a person is limited to")
-    certificate_authority: Path | None = None
+    certificate_authority: Path | None = Field(None, description="issuer of its TLS certificate; none: the system's")
 
 
 class ConsoleSettings(_Section):
@@ -254,22 +267,26 @@ class ConsoleSettings(_Section):
 
 
 class DeliverySettings(_Section):
-    workers: int = Field(4, ge=1, le=64)
-    poll_seconds: float = Field(0.25, gt=0, le=60)
+    """How handovers are delivered."""
+
+    workers: int = Field(4, ge=1, le=64, description="deliveries under way at once")
+    poll_seconds: float = Field(0.25, gt=0, le=60, description="how often due deliveries are looked for")
     retry_seconds: float = Field(
         2.0, gt=0, le=3600, description="wait after the first failure; doubles up to the limit"
     )
-    retry_limit_seconds: float = Field(300.0, gt=0, le=86400)
-    lease_seconds: float = Field(30.0, gt=0, le=3600)
-    overdue_hours: float = Field(24.0, gt=0)
+    retry_limit_seconds: float = Field(300.0, gt=0, le=86400, description="longest wait between attempts")
+    lease_seconds: float = Field(30.0, gt=0, le=3600, description="how long one worker has a delivery to itself")
+    overdue_hours: float = Field(24.0, gt=0, description="after how long without acceptance a handover is overdue")
 
 
 class LimitSettings(_Section):
-    body_bytes: int = Field(8 * 1024 * 1024, ge=1024)
-    message_bytes: int = Field(16 * 1024, ge=1024)
-    in_flight: int = Field(512, ge=1)
-    queue: int = Field(4096, ge=1)
-    peer_timeout_seconds: float = Field(15.0, gt=0, le=300)
+    """What is refused, so that the rest keeps working."""
+
+    body_bytes: int = Field(8 * 1024 * 1024, ge=1024, description="largest body")
+    message_bytes: int = Field(16 * 1024, ge=1024, description="largest signed message, without its body")
+    in_flight: int = Field(512, ge=1, description="requests at once on each face")
+    queue: int = Field(4096, ge=1, description="units that may wait for the log")
+    peer_timeout_seconds: float = Field(15.0, gt=0, le=300, description="how long another node is waited for")
     head_seconds: float = Field(10.0, gt=0, le=300, description="a caller's time for the head of a request")
     body_seconds: float = Field(60.0, gt=0, le=3600, description="a caller's time for the body of a request")
 
@@ -277,15 +294,15 @@ class LimitSettings(_Section):
 class UnusualSettings(_Section):
     """When a pattern of look-ups counts as unusual. Hours are local to `zone`."""
 
-    bulk_lookups_per_hour: int = Field(60, ge=2)
-    persons_per_day: int = Field(100, ge=2)
-    night_from: int = Field(22, ge=12, le=23)
-    night_until: int = Field(6, ge=0, le=12)
-    night_lookups: int = Field(5, ge=1)
-    denied_per_hour: int = Field(5, ge=2)
-    client_within_days: float = Field(90, gt=0)
-    never_clients: int = Field(3, ge=1)
-    zone: str = "Europe/Helsinki"
+    bulk_lookups_per_hour: int = Field(60, ge=2, description="look-ups of one user in an hour")
+    persons_per_day: int = Field(100, ge=2, description="unrelated persons read by one user in a day")
+    night_from: int = Field(22, ge=12, le=23, description="when night begins, the hour")
+    night_until: int = Field(6, ge=0, le=12, description="when night ends, the hour")
+    night_lookups: int = Field(5, ge=1, description="look-ups of one user in a night")
+    denied_per_hour: int = Field(5, ge=2, description="refusals of one user in an hour")
+    client_within_days: float = Field(90, gt=0, description="days within which a person looked up becomes a client")
+    never_clients: int = Field(3, ge=1, description="persons looked up by one user who never did")
+    zone: str = Field("Europe/Helsinki", description="time zone of the hours")
 
     def thresholds(self) -> Thresholds:
         """The same as the rules take them."""
@@ -297,13 +314,15 @@ class AuditSettings(_Section):
     """The audit log: who answers for it, how peers' logs are watched, and what counts as unusual."""
 
     controller: str = Field("", description="name of the controller, for extracts and the record of processing")
-    contact: str = ""
+    contact: str = Field("", description="how the controller is reached")
     officer: str = Field("", description="the data protection officer and how to reach them")
     witness_seconds: float = Field(60.0, gt=0, le=86400, description="how often peers are asked for proofs")
     cosign_seconds: float = Field(3600.0, gt=0, le=86400, description="how often witnesses are asked to cosign")
     witnesses: int = Field(5, ge=0, le=32, description="how many of the registry's witnesses are asked")
     readers: list[str] = Field(default_factory=list, description="ids of nodes that may read entries, not only hashes")
-    witness_algorithm: Literal["ml-dsa-44", "ed25519"] = "ml-dsa-44"
+    witness_algorithm: Literal["ml-dsa-44", "ed25519"] = Field(
+        "ml-dsa-44", description="what the node cosigns the logs of others with"
+    )
     unusual: UnusualSettings = UnusualSettings()
 
 
@@ -312,7 +331,7 @@ class TimestampSettings(_Section):
 
     url: str | None = Field(None, description="where the authority answers")
     authorities: list[Path] = Field(default_factory=list, description="certificates of the authority's root")
-    every_seconds: float = Field(3600.0, gt=0)
+    every_seconds: float = Field(3600.0, gt=0, description="how often")
 
     @model_validator(mode="after")
     def _with_root(self) -> TimestampSettings:
@@ -322,9 +341,11 @@ class TimestampSettings(_Section):
 
 
 class TelemetrySettings(_Section):
-    otlp_endpoint: str | None = None
-    sample_ratio: float = Field(0.0, ge=0, le=1)
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """What operators see. Nothing personal is in any of it."""
+
+    otlp_endpoint: str | None = Field(None, description="where traces go, by OTLP over HTTP")
+    sample_ratio: float = Field(0.0, ge=0, le=1, description="part of the exchanges that is traced")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="what is logged")
 
 
 class Settings(_Section):

@@ -30,6 +30,14 @@ def run(config: Config = CONFIG) -> None:
 
 
 @app.command()
+def settings() -> None:
+    """Print every setting with its kind, its default and its meaning, as Markdown."""
+    from gateway.cli.settings_reference import reference
+
+    typer.echo(reference())
+
+
+@app.command()
 def check(config: Config = CONFIG, json: Json = False) -> None:
     """Check the settings file, line by line."""
     settings = settings_of(config, json=json)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.cli.settings_reference import reference
 from gateway.settings import Settings, SettingsError, load
 
 GOOD = """\
@@ -155,3 +156,13 @@ def test_command_prints_a_line_for_each_mistake_and_ends_with_2(tmp_path: Path) 
     assert f"{path}:2: node.ident: is not a setting; check the spelling or remove it" in done.stderr
     assert "registry.root" in done.stderr
     assert done.stdout == ""
+
+
+def test_every_setting_is_explained_and_the_page_of_settings_is_up_to_date() -> None:
+    page = reference()
+
+    rows = [line.split(" | ") for line in page.splitlines() if line.startswith("| `")]
+    assert len(rows) > 80
+    assert [row[0] for row in rows if row[-1].strip(" |") == ""] == []
+    committed = Path(__file__).parents[2] / "docs" / "settings.md"
+    assert committed.read_text("utf-8") == page + "\n", "run: yhdyspinta node settings > docs/settings.md"

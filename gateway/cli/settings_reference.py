@@ -1,0 +1,93 @@
+"""The reference of all settings, made from the settings themselves, as Markdown."""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from gateway.settings import ENVIRONMENT_PREFIX, Settings
+
+_HEAD = f"""# Settings of a node
+
+One TOML file, and the environment over it: `{ENVIRONMENT_PREFIX}<SECTION>__<KEY>` lies over `[section] key`. Relative
+paths are relative to the file. Secrets are never settings: settings name the files that hold them.
+`yhdyspinta node check --config node.toml` tells everything that is wrong with a file, line by line. This page is what
+`yhdyspinta node settings` prints.
+"""
+
+
+def reference() -> str:
+    """The whole page."""
+    return "\n".join([_HEAD, *_sections(Settings, "")])
+
+
+def _sections(model: type[BaseModel], path: str) -> Iterator[str]:
+    nested: list[tuple[str, type[BaseModel]]] = []
+    rows = []
+    for name, field in model.model_fields.items():
+        found = [one for one in _types(field.annotation) if isinstance(one, type) and issubclass(one, BaseModel)]
+        inner = [one for one in found if one.__name__ != "Address"]
+        if inner:
+            many = typing.get_origin(field.annotation) is list
+            nested += [(f"[{path}{name}]" if many else f"{path}{name}", one) for one in inner]
+        else:
+            rows.append(f"| `{name}` | {_kind(field)} | {_default(field)} | {field.description or ''} |")
+    if path:
+        yield f"\n## `[{path.removesuffix('.')}]`\n"
+        if model.__doc__:
+            yield " ".join(model.__doc__.split()) + "\n"
+    if rows:
+        yield "| key | kind | default | meaning |\n|---|---|---|---|"
+        yield from rows
+    for name, one in nested:
+        inside = f"{name.strip('[]')}."
+        yield from (_listed(line) if name.startswith("[") else line for line in _sections(one, inside))
+
+
+def _listed(line: str) -> str:
+    """The heading of a table that may stand several times."""
+    return line.replace("## `[", "## `[[").replace("]`\n", "]]`\n") if line.startswith("\n## `[") else line
+
+
+def _types(annotation: Any) -> Iterator[Any]:
+    arguments = typing.get_args(annotation)
+    if typing.get_origin(annotation) is typing.Annotated:
+        arguments = arguments[:1]
+    if not arguments or typing.get_origin(annotation) is Literal:
+        yield annotation
+    for one in arguments:
+        yield from _types(one)
+
+
+def _kind(field: FieldInfo) -> str:
+    kinds = []
+    for one in _types(field.annotation):
+        if one is types.NoneType:
+            continue
+        if typing.get_origin(one) is Literal:
+            kinds.append(" or ".join(f"`{value}`" for value in typing.get_args(one)))
+        elif isinstance(one, type):
+            named = {Path: "path", str: "text", int: "whole number", float: "number", bool: "true or false"}
+            kinds.append("HOST:PORT" if one.__name__ == "Address" else named.get(one, one.__name__))
+    origin = typing.get_origin(field.annotation)
+    if origin is dict:
+        return "table"
+    return ("list of " if origin is list else "") + (" or ".join(dict.fromkeys(kinds)) or "table")
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "**needed**"
+    value = field.get_default(call_default_factory=True)
+    if value is None or value is PydanticUndefined:
+        return ""
+    if isinstance(value, list):
+        return f"`[{', '.join(repr(one) for one in value)}]`".replace("'", '"')
+    return f"`{value}`" if str(value) else ""
