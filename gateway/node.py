@@ -65,10 +65,12 @@ from gateway.trust.distribution import RegistryClient
 from gateway.trust.errors import TrustError
 from gateway.trust.tls import TlsKey, browser_context, peer_pin
 from gateway.upkeep import TlsFaces, Upkeep
+from gateway.web import audit as audit_web
 from gateway.web import consents as consents_web
 from gateway.web import handovers as handovers_web
 from gateway.web import health, oauth, peers, queries
 from gateway.web import log as log_web
+from gateway.web import usage as usage_web
 from gateway.web.application import application
 from gateway.web.authentication import Caller, Callers, Registered
 from gateway.web.console import address_of, console_app
@@ -295,6 +297,8 @@ class Node:
             ),
             refused=peer_recorder(exchange),
         )
+        desk, _, _ = officer_of(settings, engine, clock, log=log, subjects=subjects, standing=lambda: standings.latest)
+        stack.callback(desk.close)
         client_app = application(
             "yhdyspinta",
             queries.router(exchange, Consumer(exchange), callers),
@@ -303,6 +307,8 @@ class Node:
             ),
             consents_web.router(exchange, Consents(exchange), deliveries, callers),
             oauth.router(exchange, tokens),
+            audit_web.router(exchange, desk, callers),
+            usage_web.router(exchange, desk, callers),
             documented=True,
             refused=client_recorder(exchange),
         )
@@ -320,13 +326,9 @@ class Node:
             )
             await self._serve(stack, listener)
         if settings.listen.console is not None:
-            officer, _, _ = officer_of(
-                settings, engine, clock, log=log, subjects=subjects, standing=lambda: standings.latest
-            )
-            stack.callback(officer.close)
             address = address_of(settings.console, settings.listen.console.host, settings.listen.console.port)
             listener = Listener(
-                console_app(settings, address, exchange, lambda: standings.latest, officer),
+                console_app(settings, address, exchange, lambda: standings.latest, desk),
                 sockets["console"],
                 tls=_console_tls(settings),
                 in_flight=settings.limits.in_flight,
