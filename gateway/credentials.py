@@ -128,10 +128,13 @@ class Opening:
     def __init__(self) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="yhdyspinta-"))
         self._number = 0
+        self._tokens: list[Pkcs11KeyStore] = []
 
     def close(self) -> None:
-        """Remove the copies."""
+        """Remove the copies, and end the sessions with tokens."""
         shutil.rmtree(self._folder, ignore_errors=True)
+        for one in self._tokens:
+            one.close()
 
     def signing(self, settings: KeySettings) -> Key:
         """A key that signs messages, from a file or a token."""
@@ -147,6 +150,7 @@ class Opening:
                 _read(settings.pkcs11_pin).decode("utf-8", "replace").strip(),
                 _read(settings.certificate),
             )
+            self._tokens.append(signer)
         else:
             assert settings.key is not None
             signer = FileKeyStore.open(settings.key, settings.certificate, passphrase(settings))

@@ -78,16 +78,12 @@ def init(
     json: Json = False,
 ) -> None:
     """Begin a network: make its keys and publish an empty registry."""
-    from consent.rulebook import RulebookError, load, reference_rulebook
+    from consent.rulebook import reference_rulebook
     from gateway.protocol.text import Text
     from gateway.trust.authority import Authority
     from gateway.trust.entries import Content
 
-    data = rulebook.read_bytes() if rulebook is not None else reference_rulebook()
-    try:
-        load(data, source=str(rulebook or "the reference rulebook"))
-    except RulebookError as error:
-        fail(f"the rulebook has {len(error.faults)} faults, the first in line {error.faults[0].line}", NO, json=json)
+    data = _checked_rulebook(rulebook, json=json) if rulebook is not None else reference_rulebook()
     places = {
         role: place
         for role, place in (("root", root_keys), ("rulebook", rulebook_keys), ("members", members_keys))

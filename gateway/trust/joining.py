@@ -115,17 +115,20 @@ def ask(
     # P-256 whatever the other: every TLS library knows it.
     tls = _make(files[TLS].key, "ES256", files[TLS].passphrase, None)
     log = _log(folder, node.id)
-    return write_request(
-        member,
-        replace(node, log_origin=log[0], log_key=log[1]),
-        services,
-        {
-            SIGNING: certificates.request_signing(signing, member.id),
-            TLS: certificates.request_tls(tls, member.id, node.id),
-        },
-        new=_Raw(signing),
-        present=None,
-    )
+    try:
+        return write_request(
+            member,
+            replace(node, log_origin=log[0], log_key=log[1]),
+            services,
+            {
+                SIGNING: certificates.request_signing(signing, member.id),
+                TLS: certificates.request_tls(tls, member.id, node.id),
+            },
+            new=_Raw(signing),
+            present=None,
+        )
+    finally:
+        _close(signing)
 
 
 def ask_again(
@@ -139,18 +142,21 @@ def ask_again(
 ) -> bytes:
     """Make the next key beside each of `files` (by SIGNING and TLS), and a request that the present key vouches for."""
     requests: dict[str, bytes] = {}
-    new = None
+    signing: PrivateKey | None = None
     for kind, one in sorted(files.items()):
         # A former request that was never answered: its key has no certificate and is of no use to anyone.
         one.next.unlink(missing_ok=True)
         if kind == SIGNING:
-            key = _make(one.next, algorithm, one.passphrase, place)
-            new = _Raw(key)
-            requests[kind] = certificates.request_signing(key, member.id)
+            signing = _make(one.next, algorithm, one.passphrase, place)
+            requests[kind] = certificates.request_signing(signing, member.id)
         else:
             key = _make(one.next, "ES256", one.passphrase, None)
             requests[kind] = certificates.request_tls(key, member.id, node.id)
-    return write_request(member, node, (), requests, new=new, present=(thumbprint(present.certificate), present))
+    new = _Raw(signing) if signing is not None else None
+    try:
+        return write_request(member, node, (), requests, new=new, present=(thumbprint(present.certificate), present))
+    finally:
+        _close(signing)
 
 
 def take_in(
@@ -273,6 +279,12 @@ def _make(path: Path, algorithm: Algorithm, passphrase: bytes, place: TokenPlace
     key = certificates.new_private_key(algorithm)
     write_private_key(path, key, passphrase)
     return key
+
+
+def _close(key: PrivateKey | None) -> None:
+    """End the session with the token that a key lies in, if it lies in one."""
+    if isinstance(key, token.TokenEcKey | token.TokenEdKey):
+        key.close()
 
 
 def _passphrase(folder: Path) -> bytes:

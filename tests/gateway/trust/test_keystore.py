@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import stat
-import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -17,25 +13,16 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
 from gateway.protocol.signing import Algorithm, PublicKey
-from gateway.trust import certificates, token
+from gateway.trust import certificates
 from gateway.trust.errors import TrustError
 from gateway.trust.keystore import FileKeyStore, Pkcs11KeyStore, read_private_key, write_private_key, write_secret
-from tests.conftest import require
+from tests.gateway.tokens import PIN, Tokens
 from tests.gateway.trust.conftest import KOTKA, Authority
 
 MEMBER = KOTKA.member
 ALGORITHMS: tuple[Algorithm, ...] = ("ES256", "EdDSA")
 AUTHORITY = Authority.make()
 PASSPHRASE = b"kolme sanaa riitt\xc3\xa4\xc3\xa4"
-PIN, SO_PIN = "246810", "13579111"
-MODULES = (
-    "/usr/lib/softhsm/libsofthsm2.so",
-    "/usr/lib/x86_64-linux-gnu/softhsm/libsofthsm2.so",
-    "/usr/lib64/softhsm/libsofthsm.so",
-    "/usr/lib64/pkcs11/libsofthsm2.so",
-    "/usr/local/lib/softhsm/libsofthsm2.so",
-    "/opt/homebrew/lib/softhsm/libsofthsm2.so",
-)
 
 
 def refused(code: str, call: Callable[[], object]) -> TrustError:
@@ -160,48 +147,6 @@ def test_the_certificate_of_another_key_is_refused() -> None:
 
 
 # --- A token ----------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Tokens:
-    """SoftHSM with two empty tokens, `virasto` and `varalla`, in a folder of its own."""
-
-    module: Path
-    folder: Path
-
-    def generate(self, label: str, algorithm: Algorithm, name: str = "virasto") -> token.TokenEcKey | token.TokenEdKey:
-        return token.generate(self.module, name, label, PIN, algorithm)
-
-    def store(self, label: str, certificate: bytes, *, name: str = "virasto", pin: str = PIN) -> Pkcs11KeyStore:
-        return Pkcs11KeyStore(self.module, name, label, pin, certificate)
-
-
-@pytest.fixture(scope="module")
-def tokens(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tokens]:
-    module = next((Path(path) for path in MODULES if Path(path).exists()), None)
-    util = shutil.which("softhsm2-util")
-    require("SoftHSM", module is not None and util is not None, "Install it: apt-get install softhsm2.")
-    pytest.importorskip("pkcs11")
-    assert module is not None
-    assert util is not None
-    folder = tmp_path_factory.mktemp("softhsm")
-    (folder / "tokens").mkdir()
-    settings = folder / "softhsm2.conf"
-    settings.write_text(f"directories.tokendir = {folder / 'tokens'}\nobjectstore.backend = file\nlog.level = ERROR\n")
-    former = os.environ.get("SOFTHSM2_CONF")
-    # The library reads this once, as it is loaded.
-    os.environ["SOFTHSM2_CONF"] = str(settings)
-    for label in ("virasto", "varalla"):
-        subprocess.run(
-            [util, "--init-token", "--free", "--label", label, "--pin", PIN, "--so-pin", SO_PIN],
-            check=True,
-            capture_output=True,
-        )
-    yield Tokens(module, folder)
-    if former is None:
-        del os.environ["SOFTHSM2_CONF"]
-    else:
-        os.environ["SOFTHSM2_CONF"] = former
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)

@@ -1,0 +1,386 @@
+"""`yhdyspinta registry`: a network from its first day on, by the commands that its people use."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import shutil
+import socket
+import ssl
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from typer.testing import CliRunner
+
+from consent.rulebook import reference_rulebook
+from gateway.cli.main import app
+from gateway.credentials import Opening
+from gateway.settings import load
+from gateway.trust.distribution import RegistryClient
+from tests.gateway.tokens import PIN, Tokens
+
+RUNNER = CliRunner()
+MEMBER = "FI-TEST/MUN/9000003-8"
+PHRASE = "the passphrase of the registry's keys"
+
+
+class Network:
+    """A network's authority in a folder, worked by commands."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.authority = folder / "authority"
+        self.phrase = folder / "phrase"
+        self.phrase.write_text(PHRASE)
+        self.invoke("init", "FI-TEST", "--name", "Testiverkko", "--root-keys", str(folder / "stick"))
+
+    def invoke(self, command: str, *arguments: str, code: int = 0, yes: bool = True) -> Any:
+        """Run a command with --json; its document."""
+        options: list[str] = ["--json"]
+        if command not in {"show", "diff"} and yes:
+            options.append("--yes")
+        if command in {"init", "add", "publish", "rotate", "revoke", "sign"}:
+            options += ["--authority", str(self.authority), "--passphrase-file", str(self.phrase)]
+        result = RUNNER.invoke(app, ["registry", command, *arguments, *options])
+        assert result.exit_code == code, (result.output, result.exception)
+        return json.loads(result.stdout)
+
+    def enrol(self, name: str = "kotka", *more: str, member: str = MEMBER, node: str = "kotka-1", code: int = 0) -> Any:
+        described = ["--member", member, "--name", "Kotka", "--role", "municipality", "--subsystem", "kotoutuminen"]
+        placed = ["--node", node, "--address", "https://127.0.0.1:5500", "--folder", str(self.folder / name)]
+        return self.invoke("enrol", *described, *placed, *more, code=code)
+
+    def joined(self, name: str = "kotka", **options: str) -> Path:
+        """Let a member in, in three commands; the node's folder."""
+        request = self.enrol(name, **options)["request"]
+        self.invoke("add", request)
+        self.invoke("join", str(Path(request).with_suffix(".welcome.json")), "--folder", str(self.folder / name))
+        return self.folder / name
+
+    @property
+    def shown(self) -> Any:
+        return self.invoke("show", str(self.authority))
+
+    def version(self) -> int:
+        version: int = self.shown["version"]
+        return version
+
+
+@pytest.fixture
+def network(tmp_path: Path) -> Network:
+    return Network(tmp_path)
+
+
+def test_a_network_begins_with_a_threshold_of_root_keys_that_are_carried_away(network: Network) -> None:
+    names = {path.name for path in (network.authority / "keys").iterdir()}
+    assert not any(name.startswith("root") for name in names)
+    assert sorted(path.name for path in (network.folder / "stick").iterdir()) == [f"root-{n}.pem" for n in (1, 2, 3)]
+    root = json.loads((network.authority / "root.json").read_bytes())["signed"]["roles"]["root"]
+    assert (len(root["keyids"]), root["threshold"]) == (3, 2)
+    for path in (*(network.authority / "keys").iterdir(), *(network.folder / "stick").iterdir()):
+        assert b"ENCRYPTED PRIVATE KEY" in path.read_bytes()
+        assert path.stat().st_mode & 0o077 == 0
+    # Publishing needs none of the keys that were carried away.
+    (network.folder / "stick").rename(network.folder / "elsewhere")
+    assert network.invoke("publish")["signed"] == ["timestamp"]
+
+
+def test_a_network_is_begun_once(network: Network) -> None:
+    assert "already" in network.invoke("init", "FI-TEST", "--name", "Toinen", code=1)["error"]
+
+
+def test_a_member_joins_in_three_commands_and_its_keys_never_leave_its_folder(network: Network) -> None:
+    asked = network.enrol()
+    folder, request = network.folder / "kotka", Path(asked["request"]).read_text()
+    assert "PRIVATE" not in request
+    assert request.count("BEGIN CERTIFICATE REQUEST") == 2
+    added = network.invoke("add", asked["request"])
+    assert added["fingerprint"] == asked["fingerprint"]
+    assert f"+ member {MEMBER}" in added["changes"]
+    done = network.invoke("join", added["welcome"], "--folder", str(folder), "--root-fingerprint", added["root"])
+    assert {Path(path).name for path in done["written"]} == {"signing.pem", "tls.pem", "root.json", "node.toml"}
+    for name in ("signing.key", "tls.key", "passphrase", "clients-authority.key", "secrets/log.key"):
+        assert (folder / name).stat().st_mode & 0o077 == 0
+    [shown] = network.shown["members"]
+    assert (shown["id"], [term["role"] for term in shown["roles"]]) == (MEMBER, ["municipality"])
+    assert network.shown["verified"]
+    published = b"".join(path.read_bytes() for path in (network.authority / "registry").rglob("*") if path.is_file())
+    assert b"PRIVATE KEY" not in published
+    # A node verifies all of it from the root that it was given.
+    client = RegistryClient(network.authority / "registry", folder / "cache", (folder / "root.json").read_bytes())
+    assert client.refresh(datetime.now(UTC)).node("kotka-1") is not None
+
+
+async def test_the_node_of_a_member_that_joined_runs_and_serves_the_system_that_was_added(network: Network) -> None:
+    def free() -> int:
+        with socket.socket() as held:
+            held.bind(("127.0.0.1", 0))
+            return int(held.getsockname()[1])
+
+    request = network.enrol()["request"]
+    network.invoke("add", request)
+    local, clients = free(), free()
+    listens = ["--peers", f"127.0.0.1:{free()}", "--clients", f"127.0.0.1:{clients}", "--local", f"127.0.0.1:{local}"]
+    folder = network.folder / "kotka"
+    network.invoke("join", str(Path(request).with_suffix(".welcome.json")), "--folder", str(folder), *listens)
+    assert RUNNER.invoke(app, ["client", "add", "tools", "--config", str(folder / "node.toml"), "--yes"]).exit_code == 0
+    process = subprocess.Popen([sys.executable, "-m", "gateway", "node", "run", "--config", str(folder / "node.toml")])
+    try:
+        deadline = asyncio.get_running_loop().time() + 40
+        async with aiohttp.ClientSession() as session:
+            while True:
+                with contextlib.suppress(aiohttp.ClientError):
+                    async with session.get(f"http://127.0.0.1:{local}/ready") as answer:
+                        if answer.status == 200:
+                            break
+                assert process.poll() is None
+                assert asyncio.get_running_loop().time() < deadline
+                await asyncio.sleep(0.05)
+            async with session.get(f"http://127.0.0.1:{local}/metrics") as answer:
+                metrics = await answer.text()
+        for name in ("yhdyspinta_registry_age_seconds", "yhdyspinta_registry_remaining_seconds"):
+            assert f"\n{name}{{" in metrics
+        assert 'yhdyspinta_certificate_remaining_seconds{key="signing"' in metrics
+        context = ssl.create_default_context(cafile=str(network.authority / "authority.pem"))
+        phrase = (folder / "passphrase").read_text().strip()
+        context.load_cert_chain(folder / "clients" / "tools.pem", folder / "clients" / "tools.key", password=phrase)
+        async with (
+            aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=context)) as session,
+            session.get(f"https://127.0.0.1:{clients}/v1/inbox", server_hostname="kotka-1") as answer,
+        ):
+            assert answer.status == 200
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def test_a_root_that_is_not_the_one_that_was_told_is_not_believed(network: Network) -> None:
+    request = network.enrol()["request"]
+    welcome = network.invoke("add", request)["welcome"]
+    folder = str(network.folder / "kotka")
+    refusal = network.invoke("join", welcome, "--folder", folder, "--root-fingerprint", "ab" * 32, code=1)
+    assert "do not go on" in refusal["remedy"]
+    assert not (network.folder / "kotka" / "root.json").exists()
+
+
+def test_a_request_in_the_name_of_a_listed_member_needs_its_key_or_a_check_of_who_asks(network: Network) -> None:
+    network.joined()
+    stranger = network.enrol("stranger", node="kotka-2")["request"]
+    refusal = network.invoke("add", stranger, code=1)
+    assert "--identity-checked" in refusal["remedy"]
+    assert len(network.shown["nodes"]) == 1
+    network.invoke("add", stranger, "--identity-checked")
+    assert len(network.shown["nodes"]) == 2
+    taken = network.enrol("third", member="FI-TEST/MUN/9000004-6")["request"]
+    assert "belongs to" in network.invoke("add", taken, code=1)["error"]
+
+
+def test_a_member_changes_its_keys_and_the_old_ones_stay_until_they_are_revoked(network: Network) -> None:
+    folder = network.joined()
+    before = (folder / "signing.pem").read_bytes(), (folder / "tls.pem").read_bytes()
+    asked = network.invoke(
+        "enrol", "--renew", "signing", "--renew", "tls", "--algorithm", "EdDSA", "--folder", str(folder),
+        "--out", str(folder / "renewal.json"),
+    )  # fmt: skip
+    added = network.invoke("add", asked["request"])
+    network.invoke("join", added["welcome"], "--folder", str(folder))
+    assert (folder / "signing.pem").read_bytes() != before[0]
+    assert (folder / "tls.pem").read_bytes() != before[1]
+    assert not list(folder.glob("*.next"))
+    [member] = network.shown["members"]
+    assert [one["algorithm"] for one in member["signing"]] == ["ES256", "EdDSA"]
+    assert len(network.shown["nodes"][0]["pins"]) == 2
+    former = network.folder / "former.pem"
+    for certificate in before:
+        former.write_bytes(certificate)
+        network.invoke("revoke", str(former))
+    [member] = network.shown["members"]
+    assert [one["algorithm"] for one in member["signing"]] == ["EdDSA"]
+    assert len(network.shown["nodes"][0]["pins"]) == 1
+    assert "no certificate" in network.invoke("revoke", str(former), code=1)["error"]
+
+
+def test_a_node_and_a_member_are_revoked_with_all_that_is_theirs(network: Network) -> None:
+    network.joined()
+    assert network.invoke("revoke", "kotka-1")["changes"] == ["- node kotka-1"]
+    assert network.shown["nodes"] == []
+    assert f"- member {MEMBER}" in network.invoke("revoke", MEMBER)["changes"]
+    assert network.shown["members"] == []
+    assert "no member" in network.invoke("revoke", MEMBER, code=1)["error"]
+
+
+def test_a_draft_changes_nothing_until_it_is_published(network: Network) -> None:
+    request, version = network.enrol()["request"], network.version()
+    network.invoke("add", request, "--draft")
+    assert network.version() == version
+    assert network.shown["members"] == []
+    changes = network.invoke("diff", str(network.authority), code=1)["changes"]
+    assert {"kind": "member", "name": MEMBER, "what": "added", "fields": []} in changes
+    # The draft is plain files: what is wrong in them is told before anything is signed.
+    path = network.authority / "draft" / "members.json"
+    text = path.read_text()
+    path.write_text(text.replace('"municipality"', '"king"'))
+    assert "/members/0" in network.invoke("publish", code=1)["error"]
+    path.write_text(text.replace('"municipality"', '"county"'))
+    assert f"+ member {MEMBER}" in network.invoke("publish")["changes"]
+    assert network.shown["members"][0]["roles"] == [{"role": "county"}]
+    assert network.invoke("diff", str(network.authority))["changes"] == []
+
+
+def test_the_keys_of_every_role_are_rotated_and_a_node_follows(network: Network) -> None:
+    folder = network.joined()
+    client = RegistryClient(network.authority / "registry", folder / "cache", (folder / "root.json").read_bytes())
+    client.refresh(datetime.now(UTC))
+    stick = ["--keys", str(network.folder / "stick")]
+    assert "root" in network.invoke("rotate", "timestamp", code=3)["error"]
+    for role in ("root", "targets", "members", "rulebook", "snapshot", "timestamp"):
+        network.invoke("rotate", role, *stick)
+        client.refresh(datetime.now(UTC))
+        assert client.problem is None, role
+    retired = {path.name for path in (network.folder / "stick" / "retired").iterdir()}
+    assert retired == {"root-1.pem", "root-2.pem", "root-3.pem"}
+    assert sorted(path.name for path in (network.folder / "stick").glob("*.pem")) == [
+        "root-4.pem", "root-5.pem", "root-6.pem"
+    ]  # fmt: skip
+    network.invoke("rotate", "root", *stick, "--count", "5", "--threshold", "3")
+    client.refresh(datetime.now(UTC))
+    assert client.problem is None
+    assert "is not a role" in network.invoke("rotate", "king", code=2)["error"]
+
+
+def test_the_certificate_authority_is_rotated_and_the_former_is_revoked_later(network: Network) -> None:
+    network.joined()
+    [former] = network.shown["anchors"]
+    network.invoke("rotate", "anchor")
+    anchors = network.shown["anchors"]
+    assert len(anchors) == 2
+    assert anchors[1] == former
+    network.invoke("revoke", former["thumbprint"])
+    assert network.shown["anchors"] == anchors[:1]
+    assert "last anchor" in network.invoke("revoke", anchors[0]["thumbprint"], code=1)["error"]
+
+
+def test_the_rulebook_is_signed_by_another_authority_on_another_machine(tmp_path: Path) -> None:
+    network = Network.__new__(Network)
+    network.folder, network.authority, network.phrase = tmp_path, tmp_path / "authority", tmp_path / "phrase"
+    network.phrase.write_text(PHRASE)
+    office = tmp_path / "lawyers"
+    network.invoke("init", "FI-TEST", "--name", "Testiverkko", "--rulebook-keys", str(office))
+    rulebook = tmp_path / "rulebook.yaml"
+    rulebook.write_bytes(reference_rulebook() + b"# Reviewed.\n")
+    # Without the lawyers' key nobody else can publish a rulebook.
+    assert "rulebook" in network.invoke("publish", "--rulebook", str(rulebook), code=3)["error"]
+    part = tmp_path / "part.json"
+    network.invoke("sign", "rulebook", "--file", str(rulebook), "--out", str(part), "--keys", str(office))
+    assert network.invoke("publish", "--part", str(part))["changes"] == ["~ rulebook rulebook.yaml"]
+    assert network.shown["roles"]["rulebook"]["version"] == 2
+    # Signed once, published once.
+    assert "signed anew" in network.invoke("publish", "--part", str(part), code=1)["remedy"]
+    altered = json.loads(part.read_bytes())
+    altered["files"]["rulebook.yaml"] += "# Slipped in.\n"
+    part.write_text(json.dumps(altered))
+    network.invoke("publish", "--part", str(part), code=1)
+    assert network.shown["roles"]["rulebook"]["version"] == 2
+
+
+def test_a_rulebook_with_faults_is_neither_signed_nor_published(network: Network) -> None:
+    rulebook = network.folder / "rulebook.yaml"
+    rulebook.write_text("purposes: [")
+    assert "faults" in network.invoke("publish", "--rulebook", str(rulebook), code=1)["error"]
+    part = str(network.folder / "part.json")
+    assert "faults" in network.invoke("sign", "rulebook", "--file", str(rulebook), "--out", part, code=1)["error"]
+
+
+def test_a_wrong_passphrase_is_told_and_not_repeated(network: Network) -> None:
+    network.phrase.write_text("a wrong one")
+    refusal = network.invoke("publish", code=3)
+    assert "passphrase" in refusal["remedy"]
+    assert "a wrong one" not in json.dumps(refusal)
+
+
+def test_two_publications_are_compared(network: Network, tmp_path: Path) -> None:
+    shutil.copytree(network.authority / "registry", tmp_path / "before")
+    network.joined()
+    changes = network.invoke("diff", str(tmp_path / "before"), str(network.authority), code=1)["changes"]
+    assert {one["kind"] for one in changes} == {"member", "node", "signing certificate"}
+    assert not network.invoke("show", str(tmp_path / "before"))["verified"]
+    assert network.invoke("show", str(network.authority), "--member", MEMBER)["members"][0]["id"] == MEMBER
+    assert "no member" in network.invoke("show", str(network.authority), "--member", "FI-TEST/MUN/1", code=1)["error"]
+    assert "--root" in network.invoke("show", "https://registry.example", code=3)["remedy"]
+
+
+def test_nothing_is_done_without_a_yes(network: Network) -> None:
+    request, version = network.enrol()["request"], network.version()
+    refusal = network.invoke("add", request, code=2, yes=False)
+    assert "--yes" in refusal["remedy"]
+    assert network.version() == version
+
+
+def test_what_it_is_about_to_do_is_said_to_people_first(network: Network) -> None:
+    request = network.enrol()["request"]
+    arguments = ["--authority", str(network.authority), "--passphrase-file", str(network.phrase), "--yes"]
+    result = RUNNER.invoke(app, ["registry", "add", request, *arguments])
+    assert result.exit_code == 0
+    said = " ".join(result.stderr.split())
+    assert f"+ member {MEMBER}" in said
+    assert "sign and publish it" in said
+    assert "compared its fingerprint with the member" in said
+    assert "the answer for the member" in " ".join(result.stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("change", "place"),
+    [
+        (["--role", "king"], "king"),
+        (["--node", "Not A Name"], "node"),
+        (["--address", "http://kotka"], "https"),
+        (["--algorithm", "RS256"], "RS256"),
+    ],
+    ids=["role", "node", "address", "algorithm"],
+)
+def test_a_request_that_would_be_refused_is_not_made(network: Network, change: list[str], place: str) -> None:
+    described = {
+        "--member": MEMBER, "--name": "Kotka", "--subsystem": "kotoutuminen", "--node": "kotka-1",
+        "--address": "https://127.0.0.1:5500", "--folder": str(network.folder / "kotka"),
+    }  # fmt: skip
+    described[change[0]] = change[1]
+    result = RUNNER.invoke(
+        app, ["registry", "enrol", *(part for pair in described.items() for part in pair), "--yes", "--json"]
+    )
+    assert result.exit_code in {1, 2}
+    assert place in json.loads(result.stdout)["error"]
+    assert not (network.folder / "kotka" / "signing.key").exists()
+
+
+def test_a_member_keeps_its_signing_key_in_a_token(network: Network, tokens: Tokens) -> None:
+    pin = network.folder / "pin"
+    pin.write_text(PIN)
+    place = [
+        "--pkcs11-module", str(tokens.module), "--pkcs11-token", "virasto", "--pkcs11-label", "kotka-signing",
+        "--pkcs11-pin", str(pin),
+    ]  # fmt: skip
+    request = network.enrol("kotka", *place)["request"]
+    added = network.invoke("add", request)
+    folder = network.folder / "kotka"
+    network.invoke("join", added["welcome"], "--folder", str(folder), *place)
+    assert not (folder / "signing.key").exists()
+    text = (folder / "node.toml").read_text()
+    assert 'pkcs11_label = "kotka-signing"' in text
+    opening = Opening()
+    try:
+        key = opening.signing(load(folder / "node.toml").signing)
+        assert key.signer is not None
+        assert len(key.signer.sign(b"x")) == 64
+    finally:
+        opening.close()
+
+
+@pytest.fixture(autouse=True)
+def _no_passphrase_around(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("YHDYSPINTA_REGISTRY_PASSPHRASE", raising=False)
