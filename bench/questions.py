@@ -1,7 +1,7 @@
 """The officer's questions on a large log: how long each takes, and how that grows with the log.
 
-`python -m bench.questions --entries 10000000 --database FILE-or-URL` makes a log of so many entries about invented
-people and asks every question of it; without arguments (as part of `python -m bench`) it compares 200 000 entries with
+`python -m bench.questions --entries 1000000 --years 10 --database FILE-or-URL` makes a log about invented people and
+asks every question of it; without arguments (as part of `python -m bench`) it compares 200 000 entries with
 20 000 on SQLite. A question that names a person, a member, a basis or a time window should take the same time on any
 log, and less than 100 ms.
 """
@@ -32,7 +32,7 @@ from audit.entries import Agents, Categories, Entry, micros
 from audit.merkle import Frontier
 from audit.query import Filters
 from audit.rows import entry_row, facet_rows, insert_rows
-from audit.tables import checkpoints, entries, head, metadata, tiles
+from audit.tables import FACETS, checkpoints, entries, head, metadata, tiles
 from audit.tiles import StoredTiles, completed
 from bench.figures import Figure
 from gateway.storage import engine as storage
@@ -82,7 +82,7 @@ class People:
         return f"FI-BENCH/MUN/{number:07d}-0/kotoutuminen"
 
     def source(self, number: int) -> str:
-        """A subsystem that holds data: twenty reception centres."""
+        """A subsystem that holds data: one of three of the organisation whose log this is."""
         return f"FI-BENCH/GOV/{number:07d}-0/vastaanotto"
 
 
@@ -95,6 +95,7 @@ def made(size: int, seed: int = 7) -> Iterator[Entry]:
         what = chance.random()
         person = chance.randrange(people.persons)
         recipient = people.recipient(min(int(chance.expovariate(1 / 40)), 329))
+        source = people.source(chance.randrange(3))
         kind, outcome, reason = "query", "success", None
         permitted: tuple[str, ...] = tuple(chance.sample(CATEGORIES, 3))
         withheld: tuple[str, ...] = (chance.choice(CATEGORIES),)
@@ -121,8 +122,8 @@ def made(size: int, seed: int = 7) -> Iterator[Entry]:
             at,
             id=f"{micros(at) // 1000:012x}"[:8] + f"-{number >> 32:04x}-7{number >> 20 & 0xFFF:03x}-8000-{number:012x}",
             agents=Agents("casework", f"u-{person % 5000:032x}", "bench", recipient),
-            source=people.source(chance.randrange(20)),
-            service=f"{people.source(chance.randrange(20))}/palvelutarve",
+            source=source,
+            service=f"{source}/palvelutarve",
             message_id=f"m-{number:032x}",
             subject=people.person(person),
             purpose=f"purpose-{chance.randrange(12)}",
@@ -138,12 +139,17 @@ def made(size: int, seed: int = 7) -> Iterator[Entry]:
         )
 
 
-def fill(engine: Engine, size: int, progress: Callable[[int, int], None] = lambda _done, _size: None) -> None:
-    """Make the tables and a log of this size in them, with its tiles, checkpoints and tallies."""
+def fill(
+    engine: Engine, size: int, progress: Callable[[int, int], None] = lambda _done, _size: None, *, years: int = 1
+) -> None:
+    """Make the tables and a log in them, with its tiles, checkpoints and tallies.
+
+    `size` entries are made for the last year. Each further year before it is a copy, with other persons, cases and
+    ids, made by the database itself, which is faster: so a log can be made large in minutes.
+    """
     metadata.create_all(engine)
-    secondary = [index for table in (entries,) for index in table.indexes]
     with engine.execution_options(writes=True).begin() as connection:
-        for index in secondary:
+        for index in entries.indexes:
             connection.execute(DropIndex(index))
     frontier, batch, done = Frontier(), list[Entry](), 0
 
@@ -171,18 +177,66 @@ def fill(engine: Engine, size: int, progress: Callable[[int, int], None] = lambd
             write()
     if batch:
         write()
+    for year in range(1, years):
+        with engine.execution_options(writes=True).begin() as connection:
+            _copy(connection, size, year)
+            frontier = _grow(connection, frontier, done, done + size)
+            done += size
+        progress(done, size * years)
     with engine.execution_options(writes=True).begin() as connection:
         note = SIGNER.sign(done, frontier.root()).note
         at = micros(END)
         values = {"origin": ORIGIN, "size": done, "frontier": frontier.to_bytes(), "recorded": at, "kept": at}
         connection.execute(insert(head).values(id=1, note=note, **values))
-    for index in secondary:
+    for index in entries.indexes:
         with engine.execution_options(writes=True).begin() as connection:
             connection.execute(CreateIndex(index))
     with engine.execution_options(writes=True).begin() as connection:
         tallies.tally(connection, END + timedelta(days=2))
     with engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
         connection.execute(text("ANALYZE"))
+
+
+def _copy(connection: Connection, size: int, year: int) -> None:
+    """One more year: the first year's rows at other places and times, about other persons."""
+    back = year * (YEAR // timedelta(microseconds=1))
+    mark = f"{year:02x}"
+    columns = {
+        "idx": f"idx + {year * size}",
+        "recorded": f"recorded - {back}",
+        "id": f"'{mark}' || substr(id, 3)",
+        "subject": f"'{mark}' || substr(subject, 3)",
+        "message_id": f"'{mark}' || substr(message_id, 3)",
+        "case_key": f"'{mark}' || substr(case_key, 3)",
+    }
+    names = [column.name for column in entries.columns]
+    picked = ", ".join(columns.get(name, name) for name in names)
+    connection.exec_driver_sql(
+        f"INSERT INTO audit_entries ({', '.join(names)}) "
+        f"SELECT {picked} FROM audit_entries WHERE idx < {size} ORDER BY idx"
+    )
+    value = f"CASE WHEN kind = {FACETS['consent']} THEN value || '-{mark}' ELSE value END"
+    connection.exec_driver_sql(
+        f"INSERT INTO audit_facets (kind, value, recorded, idx) "
+        f"SELECT kind, {value}, recorded - {back}, idx + {year * size} FROM audit_facets WHERE idx < {size}"
+    )
+
+
+def _grow(connection: Connection, frontier: Frontier, old: int, new: int) -> Frontier:
+    """The tiles over entries that the database has copied."""
+    for low in range(old, new, BATCH):
+        leaves = [
+            bytes(leaf)
+            for leaf in connection.scalars(
+                select(entries.c.leaf)
+                .where(entries.c.idx >= low, entries.c.idx < min(low + BATCH, new))
+                .order_by(entries.c.idx)
+            )
+        ]
+        for level, number, root, hashes in completed(StoredTiles(connection), low, leaves, None):
+            connection.execute(insert(tiles).values(level=level, number=number, root=root, hashes=hashes))
+        frontier = frontier.extended(leaves)
+    return frontier
 
 
 Question = Callable[[Connection], object]
@@ -308,18 +362,19 @@ def run(large: int = 200_000, small: int = 20_000) -> list[Figure]:
 
 
 def main(
-    entries: Annotated[int, typer.Option(help="How many entries the log is to have.")] = 1_000_000,
+    entries: Annotated[int, typer.Option(help="How many entries each year of the log is to have.")] = 1_000_000,
+    years: Annotated[int, typer.Option(help="How many years it is to have.", min=1, max=255)] = 1,
     database: Annotated[str, typer.Option(help="A file for SQLite, or the URL of a database.")] = "questions.db",
     output: Annotated[Path | None, typer.Option(help="Write the samples there, as JSON.")] = None,
 ) -> None:
     """Fill a database, unless it is filled already, and time every question."""
     with _database(database) as engine:
         begun = time.perf_counter()
-        if filled(engine) != entries:
-            fill(engine, entries, lambda done, size: typer.echo(f"\r{done} of {size}", nl=False))
-        typer.echo(f"\n{entries} entries after {time.perf_counter() - begun:.0f} s")
+        if filled(engine) != entries * years:
+            fill(engine, entries, lambda done, size: typer.echo(f"\r{done} of {size}", nl=False), years=years)
+        typer.echo(f"\n{entries * years} entries after {time.perf_counter() - begun:.0f} s")
         times = timed(engine, entries)
-    table = Table(title=f"{entries} entries, {engine.dialect.name}", title_justify="left")
+    table = Table(title=f"{entries * years} entries, {engine.dialect.name}", title_justify="left")
     for column in ("question", "median ms", "worst ms"):
         table.add_column(column)
     for name, samples in times.items():
