@@ -17,7 +17,7 @@ from sqlalchemy import select
 
 from gateway.demo.network import Network
 from gateway.protocol.signing import thumbprint
-from gateway.storage.tables import replays
+from gateway.storage.tables import handovers, inbox, replays
 from gateway.trust.certificates import to_der
 from gateway.web.tokens import ASSERTION_TYPE, ClientKeys, KeySetError
 from tests.gateway.running import Running, running, until
@@ -280,3 +280,110 @@ def test_a_key_set_that_cannot_serve_is_refused_when_the_node_starts(
 
     with pytest.raises(KeySetError, match=said):
         ClientKeys.read("system", path)
+
+
+def handing_over(network: Network) -> None:
+    """A narrow client at the centre, one at the municipality, and nothing else changed."""
+    for party, name, rights in (
+        ("centre", "other-recipient", {"services": ["FI-DEMO/MUN/9000003-8/kotoutuminen/muu"]}),
+        ("centre", "other-purpose", {"purposes": ["service-need-lookup"]}),
+        ("centre", "one-category", {"categories": ["identity"]}),
+        ("kotka", "sees-little", {"categories": ["identity"]}),
+        ("kotka", "asks-only", {"actions": ["query"]}),
+    ):
+        folder = network.parties[party].folder
+        (folder / "narrow.jwks").write_text(json.dumps({"keys": [jwk(NARROW)]}))
+        lines = ["", "[[clients]]", f'name = "{name}"', 'jwks = "narrow.jwks"']
+        lines += [f'subsystem = "{network.parties[party].subsystem}"', "[clients.rights]"]
+        lines += [f"{kind} = {json.dumps(values)}" for kind, values in rights.items()]
+        config = network.parties[party].config
+        config.write_text(config.read_text() + "\n".join(lines) + "\n")
+
+
+@pytest.fixture(scope="module")
+def handing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """Nodes with clients that may hand over, or open, less than there is."""
+    with running(tmp_path_factory.mktemp("rights"), prepare=handing_over) as found:
+        yield found
+
+
+async def call_as(
+    nodes: Running, party: str, client: str, method: str, path: str, **options: Any
+) -> tuple[int, dict[str, Any]]:
+    """Call as one of the narrow clients."""
+    audience = f"urn:yhdyspinta:node:{nodes.party(party).node}"
+    signed = assertion(NARROW, head={}, iss=client, sub=client, aud=audience)
+    async with nodes.client(party, certificate=False) as session:
+        async with session.post("/oauth/token", data=form(signed)) as granted:
+            token = (await granted.json())["access_token"]
+        headers = {"Authorization": f"Bearer {token}", **options.pop("headers", {})}
+        async with session.request(method, path, headers=headers, **options) as answer:
+            return answer.status, await answer.json()
+
+
+def record_of(nodes: Running) -> bytes:
+    rows = nodes.export.read_bytes().split(b"\r\n")
+    return b"\r\n".join([rows[0], rows[2], b""])
+
+
+HAND_OVER = "/v1/handovers?flow=F1&adapter=reception-centre-csv"
+
+
+@pytest.mark.parametrize("client", ["other-recipient", "other-purpose", "one-category"])
+async def test_a_handover_beyond_the_clients_rights_is_refused_before_it_is_planned(
+    handing: Running, client: str
+) -> None:
+    kind = {"Content-Type": "text/csv"}
+    status, document = await call_as(
+        handing, "centre", client, "POST", HAND_OVER, data=record_of(handing), headers=kind
+    )
+
+    assert (status, document["code"]) == (403, "client-not-permitted")
+    assert handing.rows("centre", select(handovers.c.id).where(handovers.c.client == client)) == []
+    entry = handing.entries("centre", outcome="refused", reason="client-not-permitted")[-1]
+    assert (entry.type, entry.agents.client) == ("handover", client)
+
+
+async def test_an_arrival_beyond_the_clients_rights_is_neither_opened_nor_accepted(handing: Running) -> None:
+    async with handing.client("centre") as session:
+        kind = {"Content-Type": "text/csv"}
+        async with session.post(HAND_OVER, data=record_of(handing), headers=kind) as answer:
+            assert answer.status == 201
+    (row,) = await until(lambda: handing.rows("kotka", select(inbox)))
+    opened = len(handing.entries("kotka", type="receipt", outcome="success"))
+    contact = {"contact": {"name": "Joku"}}
+
+    seen = await call_as(handing, "kotka", "sees-little", "GET", "/v1/inbox")
+    read = await call_as(handing, "kotka", "sees-little", "GET", f"/v1/inbox/{row.id}")
+    took = await call_as(handing, "kotka", "sees-little", "POST", f"/v1/inbox/{row.id}/acceptance", json=contact)
+    listed = await call_as(handing, "kotka", "asks-only", "GET", "/v1/inbox")
+
+    assert [one["id"] for one in seen[1]["items"]] == [row.id]
+    assert "content" not in seen[1]["items"][0]
+    for status, document in (read, took, listed):
+        assert (status, document["code"]) == (403, "client-not-permitted")
+    (after,) = handing.rows("kotka", select(inbox.c.state))
+    assert after.state == "received"
+    assert len(handing.entries("kotka", type="receipt", outcome="success")) == opened
+    refused = [one.type for one in handing.entries("kotka", outcome="refused", reason="client-not-permitted")]
+    assert refused == ["receipt"] * 3
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/v1/consents"),
+        ("POST", "/v1/consents/search"),
+        ("GET", "/v1/consents/c-1"),
+        ("POST", "/v1/consents/c-1/withdrawal"),
+        ("POST", "/v1/decisions"),
+        ("GET", "/v1/handovers"),
+        ("GET", "/v1/handovers/h-1"),
+        ("POST", "/v1/handovers"),
+    ],
+)
+async def test_each_action_needs_its_right(handing: Running, method: str, path: str) -> None:
+    status, document = await call_as(handing, "kotka", "asks-only", method, path, json={} if method == "POST" else None)
+
+    assert (status, document["code"]) == (403, "client-not-permitted")
+    assert handing.entries("kotka")[-1].agents.client == "asks-only"

@@ -1,0 +1,144 @@
+"""The examples of docs/clients.md, run one after the other as a reader would, against running nodes."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from gateway.storage.tables import inbox
+from tests.conftest import require
+from tests.gateway.running import Running, running
+
+GUIDE = Path(__file__).parents[3] / "docs" / "clients.md"
+BLOCK = re.compile(r"<!-- run: (\w+)(?:, (\w+))? -->\n```bash\n(.*?)```|<!-- (registered) -->", re.DOTALL)
+PARTIES = {"municipality": "kotka", "centre": "centre"}
+
+
+@pytest.fixture(scope="module")
+def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A centre and a municipality."""
+    for tool in ("curl", "jq", "openssl"):
+        require(tool, shutil.which(tool) is not None, f"Install {tool}.")
+    with running(tmp_path_factory.mktemp("guide")) as found:
+        yield found
+
+
+class Reader:
+    """Someone who types the guide's examples: one shell for each organisation, whose variables last."""
+
+    def __init__(self, nodes: Running, name: str, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir()
+        party = nodes.party(PARTIES[name])
+        for file in ("client.pem", "client.key"):
+            shutil.copyfile(party.folder / file, folder / file)
+        shutil.copyfile(party.folder / "clients-authority.pem", folder / "authority.pem")
+        rows = nodes.export.read_bytes().split(b"\r\n")
+        (folder / "export.csv").write_bytes(b"\r\n".join([rows[0], rows[2], b""]))
+        self.shell = subprocess.Popen(
+            ["bash"], cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            env={
+                **os.environ, "NODE": party.address, "PASSPHRASE": nodes.network.passphrase,
+                "CENTRE": str(nodes.party("centre").subsystem), "PERSON": nodes.people[1],
+                "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            },
+        )  # fmt: skip
+        self.type("set -euo pipefail")
+
+    def type(self, text: str) -> str:
+        """Run a block; returns what it wrote. A command that fails ends the shell, and fails the test."""
+        assert self.shell.stdin is not None
+        assert self.shell.stdout is not None
+        # From a file, so that no command of the block can take the shell's own input for its own.
+        (self.folder / "block.sh").write_text(text)
+        self.shell.stdin.write("source ./block.sh </dev/null\nprintf '\\n---done---\\n'\n")
+        self.shell.stdin.flush()
+        lines = []
+        for line in self.shell.stdout:
+            if line == "---done---\n":
+                return "".join(lines).removesuffix("\n")
+            lines.append(line)
+        pytest.fail(f"{text}\nended the shell, saying:\n{''.join(lines)}")
+
+    def close(self) -> None:
+        if self.shell.stdin is not None:
+            self.shell.stdin.close()
+        self.shell.wait(10)
+        if self.shell.stdout is not None:
+            self.shell.stdout.close()
+
+
+@pytest.fixture
+def readers(nodes: Running, tmp_path: Path) -> Iterator[dict[str, Reader]]:
+    """One for each organisation."""
+    found = {name: Reader(nodes, name, tmp_path / name) for name in PARTIES}
+    yield found
+    for one in found.values():
+        one.close()
+
+
+def register(nodes: Running, reader: Reader) -> None:
+    """What whoever runs the node does with the key set that a system gives them."""
+    party = nodes.party("kotka")
+    shutil.copyfile(reader.folder / "client-register.jwks", party.folder / "client-register.jwks")
+    lines = ["", "[[clients]]", 'name = "client-register"', f'subsystem = "{party.subsystem}"']
+    party.config.write_text("\n".join([party.config.read_text(), *lines, 'jwks = "client-register.jwks"', ""]))
+    nodes.processes._running["kotka-node"].send_signal(signal.SIGHUP)
+    log = party.folder / "node.log"
+    wait(lambda: "settings-renewed" in log.read_text())
+
+
+def wait(holds: Any) -> None:
+    end = time.monotonic() + 20
+    while not holds():
+        assert time.monotonic() < end, "what the guide waits for did not come"
+        time.sleep(0.05)
+
+
+def test_every_example_of_the_guide_does_what_the_guide_says(nodes: Running, readers: dict[str, Reader]) -> None:
+    said: list[str] = []
+    for match in BLOCK.finditer(GUIDE.read_text("utf-8")):
+        who, when, text, registered = match.groups()
+        if registered:
+            register(nodes, readers["municipality"])
+            continue
+        if when == "arrived":
+            wait(lambda: nodes.rows("kotka", select(inbox.c.id)))
+        said += [reader.type(text) for name, reader in readers.items() if who in {name, "everyone"}]
+
+    (first, _, _, token, query, handed, followed, opened, consented, refused, again) = said
+    assert json.loads(first) == {"items": []}
+    assert json.loads(token) == {"items": []}
+    assert json.loads(query.rpartition("}\n")[0] + "}")["decision"]["permitted"]
+    assert json.loads(handed.rpartition("}\n")[0] + "}") == {"read": 1, "handed_over": 1, "rejected": 0}
+    assert "municipality\tFI-DEMO/MUN/9000003-8/kotoutuminen\tdue" in handed
+    assert '"role": "municipality"' in followed
+    assert '"kind": "handover"' in opened
+    assert '"Patient"' in opened
+    assert opened.rstrip().endswith('"accepted"')
+    assert '"withdrawn"' in consented
+    assert '"active",\n  "withdrawn"' in consented
+    assert "400\n" in refused
+    assert '"code": "invalid-identifier"' in refused
+    assert "not-permitted" in refused
+    assert again.rstrip().endswith("true")
+
+
+def test_every_block_of_the_guide_is_run_or_is_what_the_reader_sets() -> None:
+    text = GUIDE.read_text("utf-8")
+
+    ran = sum(match[3] is not None for match in BLOCK.finditer(text))
+
+    assert text.count("```bash") == ran + 1, "only the block of variables is not run"
