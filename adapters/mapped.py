@@ -4,7 +4,7 @@ same form back.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
 from importlib.resources import files
@@ -17,17 +17,19 @@ from adapters.mapping import CompiledMapping, compile_mapping
 from adapters.readers import CsvForm, XmlForm, read_csv, read_xml
 from adapters.sdk import AdapterError, Finding, Limits, Manifest, Mapped, Position, Record, Rendered
 from adapters.texts import finding, over
+from adapters.transforms import Transform
 from adapters.writers import write_csv, write_json, write_xml
 from schemas.catalogue import catalogue
 
 
 class MappedAdapter:
-    """An adapter made of a manifest and a mapping file in a package."""
+    """An adapter made of a manifest and a mapping file in a package, and of its own transforms if it has any."""
 
-    def __init__(self, manifest: Manifest, package: str, file: str) -> None:
+    def __init__(self, manifest: Manifest, package: str, file: str, *, functions: Iterable[Transform] = ()) -> None:
         self._manifest = manifest
         self._package = package
         self._file = file
+        self._functions = {one.name: one for one in functions}
 
     @property
     def manifest(self) -> Manifest:
@@ -38,7 +40,7 @@ class MappedAdapter:
     def mapping(self) -> CompiledMapping:
         """The compiled mapping. Raises MappingError at first use if the file is wrong."""
         text = (files(self._package) / self._file).read_text(encoding="utf-8")
-        return compile_mapping(text, catalogue(), source=self._file)
+        return compile_mapping(text, catalogue(), source=self._file, functions=self._functions)
 
     @cached_property
     def _form(self) -> CsvForm | XmlForm | JsonForm:

@@ -121,7 +121,7 @@ def _does(*, reads: bool, writes: bool) -> str:
 
 @app.command()
 def preview(
-    adapter: Annotated[str, typer.Argument(help="An adapter's folder, or the name of an installed one.")],
+    adapter: Annotated[str, typer.Argument(help="An adapter's folder, or the name of an installed one.")] = ".",
     file: Annotated[
         Path | None, typer.Option("--file", "-f", help="What to read; else the folder's first sample.", metavar="FILE")
     ] = None,
@@ -339,6 +339,14 @@ def _guarded(work: Callable[[], T], *, json: bool) -> T:
         fail(escape(str(error)), WRONG, json=json)
     except OSError as error:
         fail(f"{error.filename}: {error.strerror}", OUTSIDE, json=json)
+
+
+@app.command()
+def reference() -> None:
+    """Print the reference of the mapping language and its transforms, as Markdown."""
+    from adapters.reference import reference as rendered
+
+    sys.stdout.write(rendered())
 
 
 @app.command()

@@ -1,0 +1,100 @@
+"""Every case of the cookbook, run: the sample becomes the result, with these findings and no other."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adapters.mapped import MappedAdapter
+from adapters.reference import reference
+from adapters.sdk import Limits, Manifest, Text
+from adapters.sdk.testing import CHECKS, open_folder
+from schemas.catalogue import catalogue
+from tests.adapters.tools.documents import DOCS, Block, blocks
+
+CASES: dict[str, dict[str, Block]] = defaultdict(dict)
+for block in blocks(DOCS / "cookbook.md"):
+    CASES[block.heading][block.about or ("python" if block.language == "python" else block.language)] = block
+
+
+def at(bundle: Any, pointer: str) -> Any:
+    for step in pointer.strip("/").split("/"):
+        bundle = bundle[int(step)] if isinstance(bundle, list) else bundle[step]
+    return bundle
+
+
+def test_there_are_ten_cases() -> None:
+    assert [one.split(".")[0] for one in CASES] == [str(number) for number in range(1, 11)]
+
+
+@pytest.mark.parametrize("heading", CASES, ids=lambda heading: heading.split(".")[0])
+def test_the_case_becomes_what_it_says(heading: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    case = CASES[heading]
+    sample = next(case[one] for one in ("csv", "json", "xml") if one in case)
+    package = tmp_path / "cookbook_case"
+    package.mkdir()
+    (package / "__init__.py").write_text(case["python"].text if "python" in case else "", encoding="utf-8")
+    (package / "mapping.yaml").write_text(case["yaml"].text, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    sys.modules.pop("cookbook_case", None)
+    import cookbook_case  # type: ignore[import-not-found]
+
+    made = getattr(cookbook_case, "Adapter", MappedAdapter)
+    manifest = Manifest("case", Text("t", "t", "t"), ("text/plain",))
+    functions = getattr(cookbook_case, "FUNCTIONS", ())
+    adapter = made(manifest, "cookbook_case", "mapping.yaml", functions=functions)
+
+    results = {one.key: one for one in adapter.convert(io.BytesIO(sample.text.encode("iso-8859-1")), Limits())}
+
+    wanted = json.loads(case["result"].text)
+    assert set(results) == set(wanted)
+    for key, values in wanted.items():
+        bundle = results[key].bundle
+        if values is None:
+            assert bundle is None
+            continue
+        assert bundle is not None, results[key].findings
+        assert catalogue().validate_bundle(bundle) == []
+        assert {pointer: at(bundle, pointer) for pointer in values} == values
+    told = [
+        f"{found.position.row} {found.position.column} {found.code}"
+        for one in results.values()
+        for found in one.findings
+    ]
+    assert told == (case["findings"].text.splitlines() if "findings" in case else [])
+    for one in functions:
+        given, made_of = one.example
+        assert one.forward(given) == made_of
+
+
+def test_the_reference_is_what_the_code_says() -> None:
+    written = (DOCS / "reference.md").read_text("utf-8")
+
+    assert written == reference(), "run: yhdyspinta adapter reference > docs/adapters/reference.md"
+
+
+def test_the_example_passes_what_every_adapter_must_hold() -> None:
+    package = open_folder(DOCS / "example")
+
+    assert {check.name: check.faults(package) for check in CHECKS} == {check.name: [] for check in CHECKS}
+
+
+def test_the_settings_of_every_source_in_the_documentation_are_settings(tmp_path: Path) -> None:
+    import tomllib
+
+    from pydantic import TypeAdapter
+
+    from gateway.settings import SourceSettings
+
+    shown = [one.text for one in blocks(DOCS / "sources.md") if one.language == "toml"]
+    read: Any = TypeAdapter(SourceSettings)
+
+    kinds = [read.validate_python(tomllib.loads(text)["sources"][0]).kind for text in shown]
+
+    assert kinds == ["directory", "database", "http", "sftp"]
