@@ -94,7 +94,7 @@ def new(name: str, sample_file: Path, parent: Path, *, allow_real: bool = False)
         "title": name.replace("-", " ").capitalize(),
         "media_type": sample.media_type,
         "extension": sample.extension,
-        "writes": sample.extension == "json",
+        "writes": True,
         "recognised": found.recognised,
         "left": found.left,
     }

@@ -16,6 +16,9 @@ def package() -> Package:
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
 def test_the_adapter_holds(check, package: Package) -> None:
+    if not check.applies(package):
+        pytest.skip("an adapter that only reads has no round trip")
+
     faults = check.faults(package)
 
     assert not faults, "\n".join(faults)
