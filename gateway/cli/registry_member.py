@@ -27,9 +27,11 @@ _HERE = Path()
 
 
 def register(app: typer.Typer) -> None:
-    """Add these commands to `yhdyspinta registry`."""
-    app.command()(enrol)
-    app.command()(join)
+    """Add these commands to `yhdyspinta registry`, once."""
+    present = {one.callback for one in app.registered_commands}
+    for command in (enrol, join):
+        if command not in present:
+            app.command()(command)
 
 
 def enrol(

@@ -21,9 +21,11 @@ Root = Annotated[
 
 
 def register(app: typer.Typer) -> None:
-    """Add these commands to `yhdyspinta registry`."""
-    app.command()(show)
-    app.command()(diff)
+    """Add these commands to `yhdyspinta registry`, once."""
+    present = {one.callback for one in app.registered_commands}
+    for command in (show, diff):
+        if command not in present:
+            app.command()(command)
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,12 @@ from gateway.settings import load
 from gateway.trust.distribution import RegistryClient
 from tests.gateway.tokens import PIN, Tokens
 
-RUNNER = CliRunner()
+
+def run(*arguments: str) -> Any:
+    """What the command does with these arguments."""
+    return CliRunner().invoke(app, list(arguments))
+
+
 MEMBER = "FI-TEST/MUN/9000003-8"
 PHRASE = "the passphrase of the registry's keys"
 
@@ -37,8 +42,14 @@ class Network:
         self.folder = folder
         self.authority = folder / "authority"
         self.phrase = folder / "phrase"
-        self.phrase.write_text(PHRASE)
-        self.invoke("init", "FI-TEST", "--name", "Testiverkko", "--root-keys", str(folder / "stick"))
+
+    @classmethod
+    def begin(cls, folder: Path, *options: str) -> Network:
+        """A network from its first day."""
+        network = cls(folder)
+        network.phrase.write_text(PHRASE)
+        network.invoke("init", "FI-TEST", "--name", "Testiverkko", *options)
+        return network
 
     def invoke(self, command: str, *arguments: str, code: int = 0, yes: bool = True) -> Any:
         """Run a command with --json; its document."""
@@ -47,7 +58,7 @@ class Network:
             options.append("--yes")
         if command in {"init", "add", "publish", "rotate", "revoke", "sign"}:
             options += ["--authority", str(self.authority), "--passphrase-file", str(self.phrase)]
-        result = RUNNER.invoke(app, ["registry", command, *arguments, *options])
+        result = run("registry", command, *arguments, *options)
         assert result.exit_code == code, (result.output, result.exception)
         return json.loads(result.stdout)
 
@@ -72,8 +83,17 @@ class Network:
         return version
 
 
+@pytest.fixture(scope="module")
+def first_day(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("first-day")
+    Network.begin(folder, "--root-keys", str(folder / "stick"))
+    return folder
+
+
 @pytest.fixture
-def network(tmp_path: Path) -> Network:
+def network(first_day: Path, tmp_path: Path) -> Network:
+    """A network as it is on its first day."""
+    shutil.copytree(first_day, tmp_path, dirs_exist_ok=True)
     return Network(tmp_path)
 
 
@@ -129,7 +149,7 @@ async def test_the_node_of_a_member_that_joined_runs_and_serves_the_system_that_
     listens = ["--peers", f"127.0.0.1:{free()}", "--clients", f"127.0.0.1:{clients}", "--local", f"127.0.0.1:{local}"]
     folder = network.folder / "kotka"
     network.invoke("join", str(Path(request).with_suffix(".welcome.json")), "--folder", str(folder), *listens)
-    assert RUNNER.invoke(app, ["client", "add", "tools", "--config", str(folder / "node.toml"), "--yes"]).exit_code == 0
+    assert run("client", "add", "tools", "--config", str(folder / "node.toml"), "--yes").exit_code == 0
     process = subprocess.Popen([sys.executable, "-m", "gateway", "node", "run", "--config", str(folder / "node.toml")])
     try:
         deadline = asyncio.get_running_loop().time() + 40
@@ -267,11 +287,8 @@ def test_the_certificate_authority_is_rotated_and_the_former_is_revoked_later(ne
 
 
 def test_the_rulebook_is_signed_by_another_authority_on_another_machine(tmp_path: Path) -> None:
-    network = Network.__new__(Network)
-    network.folder, network.authority, network.phrase = tmp_path, tmp_path / "authority", tmp_path / "phrase"
-    network.phrase.write_text(PHRASE)
     office = tmp_path / "lawyers"
-    network.invoke("init", "FI-TEST", "--name", "Testiverkko", "--rulebook-keys", str(office))
+    network = Network.begin(tmp_path, "--rulebook-keys", str(office))
     rulebook = tmp_path / "rulebook.yaml"
     rulebook.write_bytes(reference_rulebook() + b"# Reviewed.\n")
     # Without the lawyers' key nobody else can publish a rulebook.
@@ -325,7 +342,7 @@ def test_nothing_is_done_without_a_yes(network: Network) -> None:
 def test_what_it_is_about_to_do_is_said_to_people_first(network: Network) -> None:
     request = network.enrol()["request"]
     arguments = ["--authority", str(network.authority), "--passphrase-file", str(network.phrase), "--yes"]
-    result = RUNNER.invoke(app, ["registry", "add", request, *arguments])
+    result = run("registry", "add", request, *arguments)
     assert result.exit_code == 0
     said = " ".join(result.stderr.split())
     assert f"+ member {MEMBER}" in said
@@ -350,9 +367,8 @@ def test_a_request_that_would_be_refused_is_not_made(network: Network, change: l
         "--address": "https://127.0.0.1:5500", "--folder": str(network.folder / "kotka"),
     }  # fmt: skip
     described[change[0]] = change[1]
-    result = RUNNER.invoke(
-        app, ["registry", "enrol", *(part for pair in described.items() for part in pair), "--yes", "--json"]
-    )
+    options = (part for pair in described.items() for part in pair)
+    result = run("registry", "enrol", *options, "--yes", "--json")
     assert result.exit_code in {1, 2}
     assert place in json.loads(result.stdout)["error"]
     assert not (network.folder / "kotka" / "signing.key").exists()
