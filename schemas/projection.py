@@ -21,6 +21,9 @@ UNKNOWN = "unknown"
 
 _GONE: Any = object()
 
+#: A place in a record: the place above it and the step from there. It is written out only for what is dropped.
+_Place = tuple[Any, str | int] | None
+
 
 @dataclass(frozen=True, slots=True)
 class Withheld:
@@ -45,7 +48,12 @@ class _Walk:
     own: str = UNKNOWN
     withheld: list[Withheld] = field(default_factory=list)
     kept: set[str] = field(default_factory=set)
+    references: list[Any] = field(default_factory=list)
     verdicts: dict[str, bool] = field(default_factory=dict)
+
+    def drop(self, place: _Place, category: str) -> tuple[Any, bool]:
+        self.withheld.append(Withheld(_pointer(place), category))
+        return _GONE, False
 
     def permits(self, category: str) -> bool:
         verdict = self.verdicts.get(category)
@@ -59,12 +67,12 @@ def project(bundle: Mapping[str, Any], permitted: Collection[str]) -> Projection
     walk = _Walk(permitted)
     resources: list[dict[str, Any]] = []
     for index, entry in enumerate(bundle.get("entry", ())):
-        at = f"/entry/{index}/resource"
+        at: _Place = (((None, "entry"), index), "resource")
         resource = entry.get("resource")
         kind = resource.get("resourceType") if isinstance(resource, dict) else None
         schema = catalogue().resources.get(kind) if isinstance(kind, str) else None
         if schema is None or not isinstance(resource, dict):
-            walk.withheld.append(Withheld(at, UNKNOWN))
+            walk.drop(at, UNKNOWN)
             continue
         walk.own = own_category(schema, resource)
         value, content = _keep(resource, schema.shape, walk, at)
@@ -73,15 +81,17 @@ def project(bundle: Mapping[str, Any], permitted: Collection[str]) -> Projection
     result = {
         "resourceType": "Bundle",
         "type": "collection",
-        "entry": [{"resource": resource} for resource in _standing(resources)],
+        "entry": [{"resource": resource} for resource in _standing(resources, walk.references)],
     }
     return Projection(result, tuple(walk.withheld), frozenset(walk.kept))
 
 
-def _standing(resources: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _standing(resources: list[dict[str, Any]], references: list[Any]) -> list[dict[str, Any]]:
     """The resources whose references all lead somewhere; one that lost what its schema requires goes with it."""
     while True:
         names = {f"{one['resourceType']}/{one.get('id')}" for one in resources}
+        if all(isinstance(one, str) and one in names for one in references):
+            return resources
         sound = [_without_dangling(one, names) for one in resources]
         required = [catalogue().resources[one["resourceType"]].shape.required for one in resources]
         whole = [
@@ -122,50 +132,58 @@ def own_category(schema: ResourceSchema, resource: Mapping[str, Any]) -> str:
     return coding.category if coding is not None and coding.category is not None else UNKNOWN
 
 
-def _keep(value: Any, shape: Shape, walk: _Walk, at: str) -> tuple[Any, bool]:
+def _keep(value: Any, shape: Shape, walk: _Walk, at: _Place) -> tuple[Any, bool]:
     """What is kept of a value, and whether it is more than form."""
-    if shape.kind == "choice":
+    kind = shape.kind
+    if kind == "choice":
         option = _option(value, shape)
         if option is None:
-            walk.withheld.append(Withheld(at, UNKNOWN))
-            return _GONE, False
-        shape = option
-    if shape.kind == "object" and isinstance(value, dict):
+            return walk.drop(at, UNKNOWN)
+        shape, kind = option, option.kind
+    if kind == "object" and isinstance(value, dict):
         return _keep_object(value, shape, walk, at)
-    if shape.kind == "array" and isinstance(value, list):
+    if kind == "array" and isinstance(value, list):
         assert shape.item is not None
-        items = [_keep(item, shape.item, walk, f"{at}/{index}") for index, item in enumerate(value)]
+        items = [_keep(item, shape.item, walk, (at, index)) for index, item in enumerate(value)]
         form = shape.item.carries_nothing
         kept = [item for item, content in items if item is not _GONE and (content or form)]
         return (kept, any(content for _, content in items)) if kept else (_GONE, False)
-    if shape.kind != "value" or isinstance(value, dict | list):
-        walk.withheld.append(Withheld(at, UNKNOWN))
-        return _GONE, False
+    if kind != "value" or isinstance(value, dict | list):
+        return walk.drop(at, UNKNOWN)
     category = walk.own if shape.category == OWN else shape.category
     if category == STRUCTURE:
         return (value, False) if shape.is_form(value) else (_GONE, False)
     if walk.permits(category):
         walk.kept.add(category)
         return value, True
-    walk.withheld.append(Withheld(at, category))
-    return _GONE, False
+    return walk.drop(at, category)
 
 
-def _keep_object(value: dict[str, Any], shape: Shape, walk: _Walk, at: str) -> tuple[Any, bool]:
+def _keep_object(value: dict[str, Any], shape: Shape, walk: _Walk, at: _Place) -> tuple[Any, bool]:
     kept: dict[str, Any] = {}
     content = False
     for name, member in value.items():
         inner = shape.members.get(name)
         if inner is None:
-            walk.withheld.append(Withheld(f"{at}/{name}", UNKNOWN))
+            walk.drop((at, name), UNKNOWN)
             continue
-        result, full = _keep(member, inner, walk, f"{at}/{name}")
+        result, full = _keep(member, inner, walk, (at, name))
         if result is not _GONE:
             kept[name] = result
             content = content or full
     if not content and "resourceType" not in shape.members and not (kept and shape.carries_nothing):
         return _GONE, False
+    if "reference" in kept:
+        walk.references.append(kept["reference"])
     return kept, content
+
+
+def _pointer(place: _Place) -> str:
+    steps: list[str] = []
+    while place is not None:
+        place, step = place
+        steps.append(str(step))
+    return "/" + "/".join(reversed(steps))
 
 
 def _option(value: Any, shape: Shape) -> Shape | None:
