@@ -13,6 +13,7 @@ from audit.proofs import EntryProof, export_proofs, prove
 from audit.query import Filters, Found, by_id, by_index, case, chain
 
 LONGEST: Final = 500
+READING: Final = ("console-read", "export")
 
 
 def _entry(visit: Visit) -> Found:
@@ -75,7 +76,9 @@ def story(visit: Visit) -> Answer:
     if not found:
         raise NotHereError
     first = found[0].entry
-    return Shown("timeline.html", {"found": found, "kind": "story"}, {"story": first.id}, first.subject, first.case)
+    return Shown(
+        "timeline.html", {"found": found, "kind": "story", "read": 0}, {"story": first.id}, first.subject, first.case
+    )
 
 
 def find_case(visit: Visit) -> Answer:
@@ -86,14 +89,16 @@ def find_case(visit: Visit) -> Answer:
     if not reference:
         return Shown("cases.html", {"wrong": "cases.empty"}, status=400)
     key = visit.office.subjects.case(reference)
-    return Moved(f"/cases/{key}", case=key)
+    return Moved(f"/cases/{key}", case=key if visit.search(case(key), limit=1).found else None)
 
 
 def one_case(visit: Visit) -> Answer:
     """Everything about one case, oldest first."""
     key = visit.path["key"]
-    found = visit.walk(case(key), limit=LONGEST)
-    return Shown("timeline.html", {"found": found, "kind": "case"}, case=key if found else None)
+    everything = visit.walk(case(key), limit=LONGEST)
+    found = [item for item in everything if item.entry.type not in READING]
+    values = {"found": found, "kind": "case", "read": len(everything) - len(found)}
+    return Shown("timeline.html", values, case=key if found else None)
 
 
 PAGES = (

@@ -232,7 +232,14 @@ def _people(world: World, subjects: Subjects) -> None:
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
-    engine = _open(tmp_path)
+    with made(tmp_path) as world:
+        yield world
+
+
+@contextmanager
+def made(folder: Path) -> Iterator[World]:
+    """A log with people in it, sealed by two witnesses."""
+    engine = _open(folder)
     metadata.create_all(engine)
     console_tables.metadata.create_all(engine)
     signer = LogSigner(Ed25519PrivateKey.from_private_bytes(b"\x07" * 32), ORIGIN)
