@@ -38,6 +38,9 @@ def export_(
     direction: Annotated[
         str | None, typer.Option(help="`sent` or `received`, where the node was both sides.", metavar="SIDE")
     ] = None,
+    archive: Annotated[
+        list[Path] | None, typer.Option("--archive", help="Folder of the log's archived months.", metavar="DIR")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Write the evidence of one exchange as a ZIP file, with a README that says how to check it.
@@ -63,6 +66,7 @@ def export_(
                 log_key=signer.verifier,
                 subjects=subjects if bodies else None,
                 direction=direction,
+                archives=archive or (),
                 authorities=b"".join(path.read_bytes() for path in settings.timestamps.authorities),
             )
         data = package.write(evidence, present(evidence), now)

@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import base64
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import orjson
 from sqlalchemy import Connection, Row, select
 
+from audit.archive import Archive, ArchiveError, search_all
 from audit.checkpoint import VerifierKey, parse_checkpoint
 from audit.entries import Entry
 from audit.proofs import export_proofs, prove
+from audit.query import Filters
 from audit.subjects import Subjects
-from audit.tables import entries
 from audit.verify import FORMAT as LOG_FORMAT
 from gateway.evidence.package import Evidence
 from gateway.storage.sealing import SealError, unseal
@@ -39,31 +41,29 @@ def collect(
     subjects: Subjects | None,
     direction: str | None = None,
     authorities: bytes | None = None,
+    archives: Sequence[Path] = (),
 ) -> Evidence:
     """The evidence of one message. Raises TrustError `evidence-incomplete`.
 
     `subjects` opens the bodies that are still held; without it they are left out. `direction` is `sent` or `received`,
-    for a node that was both sides of an exchange; `authorities` are the certificates (PEM) that time stamps go by.
+    for a node that was both sides of an exchange; `archives` are folders of the log's archived months; `authorities`
+    are the certificates (PEM) that time stamps go by.
     """
     row = _message(connection, message_id, direction)
-    held = connection.execute(
-        select(entries.c.idx, entries.c.body).where(entries.c.message_id == message_id).order_by(entries.c.idx)
-    ).all()
-    if not held:
-        raise _incomplete("the log's entries of this exchange are not in the database", "restore them from the archive")
-    indexes = [entry.idx for entry in held]
+    logged = _logged(connection, message_id, archives)
+    last = max(index for index, _ in logged)
     versions = {row.registry_version, row.response_registry_version} - {None}
-    stamp = _stamp(connection, indexes[-1])
+    stamp = _stamp(connection, last)
     return Evidence(
         message_id=message_id,
         direction=row.direction,
         request=row.request,
         request_registry=row.registry_version,
         registries={version: _registry(vouched, version) for version in versions},
-        log=export_proofs(connection, indexes, log_key=log_key),
+        log=export_proofs(connection, (), log_key=log_key, archived=logged),
         response=row.response,
         response_registry=row.response_registry_version if row.response is not None else None,
-        stamped=_stamped(connection, indexes, stamp.note, log_key) if stamp is not None else None,
+        stamped=_stamped(connection, logged, stamp.note, log_key) if stamp is not None else None,
         timestamp=bytes(stamp.token) if stamp is not None else None,
         authorities=authorities if stamp is not None else None,
         bodies=_bodies(connection, message_id, subjects) if subjects is not None else {},
@@ -80,6 +80,22 @@ def _message(connection: Connection, message_id: str, direction: str | None) -> 
     if len(rows) > 1:
         raise _incomplete("this node both sent and received the message", "say which, with --direction")
     return rows[0]
+
+
+def _logged(connection: Connection, message_id: str, archives: Sequence[Path]) -> list[tuple[int, Entry]]:
+    """What the log says of the message, wherever its entries lie by now."""
+    archive = Archive(*archives)
+    try:
+        page = search_all(connection, archive, Filters(message_id=message_id), order="oldest")
+    except ArchiveError as error:
+        raise _incomplete(f"the archive of the log cannot be read: {error}", "restore it from your backup") from None
+    finally:
+        archive.close()
+    if not page.found:
+        raise _incomplete(
+            "the log's entries of this exchange are not in the database", "name the log's archive with --archive"
+        )
+    return [(one.index, one.entry) for one in page.found]
 
 
 def _registry(vouched: Vouched, version: int) -> Mapping[str, bytes]:
@@ -102,11 +118,11 @@ def _stamp(connection: Connection, index: int) -> Row[Any] | None:
     ).first()
 
 
-def _stamped(connection: Connection, indexes: list[int], note: str, log_key: VerifierKey) -> bytes:
+def _stamped(connection: Connection, logged: Sequence[tuple[int, Entry]], note: str, log_key: VerifierKey) -> bytes:
     checkpoint = parse_checkpoint(note)
     items = []
-    for index in indexes:
-        proof = prove(connection, index, None, checkpoint)
+    for index, entry in logged:
+        proof = prove(connection, index, entry, checkpoint)
         texts = [base64.b64encode(one).decode() for one in proof.proof]
         items.append({"index": index, "entry": proof.entry.canonical().decode(), "proof": texts})
     document = {"format": LOG_FORMAT, "log_key": str(log_key), "witness_keys": [], "checkpoint": note, "entries": items}

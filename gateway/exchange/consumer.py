@@ -136,7 +136,7 @@ class Consumer:
                 subject = self._exchange.people.settle(connection, named, person, now)
                 entry = self._entry(question, outgoing, "requested", now, subject=subject.pseudonym)
                 keep_request(connection, outgoing, entry)
-                if outgoing.service.keep_bodies:
+                if keeps(self._exchange, outgoing.service):
                     keep_bodies(connection, outgoing.claims.message_id, subject, request=outgoing.body)
                 return Written(entry, (entry,))
 
@@ -205,7 +205,7 @@ class Consumer:
                 entry,
                 answered.registry,
             )
-            if outgoing.service.keep_bodies:
+            if keeps(self._exchange, outgoing.service):
                 subject = self._exchange.subjects.find(connection, question.locator.system, question.locator.value)
                 keep_bodies(connection, outgoing.claims.message_id, subject, response=answered.body)
             return Written(None, (entry, *noticed))
@@ -319,6 +319,11 @@ def resolve(registry: Registry, service: ServiceId) -> ServiceDescriptor:
             raise ProblemError("member-unknown", detail="the registry lists no such member")
         raise ProblemError("service-unknown", detail="the registry lists no such service of this member")
     return descriptor
+
+
+def keeps(exchange: Exchange, service: ServiceDescriptor) -> bool:
+    """Whether the side that asks holds the bodies. Of a service of our own, the side that answers does."""
+    return service.keep_bodies and service.id.subsystem not in exchange.subsystems
 
 
 def prepare(

@@ -22,7 +22,7 @@ from audit.entries import Agents, Categories, Entry, new_id
 from audit.log import Written
 from audit.subjects import Subject
 from consent.decision import Decision
-from gateway.exchange.consumer import Answered, Outgoing, keep_request, prepare, refused_by_peer, send, verified
+from gateway.exchange.consumer import Answered, Outgoing, keep_request, keeps, prepare, refused_by_peer, send, verified
 from gateway.exchange.context import Exchange, Standing
 from gateway.exchange.handover import decide_for_delivery, recipient_service
 from gateway.exchange.keeping import keep_decision
@@ -176,7 +176,7 @@ class Deliveries:
                 subject = self._exchange.subjects.by_id(connection, row.subject)
                 entry = self._entry(row, sending, "requested", now, trace_id, subject.pseudonym if subject else None)
                 keep_request(connection, sending.outgoing, entry)
-                if sending.outgoing.service.keep_bodies:
+                if keeps(self._exchange, sending.outgoing.service):
                     keep_bodies(connection, sending.outgoing.claims.message_id, subject, request=sending.outgoing.body)
                 if sending.decision is not None and subject is not None:
                     self._keep(connection, entry, sending, subject, now)
@@ -324,7 +324,7 @@ class Deliveries:
             noticed = keep_response(
                 self._exchange, connection, message_id, answered.text, answered.claims, entry, answered.registry
             )
-            if sending.outgoing.service.keep_bodies:
+            if keeps(self._exchange, sending.outgoing.service):
                 subject = self._exchange.subjects.by_id(connection, row.subject)
                 keep_bodies(connection, message_id, subject, response=answered.body)
             state = "delivered" if row.kind == "handover" else "accepted"

@@ -34,9 +34,6 @@ PROBLEM_TYPE = "application/problem+json"
 
 _KEEP_MESSAGE = insert(messages)
 _KEEP_BODY = insert(bodies)
-_HELD_BODY = select(bodies.c.part).where(
-    bodies.c.message_id == bindparam("of_message"), bodies.c.part == bindparam("of_part")
-)
 _DISCLOSE = insert(disclosures)
 _DISCLOSED = select(disclosures.c.at).where(
     disclosures.c.consent == bindparam("consent"), disclosures.c.recipient == bindparam("recipient")
@@ -293,9 +290,6 @@ def keep_bodies(
 
 def keep_body(connection: Connection, message_id: str, part: str, subject: str, key: bytes, body: bytes) -> None:
     """Hold a body, sealed under the data subject's key."""
-    # A node that asks a service of its own is both sides of the exchange, and one copy will do.
-    if connection.execute(_HELD_BODY, {"of_message": message_id, "of_part": part}).first() is not None:
-        return
     connection.execute(
         _KEEP_BODY,
         {

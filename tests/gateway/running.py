@@ -39,6 +39,7 @@ class Running:
 
     network: demo.Network
     processes: Processes
+    database: str | None = None
     engines: dict[str, Any] = field(default_factory=dict)
 
     def party(self, name: str) -> demo.Party:
@@ -116,7 +117,8 @@ class Running:
 
     def _engine(self, party: str) -> Any:
         if party not in self.engines:
-            self.engines[party] = storage.create(f"sqlite:///{self.party(party).folder / 'node.db'}")
+            own = f"sqlite:///{self.party(party).folder / 'node.db'}"
+            self.engines[party] = storage.create(self.database.format(name=party) if self.database else own)
         return self.engines[party]
 
 
@@ -128,17 +130,19 @@ def running(
     organisations: Sequence[demo.Organisation] = demo.DEMO,
     prepare: Callable[[demo.Network], None] = lambda _network: None,
     source: bool = True,
+    database: str | None = None,
 ) -> Iterator[Running]:
     """Build a network, change what the test needs, start the nodes and the centre's source system, stop them all."""
     samples = folder / "samples"
     samples.mkdir()
     write_samples(samples, count=40)
+    register = next(samples.glob("*.csv"))
     network = demo.build(
-        folder / "network", datetime.now(UTC), next(samples.glob("*.csv")), organisations=organisations
+        folder / "network", datetime.now(UTC), register, organisations=organisations, database=database
     )
     prepare(network)
     processes = Processes(network)
-    found = Running(network, processes)
+    found = Running(network, processes, database)
     try:
         for name in nodes:
             processes.start_node(name)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import re
 import shutil
+import sqlite3
 import subprocess
 import sys
 import zipfile
@@ -15,22 +17,30 @@ from typing import Any
 
 import orjson
 import pytest
-from sqlalchemy import Connection, select
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import Connection, Engine, select, text
 from typer.testing import CliRunner
 
+from audit.archive import archive_month, prune
+from audit.checkpoint import LogSigner, VerifierKey
 from audit.entries import Entry
 from audit.log import Log, Written
 from audit.subjects import Subjects
+from audit.tiles import WIDTH
 from gateway.cli.evidence import _secret
 from gateway.cli.main import app
 from gateway.evidence import package
 from gateway.evidence.verifying import Report, verify
 from gateway.storage import engine as storage
+from gateway.storage.engine import writer
 from gateway.storage.sealing import SealError, unseal
 from gateway.storage.tables import bodies
 from gateway.trust.errors import TrustError
 from tests.conftest import require
 from tests.gateway.evidence.conftest import Exchanged, StampingAuthority
+from tests.gateway.running import Running, running
 
 RUNNER = CliRunner()
 
@@ -295,18 +305,93 @@ def test_what_cannot_be_exported_is_said(exchanged: Exchanged, tmp_path: Path) -
     assert not (tmp_path / "n.zip").exists()
 
 
+def test_an_exchange_whose_log_entries_were_archived_is_proven_with_the_archive(
+    exchanged: Exchanged, tmp_path: Path
+) -> None:
+    copy = copied(exchanged.nodes.party("centre").folder, tmp_path / "centre")
+    engine, log, log_key = opened_log(copy)
+    fill = [Entry(type="registry", outcome="success", recorded=datetime.now(UTC)) for _ in range(WIDTH)]
+    log.append_blocking(fill)
+    log.close()
+    with writer(engine).begin() as connection:
+        archive_month(connection, tmp_path / "archive", "2026-11", 0, WIDTH, now=datetime.now(UTC))
+    prune(engine, tmp_path / "archive", "2026-11", log_key=log_key, now=datetime.now(UTC))
+    engine.dispose()
+    options = ["--output", str(tmp_path / "e.zip"), "--config", str(copy / "node.toml")]
+
+    without = command("export", exchanged.query, *options)
+    found = command("export", exchanged.query, *options, "--archive", str(tmp_path / "archive"))
+
+    assert without[0] == 1
+    assert "--archive" in without[1]["remedy"]
+    assert found[0] == 0, found
+    report = verify(package.read((tmp_path / "e.zip").read_bytes())[0], root=root(exchanged).read_bytes())
+    assert report.sound
+    assert {one.message_id for one in report.entries} == {exchanged.query}
+
+
+def copied(folder: Path, target: Path) -> Path:
+    """A node's folder as a backup has it, its database in one piece."""
+    shutil.copytree(folder, target, ignore=shutil.ignore_patterns("node.db*"))
+    source, copy = sqlite3.connect(folder / "node.db"), sqlite3.connect(target / "node.db")
+    source.backup(copy)
+    source.close()
+    copy.close()
+    return target
+
+
+def opened_log(folder: Path, url: str | None = None) -> tuple[Engine, Log, VerifierKey]:
+    """The log of the centre's node, opened beside it as commands do."""
+    key = Ed25519PrivateKey.from_private_bytes(_secret(folder / "secrets" / "log.key"))
+    signer = LogSigner(key, "yhdyspinta/centre.demo")
+    engine = storage.create(url or f"sqlite:///{folder / 'node.db'}")
+    log = Log(engine, signer, origin=signer.name, clock=lambda: datetime.now(UTC))
+    log.start()
+    return engine, log, signer.verifier
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_whatever_is_done_to_a_package_verification_answers_and_never_breaks(
+    sound: dict[str, bytes], data: st.DataObject
+) -> None:
+    name = data.draw(st.sampled_from(sorted(sound)))
+    content = sound[name]
+    at = data.draw(st.integers(0, max(0, len(content) - 1)))
+    change = data.draw(st.sampled_from(["flip", "cut", "drop", "double", "insert"]))
+    bit = 1 << data.draw(st.integers(0, 7))
+    altered = {
+        "flip": content[:at] + bytes([content[at] ^ bit]) + content[at + 1 :],
+        "cut": content[:at],
+        "drop": b"",
+        "double": content + content,
+        "insert": content[:at] + b"{" + content[at:],
+    }[change]
+    codes = problems_of(sound | {name: altered})
+
+    if name.startswith(("bodies/", "request", "response")) and altered.strip() != content.strip():
+        assert codes, f"{name} was altered ({change}), and nothing was said"
+
+
+def problems_of(files: Mapping[str, bytes]) -> list[str]:
+    """What does not hold, or that the package cannot be read at all. Anything else that is raised is a fault."""
+    try:
+        return [one.code for one in checked(files).findings if not one.holds]
+    except TrustError as refused:
+        return [refused.code]
+
+
 def test_after_a_persons_key_is_destroyed_bodies_are_gone_and_everything_else_verifies(
     exchanged: Exchanged, tmp_path: Path
 ) -> None:
     """The last test of the module: it destroys what the others export."""
-    folder = exchanged.nodes.party("centre").folder
     before = exported(exchanged, "centre", exchanged.query, tmp_path / "before.zip")
     assert set(package.read(before.read_bytes())[0].bodies) == {"request", "response"}
     (kept,) = exchanged.nodes.rows(
         "centre", select(bodies).where(bodies.c.message_id == exchanged.query, bodies.c.part == "response")
     )
     assert b"Patient" not in kept.sealed
-    destroy(folder, kept.subject)
+    destroy(exchanged.nodes, kept.subject)
 
     after = exported(exchanged, "centre", exchanged.query, tmp_path / "after.zip")
 
@@ -322,18 +407,12 @@ def test_after_a_persons_key_is_destroyed_bodies_are_gone_and_everything_else_ve
     assert verify(package.read(before.read_bytes())[0], root=root(exchanged).read_bytes()).sound
 
 
-def destroy(folder: Path, subject: str) -> None:
-    """What the officer's command does, beside the running node."""
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
-    from audit.checkpoint import LogSigner
-
-    secrets = folder / "secrets"
-    subjects = Subjects(_secret(secrets / "wrapping.key"), _secret(secrets / "index.key"))
-    signer = LogSigner(Ed25519PrivateKey.from_private_bytes(_secret(secrets / "log.key")), "yhdyspinta/centre.demo")
-    engine = storage.create(f"sqlite:///{folder / 'node.db'}")
-    log = Log(engine, signer, origin=signer.name, clock=lambda: datetime.now(UTC))
-    log.start()
+def destroy(nodes: Running, subject: str) -> None:
+    """What the officer's command does at the centre, beside the running node."""
+    folder = nodes.party("centre").folder
+    subjects = Subjects(_secret(folder / "secrets" / "wrapping.key"), _secret(folder / "secrets" / "index.key"))
+    url = nodes.database.format(name="centre") if nodes.database else None
+    engine, log, _ = opened_log(folder, url)
 
     def unit(connection: Connection) -> Written[None]:
         subjects.destroy(connection, subject, datetime.now(UTC))
@@ -342,3 +421,35 @@ def destroy(folder: Path, subject: str) -> None:
     log.commit_blocking(unit)
     log.close()
     engine.dispose()
+
+
+def test_on_postgresql_bodies_are_sealed_proven_and_shredded_alike(postgresql_server: str, tmp_path: Path) -> None:
+    admin = storage.create(postgresql_server).execution_options(isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        for name in ("centre", "kotka"):
+            connection.execute(text(f"CREATE DATABASE evidence_{name}"))
+    admin.dispose()
+    url = storage.make_url(postgresql_server).set(database="evidence_NAME", drivername="postgresql+psycopg")
+    database = url.render_as_string(hide_password=False).replace("NAME", "{name}")
+    with running(tmp_path, database=database) as nodes:
+        message_id = asyncio.run(asked(nodes))
+        exchanged = Exchanged(nodes, message_id, "", "", "")
+        before = exported(exchanged, "centre", message_id, tmp_path / "before.zip")
+        (row, *_) = nodes.rows("centre", select(bodies.c.subject).where(bodies.c.message_id == message_id))
+
+        destroy(nodes, row.subject)
+
+        after = exported(exchanged, "centre", message_id, tmp_path / "after.zip")
+        reports = [
+            verify(package.read(file.read_bytes())[0], root=root(exchanged).read_bytes()) for file in (before, after)
+        ]
+    codes = [{one.code for one in report.findings} for report in reports]
+    assert all(report.sound for report in reports)
+    assert codes[0] - codes[1] == {"request-body", "response-body"}
+
+
+async def asked(nodes: Running) -> str:
+    """The id of a query that was answered."""
+    async with nodes.client("kotka") as session, session.post("/v1/queries", json=nodes.question()) as answer:
+        assert answer.status == 200, await answer.text()
+        return str((await answer.json())["message_id"])
