@@ -4,7 +4,7 @@ same form back.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
 from importlib.resources import files
@@ -23,13 +23,15 @@ from schemas.catalogue import catalogue
 
 
 class MappedAdapter:
-    """An adapter made of a manifest and a mapping file in a package, and of its own transforms if it has any."""
+    """An adapter made of a manifest and a mapping file in a package."""
 
-    def __init__(self, manifest: Manifest, package: str, file: str, *, functions: Iterable[Transform] = ()) -> None:
+    def __init__(
+        self, manifest: Manifest, package: str, file: str, functions: Mapping[str, Transform] | None = None
+    ) -> None:
         self._manifest = manifest
         self._package = package
         self._file = file
-        self._functions = {one.name: one for one in functions}
+        self._functions = functions or {}
 
     @property
     def manifest(self) -> Manifest:

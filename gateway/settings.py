@@ -381,6 +381,9 @@ class Settings(_Section):
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"sources: these names stand there twice: {', '.join(twice)}")
+        strange = sorted({source.subsystem for source in self.sources} - set(self.node.subsystems))
+        if strange:
+            raise ValueError(f"sources: this node does not speak for {strange[0]}; name one of node.subsystems")
         return self
 
 

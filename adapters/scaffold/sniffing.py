@@ -80,6 +80,11 @@ def sniff(data: bytes, name: str = "") -> Sample:
     return _csv(text, encoding)
 
 
+def text_of(data: bytes) -> str:
+    """The text of a sample, whatever it is in."""
+    return _decoded(data)[0]
+
+
 def _decoded(data: bytes) -> tuple[str, list[str]]:
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return data.decode("utf-16", "replace"), ["utf-16"]

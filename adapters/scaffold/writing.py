@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from adapters.scaffold.proposing import mapping_of
 from adapters.scaffold.recognising import Recognition, recognise
-from adapters.scaffold.sniffing import Sample, SampleError, sniff
+from adapters.scaffold.sniffing import Sample, SampleError, sniff, text_of
 from adapters.transforms import TransformError, hetu
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*\Z")
@@ -53,7 +53,7 @@ def module_of(name: str) -> str:
 
 def real_codes(data: bytes) -> int:
     """How many identity codes in a file may be those of real persons: valid, and not of the artificial 900 series."""
-    return sum(1 for match in _codes(data.decode("latin-1")) if not match[1].startswith("9"))
+    return sum(1 for match in _codes(text_of(data)) if not match[1].startswith("9"))
 
 
 def _codes(text: str) -> Iterator[re.Match[str]]:

@@ -47,7 +47,7 @@ def test_the_case_becomes_what_it_says(heading: str, tmp_path: Path, monkeypatch
 
     made = getattr(cookbook_case, "Adapter", MappedAdapter)
     manifest = Manifest("case", Text("t", "t", "t"), ("text/plain",))
-    functions = getattr(cookbook_case, "FUNCTIONS", ())
+    functions = getattr(cookbook_case, "FUNCTIONS", {})
     adapter = made(manifest, "cookbook_case", "mapping.yaml", functions=functions)
 
     results = {one.key: one for one in adapter.convert(io.BytesIO(sample.text.encode("iso-8859-1")), Limits())}
@@ -68,7 +68,7 @@ def test_the_case_becomes_what_it_says(heading: str, tmp_path: Path, monkeypatch
         for found in one.findings
     ]
     assert told == (case["findings"].text.splitlines() if "findings" in case else [])
-    for one in functions:
+    for one in functions.values():
         given, made_of = one.example
         assert one.forward(given) == made_of
 

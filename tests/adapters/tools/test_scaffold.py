@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from adapters.scaffold.recognising import recognise
 from adapters.scaffold.sniffing import SampleError, sniff
 from adapters.scaffold.writing import NewError, new
-from adapters.sdk.testing import CHECKS, coverage, open_folder
+from adapters.sdk.testing import CHECKS, coverage, dirtied, open_folder
 from gateway.cli.main import app
 from tests.adapters.tools.samples import ALL, Unseen, abbreviated_finnish, hetu, people
 
 ROOT = Path(__file__).parents[3]
+SMALL = [make().data[:1500] for make in ALL]
 
 
 @pytest.mark.parametrize("make", ALL, ids=lambda make: make.__name__)
@@ -92,10 +96,11 @@ def test_the_packages_own_tests_pass_and_fail_when_the_mapping_changes(tmp_path:
     assert "golden" in second.stdout
 
 
-def test_a_sample_with_identity_codes_of_real_persons_is_not_copied(tmp_path: Path) -> None:
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "windows-1252"])
+def test_a_sample_with_identity_codes_of_real_persons_is_not_copied(encoding: str, tmp_path: Path) -> None:
     _, _, born = people(1, 1)[0]
     sample = tmp_path / "real.csv"
-    sample.write_text(f"hetu;sukunimi\n{hetu(born, 123)};Azimi\n", encoding="utf-8")
+    sample.write_text(f"hetu;sukunimi\n{hetu(born, 123)};Åzimi\n", encoding=encoding)
 
     with pytest.raises(NewError, match="real persons"):
         new("real-one", sample, tmp_path)
@@ -122,6 +127,37 @@ def test_a_sample_that_is_none_is_refused_with_a_reason_and_a_remedy(data: bytes
         sniff(data)
 
     assert caught.value.remedy
+
+
+def broken(seed: int, times: int) -> bytes:
+    draw = random.Random(seed)
+    data = draw.choice(SMALL)
+    for _ in range(times):
+        data = dirtied(data, draw)
+    return data
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    st.one_of(
+        st.binary(max_size=300),
+        st.builds(broken, st.integers(0, 2**32), st.integers(1, 3)),
+    )
+)
+def test_whatever_it_is_given_it_is_a_sample_or_is_refused(data: bytes) -> None:
+    refused = None
+    try:
+        found = sniff(data)
+    except SampleError as error:
+        refused = error
+    if refused is not None:
+        assert refused.remedy
+        return
+
+    recognition = recognise(found)
+    names = [one.column.name for one in recognition.recognised] + [one.column.name for one in recognition.left]
+    assert sorted(names) == sorted(column.name for column in found.columns)
+    assert recognition.key in names
 
 
 def test_values_that_contradict_the_name_are_told_and_not_mapped() -> None:

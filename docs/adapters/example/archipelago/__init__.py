@@ -34,9 +34,12 @@ def _slashed(value: Any) -> str:
     return f"{day}/{month}/{year}"
 
 
-FUNCTIONS = (
-    Transform("slashed-date", "A day written 05/02/1990.", ("05/02/1990", "1990-02-05"), slashed_date, _slashed),
-)
+FUNCTIONS = {
+    one.name: one
+    for one in (
+        Transform("slashed-date", "A day written 05/02/1990.", ("05/02/1990", "1990-02-05"), slashed_date, _slashed),
+    )
+}
 
 
 class ArchipelagoAdapter(MappedAdapter):
