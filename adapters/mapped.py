@@ -1,5 +1,5 @@
-"""An adapter that is a mapping file and nothing else: it reads a form (CSV, XML, JSON), maps, checks, and writes the
-same form back.
+"""An adapter that is a mapping file and, at most, a few functions of its own: it reads a form (CSV, XML, JSON, XLSX,
+HL7), maps, checks, and writes the same form back.
 """
 
 from __future__ import annotations
@@ -11,14 +11,12 @@ from importlib.resources import files
 from typing import Any, BinaryIO
 
 from adapters.building import Build, Write
-from adapters.json_reader import JsonForm, read_json
+from adapters.forms import Form, form_of, read, write
 from adapters.keys import Keys
 from adapters.mapping import CompiledMapping, compile_mapping
-from adapters.readers import CsvForm, XmlForm, read_csv, read_xml
 from adapters.sdk import AdapterError, Finding, Limits, Manifest, Mapped, Position, Record, Rendered
 from adapters.texts import finding, over
 from adapters.transforms import Transform
-from adapters.writers import write_csv, write_json, write_xml
 from schemas.catalogue import catalogue
 
 
@@ -45,37 +43,17 @@ class MappedAdapter:
         return compile_mapping(text, catalogue(), source=self._file, functions=self._functions)
 
     @cached_property
-    def _form(self) -> CsvForm | XmlForm | JsonForm:
-        source = self.mapping.source
-        match source["format"]:
-            case "csv":
-                return CsvForm(tuple(source["encoding"]), str(source["delimiter"]), str(source["key"]))
-            case "xml":
-                return XmlForm(str(source["record"]), str(source["key"]), str(source.get("root", "Records")))
-            case _:
-                return JsonForm(str(source["key"]), bool(source.get("nested", False)))
+    def _form(self) -> Form:
+        return form_of(self.mapping.source)
+
+    @cached_property
+    def _passed_over(self) -> tuple[str, ...]:
+        """The beginnings of fields that are ignored by name: `PV1-*`."""
+        return tuple(name[:-1] for name in self.mapping.ignored if name.endswith("*"))
 
     def read(self, stream: BinaryIO, limits: Limits) -> Iterator[Record | Finding]:
         """See Adapter."""
-        form = self._form
-        if isinstance(form, CsvForm):
-            return self._read_csv(stream, form, limits)
-        if isinstance(form, XmlForm):
-            return read_xml(stream, form, limits)
-        return read_json(stream, form, limits)
-
-    def _read_csv(self, stream: BinaryIO, form: CsvForm, limits: Limits) -> Iterator[Record | Finding]:
-        header: list[str] = []
-        checked = False
-        for item in read_csv(stream, form, limits, header):
-            if not checked:
-                checked = True
-                missing = sorted(self.mapping.fields - self.mapping.optional - set(header))
-                if missing:
-                    for column in missing:
-                        yield finding("error", "column-missing", Position(row=1, column=column))
-                    return
-            yield item
+        return read(stream, self._form, limits, self.mapping.fields - self.mapping.optional)
 
     def to_canonical(self, record: Record) -> Mapped:
         """See Adapter."""
@@ -109,7 +87,7 @@ class MappedAdapter:
         found = {one.position.column for one in build.findings}
         left = []
         for name, value in build.record.fields.items():
-            if name in mapping.ignored or _empty(value):
+            if name in mapping.ignored or _empty(value) or name.startswith(self._passed_over):
                 continue
             if name in mapping.parts and isinstance(value, list):
                 left += list(
@@ -149,27 +127,20 @@ class MappedAdapter:
         """See Adapter."""
         if not self._manifest.writes:
             raise AdapterError(f"{self._manifest.name} only reads")
-        write = Write()
+        into = Write()
         for index, entry in enumerate(bundle["entry"]):
             resource = entry["resource"]
             for template in self.mapping.resources:
                 if template.kind == resource["resourceType"] and template.write(
-                    write, resource, f"/entry/{index}/resource"
+                    into, resource, f"/entry/{index}/resource"
                 ):
                     break
-        left = [pointer for pointer in _leaves(bundle["entry"], "/entry") if pointer not in write.written]
+        left = [pointer for pointer in _leaves(bundle["entry"], "/entry") if pointer not in into.written]
         findings = tuple(
             finding("warning", "no-place", Position(), pointer) for pointer in left if not _is_form(pointer)
         )
-        return Rendered(self._manifest.media_types[0], self._body(write.fields), findings)
-
-    def _body(self, fields: dict[str, Any]) -> bytes:
-        form = self._form
-        if isinstance(form, CsvForm):
-            return write_csv(fields, [*sorted(self.mapping.fields)], form)
-        if isinstance(form, XmlForm):
-            return write_xml(fields, form)
-        return write_json(fields, form)
+        body = write(into.fields, self._form, sorted(self.mapping.fields))
+        return Rendered(self._manifest.media_types[0], body, findings)
 
 
 def _unmapped_parts(

@@ -183,6 +183,14 @@ _TEXTS: dict[str, tuple[Text, Text]] = {
             "Send the message with the usual separators.",
         ),
     ),
+    "one-person": (
+        Text(
+            "Paketissa ei ole täsmälleen yhtä henkilöä.",
+            "Bunten gäller inte exakt en person.",
+            "The bundle is not about exactly one person.",
+        ),
+        Text("Lähetä paketti henkilöä kohti.", "Skicka en bunt per person.", "Send one bundle for each person."),
+    ),
     "message-type": (
         Text(
             "Viesti on muuta tyyppiä kuin tässä luetaan.",

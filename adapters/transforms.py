@@ -81,6 +81,17 @@ def _to_fi_date(value: Any) -> str:
     return f"{found.day}.{found.month}.{found.year}"
 
 
+def _hl7_date(value: Any) -> str:
+    text = str(value).strip()
+    if re.fullmatch(r"[0-9]{8}([0-9]{2,6}([+-][0-9]{4})?)?", text) is None:
+        raise TransformError("date-form")
+    return fi_date(f"{text[:4]}-{text[4:6]}-{text[6:8]}")
+
+
+def _to_hl7_date(value: Any) -> str:
+    return date.fromisoformat(str(value)).strftime("%Y%m%d")
+
+
 def _yes_no(value: Any) -> bool:
     if isinstance(value, bool):
         return value
@@ -160,6 +171,9 @@ _ALL = (
     Transform("hetu", "A Finnish personal identity code, checked.", ("131052-308t", "131052-308T"), hetu, str),
     Transform("fi-date", "A day written 5.2.1990 (or 1990-02-05).", ("5.2.1990", "1990-02-05"), fi_date, _to_fi_date),
     Transform("iso-date", "A day written 1990-02-05.", ("1990-02-05", "1990-02-05"), fi_date, str),
+    Transform(
+        "hl7-date", "A day written 19900205, as HL7 v2 does.", ("19900205", "1990-02-05"), _hl7_date, _to_hl7_date
+    ),
     Transform("yes-no", "Yes or no: K/E, kyllä/ei, true/false.", ("K", True), _yes_no, _k_or_e, "boolean"),
     Transform("boolean", "Yes or no; back as a JSON boolean.", ("true", True), _yes_no, bool, "boolean"),
     Transform("number", "A whole number.", ("1 200", 1200), _number, int, "integer"),

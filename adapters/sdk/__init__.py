@@ -160,7 +160,11 @@ class Adapter(Protocol):
 _SHIPPED: Mapping[str, str] = MappingProxyType(
     {
         "canonical": "adapters.canonical:CanonicalAdapter",
+        "county-hl7": "adapters.wellbeing_county:hl7_adapter",
+        "county-json": "adapters.wellbeing_county:json_adapter",
+        "fhir-r4": "adapters.fhir_r4:FhirAdapter",
         "municipality-json": "adapters.municipality:json_adapter",
+        "municipality-xlsx": "adapters.municipality:xlsx_adapter",
         "reception-centre-csv": "adapters.reception_centre:csv_adapter",
         "reception-centre-xml": "adapters.reception_centre:xml_adapter",
     }

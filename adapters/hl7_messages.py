@@ -1,0 +1,244 @@
+"""Read and write HL7 v2 messages, in a stream: each message is a record, its fields named `PID-5.1`.
+
+A field or segment that the mapping calls repeating is a list of objects: `PID-3` of its repetitions, whose members are
+components (`1`, `4`), and `OBX` of its segments, whose members are fields and components (`3.1`). Only the usual
+separators are read; the character set is the one that MSH-18 names.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, BinaryIO
+
+import hl7
+
+from adapters.limiting import LimitedStream, LimitError
+from adapters.sdk import Finding, Limits, Position, Record
+from adapters.texts import finding, over
+
+#: The names of MSH-18 and the encodings that they mean; none at all is read as UTF-8, of which ASCII is a part.
+_CHARSETS = {
+    "": "utf-8",
+    "ASCII": "ascii",
+    "UNICODE UTF-8": "utf-8",
+    "UTF-8": "utf-8",
+    "8859/1": "iso-8859-1",
+    "8859/15": "iso-8859-15",
+}
+_SEPARATORS = b"MSH|^~\\&"
+_FRAME = b"\x0b\x1c"
+#: The order in which segments stand in what is written.
+_ORDER = ("MSH", "RF1", "PRD", "PID", "NK1", "DG1", "OBX")
+
+
+@dataclass(frozen=True, slots=True)
+class Hl7Form:
+    """Which messages are read, which segments and fields repeat, and the field of the record's key.
+
+    Where the key's field repeats, the key is the repetition of that type: `PID-3:PI`.
+    """
+
+    messages: tuple[str, ...]
+    repeating: frozenset[str]
+    key: str
+
+
+def read_hl7(stream: BinaryIO, form: Hl7Form, limits: Limits) -> Iterator[Record | Finding]:
+    """The messages of a source. The row of a place is the number of the message."""
+    count = 0
+    try:
+        for lines in _messages(stream, limits):
+            count += 1
+            if count > limits.records:
+                yield over("records", limits, Position(row=count))
+                return
+            if isinstance(lines, str):
+                yield over(lines, limits, Position(row=count))
+            else:
+                yield _record(lines, form, limits, Position(row=count))
+    except LimitError as error:
+        yield over(error.limit, limits, Position(row=count + 1))
+
+
+def _messages(stream: BinaryIO, limits: Limits) -> Iterator[list[bytes] | str]:
+    """The lines of each message; in place of one that is too long, the limit."""
+    held: list[bytes] = []
+    size = 0
+    for line in _segments(stream, limits):
+        if line[:3] == b"MSH" and (held or size):
+            yield held if size <= limits.row_characters else "row_characters"
+            held, size = [], 0
+        size += len(line) + 1
+        if size > limits.row_characters:
+            held = []
+        else:
+            held.append(line)
+    if held or size:
+        yield held if size <= limits.row_characters else "row_characters"
+
+
+def _segments(stream: BinaryIO, limits: Limits) -> Iterator[bytes]:
+    """Lines that end with CR, LF or both, without the frame of MLLP; a longer one than a record may be is cut."""
+    buffered = io.BufferedReader(LimitedStream(stream, limits), 64 * 1024)
+    left = b""
+    while piece := buffered.read1(64 * 1024):
+        *whole, left = (left + piece).replace(b"\n", b"\r").split(b"\r")
+        for line in whole:
+            if line.strip(_FRAME):
+                yield line.strip(_FRAME)
+        if len(left) > limits.row_characters:
+            left = left[: limits.row_characters + 1]
+    if left.strip(_FRAME):
+        yield left.strip(_FRAME)
+
+
+def _record(lines: list[bytes], form: Hl7Form, limits: Limits, position: Position) -> Record | Finding:
+    if not lines[0].startswith(_SEPARATORS) or lines[0][8:9] not in (b"|", b"#"):
+        known = lines[0][:3] == b"MSH"
+        return finding("error", "separators" if known else "unreadable", position)
+    head = lines[0].split(b"|")
+    charset = _CHARSETS.get(head[17].split(b"~")[0].decode("ascii", "replace").strip() if len(head) > 17 else "")
+    if charset is None:
+        return finding("error", "encoding", Position(row=position.row, column="MSH-18"))
+    try:
+        message = hl7.parse("\r".join(line.decode(charset) for line in lines) + "\r")
+    except UnicodeDecodeError:
+        return finding("error", "encoding", position)
+    except (hl7.HL7Exception, ValueError, IndexError):
+        return finding("error", "unreadable", position)
+    fields: dict[str, Any] = {}
+    seen: dict[str, int] = {}
+    try:
+        for segment in message:
+            _add_segment(fields, seen, message, segment, form)
+    except (LookupError, ValueError, IndexError):
+        return finding("error", "unreadable", position)
+    kind = f"{fields.get('MSH-9.1', '')}^{fields.get('MSH-9.2', '')}"
+    if kind not in form.messages:
+        return finding("error", "message-type", Position(row=position.row, column="MSH-9"))
+    broken = _over(fields, limits)
+    return over(broken, limits, position) if broken else Record(_key(fields, form), fields, position)
+
+
+def _add_segment(fields: dict[str, Any], seen: dict[str, int], message: Any, segment: Any, form: Hl7Form) -> None:
+    name = str(segment[0])
+    if not (len(name) == 3 and name.isalnum() and name.isupper()):
+        raise ValueError("no segment")
+    if name in form.repeating:
+        fields.setdefault(name, []).append(dict(_parts(message, segment, 1, "")))
+        return
+    seen[name] = seen.get(name, 0) + 1
+    again = f"[{seen[name]}]" if seen[name] > 1 else ""  # a second one of a segment that comes once
+    start = 3 if name == "MSH" else 1
+    for number in range(start, len(segment)):
+        whole = f"{name}{again}-{number}"
+        if f"{name}-{number}" in form.repeating and not again:
+            made = [dict(_components(message, repetition, "")) for repetition in segment[number]]
+            fields[whole] = [one for one in made if one]
+        else:
+            fields.update(_repetitions(message, segment[number], whole))
+
+
+def _parts(message: Any, segment: Any, start: int, prefix: str) -> Iterator[tuple[str, str]]:
+    for number in range(start, len(segment)):
+        yield from _repetitions(message, segment[number], f"{prefix}{number}")
+
+
+def _repetitions(message: Any, field: Any, name: str) -> Iterator[tuple[str, str]]:
+    for index, repetition in enumerate(field, 1):
+        yield from _components(message, repetition, f"{name}{f'[{index}]' if index > 1 else ''}.")
+
+
+def _components(message: Any, repetition: Any, prefix: str) -> Iterator[tuple[str, str]]:
+    """The components that hold something; of subcomponents the first has the component's name."""
+    if isinstance(repetition, str):
+        if repetition:
+            yield f"{prefix}1", _plain(message, repetition)
+        return
+    for number, component in enumerate(repetition, 1):
+        parts = [component] if isinstance(component, str) else list(component)
+        for index, part in enumerate(parts, 1):
+            if str(part):
+                yield f"{prefix}{number}{f'.{index}' if index > 1 else ''}", _plain(message, str(part))
+
+
+def _plain(message: Any, text: str) -> str:
+    """Without escapes. HL7's two quotation marks say that a value was deleted, which here is no value."""
+    if text == '""':
+        return ""
+    return str(message.unescape(text)) if "\\" in text else text
+
+
+def _over(fields: Mapping[str, Any], limits: Limits) -> str:
+    parts = [one for value in fields.values() if isinstance(value, list) for one in value]
+    texts = [*fields.values(), *(text for part in parts for text in part.values())]
+    if len(texts) > limits.fields:
+        return "fields"
+    longest = max((len(text) for text in texts if isinstance(text, str)), default=0)
+    return "field_characters" if longest > limits.field_characters else ""
+
+
+def _key(fields: Mapping[str, Any], form: Hl7Form) -> str:
+    name, _, kind = form.key.partition(":")
+    found = fields.get(name, "")
+    if isinstance(found, list):
+        return next((one.get("1", "") for one in found if not kind or one.get("5") == kind), "")
+    return str(found)
+
+
+def write_hl7(fields: Mapping[str, Any], form: Hl7Form, clock: Callable[[], datetime]) -> bytes:
+    """One message in UTF-8. Its control id is made of its content, so that the same content has the same one."""
+    segments: dict[str, list[dict[str, Any]]] = {"RF1": [{}], "PRD": [{"1.1": "RP"}], "PID": [{"1.1": "1"}]}
+    for name, value in fields.items():
+        segment, _, rest = name.partition("-")
+        if not rest:
+            segments[segment] = [{"1.1": str(number), **one} for number, one in enumerate(value, 1)]
+        elif isinstance(value, list):
+            for number, repetition in enumerate(value):
+                named = {f"{rest}[{number}].{component}": text for component, text in repetition.items()}
+                segments.setdefault(segment, [{}])[0].update(named)
+        else:
+            segments.setdefault(segment, [{}])[0][rest] = value
+    body = [
+        _segment(name, one)
+        for name in sorted(segments, key=lambda one: (_ORDER.index(one) if one in _ORDER else len(_ORDER), one))
+        for one in segments[name]
+    ]
+    control = hashlib.sha256("\r".join(body).encode()).hexdigest()[:20]
+    kind = form.messages[0].split("^")
+    now = clock().strftime("%Y%m%d%H%M%S+0000")
+    what = f"{kind[0]}^{kind[1]}^{kind[0]}_{kind[1]}"
+    head = f"MSH|^~\\&|YHDYSPINTA||||{now}||{what}|{control}|P|2.5.1|||||FIN|UNICODE UTF-8"
+    return "".join(f"{line}\r" for line in (head, *body)).encode()
+
+
+def _segment(name: str, members: Mapping[str, Any]) -> str:
+    """A segment of members named `FIELD.COMPONENT` or `FIELD[REPETITION].COMPONENT`."""
+    made: dict[int, dict[int, dict[int, str]]] = {}
+    for place, text in members.items():
+        field, _, component = place.partition(".")
+        number, _, repetition = field.partition("[")
+        index = int(repetition.rstrip("]") or 0)
+        made.setdefault(int(number), {}).setdefault(index, {})[int(component or 1)] = _escaped(str(text))
+    fields = []
+    for position in range(1, max(made, default=0) + 1):
+        repetitions = made.get(position, {})
+        fields.append(
+            "~".join(_joined(repetitions.get(index, {})) for index in range(max(repetitions, default=-1) + 1))
+        )
+    return "|".join([name, *fields])
+
+
+def _joined(components: Mapping[int, str]) -> str:
+    return "^".join(components.get(number, "") for number in range(1, max(components, default=0) + 1))
+
+
+_ESCAPES = {"\\": "\\E\\", "|": "\\F\\", "^": "\\S\\", "&": "\\T\\", "~": "\\R\\", "\r": "\\X0D\\", "\n": "\\X0A\\"}
+
+
+def _escaped(text: str) -> str:
+    return "".join(_ESCAPES.get(letter, letter) for letter in text)
