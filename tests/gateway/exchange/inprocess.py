@@ -1,0 +1,249 @@
+"""One node in the test's own process: the real parts behind its faces, without the faces, over a real database.
+
+The network is the demo's, the registry is read as a node reads it, messages are signed with the peers' own keys. Only
+the source system is the test's (a source is outside the node), and nobody listens at the other nodes' addresses.
+"""
+
+from __future__ import annotations
+
+import copy
+import io
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import orjson
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from sqlalchemy import Engine, select
+
+from adapters.samples import write_samples
+from adapters.sdk import Limits as AdapterLimits
+from adapters.sdk import load as load_adapter
+from audit.checkpoint import LogSigner
+from audit.entries import Entry, new_id
+from audit.log import Log
+from audit.subjects import Subjects
+from audit.tables import entries
+from gateway.demo import network as demo
+from gateway.exchange.context import DeliveryPolicy, Exchange, Limits, Standing
+from gateway.exchange.opening import Answer, PeerCall
+from gateway.exchange.people import People
+from gateway.exchange.provider import Provider
+from gateway.exchange.reception import Reception
+from gateway.exchange.replay import Replays
+from gateway.exchange.transport import PeerTransport
+from gateway.exchange.withdrawal import Consents
+from gateway.protocol.identifiers import ServiceId
+from gateway.protocol.message import RequestClaims, body_digest
+from gateway.protocol.problems import ProblemError
+from gateway.protocol.signing import sign_request
+from gateway.services.backends import Locator, Sourced
+from gateway.settings import load as load_settings
+from gateway.standing import Standings
+from gateway.storage import engine as storage
+from gateway.storage import schema
+from gateway.telemetry import Telemetry
+from gateway.trust.certificates import to_der
+from gateway.trust.keystore import FileKeyStore
+from gateway.trust.tls import TlsKey, client_context
+from schemas.facts import MIGRI_CUSTOMER
+
+Bundle = dict[str, Any]
+
+
+@dataclass
+class Register:
+    """The source system: one record for each customer number, all like the sample person's but for the number."""
+
+    template: Bundle
+    changed: dict[str, Callable[[Bundle], None]] = field(default_factory=dict)
+    fetched: list[str] = field(default_factory=list)
+
+    def bundle(self, person: str) -> Bundle:
+        record = copy.deepcopy(self.template)
+        record["entry"][0]["resource"]["identifier"] = [{"system": MIGRI_CUSTOMER, "value": person}]
+        change = self.changed.get(person)
+        if change is not None:
+            change(record)
+        return record
+
+    async def fetch(self, locator: Locator) -> Sourced:
+        self.fetched.append(locator.value)
+        return Sourced(self.bundle(locator.value), ())
+
+    async def close(self) -> None:
+        return None
+
+
+@dataclass
+class Place:
+    """A demo network on disk, and the records that its centre's source holds."""
+
+    network: demo.Network
+    template: Bundle
+    signers: dict[str, FileKeyStore] = field(default_factory=dict)
+
+    def signer(self, party: str) -> FileKeyStore:
+        """The signing key of one of the organisations."""
+        if party not in self.signers:
+            folder, passphrase = self.network.parties[party].folder, self.network.passphrase.encode()
+            self.signers[party] = FileKeyStore.open(folder / "signing.key", folder / "signing.pem", passphrase)
+        return self.signers[party]
+
+    @classmethod
+    def build(cls, folder: Path, case: str = "p01-asylum-adult") -> Place:
+        samples = folder / "samples"
+        found = write_samples(samples, count=40)
+        network = demo.build(folder / "network", datetime.now(UTC), samples / "reception-centre.csv")
+        adapter = load_adapter("reception-centre-csv")
+        with (samples / "reception-centre.csv").open("rb") as file:
+            data = file.read()
+        number = list(found["cases"]).index(case)
+        for index, mapped in enumerate(adapter.convert(io.BytesIO(data), AdapterLimits())):
+            if index == number:
+                assert mapped.bundle is not None
+                return cls(network, mapped.bundle)
+        raise AssertionError(case)
+
+
+@dataclass
+class InProcess:
+    """The centre's node, ready to answer what peers ask and to do what its own systems order."""
+
+    place: Place
+    exchange: Exchange
+    register: Register
+    provider: Provider
+    consents: Consents
+
+    @property
+    def service(self) -> ServiceId:
+        return ServiceId(self.place.network.parties["centre"].subsystem, "palvelutarve")
+
+    async def ask(self, person: str, *, party: str = "kotka", **changes: Any) -> Answer:
+        """A signed question of a peer, answered. `changes` are fields of the claims, or `body`."""
+        peer = self.place.network.parties[party]
+        document = changes.pop("body", {"subject": {"system": MIGRI_CUSTOMER, "value": person}})
+        body = orjson.dumps(document)
+        now = self.exchange.clock()
+        standing = self.exchange.standing(now)
+        checkpoint = self.exchange.log.latest()
+        from gateway.protocol.message import Checkpoint
+
+        claims = RequestClaims(
+            issuer=peer.subsystem,
+            audience=self.service,
+            message_id=new_id(now),
+            issued_at=now,
+            expires_at=now + timedelta(seconds=60),
+            method="POST",
+            target="/",
+            content_type="application/json",
+            digest=body_digest(body),
+            purpose="service-need-lookup",
+            categories=frozenset({"identity", "health-needs"}),
+            rulebook=standing.rulebook.digest,
+            checkpoint=Checkpoint(checkpoint.origin, checkpoint.size, checkpoint.root),
+        )
+        claims = replace(claims, **changes)
+        call = PeerCall(
+            message=sign_request(claims, self.place.signer(party)),
+            body=body,
+            content_type="application/json",
+            certificate=to_der((peer.folder / "tls.pem").read_bytes()),
+            trace_id="0" * 32,
+            trace={},
+        )
+        return await self.provider.answer(call)
+
+    async def consent(self, person: str, **changes: Any) -> str:
+        """Record a consent to the municipality's look-up of health needs; returns its id."""
+        form = {
+            "purposes": ["service-need-lookup", "reception-to-municipality"],
+            "recipients": ["municipality"],
+            "categories": ["health-needs"],
+        } | changes
+        party = self.place.network.parties["centre"]
+        recorded = await self.consents.record("test", party.subsystem, Locator(MIGRI_CUSTOMER, person), form)
+        return recorded.record.id
+
+    async def withdraw(self, consent: str) -> None:
+        await self.consents.withdraw("test", self.place.network.parties["centre"].subsystem, consent)
+
+    def entries(self) -> list[Entry]:
+        """The whole log, in its order."""
+        with self.exchange.engine.connect() as connection:
+            return [Entry.parse(body) for body in connection.scalars(select(entries.c.body).order_by(entries.c.idx))]
+
+
+def problem_of(answer: Answer) -> str | None:
+    """The code of the problem that an answer is; None for one that is none."""
+    code: str | None = orjson.loads(answer.body).get("code")
+    return code if answer.status != 200 else None
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+@asynccontextmanager
+async def node(
+    place: Place,
+    database: str,
+    *,
+    clock: Callable[[], datetime] = utc_now,
+    standing: Callable[[Standing], Standing] = lambda one: one,
+    retry_seconds: float = 30.0,
+) -> AsyncIterator[InProcess]:
+    """The centre's node over this database. `standing` may change what the registry says at one moment or another."""
+    party = place.network.parties["centre"]
+    settings = load_settings(party.config, {})
+    passphrase = place.network.passphrase.encode()
+    async with AsyncExitStack() as stack:
+        telemetry = Telemetry(settings.node.id, otlp_endpoint=None, sample_ratio=0)
+        stack.callback(telemetry.close)
+        engine: Engine = storage.create(database, pool_size=8)
+        stack.callback(engine.dispose)
+        schema.bring_up_to_date(engine)
+        standings = Standings(settings.registry, demo.INSTANCE, clock, telemetry)
+        await standings.start()
+        stack.push_async_callback(standings.stop)
+        origin = f"yhdyspinta/{settings.node.id}"
+        signer = LogSigner(Ed25519PrivateKey.from_private_bytes(b"\x07" * 32), origin)
+        log = Log(engine, signer, origin=origin, clock=clock)
+        log.start()
+        stack.callback(log.close)
+        subjects = Subjects(b"\x01" * 32, b"\x02" * 32)
+        people = People(engine, subjects)
+        stack.callback(people.close)
+        tls = TlsKey(party.folder / "tls.pem", party.folder / "tls.key", passphrase)
+        anchors = standings.now(clock()).registry.anchors
+        transport = PeerTransport(client_context(tls, anchors), timeout_seconds=2.0, body_limit=1 << 20)
+        await transport.open()
+        stack.push_async_callback(transport.close)
+        register = Register(place.template)
+        signing = place.signer("centre")
+        exchange = Exchange(
+            node=settings.node.id,
+            subsystems=(party.subsystem,),
+            clock=clock,
+            standing=lambda at: standing(standings.now(at)),
+            signer=lambda: signing,
+            log=log,
+            engine=engine,
+            subjects=subjects,
+            people=people,
+            replays=Replays(),
+            transport=transport,
+            backends={ServiceId(party.subsystem, "palvelutarve"): register},
+            telemetry=telemetry,
+            limits=Limits(1 << 20, 16 * 1024, 2.0),
+            delivery=DeliveryPolicy(12, 0.02, retry_seconds, retry_seconds, 30.0, 3600.0),
+        )
+        yield InProcess(place, exchange, register, Provider(exchange, Reception(exchange)), Consents(exchange))
+
+
+__all__ = ["InProcess", "Place", "ProblemError", "Register", "node", "problem_of"]
