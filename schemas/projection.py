@@ -61,12 +61,24 @@ class _Walk:
             verdict = self.verdicts[category] = permits(self.allowed, category)
         return verdict
 
+    def refuse(self, place: _Place, value: Mapping[str, Any], known: Collection[str]) -> None:
+        """List the members that the frame of a record does not have."""
+        for name in value:
+            if name not in known:
+                self.drop((place, name), UNKNOWN)
+
+
+_FRAME = frozenset({"resourceType", "type", "entry"})
+_ENTRY = frozenset({"resource"})
+
 
 def project(bundle: Mapping[str, Any], permitted: Collection[str]) -> Projection:
     """The part of a record that these categories let through; the person's resource stays, if only as a form."""
     walk = _Walk(permitted)
+    walk.refuse(None, bundle, _FRAME)
     resources: list[dict[str, Any]] = []
     for index, entry in enumerate(bundle.get("entry", ())):
+        walk.refuse(((None, "entry"), index), entry, _ENTRY)
         at: _Place = (((None, "entry"), index), "resource")
         resource = entry.get("resource")
         kind = resource.get("resourceType") if isinstance(resource, dict) else None
@@ -152,7 +164,8 @@ def _keep(value: Any, shape: Shape, walk: _Walk, at: _Place) -> tuple[Any, bool]
         return walk.drop(at, UNKNOWN)
     category = walk.own if shape.category == OWN else shape.category
     if category == STRUCTURE:
-        return (value, False) if shape.is_form(value) else (_GONE, False)
+        # Where only form may stand, anything else is content in disguise.
+        return (value, False) if shape.is_form(value) else walk.drop(at, UNKNOWN)
     if walk.permits(category):
         walk.kept.add(category)
         return value, True
@@ -182,7 +195,7 @@ def _pointer(place: _Place) -> str:
     steps: list[str] = []
     while place is not None:
         place, step = place
-        steps.append(str(step))
+        steps.append(str(step).replace("~", "~0").replace("/", "~1"))
     return "/" + "/".join(reversed(steps))
 
 
@@ -213,6 +226,8 @@ def _held(value: Any, shape: Shape, own: str) -> Iterator[str]:
         yield UNKNOWN
     elif shape.category != STRUCTURE:
         yield own if shape.category == OWN else shape.category
+    elif not shape.is_form(value):
+        yield UNKNOWN
 
 
 def _without_dangling(value: Any, names: Collection[str]) -> Any:

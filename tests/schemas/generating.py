@@ -68,6 +68,7 @@ def _dashed(kind: str) -> str:
 
 
 _FITTING += [f"{kind}/{_dashed(kind)}-{number}" for kind in catalogue().resources for number in (1, 27)]
+_FITTING += [f"{_dashed(kind)}-{number}" for kind in (*catalogue().resources, *catalogue().apart) for number in (1, 27)]
 
 
 @cache
