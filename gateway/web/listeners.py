@@ -30,6 +30,8 @@ CERTIFICATE = "yhdyspinta.certificate"
 TIMED_OUT = "yhdyspinta.timed-out"
 HEADER_LIMIT = 64 * 1024
 HEADER_COUNT = 256
+#: Open connections for each request that may be answered at once.
+CONNECTIONS_FOR_EACH = 8
 TARGET_LIMIT = 8 * 1024
 
 Refused = Callable[[ProblemError, bytes | None], None]
@@ -48,6 +50,7 @@ class FaceProtocol(HttpToolsProtocol):
     """uvicorn's HTTP protocol, which tells the application who is at the other end, and refuses what is not plain."""
 
     patience = Patience()
+    in_flight = 512
     refused: Refused | None = None
     certificate: bytes | None = None
     _header_bytes = 0
@@ -57,6 +60,9 @@ class FaceProtocol(HttpToolsProtocol):
     def connection_made(self, transport: Any) -> None:
         """Read the certificate of the connection, if it is a TLS connection with one, and start to wait."""
         super().connection_made(transport)
+        if len(self.connections) > CONNECTIONS_FOR_EACH * self.in_flight:
+            transport.close()
+            return
         tls: ssl.SSLObject | None = transport.get_extra_info("ssl_object")
         self.certificate = tls.getpeercert(True) if tls is not None else None
         self._expect(self.patience.head_seconds, self._head_too_slow)
@@ -97,6 +103,8 @@ class FaceProtocol(HttpToolsProtocol):
         """The head is there: refuse it if others could read it differently, else let the application begin."""
         self._check_head()
         self._expect(self.patience.body_seconds, self._body_too_slow)
+        # What counts is what is being answered: an open connection on which nothing is asked costs next to nothing.
+        self.app = _busy if len(self.tasks) >= self.in_flight else self.config.loaded_app
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
@@ -178,6 +186,20 @@ class FaceProtocol(HttpToolsProtocol):
             self._deadline = None
 
 
+async def _busy(_scope: Any, _receive: Any, send: Any) -> None:
+    """The answer to one request too many. It costs little, and nothing is recorded: there may be thousands of them."""
+    problem = ProblemError("busy", detail="the node answers as many requests as it can", retry_after=1)
+    body = to_problem_json(problem)
+    headers = [
+        (b"content-type", b"application/problem+json"),
+        (b"content-length", str(len(body)).encode("ascii")),
+        (b"retry-after", b"1"),
+        (b"connection", b"close"),
+    ]
+    await send({"type": "http.response.start", "status": problem.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
 class Listener(uvicorn.Server):
     """One address on which a node answers. Signals are the node's business, not the listener's."""
 
@@ -187,7 +209,7 @@ class Listener(uvicorn.Server):
         bound: socket.socket,
         *,
         tls: ssl.SSLContext | None = None,
-        in_flight: int | None = None,
+        in_flight: int = 512,
         patience: Patience | None = None,
         refused: Refused | None = None,
     ) -> None:
@@ -196,7 +218,11 @@ class Listener(uvicorn.Server):
         protocol = type(
             "Protocol",
             (FaceProtocol,),
-            {"patience": patience or Patience(), "refused": staticmethod(refused) if refused is not None else None},
+            {
+                "patience": patience or Patience(),
+                "in_flight": in_flight,
+                "refused": staticmethod(refused) if refused is not None else None,
+            },
         )
         super().__init__(
             uvicorn.Config(
@@ -211,7 +237,6 @@ class Listener(uvicorn.Server):
                 proxy_headers=False,
                 timeout_keep_alive=75,
                 timeout_graceful_shutdown=10,
-                limit_concurrency=in_flight,
                 ssl_context_factory=(lambda _config, _default: tls) if tls is not None else None,
             )
         )

@@ -24,13 +24,20 @@ from gateway.web.listeners import CERTIFICATE, Refused
 from gateway.web.problems import Recorder
 
 LOGGER = logging.getLogger("yhdyspinta.refusals")
+_OUTSIDE = frozenset({"method-not-allowed", "tls-certificate-unknown"})
 _TYPES = {"queries": "query", "handovers": "handover", "inbox": "receipt", "consents": "consent"}
 
 
 def peer_recorder(exchange: Exchange) -> Recorder:
-    """Records what the peer face refuses outside its one route: other paths, other methods."""
+    """Records what the peer face refuses outside its routes: other paths, other methods, unknown nodes.
+
+    What a route refuses, it records itself if it is worth a record: a witness that asks for what is not there yet must
+    not make the log grow.
+    """
 
     async def record(request: Request, problem: ProblemError) -> None:
+        if request.scope.get("route") is not None and problem.code not in _OUTSIDE:
+            return
         await _append(exchange, _peer_entry(exchange, problem, request.scope.get(CERTIFICATE)), problem)
 
     return record

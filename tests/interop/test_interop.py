@@ -25,6 +25,7 @@ from schemas.facts import HETU
 from tests.conftest import require
 from tests.gateway.running import Running, running, sign_with_ed25519, until
 
+pytestmark = pytest.mark.xdist_group("interop")
 HERE = Path(__file__).parent
 VECTORS = HERE.parent / "vectors" / "protocol"
 PROGRAM = ("protocol.mjs", "node.mjs", "vectors.mjs", "package.json", "package-lock.json")

@@ -42,6 +42,7 @@ from tests.conftest import require
 from tests.gateway.evidence.conftest import Exchanged, StampingAuthority
 from tests.gateway.running import Running, running
 
+pytestmark = pytest.mark.xdist_group("evidence")
 RUNNER = CliRunner()
 
 

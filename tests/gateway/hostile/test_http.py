@@ -18,6 +18,9 @@ from tests.gateway.running import LOOPBACK, Raw, answer_of, raw, until
 Face = tuple[int, ssl.SSLContext, str]
 
 
+pytestmark = pytest.mark.xdist_group("hostile")
+
+
 @pytest.fixture(params=["peers", "clients"])
 def face(request: pytest.FixtureRequest, gate: Open) -> Face:
     """Where to connect, with which certificate, and the one path that matters there."""
@@ -360,3 +363,15 @@ async def test_headers_of_a_peer_reach_no_client(gate: Open) -> None:
             async with session.post("/v1/queries", json=gate.nodes.question(service=service)) as answer:
                 assert answer.status == 502
                 assert {name.lower() for name in answer.headers} <= {"content-type", "content-length"}
+
+
+async def test_a_witness_that_asks_for_what_is_not_there_yet_makes_no_log_grow(gate: Open) -> None:
+    before = len(gate.nodes.entries("centre"))
+    party = gate.nodes.party("centre")
+    asked = b"GET /peer/v1/log/tile/0/999 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+
+    answer = await raw(party.peers, gate.nodes.peer_context("kotka"), asked)
+
+    assert answer is not None
+    assert (answer.status, answer.code) == (404, "not-found")
+    assert len(gate.nodes.entries("centre")) == before

@@ -16,6 +16,7 @@ from gateway.protocol.strict import b64url
 from tests.gateway.hostile.conftest import Open, fake_peer
 from tests.gateway.running import Raw, until
 
+pytestmark = pytest.mark.xdist_group("hostile")
 ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 ONE = bytes(31) + b"\x01"
 

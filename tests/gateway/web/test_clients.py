@@ -22,6 +22,7 @@ from gateway.trust.certificates import to_der
 from gateway.web.tokens import ASSERTION_TYPE, ClientKeys, KeySetError
 from tests.gateway.running import Running, running, until
 
+pytestmark = pytest.mark.xdist_group("clients")
 ISSUER = "urn:yhdyspinta:node:kotka.demo"
 P256 = ec.generate_private_key(ec.SECP256R1())
 ED25519 = Ed25519PrivateKey.generate()

@@ -21,6 +21,7 @@ from gateway.storage.tables import inbox
 from tests.conftest import require
 from tests.gateway.running import Running, running
 
+pytestmark = pytest.mark.xdist_group("guide")
 GUIDE = Path(__file__).parents[3] / "docs" / "clients.md"
 BLOCK = re.compile(r"<!-- run: (\w+)(?:, (\w+))? -->\n```bash\n(.*?)```|<!-- (registered) -->", re.DOTALL)
 PARTIES = {"municipality": "kotka", "centre": "centre"}
