@@ -100,29 +100,31 @@ def _write(path: Path, data: bytes) -> None:
 def closed_months(connection: Connection, now: datetime) -> tuple[tuple[str, int, int], ...]:
     """Months (UTC) that are over and not archived yet: name, first index, index after the last; whole tiles only."""
     first = int(connection.scalar(select(archives.c.through).order_by(archives.c.through.desc()).limit(1)) or 0)
-    found = []
-    current = now.strftime("%Y-%m")
-    while True:
-        at = connection.scalar(select(entries.c.recorded).where(entries.c.idx == first))
-        if at is None:
-            break
-        start = moment(at).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-        name, end = start.strftime("%Y-%m"), (start + timedelta(days=32)).replace(day=1)
-        if name >= current:
-            break
+    size = int(connection.scalar(select(head.c.size)) or 0)
+    at = connection.scalar(select(entries.c.recorded).where(entries.c.idx == first))
+    found: list[tuple[str, int, int]] = []
+    if at is None:
+        return ()
+    start, last = _month(moment(at)), _month(now)
+    while start < last:
+        end = _month(start + timedelta(days=32))
         following = connection.scalar(
             select(entries.c.idx)
             .where(entries.c.recorded >= micros(end), entries.c.idx > first)
             .order_by(entries.c.recorded, entries.c.idx)
             .limit(1)
         )
-        size = int(connection.scalar(select(head.c.size)) or 0)
         through = (size if following is None else int(following)) // WIDTH * WIDTH
-        if through <= first:
-            break
-        found.append((name, first, through))
-        first = through
+        if through > first:  # else all that is left of the month goes with the next
+            found.append((start.strftime("%Y-%m"), first, through))
+            first = through
+        start = end
     return tuple(found)
+
+
+def _month(at: datetime) -> datetime:
+    """The beginning of the month."""
+    return at.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
 
 
 def archive_month(connection: Connection, folder: Path, name: str, first: int, through: int, *, now: datetime) -> Month:

@@ -109,7 +109,7 @@ def made(size: int, seed: int = 7) -> Iterator[Entry]:
             kind = ("handover", "delivery", "receipt", "acceptance")[number % 4]
         elif what < 0.33:
             kind, permitted, withheld = "consent", (), ()
-            consents, detail = ((f"c-{person}", 1),), {"action": "withdraw" if what < 0.332 else "record"}
+            consents, detail = ((f"c-{person}", 1),), {"status": "withdrawn" if what < 0.332 else "active"}
         elif what < 0.3302:
             kind = "break-glass"
         elif what < 0.36:

@@ -1,0 +1,179 @@
+"""Archived months are found and proven like the rest, and a damaged archive names its first damaged entry."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import orjson
+import pytest
+from sqlalchemy import func, select
+
+from audit import archive, proofs
+from audit.archive import Archive, ArchiveError
+from audit.check import check
+from audit.checkpoint import Checkpoint
+from audit.entries import Entry
+from audit.query import Filters
+from audit.tables import archives, entries, facets
+from audit.tiles import Tile
+from audit.verify import verify_export
+from tests.audit.conftest import Bench
+
+NOW = datetime(2026, 12, 3, tzinfo=UTC)
+
+
+@pytest.fixture
+def filled(bench: Bench, make_entry: Callable[..., Entry]) -> list[Checkpoint]:
+    """Entries of October, November and three days of December: 300, 400 and 60."""
+    given = []
+    with bench.log() as log:
+        for start, count in ((1, 300), (32, 400), (62, 60)):
+            bench.clock.now = datetime(2026, 10, 1, 8, tzinfo=UTC) + timedelta(days=start - 1)
+            for number in range(count // 20):
+                bench.clock.move(minutes=5)
+                batch = [make_entry(purpose=f"p-{number % 3}", case=f"c-{number}") for _ in range(20)]
+                given.append(log.append_blocking(batch).checkpoint)
+    bench.clock.now = NOW
+    return given
+
+
+def archived(bench: Bench, folder: Path) -> list[archive.Month]:
+    with bench.engine.connect() as connection:
+        due = archive.closed_months(connection, NOW)
+    done = []
+    for name, first, through in due:
+        with bench.writing() as connection:
+            done.append(archive.archive_month(connection, folder, name, first, through, now=NOW))
+    return done
+
+
+def test_months_that_are_over_are_cut_at_whole_tiles(bench: Bench, filled: list[Checkpoint], tmp_path: Path) -> None:
+    done = archived(bench, tmp_path / "archive")
+    assert [(one.name, one.first, one.through) for one in done] == [("2026-10", 0, 256), ("2026-11", 256, 512)]
+    with bench.engine.connect() as connection:
+        assert archive.closed_months(connection, NOW) == ()
+        assert connection.scalar(select(func.count()).select_from(entries)) == 760, "nothing leaves by archiving"
+    for one in done:
+        report = archive.verify_month(tmp_path / "archive", one.name, bench.signer.verifier)
+        assert (report.sound, report.entries) == (True, 256)
+    lines = gzip.decompress(done[0].entries_file.read_bytes()).splitlines()
+    assert len(lines) == 256
+    assert Entry.parse(lines[0]).recorded.month == 10
+
+
+def test_archived_months_stay_searchable_and_provable_after_they_left_the_database(
+    bench: Bench, filled: list[Checkpoint], tmp_path: Path
+) -> None:
+    folder = tmp_path / "archive"
+    with bench.engine.connect() as connection:
+        whole = [item.index for item in archive.search_all(connection, Archive(), Filters(), limit=1000).found]
+    done = archived(bench, folder)
+    for one in done:
+        removed = archive.prune(bench.engine, folder, one.name, log_key=bench.signer.verifier, now=NOW)
+        assert removed == 256
+    opened = Archive(folder)
+    with bench.engine.connect() as connection:
+        assert connection.scalar(select(func.min(entries.c.idx))) == 512
+        assert connection.scalar(select(func.min(facets.c.idx))) == 512
+        found = archive.search_all(connection, opened, Filters(), limit=1000)
+        assert [item.index for item in found.found] == whole
+        for filters in (
+            Filters(purpose="p-1"),
+            Filters(basis="law-1", start=datetime(2026, 10, 1, 9, tzinfo=UTC), end=datetime(2026, 11, 2, tzinfo=UTC)),
+            Filters(member="FI/GOV/0246246-0", case="c-3"),
+        ):
+            pages, after = [], None
+            while True:
+                page = archive.search_all(connection, opened, filters, order="oldest", after=after, limit=37)
+                pages += [item.index for item in page.found]
+                after = page.next
+                if after is None:
+                    break
+            once = archive.search_all(connection, opened, filters, order="oldest", limit=1000)
+            assert pages == [item.index for item in once.found]
+            assert pages == sorted(set(pages))
+            assert min(pages) < 256 < max(pages) or filters.end is not None
+        entry = opened.entry(17)
+        assert entry is not None
+        assert opened.entry(512) is None
+        made = proofs.export_proofs(
+            connection, [600], log_key=bench.signer.verifier, archived=[(17, entry)], earlier=[filled[0].note]
+        )
+    opened.close()
+    report = verify_export(made, log_key=bench.signer.verifier)
+    assert report.sound
+    assert [index for index, _ in report.entries] == [17, 600]
+    assert check(bench.engine, log_key=bench.signer.verifier, seen=[one.note for one in filled]).sound
+
+
+def test_prune_needs_a_sound_archive_and_goes_in_order(bench: Bench, filled: list[Checkpoint], tmp_path: Path) -> None:
+    folder = tmp_path / "archive"
+    october, november = archived(bench, folder)
+    options = {"log_key": bench.signer.verifier, "now": NOW}
+    with pytest.raises(ArchiveError, match="older month"):
+        archive.prune(bench.engine, folder, november.name, **options)  # type: ignore[arg-type]
+    whole = october.entries_file.read_bytes()
+    october.entries_file.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ArchiveError, match="does not hold"):
+        archive.prune(bench.engine, folder, october.name, **options)  # type: ignore[arg-type]
+    with bench.engine.connect() as connection:
+        assert connection.scalar(select(func.min(entries.c.idx))) == 0
+        assert connection.scalars(select(archives.c.pruned)).all() == [None, None]
+    october.entries_file.write_bytes(whole)
+    assert archive.prune(bench.engine, folder, october.name, **options) == 256  # type: ignore[arg-type]
+    assert archive.prune(bench.engine, folder, october.name, **options) == 0, "it can be repeated"  # type: ignore[arg-type]
+
+
+def test_damaged_archive_names_its_first_damaged_entry(bench: Bench, filled: list[Checkpoint], tmp_path: Path) -> None:
+    folder = tmp_path / "archive"
+    october, november = archived(bench, folder)
+
+    def damage(month: archive.Month, index: int) -> None:
+        texts = gzip.decompress(month.entries_file.read_bytes()).splitlines()
+        texts[index - month.first] = texts[index - month.first].replace(b"law-1", b"law-9")
+        month.entries_file.write_bytes(gzip.compress(b"".join(text + b"\n" for text in texts)))
+
+    damage(november, 300)
+    report = archive.verify_month(folder, november.name, bench.signer.verifier)
+    assert (report.sound, report.first) == (False, 300)
+    tile = folder / Tile(0, 0).path()
+    data = bytearray(tile.read_bytes())
+    data[40] ^= 1
+    tile.write_bytes(bytes(data))
+    report = archive.verify_month(folder, october.name, bench.signer.verifier)
+    assert (report.sound, report.first) == (False, 1)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda manifest: {**manifest, "checkpoint": manifest["checkpoint"].replace("\n760\n", "\n761\n")},
+        lambda manifest: {**manifest, "consistency": []},
+        lambda manifest: {**manifest, "frontier": "AAAA"},
+    ],
+    ids=["checkpoint", "consistency", "frontier"],
+)
+def test_manifest_that_was_touched_does_not_hold(
+    bench: Bench, filled: list[Checkpoint], tmp_path: Path, change: Callable[[dict[str, object]], object]
+) -> None:
+    (october, _) = archived(bench, tmp_path)
+    manifest = orjson.loads(october.manifest_file.read_bytes())
+    october.manifest_file.write_bytes(orjson.dumps(change(manifest)))
+    assert not archive.verify_month(tmp_path, october.name, bench.signer.verifier).sound
+
+
+def test_what_cannot_be_archived_is_told(bench: Bench, filled: list[Checkpoint], tmp_path: Path) -> None:
+    with bench.writing() as connection:
+        with pytest.raises(ArchiveError, match="whole tiles"):
+            archive.archive_month(connection, tmp_path, "2026-10", 0, 300, now=NOW)
+        with pytest.raises(ArchiveError, match="check the log"):
+            archive.archive_month(connection, tmp_path, "2026-12", 512, 1024, now=NOW)
+    with pytest.raises(ArchiveError):
+        archive.verify_month(tmp_path, "2020-01", bench.signer.verifier)
+    with bench.tampering() as connection:
+        connection.exec_driver_sql("UPDATE audit_entries SET body = replace(body, 'law-1', 'law-9') WHERE idx = 5")
+    with bench.writing() as connection, pytest.raises(ArchiveError, match="check the log"):
+        archive.archive_month(connection, tmp_path, "2026-10", 0, 256, now=NOW)

@@ -1,0 +1,177 @@
+"""People are known by pseudonyms only, stay one person when a second identifier comes, and can be forgotten."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from sqlalchemy import select
+
+from audit import proofs, query
+from audit.check import check
+from audit.entries import Entry
+from audit.log import Written
+from audit.query import Filters, walk
+from audit.subjects import HETU_SYSTEM, SubjectError, Subjects, normalised, scrub
+from audit.tables import entries, identifiers
+from audit.tables import subjects as table
+from audit.verify import verify_export
+from tests.audit.conftest import Bench
+
+MIGRI = "urn:yhdyspinta:id:migri-customer"
+HETU = (HETU_SYSTEM, "010190-900P")
+CUSTOMER = (MIGRI, "7000001")
+OTHER = (HETU_SYSTEM, "020290-901R")
+
+
+@pytest.fixture
+def subjects() -> Subjects:
+    return Subjects(b"\x01" * 32, b"\x02" * 32)
+
+
+def test_nothing_personal_is_stored(bench: Bench, subjects: Subjects) -> None:
+    with bench.writing() as connection:
+        subject = subjects.resolve(connection, [HETU, CUSTOMER], bench.clock())
+    with bench.engine.connect() as connection:
+        rows = [tuple(row) for name in (table, identifiers) for row in connection.execute(select(name))]
+    assert len(rows) == 3
+    for value in (HETU[1], CUSTOMER[1], subject.key.hex()):
+        assert value not in repr(rows)
+    assert subject.key not in [bytes(cell) for row in rows for cell in row if isinstance(cell, bytes | memoryview)]
+    assert subject.key.hex() not in repr(subject)
+    assert len(subject.pseudonym) == 64
+
+
+@pytest.mark.parametrize("value", ["010190-900P", "010190-900p", " 010190-900P ", "０10190-900P"])
+def test_one_identifier_in_several_notations_is_one_person(bench: Bench, subjects: Subjects, value: str) -> None:
+    with bench.writing() as connection:
+        known = subjects.resolve(connection, [HETU], bench.clock())
+        assert subjects.find(connection, HETU_SYSTEM, value) == known
+        assert subjects.find(connection, MIGRI, value) is None
+    assert normalised(MIGRI, "a b") == "a b"
+
+
+def test_pseudonyms_and_hashes_of_two_nodes_cannot_be_compared(bench: Bench, subjects: Subjects) -> None:
+    other = Subjects(b"\x01" * 32, b"\x03" * 32)
+    with bench.writing() as connection:
+        assert other.blind(*HETU) != subjects.blind(*HETU)
+        assert other.case("c") != subjects.case("c")
+        assert other.user("s", "u") != subjects.user("s", "u")
+        assert other.find(connection, *HETU) is None
+    with pytest.raises(SubjectError):
+        Subjects(b"short", b"\x02" * 32)
+    with bench.writing() as connection, pytest.raises(SubjectError):
+        subjects.resolve(connection, [], bench.clock())
+
+
+def test_customer_number_and_later_identity_code_are_one_history(
+    bench: Bench, subjects: Subjects, make_entry: Callable[..., Entry]
+) -> None:
+    """First known by customer number, then by identity code elsewhere, at last by both: nothing is split."""
+    with bench.log() as log:
+
+        def record(*known: tuple[str, str]) -> str:
+            def unit(connection: object) -> Written[str]:
+                subject = subjects.resolve(connection, list(known), bench.clock.move(minutes=1))  # type: ignore[arg-type]
+                return Written(subject.pseudonym, (make_entry(subject=subject.pseudonym),))
+
+            return log.commit_blocking(unit).value
+
+        first, second = record(CUSTOMER), record(HETU)
+        assert first != second
+        assert record(CUSTOMER, HETU) == first, "the older stands for both"
+        assert record(HETU) == first
+        record(OTHER)
+    with bench.engine.connect() as connection:
+        for known in (CUSTOMER, HETU):
+            subject = subjects.find(connection, *known)
+            assert subject is not None
+            pseudonyms = subjects.pseudonyms(connection, subject.id)
+            assert set(pseudonyms) == {first, second}
+            assert [item.index for item in walk(connection, query.person(pseudonyms))] == [0, 1, 2, 3]
+
+
+def test_links_of_links_lead_to_one_person(bench: Bench, subjects: Subjects) -> None:
+    numbers = [(MIGRI, str(number)) for number in range(4)]
+    with bench.writing() as connection:
+        ids = [subjects.resolve(connection, [one], bench.clock.move(minutes=1)).id for one in numbers]
+        subjects.link(connection, ids[2:], bench.clock())
+        subjects.link(connection, ids[:2], bench.clock())
+        subjects.link(connection, [ids[3], ids[1]], bench.clock())
+        assert {subjects.find(connection, *one).id for one in numbers} == {ids[0]}  # type: ignore[union-attr]
+        assert set(subjects.group(connection, ids[3])) == set(ids)
+        assert subjects.group(connection, "nobody") == ()
+        with pytest.raises(SubjectError):
+            subjects.link(connection, [ids[0], "nobody"], bench.clock())
+
+
+def test_after_shredding_no_query_finds_the_person_and_all_proofs_still_hold(
+    bench: Bench, subjects: Subjects, make_entry: Callable[..., Entry]
+) -> None:
+    with bench.log() as log:
+
+        def meet(connection: object) -> Written[str]:
+            subject = subjects.resolve(connection, [HETU, CUSTOMER], bench.clock())  # type: ignore[arg-type]
+            return Written(subject.id, [make_entry(subject=subject.pseudonym) for _ in range(3)])
+
+        identifier = log.commit_blocking(meet).value
+        log.append_blocking([make_entry() for _ in range(300)])
+    with bench.engine.connect() as connection:
+        pseudonyms = subjects.pseudonyms(connection, identifier)
+        assert [item.index for item in walk(connection, query.person(pseudonyms))] == [0, 1, 2]
+        before = proofs.export_proofs(connection, [0, 1, 2], log_key=bench.signer.verifier)
+        stored = [bytes(row) for row in connection.scalars(select(identifiers.c.blind))]
+        stored += [bytes(row) for row in connection.scalars(select(table.c.wrapped_key))]
+
+    with bench.writing() as connection:
+        assert subjects.destroy(connection, identifier, bench.clock()) == (identifier,)
+    with bench.engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
+        scrub(connection)
+
+    with bench.engine.connect() as connection:
+        for known in (HETU, CUSTOMER):
+            assert subjects.find(connection, *known) is None
+        assert subjects.by_id(connection, identifier) is None
+        assert subjects.pseudonyms(connection, identifier) == ()
+        assert list(walk(connection, query.person(subjects.pseudonyms(connection, identifier)))) == []
+        assert connection.scalars(select(identifiers.c.blind)).all() == []
+        after = proofs.export_proofs(connection, [0, 1, 2], log_key=bench.signer.verifier)
+        assert len(list(walk(connection, Filters()))) == 303, "the entries themselves stay"
+        assert connection.scalar(select(entries.c.subject).where(entries.c.idx == 0)) == pseudonyms[0]
+    for whole in (before, after):
+        assert verify_export(whole, log_key=bench.signer.verifier).sound
+    assert check(bench.engine, log_key=bench.signer.verifier).sound
+    if bench.engine.dialect.name == "sqlite":
+        from pathlib import Path
+
+        file = Path(str(bench.engine.url.database))
+        for path in file.parent.glob(f"{file.name}*"):
+            assert not [secret for secret in stored if secret in path.read_bytes()], path.name
+
+    with bench.writing() as connection:
+        fresh = subjects.resolve(connection, [HETU], bench.clock())
+        assert fresh.pseudonym not in pseudonyms, "whoever comes again begins anew"
+
+
+def test_shredding_reaches_all_that_stand_for_the_person_and_is_told_for_nobody(
+    bench: Bench, subjects: Subjects
+) -> None:
+    with bench.writing() as connection:
+        one = subjects.resolve(connection, [CUSTOMER], bench.clock())
+        two = subjects.resolve(connection, [HETU], bench.clock.move(minutes=1))
+        subjects.link(connection, [one.id, two.id], bench.clock())
+        assert set(subjects.destroy(connection, two.id, bench.clock())) == {one.id, two.id}
+        assert connection.execute(select(table).where(table.c.wrapped_key.is_not(None))).all() == []
+        with pytest.raises(SubjectError):
+            subjects.destroy(connection, "nobody", bench.clock())
+        with pytest.raises(SubjectError):
+            subjects.link(connection, [one.id, two.id], bench.clock())
+
+
+def test_another_nodes_wrapping_key_opens_nothing(bench: Bench, subjects: Subjects) -> None:
+    from cryptography.hazmat.primitives.keywrap import InvalidUnwrap
+
+    with bench.writing() as connection:
+        subjects.resolve(connection, [HETU], bench.clock())
+        with pytest.raises(InvalidUnwrap):
+            Subjects(b"\x09" * 32, b"\x02" * 32).find(connection, *HETU)
