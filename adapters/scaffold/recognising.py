@@ -32,6 +32,8 @@ _NOISE = frozenset(
 _STRICT = 0.6
 #: Kinds whose values can hardly be anything else: what is called otherwise, or not at all, is recognised by them.
 _TELLING = frozenset({"hetu", "email", "language", "permit-ground", "service-need", "municipality", "gender"})
+#: Characters of a name that is still a name; comparing costs more than its length.
+_LONGEST_NAME = 120
 _SEPARATORS = ("|", ";", ",", "/", "+")
 _TABLED = frozenset(
     {
@@ -120,8 +122,14 @@ def recognise(sample: Sample) -> Recognition:
     offers: list[tuple[float, int, Column, Concept, str]] = []
     doubts: dict[str, str] = {}
     for column in sample.columns:
+        looks: dict[str, float | None] = {}
         for order, concept in enumerate(concepts()):
-            by_name, by_values = name_score(column.name, concept), value_score(column, concept.kind)
+            by_name = name_score(column.name, concept)
+            if by_name < 0.55 and concept.kind not in _TELLING:
+                continue
+            if concept.kind not in looks:
+                looks[concept.kind] = value_score(column, concept.kind)
+            by_values = looks[concept.kind]
             if by_values is None:  # no value to look at
                 if by_name >= 0.75:
                     offers.append((by_name - 0.05, -order, column, concept, "its name"))
@@ -166,7 +174,11 @@ def words(name: str) -> list[str]:
 
 def name_score(name: str, concept: Concept) -> float:
     """How well a column's name fits a concept, from 0 to 1. Of a path, its last steps count."""
+    if len(name) > _LONGEST_NAME:
+        return 0.0
     steps = [step.lstrip("@") for step in name.split("/") if step]
+    if not steps:
+        return 0.0
     tried = {steps[-1]: 1.0, " ".join(steps[-2:]): 0.97} if len(steps) > 1 else {name: 1.0}
     return max(weight * _fits(words(text), synonym) for text, weight in tried.items() for synonym in concept.synonyms)
 
@@ -183,12 +195,13 @@ def _fits(given: list[str], synonym: tuple[str, ...]) -> float:
             return weight
         if len(tokens) == len(synonym) > 1 and all(_abbreviates(a, b) for a, b in zip(tokens, synonym, strict=True)):
             best = max(best, 0.85 * weight)
-        elif len(tokens) == 1 and len(joined) >= 3 and _runs_through(joined, synonym):
+        elif len(tokens) == 1 and 3 <= len(joined) < len(whole) and _runs_through(joined, synonym):
             best = max(best, 0.72 * weight)
         elif len(whole) >= 5 and whole in joined:
             best = max(best, (0.6 + 0.3 * len(whole) / len(joined)) * weight)
-        elif len(joined) >= 5 and (ratio := SequenceMatcher(None, joined, whole).ratio()) >= 0.86:
-            best = max(best, 0.8 * ratio * weight)
+        elif len(joined) >= 5 and 0.75 < len(joined) / len(whole) < 1.34:  # else they cannot be this much alike
+            ratio = SequenceMatcher(None, joined, whole).ratio()
+            best = max(best, 0.8 * ratio * weight) if ratio >= 0.86 else best
     return best
 
 
