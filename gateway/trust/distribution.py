@@ -34,6 +34,8 @@ __all__ = ["DirectoryFetcher", "HttpFetcher", "Lifetimes", "Published", "Publish
 
 _FOLDER_URL = "folder:///"
 _CHUNK = 1 << 16
+#: From this many members on, a registry is kept out of the garbage collector's way.
+LARGE = 1_000
 _ROLES = ("root", "timestamp", "snapshot", "targets", *DELEGATED)
 
 
@@ -247,11 +249,18 @@ class RegistryClient:
         former = self.registry
         if former is not None and digests == self._digests:
             return former.renewed(version=version, expires=expires)
+        known = None
+        if former is not None and digests[targets.SERVICES] == self._digests.get(targets.SERVICES):
+            known = former.content.services
         with _collector_resting():
-            content = targets.read({name: path.read_bytes() for name, path in files.items()})
+            content = targets.read({name: path.read_bytes() for name, path in files.items()}, services=known)
             if self._instance is not None and content.instance != self._instance:
                 raise TrustError("registry-foreign", f"this is the registry of {content.instance}")
-            return Registry(content, version=version, expires=expires)
+            registry = Registry(content, version=version, expires=expires)
+            if len(content.members) >= LARGE:
+                # It lives for hours and has no cycles: the collector need never walk it, which would take a second.
+                gc.freeze()
+            return registry
 
     def _keep(self, metadata: Path, version: int, digests: Mapping[str, str]) -> None:
         history = self._cache / "history" / str(version)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import UTC, date, datetime
 from typing import Any, TypeVar, cast
 
@@ -58,14 +58,17 @@ _MUNICIPALITY = re.compile(r"[0-9]{3}")
 _T = TypeVar("_T")
 
 
-def read(files: Mapping[str, bytes]) -> Content:
-    """Read all files of the registry. Raises TrustError `registry-malformed` or `registry-foreign`."""
+def read(files: Mapping[str, bytes], *, services: Collection[ServiceDescriptor] | None = None) -> Content:
+    """Read all files of the registry. Raises TrustError `registry-malformed` or `registry-foreign`.
+
+    `services` is what `services.json` gave when these very bytes were read before, to spare reading them again.
+    """
     missing = [name for name in FILES if name not in files]
     if missing:
         raise TrustError("registry-malformed", f"the registry has no {', '.join(missing)}")
     network = _load(files, NETWORK)
     members = _load(files, MEMBERS)
-    services = _load(files, SERVICES)
+    offers = services if services is not None else read_offers(_load(files, SERVICES))
     territories = _load(files, TERRITORIES)
     witnesses = _load(files, WITNESSES)
     with _Place(NETWORK):
@@ -78,7 +81,7 @@ def read(files: Mapping[str, bytes]) -> Content:
         anchors=anchors,
         members=_each(MEMBERS, "members", members, read_member),
         nodes=_each(MEMBERS, "nodes", members, read_node),
-        services=read_offers(services),
+        services=offers,
         municipalities=_each(TERRITORIES, "municipalities", territories, _read_municipality),
         counties=_each(TERRITORIES, "counties", territories, _read_county),
         witnesses=_each(
