@@ -84,7 +84,7 @@ class Words:
     def clock(self, at: datetime) -> str:
         """The time of day in Finnish time, to the minute."""
         local = at.astimezone(ZONE)
-        return local.strftime("%H.%M" if self.language == "fi" else "%H:%M")
+        return f"{local.hour}.{local.minute:02}" if self.language == "fi" else f"{local:%H:%M}"
 
     def when(self, at: datetime) -> str:
         """Date and time of day in Finnish time."""

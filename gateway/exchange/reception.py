@@ -160,13 +160,16 @@ class Reception:
                     detail="no delivery of that id was sent to this organisation",
                 )
             subject = self._exchange.subjects.by_id(connection, row.subject)
-            entry = provider_entry(
-                self._exchange,
-                incoming,
-                type_="acceptance",
-                outcome="success",
-                subject=subject.pseudonym if subject else None,
-                detail={"handover": row.handover, "delivery": delivery, "again": row.state == "accepted"},
+            entry = replace(
+                provider_entry(
+                    self._exchange,
+                    incoming,
+                    type_="acceptance",
+                    outcome="success",
+                    subject=subject.pseudonym if subject else None,
+                    detail={"handover": row.handover, "delivery": delivery, "again": row.state == "accepted"},
+                ),
+                previous=row.entry,
             )
             if row.state != "accepted":
                 connection.execute(

@@ -33,7 +33,7 @@ document.addEventListener("input", (event) => {
   if (!shown) return;
   const first = new Date(event.target.dataset.first + "T12:00:00Z");
   const day = new Date(first.getTime() + Number(event.target.value) * 86400000);
-  const text = new Intl.DateTimeFormat(document.documentElement.lang, { dateStyle: "long", timeZone: "UTC" }).format(day);
+  const text = new Intl.DateTimeFormat(document.documentElement.lang === "en" ? "en-GB" : document.documentElement.lang, { dateStyle: "long", timeZone: "UTC" }).format(day);
   shown.textContent = text;
   event.target.setAttribute("aria-valuetext", text);
 });

@@ -344,7 +344,7 @@ def test_a_wrong_identifier_is_told_without_being_looked_up(running: Running) ->
 
     assert answer.status_code == 400
     assert "Check the identifier" in answer.text
-    assert "0101" not in answer.text.replace("010190-999C", "")
+    assert "0101" not in answer.text.replace("010190-999W", "")
 
 
 # -- on record --------------------------------------------------------------------------------------------------------

@@ -1,0 +1,219 @@
+"""The data protection officer's console of a running node: let in by the command, with the node's own pages."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from tests.audit.console.test_browser import ARGUMENTS, CHROMIUM, HEAVIEST, WEIGHTS
+from tests.conftest import require
+from tests.e2e.conftest import Stage, network, until
+
+pytestmark = [pytest.mark.e2e, pytest.mark.browser]
+T = TypeVar("T")
+PAGES = ("/handovers", "/registry", "/rulebook", "/rulebook/cases")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    require("Chromium", CHROMIUM is not None, "Install it (Debian: apt install chromium).")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+def _aside(work: Callable[[], T]) -> T:
+    """Do something in a thread of its own: the browser's event loop runs in this one."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(work).result(timeout=180)
+
+
+@contextmanager
+def running_network(folder: Path, **settings: Any) -> Iterator[Stage]:
+    """The demo's network, whose start waits in an event loop of its own."""
+    started = network(folder, **settings)
+    stage = _aside(started.__enter__)
+    try:
+        yield stage
+    finally:
+        started.__exit__(None, None, None)
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    """The demo's network; the first person was handed over and accepted."""
+    require("Chromium", CHROMIUM is not None, "Install it (Debian: apt install chromium).")
+    with running_network(tmp_path_factory.mktemp("console")) as stage:
+
+        async def hand_over() -> None:
+            await stage.post(
+                "centre", "/hand-over", {"rows": [stage.row("p01-asylum-adult")], "flow": "F1", "key": "first"}
+            )
+            await until(stage.handovers, lambda all_: any(one["state"] == "completed" for one in all_))
+
+        _aside(lambda: asyncio.run(hand_over()))
+        yield stage
+
+
+def link(stage: Stage, role: str, party: str = "centre") -> str:
+    """What `yhdyspinta console link` prints."""
+    config = stage.network.parties[party].config
+    command = [sys.executable, "-m", "gateway", "console", "link", "--config", str(config), "--role", role, "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ, check=True, timeout=60)
+    found: str = json.loads(done.stdout)["link"]
+    return found
+
+
+@pytest.fixture
+def page(browser: Browser, stage: Stage) -> Iterator[Page]:
+    context = browser.new_context(locale="en-GB", viewport={"width": 1280, "height": 900})
+    page = context.new_page()
+    enter(page, stage, "officer")
+    yield page
+    context.close()
+
+
+def enter(page: Page, stage: Stage, role: str) -> None:
+    address = link(stage, role)
+    assert address.startswith(stage.network.parties["centre"].console_address + "/link/")
+    page.goto(address)
+    page.locator("main button").click()
+    page.wait_for_url(re.compile(r"^http://localhost:\d+/$"))
+
+
+def home(stage: Stage) -> str:
+    return stage.network.parties["centre"].console_address
+
+
+def test_the_officer_finds_a_person_of_the_register_and_the_names_of_the_registry(page: Page, stage: Stage) -> None:
+    page.goto(f"{home(stage)}/people")
+    page.get_by_label("customer number").check()
+    page.locator("#value").fill(stage.key("p01-asylum-adult"))
+    page.locator("#value").press("Enter")
+    page.wait_for_url("**/people/*")
+
+    expect(page.locator(".receivers")).to_contain_text("City of Kotka (demo)")
+    expect(page.locator(".receivers")).to_contain_text("Kymenlaakso county (demo)")
+    page.locator("a.number").first.click()
+    expect(page.locator(".facts")).to_contain_text("681/2023")
+    page.get_by_role("button", name="Verify in this browser").click()
+    expect(page.locator("#verdict.good")).to_be_visible()
+
+
+def test_the_board_shows_what_was_accepted_and_by_whom(page: Page, stage: Stage) -> None:
+    page.goto(f"{home(stage)}/handovers")
+
+    expect(page.locator("#over + article")).to_contain_text("F1 · service needs")
+    expect(page.locator("#over + article")).to_contain_text("vastaanottotiimi")
+    expect(page.get_by_text("No handover is overdue.")).to_be_visible()
+    page.locator("#over + article").get_by_role("link", name="See its course").click()
+    expect(page.locator(".timeline h2").first).to_contain_text("Handover")
+    expect(page.locator(".timeline")).to_contain_text("Acceptance")
+
+
+def test_a_handover_that_nobody_accepts_becomes_overdue_and_stays_in_sight(
+    browser: Browser, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    with running_network(
+        tmp_path_factory.mktemp("late"), environment={"YHDYSPINTA_DELIVERY__OVERDUE_HOURS": "0.0002"}
+    ) as stage:
+        for party in ("kotka", "kymenlaakso"):
+            stage.processes.kill(f"{party}-system")
+
+        async def hand_over() -> None:
+            await stage.post(
+                "centre", "/hand-over", {"rows": [stage.row("p01-asylum-adult")], "flow": "F1", "key": "first"}
+            )
+
+            async def late() -> Any:
+                answer = await stage.call("centre", "GET", "/v1/handovers?state=overdue", expect=200)
+                return answer["body"]["handovers"]
+
+            await until(late, bool)
+
+        _aside(lambda: asyncio.run(hand_over()))
+        context = browser.new_context(locale="fi-FI")
+        page = context.new_page()
+        enter(page, stage, "operator")
+        page.goto(f"{home(stage)}/handovers")
+
+        expect(page.locator("#late")).to_have_text("Myöhässä 1")
+        expect(page.locator("article.late")).to_contain_text("Kotkan kaupunki (demo)")
+        expect(page.locator("article.late .tag.wait").first).to_have_text("perillä, odottaa vastuun ottoa")
+        context.close()
+
+
+def test_the_registry_page_says_who_is_who(page: Page, stage: Stage) -> None:
+    page.goto(f"{home(stage)}/registry")
+
+    expect(page.locator("article").first).to_contain_text("Example reception centre")
+    expect(page.locator("article").first).to_contain_text("our own")
+    expect(page.locator("article")).to_have_count(len(stage.network.parties))
+    expect(page.get_by_role("row", name=re.compile("Kotka 285"))).to_contain_text("Kymenlaakso")
+
+
+def test_the_rulebook_page_marks_what_no_lawyer_has_signed_off(page: Page, stage: Stage) -> None:
+    page.goto(f"{home(stage)}/rulebook")
+
+    unreviewed = page.locator("article", has_text="not signed off by a lawyer")
+    assert unreviewed.count() >= 20
+    expect(page.locator(".doubt")).to_contain_text("have not been signed off")
+    expect(page.locator("article", has_text="1386/2010").first).to_contain_text("not in force")
+
+
+def test_moving_the_day_shows_the_law_change(page: Page, stage: Stage) -> None:
+    page.goto(f"{home(stage)}/rulebook/cases?case=p01-asylum-adult&on=2022-12-31")
+    kotka = page.locator(".verdicts article", has_text="arranging reception in the municipality")
+    expect(kotka.first).to_contain_text("health service needs")
+    page.evaluate("window.mark = 1")
+
+    page.locator("#day").press("ArrowRight")
+
+    expect(page.locator("#shown")).to_contain_text("1 January 2023")
+    expect(page.locator("#gets")).to_contain_text("1 January 2023")
+    changed = page.locator(".verdicts article", has_text="arranging reception in the municipality").first
+    expect(changed.locator(".chips").first).not_to_contain_text("health service needs")
+    expect(changed).to_contain_text("gone")
+    assert page.evaluate("window.mark") == 1, "the page was loaded anew"
+
+
+def test_axe_finds_nothing_on_the_nodes_pages_and_they_are_light(page: Page, stage: Stage) -> None:
+    axe = Axe()
+    for language in ("fi", "sv", "en"):
+        for path in PAGES:
+            page.goto(f"{home(stage)}{path}?language={language}", wait_until="networkidle")
+            assert page.locator("html").get_attribute("lang") == language
+            found = axe.run(page)
+            assert found.violations_count == 0, f"{path}\n{found.generate_report()}"
+            weights = page.evaluate(WEIGHTS)
+            assert 0 < sum(weights.values()) < HEAVIEST, (path, weights)
+            assert all(url.startswith(home(stage)) for url in weights)
+
+
+def test_a_link_works_once_and_only_on_a_node_that_has_a_console(stage: Stage, tmp_path: Path) -> None:
+    config = stage.network.parties["centre"].config
+    without = tmp_path / "node.toml"
+    lines = config.read_text("utf-8").splitlines()
+    without.write_text("\n".join(line for line in lines if not line.startswith("console")), "utf-8")
+    assert "console" in tomllib.loads(config.read_text("utf-8"))["listen"]
+
+    command = [sys.executable, "-m", "gateway", "console", "link", "--config", str(without)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+    assert done.returncode == 2
+    assert "has no console" in done.stderr
