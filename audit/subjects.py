@@ -103,6 +103,15 @@ class Subjects:
         row = connection.execute(_by_id, {"id": id}).first()
         return None if row is None else self._subject(connection, *row)
 
+    def key_of(self, connection: Connection, id: str) -> bytes | None:  # noqa: A002
+        """The key of this very id, or None if there is none or it was destroyed.
+
+        What was sealed for a person opens with the key of the id it was sealed under, also when another id has come to
+        stand for the person since.
+        """
+        row = connection.execute(_by_id, {"id": id}).first()
+        return None if row is None or row.wrapped_key is None else self._unwrap(bytes(row.wrapped_key))
+
     def resolve(self, connection: Connection, identifiers: Identifiers, now: datetime) -> Subject:
         """The subject who has these identifiers, made if unknown; identifiers that come together are linked.
 

@@ -22,7 +22,7 @@ from audit.query import Filters
 from audit.subjects import Subjects
 from audit.verify import FORMAT as LOG_FORMAT
 from gateway.evidence.package import Evidence
-from gateway.storage.sealing import SealError, unseal
+from gateway.storage.sealing import unseal
 from gateway.storage.tables import bodies, messages, timestamps
 from gateway.trust.errors import TrustError
 
@@ -135,14 +135,10 @@ def _bodies(connection: Connection, message_id: str, subjects: Subjects) -> dict
         select(bodies).where(bodies.c.message_id == message_id, bodies.c.part.in_(("request", "response")))
     )
     for row in rows:
-        subject = subjects.by_id(connection, row.subject)
-        if subject is None:
-            continue  # the person's key was destroyed: what is left of the body is noise
-        try:
-            found[row.part] = unseal(subject.key, f"bodies/{message_id}/{row.part}", bytes(row.sealed))
-        except SealError:
-            # Sealed before the person was found to be the same as another, under a key that no longer leads.
-            continue
+        key = subjects.key_of(connection, row.subject)
+        if key is not None:
+            found[row.part] = unseal(key, f"bodies/{message_id}/{row.part}", bytes(row.sealed))
+        # Else the person's key was destroyed, and what is left of the body is noise.
     return found
 
 

@@ -277,15 +277,15 @@ class Deliveries:
 
     def _unsealed(self, row: Row[Any]) -> bytes:
         with self._exchange.engine.connect() as connection:
-            subject = self._exchange.subjects.by_id(connection, row.subject)
+            key = self._exchange.subjects.key_of(connection, row.subject)
             if row.kind == "handover":
                 place, statement = "handovers", select(handovers.c.sealed).where(handovers.c.id == row.handover)
             else:
                 place, statement = "deliveries", select(deliveries.c.sealed).where(deliveries.c.id == row.id)
             sealed = connection.execute(statement).scalar_one_or_none()
-        if subject is None or sealed is None:
+        if key is None or sealed is None:
             raise ProblemError("body-destroyed", detail="the record is gone: its data subject's key was destroyed")
-        return unseal(subject.key, f"{place}/{row.handover if place == 'handovers' else row.id}", sealed)
+        return unseal(key, f"{place}/{row.handover if place == 'handovers' else row.id}", sealed)
 
     def _flow(self, handover: str) -> str:
         with self._exchange.engine.connect() as connection:

@@ -86,7 +86,8 @@ class Inbox:
             row = _row(connection, recipient, identifier)
             permits(row.purpose, frozenset(row.categories.split()))
             subject = self._exchange.subjects.by_id(connection, row.subject)
-            if subject is None or row.sealed is None:
+            key = self._exchange.subjects.key_of(connection, row.subject)
+            if subject is None or key is None or row.sealed is None:
                 raise ProblemError("body-destroyed", detail="the content is gone: its data subject's key was destroyed")
             entry = Entry(
                 type="receipt",
@@ -101,7 +102,7 @@ class Inbox:
                 previous=row.entry,
                 detail={"act": "opened", "handover": row.handover, "delivery": row.delivery},
             )
-            return Written((_item(row), unseal(subject.key, f"inbox/{row.id}", row.sealed)), (entry,))
+            return Written((_item(row), unseal(key, f"inbox/{row.id}", row.sealed)), (entry,))
 
         item, content = (await self._exchange.log.commit(record)).value
         document: dict[str, Any] = orjson.loads(content)

@@ -81,11 +81,11 @@ def kept_decisions(
         statement = statement.where(decisions.c.entry == entry)
     with engine.connect() as connection, engine.connect() as reading:
         for row in connection.execution_options(yield_per=500).execute(statement):
-            subject = subjects.by_id(reading, row.subject)
-            if subject is None:
+            key = subjects.key_of(reading, row.subject)
+            if key is None:
                 yield Kept(row.entry, row.decision, row.rulebook, None, None)
                 continue
-            recorded = replaying.read(unseal(subject.key, f"decisions/{row.entry}", row.sealed))
+            recorded = replaying.read(unseal(key, f"decisions/{row.entry}", row.sealed))
             yield Kept(row.entry, row.decision, row.rulebook, recorded, store.versions(reading, recorded.considered))
 
 

@@ -227,13 +227,16 @@ class Consents:
     ) -> int:
         """Tell those who received data under a consent that it has ended."""
         rows = connection.execute(
-            select(disclosures.c.recipient, disclosures.c.identifiers)
+            select(disclosures.c.recipient, disclosures.c.identifiers, disclosures.c.subject)
             .where(disclosures.c.consent == record.id)
             .order_by(disclosures.c.at)
         ).all()
         told = 0
         for row in rows:
-            named = unseal(subject.key, f"disclosures/{record.id}/{row.recipient}", row.identifiers)
+            key = self._exchange.subjects.key_of(connection, row.subject)
+            if key is None:
+                continue  # whose key was destroyed cannot be named to anyone any more
+            named = unseal(key, f"disclosures/{record.id}/{row.recipient}", row.identifiers)
             told += self._notify(connection, standing, sender, row.recipient, named, record, subject, entry, now)
         return told
 
