@@ -9,9 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from sqlalchemy import Connection, Engine, func, select, text
+from sqlalchemy import Connection, Engine, event, func, select, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
+from audit.check import check
 from audit.checkpoint import LogSigner, verify_checkpoint
 from audit.entries import Entry, EntryError
 from audit.log import (
@@ -365,3 +366,47 @@ def test_log_of_another_node_is_refused(bench: Bench, make_entry: Make) -> None:
         Log(bench.engine, other, origin=other.name, clock=bench.clock).start()
     with pytest.raises(ValueError, match="signer"):
         Log(bench.engine, other, origin="log.example.fi/node-a", clock=bench.clock)
+
+
+@pytest.mark.parametrize("trouble", ["disk full", "read-only"])
+def test_full_disk_and_read_only_database_acknowledge_nothing_and_pass(
+    bench: Bench, make_entry: Make, trouble: str
+) -> None:
+    postgresql = bench.engine.dialect.name == "postgresql"
+    if postgresql and trouble == "disk full":
+        pytest.skip("a full disk of PostgreSQL cannot be had without one; its error takes the same way")
+    struck = False
+
+    def strike(connection: Connection) -> None:
+        if struck and postgresql:
+            connection.exec_driver_sql("SET TRANSACTION READ ONLY")
+        elif not postgresql:
+            read_only = struck and trouble == "read-only"
+            connection.exec_driver_sql(f"PRAGMA query_only={int(read_only)}")
+            limit = 1 if struck and trouble == "disk full" else 2**30
+            connection.exec_driver_sql(f"PRAGMA max_page_count={limit}")
+
+    with bench.log() as log:
+        log.append_blocking([make_entry()])
+        event.listen(bench.engine, "begin", strike)
+        struck = True
+        many = [make_entry(detail={"filling": "x" * 5_000}) for _ in range(50)]
+        with pytest.raises(LogUnavailableError):
+            log.append_blocking(many)
+        assert log.latest().size == 1
+        struck = False
+        assert log.append_blocking([make_entry()]).indexes == (1,)
+        event.remove(bench.engine, "begin", strike)
+    assert [index for index, _ in stored(bench.engine)] == [0, 1]
+    assert check(bench.engine, log_key=bench.signer.verifier).sound
+
+
+def test_log_does_not_go_on_with_another_key_when_its_own_was_lost(bench: Bench, make_entry: Make) -> None:
+    with bench.log() as log:
+        log.append_blocking([make_entry()])
+    new = LogSigner(Ed25519PrivateKey.generate(), bench.signer.name)
+    with pytest.raises(LogAlteredError, match="the key given"):
+        Log(bench.engine, new, origin=new.name, clock=bench.clock).start()
+    report = check(bench.engine, log_key=new.verifier)
+    assert {finding.kind for finding in report.findings} == {"head"}
+    assert check(bench.engine, log_key=bench.signer.verifier).sound

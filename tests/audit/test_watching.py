@@ -1,0 +1,184 @@
+"""Unusual patterns are seen at their threshold and not below it, explained, reviewed, and signed off once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from audit import anomalies, reviews
+from audit.anomalies import Event, Thresholds
+from audit.entries import Agents, Entry
+from audit.query import Found, by_id
+from audit.reviews import ReviewError
+from audit.texts import LANGUAGES
+from tests.audit.conftest import Bench
+
+NOON = datetime(2026, 10, 1, 9, 0, tzinfo=UTC)  # noon in Helsinki, in summer time
+LIMITS = Thresholds(bulk_lookups_per_hour=4, persons_per_day=5, night_lookups=2, denied_per_hour=3, never_clients=2)
+
+
+def events(
+    count: int,
+    *,
+    start: datetime = NOON,
+    every: timedelta = timedelta(minutes=10),
+    actor: str = "u-1",
+    outcome: str = "success",
+    persons: int = 1,
+) -> list[Event]:
+    return [
+        Event(number, f"{actor}-{number}", start + every * number, actor, f"s-{number % persons}", outcome)
+        for number in range(count)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("rule", "below", "at"),
+    [
+        (anomalies.bulk_lookups, events(3), events(4)),
+        (anomalies.bulk_lookups, events(9, every=timedelta(minutes=21)), events(9, every=timedelta(minutes=20))),
+        (anomalies.many_persons, events(9, persons=4), events(9, persons=5)),
+        (
+            anomalies.night_use,
+            events(1, start=NOON + timedelta(hours=10)),
+            events(2, start=NOON + timedelta(hours=10)),
+        ),
+        (anomalies.night_use, events(5, start=NOON + timedelta(hours=8)), events(2, start=NOON + timedelta(hours=17))),
+        (anomalies.repeated_denials, events(2, outcome="refused"), events(3, outcome="refused")),
+        (anomalies.repeated_denials, events(9), events(3, outcome="withheld")),
+    ],
+    ids=["bulk", "bulk-in-an-hour", "persons", "night", "night-by-local-time", "denied", "denied-only"],
+)
+def test_pattern_is_seen_at_its_threshold_and_not_below(
+    rule: anomalies.Rule, below: list[Event], at: list[Event]
+) -> None:
+    assert rule(below, LIMITS) == []
+    (seen,) = rule(at, LIMITS)
+    assert seen.actor == "u-1"
+    assert seen.count >= seen.threshold
+    assert set(seen.entries) <= {event.id for event in at}
+    for language in LANGUAGES:
+        said = seen.explanation(language)
+        assert str(seen.count) in said
+        assert str(seen.threshold) in said
+    assert len({seen.explanation(language) for language in LANGUAGES}) == 3
+
+
+def test_one_night_is_one_pattern_across_midnight() -> None:
+    across = events(4, start=datetime(2026, 10, 1, 20, 30, tzinfo=UTC), every=timedelta(hours=1))
+    (seen,) = anomalies.night_use(across, LIMITS)
+    assert seen.count == 4
+
+
+def test_own_data_and_that_of_a_colleague_are_told_apart() -> None:
+    limits = replace(LIMITS, staff={"u-1": "s-0", "u-2": "s-1"})
+    seen = anomalies.own_entries(events(3, persons=3), limits)
+    assert [(one.rule, one.entries) for one in seen] == [("own-data", ("u-1-0",)), ("colleague", ("u-1-1",))]
+    assert anomalies.own_entries(events(3, persons=3), LIMITS) == []
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 300), st.sampled_from(["u-1", "u-2"])), max_size=40))
+def test_bulk_is_seen_exactly_when_some_hour_holds_that_many(times: list[tuple[int, str]]) -> None:
+    made = [
+        Event(number, str(number), NOON + timedelta(minutes=minute), actor, "s", "success")
+        for number, (minute, actor) in enumerate(sorted(times))
+    ]
+    expected = {
+        actor
+        for actor in ("u-1", "u-2")
+        for event in made
+        if event.actor == actor
+        and sum(
+            1 for other in made if other.actor == actor and timedelta(0) <= other.at - event.at <= timedelta(hours=1)
+        )
+        >= 4
+    }
+    assert {one.actor for one in anomalies.bulk_lookups(made, LIMITS)} == expected
+
+
+def test_patterns_are_read_from_the_log_with_those_who_never_became_clients(
+    bench: Bench, make_entry: Callable[..., Entry]
+) -> None:
+    bench.clock.now = NOON
+    with bench.log() as log:
+        for number in range(4):
+            bench.clock.move(minutes=1)
+            log.append_blocking([make_entry(subject=f"{number}" * 64, agents=Agents(user="u-1"))])
+        log.append_blocking(
+            [make_entry(type="receipt", subject="0" * 64), make_entry(type="receipt", subject="1" * 64)]
+        )
+    now = NOON + timedelta(days=91)
+    with bench.engine.connect() as connection:
+        fresh = anomalies.detect(connection, NOON, NOON + timedelta(days=1), LIMITS, now=NOON + timedelta(days=1))
+        ripe = anomalies.detect(connection, now - timedelta(days=2), now, LIMITS, now=now)
+    assert [one.rule for one in fresh] == ["bulk-lookups"]
+    assert [(one.rule, one.count) for one in ripe] == [("never-clients", 2)]
+
+
+# -- reviews -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def emergency(bench: Bench, make_entry: Callable[..., Entry]) -> Entry:
+    entry = make_entry(type="break-glass")
+    with bench.log() as log:
+        log.append_blocking([make_entry(), entry])
+    return entry
+
+
+def test_emergency_waits_for_review_because_it_is_in_the_log(bench: Bench, emergency: Entry) -> None:
+    with bench.engine.connect() as connection:
+        (waiting,) = reviews.unreviewed_emergencies(connection)
+        assert waiting.entry.id == emergency.id
+    with bench.writing() as connection:
+        review = reviews.open_emergency(connection, waiting, bench.clock())
+        assert reviews.open_emergency(connection, waiting, bench.clock()) == review, "opened once"
+        assert reviews.review_of(connection, emergency.id) == review
+        assert [one.entry.id for one in reviews.unreviewed_emergencies(connection)] == [emergency.id]
+        assert reviews.waiting(connection, kind="break-glass") == (review,)
+        assert reviews.waiting(connection, kind="anomaly") == ()
+        done = reviews.sign_off(
+            connection, review.id, by="u-9", verdict="justified", remark="life in danger", now=bench.clock()
+        )
+        assert (done.signed_by, done.verdict, done.remark) == ("u-9", "justified", "life in danger")
+        assert reviews.unreviewed_emergencies(connection) == ()
+        assert reviews.waiting(connection) == ()
+        assert reviews.done(connection) == (done,)
+
+
+def test_review_is_signed_off_once_with_a_verdict_that_there_is(bench: Bench, emergency: Entry) -> None:
+    with bench.writing() as connection:
+        found = by_id(connection, emergency.id)
+        assert found is not None
+        review = reviews.open_emergency(connection, found, bench.clock())
+        options = {"by": "u-9", "now": bench.clock()}
+        for bad in ({"verdict": "fine", "remark": ""}, {"verdict": "justified", "remark": "x" * 2001}):
+            with pytest.raises(ReviewError):
+                reviews.sign_off(connection, review.id, **options, **bad)  # type: ignore[arg-type]
+        reviews.sign_off(connection, review.id, verdict="escalated", remark="", **options)  # type: ignore[arg-type]
+        for again in (review.id, "no-such"):
+            with pytest.raises(ReviewError):
+                reviews.sign_off(connection, again, verdict="justified", remark="", **options)  # type: ignore[arg-type]
+        assert reviews.done(connection)[0].verdict == "escalated"
+
+
+def test_only_an_emergency_is_opened_as_one_and_a_pattern_under_its_first_entry(
+    bench: Bench, emergency: Entry, make_entry: Callable[..., Entry]
+) -> None:
+    (seen,) = anomalies.bulk_lookups(events(4), LIMITS)
+    with bench.writing() as connection:
+        review = reviews.open_anomaly(connection, seen, bench.clock())
+        assert (review.kind, review.rule, review.entry) == ("anomaly", "bulk-lookups", "u-1-0")
+        assert reviews.waiting(connection, kind="anomaly") == (review,)
+        with pytest.raises(ReviewError):
+            reviews.open_emergency(connection, not_an_emergency(make_entry()), bench.clock())
+
+
+def not_an_emergency(entry: Entry) -> Found:
+    return Found(0, entry)
