@@ -23,7 +23,7 @@ Identifiers = Sequence[tuple[str, str]]
 
 
 class StaleError(Exception):
-    """The subject's consents changed between the decision and its record; decide again."""
+    """The subject's consents, or the rulebook, changed between the decision and its record; decide again."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,8 @@ and are then received by `gateway.exchange.reception`.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from gateway.exchange.context import Exchange
 from gateway.exchange.deciding import decide_between, facts_of
 from gateway.exchange.opening import Answer, Incoming, PeerCall, check_purpose, check_still_vouched, open_message
@@ -57,6 +59,7 @@ class Provider:
         facts = facts_of(sourced.bundle, incoming.registry, incoming.now)
 
         for _ in range(DECISION_ATTEMPTS):
+            incoming = self._as_of_now(incoming)
             person = await self._exchange.people.recall(named)
             decision = decide_between(
                 incoming.registry,
@@ -83,6 +86,14 @@ class Provider:
             except StaleError:
                 continue
         raise ProblemError("busy", detail="the person's consents are changing right now", retry_after=1)
+
+    def _as_of_now(self, incoming: Incoming) -> Incoming:
+        """The same message under the rulebook that stands now: it may have changed while the source was read."""
+        standing = self._exchange.standing(self._exchange.clock())
+        if standing.rulebook.digest == incoming.rulebook.digest:
+            return incoming
+        check_still_vouched(self._exchange, incoming)
+        return replace(incoming, registry=standing.registry, rulebook=standing.rulebook)
 
     def _admit(self, incoming: Incoming) -> None:
         """Could this requester, for this purpose, ever get any of it? If not, the source is not even asked."""

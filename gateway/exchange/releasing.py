@@ -21,7 +21,7 @@ from consent.decision import Decision
 from gateway.exchange.context import Exchange
 from gateway.exchange.keeping import keep_decision
 from gateway.exchange.opening import Answer, Incoming, PeerCall
-from gateway.exchange.people import Identifiers, Person
+from gateway.exchange.people import Identifiers, Person, StaleError
 from gateway.protocol.message import Checkpoint, DecisionSummary, ResponseClaims, body_digest
 from gateway.protocol.problems import ProblemError, to_problem_json
 from gateway.protocol.signing import request_digest, sign_response
@@ -61,13 +61,15 @@ class Release:
 
 
 async def record_release(exchange: Exchange, release: Release) -> Answer:
-    """Sign the answer, record it, hand it out. Raises StaleError if the person's consents have changed meanwhile."""
+    """Sign the answer, record it, hand it out. Raises StaleError if the rulebook or the person's consents changed."""
     incoming = release.incoming
     body = orjson.dumps(release.projection.bundle)
     summary = DecisionSummary.of(release.decision)
     answer = sign_answer(exchange, incoming, 200, BUNDLE_TYPE, body, summary)
 
     def record(connection: Connection) -> Written[Answer]:
+        if exchange.standing(exchange.clock()).rulebook.digest != incoming.rulebook.digest:
+            raise StaleError
         exchange.replays.take(connection, incoming.claims.message_id, incoming.claims.expires_at)
         subject = exchange.people.settle(connection, release.named, release.person, incoming.now)
         entry = provider_entry(

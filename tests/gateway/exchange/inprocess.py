@@ -22,7 +22,7 @@ from sqlalchemy import Engine, select
 from adapters.samples import write_samples
 from adapters.sdk import Limits as AdapterLimits
 from adapters.sdk import load as load_adapter
-from audit.checkpoint import LogSigner
+from audit.checkpoint import LogSigner, WitnessSigner
 from audit.entries import Entry, new_id
 from audit.log import Log
 from audit.subjects import Subjects
@@ -36,6 +36,7 @@ from gateway.exchange.reception import Reception
 from gateway.exchange.replay import Replays
 from gateway.exchange.transport import PeerTransport
 from gateway.exchange.withdrawal import Consents
+from gateway.exchange.witnessing import Witnessing, WitnessPolicy, witness_name
 from gateway.protocol.identifiers import ServiceId
 from gateway.protocol.message import RequestClaims, body_digest
 from gateway.protocol.problems import ProblemError
@@ -226,6 +227,16 @@ async def node(
         stack.push_async_callback(transport.close)
         register = Register(place.template)
         signing = place.signer("centre")
+        witnessing = Witnessing(
+            settings.node.id,
+            engine=engine,
+            log=log,
+            clock=clock,
+            registry=lambda: None,
+            transport=transport,
+            signer=WitnessSigner(Ed25519PrivateKey.from_private_bytes(b"\x08" * 32), witness_name(settings.node.id)),
+            policy=WitnessPolicy(3600.0, 3600.0),
+        )
         exchange = Exchange(
             node=settings.node.id,
             subsystems=(party.subsystem,),
@@ -237,6 +248,7 @@ async def node(
             subjects=subjects,
             people=people,
             replays=Replays(),
+            witnessing=witnessing,
             transport=transport,
             backends={ServiceId(party.subsystem, "palvelutarve"): register},
             telemetry=telemetry,
