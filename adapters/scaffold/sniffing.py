@@ -9,6 +9,7 @@ from __future__ import annotations
 import codecs
 import csv
 import io
+import zipfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from itertools import islice
 from typing import Any
 
 import orjson
+import python_calamine
 from lxml import etree
 
 from adapters.sdk import Finding, Limits, Record
@@ -70,7 +72,7 @@ def sniff(data: bytes, name: str = "") -> Sample:
     if not data.strip():
         raise SampleError("the sample is empty", "give a file with a header and at least one record")
     if data.startswith(b"PK\x03\x04"):
-        raise SampleError("the sample is a spreadsheet or an archive", "save the sheet as CSV and give that")
+        return _xlsx(data)
     text, encoding = _decoded(data)
     start = text.lstrip("\ufeff \r\n\t")[:1]
     if start == "<":
@@ -174,6 +176,34 @@ def _json(data: bytes) -> Sample:
 
 def _objects(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and all(isinstance(item, dict) for item in value)
+
+
+def _xlsx(data: bytes) -> Sample:
+    """The first sheet with a header and a record."""
+    from adapters.workbooks import XlsxForm, read_xlsx
+
+    limits = Limits()
+    for sheet in _sheets(data, limits):
+        found = list(islice(read_xlsx(io.BytesIO(data), XlsxForm(sheet, ""), limits), LOOKED_AT))
+        if any(isinstance(one, Record) for one in found):
+            media = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
+            return _sample({"format": "xlsx", "sheet": sheet}, found, [], "xlsx", media)
+    raise SampleError("the workbook has no sheet with a header and a record", "put the header into the first row")
+
+
+def _sheets(data: bytes, limits: Limits) -> list[str]:
+    """The names of the sheets, once a reader has found the archive to be within its limits."""
+    from adapters.workbooks import XlsxForm, read_xlsx
+
+    told = next(iter(read_xlsx(io.BytesIO(data), XlsxForm("", ""), limits)), None)
+    if isinstance(told, Finding) and told.code == "limit-exceeded":
+        raise SampleError("the workbook unpacks to more than is read", "give a workbook with fewer records")
+    try:
+        workbook = python_calamine.load_workbook(io.BytesIO(data))
+    except (python_calamine.CalamineError, OSError, ValueError, zipfile.BadZipFile):
+        raise SampleError("the sample is no workbook that can be read", "save it as XLSX, or as CSV") from None
+    with workbook:
+        return list(workbook.sheet_names)
 
 
 def _sample(

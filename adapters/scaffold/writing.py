@@ -51,9 +51,9 @@ def module_of(name: str) -> str:
     return module
 
 
-def real_codes(data: bytes) -> int:
-    """How many identity codes in a file may be those of real persons: valid, and not of the artificial 900 series."""
-    return sum(1 for match in _codes(text_of(data)) if not match[1].startswith("9"))
+def real_codes(text: str) -> int:
+    """How many identity codes in a text may be those of real persons: valid, and not of the artificial 900 series."""
+    return sum(1 for match in _codes(text) if not match[1].startswith("9"))
 
 
 def _codes(text: str) -> Iterator[re.Match[str]]:
@@ -75,12 +75,14 @@ def new(name: str, sample_file: Path, parent: Path, *, allow_real: bool = False)
     if folder.exists():
         raise NewError(f"{folder} is there already", "choose another name, or remove the folder")
     data = sample_file.read_bytes()
-    if not allow_real and real_codes(data):
+    sample = sniff(data, sample_file.name)
+    # The bytes as text, and the values as they were read: a workbook is an archive, and shows nothing from outside.
+    seen = [text_of(data), *(value for column in sample.columns for value in column.values)]
+    if not allow_real and real_codes("\n".join(seen)):
         raise NewError(
             "the sample holds identity codes that may be those of real persons",
             "use invented persons with codes of the 900 series (as in 010190-900A), or say --allow-real-persons",
         )
-    sample = sniff(data, sample_file.name)
     found = recognise(sample)
     environment = Environment(
         loader=PackageLoader("adapters.scaffold"),

@@ -18,7 +18,7 @@ from typing import Any
 from adapters.mapping import MappingError
 from adapters.sdk import AdapterError, Finding, Limits, Mapped, Record
 from adapters.sdk.folders import Package, open_folder
-from adapters.sdk.testing import target_of
+from adapters.sdk.testing import ignored_by, target_of
 
 #: Records that are listed and can be looked at; the counts are of these.
 LISTED = 500
@@ -223,7 +223,7 @@ def _cells(item: Record | Finding, mapped: Mapped, taken: set[str], ignored: fro
     for column, value in item.fields.items():
         written = ", ".join(map(str, value)) if isinstance(value, list) else "" if value is None else str(value)
         findings = tuple(one for one in mapped.findings if one.position.column.split("[", maxsplit=1)[0] == column)
-        if column in ignored:
+        if ignored_by(column, ignored):
             state = "ignored"
         elif not written.strip():
             state = "empty"

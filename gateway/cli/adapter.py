@@ -31,7 +31,7 @@ T = TypeVar("T")
 @app.command()
 def new(
     name: Annotated[str, typer.Argument(help="The adapter's name: small letters, digits and dashes.")],
-    sample: Annotated[Path, typer.Option("--from", help="A sample: CSV, XML or JSON.", metavar="FILE")],
+    sample: Annotated[Path, typer.Option("--from", help="A sample: CSV, XML, JSON or XLSX.", metavar="FILE")],
     into: Annotated[Path, typer.Option("--into", help="Where the folder is made.", metavar="DIR")] = Path(),
     allow_real_persons: Annotated[
         bool, typer.Option("--allow-real-persons", help="Copy a sample with identity codes of real persons.")

@@ -257,4 +257,52 @@ def finnish_xml() -> Unseen:
     return Unseen("saaristo", "vienti.xml", data, truth, ())
 
 
-ALL = (abbreviated_finnish, swedish_windows, english_json, finnish_xml)
+def english_workbook() -> Unseen:
+    """A caseworker's own workbook: a cover sheet first, real dates and numbers in its cells."""
+    import openpyxl
+
+    book = openpyxl.Workbook()
+    book.active.title = "Cover"
+    book.active["A1"] = "Clients of the house"
+    sheet = book.create_sheet("Clients")
+    truth = {
+        "Client no": "customer-number",
+        "Last name": "family-name",
+        "First names": "given-names",
+        "DOB": "birth-date",
+        "Sex": "gender",
+        "Mobile": "phone",
+        "Language": "language",
+        "Needs interpreter": "interpreter",
+        "Permit type": "permit-ground",
+        "Municipality": "municipality",
+        "Moving date": "move-date",
+        "Household": "family-size",
+        "Support needs": "service-needs",
+    }
+    sheet.append([*truth, "Locker"])
+    for draw, index, born in people(15, 24):
+        sheet.append(
+            [
+                f"W{index:03d}",
+                draw.choice(["Uldra", "Azimi"]),
+                draw.choice(["Salim", "Mira Noria"]),
+                born,
+                draw.choice(["F", "M"]),
+                f"040{draw.randrange(1000000, 9999999)}",
+                draw.choice(["Arabic", "Somali", "Dari"]),
+                draw.choice(["yes", "no"]),
+                draw.choice(["asylum", "quota"]),
+                draw.choice(["Tampere", "Lahti"]),
+                date(2026, 12, 1) + timedelta(days=index),
+                draw.randrange(1, 6),
+                draw.choice(["housing; language course", "school", "health care; housing"]),
+                index,
+            ]
+        )
+    out = io.BytesIO()
+    book.save(out)
+    return Unseen("house-book", "clients.xlsx", out.getvalue(), truth, ("Locker",))
+
+
+ALL = (abbreviated_finnish, swedish_windows, english_json, finnish_xml, english_workbook)
