@@ -330,7 +330,7 @@ class Node:
             listener = Listener(
                 console_app(settings, address, exchange, lambda: standings.latest, desk),
                 sockets["console"],
-                tls=_console_tls(settings),
+                tls=console_tls(settings),
                 in_flight=settings.limits.in_flight,
                 patience=patience,
             )
@@ -468,7 +468,8 @@ def _kept_standing(settings: Settings, clock: Callable[[], datetime]) -> Callabl
     return standing
 
 
-def _console_tls(settings: Settings) -> ssl.SSLContext | None:
+def console_tls(settings: Settings) -> ssl.SSLContext | None:
+    """What the console's listener shows browsers; None for plain HTTP, which is for loopback only. Raises NodeError."""
     if settings.console.tls is not None:
         key = settings.console.tls
         if key.key is None:

@@ -9,9 +9,10 @@ from typing import Annotated
 import typer
 from sqlalchemy.exc import SQLAlchemyError
 
-from audit.console.sessions import offer_link
+from audit.console.sessions import Role, offer_link
 from gateway.cli.configuration import CONFIG, Config, Json, settings_of
 from gateway.cli.output import OUTSIDE, WRONG, console, fail, print_json
+from gateway.settings import Settings
 from gateway.storage import engine as storage
 from gateway.storage import schema
 from gateway.web.console import address_of
@@ -52,15 +53,9 @@ def link(
             remedy='add console = "127.0.0.1:PORT" to [listen] in its settings, and start it anew',
             json=json,
         )
-    valid = timedelta(minutes=minutes)
     now = datetime.now(UTC)
-    engine = storage.create(settings.database.url, pool_size=2)
     try:
-        schema.bring_up_to_date(engine)
-        with storage.writer(engine).begin() as connection:
-            token = offer_link(
-                connection, name=name or role.value, role=role.value, member=member, now=now, valid=valid
-            )
+        address = make_link(settings, role=role.value, name=name, member=member, minutes=minutes, now=now)
     except SQLAlchemyError as error:
         fail(
             f"the database cannot be written ({type(error.__cause__ or error).__name__})",
@@ -68,11 +63,27 @@ def link(
             remedy="run the command where the node's database can be reached",
             json=json,
         )
+    expires = now + timedelta(minutes=minutes)
+    if json:
+        print_json({"link": address, "role": role.value, "expires": expires.isoformat()})
+    else:
+        console.print(address, soft_wrap=True, markup=False)
+        console.print(f"[dim]Works once, for {minutes} minutes, as {role.value}.[/]")
+
+
+def make_link(
+    settings: Settings, *, role: Role, name: str = "", member: str | None = None, minutes: int = 15, now: datetime
+) -> str:
+    """A link into the console of a node that has one; its token's digest is written to the node's database."""
+    assert settings.listen.console is not None
+    engine = storage.create(settings.database.url, pool_size=2)
+    try:
+        schema.bring_up_to_date(engine)
+        with storage.writer(engine).begin() as connection:
+            token = offer_link(
+                connection, name=name or role, role=role, member=member, now=now, valid=timedelta(minutes=minutes)
+            )
     finally:
         engine.dispose()
     address = address_of(settings.console, settings.listen.console.host, settings.listen.console.port)
-    if json:
-        print_json({"link": f"{address}/link/{token}", "role": role.value, "expires": (now + valid).isoformat()})
-    else:
-        console.print(f"{address}/link/{token}", soft_wrap=True, markup=False)
-        console.print(f"[dim]Works once, for {minutes} minutes, as {role.value}.[/]")
+    return f"{address}/link/{token}"

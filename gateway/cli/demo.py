@@ -230,6 +230,9 @@ def _print_checks(story: Any, seconds: float) -> None:
 
 
 async def _stay(network: Any, state: Path | None, *, json: bool) -> None:
+    from gateway.cli.console import make_link
+    from gateway.settings import load
+
     if not json:
         rows = [
             [party.title.en, party.address, f"http://127.0.0.1:{party.local}/health", str(party.folder)]
@@ -244,6 +247,9 @@ async def _stay(network: Any, state: Path | None, *, json: bool) -> None:
             soft_wrap=True,
             markup=False,
         )
+        console.print("Sign in to its data protection officer's console (the link works once, for an hour):")
+        link = await asyncio.to_thread(make_link, load(first.config), role="officer", minutes=60, now=datetime.now(UTC))
+        console.print(f"  {link}", soft_wrap=True, markup=False)
         if state is not None:
             console.print(f"Everything a script needs to know stands in {state}.", soft_wrap=True)
         console.print("Ctrl-C ends it.")

@@ -21,6 +21,7 @@ from audit.report import Controller
 from consent.rulebook import Rulebook
 from gateway.describing import activities, hidden_bases, names_of
 from gateway.exchange.context import Exchange, Standing
+from gateway.exchange.witnessing import witness_name
 from gateway.officer import Officer
 from gateway.protocol.problem_table import PROBLEMS
 from gateway.settings import ConsoleSettings, OpenIdSettings, Settings
@@ -141,7 +142,10 @@ class Named:
 
     @staticmethod
     def _log(standing: Standing, code: str, language: str) -> str | None:
-        node = next((one for one in standing.registry.content.nodes if code in (one.id, one.log_origin)), None)
+        node = next(
+            (one for one in standing.registry.content.nodes if code in (one.id, one.log_origin, witness_name(one.id))),
+            None,
+        )
         member = standing.registry.member(node.owner) if node is not None else None
         return member.name.in_language(language) if member is not None else None
 

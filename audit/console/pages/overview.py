@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from audit import reviews
 from audit.console.office import EVERYONE, Answer, Page, Shown, Visit
-from audit.query import RELEASED, RELEASES
+from audit.query import RELEASED, RELEASES, by_id
 from audit.rows import member_of
 from audit.tallies import counts
 from audit.witness import all_alarms
@@ -28,12 +28,13 @@ def overview(visit: Visit) -> Answer:
             released += count.entries
         elif count.outcome in ("refused", "withheld"):
             refused += count.entries
-    waiting = len(reviews.waiting(visit.connection, kind="anomaly")) + len(
-        reviews.unreviewed_emergencies(visit.connection)
-    )
+    emergencies = sum(visit.sees(item.entry) for item in reviews.unreviewed_emergencies(visit.connection))
+    patterns = reviews.waiting(visit.connection, kind="anomaly")
+    if own is not None:
+        patterns = tuple(one for one in patterns if by_id(visit.connection, one.entry, find=visit.find) is not None)
     values = {
         "figures": {"released": released, "refused": refused, "days": DAYS},
-        "waiting": waiting,
+        "waiting": emergencies + len(patterns),
         "alarms": all_alarms(visit.connection),
         "checkpoint": visit.office.log.latest(),
     }

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from sqlalchemy import func, select
+
 from audit.checkpoint import MAX_NOTE_BYTES, NoteError
 from audit.console.office import EVERYONE, INSPECTORS, Answer, Page, Shown, Visit
-from audit.proofs import cosigned, unchanged_since
+from audit.proofs import unchanged_since
+from audit.tables import cosignatures
 from audit.witness import all_alarms, watched
 
 
@@ -12,14 +15,15 @@ def health(visit: Visit) -> Answer:
     """The log's seal, witnesses, watched logs and alarms; and whether it continues a seal that somebody kept."""
     office, connection = visit.office, visit.connection
     latest = office.log.latest()
-    newest: dict[str, tuple[int, int]] = {}
-    for checkpoint, mark in cosigned(connection, max(0, latest.size - 100_000), limit=2_000):
-        newest[mark.witness] = max(newest.get(mark.witness, (0, 0)), (checkpoint.size, mark.timestamp))
+    marks = connection.execute(
+        select(cosignatures.c.witness, func.max(cosignatures.c.size), func.max(cosignatures.c.timestamp))
+        .group_by(cosignatures.c.witness)
+        .order_by(cosignatures.c.witness)
+    )
     values = {
         "latest": latest,
         "key": str(office.log_key),
-        "cosignatures": sorted(newest.items()),
-        "known_witnesses": sorted(key.name for key in office.witnesses()),
+        "cosignatures": [(witness, (size, timestamp)) for witness, size, timestamp in marks],
         "watched": watched(connection),
         "alarms": all_alarms(connection),
         "continuity": None,
