@@ -132,6 +132,8 @@ class Tokens:
         bound = claims.get("cnf", {}).get("x5t#S256")
         if bound is not None and bound != pin:
             raise _token_refused("the access token is bound to a certificate that this connection does not show")
+        if claims["sub"] not in self._clients:
+            raise _token_refused("the client has no key here any more")
         return str(claims["sub"])
 
     def _verified(self, assertion: str, now: datetime) -> tuple[str, str, datetime]:
