@@ -171,7 +171,8 @@ class Standings:
             event(LOGGER, logging.ERROR, "rulebook-refused", faults=len(error.faults))
             return
         self._rulebook_problem = None
-        self._life = (registry.expires - now).total_seconds()
+        if held is None or held.registry.expires != registry.expires:
+            self._life = (registry.expires - now).total_seconds()
         self._standing = Standing(registry, rulebook)
         if held is None or held.registry.version != registry.version:
             event(LOGGER, logging.INFO, "registry", version=registry.version)
