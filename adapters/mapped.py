@@ -89,7 +89,8 @@ class MappedAdapter:
         for name, value in build.record.fields.items():
             if name in mapping.ignored or _empty(value) or name.startswith(self._passed_over):
                 continue
-            if name in mapping.parts and isinstance(value, list):
+            if name in mapping.parts:
+                value = value if isinstance(value, list) else [value]
                 left += list(
                     _unmapped_parts(name, value, mapping.parts[name] | mapping.ignored, build.matched.get(name, ()))
                 )
