@@ -261,6 +261,12 @@ def write_samples(folder: Path, seed: int = 2026, count: int = 200) -> dict[str,
     return manifest
 
 
+def samples_rows(count: int, seed: int = 2026) -> list[Row]:
+    """The rows of so many clients, without faults."""
+    draw = random.Random(seed)  # noqa: S311 - samples, not secrets
+    return [_person(draw, index) for index in range(count)]
+
+
 def _person(draw: random.Random, index: int) -> Row:
     case = _CASES[index] if index < len(_CASES) else None
     age = case[3] if case is not None else draw.randint(19, 64)

@@ -16,7 +16,7 @@ from bench.figures import Figure
 from bench.page import page
 from gateway.cli.output import console
 
-PARTS = ("exchange", "questions", "registry")
+PARTS = ("exchange", "mapping", "questions", "registry")
 FOLDER = Path(__file__).parent
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -118,7 +118,7 @@ class Catalogue:
             if name in seen:
                 findings.append(finding(f"{at}/id", "duplicate-id"))
             seen.add(name)
-        if not findings:
+        if not findings and not _all_lead_somewhere(bundle, seen):
             findings = [
                 finding(pointer, "reference") for pointer, reference in references(bundle) if reference not in seen
             ]
@@ -146,6 +146,18 @@ def references(value: Any, pointer: str = "") -> Iterator[tuple[str, str]]:
     elif isinstance(value, list):
         for index, item in enumerate(value):
             yield from references(item, f"{pointer}/{index}")
+
+
+def _all_lead_somewhere(value: Any, names: Collection[str]) -> bool:
+    """Whether every reference below a value is one of the names; the quick question before `references` says where."""
+    members = value.items() if isinstance(value, dict) else enumerate(value)
+    for name, member in members:
+        if isinstance(member, dict | list):
+            if not _all_lead_somewhere(member, names):
+                return False
+        elif name == "reference" and isinstance(member, str) and member not in names:
+            return False
+    return True
 
 
 @cache
