@@ -132,6 +132,32 @@ def decide(request: Request, rulebook: Rulebook, consents: Sequence[ConsentRecor
     return _sealed(request, rulebook, tuple(permitted), tuple(withheld), considered, at)
 
 
+@dataclass(frozen=True, slots=True)
+class _Miss:
+    """Why a basis does not carry a category."""
+
+    code: str
+    basis: str
+    unmet: str | None = None
+
+
+#: Reasons from the farthest to the nearest miss: the one told is that of the basis that came nearest.
+_NEARNESS = {
+    code: place
+    for place, code in enumerate(
+        (
+            "basis-not-in-force",
+            "subject-group",
+            "condition-unmet",
+            "emergency-only",
+            "consent-missing",
+            "consent-withdrawn",
+            "refused",
+        )
+    )
+}
+
+
 class _Case:
     """One request, with what can be worked out once for all its categories."""
 
@@ -146,6 +172,13 @@ class _Case:
         self._withdrawn = [one for one in standing if one.status == "withdrawn"]
         self._bases = rulebook.bases_for(request.provider.role, role, purpose)
         self._answers: dict[str, bool | None] = {}
+        self._alike: dict[str, _Miss | tuple[str, ...]] = {}
+        self._prohibitions = [
+            (one, needs)
+            for one in rulebook.prohibitions
+            if one.in_force(day) and (not one.purposes or purpose in one.purposes)
+            if (needs := self._stands(one)) is not None
+        ]
 
     def verdict(self, category: str) -> PermittedCategory | WithheldCategory:
         if category not in self._rulebook.categories:
@@ -155,20 +188,23 @@ class _Case:
             return WithheldCategory(category, "prohibited", prohibition.id)
         refusal = next((one for one in self._refused if self._rulebook.touches(one.categories, category)), None)
         carried: PermittedCategory | None = None
-        missed: list[tuple[int, WithheldCategory]] = []
+        nearest: _Miss | None = None
         for basis in self._bases:
             if not self._rulebook.covers(basis.categories, category):
                 continue
             found = self._by(basis, category, refusal)
-            if isinstance(found, WithheldCategory):
-                missed.append((_NEARNESS.index(found.code), found))
+            if isinstance(found, _Miss):
+                if nearest is None or _NEARNESS[found.code] > _NEARNESS[nearest.code]:
+                    nearest = found
             elif not found.possible:
                 carried = found
                 break
             elif carried is None:
                 carried = found
         if carried is None:
-            return max(missed, key=lambda one: one[0])[1] if missed else WithheldCategory(category, "no-basis")
+            if nearest is None:
+                return WithheldCategory(category, "no-basis")
+            return WithheldCategory(category, nearest.code, nearest.basis, nearest.unmet)
         if open_facts:
             needs = tuple(sorted({*carried.needs, *open_facts}))
             return PermittedCategory(
@@ -176,44 +212,53 @@ class _Case:
             )
         return carried
 
-    def _by(self, basis: Basis, category: str, refusal: ConsentRecord | None) -> PermittedCategory | WithheldCategory:
+    def _by(self, basis: Basis, category: str, refusal: ConsentRecord | None) -> PermittedCategory | _Miss:
         """What one basis says of one category."""
-        if not basis.in_force(self._day):
-            limit = basis.ends if basis.ends is not None and self._day > basis.ends else basis.starts
-            return WithheldCategory(category, "basis-not-in-force", basis.id, limit.isoformat() if limit else None)
-        needs: list[str] = []
-        group = self._in_group(basis)
-        if group is False:
-            return WithheldCategory(category, "subject-group", basis.id, "permit")
-        if group is None:
-            needs.append("permit_ground")
-        for name in basis.conditions:
-            holds = self._holds(name)
-            if holds is False:
-                return WithheldCategory(category, "condition-unmet", basis.id, name)
-            if holds is None:
-                needs.append(CONDITIONS[name].needs)
-        if basis.emergency and self._request.emergency is None:
-            return WithheldCategory(category, "emergency-only", basis.id)
+        alike = self._alike.get(basis.id)
+        if alike is None:
+            alike = self._alike[basis.id] = self._whatever_category(basis)
+        if isinstance(alike, _Miss):
+            return alike
         if refusal is not None and basis.consent != "not-needed":
-            return WithheldCategory(category, "refused", basis.id)
-        consent = None
+            return _Miss("refused", basis.id)
+        needs, consent = alike, None
         if basis.consent == "required":
             consent = next((one for one in self._active if self._rulebook.covers(one.categories, category)), None)
             if consent is None and self._request.known:
                 gone = any(self._rulebook.covers(one.categories, category) for one in self._withdrawn)
-                return WithheldCategory(category, "consent-withdrawn" if gone else "consent-missing", basis.id)
+                return _Miss("consent-withdrawn" if gone else "consent-missing", basis.id)
             if consent is None:
-                needs.append("consent")
+                needs = (*alike, "consent")
         return PermittedCategory(
             category,
             basis.id,
             consent.id if consent is not None else None,
             consent.version if consent is not None else None,
             bool(needs),
-            tuple(sorted(set(needs))),
+            tuple(sorted(set(needs))) if needs else (),
             refusal.id if refusal is not None else None,
         )
+
+    def _whatever_category(self, basis: Basis) -> _Miss | tuple[str, ...]:
+        """Why a basis carries nothing, whatever the category; or the facts that it still needs, none if it carries."""
+        if not basis.in_force(self._day):
+            limit = basis.ends if basis.ends is not None and self._day > basis.ends else basis.starts
+            return _Miss("basis-not-in-force", basis.id, limit.isoformat() if limit else None)
+        needs: list[str] = []
+        group = self._in_group(basis)
+        if group is False:
+            return _Miss("subject-group", basis.id, "permit")
+        if group is None:
+            needs.append("permit_ground")
+        for name in basis.conditions:
+            holds = self._holds(name)
+            if holds is False:
+                return _Miss("condition-unmet", basis.id, name)
+            if holds is None:
+                needs.append(CONDITIONS[name].needs)
+        if basis.emergency and self._request.emergency is None:
+            return _Miss("emergency-only", basis.id)
+        return tuple(needs)
 
     def _in_group(self, basis: Basis) -> bool | None:
         if not basis.permits:
@@ -224,22 +269,24 @@ class _Case:
             return ground in basis.permits and permit is not None and permit.in_force(self._day)
         return False if self._request.known else None
 
+    def _stands(self, one: Prohibition) -> tuple[str, ...] | None:
+        """None if a prohibition does not apply; else the facts on which it still depends, none if it does apply."""
+        when = [self._holds(name) for name in one.when]
+        unless = [self._holds(name) for name in one.unless]
+        if any(answer is False for answer in when) or any(answer is True for answer in unless):
+            return None
+        named = zip((*one.when, *one.unless), (*when, *unless), strict=True)
+        return tuple(CONDITIONS[name].needs for name, answer in named if answer is None)
+
     def _prohibited(self, category: str) -> tuple[Prohibition | None, tuple[str, ...]]:
         """The prohibition that stops a category; or the facts on which it depends whether one does."""
-        open_facts: list[str] = []
-        for one in self._rulebook.prohibitions:
-            if not one.in_force(self._day) or (one.purposes and self._request.purpose not in one.purposes):
-                continue
-            if not self._rulebook.touches(one.categories, category):
-                continue
-            when = [self._holds(name) for name in one.when]
-            unless = [self._holds(name) for name in one.unless]
-            if any(answer is False for answer in when) or any(answer is True for answer in unless):
-                continue
-            if all(when) and all(answer is False for answer in unless):
-                return one, ()
-            open_facts += [CONDITIONS[name].needs for name in (*one.when, *one.unless) if self._holds(name) is None]
-        return None, tuple(open_facts)
+        open_facts: tuple[str, ...] = ()
+        for one, needs in self._prohibitions:
+            if self._rulebook.touches(one.categories, category):
+                if not needs:
+                    return one, ()
+                open_facts += needs
+        return None, open_facts
 
     def _holds(self, name: str) -> bool | None:
         if name not in self._answers:
@@ -247,18 +294,6 @@ class _Case:
             # With the record at hand, what it does not say does not hold.
             self._answers[name] = False if answer is None and self._request.known else answer
         return self._answers[name]
-
-
-#: Reasons from the farthest to the nearest miss: the one told is that of the basis that came nearest.
-_NEARNESS = (
-    "basis-not-in-force",
-    "subject-group",
-    "condition-unmet",
-    "emergency-only",
-    "consent-missing",
-    "consent-withdrawn",
-    "refused",
-)
 
 
 def _sealed(
@@ -276,7 +311,8 @@ def _sealed(
         outcome = "possible"
     elif withheld:
         outcome = "partial"
-    used = [basis for basis in rulebook.bases if any(one.basis == basis.id for one in permitted)]
+    named = {one.basis for one in permitted}
+    used = [basis for basis in rulebook.bases if basis.id in named] if named else []
     obligations = tuple(sorted(frozenset().union(*(basis.obligations for basis in used))))
     emergency = any(basis.emergency for basis in used)
     document = {

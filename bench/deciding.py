@@ -1,0 +1,129 @@
+"""How long a decision takes, and that it does not depend on how many other people have consented.
+
+`python -m bench.deciding` prints microseconds of CPU for each kind of request: the median, and the 99th percentile. The
+rulebook is the reference with as many further bases as make sixty between the same two roles and others; the consents
+are read from an SQLite database in which 0, 1 000 or 20 000 other people have consented as well.
+"""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from sqlalchemy import Engine
+
+from consent import store
+from consent.consents import ConsentRecord, Evidence, Giver
+from consent.decision import Decision, Party, Request, decide
+from consent.rulebook import Basis, Rulebook, load, reference_rulebook
+from consent.tables import metadata
+from gateway.storage import engine as storage
+
+BASES = 60
+ROUNDS = 3000
+AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
+OTHERS = (0, 1_000, 20_000)
+
+
+def main() -> None:
+    """Measure and print."""
+    rulebook = enlarged(load(reference_rulebook(), source="reference"), BASES)
+    asked = frozenset(code for code, category in rulebook.categories.items() if category.parent is None)
+    print(f"{len(rulebook.bases)} bases, {len(asked)} categories, {ROUNDS} rounds; microseconds of CPU, median and p99")
+    for title, request, consents in cases(rulebook, asked):
+        said = measured(lambda request=request, consents=consents: decide(request, rulebook, consents, AT))
+        print(f"  decide, {title:<58} {said[0]:8.1f} {said[1]:8.1f}")
+    for others in OTHERS:
+        median, p99 = with_others(others)
+        print(f"  read the consents of one person beside {others:>6} others' {'':<14} {median:8.1f} {p99:8.1f}")
+
+
+def cases(rulebook: Rulebook, asked: frozenset[str]) -> list[tuple[str, Request, Sequence[ConsentRecord]]]:
+    """The requests that are measured."""
+    centre, kotka = Party("reception-centre"), Party("municipality", "kotka", frozenset({"285"}))
+    kymenlaakso = Party("county", "kymenlaakso", frozenset(), frozenset({"kymenlaakso"}))
+    facts = rulebook.cases["p01-asylum-adult"].facts
+    handover = Request(centre, kotka, "reception-to-municipality", asked, facts)
+    lookup = Request(centre, kotka, "service-need-lookup", asked, facts)
+    few = frozenset({"identity", "language", "housing"})
+    return [
+        ("three categories asked for", replace(lookup, categories=few), ()),
+        ("all categories, look-up by a municipality", lookup, ()),
+        ("all categories, handover to a municipality", handover, ()),
+        (
+            "all categories, handover to a county",
+            replace(handover, requester=kymenlaakso, purpose="reception-to-county"),
+            (),
+        ),
+        ("all categories, facts unknown (admission)", replace(lookup, facts=None, known=False), ()),
+        ("all categories, a consent and a refusal stand", handover, (record("c1"), record("c2", status="refused"))),
+    ]
+
+
+def enlarged(rulebook: Rulebook, count: int) -> Rulebook:
+    """The rulebook with further bases, out of force, between the roles that are measured, until there are `count`."""
+    bases = list(rulebook.bases)
+    index: dict[tuple[str, str, str], list[Basis]] = {key: list(found) for key, found in rulebook._index.items()}
+    pattern = next(one for one in bases if one.id == "handover-municipality-2025")
+    for number in range(count - len(bases)):
+        copy = replace(pattern, id=f"further-{number}", starts=None, ends=datetime(2000, 1, 1, tzinfo=UTC).date())
+        bases.append(copy)
+        for purpose in ("reception-to-municipality", "service-need-lookup"):
+            index["reception-centre", "municipality", purpose].append(copy)
+    return replace(rulebook, bases=tuple(bases), _index={key: tuple(found) for key, found in index.items()})
+
+
+def record(identifier: str, subject: str = "s-measured", status: str = "active") -> ConsentRecord:
+    """A consent or refusal of health needs."""
+    return ConsentRecord(
+        id=identifier,
+        version=1,
+        status="refused" if status == "refused" else "active",
+        subject=subject,
+        given_by=Giver(),
+        purposes=frozenset({"reception-to-municipality"}),
+        recipients=frozenset({"municipality"}),
+        categories=frozenset({"health-needs"}),
+        starts=None,
+        ends=None,
+        language="fi",
+        evidence=Evidence(),
+        recorded_by="bench",
+        recorded_at=AT,
+    )
+
+
+def with_others(others: int) -> tuple[float, float]:
+    """Reading one person's consents beside those of so many others."""
+    with tempfile.TemporaryDirectory() as folder:
+        engine: Engine = storage.create(f"sqlite:///{Path(folder) / 'bench.db'}")
+        metadata.create_all(engine)
+        with engine.execution_options(writes=True).begin() as connection:
+            for number in range(others):
+                store.add(connection, record(f"o{number}", f"s-{number}"))
+            store.add(connection, record("mine"))
+        with engine.connect() as connection:
+            figures = measured(lambda: store.for_subject(connection, "s-measured"))
+        engine.dispose()
+    return figures
+
+
+def measured(act: Callable[[], Decision | object]) -> tuple[float, float]:
+    """Median and 99th percentile of one call, in microseconds."""
+    for _ in range(200):
+        act()
+    times = []
+    for _ in range(ROUNDS):
+        begun = time.thread_time_ns()
+        act()
+        times.append((time.thread_time_ns() - begun) / 1000)
+    return statistics.median(times), statistics.quantiles(times, n=100)[98]
+
+
+if __name__ == "__main__":
+    main()
