@@ -48,12 +48,20 @@ class IdentifierKind:
 
 
 @dataclass(frozen=True, slots=True)
+class Reasons:
+    """Why a decision fell as it did, in words; `same`: made again now, it came out byte for byte as it was recorded."""
+
+    text: str
+    same: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Office:
     """What the console works with, all of one node.
 
     `address` is where browsers reach the console (`https://HOST`), `organisation` gives its name by language. `witness`
     keys are those whose cosignatures count. `hidden_bases` are the bases under which the person must not be told.
-    `find` and `at` know what was moved out of the database.
+    `reasons` explains the decision of an entry in a language. `find` and `at` know what was moved out of the database.
     """
 
     address: str
@@ -71,6 +79,7 @@ class Office:
     activities: Callable[[str], Sequence[Activity]] = lambda _language: ()
     hidden_bases: Callable[[], Collection[str]] = tuple
     thresholds: Thresholds = field(default_factory=Thresholds)
+    reasons: Callable[[str, str], Reasons | None] = lambda _entry, _language: None
     find: Search = search
     at: Callable[[Connection, int], Found | None] = by_index
 
@@ -177,7 +186,7 @@ Answer = Shown | Moved | Sent | Act
 class Page:
     """A page: its path, its name in entries and texts (`page.NAME`), who may see it, and its place in the menu.
 
-    `fragment` pages answer a script with a part of a page; they stand in no menu.
+    Pages of no group stand in no menu.
     """
 
     path: str

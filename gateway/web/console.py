@@ -8,19 +8,23 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import TypeVar
 
 from starlette.types import ASGIApp
 
 from adapters.transforms import TransformError, hetu
 from audit.checkpoint import NoteError, VerifierKey
-from audit.console.office import IdentifierKind, Office
+from audit.console.office import IdentifierKind, Office, Reasons
 from audit.console.oidc import Door, Provider
 from audit.console.shell import console
 from audit.report import Controller
-from consent.rulebook import Rulebook
+from consent import replaying
+from consent.explaining import explain
+from consent.rulebook import Rulebook, load
 from gateway.describing import activities, hidden_bases, names_of
 from gateway.exchange.context import Exchange, Standing
+from gateway.exchange.keeping import kept_decisions, kept_rulebook
 from gateway.exchange.witnessing import witness_name
 from gateway.officer import Officer
 from gateway.protocol.problem_table import PROBLEMS
@@ -61,6 +65,7 @@ def console_app(settings: Settings, address: str, exchange: Exchange, latest: La
         activities=lambda language: _of_rulebook(latest, lambda book: activities(book, language)),
         hidden_bases=lambda: _of_rulebook(latest, lambda book: tuple(hidden_bases(book))),
         thresholds=settings.audit.unusual.thresholds(),
+        reasons=lambda entry, language: _reasons(exchange, entry, language),
         find=officer.find,
         at=lambda connection, index: officer.locate(connection, str(index)),
     )
@@ -164,3 +169,21 @@ def _witnesses(latest: Latest) -> Sequence[VerifierKey]:
 def _of_rulebook(latest: Latest, ask: Callable[[Rulebook], Sequence[T]]) -> Sequence[T]:
     standing = latest()
     return ask(standing.rulebook) if standing is not None else ()
+
+
+def _reasons(exchange: Exchange, entry: str, language: str) -> Reasons | None:
+    """Why the decision of a log entry fell as it did: made again from what was kept, and put into words."""
+    kept = next(iter(list(kept_decisions(exchange.engine, exchange.subjects, entry=entry))), None)
+    if kept is None or kept.recorded is None or kept.consents is None:
+        return None
+    text = kept_rulebook(exchange.engine, kept.rulebook)
+    if text is None:
+        return None
+    book = _loaded(text)
+    decision = replaying.again(kept.recorded, book, kept.consents)
+    return Reasons(explain(decision, book, language), decision.canonical() == kept.recorded.canonical)
+
+
+@lru_cache(maxsize=4)
+def _loaded(text: bytes) -> Rulebook:
+    return load(text)

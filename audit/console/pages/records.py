@@ -7,7 +7,7 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from audit.console.office import INSPECTORS, Answer, Moved, NotHereError, Page, Sent, Shown, Visit
+from audit.console.office import INSPECTORS, Answer, Moved, NotHereError, Page, Reasons, Sent, Shown, Visit
 from audit.merkle import ProofError
 from audit.proofs import EntryProof, export_proofs, prove
 from audit.query import Filters, Found, by_id, by_index, case, chain
@@ -43,6 +43,7 @@ def record(visit: Visit) -> Answer:
         "found": found,
         "proof": proof,
         "witnesses": [(name, earliest[name]) for name in witnesses],
+        "reasons": _reasons(visit, found, before),
         "holders": 1 + len(witnesses),
         "key": str(visit.office.log_key),
         "before": before,
@@ -50,6 +51,19 @@ def record(visit: Visit) -> Answer:
         or bool(visit.search(Filters(previous=found.entry.id), limit=1).found),
     }
     return Shown("record.html", values, {"entry": found.entry.id}, found.entry.subject, found.entry.case)
+
+
+def _reasons(visit: Visit, found: Found, before: Found | None) -> Reasons | None:
+    """Why it was decided so: told to the officer only, since it speaks of the person's circumstances.
+
+    A delivery that was answered rests on the decision of the delivery that was sent.
+    """
+    if visit.session.identity.role != "officer":
+        return None
+    reasons = visit.office.reasons(found.entry.id, visit.language)
+    if reasons is None and before is not None and before.entry.type == found.entry.type == "delivery":
+        return visit.office.reasons(before.entry.id, visit.language)
+    return reasons
 
 
 def proof_file(visit: Visit) -> Answer:
