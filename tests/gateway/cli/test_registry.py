@@ -152,7 +152,7 @@ async def test_the_node_of_a_member_that_joined_runs_and_serves_the_system_that_
     assert run("client", "add", "tools", "--config", str(folder / "node.toml"), "--yes").exit_code == 0
     process = subprocess.Popen([sys.executable, "-m", "gateway", "node", "run", "--config", str(folder / "node.toml")])
     try:
-        deadline = asyncio.get_running_loop().time() + 40
+        deadline = asyncio.get_running_loop().time() + 90
         async with aiohttp.ClientSession() as session:
             while True:
                 with contextlib.suppress(aiohttp.ClientError):

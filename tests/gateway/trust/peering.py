@@ -166,7 +166,7 @@ class Peering:
 
     async def wait(self, holds: Callable[[dict[str, Any]], bool], party: str = "centre") -> dict[str, Any]:
         """Wait until a node's condition is such."""
-        deadline = asyncio.get_running_loop().time() + 20
+        deadline = asyncio.get_running_loop().time() + 60
         while not holds(condition := await self.health(party)):
             assert asyncio.get_running_loop().time() < deadline, condition
             await asyncio.sleep(0.05)

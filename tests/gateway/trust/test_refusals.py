@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import re
 import shutil
 import ssl
 import subprocess
@@ -23,7 +24,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from gateway.demo.network import LOOPBACK, Network
+from gateway.demo.network import LOOPBACK, Network, free_ports
 from gateway.node import Node
 from gateway.protocol.signing import thumbprint
 from gateway.settings import load
@@ -270,33 +271,27 @@ async def test_a_message_is_taken_once_after_a_restart_and_on_another_replica_to
 @contextlib.asynccontextmanager
 async def replica(peering: Peering, folder: Path) -> AsyncIterator[int]:
     """A second node process on the centre's database; gives its port."""
-    import socket
-
-    def free() -> int:
-        with socket.socket() as held:
-            held.bind((LOOPBACK, 0))
-            return int(held.getsockname()[1])
-
     party = peering.nodes.party("centre")
-    ports = free(), free(), free()
     text = party.config.read_text("utf-8").replace("[registry]\n", f'[registry]\ncache = "{folder / "cache"}"\n')
-    for old, new in zip((party.peers, party.clients, party.local), ports, strict=True):
-        text = text.replace(f":{old}", f":{new}")
+    faces = re.findall(rf'^(\w+) = "{LOOPBACK}:\d+"$', text, re.MULTILINE)
+    ports = dict(zip(faces, free_ports(len(faces)), strict=True))
+    for face, port in ports.items():
+        text = re.sub(rf'^{face} = "{LOOPBACK}:\d+"$', f'{face} = "{LOOPBACK}:{port}"', text, flags=re.MULTILINE)
     config = party.folder / "replica.toml"
     config.write_text(text, "utf-8")
     process = subprocess.Popen([sys.executable, "-m", "gateway", "node", "run", "--config", str(config)])
     try:
-        deadline = asyncio.get_running_loop().time() + 30
+        deadline = asyncio.get_running_loop().time() + 90
         async with aiohttp.ClientSession() as session:
             while True:
                 with contextlib.suppress(aiohttp.ClientError):
-                    async with session.get(f"http://{LOOPBACK}:{ports[2]}/ready") as answer:
+                    async with session.get(f"http://{LOOPBACK}:{ports['local']}/ready") as answer:
                         if answer.status == 200:
                             break
                 assert process.poll() is None
                 assert asyncio.get_running_loop().time() < deadline
                 await asyncio.sleep(0.05)
-        yield ports[0]
+        yield ports["peers"]
     finally:
         process.terminate()
         process.wait(20)
@@ -320,7 +315,7 @@ async def node_here(network: Network, clock: Callable[[], datetime]) -> AsyncIte
     node = Node(load(network.parties["centre"].config), clock)
     task = asyncio.create_task(node.run())
     try:
-        deadline = asyncio.get_running_loop().time() + 30
+        deadline = asyncio.get_running_loop().time() + 90
         async with aiohttp.ClientSession() as session:
             while True:
                 with contextlib.suppress(aiohttp.ClientError):
