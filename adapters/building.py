@@ -189,6 +189,9 @@ class Object:
         made: dict[str, Any] = {}
         sourced = False
         for name, node in self.members:
+            if type(node) is Literal:  # most members are constants: asking each would cost a call
+                made[name] = node.value
+                continue
             value, full = node.build(build, f"{pointer}/{name}")
             if value is not NOTHING:
                 made[name] = value
@@ -272,7 +275,7 @@ class Items:
         made: list[Any] = []
         sourced = False
         for node, each in self.templates:
-            for _ in _parts(build, each):
+            for _ in _ONCE if each is None else _parts(build, each):
                 value, full = node.build(build, f"{pointer}/{len(made)}")
                 if value is not NOTHING:
                     made.append(value)
@@ -310,7 +313,7 @@ class Resource:
         taken.
         """
         made = 0
-        for _ in _parts(build, self.each):
+        for _ in _ONCE if self.each is None else _parts(build, self.each):
             pointer = f"/entry/{index + made}/resource"
             value, full = self.template.build(build, pointer)
             if value is not NOTHING and full:
@@ -330,10 +333,10 @@ class Resource:
         return True
 
 
-def _parts(build: Build, each: Each | None) -> Iterator[None]:
-    if each is None:
-        yield None
-        return
+_ONCE = (None,)
+
+
+def _parts(build: Build, each: Each) -> Iterator[None]:
     outer, outer_field = build.part, build.part_field
     for part, place in each.parts(build):
         build.part, build.part_field = part, place

@@ -87,7 +87,9 @@ class MappedAdapter:
         found = {one.position.column for one in build.findings}
         left = []
         for name, value in build.record.fields.items():
-            if name in mapping.ignored or _empty(value) or name.startswith(self._passed_over):
+            if (name in build.taken and name not in mapping.parts) or name in mapping.ignored:
+                continue
+            if _empty(value) or name.startswith(self._passed_over):
                 continue
             if name in mapping.parts:
                 value = value if isinstance(value, list) else [value]
