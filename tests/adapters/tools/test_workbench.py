@@ -77,6 +77,7 @@ def browser() -> Iterator[Any]:
 def page(browser: Any, address: str) -> Iterator[Any]:
     """The workbench's page; at the end, nothing was fetched from elsewhere and nothing complained."""
     context = browser.new_context(viewport={"width": 1400, "height": 1000}, reduced_motion="reduce")
+    context.set_default_timeout(60_000)
     shown = context.new_page()
     complaints: list[str] = []
     asked: list[str] = []
