@@ -160,12 +160,12 @@ async def _ready(found: Running, nodes: tuple[str, ...], source: bool) -> None:
     addresses = [f"http://{LOOPBACK}:{found.party(name).local}/ready" for name in nodes]
     if source:
         addresses.append(f"http://{LOOPBACK}:{found.party('centre').system}/up")
-    until = time.monotonic() + 60
+    until = time.monotonic() + 120
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2)) as session:
         for address in addresses:
             while not await _answers(session, address):
                 found.processes.check()
-                assert time.monotonic() < until, f"{address} did not answer in a minute"
+                assert time.monotonic() < until, f"{address} did not answer in two minutes"
                 await asyncio.sleep(0.05)
 
 
@@ -176,7 +176,7 @@ async def _answers(session: aiohttp.ClientSession, address: str) -> bool:
     return False
 
 
-async def until(holds: Callable[[], Any], seconds: float = 20.0) -> Any:
+async def until(holds: Callable[[], Any], seconds: float = 60.0) -> Any:
     """Wait for a condition, with a deadline; returns its value."""
     deadline = time.monotonic() + seconds
     while not (value := holds()):
@@ -213,7 +213,7 @@ async def raw(port: int, context: ssl.SSLContext | None, data: bytes, *, finish:
             await writer.drain()
             if finish and writer.can_write_eof():
                 writer.write_eof()
-        return await asyncio.wait_for(answer_of(reader), 30)
+        return await asyncio.wait_for(answer_of(reader), 60)
     finally:
         writer.close()
         with contextlib.suppress(ConnectionError, ssl.SSLError, TimeoutError):

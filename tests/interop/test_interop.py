@@ -134,7 +134,7 @@ def _other_node(network: Network, name: str, program: Path) -> Iterator[None]:
 
 
 async def _up(nodes: Running) -> None:
-    end = time.monotonic() + 30
+    end = time.monotonic() + 90
     async with aiohttp.ClientSession() as session:
         for party in THEIRS:
             while True:
@@ -297,7 +297,7 @@ async def test_their_handover_reaches_our_inbox_once(mixed: Mixed) -> None:
 
 
 async def until_told(mixed: Mixed) -> list[dict[str, Any]]:
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while True:
         found: list[dict[str, Any]] = await mixed.tell("second", "/received")
         if found:

@@ -38,7 +38,7 @@ SECOND = Organisation(
     ("reception-centre",),
     "second.demo",
 )
-HEAD_SECONDS, BODY_SECONDS = 1.0, 1.5
+HEAD_SECONDS, BODY_SECONDS = 3.0, 4.0
 
 
 @dataclass
@@ -167,7 +167,7 @@ def gate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Open]:
         for party in network.parties.values():
             limits = f"head_seconds = {HEAD_SECONDS}\nbody_seconds = {BODY_SECONDS}\nbody_bytes = 262144\n"
             with party.config.open("a") as file:
-                file.write(f"\n[limits]\n{limits}peer_timeout_seconds = 3\n")
+                file.write(f"\n[limits]\n{limits}peer_timeout_seconds = 15\n")
 
     organisations = (DEMO[0], DEMO[1], DEMO[2], SECOND)
     folder = tmp_path_factory.mktemp("hostile")

@@ -88,7 +88,7 @@ async def all_answers(face: Face, data: bytes) -> list[Raw]:
     reader, writer = await asyncio.open_connection(LOOPBACK, face[0], ssl=face[1], server_hostname="localhost")
     writer.write(data)
     found = []
-    while (answer := await asyncio.wait_for(answer_of(reader), 20)) is not None:
+    while (answer := await asyncio.wait_for(answer_of(reader), 60)) is not None:
         found.append(answer)
         if answer.headers.get("connection") == "close":
             break
@@ -152,8 +152,8 @@ async def test_an_oversized_body_is_refused(gate: Open, face: Face, chunked: boo
 
 async def test_a_head_that_comes_drop_by_drop_is_ended(gate: Open, face: Face) -> None:
     before = len(gate.nodes.entries("centre"))
-    reader, writer = await asyncio.open_connection(LOOPBACK, face[0], ssl=face[1], server_hostname="localhost")
     begun = time.monotonic()
+    reader, writer = await asyncio.open_connection(LOOPBACK, face[0], ssl=face[1], server_hostname="localhost")
 
     async def drip() -> None:
         writer.write(f"POST {face[2]} HTTP/1.1\r\nHost: a\r\n".encode())
@@ -162,7 +162,7 @@ async def test_a_head_that_comes_drop_by_drop_is_ended(gate: Open, face: Face) -
             await asyncio.sleep(0.05)
 
     dripping = asyncio.create_task(drip())
-    answer = await asyncio.wait_for(answer_of(reader), 20)
+    answer = await asyncio.wait_for(answer_of(reader), 60)
     dripping.cancel()
     writer.close()
 
@@ -174,8 +174,8 @@ async def test_a_head_that_comes_drop_by_drop_is_ended(gate: Open, face: Face) -
 
 async def test_a_body_that_comes_drop_by_drop_is_ended(gate: Open, face: Face) -> None:
     before = len(gate.nodes.entries("centre"))
-    reader, writer = await asyncio.open_connection(LOOPBACK, face[0], ssl=face[1], server_hostname="localhost")
     begun = time.monotonic()
+    reader, writer = await asyncio.open_connection(LOOPBACK, face[0], ssl=face[1], server_hostname="localhost")
 
     async def drip() -> None:
         writer.write(request(face, "Host: a", "Content-Length: 1000", "Content-Type: application/json", "Message: a"))
@@ -184,7 +184,7 @@ async def test_a_body_that_comes_drop_by_drop_is_ended(gate: Open, face: Face) -
             await asyncio.sleep(0.05)
 
     dripping = asyncio.create_task(drip())
-    answer = await asyncio.wait_for(answer_of(reader), 20)
+    answer = await asyncio.wait_for(answer_of(reader), 60)
     dripping.cancel()
     writer.close()
 
@@ -198,7 +198,7 @@ async def test_a_body_that_comes_drop_by_drop_is_ended(gate: Open, face: Face) -
 async def test_a_connection_on_which_nothing_is_asked_is_closed(face: Face) -> None:
     reader, writer = await asyncio.open_connection(LOOPBACK, face[0], ssl=face[1], server_hostname="localhost")
 
-    assert await asyncio.wait_for(reader.read(), 20) == b""
+    assert await asyncio.wait_for(reader.read(), 60) == b""
     writer.close()
 
 

@@ -102,7 +102,7 @@ def register(nodes: Running, reader: Reader) -> None:
 
 
 def wait(holds: Any) -> None:
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while not holds():
         assert time.monotonic() < end, "what the guide waits for did not come"
         time.sleep(0.05)
