@@ -10,9 +10,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 from sqlalchemy import Engine, text
 
 from gateway.storage import engine as storage
+
+# How long an example takes says how busy the machine is, and nothing about the code.
+settings.register_profile("yhdyspinta", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("yhdyspinta")
 
 
 def require(part: str, present: bool, remedy: str) -> None:
