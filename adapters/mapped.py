@@ -18,6 +18,7 @@ from adapters.sdk import AdapterError, Finding, Limits, Manifest, Mapped, Positi
 from adapters.texts import finding, over
 from adapters.transforms import Transform
 from schemas.catalogue import catalogue
+from schemas.facts import check_single_subject
 
 
 class MappedAdapter:
@@ -102,7 +103,7 @@ class MappedAdapter:
 
     def _against_schema(self, build: Build, bundle: dict[str, Any]) -> list[Finding]:
         found = []
-        for one in catalogue().validate_bundle(bundle):
+        for one in catalogue().validate_bundle(bundle) or check_single_subject(bundle):
             origin = build.provenance.get(one.pointer)
             place = origin.position if origin is not None else build.record.position
             code = "field-missing" if one.code == "required" else "schema"

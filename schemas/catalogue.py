@@ -43,6 +43,7 @@ _RULES = {
     "reference": "the reference points at a resource that the bundle does not hold",
     "duplicate-id": "two resources have the same id",
     "subject-first": "the first resource is not the person whom the record is about",
+    "stated-twice": "the record states the same fact twice",
     "one-subject": "the record holds more than one person",
 }
 

@@ -87,8 +87,14 @@ def read_facts(bundle: Mapping[str, Any]) -> BundleFacts:
     )
 
 
+#: The parts of an extension that may be there more than once.
+_REPEATING = frozenset({"child-age"})
+
+
 def check_single_subject(bundle: Mapping[str, Any]) -> list[SchemaFinding]:
-    """A record is about one person, who comes first. For a bundle that has passed its schema."""
+    """A record is about one person, who comes first, and states each fact about them once, so that no reader can take
+    another statement than the one that was decided on. For a bundle that has passed its schema.
+    """
     entries = bundle["entry"]
     findings = []
     if entries[0]["resource"]["resourceType"] != "Patient":
@@ -98,7 +104,20 @@ def check_single_subject(bundle: Mapping[str, Any]) -> list[SchemaFinding]:
         for index, entry in enumerate(entries)
         if index > 0 and entry["resource"]["resourceType"] == "Patient"
     ]
-    return findings
+    return findings or [finding(pointer, "stated-twice") for pointer in _again(entries[0]["resource"])]
+
+
+def _again(person: Mapping[str, Any]) -> Iterator[str]:
+    """Where an extension of the person, or a part of one, stands for the second time."""
+    at = "/entry/0/resource/extension"
+    extensions = person.get("extension", ())
+    for index, extension in enumerate(extensions):
+        if any(one["url"] == extension["url"] for one in extensions[:index]):
+            yield f"{at}/{index}"
+        parts = extension.get("extension", ())
+        for number, part in enumerate(parts):
+            if part["url"] not in _REPEATING and any(one["url"] == part["url"] for one in parts[:number]):
+                yield f"{at}/{index}/extension/{number}"
 
 
 def _stated(extensions: Any) -> Iterator[tuple[str, Any]]:

@@ -1,0 +1,71 @@
+"""Facts: what a decision can stand on is stated once, by one person, who comes first."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+
+from schemas.facts import BundleFacts, check_single_subject, identifiers, read_facts
+from tests.schemas.test_examples import FLOWS, example
+
+EXTENSION = "/entry/0/resource/extension"
+
+
+def person(bundle: dict[str, Any]) -> dict[str, Any]:
+    """The person of a record."""
+    resource: dict[str, Any] = bundle["entry"][0]["resource"]
+    return resource
+
+
+def test_the_facts_of_a_record_are_read_and_what_is_not_stated_is_unknown() -> None:
+    facts = read_facts(example("F6"))
+
+    assert (facts.permit_ground, facts.permit_granted, facts.municipality) == ("asylum-granted", True, "285")
+    assert (facts.unaccompanied, facts.has_representative, facts.has_guardian) == (True, True, None)
+    assert facts.birth_date is not None
+    assert facts.vulnerable is facts.safety_prohibition is facts.family_size is None
+    assert [one.value for one in identifiers(example("F1"))] == ["060995-901P", "DEMO-2001"]
+
+
+@pytest.mark.parametrize("part", ["granted", "ground"])
+def test_a_fact_that_is_stated_twice_is_refused_so_that_no_two_readers_differ(part: str) -> None:
+    bundle = example("F1")
+    permit = person(bundle)["extension"][0]["extension"]
+    again = copy.deepcopy(next(one for one in permit if one["url"] == part))
+    permit.append(again)
+
+    assert [(one.pointer, one.code) for one in check_single_subject(bundle)] == [
+        (f"{EXTENSION}/0/extension/2", "stated-twice")
+    ]
+
+
+def test_an_extension_twice_is_refused_and_two_children_of_one_age_are_not() -> None:
+    bundle = example("F5")
+    ages = person(bundle)["extension"][2]["extension"]
+    ages.append(copy.deepcopy(ages[-1]))
+    twice = copy.deepcopy(bundle)
+    person(twice)["extension"].append(copy.deepcopy(person(twice)["extension"][0]))
+
+    assert check_single_subject(bundle) == []
+    assert [(one.pointer, one.code) for one in check_single_subject(twice)] == [(f"{EXTENSION}/3", "stated-twice")]
+
+
+def test_a_second_person_or_none_at_the_front_is_refused() -> None:
+    bundle = example("F1")
+    second = copy.deepcopy(bundle["entry"][0])
+    second["resource"]["id"] = "patient-2"
+
+    more = {**bundle, "entry": [*bundle["entry"], second]}
+    late = {**bundle, "entry": bundle["entry"][::-1]}
+
+    assert [one.code for one in check_single_subject(more)] == ["one-subject"]
+    assert {one.code for one in check_single_subject(late)} == {"subject-first", "one-subject"}
+
+
+def test_a_person_of_whom_nothing_is_stated_has_no_facts() -> None:
+    bundle = {"entry": [{"resource": {"resourceType": "Patient", "id": "patient-1", "identifier": []}}]}
+
+    assert read_facts(bundle) == BundleFacts()
+    assert len(FLOWS) == 14
