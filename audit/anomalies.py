@@ -19,6 +19,8 @@ from audit.entries import micros, moment
 from audit.tables import entries
 from audit.texts import text
 
+_ASKED_AT_ONCE: Final = 500
+
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
@@ -214,22 +216,20 @@ def never_clients(
         and event.outcome in {"success", "partial"}
         and event.at + thresholds.client_within <= now
     ]
-    clients: dict[str, bool] = {}
-    for event in ripe:
-        subject = event.subject or ""
-        if subject not in clients:
-            clients[subject] = (
-                connection.execute(
-                    select(entries.c.idx)
-                    .where(
-                        entries.c.subject == subject,
-                        entries.c.type.in_(("handover", "delivery", "receipt", "acceptance")),
-                    )
-                    .limit(1)
-                ).first()
-                is not None
+    subjects = sorted({event.subject or "" for event in ripe})
+    clients: set[str] = set()
+    for low in range(0, len(subjects), _ASKED_AT_ONCE):
+        clients.update(
+            connection.scalars(
+                select(entries.c.subject)
+                .where(
+                    entries.c.subject.in_(subjects[low : low + _ASKED_AT_ONCE]),
+                    entries.c.type.in_(("handover", "delivery", "receipt", "acceptance")),
+                )
+                .distinct()
             )
-    strangers = [event for event in ripe if not clients[event.subject or ""]]
+        )
+    strangers = [event for event in ripe if event.subject not in clients]
     found = []
     for mine in _by_actor(strangers).values():
         persons = len({event.subject for event in mine})
