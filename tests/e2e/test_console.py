@@ -82,6 +82,7 @@ def link(stage: Stage, role: str, party: str = "centre") -> str:
 @pytest.fixture(scope="module")
 def page(browser: Browser, stage: Stage) -> Iterator[Page]:
     context = browser.new_context(locale="en-GB", viewport={"width": 1280, "height": 900})
+    context.set_default_timeout(60_000)
     page = context.new_page()
     enter(page, stage, "officer")
     yield page
