@@ -248,24 +248,15 @@ async def replayed(peering: Peering, message: str, body: bytes, port: int | None
     assert peering.released() == released
 
 
-async def test_a_message_is_taken_once_after_a_restart_and_on_another_replica_too(
-    peering: Peering, tmp_path: Path
-) -> None:
-    body = peering.body()
-    message = peering.message(body)
-    first = await peering.send(message, body)
-    assert (first.status, first.signed) == (200, True)
-    await replayed(peering, message, body)
-
-    await peering.nodes.restart("centre")
-    await replayed(peering, message, body)
-
+async def test_a_message_is_taken_once_on_all_replicas(peering: Peering, tmp_path: Path) -> None:
     async with replica(peering, tmp_path) as port:
-        await replayed(peering, message, body, port)
-        # And the other way: taken by the replica first.
-        another = peering.message(body)
-        assert (await peering.send(another, body, port=port)).status == 200
-        await replayed(peering, another, body)
+        for first, second in ((None, port), (port, None)):
+            body = peering.body()
+            message = peering.message(body)
+            taken = await peering.send(message, body, port=first)
+            assert (taken.status, taken.signed) == (200, True)
+            await replayed(peering, message, body, first)
+            await replayed(peering, message, body, second)
 
 
 @contextlib.asynccontextmanager
@@ -297,18 +288,6 @@ async def replica(peering: Peering, folder: Path) -> AsyncIterator[int]:
         process.wait(20)
 
 
-async def test_a_message_counts_to_the_edge_of_its_lifetime_and_is_taken_once_there_too(peering: Peering) -> None:
-    body, now = peering.body(), datetime.now(UTC)
-    late = {"issued_at": now - timedelta(seconds=62), "expires_at": now - timedelta(seconds=2)}
-    message = peering.message(body, **late)
-    assert (await peering.send(message, body)).status == 200  # within the tolerance for clocks
-    await replayed(peering, message, body)
-    over = {"issued_at": now - timedelta(seconds=66), "expires_at": now - timedelta(seconds=6)}
-    answer = await peering.send(peering.message(body, **over), body)
-    assert (answer.status, answer.code) == (400, "message-expired")
-    await peering.on_record("message-expired", outcome="refused")
-
-
 @contextlib.asynccontextmanager
 async def node_here(network: Network, clock: Callable[[], datetime]) -> AsyncIterator[Node]:
     """The centre's node in this process, by this clock."""
@@ -331,30 +310,63 @@ async def node_here(network: Network, clock: Callable[[], datetime]) -> AsyncIte
         await asyncio.wait_for(task, 20)
 
 
-@pytest.fixture
-def without_node(tmp_path: Path) -> Iterator[Running]:
+@pytest.fixture(scope="module")
+def without_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """A network of which the centre's source system runs, and no node yet."""
-    with running(tmp_path, nodes=(), prepare=hasten) as found:
+    with running(tmp_path_factory.mktemp("clocks"), nodes=(), prepare=hasten) as found:
         yield found
 
 
-async def test_a_clock_that_is_set_back_opens_no_door_for_what_was_taken(without_node: Running) -> None:
-    peering, offset = Peering(without_node), timedelta(0)
+class Clock:
+    """A clock that stands still unless it is set: how long a test takes decides nothing."""
 
-    def clock() -> datetime:
-        return datetime.now(UTC) + offset
+    def __init__(self) -> None:
+        self.begun = self.now = datetime.now(UTC)
 
+    def __call__(self) -> datetime:
+        return self.now
+
+    def message(self, peering: Peering, body: bytes, *, seconds: int = 0) -> str:
+        """A message of the moment at which the clock began, or of so many seconds after it."""
+        issued = self.begun + timedelta(seconds=seconds)
+        return peering.message(body, issued_at=issued, expires_at=issued + timedelta(seconds=60))
+
+
+async def test_a_message_is_taken_once_after_a_restart_too(without_node: Running) -> None:
+    peering, clock = Peering(without_node), Clock()
     body = peering.body()
-    message = peering.message(body)
+    message = clock.message(peering, body)
     async with node_here(without_node.network, clock):
         assert (await peering.send(message, body)).status == 200
-        offset = -timedelta(seconds=3)
+    async with node_here(without_node.network, clock):
         await replayed(peering, message, body)
-        offset = -timedelta(minutes=1)
+
+
+async def test_a_message_counts_to_the_edge_of_its_lifetime_and_is_taken_once_there_too(without_node: Running) -> None:
+    peering, clock = Peering(without_node), Clock()
+    body = peering.body()
+    async with node_here(without_node.network, clock):
+        message = clock.message(peering, body, seconds=-64)  # past, and within the tolerance for clocks
+        assert (await peering.send(message, body)).status == 200
+        await replayed(peering, message, body)
+        answer = await peering.send(clock.message(peering, body, seconds=-66), body)
+        assert (answer.status, answer.code) == (400, "message-expired")
+        await peering.on_record("message-expired", outcome="refused")
+
+
+async def test_a_clock_that_is_set_back_opens_no_door_for_what_was_taken(without_node: Running) -> None:
+    peering, clock = Peering(without_node), Clock()
+    body = peering.body()
+    message = clock.message(peering, body)
+    async with node_here(without_node.network, clock):
+        assert (await peering.send(message, body)).status == 200
+        clock.now = clock.begun - timedelta(seconds=3)
+        await replayed(peering, message, body)
+        clock.now = clock.begun - timedelta(minutes=1)
         answer = await peering.send(message, body)
         assert (answer.status, answer.code) == (400, "message-from-future")
     # A restart forgets what was in memory; by a clock that is behind the message is timely, and was taken.
-    offset = -timedelta(seconds=3)
+    clock.now = clock.begun - timedelta(seconds=3)
     async with node_here(without_node.network, clock):
         await replayed(peering, message, body)
 
