@@ -7,6 +7,7 @@ wins. When the commit returned, the record is durable and the answer may leave.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -27,8 +28,10 @@ from gateway.protocol.problems import ProblemError, to_problem_json
 from gateway.protocol.signing import request_digest, sign_response
 from gateway.storage.sealing import seal
 from gateway.storage.tables import bodies, disclosures, messages
+from gateway.telemetry import event
 from schemas.projection import Projection
 
+LOGGER = logging.getLogger("yhdyspinta.release")
 BUNDLE_TYPE = "application/fhir+json"
 PROBLEM_TYPE = "application/problem+json"
 
@@ -103,6 +106,9 @@ async def record_release(exchange: Exchange, release: Release) -> Answer:
 
     committed = await exchange.log.commit(record)
     exchange.rulebooks.committed(incoming.rulebook.digest)
+    if release.decision.emergency:
+        # It waits in the officer's review queue, because its entry is in the log; this is what an alert can go by.
+        event(LOGGER, logging.WARNING, "emergency-access", message_id=incoming.claims.message_id)
     return committed.value
 
 

@@ -504,6 +504,11 @@ async def test_emergency_is_answered_marked_kept_and_put_before_the_officer(node
         waiting = unreviewed_emergencies(connection)
     engine.dispose()
     assert entry.id in [one.entry.id for one in waiting]
+    said = (nodes.party("centre").folder / "node.log").read_text("utf-8")
+    assert "emergency-access" in said
+    assert entry.message_id in said
+    assert justification not in said
+    assert person not in said
 
 
 async def arrived(nodes: Running, party: str, consent_id: str) -> dict[str, Any]:
