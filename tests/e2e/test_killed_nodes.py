@@ -18,7 +18,7 @@ from gateway.storage import engine as storage
 from gateway.storage.tables import inbox
 from tests.e2e.conftest import Stage, network, until
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.xdist_group("killed-nodes")]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 KILLS = 50
 PERSONS = 20

@@ -19,7 +19,7 @@ from gateway.demo.story import Story, session
 from schemas.facts import HETU
 from tests.e2e.conftest import Stage, network
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.xdist_group("leaks")]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 #: Columns of the export whose values are personal, however they are written.
 PERSONAL = ("HETU", "SUKUNIMI", "ETUNIMET", "PUHELIN", "SAHKOPOSTI", "OSOITE", "ASIAKASNUMERO")

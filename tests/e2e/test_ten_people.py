@@ -21,7 +21,7 @@ from gateway.protocol.text import Text
 from schemas.facts import MIGRI_CUSTOMER
 from tests.e2e.conftest import Stage, network, until
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.xdist_group("ten-people")]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 NEIGHBOURS = (
     Organisation(
