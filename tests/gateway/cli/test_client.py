@@ -88,7 +88,7 @@ async def test_a_client_is_added_listed_and_shut_out_within_a_minute_by_one_comm
     ) as session:
         assert await answers(session) == (401, "client-unknown")
         nodes.processes.process("kotka-node").send_signal(signal.SIGHUP)
-        await becomes(session, (200, None), 20)
+        await becomes(session, (200, None), 60)
         [listed] = [one for one in invoke(nodes, "list")["clients"] if one["client"] == "caseworkers"]
         assert (listed["certificate"], listed["revoked"]) == (name, False)
 
