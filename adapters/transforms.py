@@ -168,7 +168,7 @@ def _words(value: Any) -> list[str]:
 _ALL = (
     Transform("text", "The text without the space around it.", (" Kotka ", "Kotka"), _text, str),
     Transform("words", "The words of a text, as a list.", ("Anna Maria", ["Anna", "Maria"]), _words, _joined, "array"),
-    Transform("hetu", "A Finnish personal identity code, checked.", ("131052-308t", "131052-308T"), hetu, str),
+    Transform("hetu", "A Finnish personal identity code, checked.", ("131052-900w", "131052-900W"), hetu, str),
     Transform("fi-date", "A day written 5.2.1990 (or 1990-02-05).", ("5.2.1990", "1990-02-05"), fi_date, _to_fi_date),
     Transform("iso-date", "A day written 1990-02-05.", ("1990-02-05", "1990-02-05"), fi_date, str),
     Transform(

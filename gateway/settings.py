@@ -16,9 +16,10 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from audit.anomalies import Thresholds
+from gateway.protocol.identifiers import IdentifierError, ServiceId, SubsystemId
 
 ENVIRONMENT_PREFIX = "YHDYSPINTA_"
 
@@ -34,6 +35,24 @@ def _address(value: object) -> object:
             raise ValueError('write an address as "HOST:PORT", for example "127.0.0.1:8443"')
         return {"host": host.strip("[]"), "port": int(port)}
     return value
+
+
+def _subsystem(value: str) -> str:
+    try:
+        return str(SubsystemId.parse(value))
+    except IdentifierError as error:
+        raise ValueError(f"write a subsystem as INSTANCE/CLASS/MEMBER/SUBSYSTEM: {error}") from None
+
+
+def _service(value: str) -> str:
+    try:
+        return str(ServiceId.parse(value))
+    except IdentifierError as error:
+        raise ValueError(f"write a service as INSTANCE/CLASS/MEMBER/SUBSYSTEM/SERVICE: {error}") from None
+
+
+Subsystem = Annotated[str, AfterValidator(_subsystem)]
+Service = Annotated[str, AfterValidator(_service)]
 
 
 class Address(_Section):
@@ -53,7 +72,7 @@ class NodeSettings(_Section):
     """Which node of the registry this is, and where it keeps its files."""
 
     id: str = Field(description="the node's id in the registry")
-    subsystems: list[str] = Field(min_length=1, description="the subsystems it speaks for")
+    subsystems: list[Subsystem] = Field(min_length=1, description="the subsystems it speaks for")
     language: Literal["fi", "sv", "en"] = Field("fi", description="the organisation's language")
 
 
@@ -142,7 +161,7 @@ class ClientSettings(_Section):
     """An information system of the organisation that may call this node."""
 
     name: str = Field(description="its name in the log")
-    subsystem: str = Field(description="the subsystem of the node that it acts for")
+    subsystem: Subsystem = Field(description="the subsystem of the node that it acts for")
     certificates: list[Path] = Field(default_factory=list, description="certificates that it connects with")
     jwks: Path | None = Field(None, description="public keys for private_key_jwt, a JWK set")
     rights: RightSettings = RightSettings()
@@ -153,7 +172,7 @@ class ClientSettings(_Section):
 class ServiceSettings(_Section):
     """The source system behind a query service."""
 
-    service: str = Field(description="the service's id in the registry")
+    service: Service = Field(description="the service's id in the registry")
     adapter: str = Field(description="the adapter that reads its answers")
     url: str = Field(description="where the source system answers")
     timeout_seconds: float = Field(10.0, gt=0, le=120, description="how long it is waited for")
@@ -164,7 +183,7 @@ class _SourceSettings(_Section):
     """What every source has: its name, whose client it is, and what its records become."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,47}$", description="its name in logs and books; keep it for good")
-    subsystem: str = Field(description="the subsystem that hands over")
+    subsystem: Subsystem = Field(description="the subsystem that hands over")
     adapter: str = Field(description="the adapter that reads it")
     flow: str = Field("F1", description="the flow that its records are handed over in")
     reports: Path = Field(Path("reports"), description="folder for what could not be handed over")

@@ -116,8 +116,9 @@ def test_everything_that_is_wrong_is_told_at_once_with_its_line(tmp_path: Path) 
         (('pkcs11_pin = "pin"', ""), "needs pkcs11_module, pkcs11_token, pkcs11_label and pkcs11_pin"),
         (('peers = "127.0.0.1:8443"', 'peers = "127.0.0.1:99999"'), '"HOST:PORT"'),
         (('subsystems = ["FI-DEMO/MUN/9000003-8/kotoutuminen"]', "subsystems = []"), "at least 1 item"),
+        (('name = "one"\nsubsystem = "FI-DEMO/MUN/9000003-8/', 'name = "one"\nsubsystem = "'), "INSTANCE/CLASS/MEMBER"),
     ],
-    ids=["no-key", "half-a-token", "port", "no-subsystem"],
+    ids=["no-key", "half-a-token", "port", "no-subsystem", "half-an-id"],
 )
 def test_mistake_is_told_with_what_would_be_right(tmp_path: Path, change: tuple[str, str], told: str) -> None:
     [(line, _, message)] = problems(tmp_path, GOOD.replace(*change))
