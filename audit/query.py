@@ -17,7 +17,7 @@ from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 from typing import Final, Literal, Protocol
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, exists, or_, select
+from sqlalchemy import Column, ColumnElement, Connection, Select, and_, exists, or_, select
 
 from audit.entries import Entry, micros, moment
 from audit.tables import FACETS, entries, facets
@@ -125,21 +125,6 @@ _DRIVERS: Final = (
     "rulebook",
     "permitted",
 )
-_INDEXES: Final = {
-    "subjects": "audit_entries_subject",
-    "types": "audit_entries_type",
-    "outcomes": "audit_entries_outcome",
-    "id": "audit_entries_id",
-    "message_id": "audit_entries_message_id",
-    "previous": "audit_entries_previous",
-    "case": "audit_entries_case_key",
-    "user": "audit_entries_user_id",
-    "recipient": "audit_entries_recipient",
-    "source": "audit_entries_source",
-    "purpose": "audit_entries_purpose",
-    "rulebook": "audit_entries_rulebook",
-    "reason": "audit_entries_reason",
-}
 
 
 def _cursor(recorded: int, index: int) -> str:
@@ -171,6 +156,11 @@ def _alternatives(filters: Filters) -> tuple[str, list[Filters]]:
     return "", [filters]
 
 
+def _compared(column: Column[str], drives: bool) -> ColumnElement[str]:
+    """The column as a condition compares it: no index but the driver's may be chosen, whatever statistics there are."""
+    return column if drives else column.concat("")
+
+
 def _statement(
     filters: Filters, driver: str, place: tuple[int, int] | None, order: Order, limit: int
 ) -> Select[int, int, str]:
@@ -181,14 +171,15 @@ def _statement(
     for name, column in _COLUMNS.items():
         value = getattr(filters, name)
         if value is not None:
-            conditions.append(column == value)
-    for values, column in (
-        (filters.subjects, entries.c.subject),
-        (filters.types, entries.c.type),
-        (filters.outcomes, entries.c.outcome),
+            conditions.append(_compared(column, name == driver) == value)
+    for name, values, column in (
+        ("subjects", filters.subjects, entries.c.subject),
+        ("types", filters.types, entries.c.type),
+        ("outcomes", filters.outcomes, entries.c.outcome),
     ):
         if values:
-            conditions.append(column == values[0] if len(values) == 1 else column.in_(values))
+            compared = _compared(column, name == driver)
+            conditions.append(compared == values[0] if len(values) == 1 else compared.in_(values))
     for name in _FACET_FILTERS:
         value = getattr(filters, name)
         if value is None:
@@ -221,9 +212,6 @@ def _statement(
     statement = select(entries.c.recorded, entries.c.idx, entries.c.body)
     if by_facet:
         statement = statement.select_from(facets.join(entries, entries.c.idx == facets.c.idx))
-    else:
-        name = _INDEXES.get(driver, "audit_entries_recorded")
-        statement = statement.with_hint(entries, f"INDEXED BY {name}", "sqlite")
     ordering = (recorded.desc(), index.desc()) if order == "newest" else (recorded.asc(), index.asc())
     return statement.where(*conditions).order_by(*ordering).limit(limit)
 
