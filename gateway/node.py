@@ -8,34 +8,22 @@ order, so that what was acknowledged is written and what was taken is answered.
 from __future__ import annotations
 
 import asyncio
-import base64
 import logging
-import secrets
 import signal
-import ssl
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from datetime import datetime
 from typing import Any
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection
 
 from adapters.sdk import AdapterError
-from adapters.sdk import Limits as AdapterLimits
-from adapters.sdk import load as load_adapter
-from audit.checkpoint import LogSigner, WitnessSigner
 from audit.log import Log, LogError, Written
-from audit.report import Controller
 from audit.subjects import Subjects
-from consent.rulebook import RulebookError
-from consent.rulebook import load as load_rulebook
-from gateway.credentials import KeyPlace, Opening
+from gateway.credentials import KeyPlace
 from gateway.evidence.timestamps import Stamping
 from gateway.exchange.consumer import Consumer
-from gateway.exchange.context import DeliveryPolicy, Exchange, Limits, Standing
+from gateway.exchange.context import DeliveryPolicy, Exchange, Limits
 from gateway.exchange.delivery import Deliveries
 from gateway.exchange.handover import Handovers
 from gateway.exchange.inbox import Inbox
@@ -46,24 +34,36 @@ from gateway.exchange.replay import Replays
 from gateway.exchange.status import Overview
 from gateway.exchange.transport import PeerTransport
 from gateway.exchange.withdrawal import Consents
-from gateway.exchange.witnessing import Witnessing, WitnessPolicy, witness_name
+from gateway.exchange.witnessing import Witnessing, WitnessPolicy
 from gateway.handshakes import RefusedConnections
-from gateway.officer import Officer
-from gateway.protocol.identifiers import MemberId, ServiceId, SubsystemId
+from gateway.parts import (
+    NodeError,
+    authorities,
+    backends_of,
+    client_keys,
+    console_tls,
+    ed25519_key,
+    key_places,
+    keys_of,
+    log_of,
+    officer_of,
+    registered_clients,
+    secret,
+    signer_of,
+    utc_now,
+    witness_signer,
+)
+from gateway.protocol.identifiers import MemberId, SubsystemId
 from gateway.protocol.problems import ProblemError
-from gateway.protocol.signing import Signer, author, thumbprint
-from gateway.services.backends import Backend, HttpBackend
+from gateway.protocol.signing import author
 from gateway.services.sources.opening import open_feed
 from gateway.services.sources.progress import Progress
-from gateway.settings import KeySettings, Settings, SettingsError
+from gateway.settings import Settings, SettingsError
 from gateway.standing import Standings
 from gateway.storage import engine as storage
 from gateway.storage import schema
 from gateway.telemetry import Telemetry, event
-from gateway.trust.certificates import to_der
-from gateway.trust.distribution import RegistryClient
 from gateway.trust.errors import TrustError
-from gateway.trust.tls import TlsKey, browser_context, peer_pin
 from gateway.upkeep import TlsFaces, Upkeep
 from gateway.web import audit as audit_web
 from gateway.web import consents as consents_web
@@ -72,28 +72,14 @@ from gateway.web import health, oauth, peers, queries
 from gateway.web import log as log_web
 from gateway.web import usage as usage_web
 from gateway.web.application import application
-from gateway.web.authentication import Caller, Callers, Registered
+from gateway.web.authentication import Callers
 from gateway.web.console import address_of, console_app
 from gateway.web.listeners import Listener, Patience, bind
 from gateway.web.refusals import client_listener, client_recorder, peer_listener, peer_recorder
-from gateway.web.tokens import ClientKeys, KeySetError, Tokens
+from gateway.web.tokens import Tokens
 
 LOGGER = logging.getLogger("yhdyspinta.node")
 SWEEP_SECONDS = 300.0
-LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
-
-
-class NodeError(Exception):
-    """The node cannot start: what is missing, and what would make it right."""
-
-    def __init__(self, message: str, remedy: str = "") -> None:
-        super().__init__(message)
-        self.remedy = remedy
-
-
-def utc_now() -> datetime:
-    """The clock of a running node."""
-    return datetime.now(UTC)
 
 
 class Node:
@@ -168,13 +154,13 @@ class Node:
             ) from None
         stack.callback(log.close)
 
-        subjects = Subjects(_secret(settings.secrets.wrapping_key), _secret(settings.secrets.index_key))
+        subjects = Subjects(secret(settings.secrets.wrapping_key), secret(settings.secrets.index_key))
         people = People(engine, subjects)
         stack.callback(people.close)
         refused = RefusedConnections(settings.node.id, clock, telemetry)
         refused.report_to(log)
-        places = _key_places(stack, settings, standings, members)
-        faces = TlsFaces(places, _authorities(settings), standings, refused)
+        places = key_places(stack, settings, standings, members)
+        faces = TlsFaces(places, authorities(settings), standings, refused)
         transport = PeerTransport(
             faces.outgoing(),
             timeout_seconds=settings.limits.peer_timeout_seconds,
@@ -182,7 +168,7 @@ class Node:
         )
         await transport.open()
         stack.push_async_callback(transport.close)
-        backends = _backends(settings)
+        backends = backends_of(settings)
         for backend in backends.values():
             stack.push_async_callback(backend.close)
 
@@ -203,7 +189,7 @@ class Node:
             subsystems=tuple(SubsystemId.parse(one) for one in settings.node.subsystems),
             clock=clock,
             standing=standings.now,
-            signer=lambda: _signer(places),
+            signer=lambda: signer_of(places),
             log=log,
             engine=engine,
             subjects=subjects,
@@ -254,13 +240,13 @@ class Node:
 
         tokens = Tokens(
             settings.node.id,
-            _log_key(settings.secrets.token_key),
-            _client_keys(settings),
+            ed25519_key(settings.secrets.token_key),
+            client_keys(settings),
             log=log,
             replays=exchange.replays,
         )
         callers = Callers(
-            _registered(settings),
+            registered_clients(settings),
             tokens=tokens.client_of,
             clock=clock,
             refused=lambda code, pin: refused.count("clients", code, pin),
@@ -354,10 +340,10 @@ class Node:
         """SIGHUP: read the settings of keys and clients anew, and look at everything at once."""
         try:
             settings = self._reread() if self._reread is not None else self.settings
-            tokens.register(_client_keys(settings))
-            callers.register(_registered(settings))
+            tokens.register(client_keys(settings))
+            callers.register(registered_clients(settings))
             upkeep.renew_authorities(settings.tls.client_authorities)
-            for name, key in _keys_of(settings).items():
+            for name, key in keys_of(settings).items():
                 places[name].use(key)
         except (SettingsError, NodeError, TrustError, OSError) as error:
             # The node goes on with what it has.
@@ -392,28 +378,6 @@ def _bound(stack: AsyncExitStack, name: str, host: str, port: int) -> Any:
     return bound
 
 
-def log_of(settings: Settings, engine: Engine, clock: Callable[[], datetime] = utc_now) -> Log:
-    """The node's log, not yet started: for the node itself, and for commands that put something on record."""
-    origin = f"yhdyspinta/{settings.node.id}"
-    return Log(
-        engine,
-        LogSigner(_log_key(settings.secrets.log_key), origin),
-        origin=origin,
-        clock=clock,
-        max_batch=settings.database.appender_batch,
-        max_waiting=settings.limits.queue,
-    )
-
-
-def witness_signer(settings: Settings) -> WitnessSigner:
-    """The key with which this node cosigns the checkpoints of others."""
-    seed = _secret(settings.secrets.witness_key)
-    name = witness_name(settings.node.id)
-    if settings.audit.witness_algorithm == "ed25519":
-        return WitnessSigner(Ed25519PrivateKey.from_private_bytes(seed), name)
-    return WitnessSigner(MLDSA44PrivateKey.from_seed_bytes(seed), name)
-
-
 def _said_by(members: frozenset[MemberId], standings: Standings, message: str, now: datetime) -> bool:
     """Whether a signed message is one of ours."""
     latest = standings.latest
@@ -423,189 +387,19 @@ def _said_by(members: frozenset[MemberId], standings: Standings, message: str, n
         return False
 
 
-def officer_of(
-    settings: Settings,
-    engine: Engine,
-    clock: Callable[[], datetime] = utc_now,
-    *,
-    log: Log | None = None,
-    subjects: Subjects | None = None,
-    standing: Callable[[], Standing | None] | None = None,
-) -> tuple[Officer, Log, Subjects]:
-    """The officer's desk with its log and subjects: for the node itself, and for commands beside it."""
-    log = log or log_of(settings, engine, clock)
-    subjects = subjects or Subjects(_secret(settings.secrets.wrapping_key), _secret(settings.secrets.index_key))
-    officer = Officer(
-        settings.node.id,
-        engine,
-        log,
-        subjects,
-        clock=clock,
-        standing=standing or _kept_standing(settings, clock),
-        log_key=log.verifier,
-        controller=Controller(
-            settings.audit.controller or settings.node.id, settings.audit.contact, settings.audit.officer
-        ),
-        thresholds=settings.audit.unusual.thresholds(),
-    )
-    return officer, log, subjects
-
-
-def _kept_standing(settings: Settings, clock: Callable[[], datetime]) -> Callable[[], Standing | None]:
-    """The registry and rulebook for a command: read once, when a name is first asked for; None without a registry."""
-    found: list[Standing | None] = []
-
-    def standing() -> Standing | None:
-        if not found:
-            try:
-                root = settings.registry.root.read_bytes()
-                registry = RegistryClient(settings.registry.source, settings.registry.cache, root).refresh(clock())
-                found.append(Standing(registry, load_rulebook(registry.rulebook)))
-            except (TrustError, RulebookError, OSError):
-                found.append(None)
-        return found[0]
-
-    return standing
-
-
-def console_tls(settings: Settings) -> ssl.SSLContext | None:
-    """What the console's listener shows browsers; None for plain HTTP, which is for loopback only. Raises NodeError."""
-    if settings.console.tls is not None:
-        key = settings.console.tls
-        if key.key is None:
-            raise NodeError("console.tls: the key is in a token", "use a key in a file for the console's TLS")
-        passphrase = key.passphrase.read_bytes().strip() if key.passphrase is not None else None
-        return browser_context(TlsKey(key.certificate, key.key, passphrase))
-    assert settings.listen.console is not None
-    if settings.listen.console.host not in LOOPBACK:
-        raise NodeError(
-            "listen.console: without TLS the console listens on loopback only",
-            "give console.tls, or listen on 127.0.0.1 behind a reverse proxy that speaks TLS",
-        )
-    return None
-
-
-def _keys_of(settings: Settings) -> dict[str, KeySettings]:
-    return {
-        "signing": settings.signing,
-        "peers": settings.tls.peers,
-        "clients": settings.tls.clients or settings.tls.peers,
-    }
-
-
-def _key_places(
-    stack: AsyncExitStack, settings: Settings, standings: Standings, members: frozenset[MemberId]
-) -> dict[str, KeyPlace]:
-    def signs(certificate: bytes, now: datetime) -> bool:
-        latest = standings.latest
-        key = latest.registry.signing_key(thumbprint(certificate)) if latest is not None else None
-        return key is not None and key.member in members and key.not_before <= now <= key.not_after
-
-    def connects(certificate: bytes, _now: datetime) -> bool:
-        latest = standings.latest
-        node = latest.registry.node_by_pin(peer_pin(certificate)) if latest is not None else None
-        return node is not None and node.id == settings.node.id
-
-    opening = Opening()
-    stack.callback(opening.close)
-    # Two refreshes: by then every peer that is alive has the registry that lists the new certificate.
-    overlap = timedelta(seconds=2 * settings.registry.refresh_seconds)
-    keys = _keys_of(settings)
-    return {
-        "signing": KeyPlace("signing", keys["signing"], opening.signing, signs, overlap),
-        "peers": KeyPlace("peers", keys["peers"], opening.tls, connects, overlap),
-        "clients": KeyPlace("clients", keys["clients"], opening.tls, lambda _certificate, _now: True, timedelta(0)),
-    }
-
-
-def _signer(places: Mapping[str, KeyPlace]) -> Signer:
-    signer = places["signing"].held.signer
-    assert signer is not None
-    return signer
-
-
-def _authorities(settings: Settings) -> list[bytes]:
-    if not settings.tls.client_authorities and not any(client.jwks for client in settings.clients):
-        raise NodeError(
-            "tls.client_authorities is empty and no client has a jwks, so no client could ever connect",
-            "name the certificates of the authorities that issue your clients' certificates",
-        )
-    return [to_der(path.read_bytes()) for path in settings.tls.client_authorities]
-
-
-def _secret(path: Path) -> bytes:
-    """32 bytes in base64, made on first start and readable by the owner only."""
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        path.touch(mode=0o600, exist_ok=False)
-        path.write_bytes(base64.b64encode(secrets.token_bytes(32)) + b"\n")
-    try:
-        secret = base64.b64decode(path.read_bytes(), validate=False)
-    except ValueError:
-        secret = b""
-    if len(secret) != 32:
-        raise NodeError(f"{path} does not hold 32 bytes in base64", "restore the file from your backup")
-    return secret
-
-
-def _log_key(path: Path) -> Ed25519PrivateKey:
-    return Ed25519PrivateKey.from_private_bytes(_secret(path))
-
-
-def _client_keys(settings: Settings) -> list[ClientKeys]:
-    try:
-        return [ClientKeys.read(one.name, one.jwks) for one in settings.clients if one.jwks is not None]
-    except KeySetError as error:
-        raise NodeError(
-            f"clients.jwks: {error}", "a JWK set holds the client's public keys, P-256 or Ed25519"
-        ) from None
-
-
-def _backends(settings: Settings) -> dict[ServiceId, Backend]:
-    return {
-        ServiceId.parse(one.service): HttpBackend(
-            one.url,
-            load_adapter(one.adapter),
-            timeout_seconds=one.timeout_seconds,
-            limits=AdapterLimits(),
-            body_limit=settings.limits.body_bytes,
-            context=ssl.create_default_context(cafile=str(one.certificate_authority))
-            if one.certificate_authority
-            else None,
-        )
-        for one in settings.services
-    }
-
-
-def _registered(settings: Settings) -> list[Registered]:
-    return [
-        Registered(
-            Caller(
-                name=one.name,
-                subsystem=SubsystemId.parse(one.subsystem),
-                actions=frozenset(one.rights.actions),
-                services=frozenset(one.rights.services),
-                purposes=frozenset(one.rights.purposes),
-                categories=frozenset(one.rights.categories),
-                default_purpose=one.default_purpose,
-                default_categories=frozenset(one.default_categories),
-            ),
-            frozenset(thumbprint(to_der(path.read_bytes())) for path in one.certificates),
-        )
-        for one in settings.clients
-    ]
-
-
 async def _sweep(exchange: Exchange) -> None:
-    """Let go of message ids that nobody could replay any more."""
+    """Let go of message ids that nobody could replay any more, and count the days that are over for the flow picture."""
+
+    def forget(connection: Connection) -> Written[int]:
+        return Written(exchange.replays.sweep(connection, exchange.clock()), ())
+
+    def count(connection: Connection) -> Written[int]:
+        return Written(tally(connection, exchange.clock()), ())
+
     while True:
         await asyncio.sleep(SWEEP_SECONDS)
-        now = exchange.clock()
-
-        def sweep(connection: Connection, now: datetime = now) -> Written[int]:
-            return Written(exchange.replays.sweep(connection, now), ())
-
         try:
-            await exchange.log.commit(sweep)
+            await exchange.log.commit(forget)
+            await exchange.log.commit(count)
         except LogError as error:
             event(LOGGER, logging.WARNING, "sweep-failed", reason=type(error).__name__)

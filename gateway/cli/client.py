@@ -124,7 +124,7 @@ def revoke(
     json: Json = False,
 ) -> None:
     """Shut out a stolen certificate, or a client with all its certificates and tokens. In force within five seconds."""
-    from gateway.node import log_of
+    from gateway.parts import log_of
     from gateway.storage import engine as storage
     from gateway.storage import revocations, schema
 

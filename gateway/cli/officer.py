@@ -65,7 +65,7 @@ CaseReference = Annotated[str | None, typer.Option("--case", help="About this ca
 @contextmanager
 def _desk(config: Path, *, json: bool) -> Generator[tuple[Officer, Reader]]:
     """The officer's desk of a node, running or not; what goes wrong there ends the command."""
-    from gateway.node import NodeError, officer_of
+    from gateway.parts import NodeError, officer_of
 
     settings = settings_of(config, json=json)
     for path in (settings.secrets.log_key, settings.secrets.wrapping_key, settings.secrets.index_key):

@@ -10,7 +10,7 @@ import pytest
 
 from gateway.cli.console import make_link
 from gateway.demo.network import build
-from gateway.node import NodeError, console_tls
+from gateway.parts import NodeError, console_tls
 from gateway.settings import Address, ConsoleSettings, Settings, SettingsError, load
 from gateway.web.console import address_of
 

@@ -1,0 +1,253 @@
+"""The parts that a node's settings name, made ready: secrets and keys, the log, the officer's desk, clients, backends.
+
+Each function makes one part and raises NodeError in an operator's words where that cannot be. `gateway.node` wires them
+into a node; commands that work beside a node take from here what they need.
+"""
+
+from __future__ import annotations
+
+import base64
+import secrets
+import ssl
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey
+from sqlalchemy import Engine
+
+from adapters.sdk import Limits as AdapterLimits
+from adapters.sdk import load as load_adapter
+from audit.checkpoint import LogSigner, WitnessSigner
+from audit.log import Log
+from audit.report import Controller
+from audit.subjects import Subjects
+from consent.rulebook import RulebookError
+from consent.rulebook import load as load_rulebook
+from gateway.credentials import KeyPlace, Opening
+from gateway.exchange.context import Standing
+from gateway.exchange.witnessing import witness_name
+from gateway.officer import Officer
+from gateway.protocol.identifiers import MemberId, ServiceId, SubsystemId
+from gateway.protocol.signing import Signer, thumbprint
+from gateway.services.backends import Backend, HttpBackend
+from gateway.settings import KeySettings, Settings
+from gateway.standing import Standings
+from gateway.trust.certificates import to_der
+from gateway.trust.distribution import RegistryClient
+from gateway.trust.errors import TrustError
+from gateway.trust.tls import TlsKey, browser_context, peer_pin
+from gateway.web.authentication import Caller, Registered
+from gateway.web.tokens import ClientKeys, KeySetError
+
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
+class NodeError(Exception):
+    """The node cannot start: what is missing, and what would make it right."""
+
+    def __init__(self, message: str, remedy: str = "") -> None:
+        super().__init__(message)
+        self.remedy = remedy
+
+
+def utc_now() -> datetime:
+    """The clock of a running node."""
+    return datetime.now(UTC)
+
+
+def log_of(settings: Settings, engine: Engine, clock: Callable[[], datetime] = utc_now) -> Log:
+    """The node's log, not yet started: for the node itself, and for commands that put something on record."""
+    origin = f"yhdyspinta/{settings.node.id}"
+    return Log(
+        engine,
+        LogSigner(ed25519_key(settings.secrets.log_key), origin),
+        origin=origin,
+        clock=clock,
+        max_batch=settings.database.appender_batch,
+        max_waiting=settings.limits.queue,
+    )
+
+
+def witness_signer(settings: Settings) -> WitnessSigner:
+    """The key with which this node cosigns the checkpoints of others."""
+    seed = secret(settings.secrets.witness_key)
+    name = witness_name(settings.node.id)
+    if settings.audit.witness_algorithm == "ed25519":
+        return WitnessSigner(Ed25519PrivateKey.from_private_bytes(seed), name)
+    return WitnessSigner(MLDSA44PrivateKey.from_seed_bytes(seed), name)
+
+
+def officer_of(
+    settings: Settings,
+    engine: Engine,
+    clock: Callable[[], datetime] = utc_now,
+    *,
+    log: Log | None = None,
+    subjects: Subjects | None = None,
+    standing: Callable[[], Standing | None] | None = None,
+) -> tuple[Officer, Log, Subjects]:
+    """The officer's desk with its log and subjects: for the node itself, and for commands beside it."""
+    log = log or log_of(settings, engine, clock)
+    subjects = subjects or Subjects(secret(settings.secrets.wrapping_key), secret(settings.secrets.index_key))
+    officer = Officer(
+        settings.node.id,
+        engine,
+        log,
+        subjects,
+        clock=clock,
+        standing=standing or _kept_standing(settings, clock),
+        log_key=log.verifier,
+        controller=Controller(
+            settings.audit.controller or settings.node.id, settings.audit.contact, settings.audit.officer
+        ),
+        thresholds=settings.audit.unusual.thresholds(),
+    )
+    return officer, log, subjects
+
+
+def _kept_standing(settings: Settings, clock: Callable[[], datetime]) -> Callable[[], Standing | None]:
+    """The registry and rulebook for a command: read once, when a name is first asked for; None without a registry."""
+    found: list[Standing | None] = []
+
+    def standing() -> Standing | None:
+        if not found:
+            try:
+                root = settings.registry.root.read_bytes()
+                registry = RegistryClient(settings.registry.source, settings.registry.cache, root).refresh(clock())
+                found.append(Standing(registry, load_rulebook(registry.rulebook)))
+            except (TrustError, RulebookError, OSError):
+                found.append(None)
+        return found[0]
+
+    return standing
+
+
+def console_tls(settings: Settings) -> ssl.SSLContext | None:
+    """What the console's listener shows browsers; None for plain HTTP, which is for loopback only. Raises NodeError."""
+    if settings.console.tls is not None:
+        key = settings.console.tls
+        if key.key is None:
+            raise NodeError("console.tls: the key is in a token", "use a key in a file for the console's TLS")
+        passphrase = key.passphrase.read_bytes().strip() if key.passphrase is not None else None
+        return browser_context(TlsKey(key.certificate, key.key, passphrase))
+    assert settings.listen.console is not None
+    if settings.listen.console.host not in LOOPBACK:
+        raise NodeError(
+            "listen.console: without TLS the console listens on loopback only",
+            "give console.tls, or listen on 127.0.0.1 behind a reverse proxy that speaks TLS",
+        )
+    return None
+
+
+def keys_of(settings: Settings) -> dict[str, KeySettings]:
+    return {
+        "signing": settings.signing,
+        "peers": settings.tls.peers,
+        "clients": settings.tls.clients or settings.tls.peers,
+    }
+
+
+def key_places(
+    stack: AsyncExitStack, settings: Settings, standings: Standings, members: frozenset[MemberId]
+) -> dict[str, KeyPlace]:
+    def signs(certificate: bytes, now: datetime) -> bool:
+        latest = standings.latest
+        key = latest.registry.signing_key(thumbprint(certificate)) if latest is not None else None
+        return key is not None and key.member in members and key.not_before <= now <= key.not_after
+
+    def connects(certificate: bytes, _now: datetime) -> bool:
+        latest = standings.latest
+        node = latest.registry.node_by_pin(peer_pin(certificate)) if latest is not None else None
+        return node is not None and node.id == settings.node.id
+
+    opening = Opening()
+    stack.callback(opening.close)
+    # Two refreshes: by then every peer that is alive has the registry that lists the new certificate.
+    overlap = timedelta(seconds=2 * settings.registry.refresh_seconds)
+    keys = keys_of(settings)
+    return {
+        "signing": KeyPlace("signing", keys["signing"], opening.signing, signs, overlap),
+        "peers": KeyPlace("peers", keys["peers"], opening.tls, connects, overlap),
+        "clients": KeyPlace("clients", keys["clients"], opening.tls, lambda _certificate, _now: True, timedelta(0)),
+    }
+
+
+def signer_of(places: Mapping[str, KeyPlace]) -> Signer:
+    signer = places["signing"].held.signer
+    assert signer is not None
+    return signer
+
+
+def authorities(settings: Settings) -> list[bytes]:
+    if not settings.tls.client_authorities and not any(client.jwks for client in settings.clients):
+        raise NodeError(
+            "tls.client_authorities is empty and no client has a jwks, so no client could ever connect",
+            "name the certificates of the authorities that issue your clients' certificates",
+        )
+    return [to_der(path.read_bytes()) for path in settings.tls.client_authorities]
+
+
+def secret(path: Path) -> bytes:
+    """32 bytes in base64, made on first start and readable by the owner only."""
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        path.touch(mode=0o600, exist_ok=False)
+        path.write_bytes(base64.b64encode(secrets.token_bytes(32)) + b"\n")
+    try:
+        secret = base64.b64decode(path.read_bytes(), validate=False)
+    except ValueError:
+        secret = b""
+    if len(secret) != 32:
+        raise NodeError(f"{path} does not hold 32 bytes in base64", "restore the file from your backup")
+    return secret
+
+
+def ed25519_key(path: Path) -> Ed25519PrivateKey:
+    return Ed25519PrivateKey.from_private_bytes(secret(path))
+
+
+def client_keys(settings: Settings) -> list[ClientKeys]:
+    try:
+        return [ClientKeys.read(one.name, one.jwks) for one in settings.clients if one.jwks is not None]
+    except KeySetError as error:
+        raise NodeError(
+            f"clients.jwks: {error}", "a JWK set holds the client's public keys, P-256 or Ed25519"
+        ) from None
+
+
+def backends_of(settings: Settings) -> dict[ServiceId, Backend]:
+    return {
+        ServiceId.parse(one.service): HttpBackend(
+            one.url,
+            load_adapter(one.adapter),
+            timeout_seconds=one.timeout_seconds,
+            limits=AdapterLimits(),
+            body_limit=settings.limits.body_bytes,
+            context=ssl.create_default_context(cafile=str(one.certificate_authority))
+            if one.certificate_authority
+            else None,
+        )
+        for one in settings.services
+    }
+
+
+def registered_clients(settings: Settings) -> list[Registered]:
+    return [
+        Registered(
+            Caller(
+                name=one.name,
+                subsystem=SubsystemId.parse(one.subsystem),
+                actions=frozenset(one.rights.actions),
+                services=frozenset(one.rights.services),
+                purposes=frozenset(one.rights.purposes),
+                categories=frozenset(one.rights.categories),
+                default_purpose=one.default_purpose,
+                default_categories=frozenset(one.default_categories),
+            ),
+            frozenset(thumbprint(to_der(path.read_bytes())) for path in one.certificates),
+        )
+        for one in settings.clients
+    ]
