@@ -20,6 +20,7 @@ from sqlalchemy import Connection
 from adapters.sdk import AdapterError
 from audit.log import Log, LogError, Written
 from audit.subjects import Subjects
+from audit.tallies import tally
 from gateway.credentials import KeyPlace
 from gateway.evidence.timestamps import Stamping
 from gateway.exchange.consumer import Consumer
@@ -388,7 +389,7 @@ def _said_by(members: frozenset[MemberId], standings: Standings, message: str, n
 
 
 async def _sweep(exchange: Exchange) -> None:
-    """Let go of message ids that nobody could replay any more, and count the days that are over for the flow picture."""
+    """Let go of message ids that nobody could replay any more, and count the days that are over."""
 
     def forget(connection: Connection) -> Written[int]:
         return Written(exchange.replays.sweep(connection, exchange.clock()), ())
