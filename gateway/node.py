@@ -201,7 +201,10 @@ class Node:
             backends=backends,
             telemetry=telemetry,
             limits=Limits(
-                settings.limits.body_bytes, settings.limits.message_bytes, settings.limits.peer_timeout_seconds
+                settings.limits.body_bytes,
+                settings.limits.message_bytes,
+                settings.limits.peer_timeout_seconds,
+                settings.adapters.limits(),
             ),
             delivery=DeliveryPolicy(
                 settings.delivery.workers,
@@ -223,6 +226,7 @@ class Node:
                 deliveries,
                 progress,
                 body_limit=settings.limits.body_bytes,
+                limits=settings.adapters.limits(),
                 trace_id=lambda: telemetry.trace()[0],
             )
             feed.start()

@@ -18,7 +18,6 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey
 from sqlalchemy import Engine
 
-from adapters.sdk import Limits as AdapterLimits
 from adapters.sdk import load as load_adapter
 from audit.checkpoint import LogSigner, WitnessSigner
 from audit.log import Log
@@ -224,7 +223,7 @@ def backends_of(settings: Settings) -> dict[ServiceId, Backend]:
             one.url,
             load_adapter(one.adapter),
             timeout_seconds=one.timeout_seconds,
-            limits=AdapterLimits(),
+            limits=settings.adapters.limits(),
             body_limit=settings.limits.body_bytes,
             context=ssl.create_default_context(cafile=str(one.certificate_authority))
             if one.certificate_authority

@@ -18,6 +18,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from adapters.sdk import Limits as AdapterLimits
 from audit.anomalies import Thresholds
 from gateway.protocol.identifiers import IdentifierError, ServiceId, SubsystemId
 
@@ -310,6 +311,23 @@ class LimitSettings(_Section):
     body_seconds: float = Field(60.0, gt=0, le=3600, description="a caller's time for the body of a request")
 
 
+class AdapterSettings(_Section):
+    """How much of a source an adapter reads before it refuses it."""
+
+    total_bytes: int = Field(64 * 1024 * 1024, ge=1024, description="size of a source, unpacked")
+    records: int = Field(1_000_000, ge=1, description="records in a source")
+    row_characters: int = Field(200_000, ge=100, description="length of one record as text")
+    field_characters: int = Field(20_000, ge=10, description="length of one field")
+    fields: int = Field(1_000, ge=1, description="fields of one record")
+    depth: int = Field(32, ge=1, le=200, description="depth of nesting")
+    ratio: int = Field(100, ge=1, description="how much larger a packed source may be unpacked")
+    seconds: float = Field(3600.0, gt=0, description="time for one source")
+
+    def limits(self) -> AdapterLimits:
+        """The same as adapters take them."""
+        return AdapterLimits(**self.model_dump())
+
+
 class UnusualSettings(_Section):
     """When a pattern of look-ups counts as unusual. Hours are local to `zone`."""
 
@@ -383,6 +401,7 @@ class Settings(_Section):
     console: ConsoleSettings = ConsoleSettings()
     delivery: DeliverySettings = DeliverySettings()
     limits: LimitSettings = LimitSettings()
+    adapters: AdapterSettings = AdapterSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
     audit: AuditSettings = AuditSettings()
     timestamps: TimestampSettings = TimestampSettings()

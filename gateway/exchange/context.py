@@ -8,6 +8,7 @@ from datetime import datetime
 
 from sqlalchemy import Engine
 
+from adapters.sdk import Limits as AdapterLimits
 from audit.log import Log
 from audit.subjects import Subjects
 from consent.rulebook import Rulebook
@@ -25,11 +26,12 @@ from gateway.trust.registry import Registry
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much one message may be and how long it may take: bytes and seconds."""
+    """How much one message may be and how long it may take (bytes and seconds), and what an adapter reads."""
 
     body_bytes: int
     message_bytes: int
     peer_timeout_seconds: float
+    adapter: AdapterLimits = field(default_factory=AdapterLimits)
 
 
 @dataclass(frozen=True, slots=True)

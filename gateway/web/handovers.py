@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import io
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, Any
 
 import orjson
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Header, Request
 from fastapi.responses import Response
 
 from adapters.sdk import Adapter, AdapterError, Finding, Limits, Mapped, available, load
@@ -25,6 +25,10 @@ from gateway.web.bodies import read_body, read_json
 
 RECORDS_AT_ONCE = 1000
 
+#: The caller's references travel in headers, since addresses are written down by whatever they pass.
+CASE_HEADER = "Yhdyspinta-Case"
+USER_HEADER = "Yhdyspinta-User"
+
 
 def router(
     exchange: Exchange, handovers: Handovers, deliveries: Deliveries, inbox: Inbox, overview: Overview, callers: Callers
@@ -39,9 +43,9 @@ def router(
         request: Request,
         flow: str = "F1",
         adapter: str = "",
-        case: str | None = None,
-        user: str | None = None,
         not_before: datetime | None = None,
+        case: Annotated[str | None, Header(alias=CASE_HEADER, max_length=256)] = None,
+        user: Annotated[str | None, Header(alias=USER_HEADER, max_length=256)] = None,
     ) -> Response:
         caller = callers.identify(request)
         caller.may("handover")
@@ -50,7 +54,7 @@ def router(
         trace_id, _ = exchange.telemetry.trace({TRACE_HEADER: request.headers.get(TRACE_HEADER, "")})
         key = request.headers.get("idempotency-key")
         plans: list[tuple[Mapped, Plan | None, ProblemError | None]] = []
-        for mapped in await asyncio.to_thread(_mapped, chosen, body):
+        for mapped in await asyncio.to_thread(_mapped, chosen, body, exchange.limits.adapter):
             if mapped.bundle is None:
                 plans.append((mapped, None, None))
                 continue
@@ -110,7 +114,10 @@ def router(
 
     @routes.get("/v1/inbox/{identifier}", summary="One arrival with its content, in the format asked for")
     async def content(
-        request: Request, identifier: str, adapter: str = "canonical", user: str | None = None
+        request: Request,
+        identifier: str,
+        adapter: str = "canonical",
+        user: Annotated[str | None, Header(alias=USER_HEADER, max_length=256)] = None,
     ) -> Response:
         caller = callers.identify(request)
         caller.may("inbox")
@@ -157,9 +164,9 @@ def _adapter(name: str, content_type: str) -> Adapter:
         ) from None
 
 
-def _mapped(adapter: Adapter, body: bytes) -> list[Mapped]:
+def _mapped(adapter: Adapter, body: bytes, limits: Limits) -> list[Mapped]:
     found: list[Mapped] = []
-    for mapped in adapter.convert(io.BytesIO(body), Limits()):
+    for mapped in adapter.convert(io.BytesIO(body), limits):
         found.append(mapped)
         if len(found) > RECORDS_AT_ONCE:
             raise ProblemError(

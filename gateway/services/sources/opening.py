@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ def open_feed(
     progress: Progress,
     *,
     body_limit: int,
+    limits: Limits,
     trace_id: Callable[[], str],
 ) -> Feed:
     """The feed of one source, not yet started. Raises AdapterError, IdentifierError, OSError."""
@@ -43,7 +45,7 @@ def open_feed(
         reports=settings.reports / settings.name,
         policy=FeedPolicy(settings.poll_seconds, settings.retry_limit_seconds),
         # Handing over takes its time; that is not the file's, so the limit in seconds is one for files that never end.
-        limits=Limits(seconds=7 * 86400.0),
+        limits=replace(limits, seconds=7 * 86400.0),
     )
 
 
