@@ -16,7 +16,7 @@ from bench.figures import Figure
 from bench.page import page
 from gateway.cli.output import console
 
-PARTS = ("exchange", "mapping", "questions", "registry")
+PARTS = ("exchange", "deciding", "mapping", "questions", "registry")
 FOLDER = Path(__file__).parent
 
 
@@ -40,18 +40,20 @@ def main(
 
 def drawn(figures: list[Figure]) -> Table:
     """The figures as a table."""
-    table = Table(title="Measured", title_justify="left", title_style="bold")
-    for column in ("what", "median", "against", "baseline", "ratio", "goal"):
-        table.add_column(column, overflow="fold")
+    table = Table(title="Measured", title_justify="left", title_style="bold", expand=True)
+    table.add_column("what", ratio=5)
+    table.add_column("median", ratio=3)
+    table.add_column("against", ratio=4)
+    table.add_column("ratio", justify="right")
+    table.add_column("goal", no_wrap=True)
     for one in figures:
         goal = "" if one.goal is None else f"{'≥' if one.sense == 'at least' else '≤'} {one.goal:g}"
         mark = {None: "", True: "[green]✓[/] ", False: "[red]✗[/] "}[one.reached]
         table.add_row(
             f"{one.part}: {one.what}",
             f"{one.value:,.4g} {one.unit}",
-            one.against or "",
-            f"{one.baseline:,.4g}" if one.baseline is not None else "",
-            f"{one.compared:.3g}",
+            f"{one.against}: {one.baseline:,.4g}" if one.baseline is not None else "",
+            f"{one.compared:.3g}" if one.baseline is not None else "",
             f"{mark}{goal}",
         )
     return table

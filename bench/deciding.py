@@ -1,8 +1,7 @@
 """How long a decision takes, and that it does not depend on how many other people have consented.
 
-`python -m bench.deciding` prints microseconds of CPU for each kind of request: the median, and the 99th percentile. The
-rulebook is the reference with as many further bases as make sixty between the same two roles and others; the consents
-are read from an SQLite database in which 0, 1 000 or 20 000 other people have consented as well.
+Microseconds of CPU, medians. The rulebook is the reference with as many further bases as make sixty between the same
+two roles; the consents are read from an SQLite database in which 0, 1 000 or 20 000 other people have consented too.
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ from pathlib import Path
 
 from sqlalchemy import Engine
 
+from bench.figures import Figure
 from consent import store
 from consent.consents import ConsentRecord, Evidence, Giver
 from consent.decision import Decision, Party, Request, decide
@@ -24,23 +24,27 @@ from consent.rulebook import Basis, Rulebook, load, reference_rulebook
 from consent.tables import metadata
 from gateway.storage import engine as storage
 
+PART = "deciding"
 BASES = 60
 ROUNDS = 3000
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
 OTHERS = (0, 1_000, 20_000)
 
 
-def main() -> None:
-    """Measure and print."""
+def run() -> list[Figure]:
+    """Measure."""
     rulebook = enlarged(load(reference_rulebook(), source="reference"), BASES)
     asked = frozenset(code for code, category in rulebook.categories.items() if category.parent is None)
-    print(f"{len(rulebook.bases)} bases, {len(asked)} categories, {ROUNDS} rounds; microseconds of CPU, median and p99")
-    for title, request, consents in cases(rulebook, asked):
-        said = measured(lambda request=request, consents=consents: decide(request, rulebook, consents, AT))
-        print(f"  decide, {title:<58} {said[0]:8.1f} {said[1]:8.1f}")
-    for others in OTHERS:
-        median, p99 = with_others(others)
-        print(f"  read the consents of one person beside {others:>6} others' {'':<14} {median:8.1f} {p99:8.1f}")
+    figures = []
+    for number, (title, request, consents) in enumerate(cases(rulebook, asked)):
+        taken, _ = measured(lambda request=request, consents=consents: decide(request, rulebook, consents, AT))
+        goal = 50.0 if number == 0 else None
+        figures.append(Figure(PART, f"{BASES} bases, {title}", "µs of CPU", taken, goal=goal, sense="at most"))
+    alone, *beside = (with_others(others)[0] for others in OTHERS)
+    for others, taken in zip(OTHERS[1:], beside, strict=True):
+        what = f"read the consents of one person beside {others:,} others'"
+        figures.append(Figure(PART, what, "µs of CPU", taken, "beside nobody's", alone, 1.5, "at most"))
+    return figures
 
 
 def cases(rulebook: Rulebook, asked: frozenset[str]) -> list[tuple[str, Request, Sequence[ConsentRecord]]]:
@@ -123,7 +127,3 @@ def measured(act: Callable[[], Decision | object]) -> tuple[float, float]:
         act()
         times.append((time.thread_time_ns() - begun) / 1000)
     return statistics.median(times), statistics.quantiles(times, n=100)[98]
-
-
-if __name__ == "__main__":
-    main()
