@@ -20,7 +20,7 @@ from audit.log import Written
 from consent.decision import Decision, Emergency
 from consent.rulebook import Rulebook
 from gateway.exchange.context import Exchange, Standing
-from gateway.exchange.deciding import decide_between
+from gateway.exchange.deciding import refusal_in_advance
 from gateway.exchange.people import Person, StaleError
 from gateway.exchange.releasing import PROBLEM_TYPE, keep_bodies, keep_response
 from gateway.exchange.transport import Reply
@@ -128,9 +128,9 @@ class Consumer:
         named = ((question.locator.system, question.locator.value),)
         for _ in range(ATTEMPTS):
             person = await self._exchange.people.recall(named)
-            decision = self._may_ask(question, outgoing, person, now)
-            if not decision.permitted:
-                await self._record_unasked(question, outgoing, decision, now)
+            refusal = self._refusal(question, outgoing, person, now)
+            if refusal is not None:
+                await self._record_unasked(question, outgoing, refusal, now)
 
             def record(connection: Connection, person: Person = person) -> Written[Entry]:
                 subject = self._exchange.people.settle(connection, named, person, now)
@@ -146,15 +146,14 @@ class Consumer:
                 continue
         raise ProblemError("busy", detail="the person's consents are changing right now", retry_after=1)
 
-    def _may_ask(self, question: Question, outgoing: Outgoing, person: Person, now: datetime) -> Decision:
-        return decide_between(
-            outgoing.standing.registry,
-            outgoing.standing.rulebook,
+    def _refusal(self, question: Question, outgoing: Outgoing, person: Person, now: datetime) -> Decision | None:
+        """The Decision that stops us from asking; None if we might get something."""
+        return refusal_in_advance(
+            outgoing.standing,
             provider=question.service.subsystem,
             requester=question.consumer,
             purpose=question.purpose,
             categories=question.categories,
-            facts=None,
             consents=person.consents,
             at=now,
             emergency=question.emergency,

@@ -52,6 +52,8 @@ class Standing:
 
     registry: Registry
     rulebook: Rulebook
+    #: Requests that were found possible while nothing was known of the person: the same for everybody, for a day.
+    possible: set[tuple[object, ...]] = field(default_factory=set, compare=False, repr=False)
 
 
 @dataclass(slots=True)

@@ -12,11 +12,15 @@ from datetime import date, datetime
 from typing import Any
 
 from consent.consents import ConsentRecord
-from consent.decision import Decision, Emergency, Party, Request, SubjectFacts, decide
+from consent.decision import Decision, Emergency, Party, Request, SubjectFacts, decide, legal_day
 from consent.rulebook import Rulebook
+from gateway.exchange.context import Standing
 from gateway.protocol.identifiers import SubsystemId
 from gateway.trust.registry import Registry
 from schemas.facts import read_facts
+
+#: How many requests that are possible are remembered; beyond it the memory starts anew.
+MOST_REMEMBERED = 10_000
 
 
 def facts_of(bundle: dict[str, Any], registry: Registry, at: datetime) -> SubjectFacts:
@@ -95,3 +99,44 @@ def decide_between(
                 best = decision
     assert best is not None
     return best
+
+
+def refusal_in_advance(
+    standing: Standing,
+    *,
+    provider: SubsystemId,
+    requester: SubsystemId,
+    purpose: str,
+    categories: frozenset[str],
+    consents: Sequence[ConsentRecord],
+    at: datetime,
+    emergency: Emergency | None,
+) -> Decision | None:
+    """Could the requester ever get any of it, nothing being known of the person? None if so, else the Decision.
+
+    Without consents the answer is the same for everybody until the day ends or the registry or rulebook changes, so a
+    request that was found possible is not worked out again.
+    """
+    # Acts are in force by the Finnish calendar, roles by that of the registry.
+    key = (provider, requester, purpose, categories, legal_day(at), at.date(), emergency is not None)
+    if not consents and key in standing.possible:
+        return None
+    decision = decide_between(
+        standing.registry,
+        standing.rulebook,
+        provider=provider,
+        requester=requester,
+        purpose=purpose,
+        categories=categories,
+        facts=None,
+        consents=consents,
+        at=at,
+        emergency=emergency,
+    )
+    if not decision.permitted:
+        return decision
+    if not consents:
+        if len(standing.possible) >= MOST_REMEMBERED:
+            standing.possible.clear()
+        standing.possible.add(key)
+    return None

@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from gateway.exchange.context import Exchange
-from gateway.exchange.deciding import decide_between, facts_of
+from gateway.exchange.deciding import decide_between, facts_of, refusal_in_advance
 from gateway.exchange.opening import Answer, Incoming, PeerCall, check_purpose, check_still_vouched, open_message
 from gateway.exchange.people import StaleError
 from gateway.exchange.reception import Reception
@@ -97,23 +97,21 @@ class Provider:
 
     def _admit(self, incoming: Incoming) -> None:
         """Could this requester, for this purpose, ever get any of it? If not, the source is not even asked."""
-        decision = decide_between(
-            incoming.registry,
-            incoming.rulebook,
+        refusal = refusal_in_advance(
+            self._exchange.standing(incoming.now),
             provider=incoming.service.id.subsystem,
             requester=incoming.claims.issuer,
             purpose=incoming.claims.purpose,
             categories=frozenset(incoming.claims.categories),
-            facts=None,
             consents=(),
             at=incoming.now,
             emergency=incoming.emergency,
         )
-        if not decision.permitted:
+        if refusal is not None:
             raise ProblemError(
                 "not-permitted",
                 detail="no legal basis gives any of these categories to this requester for this purpose",
-                decision=DecisionSummary.of(decision),
+                decision=DecisionSummary.of(refusal),
             )
 
     async def _fetch(self, incoming: Incoming, locator: Locator) -> Sourced:
