@@ -25,12 +25,17 @@ MOST_REMEMBERED = 10_000
 
 def facts_of(bundle: dict[str, Any], registry: Registry, at: datetime) -> SubjectFacts:
     """What the record says about the person, as far as a legal basis can depend on it."""
+    municipality = read_facts(bundle).municipality
+    return facts_in(bundle, registry.county_of(municipality, at) if municipality else None, at)
+
+
+def facts_in(bundle: dict[str, Any], county: str | None, at: datetime) -> SubjectFacts:
+    """The same with the county of the municipality at hand. Ages are by the Finnish calendar, as acts are."""
     stated = read_facts(bundle)
-    county = registry.county_of(stated.municipality, at) if stated.municipality else None
     return SubjectFacts(
         permit_ground=stated.permit_ground,
         permit_granted=stated.permit_granted,
-        age=_age(stated.birth_date, at.date()) if stated.birth_date else None,
+        age=_age(stated.birth_date, legal_day(at)) if stated.birth_date else None,
         municipality=stated.municipality,
         county=county,
         unaccompanied=stated.unaccompanied,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import datetime
 from importlib.resources import files
 from typing import Any
 from urllib.parse import urlencode
@@ -24,11 +24,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from adapters.workbench.looking import Bench, Look
 from adapters.workbench.wording import LANGUAGES, why, words
-from consent.decision import Decision, Party, PermittedCategory, decide, legal_day
+from consent.decision import Decision, Party, PermittedCategory, decide
 from consent.explaining import explain
 from consent.request import Request as Question
 from consent.request import SubjectFacts
 from consent.rulebook import FlowDelivery, Rulebook
+from gateway.exchange.deciding import facts_in
 from schemas.categories import PARTS
 from schemas.facts import read_facts
 from schemas.projection import project
@@ -83,7 +84,7 @@ def who_gets(
     """Which recipient of a flow would get which field of a mapped record, under which basis."""
     assert look.bundle is not None
     bundle = dict(look.bundle)
-    facts = _facts(bundle, at)
+    facts = facts_in(bundle, _COUNTY if read_facts(bundle).municipality else None, at)
     every = {one.pointer: one.category for one in project(bundle, ()).withheld}
     recipients: list[Recipient] = []
     columns: list[Callable[[str], Answer]] = []
@@ -135,30 +136,6 @@ def _opening(text: str) -> str:
 def _basis(permitted: PermittedCategory | None, rulebook: Rulebook, language: str) -> str:
     basis = rulebook.basis(permitted.basis) if permitted is not None else None
     return basis.title[language] if basis is not None else ""
-
-
-def _facts(bundle: dict[str, Any], at: datetime) -> SubjectFacts:
-    stated = read_facts(bundle)
-    today = legal_day(at)
-    return SubjectFacts(
-        permit_ground=stated.permit_ground,
-        permit_granted=stated.permit_granted,
-        age=_age(stated.birth_date, today) if stated.birth_date else None,
-        municipality=stated.municipality,
-        county=_COUNTY if stated.municipality else None,
-        unaccompanied=stated.unaccompanied,
-        has_guardian=stated.has_guardian,
-        has_representative=stated.has_representative,
-        vulnerable=stated.vulnerable,
-        safety_prohibition=stated.safety_prohibition,
-        named_recipient=stated.named_recipient,
-        moves_independently=stated.moves_independently,
-        family_size=stated.family_size,
-    )
-
-
-def _age(born: date, on: date) -> int:
-    return on.year - born.year - ((on.month, on.day) < (born.month, born.day))
 
 
 def _decide(rulebook: Rulebook, part: FlowDelivery, facts: SubjectFacts, at: datetime) -> Decision:

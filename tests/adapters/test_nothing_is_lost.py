@@ -5,6 +5,7 @@ a mapped one is in the record, ignored by name, or reported.
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Iterator
 from functools import cache
 from random import Random
@@ -58,6 +59,8 @@ DIRT: tuple[Any, ...] = (
     [{"x": "y"}],
     [[]],
 )
+#: Inputs that each reader is fed with: in CI about a minute's worth for all of them together.
+FUZZED = 7500 if os.environ.get("CI") == "true" else 150
 MODEST = settings(max_examples=60, deadline=None, phases=[Phase.generate], suppress_health_check=[HealthCheck.too_slow])
 
 
@@ -229,7 +232,7 @@ def test_a_reader_fed_with_anything_at_all_crashes_never(name: str) -> None:
     adapter = load(name)
     starts = [b"", b"PK\x03\x04", b"<?xml version='1.0'?>", b"[{", b"MSH|^~\\&|", b"\xef\xbb\xbf", b"\xff\xfe"]
 
-    @settings(MODEST, max_examples=150)
+    @settings(MODEST, max_examples=FUZZED)
     @given(st.sampled_from(starts), st.binary(max_size=300))
     def holds(start: bytes, rest: bytes) -> None:
         for item in adapter.convert(io.BytesIO(start + rest), Limits()):
