@@ -5,17 +5,16 @@ HL7), maps, checks, and writes the same form back.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import replace
 from functools import cached_property
 from importlib.resources import files
 from typing import Any, BinaryIO
 
 from adapters.building import Build, Write
+from adapters.converting import convert_with
 from adapters.forms import Form, form_of, read, write
-from adapters.keys import Keys
 from adapters.mapping import CompiledMapping, compile_mapping
 from adapters.sdk import AdapterError, Finding, Limits, Manifest, Mapped, Position, Record, Rendered
-from adapters.texts import finding, over
+from adapters.texts import finding
 from adapters.transforms import Transform
 from schemas.catalogue import catalogue
 from schemas.facts import check_single_subject
@@ -112,20 +111,7 @@ class MappedAdapter:
 
     def convert(self, stream: BinaryIO, limits: Limits) -> Iterator[Mapped]:
         """See Adapter."""
-        seen = Keys()
-        ends = limits.clock() + limits.seconds
-        for item in self.read(stream, limits):
-            if limits.clock() > ends:
-                yield Mapped("", None, {}, (over("seconds", limits, item.position),), item.position)
-                return
-            if isinstance(item, Finding):
-                yield Mapped("", None, {}, (item,), item.position)
-                continue
-            mapped = self.to_canonical(item)
-            if item.key and seen.again(item.key):
-                again = finding("error", "duplicate-key", item.position)
-                mapped = replace(mapped, bundle=None, findings=(*mapped.findings, again))
-            yield mapped
+        return convert_with(self, stream, limits)
 
     def from_canonical(self, bundle: Mapping[str, Any]) -> Rendered:
         """See Adapter."""

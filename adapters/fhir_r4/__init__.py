@@ -10,16 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
-from dataclasses import replace
 from typing import Any, BinaryIO
 
 import orjson
 
+from adapters.converting import convert_with
 from adapters.fhir_r4.taking import MOVED, Taking
 from adapters.json_reader import JsonForm, read_json
-from adapters.keys import Keys
 from adapters.sdk import Finding, Limits, Manifest, Mapped, Origin, Position, Record, Rendered, Text
-from adapters.texts import finding, over
+from adapters.texts import finding
 from adapters.transforms import TransformError, hetu
 from schemas.catalogue import catalogue
 from schemas.codes import PREFIX, code_system
@@ -85,20 +84,7 @@ class FhirAdapter:
 
     def convert(self, stream: BinaryIO, limits: Limits) -> Iterator[Mapped]:
         """See Adapter."""
-        keys = Keys()
-        ends = limits.clock() + limits.seconds
-        for item in self.read(stream, limits):
-            if limits.clock() > ends:
-                yield Mapped("", None, {}, (over("seconds", limits, item.position),), item.position)
-                return
-            if isinstance(item, Finding):
-                yield Mapped("", None, {}, (item,), item.position)
-                continue
-            mapped = self.to_canonical(item)
-            if item.key and keys.again(item.key):
-                again = finding("error", "duplicate-key", item.position)
-                mapped = replace(mapped, bundle=None, findings=(*mapped.findings, again))
-            yield mapped
+        return convert_with(self, stream, limits)
 
     def from_canonical(self, bundle: Mapping[str, Any]) -> Rendered:
         """See Adapter."""

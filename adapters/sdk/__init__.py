@@ -33,6 +33,10 @@ class Text:
     sv: str
     en: str
 
+    def to_dict(self) -> dict[str, str]:
+        """The sentence by language."""
+        return {"fi": self.fi, "sv": self.sv, "en": self.en}
+
 
 @dataclass(frozen=True, slots=True)
 class Position:
@@ -56,6 +60,19 @@ class Finding:
     target: str | None
     message: Text
     hint: Text
+
+    def to_dict(self) -> dict[str, Any]:
+        """The finding as JSON values, its sentences in all three languages."""
+        return {
+            "severity": self.severity,
+            "code": self.code,
+            "file": self.position.file,
+            "row": self.position.row,
+            "column": self.position.column,
+            "target": self.target,
+            "message": self.message.to_dict(),
+            "hint": self.hint.to_dict(),
+        }
 
 
 @dataclass(frozen=True, slots=True)

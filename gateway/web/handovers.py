@@ -11,7 +11,7 @@ import orjson
 from fastapi import APIRouter, Header, Request
 from fastapi.responses import Response
 
-from adapters.sdk import Adapter, AdapterError, Finding, Limits, Mapped, available, load
+from adapters.sdk import Adapter, AdapterError, Limits, Mapped, available, load
 from consent.decision import Decision
 from gateway.exchange.context import Exchange
 from gateway.exchange.delivery import Deliveries
@@ -86,7 +86,7 @@ def router(
                 {"record": _position(mapped), **_plan(plan)} for mapped, plan, _ in plans if plan is not None
             ],
             "findings": [
-                *(_finding(finding) for mapped, _, _ in plans for finding in mapped.findings),
+                *(finding.to_dict() for mapped, _, _ in plans for finding in mapped.findings),
                 *(_refused(mapped, problem) for mapped, _, problem in plans if problem is not None),
             ],
         }
@@ -230,19 +230,6 @@ def _position(mapped: Mapped) -> dict[str, Any]:
     return {"file": position.file, "row": position.row}
 
 
-def _finding(finding: Finding) -> dict[str, Any]:
-    return {
-        "severity": finding.severity,
-        "code": finding.code,
-        "file": finding.position.file,
-        "row": finding.position.row,
-        "column": finding.position.column,
-        "target": finding.target,
-        "message": _languages(finding.message),
-        "hint": _languages(finding.hint),
-    }
-
-
 def _refused(mapped: Mapped, problem: ProblemError) -> dict[str, Any]:
     return {
         "severity": "error",
@@ -253,10 +240,6 @@ def _refused(mapped: Mapped, problem: ProblemError) -> dict[str, Any]:
         "message": {"en": problem.detail},
         "hint": {"en": problem.remedy},
     }
-
-
-def _languages(text: Any) -> dict[str, str]:
-    return {"fi": text.fi, "sv": text.sv, "en": text.en}
 
 
 def _item(item: Item) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from audit.log import LogError
 from gateway.protocol.problems import ProblemError
 from gateway.services.sources.batches import Batch, Source, SourceError
 from gateway.services.sources.progress import Done, Progress
-from gateway.services.sources.reports import Report, finding_line, rejection_line
+from gateway.services.sources.reports import Report, rejection_line
 from gateway.telemetry import event
 
 LOGGER = logging.getLogger("yhdyspinta.sources")
@@ -157,7 +157,7 @@ class Feed:
         return report.append([{"summary": True, "read": read, "taken": read - rejected, "rejected": rejected}])
 
     async def _one(self, mapped: Mapped) -> _Outcome:
-        lines = [finding_line(finding) for finding in mapped.findings]
+        lines = [finding.to_dict() for finding in mapped.findings]
         if mapped.bundle is None:
             return _Outcome([*lines, rejection_line(mapped, "not-mapped")], rejected=1)
         digest = hashlib.sha256(orjson.dumps([self.name, mapped.bundle], option=orjson.OPT_SORT_KEYS)).hexdigest()

@@ -15,7 +15,7 @@ from typing import Any
 
 import orjson
 
-from adapters.sdk import Finding, Mapped, Text
+from adapters.sdk import Mapped
 
 
 class Report:
@@ -50,20 +50,6 @@ class Report:
             return sum(orjson.loads(line).get("rejected_record") is True for line in file)
 
 
-def finding_line(finding: Finding) -> dict[str, Any]:
-    """A finding as a line."""
-    return {
-        "severity": finding.severity,
-        "code": finding.code,
-        "file": finding.position.file,
-        "row": finding.position.row,
-        "column": finding.position.column,
-        "target": finding.target,
-        "message": _languages(finding.message),
-        "hint": _languages(finding.hint),
-    }
-
-
 def rejection_line(mapped: Mapped, reason: str, detail: str = "", remedy: str = "") -> dict[str, Any]:
     """The line that says that a record was not handed over; its findings stand before it."""
     return {
@@ -74,7 +60,3 @@ def rejection_line(mapped: Mapped, reason: str, detail: str = "", remedy: str = 
         "message": {"en": detail},
         "hint": {"en": remedy},
     }
-
-
-def _languages(text: Text) -> dict[str, str]:
-    return {"fi": text.fi, "sv": text.sv, "en": text.en}
