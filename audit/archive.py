@@ -35,8 +35,9 @@ from sqlalchemy import (
     update,
 )
 
+from audit import tallies
 from audit.checkpoint import NoteError, VerifierKey, verify_checkpoint
-from audit.entries import Entry, EntryError, micros, moment
+from audit.entries import ZONE, Entry, EntryError, micros, moment
 from audit.merkle import Frontier, ProofError, consistency_proof, frontier_of, leaf_hash, verify_consistency
 from audit.query import Filters, Order, Page, merge_pages, search
 from audit.rows import entry_row, facet_rows, insert_rows
@@ -305,6 +306,8 @@ def prune(engine: Engine, folder: Path, name: str, *, log_key: VerifierKey, now:
     report = verify_month(folder, name, log_key)
     if not report.sound:
         raise ArchiveError(f"the archive of {name} does not hold at entry {report.first}: {report.problem}")
+    # What is counted from entries must be counted before they go.
+    counted = tallies.keep_all(engine, now)
     writer = engine.execution_options(writes=True)
     with writer.begin() as connection:
         row = connection.execute(select(archives).where(archives.c.month == name)).first()
@@ -313,6 +316,9 @@ def prune(engine: Engine, folder: Path, name: str, *, log_key: VerifierKey, now:
         older = select(archives.c.first).where(archives.c.first < row.first, archives.c.pruned.is_(None))
         if connection.execute(older).first() is not None:
             raise ArchiveError("an older month is still in the database; prune it first")
+        last = connection.scalar(select(entries.c.recorded).where(entries.c.idx == row.through - 1))
+        if last is not None and moment(last).astimezone(ZONE).date() >= counted:
+            raise ArchiveError(f"the last day of {name} is not over; prune it later")
         connection.execute(update(archives).where(archives.c.first == row.first).values(pruned=micros(now)))
     removed = 0
     for low in range(row.first, row.through, _PRUNED_AT_ONCE):

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
+from zoneinfo import ZoneInfo
 
 import orjson
 
@@ -37,6 +38,8 @@ OUTCOMES: Final = frozenset(
     {"success", "partial", "refused", "failed", "requested", "withheld", "not-found", "stopped", "planned", "pending"}
 )
 MAX_BYTES: Final = 65_535  # the length of an entry must fit the 16-bit prefix of an entry bundle
+ZONE: Final = ZoneInfo("Europe/Helsinki")
+"""The calendar by which days, months and years are told to people."""
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _SAFE_INTEGER: Final = 2**53 - 1
 

@@ -14,15 +14,17 @@ import heapq
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Final, Literal, Protocol
 
 from sqlalchemy import Column, ColumnElement, Connection, Select, and_, exists, or_, select
 
-from audit.entries import Entry, micros, moment
+from audit.entries import ZONE, Entry, micros
 from audit.tables import FACETS, entries, facets
 
 MAX_PAGE: Final = 1_000
+_ASKED_AT_ONCE: Final = 500
+_SAYS_WITHDRAWN: Final = '"status":"withdrawn"'
 Order = Literal["newest", "oldest"]
 
 RELEASES: Final = ("query", "handover", "delivery", "break-glass")
@@ -162,7 +164,7 @@ def _compared(column: Column[str], drives: bool) -> ColumnElement[str]:
 
 
 def _statement(
-    filters: Filters, driver: str, place: tuple[int, int] | None, order: Order, limit: int
+    filters: Filters, driver: str, place: tuple[int, int] | None, order: Order, limit: int | None
 ) -> Select[int, int, str]:
     by_facet = driver in _FACET_FILTERS
     recorded = facets.c.recorded if by_facet else entries.c.recorded
@@ -403,38 +405,72 @@ def left_after_withdrawal(
 
     For one person, or for everyone since `start`.
     """
+    about = Filters(start, subjects=tuple(dict.fromkeys(pseudonyms)), types=("consent",))
+    driver, searches = _alternatives(about)
+    withdrawals: list[Found] = []
+    for one in searches:
+        # The canonical form of an entry says it in these very bytes; the parsed entry decides.
+        statement = _statement(one, driver, None, "oldest", None).where(entries.c.body.contains(_SAYS_WITHDRAWN))
+        withdrawals += [Found(row.idx, Entry.parse(row.body)) for row in connection.execute(statement)]
+    withdrawals = sorted((item for item in withdrawals if withdrawn(item.entry)), key=lambda item: item.index)
     pairs: list[tuple[Found, Found]] = []
-    about = Filters(start, subjects=tuple(pseudonyms), types=("consent",))
-    for item in walk(connection, about, order="oldest"):
-        if not withdrawn(item.entry):
-            continue
-        for consent, version in item.entry.consents:
-            # The index decides what came after; the time only narrows the search, with room for clocks that differ.
-            since = item.entry.recorded - timedelta(hours=1)
-            cited = Filters(since, consent=consent, types=RELEASES, outcomes=RELEASED)
-            pairs += [
-                (item, release)
-                for release in walk(connection, cited, limit=limit)
+    for low in range(0, len(withdrawals), _ASKED_AT_ONCE):
+        some = withdrawals[low : low + _ASKED_AT_ONCE]
+        released = _released_under(connection, some)
+        for item in some:
+            found = {
+                release.index: release
+                for consent, version in item.entry.consents
+                for release in released.get(consent, ())
                 if release.index > item.index
                 and any(id_ == consent and used <= version for id_, used in release.entry.consents)
-            ]
+            }
+            pairs += [(item, found[index]) for index in sorted(found)]
             if len(pairs) >= limit:
                 return tuple(pairs[:limit])
     return tuple(pairs)
 
 
+def _released_under(connection: Connection, withdrawals: Sequence[Found]) -> dict[str, list[Found]]:
+    """By consent, the releases that cite one of those that were withdrawn, from about that time on."""
+    consents = {consent for item in withdrawals for consent, _ in item.entry.consents}
+    # The index decides what came after; the time only narrows the search, with room for clocks that differ.
+    since = min(item.entry.recorded for item in withdrawals) - timedelta(hours=1)
+    cited = connection.execute(
+        select(facets.c.value, facets.c.idx).where(
+            facets.c.kind == FACETS["consent"], facets.c.value.in_(consents), facets.c.recorded >= micros(since)
+        )
+    ).all()
+    places = sorted({row.idx for row in cited})
+    released: dict[int, Found] = {}
+    for low in range(0, len(places), _ASKED_AT_ONCE):
+        rows = connection.execute(
+            select(entries.c.idx, entries.c.body).where(
+                entries.c.idx.in_(places[low : low + _ASKED_AT_ONCE]),
+                _compared(entries.c.type, drives=False).in_(RELEASES),
+                _compared(entries.c.outcome, drives=False).in_(RELEASED),
+            )
+        )
+        released |= {row.idx: Found(row.idx, Entry.parse(row.body)) for row in rows}
+    found: dict[str, list[Found]] = {}
+    for row in cited:
+        if row.idx in released:
+            found.setdefault(row.value, []).append(released[row.idx])
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class Day:
-    """How often something happened on one day (UTC)."""
+    """How often something happened on one day, of Finnish time."""
 
-    date: datetime
+    date: date
     count: int
 
 
 def heat(connection: Connection, filters: Filters, *, limit: int = 10_000, find: Search = search) -> tuple[Day, ...]:
     """Entries per day, for a calendar: meant for one person's or one case's entries."""
-    counts: dict[int, int] = {}
+    counts: dict[date, int] = {}
     for item in walk(connection, filters, limit=limit, find=find):
-        day = micros(item.entry.recorded) // 86_400_000_000
+        day = item.entry.recorded.astimezone(ZONE).date()
         counts[day] = counts.get(day, 0) + 1
-    return tuple(Day(moment(day * 86_400_000_000), counts[day]) for day in sorted(counts))
+    return tuple(Day(day, counts[day]) for day in sorted(counts))

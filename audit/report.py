@@ -9,19 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import lru_cache
 from typing import Any, Final
-from zoneinfo import ZoneInfo
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from sqlalchemy import Connection
 
-from audit.entries import Entry
+from audit.entries import ZONE, Entry
 from audit.query import (
-    NOT_RELEASED,
-    RELEASED,
-    RELEASES,
     Filters,
     Found,
     Search,
@@ -32,14 +28,13 @@ from audit.query import (
     withdrawn,
 )
 from audit.rows import member_of
-from audit.tallies import counts
+from audit.tallies import of_year
 from audit.texts import label, text
 
 Names = Callable[[str, str, str], str | None]
 """What something is called: kind (`subsystem`, `purpose`, `basis`), code, language → name, or None to show the code."""
 
 MAX_LINES: Final = 10_000
-_ZONE: Final = ZoneInfo("Europe/Helsinki")
 
 
 def no_names(_kind: str, _code: str, _language: str) -> str | None:
@@ -230,20 +225,15 @@ def record_of_processing(
     member: str | None = None,
 ) -> RecordOfProcessing:
     """The record of processing of one year: what is described, with what was counted (of `member`, if given)."""
-    start = datetime(year, 1, 1, tzinfo=_ZONE).astimezone(UTC)
-    end = datetime(year + 1, 1, 1, tzinfo=_ZONE).astimezone(UTC)
     numbers: dict[str, dict[str, list[int]]] = {}
-    for count in counts(connection, start, end):
-        if count.type not in RELEASES or count.purpose is None:
+    for count in of_year(connection, year):
+        if count.purpose is None:
             continue
         if member is not None and member not in (member_of(count.source), member_of(count.recipient)):
             continue
-        recipient = count.recipient or ""
-        cell = numbers.setdefault(count.purpose, {}).setdefault(recipient, [0, 0])
-        if count.outcome in RELEASED:
-            cell[0] += count.entries
-        elif count.outcome in NOT_RELEASED:
-            cell[1] += count.entries
+        cell = numbers.setdefault(count.purpose, {}).setdefault(count.recipient or "", [0, 0])
+        cell[0] += count.released
+        cell[1] += count.refused + count.fruitless
     described = {activity.purpose for activity in activities}
     rest = [Activity(code, names("purpose", code, language) or code, (), (), "") for code in sorted(numbers)]
     lines = []
@@ -287,7 +277,7 @@ def _render(template: str, language: str, stylesheet: str | None, **values: Any)
 
 
 def _date(at: datetime, language: str, clock: str) -> str:
-    local = at.astimezone(_ZONE)
+    local = at.astimezone(ZONE)
     date = local.strftime("%Y-%m-%d") if language == "en" else f"{local.day}.{local.month}.{local.year}"
     return f"{date} {local.strftime(clock)}" if clock else date
 

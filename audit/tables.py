@@ -200,17 +200,31 @@ archives = Table(
     Column("pruned", BigInteger),
 )
 
-tallies = Table(
-    "audit_tallies",
+flows = Table(
+    "audit_flows",
     metadata,
-    Column("day", Integer, nullable=False),  # days since the epoch, UTC
-    Column("type", Text, nullable=False),
-    Column("outcome", Text, nullable=False),
+    Column("day", Integer, nullable=False),  # of Finnish time; 1 is the first of January of the year 1
     Column("source", Text, nullable=False),
     Column("recipient", Text, nullable=False),
+    Column("released", BigInteger, nullable=False),
+    Column("refused", BigInteger, nullable=False),
+    Column("fruitless", BigInteger, nullable=False),
+    PrimaryKeyConstraint("day", "source", "recipient"),
+    sqlite_with_rowid=False,
+)
+
+processing = Table(
+    "audit_processing",
+    metadata,
+    Column("year", Integer, nullable=False),
     Column("purpose", Text, nullable=False),
-    Column("entries", BigInteger, nullable=False),
-    PrimaryKeyConstraint("day", "source", "recipient", "type", "outcome", "purpose"),
+    Column("source", Text, nullable=False),
+    Column("recipient", Text, nullable=False),
+    Column("released", BigInteger, nullable=False),
+    Column("refused", BigInteger, nullable=False),
+    Column("fruitless", BigInteger, nullable=False),
+    PrimaryKeyConstraint("year", "purpose", "source", "recipient"),
+    sqlite_with_rowid=False,
 )
 
 _NEVER_CHANGED = ("audit_entries", "audit_facets", "audit_tiles", "audit_checkpoints", "audit_cosignatures")

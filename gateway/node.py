@@ -13,14 +13,15 @@ import signal
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection
 
 from adapters.sdk import AdapterError
+from audit import tallies
 from audit.log import Log, LogError, Written
 from audit.subjects import Subjects
-from audit.tallies import tally
 from gateway.credentials import KeyPlace
 from gateway.evidence.timestamps import Stamping
 from gateway.exchange.consumer import Consumer
@@ -392,19 +393,25 @@ def _said_by(members: frozenset[MemberId], standings: Standings, message: str, n
         return False
 
 
+def _keep(day: tallies.Counted, connection: Connection) -> Written[bool]:
+    return Written(tallies.keep(connection, day), ())
+
+
 async def _sweep(exchange: Exchange) -> None:
     """Let go of message ids that nobody could replay any more, and count the days that are over."""
 
     def forget(connection: Connection) -> Written[int]:
         return Written(exchange.replays.sweep(connection, exchange.clock()), ())
 
-    def count(connection: Connection) -> Written[int]:
-        return Written(tally(connection, exchange.clock()), ())
+    def counted() -> tallies.Counted | None:
+        with exchange.engine.connect() as connection:
+            return tallies.next_day(connection, exchange.clock())
 
     while True:
         await asyncio.sleep(SWEEP_SECONDS)
         try:
             await exchange.log.commit(forget)
-            await exchange.log.commit(count)
+            while (day := await asyncio.to_thread(counted)) is not None:
+                await exchange.log.commit(partial(_keep, day))
         except LogError as error:
             event(LOGGER, logging.WARNING, "sweep-failed", reason=type(error).__name__)

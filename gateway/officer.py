@@ -313,7 +313,7 @@ class Officer:
     def flows(self, reader: Reader, start: datetime, end: datetime) -> tuple[tallies.Count, ...]:
         """How much went from whom to whom in a window."""
         with self._engine.connect() as connection:
-            told = tallies.counts(connection, start, end)
+            told = tallies.between(connection, start, end)
         self._record(reader, "flows", found=bool(told))
         return told
 

@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import cache
 from importlib.resources import files
-from zoneinfo import ZoneInfo
 
+from audit.entries import ZONE
 from audit.texts import LANGUAGES, label
 
-ZONE = ZoneInfo("Europe/Helsinki")
 NARROW = "\N{NO-BREAK SPACE}"
 Texts = Mapping[str, tuple[str, str, str]]
 

@@ -129,13 +129,15 @@ def router(exchange: Exchange, officer: Officer, callers: Callers) -> APIRouter:
     async def flows(request: Request) -> Response:
         who, document = reader(request), await body(request)
         start, end = _window(document)
-        return _json({"flows": [asdict(one) for one in await _asked(lambda: officer.flows(who, start, end))]})
+        told = await _asked(lambda: officer.flows(who, start, end))
+        names = ("source", "recipient", "released", "refused", "fruitless")
+        return _json({"flows": [{name: getattr(one, name) for name in names} for one in told]})
 
     @routes.post("/days", summary="How often a person's data was disclosed, by day")
     async def days(request: Request) -> Response:
         who, document = reader(request), await body(request)
         told = await _asked(lambda: officer.days(who, _someone(document)))
-        return _json({"days": [{"date": one.date.date().isoformat(), "count": one.count} for one in told]})
+        return _json({"days": [{"date": one.date.isoformat(), "count": one.count} for one in told]})
 
     @routes.get("/unreviewed", summary="Emergency accesses that nobody has signed off")
     async def unreviewed(request: Request) -> Response:

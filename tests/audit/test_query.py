@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Connection, event
+from sqlalchemy import Connection, create_engine, event, select
 
-from audit import proofs, query
+from audit import proofs, query, tallies
 from audit.entries import Agents, Categories, Entry
 from audit.merkle import ProofError
 from audit.query import Filters, QueryError, search, walk
-from audit.tallies import counts, tally
+from audit.rows import entry_row, insert_rows
+from audit.tables import flows, metadata
 from audit.verify import ExportError, verify_export
-from tests.audit.conftest import START, Bench
+from tests.audit.conftest import START, Bench, entry_at
 
 ANNA, BORIS = "a" * 64, "b" * 64
 
@@ -132,7 +133,7 @@ def test_what_left_after_a_withdrawal_is_shown_and_otherwise_nothing(
 def test_days_count_what_was_disclosed(bench: Bench, story: dict[str, Entry]) -> None:
     with bench.engine.connect() as connection:
         (day,) = query.heat(connection, query.disclosures([ANNA]))
-    assert (day.date, day.count) == (START.replace(hour=0), 4)
+    assert (day.date, day.count) == (START.date(), 4)
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -210,21 +211,86 @@ def test_question_is_driven_by_an_index_and_sorts_nothing(bench: Bench, filters:
 # -- counts ------------------------------------------------------------------------------------------------------------
 
 
-def test_counts_are_the_same_before_and_after_days_were_tallied(bench: Bench, make_entry: Callable[..., Entry]) -> None:
+def keep_all(bench: Bench) -> list[date]:
+    tallies.keep_all(bench.engine, bench.clock())
+    with bench.engine.connect() as connection:
+        return [
+            date.fromordinal(day) for day in connection.scalars(select(flows.c.day).distinct().order_by(flows.c.day))
+        ]
+
+
+def test_counts_are_the_same_before_and_after_days_were_kept(bench: Bench, make_entry: Callable[..., Entry]) -> None:
     with bench.log() as log:
         for day in range(4):
-            for outcome in ("success", "refused", "success"):
+            for outcome in ("success", "refused", "not-found"):
                 log.append_blocking([make_entry(outcome=outcome, purpose=f"p-{day % 2}")])
                 bench.clock.move(hours=8)
+        log.append_blocking([make_entry(type="console-read"), make_entry(type="delivery", outcome="requested")])
     window = (START + timedelta(hours=7), START + timedelta(days=3, hours=2))
     with bench.engine.connect() as connection:
-        before = counts(connection, *window)
-    with bench.writing() as connection:
-        assert tally(connection, bench.clock()) > 0
-        assert tally(connection, bench.clock()) == 0, "a day is counted once"
+        before = tallies.between(connection, *window), tallies.of_year(connection, 2026)
+    assert keep_all(bench) == [date(2026, 10, day) for day in range(1, 5)], "today is not over"
+    assert keep_all(bench) == [date(2026, 10, day) for day in range(1, 5)], "a day is counted once"
     with bench.engine.connect() as connection:
-        assert counts(connection, *window) == before
-    assert sum(one.entries for one in before) == 9
+        assert (tallies.between(connection, *window), tallies.of_year(connection, 2026)) == before
+        assert tallies.of_year(connection, 2025) == ()
+    (pair,), purposes = before
+    assert (pair.released, pair.refused, pair.fruitless, pair.purpose) == (3, 3, 3, None)
+    assert [(one.purpose, one.released, one.refused, one.fruitless) for one in purposes] == [
+        ("p-0", 2, 2, 2),
+        ("p-1", 2, 2, 2),
+    ]
+
+
+def test_a_day_is_that_of_finnish_time(bench: Bench, make_entry: Callable[..., Entry]) -> None:
+    with bench.log() as log:
+        bench.clock.now = datetime(2026, 12, 31, 21, 59, 59, tzinfo=UTC)
+        log.append_blocking([make_entry()])
+        bench.clock.move(seconds=1)  # midnight in Helsinki: the new year
+        log.append_blocking([make_entry(), make_entry()])
+        bench.clock.move(days=1, hours=1)
+    for _ in range(2):
+        with bench.engine.connect() as connection:
+            years = [[one.released for one in tallies.of_year(connection, year)] for year in (2026, 2027)]
+        assert years == [[1], [2]]
+        assert keep_all(bench) == [date(2026, 12, 31), date(2027, 1, 1)]
+
+
+def test_a_day_that_two_replicas_counted_is_kept_once(bench: Bench, make_entry: Callable[..., Entry]) -> None:
+    with bench.log() as log:
+        log.append_blocking([make_entry()])
+    now = bench.clock.move(days=2)
+    with bench.engine.connect() as connection:
+        first, second = tallies.next_day(connection, now), tallies.next_day(connection, now)
+    assert first is not None
+    assert second is not None
+    with bench.writing() as connection:
+        assert tallies.keep(connection, first)
+        assert not tallies.keep(connection, second)
+        assert sum(one.released for one in tallies.between(connection, START, now)) == 1
+
+
+@given(
+    seconds=st.lists(st.integers(0, 40 * 86_400), min_size=1, max_size=30),
+    window=st.tuples(st.integers(-86_400, 41 * 86_400), st.integers(-86_400, 41 * 86_400)).map(sorted),
+    kept=st.integers(0, 42),
+)
+@settings(max_examples=40)
+def test_what_is_kept_never_changes_a_count(seconds: list[int], window: list[int], kept: int) -> None:
+    begin = datetime(2026, 10, 10, tzinfo=UTC)  # summer time ends within the forty days
+    engine = create_engine("sqlite://")
+    metadata.create_all(engine)
+    rows = [(at, entry_at(begin + timedelta(seconds=second))) for at, second in enumerate(sorted(seconds))]
+    with engine.execution_options(writes=True).begin() as connection:
+        insert_rows(connection, [entry_row(at, entry, entry.canonical()) for at, entry in rows], ())
+    start, end = (begin + timedelta(seconds=at) for at in window)
+    with engine.connect() as connection:
+        before = tallies.between(connection, start, end)
+    assert sum(one.released for one in before) == sum(start <= entry.recorded < end for _, entry in rows)
+    tallies.keep_all(engine, begin + timedelta(days=kept))
+    with engine.connect() as connection:
+        assert tallies.between(connection, start, end) == before
+    engine.dispose()
 
 
 # -- proofs and exports ------------------------------------------------------------------------------------------------

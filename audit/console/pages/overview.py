@@ -6,9 +6,9 @@ from datetime import timedelta
 
 from audit import reviews
 from audit.console.office import EVERYONE, Answer, Page, Shown, Visit
-from audit.query import RELEASED, RELEASES, by_id
+from audit.query import by_id
 from audit.rows import member_of
-from audit.tallies import counts
+from audit.tallies import between
 from audit.witness import all_alarms
 
 DAYS = 30
@@ -21,13 +21,11 @@ def overview(visit: Visit) -> Answer:
         return Shown("overview.html", {"figures": None, "waiting": 0, "alarms": (), "checkpoint": None})
     own = visit.session.identity.member
     released = refused = 0
-    for count in counts(visit.connection, visit.now - timedelta(days=DAYS), visit.now):
+    for count in between(visit.connection, visit.now - timedelta(days=DAYS), visit.now):
         if own is not None and own not in (member_of(count.source), member_of(count.recipient)):
             continue
-        if count.type in RELEASES and count.outcome in RELEASED:
-            released += count.entries
-        elif count.outcome in ("refused", "withheld"):
-            refused += count.entries
+        released += count.released
+        refused += count.refused
     emergencies = sum(visit.sees(item.entry) for item in reviews.unreviewed_emergencies(visit.connection))
     patterns = reviews.waiting(visit.connection, kind="anomaly")
     if own is not None:

@@ -15,7 +15,7 @@ from audit.console.figures import calendar
 from audit.console.office import ABSENT, OFFICER, Answer, Moved, NotHereError, Page, Shown, Visit
 from audit.console.pages.searching import FORMATS, file_of
 from audit.console.sessions import SessionError
-from audit.console.wording import ZONE
+from audit.entries import ZONE
 from audit.query import ConsentStory, Found, consents_of, disclosures, fruitless_lookups, person, withdrawn
 from audit.report import extract, extract_page
 from audit.texts import LANGUAGES

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import Final
 
 from audit.console.figures import flow
 from audit.console.office import INSPECTORS, Answer, NotHereError, Page, Shown, Visit
-from audit.console.wording import ZONE
-from audit.query import RELEASED, RELEASES, Found, left_after_withdrawal
+from audit.entries import ZONE
+from audit.query import Found, left_after_withdrawal
 from audit.report import processing_page, record_of_processing
 from audit.rows import member_of
-from audit.tallies import Count, counts
+from audit.tallies import Count, between
 from audit.texts import LANGUAGES
 
 PERIODS: Final = (7, 30, 90, 365)
+DRAWN: Final = 16
+"""So many givers and receivers have a bar of their own; the smaller ones share one."""
+LISTED: Final = 200
+OTHERS: Final = ""
 
 
 def _own(visit: Visit, found: Iterable[Count]) -> list[Count]:
@@ -23,22 +27,37 @@ def _own(visit: Visit, found: Iterable[Count]) -> list[Count]:
     return [one for one in found if own is None or own in (member_of(one.source), member_of(one.recipient))]
 
 
+def gathered(given: Sequence[tuple[str, str, int]], most: int = DRAWN) -> list[tuple[str, str, int]]:
+    """(giver, receiver, amount) with all but the largest `most` of either side taken together as OTHERS."""
+    sides: list[set[str]] = []
+    for side in (0, 1):
+        totals: dict[str, int] = {}
+        for one in given:
+            name = str(one[side])
+            totals[name] = totals.get(name, 0) + one[2]
+        largest = sorted(totals, key=lambda name: (-totals[name], name))
+        sides.append(set(largest if len(largest) <= most + 1 else largest[:most]))
+    amounts: dict[tuple[str, str], int] = {}
+    for giver, receiver, amount in given:
+        pair = giver if giver in sides[0] else OTHERS, receiver if receiver in sides[1] else OTHERS
+        amounts[pair] = amounts.get(pair, 0) + amount
+    return [(*pair, amount) for pair, amount in sorted(amounts.items())]
+
+
 def flows(visit: Visit) -> Answer:
     """Who gave what to whom in the last days."""
     days = next((one for one in PERIODS if str(one) == visit.query.get("days")), 30)
-    amounts: dict[tuple[str, str], int] = {}
-    purposes: dict[tuple[str, str, str], int] = {}
-    for count in _own(visit, counts(visit.connection, visit.now - timedelta(days=days), visit.now)):
-        if count.type not in RELEASES or count.outcome not in RELEASED or not count.source or not count.recipient:
-            continue
-        pair = count.source, count.recipient
-        amounts[pair] = amounts.get(pair, 0) + count.entries
-        triple = (*pair, count.purpose or "")
-        purposes[triple] = purposes.get(triple, 0) + count.entries
-    picture = flow([(giver, receiver, amount) for (giver, receiver), amount in sorted(amounts.items())])
+    since = visit.now - timedelta(days=days)
+    counts = _own(visit, between(visit.connection, since, visit.now))
+    given = [
+        (one.source, one.recipient, one.released) for one in counts if one.released and one.source and one.recipient
+    ]
+    given.sort(key=lambda one: (-one[2], one[0], one[1]))
     values = {
-        "picture": picture,
-        "rows": sorted(purposes.items(), key=lambda item: (-item[1], item[0])),
+        "picture": flow(gathered(given)),
+        "rows": given[:LISTED],
+        "more": max(0, len(given) - LISTED),
+        "since": since.astimezone(ZONE).date(),
         "periods_": PERIODS,
         "days": days,
     }

@@ -13,8 +13,7 @@ from typing import Final
 from sqlalchemy import Connection
 
 from audit.console.office import INSPECTORS, Answer, NotHereError, Page, Sent, Shown, Visit
-from audit.console.wording import ZONE
-from audit.entries import OUTCOMES, TYPES
+from audit.entries import OUTCOMES, TYPES, ZONE
 from audit.export import to_csv, to_fhir, to_json_lines
 from audit.query import Filters, Found, Order, QueryError
 

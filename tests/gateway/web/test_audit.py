@@ -165,7 +165,7 @@ def test_other_questions_answer(nodes: Running) -> None:
     assert call(nodes, "POST", "/v1/audit/consents", {"person": person(nodes)})[1] == {"consents": []}
     assert call(nodes, "POST", "/v1/audit/after-withdrawal", {})[1] == {"holds": True, "left": []}
     assert call(nodes, "POST", "/v1/audit/unusual", window)[1] == {"unusual": []}
-    assert sum(one["entries"] for one in call(nodes, "POST", "/v1/audit/flows", window)[1]["flows"]) > 5
+    assert sum(one["released"] for one in call(nodes, "POST", "/v1/audit/flows", window)[1]["flows"]) >= 2
     assert [one["count"] for one in call(nodes, "POST", "/v1/audit/days", {"person": person(nodes)})[1]["days"]] == [2]
     assert call(nodes, "GET", "/v1/audit/unreviewed")[1] == {"found": []}
     assert "disclosures" in call(nodes, "GET", "/v1/audit/questions")[1]["questions"]

@@ -230,15 +230,27 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_audit_subjects_same_as"), "audit_subjects", ["same_as"], unique=False)
     op.create_table(
-        "audit_tallies",
+        "audit_flows",
         sa.Column("day", sa.Integer(), nullable=False),
-        sa.Column("type", sa.Text(), nullable=False),
-        sa.Column("outcome", sa.Text(), nullable=False),
         sa.Column("source", sa.Text(), nullable=False),
         sa.Column("recipient", sa.Text(), nullable=False),
+        sa.Column("released", sa.BigInteger(), nullable=False),
+        sa.Column("refused", sa.BigInteger(), nullable=False),
+        sa.Column("fruitless", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("day", "source", "recipient"),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "audit_processing",
+        sa.Column("year", sa.Integer(), nullable=False),
         sa.Column("purpose", sa.Text(), nullable=False),
-        sa.Column("entries", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("day", "source", "recipient", "type", "outcome", "purpose"),
+        sa.Column("source", sa.Text(), nullable=False),
+        sa.Column("recipient", sa.Text(), nullable=False),
+        sa.Column("released", sa.BigInteger(), nullable=False),
+        sa.Column("refused", sa.BigInteger(), nullable=False),
+        sa.Column("fruitless", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("year", "purpose", "source", "recipient"),
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "audit_tiles",
