@@ -94,6 +94,10 @@ class Categories:
     withheld: tuple[str, ...] = ()
 
 
+REFUSED: Final = ("refused", "withheld")
+"""Outcomes that say that somebody was told no."""
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One record of the log.
@@ -175,6 +179,11 @@ class Entry:
             "type": self.type,
         }
         return {name: value for name, value in document.items() if value is not None and value not in ({}, [])}
+
+    @property
+    def withdraws(self) -> bool:
+        """Whether it records that a consent was withdrawn (its `detail.status` says so)."""
+        return self.type == "consent" and self.detail.get("status") == "withdrawn"
 
     def canonical(self) -> bytes:
         """The canonical JSON of RFC 8785: these bytes are the leaf of the tree. Raises EntryError."""

@@ -12,19 +12,19 @@ import base64
 import binascii
 import heapq
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from typing import Final, Literal, Protocol
 
-from sqlalchemy import Column, ColumnElement, Connection, Select, and_, exists, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, exists, or_, select, true
 
-from audit.entries import ZONE, Entry, micros
-from audit.tables import FACETS, entries, facets
+from audit.entries import REFUSED, ZONE, Entry, micros
+from audit.tables import FACETS, WITHDRAWN, entries, facets
 
 MAX_PAGE: Final = 1_000
 _ASKED_AT_ONCE: Final = 500
-_SAYS_WITHDRAWN: Final = '"status":"withdrawn"'
+_CLOCKS_DIFFER: Final = 3_600_000_000  # microseconds
 Order = Literal["newest", "oldest"]
 
 RELEASES: Final = ("query", "handover", "delivery", "break-glass")
@@ -106,6 +106,8 @@ _COLUMNS: Final = {
     "reason": entries.c.reason,
 }
 _FACET_FILTERS: Final = ("consent", "member", "basis", "withheld", "permitted")
+_REFUSED_TO: Final = "refused"
+"""Drives a search for what was refused to a member; no filter of this name, but an index of its own."""
 # The most telling filter first; those that no index serves (client, service) are never first.
 _DRIVERS: Final = (
     "id",
@@ -154,48 +156,54 @@ def _alternatives(filters: Filters) -> tuple[str, list[Filters]]:
             return name, [replace(filters, outcomes=(item,)) for item in dict.fromkeys(filters.outcomes)]
         if name == "types":
             return name, [replace(filters, types=(item,)) for item in dict.fromkeys(filters.types)]
+        if name == "member" and filters.outcomes and set(filters.outcomes) <= set(REFUSED):
+            return _REFUSED_TO, [filters]
         return name, [filters]
     return "", [filters]
 
 
-def _compared(column: Column[str], drives: bool) -> ColumnElement[str]:
-    """The column as a condition compares it: no index but the driver's may be chosen, whatever statistics there are."""
-    return column if drives else column.concat("")
+def without_index(condition: ColumnElement[bool]) -> ColumnElement[bool]:
+    """The same condition, for which a database chooses no index whatever statistics it has; it knows how many hold."""
+    return condition.is_(true())
+
+
+def _holding(condition: ColumnElement[bool], *, drives: bool) -> ColumnElement[bool]:
+    return condition if drives else without_index(condition)
 
 
 def _statement(
-    filters: Filters, driver: str, place: tuple[int, int] | None, order: Order, limit: int | None
+    filters: Filters, driver: str, place: tuple[int, int] | None, order: Order, limit: int
 ) -> Select[int, int, str]:
-    by_facet = driver in _FACET_FILTERS
+    by_facet = driver in _FACET_FILTERS or driver == _REFUSED_TO
     recorded = facets.c.recorded if by_facet else entries.c.recorded
     index = facets.c.idx if by_facet else entries.c.idx
     conditions: list[ColumnElement[bool]] = []
     for name, column in _COLUMNS.items():
         value = getattr(filters, name)
         if value is not None:
-            conditions.append(_compared(column, name == driver) == value)
+            conditions.append(_holding(column == value, drives=name == driver))
     for name, values, column in (
         ("subjects", filters.subjects, entries.c.subject),
         ("types", filters.types, entries.c.type),
         ("outcomes", filters.outcomes, entries.c.outcome),
     ):
         if values:
-            compared = _compared(column, name == driver)
-            conditions.append(compared == values[0] if len(values) == 1 else compared.in_(values))
+            holds = column == values[0] if len(values) == 1 else column.in_(values)
+            conditions.append(_holding(holds, drives=name == driver))
     for name in _FACET_FILTERS:
         value = getattr(filters, name)
         if value is None:
             continue
-        if name == driver:
-            conditions += [facets.c.kind == FACETS[name], facets.c.value == value]
+        if name == driver or (name == "member" and driver == _REFUSED_TO):
+            conditions += [facets.c.kind == FACETS[driver], facets.c.value == value]
         else:
             other = facets.alias(f"facet_{name}")
             conditions.append(
                 exists().where(
                     other.c.kind == FACETS[name],
                     other.c.value == value,
-                    other.c.recorded == entries.c.recorded,
-                    other.c.idx == entries.c.idx,
+                    other.c.recorded == recorded,
+                    other.c.idx == index,
                 )
             )
     if filters.start is not None:
@@ -393,11 +401,6 @@ def consents_of(
     return tuple(stories)
 
 
-def withdrawn(entry: Entry) -> bool:
-    """Whether the entry records that a consent was withdrawn (its `detail.status` says so)."""
-    return entry.type == "consent" and entry.detail.get("status") == "withdrawn"
-
-
 def left_after_withdrawal(
     connection: Connection, pseudonyms: Sequence[str] = (), *, start: datetime | None = None, limit: int = MAX_PAGE
 ) -> tuple[tuple[Found, Found], ...]:
@@ -405,58 +408,89 @@ def left_after_withdrawal(
 
     For one person, or for everyone since `start`.
     """
-    about = Filters(start, subjects=tuple(dict.fromkeys(pseudonyms)), types=("consent",))
-    driver, searches = _alternatives(about)
-    withdrawals: list[Found] = []
-    for one in searches:
-        # The canonical form of an entry says it in these very bytes; the parsed entry decides.
-        statement = _statement(one, driver, None, "oldest", None).where(entries.c.body.contains(_SAYS_WITHDRAWN))
-        withdrawals += [Found(row.idx, Entry.parse(row.body)) for row in connection.execute(statement)]
-    withdrawals = sorted((item for item in withdrawals if withdrawn(item.entry)), key=lambda item: item.index)
+    suspects = _cited_later(connection, _withdrawals(connection, pseudonyms, start))
     pairs: list[tuple[Found, Found]] = []
-    for low in range(0, len(withdrawals), _ASKED_AT_ONCE):
-        some = withdrawals[low : low + _ASKED_AT_ONCE]
-        released = _released_under(connection, some)
-        for item in some:
-            found = {
-                release.index: release
-                for consent, version in item.entry.consents
-                for release in released.get(consent, ())
-                if release.index > item.index
-                and any(id_ == consent and used <= version for id_, used in release.entry.consents)
-            }
-            pairs += [(item, found[index]) for index in sorted(found)]
-            if len(pairs) >= limit:
-                return tuple(pairs[:limit])
+    for low in range(0, len(suspects), _ASKED_AT_ONCE):
+        some = suspects[low : low + _ASKED_AT_ONCE]
+        read = _read(connection, {index for one in some for index in (one.withdrawal, one.cited)})
+        for one in some:
+            withdrawal, later = read[one.withdrawal], read[one.cited]
+            withdrew = dict(withdrawal.entry.consents).get(one.consent, 0)
+            released = later.entry.type in RELEASES and later.entry.outcome in RELEASED
+            if released and any(id_ == one.consent and used <= withdrew for id_, used in later.entry.consents):
+                pairs.append((withdrawal, later))
+                if len(pairs) >= limit:
+                    return tuple(pairs)
     return tuple(pairs)
 
 
-def _released_under(connection: Connection, withdrawals: Sequence[Found]) -> dict[str, list[Found]]:
-    """By consent, the releases that cite one of those that were withdrawn, from about that time on."""
-    consents = {consent for item in withdrawals for consent, _ in item.entry.consents}
-    # The index decides what came after; the time only narrows the search, with room for clocks that differ.
-    since = min(item.entry.recorded for item in withdrawals) - timedelta(hours=1)
-    cited = connection.execute(
-        select(facets.c.value, facets.c.idx).where(
-            facets.c.kind == FACETS["consent"], facets.c.value.in_(consents), facets.c.recorded >= micros(since)
+@dataclass(frozen=True, slots=True)
+class _Suspect:
+    """A consent, the entry that withdrew it, and one that came after and cites it. It may cite a later version."""
+
+    consent: str
+    withdrawal: int
+    cited: int
+
+
+def _withdrawals(
+    connection: Connection, pseudonyms: Sequence[str], start: datetime | None
+) -> list[tuple[str, int, int]]:
+    """Consent, time and index of each withdrawal: those of a person, or all since `start`; in order of the log."""
+    about: Iterable[Found]
+    if pseudonyms:
+        about = walk(connection, Filters(start, subjects=tuple(pseudonyms), types=("consent",)))
+    else:
+        ended = select(facets.c.idx).where(
+            facets.c.kind == FACETS["status"],
+            facets.c.value == WITHDRAWN,
+            facets.c.recorded >= (0 if start is None else micros(start)),
         )
-    ).all()
-    places = sorted({row.idx for row in cited})
-    released: dict[int, Found] = {}
-    for low in range(0, len(places), _ASKED_AT_ONCE):
+        indexes = connection.scalars(ended).all()
+        about = [
+            found
+            for low in range(0, len(indexes), _ASKED_AT_ONCE)
+            for found in _read(connection, indexes[low : low + _ASKED_AT_ONCE]).values()
+        ]
+    return sorted(
+        (
+            (consent, micros(item.entry.recorded), item.index)
+            for item in about
+            if item.entry.withdraws
+            for consent, _ in item.entry.consents
+        ),
+        key=lambda one: one[2],
+    )
+
+
+def _cited_later(connection: Connection, withdrawals: Sequence[tuple[str, int, int]]) -> list[_Suspect]:
+    suspects: list[_Suspect] = []
+    for low in range(0, len(withdrawals), _ASKED_AT_ONCE):
+        some = withdrawals[low : low + _ASKED_AT_ONCE]
+        # The index decides what came after; the time only narrows the search, with room for clocks that differ.
+        since = min(recorded for _, recorded, _ in some) - _CLOCKS_DIFFER
         rows = connection.execute(
-            select(entries.c.idx, entries.c.body).where(
-                entries.c.idx.in_(places[low : low + _ASKED_AT_ONCE]),
-                _compared(entries.c.type, drives=False).in_(RELEASES),
-                _compared(entries.c.outcome, drives=False).in_(RELEASED),
+            select(facets.c.value, facets.c.idx).where(
+                facets.c.kind == FACETS["consent"],
+                facets.c.value.in_({consent for consent, _, _ in some}),
+                facets.c.recorded >= since,
             )
         )
-        released |= {row.idx: Found(row.idx, Entry.parse(row.body)) for row in rows}
-    found: dict[str, list[Found]] = {}
-    for row in cited:
-        if row.idx in released:
-            found.setdefault(row.value, []).append(released[row.idx])
-    return found
+        cited: dict[str, list[int]] = {}
+        for consent, index in rows:
+            cited.setdefault(consent, []).append(index)
+        suspects += [
+            _Suspect(consent, withdrawal, index)
+            for consent, _, withdrawal in some
+            for index in sorted(cited.get(consent, ()))
+            if index > withdrawal
+        ]
+    return suspects
+
+
+def _read(connection: Connection, indexes: Iterable[int]) -> dict[int, Found]:
+    rows = connection.execute(select(entries.c.idx, entries.c.body).where(entries.c.idx.in_(set(indexes))))
+    return {row.idx: Found(row.idx, Entry.parse(row.body)) for row in rows}
 
 
 @dataclass(frozen=True, slots=True)

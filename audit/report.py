@@ -25,7 +25,6 @@ from audit.query import (
     fruitless_lookups,
     search,
     walk,
-    withdrawn,
 )
 from audit.rows import member_of
 from audit.tallies import of_year
@@ -121,7 +120,7 @@ def extract(
             item.entry.recorded,
             label("type", item.entry.type, language),
             _named(names, "purpose", item.entry.purpose, language),
-            withdrawn(item.entry),
+            item.entry.withdraws,
         )
         for item in walk(connection, about, order="newest", limit=MAX_LINES, find=find)
     )

@@ -12,9 +12,9 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
-from audit.entries import Entry, micros
+from audit.entries import REFUSED, Entry, micros
 from audit.merkle import leaf_hash
-from audit.tables import FACETS, entries, facets
+from audit.tables import FACETS, WITHDRAWN, entries, facets
 
 EntryRow = tuple[Any, ...]
 """Values of `audit_entries` in column order; the first is the index."""
@@ -22,8 +22,8 @@ FacetRow = tuple[int, str, int, int]
 """Kind, value, recorded, index."""
 
 _ENTRY_COLUMNS: Final = tuple(column.name for column in entries.columns)
-_BASIS, _PERMITTED, _WITHHELD, _CONSENT, _MEMBER = (
-    FACETS[name] for name in ("basis", "permitted", "withheld", "consent", "member")
+_BASIS, _PERMITTED, _WITHHELD, _CONSENT, _MEMBER, _REFUSED, _STATUS = (
+    FACETS[name] for name in ("basis", "permitted", "withheld", "consent", "member", "refused", "status")
 )
 _PG_TYPES: Final = {"idx": "bigint", "recorded": "bigint", "leaf": "bytea", "seal": "bytea"}
 
@@ -94,11 +94,12 @@ def facet_rows(index: int, entry: Entry) -> list[FacetRow]:
     rows.update((_PERMITTED, value, at, index) for value in entry.categories.permitted)
     rows.update((_WITHHELD, value, at, index) for value in entry.categories.withheld)
     rows.update((_CONSENT, consent, at, index) for consent, _ in entry.consents)
-    rows.update(
-        (_MEMBER, member, at, index)
-        for member in (member_of(entry.source), member_of(entry.agents.recipient))
-        if member is not None
-    )
+    members = [one for one in (member_of(entry.source), member_of(entry.agents.recipient)) if one is not None]
+    rows.update((_MEMBER, member, at, index) for member in members)
+    if entry.outcome in REFUSED:
+        rows.update((_REFUSED, member, at, index) for member in members)
+    if entry.withdraws:
+        rows.add((_STATUS, WITHDRAWN, at, index))
     return list(rows)
 
 

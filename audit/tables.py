@@ -54,8 +54,14 @@ entries = Table(
     Column("body", Text, nullable=False),
 )
 
-FACETS: Final = {"basis": 1, "permitted": 2, "withheld": 3, "consent": 4, "member": 5}
-"""Kinds of facet: what an entry may have several of, each a row of `facets`."""
+FACETS: Final = {"basis": 1, "permitted": 2, "withheld": 3, "consent": 4, "member": 5, "refused": 6, "status": 7}
+"""Kinds of facet: what an entry may have several of, each a row of `facets`.
+
+`refused` are the members of an entry that was refused or withheld; `status` is WITHDRAWN where a consent was withdrawn.
+Both are few among many, and asked for often.
+"""
+
+WITHDRAWN: Final = "withdrawn"
 
 facets = Table(
     "audit_facets",

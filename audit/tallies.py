@@ -14,12 +14,11 @@ from typing import Final
 
 from sqlalchemy import Connection, Engine, func, insert, select, text
 
-from audit.entries import ZONE, micros, moment
+from audit.entries import REFUSED, ZONE, micros, moment
 from audit.query import NOT_RELEASED, RELEASED, RELEASES
 from audit.tables import entries, flows, processing
 
 _SETTLED: Final = timedelta(hours=1)  # a day is counted once its last units are surely committed
-_REFUSED: Final = ("refused", "withheld")
 
 _ADD_TO_YEAR: Final = text(
     f"INSERT INTO {processing.name} (year, purpose, source, recipient, released, refused, fruitless) "  # noqa: S608
@@ -187,11 +186,11 @@ def between(connection: Connection, start: datetime, end: datetime) -> tuple[Cou
         _count(connection, sums, max(_begin(to), first), last, purposes=False)
     else:
         _count(connection, sums, first, last, purposes=False)
-    return _counts(sums)
+    return tuple(sorted(_counts(sums), key=lambda one: (-one.entries, one.source or "", one.recipient or "")))
 
 
 def of_year(connection: Connection, year: int) -> tuple[Count, ...]:
-    """What went from whom to whom for which purpose in a year of Finnish time; most first."""
+    """What went from whom to whom for which purpose in a year of Finnish time; in no order."""
     begin, after = date(year, 1, 1), date(year + 1, 1, 1)
     rows = connection.execute(
         select(
@@ -202,7 +201,7 @@ def of_year(connection: Connection, year: int) -> tuple[Count, ...]:
             processing.c.refused,
             processing.c.fruitless,
         ).where(processing.c.year == year)
-    )
+    ).all()
     sums: _Sums = {(row[0], row[1], row[2]): [row[3], row[4], row[5]] for row in rows}
     since = max(kept_until(connection) or begin, begin)
     _count(connection, sums, _begin(since), _begin(after))
@@ -224,7 +223,7 @@ def _count(connection: Connection, sums: _Sums, low: int, high: int, *, purposes
         key = source or "", recipient or "", (purpose or "") if purposes else ""
         if outcome in RELEASED:
             _add(sums, key, number, 0, 0)
-        elif outcome in _REFUSED:
+        elif outcome in REFUSED:
             _add(sums, key, 0, number, 0)
         elif outcome in NOT_RELEASED:
             _add(sums, key, 0, 0, number)
@@ -238,10 +237,7 @@ def _add(sums: _Sums, key: _Key, released: int, refused: int, fruitless: int) ->
 
 
 def _counts(sums: _Sums) -> tuple[Count, ...]:
-    found = [
+    return tuple(
         Count(source or None, recipient or None, purpose or None, *cell)
         for (source, recipient, purpose), cell in sums.items()
-    ]
-    return tuple(
-        sorted(found, key=lambda one: (-one.entries, one.source or "", one.recipient or "", one.purpose or ""))
     )

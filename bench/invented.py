@@ -103,9 +103,11 @@ def made(size: int, end: datetime = END, seed: int = 7) -> Iterator[Entry]:
             kind = ("handover", "delivery", "receipt", "acceptance")[number % 4]
         elif what < 0.33:
             kind, permitted, withheld = "consent", (), ()
-            consents, detail = ((f"c-{person}", 1),), {"status": "withdrawn" if what < 0.332 else "active"}
-        elif what < 0.3302:
-            kind = "break-glass"
+            consents, detail = ((f"c-{person}", 1),), {"status": "active"}
+            if what < 0.302:  # nothing leaves under it any more
+                consents, detail = ((f"w-{number}", 2),), {"status": "withdrawn"}
+            elif what < 0.3025:
+                kind, consents, detail = "break-glass", (), {}
         elif what < 0.36:
             kind, permitted, withheld = "console-read", (), ()
         elif what < 0.45:
@@ -186,7 +188,7 @@ def fill(engine: Engine, size: int, progress: Progress = _quiet, *, spans: int =
     tallies.keep_all(engine, END + timedelta(days=2))
     if engine.dialect.name == "postgresql":  # as its own upkeep does sooner or later
         with engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
-            connection.exec_driver_sql("ANALYZE")
+            connection.exec_driver_sql("VACUUM ANALYZE")
 
 
 def _hurry(connection: Connection, engine: Engine, *, hurried: bool) -> None:

@@ -79,7 +79,9 @@ def questions(size: int) -> dict[str, Question]:
         "purpose: in one day": page(Filters(day, day + timedelta(days=1), purpose="purpose-3")),
         "member: newest": page(Filters(member=member)),
         "member: what was refused to it": page(Filters(member=member, outcomes=("refused",))),
-        "member: rare category": page(Filters(member="FI-BENCH/MUN/0000200-0", withheld="child-protection")),
+        "member: rare category, in one month": page(
+            Filters(day, day + timedelta(days=30), member="FI-BENCH/MUN/0000100-0", withheld="child-protection")
+        ),
         "member: a thousand entries further on": deep,
         "user: newest": page(Filters(user=f"u-{17:032x}")),
         "rulebook: oldest of a version": page(Filters(rulebook=f"sha256:{3:064x}"), order="oldest"),
@@ -93,7 +95,9 @@ def questions(size: int) -> dict[str, Question]:
             connection, start=END - timedelta(days=30)
         ),
         "flows: of one month": lambda connection: tallies.between(connection, month, month + timedelta(days=30)),
-        "processing: of one year": lambda connection: tallies.of_year(connection, END.year),
+        "processing: the record of one year": lambda connection: report.record_of_processing(
+            connection, END.year, (), controller=report.Controller("Bench"), language="fi", now=END
+        ),
         "unusual: of one hour": lambda connection: anomalies.detect(
             connection, hour, hour + timedelta(hours=1), anomalies.Thresholds(client_within=timedelta(days=10)), now=END
         ),

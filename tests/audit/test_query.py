@@ -228,18 +228,18 @@ def test_counts_are_the_same_before_and_after_days_were_kept(bench: Bench, make_
         log.append_blocking([make_entry(type="console-read"), make_entry(type="delivery", outcome="requested")])
     window = (START + timedelta(hours=7), START + timedelta(days=3, hours=2))
     with bench.engine.connect() as connection:
-        before = tallies.between(connection, *window), tallies.of_year(connection, 2026)
+        before = tallies.between(connection, *window), set(tallies.of_year(connection, 2026))
     assert keep_all(bench) == [date(2026, 10, day) for day in range(1, 5)], "today is not over"
     assert keep_all(bench) == [date(2026, 10, day) for day in range(1, 5)], "a day is counted once"
     with bench.engine.connect() as connection:
-        assert (tallies.between(connection, *window), tallies.of_year(connection, 2026)) == before
+        assert (tallies.between(connection, *window), set(tallies.of_year(connection, 2026))) == before
         assert tallies.of_year(connection, 2025) == ()
     (pair,), purposes = before
     assert (pair.released, pair.refused, pair.fruitless, pair.purpose) == (3, 3, 3, None)
-    assert [(one.purpose, one.released, one.refused, one.fruitless) for one in purposes] == [
+    assert {(one.purpose, one.released, one.refused, one.fruitless) for one in purposes} == {
         ("p-0", 2, 2, 2),
         ("p-1", 2, 2, 2),
-    ]
+    }
 
 
 def test_a_day_is_that_of_finnish_time(bench: Bench, make_entry: Callable[..., Entry]) -> None:

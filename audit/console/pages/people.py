@@ -16,7 +16,7 @@ from audit.console.office import ABSENT, OFFICER, Answer, Moved, NotHereError, P
 from audit.console.pages.searching import FORMATS, file_of
 from audit.console.sessions import SessionError
 from audit.entries import ZONE
-from audit.query import ConsentStory, Found, consents_of, disclosures, fruitless_lookups, person, withdrawn
+from audit.query import ConsentStory, Found, consents_of, disclosures, fruitless_lookups, person
 from audit.report import extract, extract_page
 from audit.texts import LANGUAGES
 
@@ -97,7 +97,6 @@ def consents(visit: Visit) -> Answer:
         "tab": "consents",
         "stories": stories,
         "late": [pair for story in stories for pair in late_releases(story)],
-        "withdrawn": withdrawn,
     }
     return Shown("person-consents.html", values, subject=mark)
 
@@ -106,7 +105,7 @@ def late_releases(story: ConsentStory) -> list[tuple[Found, Found]]:
     """Releases under a consent that stand in the log after its withdrawal, each with that withdrawal."""
     pairs = []
     for item in story.history:
-        if withdrawn(item.entry):
+        if item.entry.withdraws:
             version = max((used for id_, used in item.entry.consents if id_ == story.consent), default=0)
             pairs += [
                 (item, release)
