@@ -168,6 +168,13 @@ class WitnessSigner:
         self.name = name
         self._key = key
 
+    @classmethod
+    def from_seed(cls, seed: bytes, name: str, type_: KeyType = KeyType.COSIGNATURE_ML_DSA_44) -> WitnessSigner:
+        """The signer that 32 secret bytes give."""
+        if type_ == KeyType.COSIGNATURE_ED25519:
+            return cls(Ed25519PrivateKey.from_private_bytes(seed), name)
+        return cls(MLDSA44PrivateKey.from_seed_bytes(seed), name)
+
     def cosign(self, checkpoint: Checkpoint, timestamp: int) -> Signature:
         """The cosignature of a checkpoint seen at this time (seconds since the epoch). The caller has verified it."""
         message = cosigned_message(self.verifier, checkpoint, timestamp)
@@ -273,18 +280,28 @@ def verify_checkpoint(
         key = known.get((line.name, line.key_id))
         if key is None:
             continue
+        if key.type != KeyType.ED25519:
+            seen.append(Cosignature(key.name, verify_cosignature(key, checkpoint, line.signature), line.line))
+            continue
         if len(line.signature) != _SIGNATURE_BYTES[key.type]:
             raise NoteError(f"the signature of {key.name!r} has the wrong length")
-        if key.type == KeyType.ED25519:
-            _verify(key, line.signature, checkpoint.text.encode())
-            signed = signed or key == log_key
-        else:
-            (timestamp,) = struct.unpack(">Q", line.signature[:8])
-            _verify(key, line.signature[8:], cosigned_message(key, checkpoint, timestamp))
-            seen.append(Cosignature(key.name, timestamp, line.line))
+        _verify(key, line.signature, checkpoint.text.encode())
+        signed = signed or key == log_key
     if not signed:
         raise NoteError(f"the checkpoint is not signed by {log_key.name!r}")
     return checkpoint, tuple(seen)
+
+
+def verify_cosignature(key: VerifierKey, checkpoint: Checkpoint, signature: bytes) -> int:
+    """Check one cosignature (time and signature, without the key's hint) of a checkpoint; gives the time it states.
+
+    Raises NoteError if it is not this key's, or the key is none that cosigns.
+    """
+    if len(signature) != _SIGNATURE_BYTES[key.type]:
+        raise NoteError(f"the signature of {key.name!r} has the wrong length")
+    (timestamp,) = struct.unpack(">Q", signature[:8])
+    _verify(key, signature[8:], cosigned_message(key, checkpoint, timestamp))
+    return int(timestamp)
 
 
 def with_signatures(note: str, signatures: Collection[Signature]) -> str:

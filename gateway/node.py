@@ -53,7 +53,7 @@ from gateway.parts import (
     secret,
     signer_of,
     utc_now,
-    witness_signer,
+    witness_signers,
 )
 from gateway.protocol.identifiers import MemberId, SubsystemId
 from gateway.protocol.problems import ProblemError
@@ -66,6 +66,7 @@ from gateway.storage import engine as storage
 from gateway.storage import schema
 from gateway.telemetry import Telemetry, event
 from gateway.trust.errors import TrustError
+from gateway.trust.registry import Registry
 from gateway.upkeep import TlsFaces, Upkeep
 from gateway.web import audit as audit_web
 from gateway.web import consents as consents_web
@@ -174,14 +175,17 @@ class Node:
         for backend in backends.values():
             stack.push_async_callback(backend.close)
 
+        def registry() -> Registry | None:
+            return standings.latest.registry if standings.latest is not None else None
+
         witnessing = Witnessing(
             settings.node.id,
             engine=engine,
             log=log,
             clock=clock,
-            registry=lambda: standings.latest.registry if standings.latest is not None else None,
+            registry=registry,
             transport=transport,
-            signer=witness_signer(settings),
+            signer=witness_signers(settings, lambda key: (now := registry()) is not None and now.lists_witness(key)),
             policy=WitnessPolicy(
                 settings.audit.witness_seconds, settings.audit.cosign_seconds, settings.audit.witnesses
             ),

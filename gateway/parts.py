@@ -10,16 +10,15 @@ import base64
 import secrets
 import ssl
 from collections.abc import Callable, Mapping
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey
 from sqlalchemy import Engine
 
 from adapters.sdk import load as load_adapter
-from audit.checkpoint import LogSigner, WitnessSigner
+from audit.checkpoint import KeyType, LogSigner, WitnessSigner
 from audit.log import Log
 from audit.report import Controller
 from audit.subjects import Subjects
@@ -27,7 +26,6 @@ from consent.rulebook import RulebookError
 from consent.rulebook import load as load_rulebook
 from gateway.credentials import KeyPlace, Opening
 from gateway.exchange.context import Standing
-from gateway.exchange.witnessing import witness_name
 from gateway.officer import Officer
 from gateway.protocol.identifiers import MemberId, ServiceId, SubsystemId
 from gateway.protocol.signing import Signer, thumbprint
@@ -36,6 +34,7 @@ from gateway.settings import KeySettings, Settings
 from gateway.standing import Standings
 from gateway.trust.certificates import to_der
 from gateway.trust.distribution import RegistryClient
+from gateway.trust.entries import log_origin, witness_name
 from gateway.trust.errors import TrustError
 from gateway.trust.tls import TlsKey, browser_context, peer_pin
 from gateway.web.authentication import Caller, Registered
@@ -59,7 +58,7 @@ def utc_now() -> datetime:
 
 def log_of(settings: Settings, engine: Engine, clock: Callable[[], datetime] = utc_now) -> Log:
     """The node's log, not yet started: for the node itself, and for commands that put something on record."""
-    origin = f"yhdyspinta/{settings.node.id}"
+    origin = log_origin(settings.node.id)
     return Log(
         engine,
         LogSigner(ed25519_key(settings.secrets.log_key), origin),
@@ -72,11 +71,30 @@ def log_of(settings: Settings, engine: Engine, clock: Callable[[], datetime] = u
 
 def witness_signer(settings: Settings) -> WitnessSigner:
     """The key with which this node cosigns the checkpoints of others."""
-    seed = secret(settings.secrets.witness_key)
     name = witness_name(settings.node.id)
-    if settings.audit.witness_algorithm == "ed25519":
-        return WitnessSigner(Ed25519PrivateKey.from_private_bytes(seed), name)
-    return WitnessSigner(MLDSA44PrivateKey.from_seed_bytes(seed), name)
+    return WitnessSigner.from_seed(secret(settings.secrets.witness_key), name, witness_type(settings))
+
+
+def witness_type(settings: Settings) -> KeyType:
+    """Of what type the key is with which this node cosigns."""
+    ed25519 = settings.audit.witness_algorithm == "ed25519"
+    return KeyType.COSIGNATURE_ED25519 if ed25519 else KeyType.COSIGNATURE_ML_DSA_44
+
+
+def witness_signers(settings: Settings, listed: Callable[[str], bool]) -> Callable[[], WitnessSigner]:
+    """The same, for a node that runs: a key that was put in place of another is used once the registry lists it."""
+    held, path = witness_signer(settings), settings.secrets.witness_key
+
+    def current() -> WitnessSigner:
+        nonlocal held
+        if path.exists():
+            # Half-copied or lost files stop nothing: the former goes on.
+            with suppress(NodeError, OSError):
+                found = witness_signer(settings)
+                held = found if listed(str(found.verifier)) else held
+        return held
+
+    return current
 
 
 def officer_of(

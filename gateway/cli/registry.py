@@ -154,9 +154,11 @@ def add(
         admitted = ours.admit(content, asked, now, roles=tuple(role) if role else None)
         listed = changes.differences(content, admitted.content)
         asked_for = _and(f"{kind} key" for kind in ("signing", "tls") if getattr(asked, kind))
+        cosigns = [changes.short(one) for one in asked.node.witness]
         agreed(
             [
-                f"certify the new {asked_for} of {asked.member.id}",
+                *([f"certify the new {asked_for} of {asked.member.id}"] if asked_for else []),
+                *(f"list the key with which {asked.node.id} cosigns the logs of others: {one}" for one in cosigns),
                 *(str(one) for one in listed),
                 "keep this as the draft" if draft else "sign and publish it",
                 *(
@@ -274,7 +276,12 @@ def rotate(
 
 @app.command()
 def revoke(
-    what: Annotated[str, typer.Argument(help="A member's id, a node's id, a certificate's file or its thumbprint.")],
+    what: Annotated[
+        str,
+        typer.Argument(
+            help="A member's id, a node's id, a certificate's file or its thumbprint, a witness's key (NAME+ID)."
+        ),
+    ],
     authority: Folder = _HERE,
     draft: Draft = False,
     keys: Keys = None,
@@ -282,7 +289,10 @@ def revoke(
     yes: Yes = False,
     json: Json = False,
 ) -> None:
-    """Shut out a member, a node or a certificate. Every node refuses it within one refresh (60 s by default)."""
+    """Shut out a member, a node, a certificate or a witness's key.
+
+    Every node refuses it within one refresh (60 s by default).
+    """
     from gateway.trust import changes
     from gateway.trust.enrolment import certificate_name
 
@@ -291,6 +301,8 @@ def revoke(
         content = ours.draft()
         if Path(what).is_file():
             changed = changes.without_certificate(content, certificate_name(Path(what).read_bytes()))
+        elif "+" in what:
+            changed = changes.without_witness(content, what)
         elif "/" in what:
             changed = changes.without_member(content, MemberId.parse(what))
         elif any(one.id == what for one in content.nodes):

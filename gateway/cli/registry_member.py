@@ -55,7 +55,7 @@ def enrol(
     algorithm: Annotated[str, typer.Option(help="ES256 or EdDSA, for the signing key.")] = "ES256",
     renew: Annotated[
         list[str] | None,
-        typer.Option(help="Ask for a new key of a node that runs already: signing or tls; repeatable."),
+        typer.Option(help="Ask for a new key of a node that runs already: signing, tls or witness; repeatable."),
     ] = None,
     pkcs11_module: Module = None,
     pkcs11_token: TokenName = "",
@@ -80,7 +80,7 @@ def enrol(
             agreed(
                 [
                     f"make a signing key ({chosen}) for {member} {where}, and a TLS key for {node} in {folder}",
-                    "make the key of the node's audit log",
+                    "make the key of the node's audit log, and the one with which it cosigns the logs of others",
                     "write a request with the public halves; the private keys stay here",
                 ],
                 "Make the keys?",
@@ -114,6 +114,7 @@ def join(
     json: Json = False,
 ) -> None:
     """Take in the authority's answer: certificates, the registry's root, and settings for the node to run with."""
+    from gateway.cli.configuration import settings_of
     from gateway.cli.registry import fingerprint
     from gateway.trust.enrolment import read_welcome
     from gateway.trust.joining import Listens, take_in
@@ -152,6 +153,9 @@ def join(
             client_authorities=tuple(path.resolve() for path in client_authority or ()),
             place=place,
             files=_files(folder, place, json=json) if (folder / "node.toml").exists() else None,
+            witness=settings_of(folder / "node.toml", json=json).secrets.witness_key
+            if (folder / "node.toml").exists()
+            else None,
             now=datetime.now(UTC),
         )
         if json:
@@ -207,12 +211,13 @@ def _renewed(
     """A request for new keys of a node that runs already, signed by its present signing key."""
     from gateway.cli.configuration import settings_of
     from gateway.credentials import Opening
+    from gateway.parts import witness_type
     from gateway.protocol.identifiers import SubsystemId
     from gateway.trust.distribution import RegistryClient
     from gateway.trust.joining import ask_again
 
-    if kinds - {"signing", "tls"}:
-        fail("only the keys `signing` and `tls` can be renewed", WRONG, json=json)
+    if kinds - {"signing", "tls", "witness"}:
+        fail("only the keys `signing`, `tls` and `witness` can be renewed", WRONG, json=json)
     settings = settings_of(folder / "node.toml", json=json)
     now = datetime.now(UTC)
     member = SubsystemId.parse(settings.node.subsystems[0]).member
@@ -237,7 +242,8 @@ def _renewed(
         present = opening.signing(settings.signing).signer
         assert present is not None
         files = {kind: one for kind, one in _files(folder, place, json=json).items() if kind in kinds}
-        return ask_again(files, known, node, present, algorithm=algorithm, place=place)
+        witness = (settings.secrets.witness_key, witness_type(settings)) if "witness" in kinds else None
+        return ask_again(files, known, node, present, algorithm=algorithm, place=place, witness=witness)
     finally:
         opening.close()
 

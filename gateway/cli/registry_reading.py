@@ -68,6 +68,7 @@ def show(
                         for one in members
                     ],
                     "nodes": [targets.write_node(one) for one in found.content.nodes if one.owner in chosen],
+                    "witnesses": [{"name": one.name, "key": one.key} for one in found.content.witnesses],
                     "services": len(found.content.services),
                 }
             )
@@ -156,6 +157,7 @@ def _draw(found: _Read, members: list[Any]) -> None:
             one.name.en,
             ", ".join(term.role for term in one.roles),
             "\n".join(f"{each.id} {each.address}" for each in nodes.get(one.id, ())),
+            "\n".join(_witness(key) for each in nodes.get(one.id, ()) for key in each.witness),
             "\n".join(
                 f"{_signing(each)['thumbprint'][:12]}… {each.algorithm} {_until(each.not_after, now)}"
                 for each in one.signing
@@ -163,7 +165,7 @@ def _draw(found: _Read, members: list[Any]) -> None:
         ]
         for one in members
     ]
-    console.print(table("Members", ["member", "name", "roles", "nodes", "signing certificates"], rows))
+    console.print(table("Members", ["member", "name", "roles", "nodes", "witness keys", "signing certificates"], rows))
     console.print(
         f"{len(members)} members, {len(found.content.nodes)} nodes, {len(found.content.services)} services, "
         f"{len(found.content.anchors)} anchors"
@@ -179,6 +181,18 @@ def _signing(certificate: Any) -> dict[str, Any]:
         "from": certificate.not_before,
         "until": certificate.not_after,
     }
+
+
+def _witness(key: str) -> str:
+    """Which key it is (its four bytes, as `revoke` takes them after the name) and of what kind."""
+    from audit.checkpoint import KeyType, NoteError, VerifierKey
+
+    try:
+        parsed = VerifierKey.parse(key)
+    except NoteError:
+        return "unreadable"
+    kinds = {KeyType.COSIGNATURE_ML_DSA_44: "ML-DSA-44", KeyType.COSIGNATURE_ED25519: "Ed25519"}
+    return f"{parsed.key_id.hex()} {kinds.get(parsed.type, 'of no witness')}"
 
 
 def _anchor(certificate: bytes) -> dict[str, Any]:

@@ -20,11 +20,9 @@ from typing import Any
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey
 
 from audit.checkpoint import LogSigner, WitnessSigner
 from consent.rulebook import load, reference_rulebook
-from gateway.exchange.witnessing import witness_name
 from gateway.protocol.identifiers import MemberId, ServiceId, SubsystemId
 from gateway.protocol.text import Text
 from gateway.trust import certificates
@@ -38,7 +36,8 @@ from gateway.trust.entries import (
     RoleTerm,
     ServiceDescriptor,
     Subsystem,
-    Witness,
+    log_origin,
+    witness_name,
 )
 from gateway.trust.keystore import write_private_key, write_secret
 from gateway.trust.tls import peer_pin
@@ -234,7 +233,7 @@ def build(
         Content(INSTANCE, Text("Demoverkko", "Demonätverk", "Demo network"), rulebook=reference_rulebook()), now
     )
     content = authority.content()
-    members, nodes, logs, witnesses = [], [], {}, []
+    members, nodes, logs = [], [], {}
     for party in parties.values():
         party.folder.mkdir()
         signing, tls = certificates.new_private_key("ES256"), certificates.new_private_key("ES256")
@@ -252,9 +251,8 @@ def build(
         write_secret(party.folder / "secrets" / "log.key", base64.b64encode(raw) + b"\n")
         seed = secrets.token_bytes(32)
         write_secret(party.folder / "secrets" / "witness.key", base64.b64encode(seed) + b"\n")
-        cosigner = WitnessSigner(MLDSA44PrivateKey.from_seed_bytes(seed), witness_name(party.node)).verifier
-        witnesses.append(Witness(cosigner.name, str(cosigner)))
-        origin = f"yhdyspinta/{party.node}"
+        cosigner = WitnessSigner.from_seed(seed, witness_name(party.node)).verifier
+        origin = log_origin(party.node)
         verifier = LogSigner(log_key, origin).verifier
         logs[party.name] = {"origin": origin, "key": str(verifier)}
         members.append(
@@ -275,6 +273,7 @@ def build(
                 serves=frozenset({party.member}),
                 log_origin=origin,
                 log_key=str(verifier),
+                witness=(str(cosigner),),
             )
         )
     authority.publish(
@@ -287,7 +286,6 @@ def build(
             services=_services(parties),
             municipalities=_municipalities(organisations, parties),
             counties=_counties(organisations, parties),
-            witnesses=tuple(witnesses),
             rulebook=content.rulebook,
         ),
         now,

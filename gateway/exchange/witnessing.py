@@ -33,7 +33,7 @@ from gateway.protocol.identifiers import MemberId
 from gateway.protocol.message import Checkpoint as Claim
 from gateway.protocol.problems import ProblemError
 from gateway.telemetry import event
-from gateway.trust.entries import Node
+from gateway.trust.entries import Node, witness_name
 from gateway.trust.registry import Registry
 
 LOGGER = logging.getLogger("yhdyspinta.witness")
@@ -41,11 +41,6 @@ ROUNDS = 64
 """How many questions one log is asked in a row before its turn is over."""
 ANSWER_TYPE = "application/json"
 Detail = Mapping[str, str | int | bool]
-
-
-def witness_name(node: str) -> str:
-    """The name under which a node cosigns."""
-    return f"yhdyspinta/{node}/witness"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +64,7 @@ class Witnessing:
         clock: Callable[[], datetime],
         registry: Callable[[], Registry | None],
         transport: PeerTransport,
-        signer: WitnessSigner,
+        signer: Callable[[], WitnessSigner],
         policy: WitnessPolicy,
     ) -> None:
         self._node = node
@@ -245,33 +240,37 @@ class Witnessing:
 
     # -- our own log before witnesses ---------------------------------------------------------------------------------
 
-    def _witnesses(self, registry: Registry) -> list[tuple[Node, VerifierKey]]:
-        """The witnesses that this log calls: of other members, always the same ones, spread over the network."""
+    def _witnesses(self, registry: Registry) -> list[tuple[Node, list[VerifierKey]]]:
+        """The witnesses that this log calls: of other members, always the same ones, spread over the network.
+
+        A witness that changes its key has two for a while.
+        """
         ours = registry.node(self._node)
         named = {witness_name(node.id): node for node in registry.content.nodes}
-        found = []
+        found: dict[str, list[VerifierKey]] = {}
         for listed in registry.witnesses:
             node = named.get(listed.name)
             if node is None or ours is None or node.owner == ours.owner or not node.address.startswith("https:"):
                 continue
             try:
-                found.append((node, VerifierKey.parse(listed.key)))
+                found.setdefault(listed.name, []).append(VerifierKey.parse(listed.key))
             except NoteError:
                 continue
-        found.sort(key=lambda one: sha256(f"{self._log.origin}\n{one[0].id}".encode()).digest())
-        return found[: self._policy.most]
+        calls = [(named[name], keys) for name, keys in found.items()]
+        calls.sort(key=lambda one: sha256(f"{self._log.origin}\n{one[0].id}".encode()).digest())
+        return calls[: self._policy.most]
 
     async def _bring_all(self, registry: Registry) -> None:
         witnesses = self._witnesses(registry)
-        for node, key in witnesses:
+        for node, keys in witnesses:
             try:
-                await self._bring(node, key)
+                await self._bring(node, keys)
                 self._silent.pop(node.id, None)
             except (ProblemError, witness.WitnessError) as error:
                 self._silent[node.id] = self._silent.get(node.id, 0) + 1
                 event(LOGGER, logging.WARNING, "not-cosigned", node=node.id, reason=type(error).__name__)
 
-    async def _bring(self, node: Node, key: VerifierKey) -> None:
+    async def _bring(self, node: Node, keys: list[VerifierKey]) -> None:
         for _ in range(2):
             checkpoint, body = await asyncio.to_thread(self._bundle, self._brought.get(node.id, 0))
             reply = await self._transport.call(
@@ -286,7 +285,7 @@ class Witnessing:
                 continue
             if reply.status != 200:
                 raise witness.WitnessError(f"the witness answered {reply.status}")
-            await self._keep(checkpoint, reply.body, key)
+            await self._keep(checkpoint, reply.body, keys)
             self._brought[node.id] = checkpoint.size
             return
         raise witness.WitnessError("the witness does not say where it left off")
@@ -307,7 +306,7 @@ class Witnessing:
             detail: Detail = {"witness": node.id, "first_size": size, "second_size": ours}
             await self._log.append((self._entry("log-rollback", now, detail),))
 
-    async def _keep(self, checkpoint: Checkpoint, lines: bytes, key: VerifierKey) -> None:
+    async def _keep(self, checkpoint: Checkpoint, lines: bytes, keys: list[VerifierKey]) -> None:
         try:
             _, signatures = split_note(checkpoint.note + lines.decode())
         except UnicodeDecodeError as error:
@@ -317,9 +316,9 @@ class Witnessing:
             kept = witness.keep_cosignatures(
                 connection,
                 checkpoint.note,
-                [one for one in signatures if one.name == key.name],
+                [one for one in signatures if one.name == keys[0].name],
                 log_key=self._log.verifier,
-                witnesses=(key,),
+                witnesses=keys,
             )
             return Written(len(kept), ())
 
@@ -341,7 +340,7 @@ class Witnessing:
             except witness.UnprovenError as error:
                 # The alarm is to stand, so this is a result and no failure.
                 return Written(error, (self._anomaly(error.alarm, now),) if error.new else ())
-            return Written(witness.cosign(connection, note, self._signer, now, keys=keys).line, ())
+            return Written(witness.cosign(connection, note, self._signer(), now, keys=keys).line, ())
 
         result = (await self._log.commit(unit)).value
         if isinstance(result, witness.UnprovenError):
@@ -394,8 +393,13 @@ class Witnessing:
         }
 
     def condition(self) -> dict[str, Any]:
-        """What is watched and how it stands, as of the last turn; `sound` is whether no log contradicted itself."""
-        return {**self._seen, "silent": sorted(self._silent), "sound": not self._seen["alarms"]}
+        """What is watched and how it stands, as of the last turn; `sound` is whether no log contradicted itself.
+
+        `listed` is whether the registry lists the key with which this node cosigns: if not, nobody asks it to.
+        """
+        registry = self._registry()
+        listed = registry is not None and registry.lists_witness(str(self._signer().verifier))
+        return {**self._seen, "silent": sorted(self._silent), "sound": not self._seen["alarms"], "listed": listed}
 
 
 def _decoded(text: str) -> bytes:

@@ -226,6 +226,7 @@ class Authority:
             root=self.publisher.root(),
             signing=certificates.to_pem(admitted.signing) if admitted.signing is not None else None,
             tls=certificates.to_pem(admitted.tls) if admitted.tls is not None else None,
+            witness=next(iter(request.node.witness), None),
         )
 
     def certify_signing(

@@ -79,7 +79,10 @@ def with_member(
         member = replace(member, signing=(*member.signing, signing))
     pins = (running.pins if running is not None else frozenset()) | ({pin} if pin is not None else frozenset())
     node = replace(
-        node, pins=pins, serves=(running.serves if running is not None else frozenset()) | node.serves | {member.id}
+        node,
+        pins=pins,
+        serves=(running.serves if running is not None else frozenset()) | node.serves | {member.id},
+        witness=tuple(dict.fromkeys((*(running.witness if running is not None else ()), *node.witness))),
     )
     offered = tuple(services)
     anew = {one.id.subsystem for one in offered}
@@ -137,6 +140,29 @@ def without_certificate(content: Content, certificate: str) -> Content:
     return changed
 
 
+def without_witness(content: Content, key: str) -> Content:
+    """Revoke a witness's key, given whole or as `NAME+ID`. Raises TrustError if none is listed."""
+
+    def meant(listed: str) -> bool:
+        return listed == key or listed.startswith(f"{key}+")
+
+    changed = replace(
+        content,
+        nodes=tuple(
+            replace(one, witness=tuple(each for each in one.witness if not meant(each))) for one in content.nodes
+        ),
+        witnesses=tuple(one for one in content.witnesses if not meant(one.key)),
+    )
+    if changed == content:
+        raise TrustError("request-refused", "the registry lists no such witness key", "see `registry show --json`")
+    return changed
+
+
+def short(key: str) -> str:
+    """A witness's key as people name it: `NAME+ID`, without the key itself."""
+    return "+".join(key.split("+")[:2])
+
+
 def differences(old: Content, new: Content) -> tuple[Change, ...]:
     """What differs between two contents, thing by thing."""
     found: list[Change] = []
@@ -145,7 +171,8 @@ def differences(old: Content, new: Content) -> tuple[Change, ...]:
     found += _compare("anchor", old.anchors, new.anchors, thumbprint, lambda _one: {})
     found += _compare("member", old.members, new.members, lambda one: str(one.id), _member)
     found += _compare("signing certificate", _signing(old), _signing(new), lambda one: one[0], lambda _one: {})
-    found += _compare("node", old.nodes, new.nodes, lambda one: one.id, targets.write_node)
+    found += _compare("node", old.nodes, new.nodes, lambda one: one.id, _node)
+    found += _compare("witness key", _witness_keys(old), _witness_keys(new), short, lambda _one: {})
     found += _compare("service", old.services, new.services, lambda one: str(one.id), _service)
     found += _compare("municipality", old.municipalities, new.municipalities, _area, _fields)
     found += _compare("county", old.counties, new.counties, _area, _fields)
@@ -183,6 +210,14 @@ def _signing(content: Content) -> list[tuple[str, str]]:
     return [
         (f"{one.id} {thumbprint(each.certificate)}", each.algorithm) for one in content.members for each in one.signing
     ]
+
+
+def _node(node: Node) -> Mapping[str, Any]:
+    return {key: value for key, value in targets.write_node(node).items() if key != "witness"}
+
+
+def _witness_keys(content: Content) -> list[str]:
+    return [key for one in content.nodes for key in one.witness]
 
 
 def _service(service: ServiceDescriptor) -> Mapping[str, Any]:

@@ -2,9 +2,11 @@
 
 A request holds what the registry is to say of the member and its node, and a certificate request for each key, signed
 by that key. The whole is signed once more: by the new signing key, so that nobody can put another's key under it, and
-when a member that is listed already changes a key, by the key that the registry lists. A first request proves that its
-sender holds the keys, not who that is: the authority compares the request's fingerprint with the member over another
-channel.
+when a member that is listed already changes a key, by the key that the registry lists. A key with which the node is to
+cosign the logs of others has no certificate: it signs the whole as it signs everything, by a cosignature, of a
+checkpoint whose origin is the form of the request (so that it can be of no log) and whose root is the request's hash.
+A first request proves that its sender holds the keys, not who that is: the authority compares the request's fingerprint
+with the member over another channel.
 
 A welcome holds the certificates, where the registry is published, and the root metadata to begin with.
 Source: RFC 2986 (PKCS#10), RFC 8785 (canonical JSON).
@@ -26,10 +28,11 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
+from audit.checkpoint import Checkpoint, KeyType, NoteError, VerifierKey, WitnessSigner, verify_cosignature
 from gateway.protocol.identifiers import IdentifierError, MemberId
 from gateway.protocol.signing import PublicKey, thumbprint
 from gateway.trust import certificates, targets
-from gateway.trust.entries import Member, Node, ServiceDescriptor
+from gateway.trust.entries import Member, Node, ServiceDescriptor, log_origin, witness_name
 from gateway.trust.errors import TrustError
 from gateway.trust.registry import Registry
 
@@ -37,7 +40,7 @@ REQUEST = "yhdyspinta-enrolment/1"
 WELCOME = "yhdyspinta-welcome/1"
 #: A request or a welcome that is larger than this is none: bytes.
 LIMIT = 4_000_000
-SIGNING, TLS = "signing", "tls"
+SIGNING, TLS, WITNESS = "signing", "tls", "witness"
 
 
 class Signs(Protocol):
@@ -50,7 +53,8 @@ class Signs(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a member asks for. `signing` and `tls` are PKCS#10 in PEM, or None where no such key is asked for.
+    """What a member asks for. `signing` and `tls` are PKCS#10 in PEM, or None where no such key is asked for; a new key
+    of the node as a witness is in `node.witness`.
 
     `signed_by` names the listed signing certificate (thumbprint) whose signature the request carries besides;
     `verify_signed_by` says whether it holds.
@@ -72,7 +76,10 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Welcome:
-    """What a member is given: certificates in PEM, the registry's address and the root metadata to begin with."""
+    """What a member is given: certificates in PEM, the registry's address and the root metadata to begin with.
+
+    `witness` is the node's key as a witness that was asked for and is listed from now on.
+    """
 
     instance: str
     member: MemberId
@@ -81,6 +88,7 @@ class Welcome:
     root: bytes
     signing: bytes | None
     tls: bytes | None
+    witness: str | None = None
 
 
 def spoken(digest: str) -> str:
@@ -96,15 +104,17 @@ def write_request(
     *,
     new: Signs | None,
     present: tuple[str, Signs] | None,
+    witness: WitnessSigner | None = None,
 ) -> bytes:
     """The request's JSON. `requests` are PKCS#10 by SIGNING and TLS; `new` is the key of the first of them.
 
     `present` is the thumbprint of the member's listed signing certificate and its key, when it has one. One of the two
-    must sign.
+    must sign. `witness` is the key that is to be listed for the node as a witness.
     """
+    keys = (str(witness.verifier),) if witness is not None else ()
     document: dict[str, Any] = {
         "member": targets.write_member(replace(member, signing=())),
-        "node": targets.write_node(replace(node, pins=frozenset())),
+        "node": targets.write_node(replace(node, pins=frozenset(), witness=keys)),
         "services": targets.write_services(services),
         "requests": {kind: pem.decode("ascii") for kind, pem in sorted(requests.items())},
     }
@@ -116,6 +126,9 @@ def write_request(
         for name, key in (("new", new), ("present", present[1] if present is not None else None))
         if key is not None
     }
+    if witness is not None:
+        # At no time: it says who holds the key, and nothing about a log that was seen.
+        signatures[WITNESS] = base64.b64encode(witness.cosign(_statement(signed), 0).signature).decode("ascii")
     return orjson.dumps(
         {"format": REQUEST, "request": document, "signatures": signatures},
         option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE,
@@ -123,7 +136,7 @@ def write_request(
 
 
 def read_request(data: bytes) -> Request:
-    """Read a request and check that the keys it asks certificates for have signed it.
+    """Read a request and check that the keys that it brings have signed it.
 
     Raises TrustError `request-malformed`, `request-refused`, `certificate-key-kind`.
     """
@@ -156,12 +169,15 @@ def read_request(data: bytes) -> Request:
         raise TrustError("request-refused", f"the node is not one of {member.id} alone")
     if any(one.id.member != member.id for one in services):
         raise TrustError("request-refused", f"a service is not one of {member.id}")
-    if not requests:
-        raise TrustError("request-malformed", "the request asks for no certificate")
+    if node.log_origin not in (None, log_origin(node.id)):
+        raise TrustError("request-refused", f"a log of {node.id} goes by the name {log_origin(node.id)}")
+    if not requests and not node.witness:
+        raise TrustError("request-malformed", "the request brings no key")
     public = {kind: certificates.requested_key(pem) for kind, pem in requests.items()}
     if len(public) == 2 and public[SIGNING] == public[TLS]:
         raise TrustError("request-refused", "signing and TLS are to have separate keys", "make two keys")
     _check_signatures(public, signatures, signed, signed_by)
+    _check_witness(node, signatures, signed)
     return Request(
         member,
         node,
@@ -200,6 +216,8 @@ def write_welcome(welcome: Welcome) -> bytes:
             if pem is not None
         },
     }
+    if welcome.witness is not None:
+        document["witness"] = welcome.witness
     return orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
 
 
@@ -216,6 +234,7 @@ def read_welcome(data: bytes) -> Welcome:
             root=_text(document, "root"),
             signing=_text(given, SIGNING) if SIGNING in given else None,
             tls=_text(given, TLS) if TLS in given else None,
+            witness=_text(document, WITNESS).decode() if WITNESS in document else None,
         )
     except KeyError as error:
         raise TrustError("request-malformed", f"{error.args[0]} is missing") from None
@@ -245,13 +264,33 @@ def _text(document: dict[str, Any], name: str) -> bytes:
 def _check_signatures(
     public: dict[str, PublicKey], signatures: dict[str, bytes], signed: bytes, signed_by: object
 ) -> None:
-    first = public.get(SIGNING) or public[TLS]
-    if "new" in signatures and not _verifies(first, signatures["new"], signed):
+    first = public.get(SIGNING) or public.get(TLS)
+    if "new" in signatures and (first is None or not _verifies(first, signatures["new"], signed)):
         raise TrustError("request-refused", "the request was changed after it was signed")
     if "new" not in signatures and "present" not in signatures:
         raise TrustError("request-refused", "the request is not signed")
     if signed_by is not None and (not isinstance(signed_by, str) or "present" not in signatures):
         raise TrustError("request-malformed", "the request names a certificate that has not signed it")
+
+
+def _statement(signed: bytes) -> Checkpoint:
+    """What a witness's key signs of a request."""
+    return Checkpoint(REQUEST, 1, hashlib.sha256(signed).digest())
+
+
+def _check_witness(node: Node, signatures: dict[str, bytes], signed: bytes) -> None:
+    if len(node.witness) > 1:
+        raise TrustError("request-malformed", "a request brings one key of a witness, not several")
+    for text in node.witness:
+        try:
+            key = VerifierKey.parse(text)
+            if str(key) != text or key.type == KeyType.ED25519:
+                raise TrustError("request-malformed", "the witness's key is none that cosigns")
+            if key.name != witness_name(node.id):
+                raise TrustError("request-refused", f"{node.id} cosigns under the name {witness_name(node.id)}")
+            verify_cosignature(key, _statement(signed), signatures.get(WITNESS, b""))
+        except NoteError as error:
+            raise TrustError("request-refused", f"the witness's key has not signed the request: {error}") from None
 
 
 def _verifies(key: PublicKey, signature: bytes, data: bytes) -> bool:

@@ -25,6 +25,16 @@ ROLES = frozenset({
 _FINLAND = ZoneInfo("Europe/Helsinki")
 
 
+def log_origin(node: str) -> str:
+    """The origin of a node's log, and the name of the key that signs its checkpoints."""
+    return f"yhdyspinta/{node}"
+
+
+def witness_name(node: str) -> str:
+    """The name under which a node cosigns the logs of others."""
+    return f"yhdyspinta/{node}/witness"
+
+
 def finnish_day(at: datetime) -> date:
     """The calendar day in Finland at an instant: laws and duties begin and end at Finnish midnight."""
     return at.astimezone(_FINLAND).date()
@@ -99,7 +109,10 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A running gateway: its address (`https://HOST:PORT` or `xroad:…`), TLS pins, and the members it may speak for."""
+    """A running gateway: its address (`https://HOST:PORT` or `xroad:…`), TLS pins, and the members it may speak for.
+
+    `witness` are the keys with which it cosigns the logs of others, in the text form of signed notes, the newest last.
+    """
 
     id: str
     owner: MemberId
@@ -108,6 +121,7 @@ class Node:
     serves: frozenset[MemberId]
     log_origin: str | None = None
     log_key: str | None = None
+    witness: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,12 +20,12 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
-from audit.checkpoint import LogSigner
+from audit.checkpoint import KeyType, LogSigner, NoteError, VerifierKey, WitnessSigner
 from gateway.protocol.signing import Algorithm, Signer, thumbprint
 from gateway.trust import certificates, token
 from gateway.trust.certificates import PrivateKey
 from gateway.trust.enrolment import SIGNING, TLS, Welcome, write_request
-from gateway.trust.entries import Member, Node, ServiceDescriptor
+from gateway.trust.entries import Member, Node, ServiceDescriptor, log_origin, witness_name
 from gateway.trust.errors import TrustError
 from gateway.trust.keystore import FileKeyStore, Pkcs11KeyStore, read_private_key, write_private_key, write_secret
 from gateway.trust.tls import TlsKey, client_context
@@ -62,7 +62,7 @@ class KeyFiles:
     @property
     def next(self) -> Path:
         """Where the key that is to follow waits for its certificate."""
-        return self.key.with_name(f"{self.key.name}{NEXT}")
+        return _next(self.key)
 
 
 def key_files(folder: Path) -> dict[str, KeyFiles]:
@@ -115,6 +115,7 @@ def ask(
     # P-256 whatever the other: every TLS library knows it.
     tls = _make(files[TLS].key, "ES256", files[TLS].passphrase, None)
     log = _log(folder, node.id)
+    witness = _witness(witness_file(folder), node.id, KeyType.COSIGNATURE_ML_DSA_44)
     try:
         return write_request(
             member,
@@ -126,6 +127,7 @@ def ask(
             },
             new=_Raw(signing),
             present=None,
+            witness=witness,
         )
     finally:
         _close(signing)
@@ -139,8 +141,12 @@ def ask_again(
     *,
     algorithm: Algorithm = "ES256",
     place: TokenPlace | None = None,
+    witness: tuple[Path, KeyType] | None = None,
 ) -> bytes:
-    """Make the next key beside each of `files` (by SIGNING and TLS), and a request that the present key vouches for."""
+    """Make the next key beside each of `files` (by SIGNING and TLS), and a request that the present key vouches for.
+
+    `witness` asks for another key as a witness too: where the one in use lies, and of what type the next is to be.
+    """
     requests: dict[str, bytes] = {}
     signing: PrivateKey | None = None
     for kind, one in sorted(files.items()):
@@ -153,8 +159,14 @@ def ask_again(
             key = _make(one.next, "ES256", one.passphrase, None)
             requests[kind] = certificates.request_tls(key, member.id, node.id)
     new = _Raw(signing) if signing is not None else None
+    cosigner = None
+    if witness is not None:
+        coming = _next(witness[0])
+        coming.unlink(missing_ok=True)
+        cosigner = _witness(coming, node.id, witness[1])
+    vouches = (thumbprint(present.certificate), present)
     try:
-        return write_request(member, node, (), requests, new=new, present=(thumbprint(present.certificate), present))
+        return write_request(member, node, (), requests, new=new, present=vouches, witness=cosigner)
     finally:
         _close(signing)
 
@@ -168,13 +180,14 @@ def take_in(
     client_authorities: tuple[Path, ...] = (),
     place: TokenPlace | None = None,
     files: Mapping[str, KeyFiles] | None = None,
+    witness: Path | None = None,
     now: datetime,
 ) -> list[Path]:
     """Put what a welcome brings into place; returns the files that were written. Raises TrustError if it does not fit.
 
     The first time it writes the registry's root and the settings too, and without `client_authorities` an authority of
-    the organisation's own for the certificates of its information systems. `files` says where the keys lie, if not
-    where `ask` makes them.
+    the organisation's own for the certificates of its information systems. `files` and `witness` say where the keys
+    lie, if not where `ask` makes them.
     """
     files = files if files is not None else key_files(folder)
     given = {SIGNING: welcome.signing, TLS: welcome.tls}
@@ -182,6 +195,8 @@ def take_in(
     for kind, pem in given.items():
         if pem is not None:
             moves += _fitting(files[kind], kind, pem, place if kind == SIGNING else None)
+    if welcome.witness is not None:
+        moves += _witnessing(witness or witness_file(folder), welcome.node, welcome.witness)
     for source, target in moves:
         source.replace(target)
     written = [target for _, target in moves]
@@ -273,6 +288,21 @@ def _fitting(files: KeyFiles, kind: str, pem: bytes, place: TokenPlace | None) -
     return [*([(own, files.key)] if fresh else []), (coming, files.certificate)]
 
 
+def _witnessing(path: Path, node: str, listed: str) -> list[tuple[Path, Path]]:
+    """See that the key as a witness that was listed is the one that lies here; returns what to rename."""
+    try:
+        type_ = VerifierKey.parse(listed).type
+    except NoteError as error:
+        raise TrustError("request-malformed", f"the witness's key cannot be read: {error}") from None
+    coming = _next(path)
+    for here in (coming, path):
+        if here.exists() and str(_cosigner(here, node, type_).verifier) == listed:
+            return [(coming, path)] if here == coming else []
+    raise TrustError(
+        "key-mismatch", f"the witness's key that was listed is neither in {path} nor in {coming}", "ask again"
+    )
+
+
 def _make(path: Path, algorithm: Algorithm, passphrase: bytes, place: TokenPlace | None) -> PrivateKey:
     if place is not None:
         return token.generate(place.module, place.token, place.label, place.secret(), algorithm)
@@ -301,8 +331,32 @@ def _log(folder: Path, node: str) -> tuple[str, str]:
     if not path.exists():
         write_secret(path, base64.b64encode(secrets.token_bytes(32)) + b"\n")
     key = ed25519.Ed25519PrivateKey.from_private_bytes(base64.b64decode(path.read_bytes()))
-    origin = f"yhdyspinta/{node}"
+    origin = log_origin(node)
     return origin, str(LogSigner(key, origin).verifier)
+
+
+def witness_file(folder: Path) -> Path:
+    """Where `ask` makes the key with which the node cosigns the logs of others."""
+    return folder / "secrets" / "witness.key"
+
+
+def _witness(path: Path, node: str, type_: KeyType) -> WitnessSigner:
+    """The node's key as a witness; made if it is not there."""
+    if not path.exists():
+        write_secret(path, base64.b64encode(secrets.token_bytes(32)) + b"\n")
+    return _cosigner(path, node, type_)
+
+
+def _cosigner(path: Path, node: str, type_: KeyType) -> WitnessSigner:
+    try:
+        return WitnessSigner.from_seed(base64.b64decode(path.read_bytes()), witness_name(node), type_)
+    except ValueError:
+        raise TrustError("key-unreadable", f"{path} does not hold 32 bytes in base64") from None
+
+
+def _next(path: Path) -> Path:
+    """Where the key that is to follow waits until it is listed."""
+    return path.with_name(f"{path.name}{NEXT}")
 
 
 def _client_authority(folder: Path, welcome: Welcome, now: datetime) -> Path:

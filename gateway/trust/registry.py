@@ -28,6 +28,7 @@ from gateway.trust.entries import (
     Territory,
     Witness,
     finnish_day,
+    witness_name,
 )
 from gateway.trust.errors import TrustError
 from gateway.trust.offers import Offers
@@ -86,8 +87,18 @@ class Registry:
 
     @property
     def witnesses(self) -> tuple[Witness, ...]:
-        """Log witnesses that the network trusts."""
-        return self.content.witnesses
+        """Log witnesses that the network trusts: those that are no nodes, then the nodes, each under its own name."""
+        of_nodes = (
+            Witness(witness_name(node.id), key)
+            for node in self.content.nodes
+            for key in node.witness
+            if key.startswith(f"{witness_name(node.id)}+")
+        )
+        return tuple(dict.fromkeys((*self.content.witnesses, *of_nodes)))
+
+    def lists_witness(self, key: str) -> bool:
+        """Whether this key (text form) is one of a log witness."""
+        return any(one.key == key for one in self.witnesses)
 
     def renewed(self, *, version: int, expires: datetime) -> Registry:
         """The same registry, signed anew: another version and expiry, without indexing it again."""

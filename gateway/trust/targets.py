@@ -249,6 +249,7 @@ def read_node(value: Mapping[str, Any]) -> Node:
         serves=frozenset(MemberId.parse(one) for one in value.get("serves", [])),
         log_origin=_string(log["origin"]) if log is not None else None,
         log_key=_string(log["key"]) if log is not None else None,
+        witness=tuple(_string(one) for one in _list(value.get("witness", []))),
     )
 
 
@@ -263,6 +264,7 @@ def write_node(node: Node) -> dict[str, Any]:
             "pins": sorted(node.pins),
             "serves": sorted(str(one) for one in node.serves),
             "log": log,
+            "witness": list(node.witness) or None,
         }
     )
 

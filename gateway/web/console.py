@@ -25,10 +25,10 @@ from consent.rulebook import Rulebook, load
 from gateway.describing import activities, hidden_bases, names_of
 from gateway.exchange.context import Exchange, Standing
 from gateway.exchange.keeping import kept_decisions, kept_rulebook
-from gateway.exchange.witnessing import witness_name
 from gateway.officer import Officer
 from gateway.protocol.problem_table import PROBLEMS
 from gateway.settings import ConsoleSettings, OpenIdSettings, Settings
+from gateway.trust.entries import witness_name
 from gateway.web.console_pages import annex
 from schemas.facts import HETU, MIGRI_CUSTOMER
 

@@ -7,17 +7,23 @@ import contextlib
 import json
 import shutil
 import socket
+import sqlite3
 import ssl
 import subprocess
 import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import aiohttp
 import pytest
 from typer.testing import CliRunner
 
+from audit.checkpoint import VerifierKey, split_note
 from consent.rulebook import reference_rulebook
 from gateway.cli.main import app
 from gateway.credentials import Opening
@@ -125,7 +131,8 @@ def test_a_member_joins_in_three_commands_and_its_keys_never_leave_its_folder(ne
     assert f"+ member {MEMBER}" in added["changes"]
     done = network.invoke("join", added["welcome"], "--folder", str(folder), "--root-fingerprint", added["root"])
     assert {Path(path).name for path in done["written"]} == {"signing.pem", "tls.pem", "root.json", "node.toml"}
-    for name in ("signing.key", "tls.key", "passphrase", "clients-authority.key", "secrets/log.key"):
+    secret = ("signing.key", "tls.key", "passphrase", "clients-authority.key", "secrets/log.key", "secrets/witness.key")
+    for name in secret:
         assert (folder / name).stat().st_mode & 0o077 == 0
     [shown] = network.shown["members"]
     assert (shown["id"], [term["role"] for term in shown["roles"]]) == (MEMBER, ["municipality"])
@@ -138,15 +145,17 @@ def test_a_member_joins_in_three_commands_and_its_keys_never_leave_its_folder(ne
 
 
 async def test_the_node_of_a_member_that_joined_runs_and_serves_the_system_that_was_added(network: Network) -> None:
-    def free() -> int:
-        with socket.socket() as held:
-            held.bind(("127.0.0.1", 0))
-            return int(held.getsockname()[1])
-
     request = network.enrol()["request"]
     network.invoke("add", request)
-    local, clients = free(), free()
-    listens = ["--peers", f"127.0.0.1:{free()}", "--clients", f"127.0.0.1:{clients}", "--local", f"127.0.0.1:{local}"]
+    local, clients = free_port(), free_port()
+    listens = [
+        "--peers",
+        f"127.0.0.1:{free_port()}",
+        "--clients",
+        f"127.0.0.1:{clients}",
+        "--local",
+        f"127.0.0.1:{local}",
+    ]
     folder = network.folder / "kotka"
     network.invoke("join", str(Path(request).with_suffix(".welcome.json")), "--folder", str(folder), *listens)
     assert run("client", "add", "tools", "--config", str(folder / "node.toml"), "--yes").exit_code == 0
@@ -178,6 +187,134 @@ async def test_the_node_of_a_member_that_joined_runs_and_serves_the_system_that_
     finally:
         process.terminate()
         process.wait(20)
+
+
+def free_port() -> int:
+    """A port of loopback that nobody listens on."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        return int(held.getsockname()[1])
+
+
+class Pair:
+    """Two nodes that are in the network by commands alone, and run."""
+
+    MEMBERS: ClassVar = {"kotka": "FI-TEST/MUN/9000003-8", "hamina": "FI-TEST/MUN/9000004-6"}
+    SCHEDULE = "[audit]\nwitness_seconds = 0.2\ncosign_seconds = 0.2\n"
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+        self.local: dict[str, int] = {}
+        for name, member in self.MEMBERS.items():
+            peers, self.local[name] = free_port(), free_port()
+            placed = ("--address", f"https://127.0.0.1:{peers}")
+            request = network.enrol(name, *placed, member=member, node=f"{name}-1")["request"]
+            welcome = network.invoke("add", request)["welcome"]
+            listens = ("--peers", f"127.0.0.1:{peers}", "--clients", f"127.0.0.1:{free_port()}")
+            folder = str(network.folder / name)
+            network.invoke("join", welcome, "--folder", folder, *listens, "--local", f"127.0.0.1:{self.local[name]}")
+            text = self.config(name).read_text()
+            hasty = text.replace("[registry]\n", "[registry]\nrefresh_seconds = 0.5\n")
+            self.config(name).write_text(hasty + self.SCHEDULE)
+
+    def config(self, name: str) -> Path:
+        return self.network.folder / name / "node.toml"
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[None]:
+        command = [sys.executable, "-m", "gateway", "node", "run", "--config"]
+        processes = [subprocess.Popen([*command, str(self.config(name))]) for name in self.MEMBERS]
+        try:
+            yield
+        finally:
+            for process in processes:
+                process.terminate()
+            for process in processes:
+                process.wait(20)
+
+    def witness(self, name: str) -> Any:
+        """What the node's health says of it as a witness; None while it does not answer."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.local[name]}/health", timeout=5) as answer:
+                return json.load(answer)["witness"]
+        except urllib.error.HTTPError as error:
+            return json.load(error)["witness"]
+        except OSError:
+            return None
+
+    def cosigned_by(self, name: str) -> set[str]:
+        """Ids of the keys that have cosigned the node's log."""
+        with sqlite3.connect(self.network.folder / name / "node.db") as connection:
+            notes = [note for (note,) in connection.execute("SELECT note FROM audit_cosignatures")]
+        return {line.key_id.hex() for note in notes for line in split_note(note)[1] if line.name.endswith("/witness")}
+
+    def keys(self, name: str) -> list[VerifierKey]:
+        """The node's keys as a witness, as the registry lists them."""
+        node = next(one for one in self.network.shown["nodes"] if one["id"] == f"{name}-1")
+        return [VerifierKey.parse(key) for key in node.get("witness", [])]
+
+
+def until(done: Callable[[], object], seconds: float = 90) -> None:
+    """Wait for a condition."""
+    deadline = time.monotonic() + seconds
+    while not done():
+        assert time.monotonic() < deadline, "it did not come about in time"
+        time.sleep(0.05)
+
+
+def test_nodes_that_joined_by_commands_cosign_each_others_logs_and_change_their_keys_meanwhile(
+    network: Network,
+) -> None:
+    pair = Pair(network)
+    [former] = pair.keys("kotka")
+    [other] = pair.keys("hamina")
+    assert (former.name, other.name) == ("yhdyspinta/kotka-1/witness", "yhdyspinta/hamina-1/witness")
+    with pair.running():
+        until(lambda: former.key_id.hex() in pair.cosigned_by("hamina") if pair.witness("hamina") else False)
+        until(lambda: other.key_id.hex() in pair.cosigned_by("kotka") if pair.witness("kotka") else False)
+        assert pair.witness("kotka")["listed"]
+        assert [one["witness"] for one in pair.witness("kotka")["cosigned"]] == [other.name]
+        # Another key, while both run: asked for, listed beside the former, put in place, taken up.
+        folder = network.folder / "kotka"
+        out = ("--out", str(folder / "renewal.json"))
+        asked = network.invoke("enrol", "--renew", "witness", "--folder", str(folder), *out)
+        added = network.invoke("add", asked["request"])
+        _, new = pair.keys("kotka")
+        assert added["changes"] == [f"+ witness key {new.name}+{new.key_id.hex()}"]
+        assert new.key_id.hex() not in pair.cosigned_by("hamina")
+        done = network.invoke("join", added["welcome"], "--folder", str(folder))
+        assert done["written"] == [str(folder / "secrets" / "witness.key")]
+        until(lambda: new.key_id.hex() in pair.cosigned_by("hamina"))
+        revoked = network.invoke("revoke", f"{former.name}+{former.key_id.hex()}")
+        assert revoked["changes"] == [f"- witness key {former.name}+{former.key_id.hex()}"]
+        assert pair.keys("kotka") == [new]
+        assert pair.witness("kotka")["listed"]
+    for name in Pair.MEMBERS:
+        result = run("audit", "check", "--config", str(pair.config(name)), "--json")
+        assert result.exit_code == 0, result.output
+        assert json.loads(result.stdout)["sound"]
+
+
+def test_a_key_of_a_witness_is_not_put_in_place_before_it_is_listed(network: Network) -> None:
+    folder = network.joined()
+    before = (folder / "secrets" / "witness.key").read_bytes()
+    asked = network.invoke(
+        "enrol", "--renew", "witness", "--folder", str(folder), "--out", str(folder / "renewal.json")
+    )
+    assert (folder / "secrets" / "witness.key").read_bytes() == before
+    welcome = Path(network.invoke("add", asked["request"])["welcome"])
+    # A later request: what was listed is no longer the key that waits.
+    network.invoke("enrol", "--renew", "witness", "--folder", str(folder), "--out", str(folder / "again.json"))
+    assert "key-mismatch" in network.invoke("join", str(welcome), "--folder", str(folder), code=1)["error"]
+    assert (folder / "secrets" / "witness.key").read_bytes() == before
+    assert "no such witness key" in network.invoke("revoke", "yhdyspinta/kotka-1/witness+00000000", code=1)["error"]
+
+
+def test_the_key_of_a_witness_is_shown_to_people(network: Network) -> None:
+    network.joined()
+    [key] = network.shown["nodes"][0]["witness"]
+    result = run("registry", "show", str(network.authority))
+    assert key.split("+")[1][:6] in "".join(result.stdout.split())
 
 
 def test_a_root_that_is_not_the_one_that_was_told_is_not_believed(network: Network) -> None:
@@ -228,7 +365,7 @@ def test_a_member_changes_its_keys_and_the_old_ones_stay_until_they_are_revoked(
 
 def test_a_node_and_a_member_are_revoked_with_all_that_is_theirs(network: Network) -> None:
     network.joined()
-    assert network.invoke("revoke", "kotka-1")["changes"] == ["- node kotka-1"]
+    assert network.invoke("revoke", "kotka-1")["changes"][0] == "- node kotka-1"
     assert network.shown["nodes"] == []
     assert f"- member {MEMBER}" in network.invoke("revoke", MEMBER)["changes"]
     assert network.shown["members"] == []
@@ -325,7 +462,7 @@ def test_two_publications_are_compared(network: Network, tmp_path: Path) -> None
     shutil.copytree(network.authority / "registry", tmp_path / "before")
     network.joined()
     changes = network.invoke("diff", str(tmp_path / "before"), str(network.authority), code=1)["changes"]
-    assert {one["kind"] for one in changes} == {"member", "node", "signing certificate"}
+    assert {one["kind"] for one in changes} == {"member", "node", "signing certificate", "witness key"}
     assert not network.invoke("show", str(tmp_path / "before"))["verified"]
     assert network.invoke("show", str(network.authority), "--member", MEMBER)["members"][0]["id"] == MEMBER
     assert "no member" in network.invoke("show", str(network.authority), "--member", "FI-TEST/MUN/1", code=1)["error"]

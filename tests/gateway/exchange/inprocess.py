@@ -36,7 +36,7 @@ from gateway.exchange.reception import Reception
 from gateway.exchange.replay import Replays
 from gateway.exchange.transport import PeerTransport
 from gateway.exchange.withdrawal import Consents
-from gateway.exchange.witnessing import Witnessing, WitnessPolicy, witness_name
+from gateway.exchange.witnessing import Witnessing, WitnessPolicy
 from gateway.protocol.identifiers import ServiceId
 from gateway.protocol.message import RequestClaims, body_digest
 from gateway.protocol.problems import ProblemError
@@ -48,6 +48,7 @@ from gateway.storage import engine as storage
 from gateway.storage import schema
 from gateway.telemetry import Telemetry
 from gateway.trust.certificates import to_der
+from gateway.trust.entries import witness_name
 from gateway.trust.keystore import FileKeyStore
 from gateway.trust.tls import TlsKey, client_context
 from schemas.facts import MIGRI_CUSTOMER
@@ -227,6 +228,7 @@ async def node(
         stack.push_async_callback(transport.close)
         register = Register(place.template)
         signing = place.signer("centre")
+        cosigner = WitnessSigner(Ed25519PrivateKey.from_private_bytes(b"\x08" * 32), witness_name(settings.node.id))
         witnessing = Witnessing(
             settings.node.id,
             engine=engine,
@@ -234,7 +236,7 @@ async def node(
             clock=clock,
             registry=lambda: None,
             transport=transport,
-            signer=WitnessSigner(Ed25519PrivateKey.from_private_bytes(b"\x08" * 32), witness_name(settings.node.id)),
+            signer=lambda: cosigner,
             policy=WitnessPolicy(3600.0, 3600.0),
         )
         exchange = Exchange(

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+import rfc8785
+from cryptography.hazmat.primitives.asymmetric import ed25519
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.trust import changes
+from audit.checkpoint import KeyType, LogSigner, VerifierKey, WitnessSigner
+from gateway.trust import certificates, changes
 from gateway.trust.authority import Authority
 from gateway.trust.enrolment import (
     LIMIT,
@@ -22,11 +27,12 @@ from gateway.trust.enrolment import (
     read_request,
     read_welcome,
     signed_by_member,
+    write_request,
     write_welcome,
 )
 from gateway.trust.entries import Content, Member, Node, RoleTerm, ServiceDescriptor, Subsystem
 from gateway.trust.errors import TrustError
-from gateway.trust.joining import Listens, ask, ask_again, key_files, take_in
+from gateway.trust.joining import Listens, ask, ask_again, key_files, take_in, witness_file
 from gateway.trust.keystore import FileKeyStore
 from gateway.trust.publishing import Lifetimes
 from gateway.trust.registry import Registry
@@ -73,6 +79,8 @@ def test_a_request_says_what_was_asked_and_holds_no_secret(tmp_path: Path, algor
     found = read_request(data)
     assert (found.member, found.services) == (MEMBER, (SERVICE,))
     assert found.node.log_origin == "yhdyspinta/kotka-1"
+    [witness] = [VerifierKey.parse(key) for key in found.node.witness]
+    assert (witness.name, witness.type) == ("yhdyspinta/kotka-1/witness", KeyType.COSIGNATURE_ML_DSA_44)
     assert b"PRIVATE" not in data
     assert (tmp_path / "passphrase").read_bytes().strip() not in data
     assert len(found.fingerprint.replace(" ", "")) == 64
@@ -87,8 +95,9 @@ def test_a_request_says_what_was_asked_and_holds_no_secret(tmp_path: Path, algor
         (("request", "member", "roles"), [{"role": "county"}]),
         (("request", "services"), []),
         (("signatures", "new"), "A" * 86 + "=="),
+        (("signatures", "witness"), "A" * 64),
     ],
-    ids=["address", "name", "roles", "services", "signature"],
+    ids=["address", "name", "roles", "services", "signature", "witness"],
 )
 def test_a_request_that_was_changed_on_its_way_is_refused(
     request_file: bytes, path: tuple[str, ...], value: Any
@@ -114,7 +123,9 @@ def test_nobody_puts_another_key_under_a_request(request_file: bytes, tmp_path: 
         (("request", "node", "address"), "http://kotka", "request-malformed"),
         (("request", "node", "owner"), str(RECEPTION.member), "request-refused"),
         (("request", "node", "serves"), [str(RECEPTION.member)], "request-refused"),
-        (("request", "requests"), {}, "request-malformed"),
+        (("request", "requests"), {}, "request-refused"),
+        (("request", "node", "log", "origin"), "yhdyspinta/vastaanotto-1", "request-refused"),
+        (("request", "node", "witness"), [7], "request-malformed"),
         (("request", "requests", "tls"), "nonsense", "request-malformed"),
         (("request", "requests", "tls"), 7, "request-malformed"),
         (("request", "signed_by"), "A" * 43, "request-refused"),
@@ -124,6 +135,40 @@ def test_nobody_puts_another_key_under_a_request(request_file: bytes, tmp_path: 
 )
 def test_what_is_no_request_is_refused(request_file: bytes, path: tuple[str, ...], value: Any, code: str) -> None:
     refused(code, lambda: read_request(changed(request_file, *path, value=value)))
+
+
+@pytest.mark.parametrize("name", ["yhdyspinta/vastaanotto-1/witness", "yhdyspinta/kotka-1"])
+def test_a_node_brings_a_witness_key_under_its_own_name_only(tmp_path: Path, name: str) -> None:
+    key = ed25519.Ed25519PrivateKey.generate()
+    refused("request-refused", lambda: read_request(asked_with(key, WitnessSigner(key, name))))
+
+
+def test_a_key_that_signs_checkpoints_is_no_witness_key() -> None:
+    key = ed25519.Ed25519PrivateKey.generate()
+    name = "yhdyspinta/kotka-1/witness"
+    theirs = str(LogSigner(key, name).verifier)
+    data = changed(asked_with(key, WitnessSigner(key, name)), "request", "node", "witness", value=[theirs])
+    refused("request-refused", lambda: read_request(data))
+
+
+def test_nobody_brings_the_witness_key_of_another(request_file: bytes, tmp_path: Path) -> None:
+    theirs = json.loads(ask(tmp_path / "other", MEMBER, NODE, ()))
+    key = ed25519.Ed25519PrivateKey.generate()
+    mine = asked_with(key, WitnessSigner(key, "yhdyspinta/kotka-1/witness"))
+    assert read_request(mine).node.witness
+    for signature in (theirs["signatures"]["witness"], ""):
+        document = json.loads(mine)
+        document["request"]["node"]["witness"] = theirs["request"]["node"]["witness"]
+        signed = rfc8785.dumps(document["request"])
+        document["signatures"] = {"new": base64.b64encode(key.sign(signed)).decode(), "witness": signature}
+        problem = refused("request-refused", lambda document=document: read_request(json.dumps(document).encode()))
+        assert "witness" in problem.detail
+
+
+def asked_with(key: ed25519.Ed25519PrivateKey, witness: WitnessSigner) -> bytes:
+    """A request whose signing key is this, with that witness."""
+    requests = {SIGNING: certificates.request_signing(key, MEMBER.id)}
+    return write_request(MEMBER, NODE, (), requests, new=key, present=None, witness=witness)
 
 
 def test_a_file_that_is_too_large_is_not_read() -> None:
@@ -176,6 +221,23 @@ def test_a_member_joins_and_changes_its_keys(tmp_path: Path, authority: Authorit
     take_in(folder, authority.welcome(again, admitted, "unused"), files=files, now=NOW)
     renewed = FileKeyStore.open(files[SIGNING].key, files[SIGNING].certificate, files[SIGNING].passphrase)
     assert renewed.certificate == admitted.signing
+    assert admitted.content.nodes[0].witness == request.node.witness
+
+    # And its key as a witness, of another kind: nothing else is asked for.
+    place = witness_file(folder)
+    before = place.read_bytes()
+    wish = (place, KeyType.COSIGNATURE_ED25519)
+    third = read_request(ask_again({}, MEMBER, admitted.content.nodes[0], renewed, witness=wish))
+    assert (third.signing, third.tls) == (None, None)
+    assert signed_by_member(third, Registry(admitted.content, version=2, expires=NOW + timedelta(days=1)), NOW)
+    admitted = authority.admit(admitted.content, third, NOW)
+    assert admitted.content.nodes[0].witness == (*request.node.witness, *third.node.witness)
+    assert len(admitted.content.members[0].signing) == 2
+    assert place.read_bytes() == before
+    listed = read_welcome(write_welcome(authority.welcome(third, admitted, "unused")))
+    assert take_in(folder, listed, files=files, now=NOW) == [place]
+    assert place.read_bytes() != before
+    assert place.stat().st_mode & 0o077 == 0
 
 
 def test_the_certificate_of_another_key_is_not_taken_in(
@@ -235,6 +297,24 @@ def test_a_member_that_is_taken_out_leaves_nothing_behind() -> None:
     assert str(KOTKA.member) not in repr(found)
     assert [one.id for one in found.nodes] == ["vastaanotto-1"]
     refused("request-refused", lambda: changes.without_member(found, KOTKA.member))
+
+
+def test_the_witness_key_of_a_node_counts_under_its_own_name_and_goes_with_the_node() -> None:
+    name = "yhdyspinta/kotka-1/witness"
+    keys = (f"{name}+00000001+A", f"{name}+00000002+A", "yhdyspinta/vastaanotto-1/witness+00000003+A")
+    nodes = tuple(replace(one, witness=keys) if one.id == "kotka-1" else one for one in CONTENT.nodes)
+    content = replace(CONTENT, nodes=nodes)
+    registry = Registry(content, version=1, expires=NOW)
+    assert [one.key for one in registry.witnesses if one.name == name] == list(keys[:2])
+    assert [registry.lists_witness(key) for key in keys] == [True, True, False]
+    without = Registry(changes.without_witness(content, f"{name}+00000001"), version=1, expires=NOW)
+    assert [without.lists_witness(key) for key in keys] == [False, True, False]
+    gone = changes.without_node(content, "kotka-1")
+    assert Registry(gone, version=1, expires=NOW).witnesses == CONTENT.witnesses
+    assert {f"- witness key {changes.short(key)}" for key in keys} <= {
+        str(one) for one in changes.differences(content, gone)
+    }
+    refused("request-refused", lambda: changes.without_witness(CONTENT, f"{name}+00000001"))
 
 
 def test_differences_name_what_was_added_removed_and_changed() -> None:

@@ -375,6 +375,7 @@ def contents(draw: st.DrawFn) -> Content:
         st.frozensets(owners, max_size=2),
         names,
         names,
+        st.lists(names, max_size=2).map(tuple),
     )
     return Content(
         "FI-DEMO",
