@@ -408,7 +408,7 @@ async def test_an_older_registry_that_is_served_again_is_refused(peering: Peerin
     folder = peering.nodes.network.folder / "authority" / "registry"
     older, newer = folder.with_name("older"), folder.with_name("newer")
     shutil.copytree(folder, older)
-    version = peering.publish(lambda content: replace(content, witnesses=())).version
+    peering.publish(lambda content: replace(content, nodes=tuple(replace(one, witness=()) for one in content.nodes)))
     version = peering.publish(renew=True).version
     await peering.goes_by(version)
     folder.rename(newer)
