@@ -16,12 +16,15 @@ from dataclasses import dataclass, field
 from datetime import date
 from functools import cache
 from importlib.resources import files
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import jsonschema_rs
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedSeq
+from ruamel.yaml.composer import Composer, ComposerError
+from ruamel.yaml.constructor import DuplicateKeyError
 from ruamel.yaml.error import MarkedYAMLError
+from ruamel.yaml.events import AliasEvent
 from ruamel.yaml.reader import ReaderError
 
 from consent.conditions import CONDITIONS
@@ -29,6 +32,8 @@ from consent.request import SubjectFacts
 
 ConsentRule = Literal["not-needed", "required", "refusable"]
 Words = Mapping[str, str]
+_MOST_NODES: Final = 200_000  # of a file with its aliases written out; the reference has about 6 000
+_DEEPEST: Final = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,16 +247,11 @@ def reference_rulebook() -> bytes:
 
 
 def load(data: bytes, *, source: str = "rulebook") -> Rulebook:
-    """Read and check a rulebook. Raises RulebookError with the line of everything that is wrong."""
-    try:
-        document = _parse(data)
-    except MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        raise RulebookError(
-            source, [Fault(mark.line + 1 if mark else 1, "", f"not YAML: {error.problem or error.context}")]
-        ) from None
-    except (UnicodeDecodeError, ReaderError):
-        raise RulebookError(source, [Fault(1, "", "not UTF-8 text", "save the file as UTF-8")]) from None
+    """Read and check a rulebook. Raises RulebookError with the line of everything that is wrong.
+
+    Any bytes may be given: what a text can make of itself (aliases in aliases, depth) is bounded.
+    """
+    document = _plain(data, source)
     found = list(_form(document))
     if not found:
         found = list(_names(document))
@@ -266,8 +266,56 @@ def load(data: bytes, *, source: str = "rulebook") -> Rulebook:
     return rulebook
 
 
-def _parse(data: bytes) -> Any:
-    return YAML(typ="safe", pure=True).load(io.BytesIO(data))
+class _Bounded(Composer):
+    """Composes no more than is allowed, with every alias counted as large as what it stands for."""
+
+    def __init__(self, loader: Any = None) -> None:
+        super().__init__(loader=loader)
+        self._count = 0
+        self._sizes: dict[int, int] = {}
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        """The next node. Raises ComposerError."""
+        alias = self.parser.peek_event() if self.parser.check_event(AliasEvent) else None
+        before = self._count
+        node = super().compose_node(parent, index)
+        if alias is None:
+            self._count += 1
+            self._sizes[id(node)] = self._count - before
+        elif id(node) in self._sizes:
+            self._count += self._sizes[id(node)]
+        else:
+            raise ComposerError(None, None, "an alias stands within what it stands for", alias.start_mark)
+        if self._count > _MOST_NODES:
+            raise ComposerError(None, None, "it holds more than a rulebook can", node.start_mark)
+        return node
+
+
+def _plain(data: bytes, source: str) -> Any:
+    """The document in the kinds of value that JSON has, days as text. Raises RulebookError."""
+    yaml = YAML(typ="safe", pure=True)
+    yaml.Composer = _Bounded
+    yaml.max_depth = _DEEPEST
+    try:
+        whole = json.dumps(yaml.load(io.BytesIO(data)), default=str, ensure_ascii=False, allow_nan=False)
+        document = json.loads(whole.encode())
+    except DuplicateKeyError as error:  # whose words quote what stands there
+        mark = error.problem_mark or error.context_mark
+        raise RulebookError(source, [Fault(_line(mark), "", "not YAML: a key stands twice")]) from None
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        raise RulebookError(source, [Fault(_line(mark), "", f"not YAML: {error.problem or error.context}")]) from None
+    except (UnicodeError, ReaderError):
+        raise RulebookError(source, [Fault(1, "", "not UTF-8 text", "save the file as UTF-8")]) from None
+    except (ValueError, TypeError, OverflowError, RecursionError):
+        raise RulebookError(source, [Fault(1, "", "it holds a key, a number or a day that no rulebook has")]) from None
+    if not isinstance(document, dict):
+        raise RulebookError(source, [Fault(1, "", "this is not a rulebook", "see consent/rulebook.schema.json")])
+    return document
+
+
+def _line(mark: Any) -> int:
+    return mark.line + 1 if mark is not None else 1
 
 
 class _Lines:
@@ -298,8 +346,7 @@ def _schema() -> Any:
 
 
 def _form(document: Any) -> Iterator[tuple[str, str, str]]:
-    plain = json.loads(json.dumps(document, default=str))
-    for error in _schema().iter_errors(plain):
+    for error in _schema().iter_errors(document):
         pointer = "".join(f"/{step}" for step in error.instance_path)
         yield pointer, str(error.message), "see consent/rulebook.schema.json"
 

@@ -366,3 +366,38 @@ def test_prohibitions_beat_every_basis_for_the_people_they_protect(
                 if described["role"] in basis.requesters:
                     pending = decide_for("p08-pending-permit", party, purpose)
                     assert not pending.permitted, (basis.id, party)
+
+
+BOMB = "a0: &a0 [x, x]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]\n" for n in range(1, 64))
+MERGED = "a0: &a0 {x: 1}\n" + "".join(f"a{n}: &a{n} {{<<: [*a{n - 1}, *a{n - 1}]}}\n" for n in range(1, 64))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (b"", "this is not a rulebook"),
+        (b"- a\n- b\n", "this is not a rulebook"),
+        (b"HETU;NIMI\n010190-900P;Aino\n", "this is not a rulebook"),
+        (b"a: 010190-900P\na: 010190-901R\n", "a key stands twice"),
+        (BOMB.encode(), "more than a rulebook can"),
+        (MERGED.encode(), "more than a rulebook can"),
+        (b"a: &a [*a]\n", "within what it stands for"),
+        (b"a: " + b"[" * 50_000, "maximum depth"),
+        (b"a: " + b"{a: " * 100 + b"1" + b"}" * 100, "maximum depth"),
+        (b"? [a, b]\n: 1\n", "no rulebook has"),
+        (b"a: 2026-13-45\n", "no rulebook has"),
+        (b"a: .nan\n", "no rulebook has"),
+        (b"a: " + b"1" * 10_000, "no rulebook has"),
+        (b'a: "\\ud800"\n', "not UTF-8"),
+        (b"\xff\xfe\x00", "not UTF-8"),
+        (b"a: !!python/object:os.system x\n", "not YAML"),
+        (b"rulebook: 99999999999999999999999999\n", "/rulebook"),
+        (b"1: a\n2: b\n", "were unexpected"),
+    ],
+)
+def test_no_text_makes_the_loader_fail_otherwise_than_by_saying_so(text: bytes, said: str) -> None:
+    with pytest.raises(RulebookError) as error:
+        load(text)
+
+    assert said in str(error.value), str(error.value)[:500]
+    assert "010190" not in str(error.value)
