@@ -25,6 +25,7 @@ from audit.subjects import Subject, Subjects, scrub
 from audit.tables import archives
 from gateway.describing import activities, hidden_bases, names_of
 from gateway.exchange.context import Standing
+from gateway.proposals import Foresight, Proposals
 from gateway.storage.tables import handovers, inbox
 
 Person = tuple[str, str]
@@ -141,6 +142,7 @@ class Officer:
         self._controller = controller or report.Controller(node)
         self._thresholds = thresholds or anomalies.Thresholds()
         self.names = names_of(standing)
+        self.proposals = Proposals(engine, subjects, standing)
         self._lock = Lock()
         self._archive: tuple[tuple[str, ...], archive.Archive] | None = None
 
@@ -322,6 +324,28 @@ class Officer:
         with self._engine.connect() as connection:
             told = reviews.unreviewed_emergencies(connection)
         self._record(reader, "unreviewed", found=bool(told), detail={"shown": len(told)})
+        return told
+
+    def rulebook_change(
+        self, reader: Reader, rulebook: str, *, start: datetime | None = None, end: datetime | None = None
+    ) -> Foresight:
+        """Which recorded exchanges of a window a new rulebook would change. Raises OfficerError, and what
+        `Proposals.compare` raises.
+        """
+        if start is not None and end is not None and start >= end:
+            raise OfficerError("to", "the time window ends before it begins")
+        told = self.proposals.compare(rulebook, start=start, end=end)
+        self._record(
+            reader,
+            "rulebook-change",
+            found=bool(told.swing.entries),
+            detail={
+                **Filters(start, end).to_codes(),
+                "rulebook": told.new.digest,
+                "recorded": told.swing.decisions,
+                "otherwise": told.swing.otherwise,
+            },
+        )
         return told
 
     def sign_off(self, reader: Reader, entry: str, *, verdict: str, remark: str) -> reviews.Review:

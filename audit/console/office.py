@@ -30,6 +30,7 @@ Group = Literal["people", "log", "network", ""]
 EVERYONE: Final[frozenset[Role]] = frozenset({"officer", "operator", "auditor"})
 OFFICER: Final[frozenset[Role]] = frozenset({"officer"})
 INSPECTORS: Final[frozenset[Role]] = frozenset({"officer", "auditor"})
+FORM_LIMIT: Final = 64 * 1024
 ABSENT: Final = "-"
 """Stands in handles and filters for a person of whom nothing is known, so that they are treated like anybody else."""
 
@@ -186,7 +187,7 @@ Answer = Shown | Moved | Sent | Act
 class Page:
     """A page: its path, its name in entries and texts (`page.NAME`), who may see it, and its place in the menu.
 
-    Pages of no group stand in no menu.
+    Pages of no group stand in no menu. `form_bytes` is the largest form that is read.
     """
 
     path: str
@@ -196,6 +197,7 @@ class Page:
     methods: tuple[str, ...] = ("GET",)
     group: Group = ""
     rank: int = 0
+    form_bytes: int = FORM_LIMIT
 
 
 @dataclass(frozen=True, slots=True)

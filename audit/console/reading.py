@@ -9,10 +9,10 @@ from urllib.parse import urlencode
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from audit.console.office import FORM_LIMIT
 from audit.texts import LANGUAGES
 
 LANGUAGE_COOKIE: Final = "language"
-FORM_LIMIT: Final = 64 * 1024
 
 
 def language_of(request: Request) -> str:
@@ -40,11 +40,17 @@ def language_switch(request: Request) -> Response | None:
     return answer
 
 
-async def read_form(request: Request) -> dict[str, str]:
+def too_large(request: Request, limit: int) -> bool:
+    """Whether a form says itself that it is over a limit."""
+    length = request.headers.get("content-length", "")
+    return length.isdecimal() and int(length) > limit
+
+
+async def read_form(request: Request, limit: int = FORM_LIMIT) -> dict[str, str]:
     """The fields of a form that was sent; files, and a body over the limit or without a length, are not read."""
     kind = request.headers.get("content-type", "").split(";")[0].strip()
     length = request.headers.get("content-length", "")
-    if kind != "application/x-www-form-urlencoded" or not length.isdecimal() or int(length) > FORM_LIMIT:
+    if kind != "application/x-www-form-urlencoded" or not length.isdecimal() or too_large(request, limit):
         return {}
     async with AsyncExitStack() as stack:
         form = await stack.enter_async_context(request.form(max_files=0, max_fields=64))

@@ -27,7 +27,7 @@ from audit.console.door import SESSION_COOKIE, Doorway
 from audit.console.office import Act, Annex, Answer, Moved, NotHereError, Office, Page, Sent, Shown, Visit
 from audit.console.oidc import Door
 from audit.console.pages import PAGES
-from audit.console.reading import language_of, language_switch, read_form, same_origin
+from audit.console.reading import language_of, language_switch, read_form, same_origin, too_large
 from audit.console.sessions import Session, Sessions
 from audit.console.wording import Words, own_texts
 from audit.entries import Agents, Entry
@@ -154,7 +154,10 @@ class _Shell:
                 return self._page(request, language, session, page, Shown("missing.html", status=405))
             form: dict[str, str] = {}
             if request.method == "POST":
-                form = await read_form(request)
+                if too_large(request, page.form_bytes):
+                    await self._record(page, session, "refused", {"reason": "form"})
+                    return self._page(request, language, session, page, Shown("too-large.html", status=413))
+                form = await read_form(request, page.form_bytes)
                 if not same_origin(request, office.address) or not _equal(form.pop("csrf", ""), session.csrf):
                     await self._record(page, session, "refused", {"reason": "form"})
                     return self._page(request, language, session, page, Shown("stale.html", status=403))

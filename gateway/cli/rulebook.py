@@ -136,6 +136,7 @@ def diff(
                 if counted is None
                 else {
                     "recorded": counted.decisions,
+                    "forgotten": counted.forgotten,
                     "otherwise": counted.otherwise,
                     "by_purpose": dict(counted.by_purpose),
                     "gained": dict(counted.gained),

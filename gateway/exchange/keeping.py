@@ -7,7 +7,7 @@ person's key is destroyed their decisions become noise, and the log stays as it 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -71,12 +71,25 @@ class Kept:
 
 
 def kept_decisions(
-    engine: Engine, subjects: Subjects, *, since: datetime | None = None, entry: str | None = None
-) -> Iterator[Kept]:
-    """The kept decisions, oldest first: all, or those from a moment on, or the one of a log entry."""
+    engine: Engine,
+    subjects: Subjects,
+    *,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    entry: str | None = None,
+    newest: int | None = None,
+) -> Generator[Kept, None, None]:
+    """The kept decisions, oldest first: all, or those from a moment on and before another, or the one of a log entry.
+
+    With `newest` at most so many, newest first. Close what is not read to the end.
+    """
     statement = select(decisions).order_by(decisions.c.at, decisions.c.entry)
+    if newest is not None:
+        statement = select(decisions).order_by(decisions.c.at.desc(), decisions.c.entry.desc()).limit(newest)
     if since is not None:
         statement = statement.where(decisions.c.at >= _micros(since))
+    if until is not None:
+        statement = statement.where(decisions.c.at < _micros(until))
     if entry is not None:
         statement = statement.where(decisions.c.entry == entry)
     with engine.connect() as connection, engine.connect() as reading:

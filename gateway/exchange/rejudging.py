@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -55,37 +55,71 @@ def replay(
 
 
 @dataclass(frozen=True, slots=True)
-class Swing:
-    """How many recorded exchanges two rulebooks decide differently, by purpose and by category."""
+class Turn:
+    """What two rulebooks decide differently for one purpose: in how many exchanges, and how often which category."""
 
-    decisions: int
-    otherwise: int
-    by_purpose: Mapping[str, int]
+    exchanges: int
     gained: Mapping[str, int]
     lost: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Swing:
+    """How many recorded exchanges two rulebooks decide differently, by purpose and by category.
+
+    `decisions` leaves out those that nobody can make again, because the person's key was destroyed: `forgotten`.
+    `entries` names the log entries of those that differ, in the order in which they were given.
+    """
+
+    decisions: int
+    forgotten: int
+    turns: Mapping[str, Turn]
     entries: tuple[str, ...] = field(repr=False)
+
+    @property
+    def otherwise(self) -> int:
+        """How many would have gone otherwise."""
+        return len(self.entries)
+
+    @property
+    def by_purpose(self) -> dict[str, int]:
+        """How many would have gone otherwise, by purpose."""
+        return {purpose: turn.exchanges for purpose, turn in self.turns.items()}
+
+    @property
+    def gained(self) -> Counter[str]:
+        """How often each category would have moved that did not."""
+        return sum((Counter(turn.gained) for turn in self.turns.values()), Counter())
+
+    @property
+    def lost(self) -> Counter[str]:
+        """How often each category would not have moved that did."""
+        return sum((Counter(turn.lost) for turn in self.turns.values()), Counter())
 
 
 def swing(kept: Iterable[Kept], old: Rulebook, new: Rulebook, progress: Progress = lambda _done: None) -> Swing:
     """Decide what was recorded by both rulebooks, each at the moment of the exchange."""
-    done = 0
+    done = forgotten = 0
     purposes: Counter[str] = Counter()
-    gained: Counter[str] = Counter()
-    lost: Counter[str] = Counter()
+    gained: dict[str, Counter[str]] = defaultdict(Counter)
+    lost: dict[str, Counter[str]] = defaultdict(Counter)
     entries = []
     for one in kept:
         if one.recorded is None or one.consents is None:
+            forgotten += 1
             continue
         done += 1
         progress(done)
         before = replaying.again(one.recorded, old, one.consents).permitted_categories
         after = replaying.again(one.recorded, new, one.consents).permitted_categories
         if before != after:
+            purpose = one.recorded.request.purpose
             entries.append(one.entry)
-            purposes[one.recorded.request.purpose] += 1
-            gained.update(after - before)
-            lost.update(before - after)
-    return Swing(done, len(entries), purposes, gained, lost, tuple(entries))
+            purposes[purpose] += 1
+            gained[purpose].update(after - before)
+            lost[purpose].update(before - after)
+    turns = {purpose: Turn(count, gained[purpose], lost[purpose]) for purpose, count in purposes.most_common()}
+    return Swing(done, forgotten, turns, tuple(entries))
 
 
 class _Rulebooks:

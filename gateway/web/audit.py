@@ -24,8 +24,10 @@ from audit.checkpoint import Checkpoint, NoteError
 from audit.merkle import ProofError
 from audit.query import Found, QueryError
 from audit.reviews import ReviewError
+from consent.rulebook import RulebookError
 from gateway.exchange.context import Exchange
 from gateway.officer import EXPORTS, FILTERS, QUESTIONS, Officer, OfficerError, Person, Question, Reader, filters_of
+from gateway.proposals import LONGEST, MOST, ComparingError, Foresight, NothingStandsError
 from gateway.protocol.problems import ProblemError
 from gateway.services.backends import Locator
 from gateway.web.authentication import Callers
@@ -37,6 +39,10 @@ USER_HEADER = "Yhdyspinta-User"
 _MEDIA = {"csv": "text/csv; charset=utf-8", "jsonl": "application/x-ndjson", "fhir": "application/fhir+json"}
 _PAGE = "text/html; charset=utf-8"
 _NO_STORE = {"Cache-Control": "no-store"}
+_MOST_ENTRIES = 1_000
+_MOST_FAULTS = 5
+_LONGEST_FAULT = 300
+_PROPOSAL = {"rulebook": "rulebook: fi-kotoutuminen\nversion: 2027-01-01\n…", "from": "2026-01-01T00:00:00Z"}
 _EXAMPLE = {
     "question": "disclosures",
     "person": {"system": "urn:oid:1.2.246.21", "value": "010190-900P"},
@@ -139,6 +145,20 @@ def router(exchange: Exchange, officer: Officer, callers: Callers) -> APIRouter:
         told = await _asked(lambda: officer.days(who, _someone(document)))
         return _json({"days": [{"date": one.date.isoformat(), "count": one.count} for one in told]})
 
+    @routes.post(
+        "/rulebook-change",
+        summary="Which disclosures would a new rulebook change?",
+        description=f"Decides the newest {MOST} decisions of the window by the rulebook in force and by the given one.",
+        openapi_extra=_described(_PROPOSAL),
+    )
+    async def rulebook_change(request: Request) -> Response:
+        who, document = reader(request), await body(request)
+        text = _text(document, "rulebook", LONGEST)
+        if text is None:
+            raise _wrong("rulebook", "the text of the proposed rulebook is missing")
+        start, end = _time(document, "from"), _time(document, "to")
+        return _json(_foreseen(await _asked(lambda: officer.rulebook_change(who, text, start=start, end=end))))
+
     @routes.get("/unreviewed", summary="Emergency accesses that nobody has signed off")
     async def unreviewed(request: Request) -> Response:
         who = reader(request)
@@ -239,6 +259,12 @@ async def _asked(question: Callable[[], T]) -> T:
         return await asyncio.to_thread(question)
     except OfficerError as error:
         raise ProblemError("invalid-request", pointer=f"/{error.pointer}", detail=str(error)) from None
+    except RulebookError as error:
+        raise _no_rulebook(error) from None
+    except NothingStandsError:
+        raise ProblemError("registry-unavailable", detail="the node has no rulebook that it can believe") from None
+    except ComparingError:
+        raise ProblemError("busy", detail="another rulebook is being compared right now", retry_after=10) from None
     except (QueryError, ReviewError, NoteError) as error:
         raise ProblemError("invalid-request", detail=str(error)) from None
     except (ProofError, ArchiveError):
@@ -251,6 +277,35 @@ async def _asked(question: Callable[[], T]) -> T:
 
 def _wrong(pointer: str, detail: str) -> ProblemError:
     return ProblemError("invalid-request", pointer=f"/{pointer}", detail=detail)
+
+
+def _no_rulebook(error: RulebookError) -> ProblemError:
+    """What is wrong with a proposed rulebook, and in which places of its text."""
+    told = [
+        f"line {one.line}{f', {one.pointer}' if one.pointer else ''}: {one.message[:_LONGEST_FAULT]}"
+        for one in error.faults[:_MOST_FAULTS]
+    ]
+    if len(error.faults) > _MOST_FAULTS:
+        told.append(f"and {len(error.faults) - _MOST_FAULTS} more")
+    remedy = error.faults[0].remedy or "`yhdyspinta rulebook check` tells everything that is wrong with it"
+    return ProblemError("invalid-request", pointer="/rulebook", detail="; ".join(told), remedy=remedy)
+
+
+def _foreseen(told: Foresight) -> dict[str, Any]:
+    swing = told.swing
+    return {
+        "old": told.old.digest,
+        "new": told.new.digest,
+        "recorded": swing.decisions,
+        "forgotten": swing.forgotten,
+        "cut": told.cut,
+        "otherwise": swing.otherwise,
+        "by_purpose": swing.by_purpose,
+        "gained": swing.gained,
+        "lost": swing.lost,
+        "entries": swing.entries[:_MOST_ENTRIES],
+        "more": len(swing.entries) > _MOST_ENTRIES,
+    }
 
 
 def _described(example: dict[str, Any]) -> dict[str, Any]:

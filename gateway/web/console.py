@@ -69,7 +69,7 @@ def console_app(settings: Settings, address: str, exchange: Exchange, latest: La
         find=officer.find,
         at=lambda connection, index: officer.locate(connection, str(index)),
     )
-    return console(office, _door(settings.console.openid, address), (annex(exchange, latest),))
+    return console(office, _door(settings.console.openid, address), (annex(exchange, latest, officer.proposals),))
 
 
 def address_of(settings: ConsoleSettings, host: str, port: int) -> str:

@@ -1,4 +1,4 @@
-"""Pages of the console that know the node: the handover board, the registry, the rulebook, and its cases over time.
+"""Pages of the console that know the node: handovers, registry, rulebook, cases over time, and what would change.
 
 They are the audit room's kind of page: plain functions of a visit, recorded and guarded by its shell.
 """
@@ -16,13 +16,16 @@ import orjson
 from sqlalchemy import Row, select
 
 from audit.console.office import EVERYONE, Annex, Answer, Page, Shown, Visit
+from audit.console.pages.searching import filters_of
 from audit.console.wording import read
 from audit.entries import moment
+from audit.query import by_id
 from consent.decision import Decision, legal_day
 from consent.examples import decide_case
 from consent.explaining import condition, explain
-from consent.rulebook import Case, Rulebook
+from consent.rulebook import Case, Rulebook, RulebookError
 from gateway.exchange.context import Exchange, Standing
+from gateway.proposals import LONGEST, MOST, ComparingError, Foresight, NothingStandsError, Proposals
 from gateway.protocol.identifiers import ServiceId, SubsystemId
 from gateway.storage.tables import deliveries, handovers, inbox
 
@@ -31,11 +34,14 @@ LAST: Final = date(2027, 12, 31)
 SPAN: Final = (LAST - FIRST).days
 BOARD: Final = 200
 OPEN: Final = ("due", "delivered")
+SHOWN: Final = 50
+FAULTS: Final = 10
+PROPOSAL_FORM: Final = 1024 * 1024  # as browsers write forms, a letter takes up to three times its bytes
 
 Latest = Callable[[], Standing | None]
 
 
-def annex(exchange: Exchange, latest: Latest) -> Annex:
+def annex(exchange: Exchange, latest: Latest, proposals: Proposals) -> Annex:
     """The node's pages for the console's shell."""
     return Annex(
         pages=(
@@ -43,6 +49,15 @@ def annex(exchange: Exchange, latest: Latest) -> Annex:
             Page("/registry", "registry", partial(registry, exchange, latest), EVERYONE, group="network", rank=20),
             Page("/rulebook", "rulebook", partial(rulebook, latest), EVERYONE, group="network", rank=30),
             Page("/rulebook/cases", "rulebook-cases", partial(cases, latest), EVERYONE, group="network", rank=40),
+            Page(
+                "/rulebook/change",
+                "rulebook-change",
+                partial(change, latest, proposals),
+                methods=("GET", "POST"),
+                group="network",
+                rank=50,
+                form_bytes=PROPOSAL_FORM,
+            ),
         ),
         templates="gateway.web:templates",
         texts=read((files("gateway.web") / "console.toml").read_text("utf-8")),
@@ -373,3 +388,76 @@ def _strips(book: Rulebook, case: Case, provider: str, turns: list[date]) -> lis
         if any(one.count for one in stretches):
             strips.append((party, stretches))
     return strips
+
+
+# -- another rulebook --------------------------------------------------------------------------------------------------
+
+
+def change(latest: Latest, proposals: Proposals, visit: Visit) -> Answer:
+    """What a new rulebook would change: the recorded decisions of a period, decided by it and by the one in force."""
+    standing = latest()
+    values: dict[str, Any] = {
+        "book": standing.rulebook if standing is not None else None,
+        "form": {name: visit.form.get(name, "") for name in ("from", "to")},
+        "wrong": {},
+        "faults": (),
+        "told": None,
+        "most": MOST,
+        "longest": LONGEST,
+    }
+    if visit.method == "GET" or standing is None:
+        return Shown("rulebook-change.html", values)
+    filters, wrong = filters_of(values["form"])
+    if not wrong and filters.start is not None and filters.end is not None and filters.start >= filters.end:
+        wrong["to"] = "change.wrong-period"
+    # Browsers end the lines of a form with CRLF, whatever the file had.
+    text = visit.form.get("rulebook", "").replace("\r\n", "\n")
+    told = None
+    if not wrong:
+        try:
+            own = visit.session.identity.member
+            told = proposals.compare(text, start=filters.start, end=filters.end, member=own)
+        except RulebookError as error:
+            wrong["rulebook"] = "change.no-rulebook"
+            values["faults"] = error.faults[:FAULTS]
+            values["more_faults"] = max(len(error.faults) - FAULTS, 0)
+        except ComparingError:
+            wrong["rulebook"] = "change.another"
+        except NothingStandsError:
+            return Shown("rulebook-change.html", {**values, "book": None})
+    if told is None:
+        return Shown("rulebook-change.html", {**values, "wrong": wrong}, {"act": "compare"}, status=400)
+    detail = {
+        **filters.to_codes(),
+        "act": "compare",
+        "rulebook": told.new.digest,
+        "recorded": told.swing.decisions,
+        "otherwise": told.swing.otherwise,
+    }
+    return Shown("rulebook-change.html", {**values, **_foreseen(told, visit)}, detail)
+
+
+def _foreseen(told: Foresight, visit: Visit) -> dict[str, Any]:
+    """What the page shows of a comparison, in words of the rulebook that has them."""
+
+    def category(code: str) -> str:
+        known = told.new.categories.get(code) or told.old.categories.get(code)
+        return code if known is None else known.title[visit.language]
+
+    def purpose(code: str) -> str:
+        words = told.new.purposes.get(code) or told.old.purposes.get(code)
+        return code if words is None else words[visit.language]
+
+    def counted(codes: Mapping[str, int]) -> list[tuple[str, int]]:
+        return sorted(((category(code), count) for code, count in codes.items()), key=lambda one: (-one[1], one[0]))
+
+    located = [by_id(visit.connection, entry, find=visit.find) for entry in told.swing.entries[:SHOWN]]
+    return {
+        "told": told,
+        "turns": [
+            (purpose(code), turn.exchanges, counted(turn.gained), counted(turn.lost))
+            for code, turn in told.swing.turns.items()
+        ],
+        "found": [one for one in located if one is not None],
+        "shown": SHOWN,
+    }

@@ -19,13 +19,15 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from consent.rulebook import reference_rulebook
 from tests.audit.console.test_browser import ARGUMENTS, CHROMIUM, HEAVIEST, WEIGHTS
 from tests.conftest import require
 from tests.e2e.conftest import Stage, network, until
+from tests.gateway.rulebooks import without
 
 pytestmark = [pytest.mark.e2e, pytest.mark.browser]
 T = TypeVar("T")
-PAGES = ("/handovers", "/registry", "/rulebook", "/rulebook/cases")
+PAGES = ("/handovers", "/registry", "/rulebook", "/rulebook/cases", "/rulebook/change")
 
 
 @pytest.fixture(scope="module")
@@ -194,6 +196,77 @@ def test_moving_the_day_shows_the_law_change(page: Page, stage: Stage) -> None:
     expect(changed.locator(".chips").first).not_to_contain_text("health service needs")
     expect(changed).to_contain_text("gone")
     assert page.evaluate("window.mark") == 1, "the page was loaded anew"
+
+
+def test_the_officer_sees_what_a_new_rulebook_would_have_changed(page: Page, stage: Stage, tmp_path: Path) -> None:
+    """By a file, in the browser; what comes out is light and without faults, and its records can be opened."""
+    proposal = tmp_path / "proposal.json"
+    proposal.write_text(without("language"), "utf-8")
+    page.goto(f"{home(stage)}/rulebook")
+    page.get_by_role("link", name="What would a new rulebook change?").click()
+    page.get_by_label("The proposal as a file").set_input_files(proposal)
+    expect(page.get_by_label("The text of the proposal")).to_have_value(re.compile("fi-kotoutuminen"))
+    page.get_by_label("From", exact=True).fill("2020-01-01")
+    page.get_by_role("button", name="Compare").click()
+
+    expect(page.get_by_role("status")).to_have_text(re.compile(r"^\d+ of \d+ recorded decisions would have gone"))
+    rows = page.locator("#turns tbody tr")
+    expect(rows).to_have_count(2)
+    for row, purpose in zip(sorted(rows.all_inner_texts()), ("arranging reception", "arranging social"), strict=True):
+        assert row.startswith(purpose)
+        assert "language" in row
+    assert proposal.read_text("utf-8")[:200] not in page.content()
+    weights = page.evaluate(WEIGHTS)
+    assert 0 < sum(weights.values()) < HEAVIEST, weights
+    found = Axe().run(page)
+    assert found.violations_count == 0, found.generate_report()
+    expect(page.get_by_label("From", exact=True)).to_have_value("2020-01-01")
+    page.locator("a.number").first.click()
+    expect(page.get_by_role("heading", name="Why it was decided so")).to_be_visible()
+
+
+def test_a_proposal_that_is_no_rulebook_is_told_by_line(page: Page, stage: Stage) -> None:
+    text = reference_rulebook().decode()
+    wrong = text.replace("permits: [pending, refused]", "permits: [pending, refusd]")
+    line = text[: text.index("permits: [pending, refused]")].count("\n") + 1
+    page.goto(f"{home(stage)}/rulebook/change")
+    page.get_by_label("The text of the proposal").fill(wrong)
+    page.get_by_label("To", exact=True).fill("2020-01-01")
+    page.get_by_role("button", name="Compare").click()
+
+    expect(page.get_by_role("alert")).to_contain_text("The text is not a valid rulebook.")
+    expect(page.get_by_role("alert")).to_contain_text(f"line {line} /gaps/0/permits/1: there is no 'refusd'")
+    expect(page.get_by_label("The text of the proposal")).to_be_focused()
+    found = Axe().run(page)
+    assert found.violations_count == 0, found.generate_report()
+
+    page.get_by_label("The text of the proposal").fill(text)
+    page.get_by_label("From", exact=True).fill("2026-01-01")
+    page.get_by_label("To", exact=True).fill("2020-01-01")
+    page.get_by_role("button", name="Compare").click()
+    expect(page.get_by_role("alert")).to_have_text("The period ends before it begins.")
+
+
+def test_the_question_works_without_scripts_and_is_the_officers_and_the_auditors(
+    browser: Browser, stage: Stage
+) -> None:
+    context = browser.new_context(locale="fi-FI", java_script_enabled=False)
+    page = context.new_page()
+    enter(page, stage, "auditor")
+    page.goto(f"{home(stage)}/rulebook/change")
+    expect(page.locator("#file")).not_to_be_visible()
+    page.locator("#rulebook").fill(reference_rulebook().decode())
+    page.get_by_role("button", name="Vertaa").click()
+    expect(page.get_by_role("status")).to_contain_text("ei olisi mennyt toisin")
+    assert re.search(r"sha-256:[0-9a-f]{64}", page.content())
+    context.clear_cookies()
+    enter(page, stage, "operator")
+    page.goto(f"{home(stage)}/rulebook")
+    assert page.locator('a[href="/rulebook/change"]').count() == 0
+    answer = page.goto(f"{home(stage)}/rulebook/change")
+    assert answer is not None
+    assert answer.status == 403
+    context.close()
 
 
 def test_axe_finds_nothing_on_the_nodes_pages_and_they_are_light(page: Page, stage: Stage) -> None:

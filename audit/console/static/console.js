@@ -1,4 +1,4 @@
-// The little that the console's pages need: the menu on narrow screens, printing, and where htmx puts the focus.
+// The little that the console's pages need: the menu on narrow screens, printing, where htmx puts the focus, and files.
 "use strict";
 
 document.documentElement.classList.add("scripted");
@@ -37,3 +37,14 @@ document.addEventListener("input", (event) => {
   shown.textContent = text;
   event.target.setAttribute("aria-valuetext", text);
 });
+
+// A file that is chosen fills the field that is sent. Without scripts there is only the field.
+for (const file of document.querySelectorAll("input[type='file'][data-fills]")) {
+  file.closest("[hidden]").hidden = false;
+  file.addEventListener("change", async () => {
+    const [chosen] = file.files;
+    if (!chosen) return;
+    file.setCustomValidity(chosen.size > Number(file.dataset.most) ? file.dataset.tooLarge : "");
+    if (file.reportValidity()) document.getElementById(file.dataset.fills).value = await chosen.text();
+  });
+}

@@ -14,8 +14,9 @@ import pytest
 from sqlalchemy import Connection
 from starlette.requests import Request
 
+from audit.console.office import FORM_LIMIT
 from audit.console.pages import PAGES
-from audit.console.reading import FORM_LIMIT, read_form
+from audit.console.reading import read_form
 from audit.console.sessions import ROLES, Role, Session, SessionError
 from audit.entries import Agents, Entry
 from audit.export import to_csv
@@ -450,6 +451,23 @@ async def test_a_form_that_is_too_large_is_not_read() -> None:
     ]
 
     assert await read_form(Request({"type": "http", "method": "POST", "headers": headers}, receive)) == {}
+
+
+def test_a_form_that_is_too_large_is_told_so_and_on_record(running: Running) -> None:
+    client = running.enter()
+    page = client.get("/log")
+
+    answer = client.post(
+        "/log",
+        data={"csrf": hidden(page), "note": "x" * (FORM_LIMIT + 1)},
+        headers={"origin": running.address},
+    )
+
+    assert answer.status_code == 413
+    assert "The form was too large" in answer.text
+    with running.world.engine.connect() as connection:
+        (last,) = search(connection, Filters(), order="newest", after=None, limit=1).found
+    assert (last.entry.outcome, last.entry.detail["reason"]) == ("refused", "form")
 
 
 def test_only_the_consoles_own_files_are_served(running: Running) -> None:

@@ -196,6 +196,11 @@ def test_other_questions_answer(nodes: Running) -> None:
         ("unchanged", {}, "/checkpoint"),
         ("unchanged", {"checkpoint": "a\nb"}, None),
         ("proofs", {"entries": 5}, "/entries"),
+        ("rulebook-change", {}, "/rulebook"),
+        ("rulebook-change", {"rulebook": 7}, "/rulebook"),
+        ("rulebook-change", {"rulebook": "x" * 300_000}, "/rulebook"),
+        ("rulebook-change", {"rulebook": "", "from": "2026-01-01"}, "/from"),
+        ("rulebook-change", {"rulebook": "", "from": "2026-02-01T00:00:00Z", "to": "2026-01-01T00:00:00Z"}, "/to"),
     ],
 )
 def test_what_makes_no_sense_is_refused_with_its_place(
