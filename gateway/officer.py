@@ -19,6 +19,7 @@ from sqlalchemy import Connection, Engine, select
 from audit import anomalies, archive, data_tracker, export, proofs, query, report, reviews, tallies
 from audit.checkpoint import VerifierKey
 from audit.entries import OUTCOMES, TYPES, Agents, Entry, new_id
+from audit.forgotten import remembering
 from audit.log import Log, Written
 from audit.query import Filters, Found, Order, Page
 from audit.subjects import Subject, Subjects, scrub
@@ -199,7 +200,13 @@ class Officer:
     # -- database and archive as one --------------------------------------------------------------------------------
 
     def find(self, connection: Connection, filters: Filters, *, order: Order, after: str | None, limit: int) -> Page:
-        """A search over the database and what was archived from it. Not on record: for use inside questions."""
+        """A search over the database and what was archived from it, in which nobody is found who was forgotten.
+
+        Not on record: for use inside questions.
+        """
+        return remembering(self._find)(connection, filters, order=order, after=after, limit=limit)
+
+    def _find(self, connection: Connection, filters: Filters, *, order: Order, after: str | None, limit: int) -> Page:
         kept = self._opened(connection)
         if kept is None:
             return query.search(connection, filters, order=order, after=after, limit=limit)

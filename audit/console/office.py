@@ -18,6 +18,7 @@ from audit.anomalies import Thresholds
 from audit.checkpoint import VerifierKey
 from audit.console.sessions import Role, Session
 from audit.entries import Entry
+from audit.forgotten import remembering
 from audit.log import Log, Unit
 from audit.query import Filters, Found, Order, Search, by_index, search, walk
 from audit.query import Page as Results
@@ -81,7 +82,7 @@ class Office:
     hidden_bases: Callable[[], Collection[str]] = tuple
     thresholds: Thresholds = field(default_factory=Thresholds)
     reasons: Callable[[str, str], Reasons | None] = lambda _entry, _language: None
-    find: Search = search
+    find: Search = field(default_factory=lambda: remembering(search))
     at: Callable[[Connection, int], Found | None] = by_index
 
 

@@ -427,6 +427,9 @@ def test_person_who_is_forgotten_is_found_by_no_query_and_every_proof_still_hold
         for system, value in (("hetu", HETU_CODE), ("migri", "7000001")):
             assert ask(*command, "--system", system, "--json", input=value).exit_code == 1
     assert ask("forget", "--yes", input=HETU_CODE).exit_code == 1
+    for by_case in (("timeline", "--case", "KOTKA-2026-17"), ("search", "--case", "KOTKA-2026-17")):
+        told = ask(*by_case, "--json").stdout
+        assert '"query"' not in told, "a case leads to nobody who was forgotten"
     assert invoke("verify", proof, "--log-key", str(SIGNER.verifier)).exit_code == 0
     assert ask("prove", "600", "--output", proof).exit_code == 0
     assert invoke("verify", proof, "--log-key", str(SIGNER.verifier)).exit_code == 0
