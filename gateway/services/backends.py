@@ -141,16 +141,14 @@ class HttpBackend:
             "Accept": ", ".join(self._adapter.manifest.media_types),
         }
         try:
-            async with self._session.post(
-                self._url, data=locator.canonical(), headers=headers, allow_redirects=False
-            ) as response:
-                if response.status == 404:
-                    raise ProblemError("subject-not-found", detail="the source system knows no such person")
-                if response.status != 200:
-                    raise ProblemError("source-failed", detail=f"the source system answered {response.status}")
-                received = await response.content.read(self._body_limit + 1)
-                while len(received) <= self._body_limit and not response.content.at_eof():
-                    received += await response.content.read(self._body_limit + 1 - len(received))
+            try:
+                received = await self._answer(self._session, locator, headers)
+            except aiohttp.ClientConnectorError:
+                raise
+            except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
+                # A connection that was kept open is closed by the source when it likes. A question changes nothing
+                # there, so it is asked once more, on another connection.
+                received = await self._answer(self._session, locator, headers)
         except TimeoutError:
             raise ProblemError("source-timeout", detail="the source system did not answer in time") from None
         except (aiohttp.ClientError, OSError) as error:
@@ -160,6 +158,19 @@ class HttpBackend:
         if len(received) > self._body_limit:
             raise ProblemError("source-failed", detail=f"the source's answer is over {self._body_limit} bytes")
         return received
+
+    async def _answer(self, session: aiohttp.ClientSession, locator: Locator, headers: Mapping[str, str]) -> bytes:
+        async with session.post(
+            self._url, data=locator.canonical(), headers=headers, allow_redirects=False
+        ) as response:
+            if response.status == 404:
+                raise ProblemError("subject-not-found", detail="the source system knows no such person")
+            if response.status != 200:
+                raise ProblemError("source-failed", detail=f"the source system answered {response.status}")
+            received = await response.content.read(self._body_limit + 1)
+            while len(received) <= self._body_limit and not response.content.at_eof():
+                received += await response.content.read(self._body_limit + 1 - len(received))
+            return received
 
     async def close(self) -> None:
         """See Backend."""
