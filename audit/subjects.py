@@ -23,9 +23,10 @@ from threading import Lock
 from typing import Final
 
 from cryptography.hazmat.primitives.keywrap import aes_key_unwrap, aes_key_wrap
-from sqlalchemy import Connection, bindparam, delete, insert, or_, select, update
+from sqlalchemy import Connection, delete, or_, select, update
 
 from audit.entries import micros
+from audit.statements import Fixed
 from audit.tables import identifiers as identifiers_table
 from audit.tables import subjects as subjects_table
 
@@ -58,15 +59,13 @@ def normalised(system: str, value: str) -> str:
     return text.upper() if system == HETU_SYSTEM else text
 
 
-_columns = (subjects_table.c.id, subjects_table.c.pseudonym, subjects_table.c.wrapped_key, subjects_table.c.same_as)
-_by_id = select(*_columns).where(subjects_table.c.id == bindparam("id"))
-_by_blind = (
-    select(*_columns)
-    .join(identifiers_table, identifiers_table.c.subject == subjects_table.c.id)
-    .where(identifiers_table.c.blind == bindparam("blind"))
+_COLUMNS: Final = "s.id, s.pseudonym, s.wrapped_key, s.same_as"
+_BY_ID: Final = Fixed(f"SELECT {_COLUMNS} FROM audit_subjects s WHERE s.id = ?")  # noqa: S608
+_BY_BLIND: Final = Fixed(
+    f"SELECT {_COLUMNS} FROM audit_identifiers i JOIN audit_subjects s ON s.id = i.subject WHERE i.blind = ?"  # noqa: S608
 )
-_add_subject = insert(subjects_table)
-_add_identifier = insert(identifiers_table)
+_ADD_SUBJECT: Final = Fixed.insert("audit_subjects", "id", "pseudonym", "wrapped_key", "created")
+_ADD_IDENTIFIER: Final = Fixed.insert("audit_identifiers", "blind", "subject", "created")
 
 
 class Subjects:
@@ -95,12 +94,12 @@ class Subjects:
 
     def find(self, connection: Connection, system: str, value: str) -> Subject | None:
         """The subject with this identifier, or None. Creates nothing."""
-        row = connection.execute(_by_blind, {"blind": self.blind(system, value)}).first()
+        row = _BY_BLIND.row(connection, self.blind(system, value))
         return None if row is None else self._subject(connection, *row)
 
     def by_id(self, connection: Connection, id: str) -> Subject | None:  # noqa: A002
         """The subject of this id, or None if there is none or it was destroyed."""
-        row = connection.execute(_by_id, {"id": id}).first()
+        row = _BY_ID.row(connection, id)
         return None if row is None else self._subject(connection, *row)
 
     def key_of(self, connection: Connection, id: str) -> bytes | None:  # noqa: A002
@@ -109,8 +108,8 @@ class Subjects:
         What was sealed for a person opens with the key of the id it was sealed under, also when another id has come to
         stand for the person since.
         """
-        row = connection.execute(_by_id, {"id": id}).first()
-        return None if row is None or row.wrapped_key is None else self._unwrap(bytes(row.wrapped_key))
+        row = _BY_ID.row(connection, id)
+        return None if row is None or row[2] is None else self._unwrap(bytes(row[2]))
 
     def resolve(self, connection: Connection, identifiers: Identifiers, now: datetime) -> Subject:
         """The subject who has these identifiers, made if unknown; identifiers that come together are linked.
@@ -124,7 +123,7 @@ class Subjects:
         unknown: list[bytes] = []
         for system, value in identifiers:
             blind = self.blind(system, value)
-            row = connection.execute(_by_blind, {"blind": blind}).first()
+            row = _BY_BLIND.row(connection, blind)
             known = None if row is None else self._subject(connection, *row)
             if known is None:
                 unknown.append(blind)
@@ -136,11 +135,8 @@ class Subjects:
             (subject,) = found.values()
         else:
             subject = self.link(connection, tuple(found), now)
-        if unknown:
-            connection.execute(
-                _add_identifier,
-                [{"blind": blind, "subject": subject.id, "created": micros(now)} for blind in dict.fromkeys(unknown)],
-            )
+        for blind in dict.fromkeys(unknown):
+            _ADD_IDENTIFIER.run(connection, blind, subject.id, micros(now))
         return subject
 
     def link(self, connection: Connection, ids: Sequence[str], now: datetime) -> Subject:
@@ -212,24 +208,23 @@ class Subjects:
         key = secrets.token_bytes(KEY_BYTES)
         subject = Subject(f"s-{secrets.token_hex(16)}", _pseudonym(key), key)
         wrapped = aes_key_wrap(self._wrapping_key, key)
-        connection.execute(
-            _add_subject,
-            {"id": subject.id, "pseudonym": subject.pseudonym, "wrapped_key": wrapped, "created": micros(now)},
-        )
+        _ADD_SUBJECT.run(connection, subject.id, subject.pseudonym, wrapped, micros(now))
         return subject
 
     def _primary(self, connection: Connection, id_: str) -> tuple[str, str | None, bytes | None] | None:
-        row = connection.execute(_by_id, {"id": id_}).first()
-        if row is not None and row.same_as is not None:
-            row = connection.execute(_by_id, {"id": row.same_as}).first()
-        return None if row is None else (row.id, row.pseudonym, row.wrapped_key)
+        row = _BY_ID.row(connection, id_)
+        if row is not None and row[3] is not None:
+            row = _BY_ID.row(connection, row[3])
+        return None if row is None else (row[0], row[1], row[2])
 
     def _subject(
         self, connection: Connection, id_: str, pseudonym: str | None, wrapped: bytes | None, same_as: str | None
     ) -> Subject | None:
         if same_as is not None:
-            row = connection.execute(_by_id, {"id": same_as}).one()
-            id_, pseudonym, wrapped = row.id, row.pseudonym, row.wrapped_key
+            row = _BY_ID.row(connection, same_as)
+            if row is None:
+                return None
+            id_, pseudonym, wrapped, _ = row
         if wrapped is None or pseudonym is None:
             return None
         return Subject(id_, pseudonym, self._unwrap(bytes(wrapped)))

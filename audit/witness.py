@@ -33,6 +33,7 @@ from audit.checkpoint import (
 )
 from audit.entries import micros, moment, new_id
 from audit.merkle import ProofError, consistency_proof, root_at, verify_consistency
+from audit.statements import Fixed
 from audit.tables import alarms, cosignatures, head, held
 from audit.tiles import StoredTiles
 
@@ -179,6 +180,10 @@ def hold(connection: Connection, note: str, received_from: str, now: datetime, *
     return _take(connection, _verified(note, keys), received_from, now)
 
 
+_HELD: Final = Fixed("SELECT root, note FROM audit_held WHERE origin = ? AND size = ?")
+_HOLD: Final = Fixed.insert("audit_held", "origin", "size", "root", "note", "received_from", "received", "state")
+
+
 def hold_claim(connection: Connection, claim: Checkpoint, received_from: str, now: datetime) -> Held:
     """Take in the checkpoint that a verified message states; the claim's `note` is the text of that message.
 
@@ -188,23 +193,19 @@ def hold_claim(connection: Connection, claim: Checkpoint, received_from: str, no
 
 
 def _take(connection: Connection, checkpoint: Checkpoint, received_from: str, now: datetime) -> Held:
-    rows = connection.execute(
-        select(held).where(held.c.origin == checkpoint.origin, held.c.size == checkpoint.size)
-    ).all()
-    for row in rows:
-        if bytes(row.root) == checkpoint.root:
-            return Held(checkpoint, new=False)
-    alarm = _raise_alarm(connection, "fork", rows[0].note, checkpoint.note, now=now) if rows else None
-    connection.execute(
-        insert(held).values(
-            origin=checkpoint.origin,
-            size=checkpoint.size,
-            root=checkpoint.root,
-            note=checkpoint.note,
-            received_from=received_from,
-            received=micros(now),
-            state="unproven" if alarm is None else "contradicted",
-        )
+    rows = _HELD.rows(connection, checkpoint.origin, checkpoint.size)
+    if any(bytes(root) == checkpoint.root for root, _ in rows):
+        return Held(checkpoint, new=False)
+    alarm = _raise_alarm(connection, "fork", rows[0][1], checkpoint.note, now=now) if rows else None
+    _HOLD.run(
+        connection,
+        checkpoint.origin,
+        checkpoint.size,
+        checkpoint.root,
+        checkpoint.note,
+        received_from,
+        micros(now),
+        "unproven" if alarm is None else "contradicted",
     )
     return Held(checkpoint, new=True, alarm=alarm)
 

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, insert
+from sqlalchemy import Connection
 
 from audit.entries import Agents, Categories, Entry, new_id
 from audit.log import Written
@@ -22,14 +22,13 @@ from consent.rulebook import Rulebook
 from gateway.exchange.context import Exchange, Standing
 from gateway.exchange.deciding import refusal_in_advance
 from gateway.exchange.people import Person, StaleError
-from gateway.exchange.releasing import PROBLEM_TYPE, keep_bodies, keep_response
+from gateway.exchange.releasing import PROBLEM_TYPE, keep_bodies, keep_response, keep_signed
 from gateway.exchange.transport import Reply
 from gateway.protocol.identifiers import ServiceId, SubsystemId
 from gateway.protocol.message import Checkpoint, DecisionSummary, RequestClaims, ResponseClaims, body_digest
 from gateway.protocol.problems import PROBLEMS, ProblemError
 from gateway.protocol.signing import request_digest, sign_request, verify_response
 from gateway.services.backends import Locator
-from gateway.storage.tables import messages
 from gateway.trust.registry import Registry, ServiceDescriptor
 
 MESSAGE_LIFETIME = timedelta(seconds=60)
@@ -93,6 +92,10 @@ class Consumer:
 
     async def ask(self, question: Question) -> Reading:
         """Ask, and return what came back. Raises ProblemError; when the provider refused, with the provider's code."""
+        with self._exchange.log.under_way():
+            return await self._ask(question)
+
+    async def _ask(self, question: Question) -> Reading:
         now = self._exchange.clock()
         standing = self._exchange.standing(now)
         service = resolve(standing.registry, question.service)
@@ -427,24 +430,19 @@ def refused_by_peer(body: bytes, decision: DecisionSummary | None) -> ProblemErr
     )
 
 
-_KEEP_REQUEST = insert(messages)
-
-
 def keep_request(connection: Connection, outgoing: Outgoing, entry: Entry) -> None:
     """Hold our signed text as evidence, in the transaction that records that it will leave."""
-    connection.execute(
-        _KEEP_REQUEST,
-        {
-            "message_id": outgoing.claims.message_id,
-            "direction": "sent",
-            "peer": str(outgoing.service.id.subsystem),
-            "service": str(outgoing.service.id),
-            "request": outgoing.text,
-            "response": None,
-            "registry_version": outgoing.standing.registry.version,
-            "entry": entry.id,
-            "at": int(outgoing.claims.issued_at.timestamp() * 1_000_000),
-        },
+    keep_signed(
+        connection,
+        outgoing.claims.message_id,
+        "sent",
+        peer=str(outgoing.service.id.subsystem),
+        service=str(outgoing.service.id),
+        request=outgoing.text,
+        response=None,
+        registry=outgoing.standing.registry.version,
+        entry=entry,
+        at=outgoing.claims.issued_at,
     )
 
 

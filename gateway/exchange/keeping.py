@@ -14,6 +14,7 @@ from datetime import datetime
 from sqlalchemy import Connection, Engine, bindparam, insert, select
 
 from audit.entries import Entry
+from audit.statements import Fixed
 from audit.subjects import Subjects
 from consent import replaying, store
 from consent.consents import ConsentRecord
@@ -22,7 +23,7 @@ from consent.replaying import Recorded
 from gateway.storage.sealing import seal, unseal
 from gateway.storage.tables import decisions, rulebooks
 
-_KEEP = insert(decisions)
+_KEEP = Fixed.insert("decisions", "entry", "decision", "rulebook", "subject", "at", "sealed")
 _KEEP_RULEBOOK = insert(rulebooks)
 _HELD_RULEBOOK = select(rulebooks.c.at).where(rulebooks.c.digest == bindparam("of"))
 
@@ -46,17 +47,8 @@ class KeptRulebooks:
 
 def keep_decision(connection: Connection, entry: Entry, decision: Decision, *, subject: str, key: bytes) -> None:
     """Keep a decision beside the log entry that speaks of it, in the transaction that records the entry."""
-    connection.execute(
-        _KEEP,
-        {
-            "entry": entry.id,
-            "decision": decision.id,
-            "rulebook": decision.rulebook,
-            "subject": subject,
-            "at": _micros(decision.at),
-            "sealed": seal(key, f"decisions/{entry.id}", replaying.written(decision)),
-        },
-    )
+    sealed = seal(key, f"decisions/{entry.id}", replaying.written(decision))
+    _KEEP.run(connection, entry.id, decision.id, decision.rulebook, subject, _micros(decision.at), sealed)
 
 
 @dataclass(frozen=True, slots=True)

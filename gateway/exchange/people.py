@@ -48,7 +48,7 @@ class People:
         return await asyncio.get_running_loop().run_in_executor(self._readers, self._recall, identifiers)
 
     def _recall(self, identifiers: Identifiers) -> Person:
-        with self._engine.connect() as connection:
+        with self._engine.connect() as connection, connection.begin():
             return self.recall_in(connection, identifiers)
 
     def recall_in(self, connection: Connection, identifiers: Identifiers) -> Person:

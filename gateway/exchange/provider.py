@@ -38,13 +38,14 @@ class Provider:
 
     async def answer(self, call: PeerCall) -> Answer:
         """Answer a peer's message. Refusals are answers too: signed, with a problem as their body, and on record."""
-        incoming = open_message(self._exchange, call)
-        try:
-            if incoming.service.kind != "query":
-                return await self._reception.receive(incoming)
-            return await self._query(incoming)
-        except ProblemError as problem:
-            return await record_refusal(self._exchange, incoming, problem)
+        with self._exchange.log.under_way():
+            incoming = open_message(self._exchange, call)
+            try:
+                if incoming.service.kind != "query":
+                    return await self._reception.receive(incoming)
+                return await self._query(incoming)
+            except ProblemError as problem:
+                return await record_refusal(self._exchange, incoming, problem)
 
     async def _query(self, incoming: Incoming) -> Answer:
         locator, justification = read_query(incoming.body)

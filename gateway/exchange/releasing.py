@@ -11,12 +11,14 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Literal
 
 import orjson
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, insert
 
 from audit.entries import Agents, Categories, Entry
 from audit.log import Written
+from audit.statements import Fixed
 from audit.subjects import Subject
 from consent.decision import Decision
 from gateway.exchange.context import Exchange
@@ -27,7 +29,7 @@ from gateway.protocol.message import Checkpoint, DecisionSummary, ResponseClaims
 from gateway.protocol.problems import ProblemError, to_problem_json
 from gateway.protocol.signing import request_digest, sign_response
 from gateway.storage.sealing import seal
-from gateway.storage.tables import bodies, disclosures, messages
+from gateway.storage.tables import disclosures
 from gateway.telemetry import event
 from schemas.projection import Projection
 
@@ -35,21 +37,17 @@ LOGGER = logging.getLogger("yhdyspinta.release")
 BUNDLE_TYPE = "application/fhir+json"
 PROBLEM_TYPE = "application/problem+json"
 
-_KEEP_MESSAGE = insert(messages)
-_KEEP_BODY = insert(bodies)
+_KEEP_MESSAGE = Fixed.insert(
+    "messages", "message_id", "direction", "peer", "service", "request", "response", "registry_version",
+    "response_registry_version", "entry", "at",
+)  # fmt: skip
+_KEEP_RESPONSE = Fixed(
+    "UPDATE messages SET response = ?, entry = ?, response_registry_version = ? "
+    "WHERE message_id = ? AND direction = 'sent'"
+)
+_KEEP_BODY = Fixed.insert("bodies", "message_id", "part", "subject", "sealed")
 _DISCLOSE = insert(disclosures)
-_DISCLOSED = select(disclosures.c.at).where(
-    disclosures.c.consent == bindparam("consent"), disclosures.c.recipient == bindparam("recipient")
-)
-_KEEP_RESPONSE = (
-    update(messages)
-    .where(messages.c.message_id == bindparam("of_message"), messages.c.direction == "sent")
-    .values(
-        response=bindparam("answered"),
-        entry=bindparam("by_entry"),
-        response_registry_version=bindparam("by_version"),
-    )
-)
+_DISCLOSED = Fixed("SELECT at FROM disclosures WHERE consent = ? AND recipient = ?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,23 +259,49 @@ def keep_message(
     """Hold both signed texts as evidence, and the checkpoint of the sender's log, in the transaction that records what
     was done. Gives further entries to record with it.
     """
-    connection.execute(
-        _KEEP_MESSAGE,
-        {
-            "message_id": incoming.claims.message_id,
-            "direction": "received",
-            "peer": str(incoming.claims.issuer),
-            "service": str(incoming.claims.audience),
-            "request": incoming.call.message,
-            "response": answer.message,
-            "registry_version": incoming.registry.version,
-            "response_registry_version": incoming.registry.version,
-            "entry": entry.id,
-            "at": int(incoming.now.timestamp() * 1_000_000),
-        },
-    )
     claims = incoming.claims
+    keep_signed(
+        connection,
+        claims.message_id,
+        "received",
+        peer=str(claims.issuer),
+        service=str(claims.audience),
+        request=incoming.call.message,
+        response=answer.message,
+        registry=incoming.registry.version,
+        entry=entry,
+        at=incoming.now,
+    )
     return exchange.witnessing.take(connection, claims.checkpoint, incoming.call.message, claims.issuer.member)
+
+
+def keep_signed(
+    connection: Connection,
+    message_id: str,
+    direction: Literal["sent", "received"],
+    *,
+    peer: str,
+    service: str,
+    request: str,
+    response: str | None,
+    registry: int,
+    entry: Entry,
+    at: datetime,
+) -> None:
+    """Hold the signed texts of an exchange as evidence, with the version of the registry that vouched for them."""
+    _KEEP_MESSAGE.run(
+        connection,
+        message_id,
+        direction,
+        peer,
+        service,
+        request,
+        response,
+        registry,
+        None if response is None else registry,
+        entry.id,
+        int(at.timestamp() * 1_000_000),
+    )
 
 
 def keep_bodies(
@@ -298,15 +322,7 @@ def keep_bodies(
 
 def keep_body(connection: Connection, message_id: str, part: str, subject: str, key: bytes, body: bytes) -> None:
     """Hold a body, sealed under the data subject's key."""
-    connection.execute(
-        _KEEP_BODY,
-        {
-            "message_id": message_id,
-            "part": part,
-            "subject": subject,
-            "sealed": seal(key, f"bodies/{message_id}/{part}", body),
-        },
-    )
+    _KEEP_BODY.run(connection, message_id, part, subject, seal(key, f"bodies/{message_id}/{part}", body))
 
 
 def keep_disclosures(
@@ -322,7 +338,7 @@ def keep_disclosures(
     """Remember who received data under which consent, so that its withdrawal reaches them."""
     for consent, _ in basis_and_consents(decision)[1]:
         place = {"consent": consent, "recipient": recipient}
-        if connection.execute(_DISCLOSED, place).first() is None:
+        if _DISCLOSED.row(connection, consent, recipient) is None:
             connection.execute(
                 _DISCLOSE,
                 {
@@ -351,8 +367,5 @@ def keep_response(
     """Hold the answer beside the message that we sent, with the version of the registry by which it was verified, and
     the checkpoint of the answering log. Gives further entries to record with it.
     """
-    connection.execute(
-        _KEEP_RESPONSE,
-        {"of_message": message_id, "answered": response, "by_entry": entry.id, "by_version": registry},
-    )
+    _KEEP_RESPONSE.run(connection, response, entry.id, registry, message_id)
     return exchange.witnessing.take(connection, claims.checkpoint, response, claims.issuer.subsystem.member)

@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections import OrderedDict
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, bindparam, delete, insert, select
+from sqlalchemy import Connection, delete
 
+from audit.statements import Fixed
 from gateway.protocol.problems import ProblemError
 from gateway.storage.tables import replays
 
@@ -40,10 +41,8 @@ class Replays:
 
     def take(self, connection: Connection, message_id: str, expires: datetime) -> None:
         """Take an id for good, in the transaction that records what is done for it. Raises `message-replayed`."""
-        if connection.execute(_SEEN, {"id": message_id}).first() is not None:
+        if not _TAKE.run(connection, message_id, int((expires + KEPT).timestamp() * 1_000_000)):
             raise _replayed()
-        until = int((expires + KEPT).timestamp() * 1_000_000)
-        connection.execute(_TAKE, {"message_id": message_id, "expires": until})
 
     def sweep(self, connection: Connection, now: datetime) -> int:
         """Delete ids whose messages nobody would believe any more; returns how many."""
@@ -59,5 +58,4 @@ def _replayed() -> ProblemError:
     )
 
 
-_SEEN = select(replays.c.expires).where(replays.c.message_id == bindparam("id"))
-_TAKE = insert(replays)
+_TAKE = Fixed.insert("replays", "message_id", "expires", otherwise="ON CONFLICT DO NOTHING")
