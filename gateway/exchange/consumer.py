@@ -21,7 +21,7 @@ from consent.decision import Decision, Emergency
 from consent.rulebook import Rulebook
 from gateway.exchange.context import Exchange, Standing
 from gateway.exchange.deciding import refusal_in_advance
-from gateway.exchange.people import Person, StaleError
+from gateway.exchange.people import Person
 from gateway.exchange.releasing import PROBLEM_TYPE, keep_bodies, keep_response, keep_signed
 from gateway.exchange.transport import Reply
 from gateway.protocol.identifiers import ServiceId, SubsystemId
@@ -33,7 +33,6 @@ from gateway.trust.registry import Registry, ServiceDescriptor
 
 MESSAGE_LIFETIME = timedelta(seconds=60)
 MESSAGE_TYPE = "application/json"
-ATTEMPTS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,26 +127,38 @@ class Consumer:
         return Reading(outgoing.claims.message_id, bundle, claims, now)
 
     async def _record_request(self, question: Question, outgoing: Outgoing, now: datetime) -> Entry:
+        """Decide and record in one transaction: whether we may ask at all, by the consents as they stand in it."""
         named = ((question.locator.system, question.locator.value),)
-        for _ in range(ATTEMPTS):
-            person = await self._exchange.people.recall(named)
+
+        def record(connection: Connection) -> Written[Entry | Decision]:
+            person = self._exchange.people.recall_in(connection, named)
             refusal = self._refusal(question, outgoing, person, now)
+            subject = person.subject or self._exchange.subjects.resolve(connection, named, now)
             if refusal is not None:
-                await self._record_unasked(question, outgoing, refusal, now)
+                refused = self._entry(
+                    question,
+                    outgoing,
+                    "refused",
+                    now,
+                    subject=subject.pseudonym,
+                    reason="not-permitted",
+                    decision=refusal,
+                )
+                return Written(refusal, (refused,))
+            entry = self._entry(question, outgoing, "requested", now, subject=subject.pseudonym)
+            keep_request(connection, outgoing, entry)
+            if keeps(self._exchange, outgoing.service):
+                keep_bodies(connection, outgoing.claims.message_id, subject, request=outgoing.body)
+            return Written(entry, (entry,))
 
-            def record(connection: Connection, person: Person = person) -> Written[Entry]:
-                subject = self._exchange.people.settle(connection, named, person, now)
-                entry = self._entry(question, outgoing, "requested", now, subject=subject.pseudonym)
-                keep_request(connection, outgoing, entry)
-                if keeps(self._exchange, outgoing.service):
-                    keep_bodies(connection, outgoing.claims.message_id, subject, request=outgoing.body)
-                return Written(entry, (entry,))
-
-            try:
-                return (await self._exchange.log.commit(record)).value
-            except StaleError:
-                continue
-        raise ProblemError("busy", detail="the person's consents are changing right now", retry_after=1)
+        recorded = (await self._exchange.log.commit(record)).value
+        if isinstance(recorded, Decision):
+            raise ProblemError(
+                "not-permitted",
+                detail="no legal basis lets this organisation ask for any of it, for this purpose, from this service",
+                decision=DecisionSummary.of(recorded),
+            )
+        return recorded
 
     def _refusal(self, question: Question, outgoing: Outgoing, person: Person, now: datetime) -> Decision | None:
         """The Decision that stops us from asking; None if we might get something."""
@@ -161,24 +172,6 @@ class Consumer:
             at=now,
             emergency=question.emergency,
         )
-
-    async def _record_unasked(self, question: Question, outgoing: Outgoing, decision: Decision, now: datetime) -> None:
-        problem = ProblemError(
-            "not-permitted",
-            detail="no legal basis lets this organisation ask for any of it, for this purpose, from this service",
-            decision=DecisionSummary.of(decision),
-        )
-        named = ((question.locator.system, question.locator.value),)
-
-        def record(connection: Connection) -> Written[None]:
-            subject = self._exchange.subjects.resolve(connection, named, now)
-            entry = self._entry(
-                question, outgoing, "refused", now, subject=subject.pseudonym, reason=problem.code, decision=decision
-            )
-            return Written(None, (entry,))
-
-        await self._exchange.log.commit(record)
-        raise problem
 
     async def _record_answer(
         self, question: Question, requested: Entry, outgoing: Outgoing, answered: Answered
