@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from schemas.catalogue import ResourceSchema, catalogue
-from schemas.categories import STRUCTURE, permits
+from schemas.categories import CATEGORIES, PARTS, STRUCTURE, permits
 from schemas.codes import code_system
 from schemas.shape import OWN, Shape
 
@@ -20,6 +20,7 @@ from schemas.shape import OWN, Shape
 UNKNOWN = "unknown"
 
 _GONE: Any = object()
+_NOTHING: tuple[Any, bool] = (_GONE, False)
 
 #: A place in a record: the place above it and the step from there. It is written out only for what is dropped.
 _Place = tuple[Any, str | int] | None
@@ -35,31 +36,29 @@ class Withheld:
 
 @dataclass(frozen=True, slots=True)
 class Projection:
-    """A minimised record, what was dropped from it, and the categories and parts that it still holds."""
+    """A minimised record, and the categories and parts that it still holds."""
 
     bundle: dict[str, Any]
-    withheld: tuple[Withheld, ...]
     kept: frozenset[str]
+    _dropped: tuple[tuple[_Place, str], ...] = field(repr=False)
+
+    @property
+    def withheld(self) -> tuple[Withheld, ...]:
+        """What was dropped; the places are written out when somebody asks."""
+        return tuple(Withheld(_pointer(place), category) for place, category in self._dropped)
 
 
 @dataclass(slots=True)
 class _Walk:
-    allowed: Collection[str]
+    allowed: frozenset[str]
     own: str = UNKNOWN
-    withheld: list[Withheld] = field(default_factory=list)
+    dropped: list[tuple[_Place, str]] = field(default_factory=list)
     kept: set[str] = field(default_factory=set)
     references: list[Any] = field(default_factory=list)
-    verdicts: dict[str, bool] = field(default_factory=dict)
 
     def drop(self, place: _Place, category: str) -> tuple[Any, bool]:
-        self.withheld.append(Withheld(_pointer(place), category))
-        return _GONE, False
-
-    def permits(self, category: str) -> bool:
-        verdict = self.verdicts.get(category)
-        if verdict is None:
-            verdict = self.verdicts[category] = permits(self.allowed, category)
-        return verdict
+        self.dropped.append((place, category))
+        return _NOTHING
 
     def refuse(self, place: _Place, value: Mapping[str, Any], known: Collection[str]) -> None:
         """List the members that the frame of a record does not have."""
@@ -68,26 +67,27 @@ class _Walk:
                 self.drop((place, name), UNKNOWN)
 
 
+_EVERY = CATEGORIES | PARTS.keys()
 _FRAME = frozenset({"resourceType", "type", "entry"})
 _ENTRY = frozenset({"resource"})
 
 
 def project(bundle: Mapping[str, Any], permitted: Collection[str]) -> Projection:
     """The part of a record that these categories let through; the person's resource stays, if only as a form."""
-    walk = _Walk(permitted)
+    walk = _Walk(frozenset(one for one in _EVERY if permits(permitted, one)))
     walk.refuse(None, bundle, _FRAME)
     resources: list[dict[str, Any]] = []
     for index, entry in enumerate(bundle.get("entry", ())):
-        walk.refuse(((None, "entry"), index), entry, _ENTRY)
-        at: _Place = (((None, "entry"), index), "resource")
+        at: _Place = ((None, "entry"), index)
+        walk.refuse(at, entry, _ENTRY)
         resource = entry.get("resource")
         kind = resource.get("resourceType") if isinstance(resource, dict) else None
         schema = catalogue().resources.get(kind) if isinstance(kind, str) else None
         if schema is None or not isinstance(resource, dict):
-            walk.drop(at, UNKNOWN)
+            walk.drop((at, "resource"), UNKNOWN)
             continue
         walk.own = own_category(schema, resource)
-        value, content = _keep(resource, schema.shape, walk, at)
+        value, content = _keep(resource, schema.shape, walk, at, "resource")
         if value is not _GONE and (content or (index == 0 and kind == "Patient")):
             resources.append(value)
     result = {
@@ -95,7 +95,7 @@ def project(bundle: Mapping[str, Any], permitted: Collection[str]) -> Projection
         "type": "collection",
         "entry": [{"resource": resource} for resource in _standing(resources, walk.references)],
     }
-    return Projection(result, tuple(walk.withheld), frozenset(walk.kept))
+    return Projection(result, frozenset(walk.kept), tuple(walk.dropped))
 
 
 def _standing(resources: list[dict[str, Any]], references: list[Any]) -> list[dict[str, Any]]:
@@ -144,48 +144,62 @@ def own_category(schema: ResourceSchema, resource: Mapping[str, Any]) -> str:
     return coding.category if coding is not None and coding.category is not None else UNKNOWN
 
 
-def _keep(value: Any, shape: Shape, walk: _Walk, at: _Place) -> tuple[Any, bool]:
-    """What is kept of a value, and whether it is more than form."""
+def _keep(value: Any, shape: Shape, walk: _Walk, above: _Place, step: str | int) -> tuple[Any, bool]:
+    """What is kept of the value at a place, and whether it is more than form."""
     kind = shape.kind
+    if kind == "value":
+        if isinstance(value, dict | list):
+            return walk.drop((above, step), UNKNOWN)
+        category = shape.category
+        if category == STRUCTURE:
+            # Where only form may stand, anything else is content in disguise.
+            return (value, False) if shape.is_form(value) else walk.drop((above, step), UNKNOWN)
+        if category == OWN:
+            category = walk.own
+            if category == STRUCTURE:
+                return walk.drop((above, step), UNKNOWN)
+        if category in walk.allowed:
+            walk.kept.add(category)
+            return value, True
+        return walk.drop((above, step), category)
     if kind == "choice":
         option = _option(value, shape)
         if option is None:
-            return walk.drop(at, UNKNOWN)
+            return walk.drop((above, step), UNKNOWN)
         shape, kind = option, option.kind
     if kind == "object" and isinstance(value, dict):
-        return _keep_object(value, shape, walk, at)
+        return _keep_object(value, shape, walk, (above, step))
     if kind == "array" and isinstance(value, list):
-        assert shape.item is not None
-        items = [_keep(item, shape.item, walk, (at, index)) for index, item in enumerate(value)]
-        form = shape.item.carries_nothing
-        kept = [item for item, content in items if item is not _GONE and (content or form)]
-        return (kept, any(content for _, content in items)) if kept else (_GONE, False)
-    if kind != "value" or isinstance(value, dict | list):
-        return walk.drop(at, UNKNOWN)
-    category = walk.own if shape.category == OWN else shape.category
-    if category == STRUCTURE:
-        # Where only form may stand, anything else is content in disguise.
-        return (value, False) if shape.is_form(value) else walk.drop(at, UNKNOWN)
-    if walk.permits(category):
-        walk.kept.add(category)
-        return value, True
-    return walk.drop(at, category)
+        return _keep_array(value, shape.item, walk, (above, step))
+    return walk.drop((above, step), UNKNOWN)
+
+
+def _keep_array(value: list[Any], shape: Shape | None, walk: _Walk, at: _Place) -> tuple[Any, bool]:
+    assert shape is not None
+    kept, content = [], False
+    for index, item in enumerate(value):
+        result, full = _keep(item, shape, walk, at, index)
+        if result is not _GONE and (full or shape.carries_nothing):
+            kept.append(result)
+            content = content or full
+    return (kept, content) if kept else _NOTHING
 
 
 def _keep_object(value: dict[str, Any], shape: Shape, walk: _Walk, at: _Place) -> tuple[Any, bool]:
     kept: dict[str, Any] = {}
     content = False
+    members = shape.members
     for name, member in value.items():
-        inner = shape.members.get(name)
+        inner = members.get(name)
         if inner is None:
             walk.drop((at, name), UNKNOWN)
             continue
-        result, full = _keep(member, inner, walk, (at, name))
+        result, full = _keep(member, inner, walk, at, name)
         if result is not _GONE:
             kept[name] = result
             content = content or full
-    if not content and "resourceType" not in shape.members and not (kept and shape.carries_nothing):
-        return _GONE, False
+    if not content and "resourceType" not in members and not (kept and shape.carries_nothing):
+        return _NOTHING
     if "reference" in kept:
         walk.references.append(kept["reference"])
     return kept, content
