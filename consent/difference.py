@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from consent.rulebook import Basis, Rulebook
 from consent.space import Interval, Triple, carrying, in_force, intervals, triples
@@ -32,6 +32,20 @@ class Difference:
     before: str
     after: str
 
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON says it."""
+        return {
+            "change": self.change,
+            "provider": self.provider,
+            "requester": self.requester,
+            "purpose": self.purpose,
+            "category": self.category,
+            "days": str(self.interval),
+            "permits": list(self.permits),
+            "before": self.before,
+            "after": self.after,
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class Differences:
@@ -42,6 +56,15 @@ class Differences:
     cells: int
     changes: tuple[Difference, ...]
     prohibitions: tuple[tuple[str, str], ...]
+
+
+def steps(old: Rulebook, new: Rulebook) -> int:
+    """How much `differences` has to look at, at most; about 300 000 for the reference, in half a second."""
+    roles = {*old.roles, *new.roles}
+    triples_ = len(roles) ** 2 * len({*old.purposes, *new.purposes})
+    asked = len({*old.categories, *new.categories}) * len({*old.permits, *new.permits})
+    paths = sum(len(one.providers) * len(one.requesters) * len(one.purposes) for one in (*old.bases, *new.bases))
+    return len(intervals(old, new)) * (triples_ + asked * paths)
 
 
 def differences(old: Rulebook, new: Rulebook, progress: Progress = lambda _done, _total: None) -> Differences:

@@ -16,15 +16,16 @@ from dataclasses import dataclass, field
 from datetime import date
 from functools import cache
 from importlib.resources import files
+from itertools import islice
 from typing import Any, Final, Literal
 
 import jsonschema_rs
 from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedSeq
 from ruamel.yaml.composer import Composer, ComposerError
 from ruamel.yaml.constructor import DuplicateKeyError
 from ruamel.yaml.error import MarkedYAMLError
 from ruamel.yaml.events import AliasEvent
+from ruamel.yaml.nodes import MappingNode, SequenceNode
 from ruamel.yaml.reader import ReaderError
 
 from consent.conditions import CONDITIONS
@@ -32,7 +33,9 @@ from consent.request import SubjectFacts
 
 ConsentRule = Literal["not-needed", "required", "refusable"]
 Words = Mapping[str, str]
-_MOST_NODES: Final = 200_000  # of a file with its aliases written out; the reference has about 6 000
+_MOST_NODES: Final = 30_000  # of a file with its aliases written out; the reference has about 6 000
+_MOST_PATHS: Final = 200_000  # provider, requester and purpose, summed over the bases; the reference has about 200
+_MOST_FAULTS: Final = 200
 _DEEPEST: Final = 24
 
 
@@ -247,19 +250,19 @@ def reference_rulebook() -> bytes:
 
 
 def load(data: bytes, *, source: str = "rulebook") -> Rulebook:
-    """Read and check a rulebook. Raises RulebookError with the line of everything that is wrong.
+    """Read and check a rulebook. Raises RulebookError with the line of everything that is wrong, up to 200 things.
 
-    Any bytes may be given: what a text can make of itself (aliases in aliases, depth) is bounded.
+    Any bytes may be given: what a text can make of itself (aliases in aliases, depth, products) is bounded.
     """
     document = _plain(data, source)
-    found = list(_form(document))
+    found = list(islice(_form(document), _MOST_FAULTS))
     if not found:
-        found = list(_names(document))
+        found = list(islice(_names(document), _MOST_FAULTS))
     if found:
         lines = _Lines(data)
         raise RulebookError(source, [Fault(lines.of(pointer), pointer, *words) for pointer, *words in found])
     rulebook = _build(document, "sha-256:" + hashlib.sha256(data).hexdigest(), source)
-    wrong = list(_examples_gone_wrong(rulebook, document))
+    wrong = list(islice(_examples_gone_wrong(rulebook, document), _MOST_FAULTS))
     if wrong:
         lines = _Lines(data)
         raise RulebookError(source, [Fault(lines.of(pointer), pointer, *words) for pointer, *words in wrong])
@@ -319,22 +322,24 @@ def _line(mark: Any) -> int:
 
 
 class _Lines:
-    """Finds the line of a JSON Pointer, by reading the document once more with positions."""
+    """Finds the line of a JSON Pointer, by composing the document once more, with positions."""
 
     def __init__(self, data: bytes) -> None:
-        self._root = YAML(typ="rt").load(io.BytesIO(data))
+        self._root = YAML(typ="safe", pure=True).compose(io.BytesIO(data))
 
     def of(self, pointer: str) -> int:
         node: Any = self._root
         line = 0
         for step in pointer.strip("/").split("/") if pointer else ():
-            try:
-                if isinstance(node, CommentedSeq):
-                    index = int(step)
-                    line, node = node.lc.item(index)[0], node[index]
-                else:
-                    line, node = node.lc.key(step)[0], node[step]
-            except (AttributeError, KeyError, IndexError, TypeError, ValueError):
+            if isinstance(node, SequenceNode) and step.isdecimal() and int(step) < len(node.value):
+                node = node.value[int(step)]
+                line = node.start_mark.line
+            elif isinstance(node, MappingNode):
+                found = next(((key, value) for key, value in node.value if key.value == step), None)
+                if found is None:
+                    break
+                line, node = found[0].start_mark.line, found[1]
+            else:
                 break
         return int(line) + 1
 
@@ -390,8 +395,13 @@ def _names(document: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
         for index, dated in enumerate(document.get(kind, ())):
             yield from dates(f"/{kind}/{index}/in_force", dated.get("in_force", {}))
     seen: set[str] = set()
+    paths = 0
     for index, basis in enumerate(document["bases"]):
         at = f"/bases/{index}"
+        paths += len(basis["providers"]) * len(basis["requesters"]) * len(basis["purposes"])
+        if paths > _MOST_PATHS:
+            yield at, "the bases speak of more roles and purposes than a rulebook can", "name fewer together"
+            return
         if basis["id"] in seen:
             yield f"{at}/id", f"two bases have the id {basis['id']!r}", "give each basis an id of its own"
         seen.add(basis["id"])

@@ -1,8 +1,9 @@
 """What a new rulebook would change: the recorded decisions of a period, decided by it and by the one that stands.
 
 For the officer, before a rulebook is published. Nothing is kept, neither the proposal nor what came out. The work is
-bounded: a text of at most LONGEST bytes, of the period's decisions the newest MOST, and one comparison at a time. All
-functions block; call them from a thread.
+bounded: a text of at most LONGEST bytes, of the period's decisions the newest MOST and no longer than SECONDS, and one
+comparison at a time. What changes for cases that nobody has asked about yet is told too, unless the two rulebooks are
+so large that it would take more than STEPS. All functions block; call them from a thread.
 """
 
 from __future__ import annotations
@@ -13,11 +14,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
 from threading import Lock
+from time import monotonic
 from typing import Final
 
 from sqlalchemy import Engine
 
 from audit.subjects import Subjects
+from consent.difference import Differences, differences, steps
 from consent.rulebook import Fault, Rulebook, RulebookError, load
 from gateway.exchange.context import Standing
 from gateway.exchange.keeping import Kept, kept_decisions
@@ -25,6 +28,8 @@ from gateway.exchange.rejudging import Swing, swing
 
 LONGEST: Final = 256 * 1024
 MOST: Final = 10_000
+SECONDS: Final = 30.0
+STEPS: Final = 3_000_000
 SOURCE: Final = "the proposed rulebook"
 
 
@@ -38,12 +43,16 @@ class ComparingError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Foresight:
-    """What would have gone otherwise. `cut`: the period has more decisions, older than those that were looked at."""
+    """What would have gone otherwise. `cut`: the period has more decisions, older than those that were looked at.
+
+    `differences` is what becomes permitted or withheld, asked for or not; None where that is too much to work out here.
+    """
 
     old: Rulebook
     new: Rulebook
     swing: Swing
     cut: bool
+    differences: Differences | None
 
 
 class Proposals:
@@ -81,11 +90,21 @@ class Proposals:
             old, new = standing.rulebook, load(data, source=SOURCE)
             found = kept_decisions(self._engine, self._subjects, since=start, until=end, newest=most + 1)
             with closing(found):
-                told = swing(_of(member, islice(found, most)), old, new)
+                told = swing(_of(member, _for(SECONDS, islice(found, most))), old, new)
                 cut = next(found, None) is not None
+            apart = differences(old, new) if steps(old, new) <= STEPS else None
         finally:
             self._one_at_a_time.release()
-        return Foresight(old, new, told, cut)
+        return Foresight(old, new, told, cut, apart)
+
+
+def _for(seconds: float, kept: Iterable[Kept]) -> Iterator[Kept]:
+    """What comes within a time."""
+    end = monotonic() + seconds
+    for one in kept:
+        yield one
+        if monotonic() > end:
+            return
 
 
 def _of(member: str | None, kept: Iterable[Kept]) -> Iterator[Kept]:

@@ -117,20 +117,7 @@ def diff(
                 "old": before.digest,
                 "new": after.digest,
                 "points": found.cells,
-                "changes": [
-                    {
-                        "change": one.change,
-                        "provider": one.provider,
-                        "requester": one.requester,
-                        "purpose": one.purpose,
-                        "category": one.category,
-                        "days": str(one.interval),
-                        "permits": list(one.permits),
-                        "before": one.before,
-                        "after": one.after,
-                    }
-                    for one in found.changes
-                ],
+                "changes": [one.to_dict() for one in found.changes],
                 "prohibitions": [{"id": name, "change": said} for name, said in found.prohibitions],
                 "exchanges": None
                 if counted is None

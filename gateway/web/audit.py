@@ -292,7 +292,7 @@ def _no_rulebook(error: RulebookError) -> ProblemError:
 
 
 def _foreseen(told: Foresight) -> dict[str, Any]:
-    swing = told.swing
+    swing, apart = told.swing, told.differences
     return {
         "old": told.old.digest,
         "new": told.new.digest,
@@ -305,6 +305,14 @@ def _foreseen(told: Foresight) -> dict[str, Any]:
         "lost": swing.lost,
         "entries": swing.entries[:_MOST_ENTRIES],
         "more": len(swing.entries) > _MOST_ENTRIES,
+        "differences": None
+        if apart is None
+        else {
+            "points": apart.cells,
+            "changes": [one.to_dict() for one in apart.changes[:_MOST_ENTRIES]],
+            "more": len(apart.changes) > _MOST_ENTRIES,
+            "prohibitions": [{"id": name, "change": said} for name, said in apart.prohibitions],
+        },
     }
 
 

@@ -437,6 +437,13 @@ def change(latest: Latest, proposals: Proposals, visit: Visit) -> Answer:
     return Shown("rulebook-change.html", {**values, **_foreseen(told, visit)}, detail)
 
 
+_SAID: Final = {
+    "is new": "change.prohibition-new",
+    "no longer stands": "change.prohibition-gone",
+    "says something else": "change.prohibition-changed",
+}
+
+
 def _foreseen(told: Foresight, visit: Visit) -> dict[str, Any]:
     """What the page shows of a comparison, in words of the rulebook that has them."""
 
@@ -451,6 +458,15 @@ def _foreseen(told: Foresight, visit: Visit) -> dict[str, Any]:
     def counted(codes: Mapping[str, int]) -> list[tuple[str, int]]:
         return sorted(((category(code), count) for code, count in codes.items()), key=lambda one: (-one[1], one[0]))
 
+    def role(code: str) -> str:
+        words = told.new.roles.get(code) or told.old.roles.get(code)
+        return code if words is None else words[visit.language]
+
+    def prohibition(code: str) -> str:
+        known = next((one for one in (*told.new.prohibitions, *told.old.prohibitions) if one.id == code), None)
+        return code if known is None else known.title[visit.language]
+
+    apart = told.differences
     located = [by_id(visit.connection, entry, find=visit.find) for entry in told.swing.entries[:SHOWN]]
     return {
         "told": told,
@@ -460,4 +476,17 @@ def _foreseen(told: Foresight, visit: Visit) -> dict[str, Any]:
         ],
         "found": [one for one in located if one is not None],
         "shown": SHOWN,
+        "texts": [
+            {
+                "change": one.change,
+                "provider": role(one.provider),
+                "requester": role(one.requester),
+                "purpose": purpose(one.purpose),
+                "category": category(one.category),
+                "first": None if one.interval.first == date.min else one.interval.first,
+                "last": None if one.interval.last == date.max else one.interval.last,
+            }
+            for one in (apart.changes[:SHOWN] if apart is not None else ())
+        ],
+        "prohibitions": [(prohibition(code), _SAID[said]) for code, said in (apart.prohibitions if apart else ())],
     }

@@ -401,3 +401,18 @@ def test_no_text_makes_the_loader_fail_otherwise_than_by_saying_so(text: bytes, 
 
     assert said in str(error.value), str(error.value)[:500]
     assert "010190" not in str(error.value)
+
+
+def test_bases_that_speak_of_everything_at_once_are_refused() -> None:
+    roles = "".join(f"  role-{number}: {{fi: a, sv: b, en: c}}\n" for number in range(450))
+    named = ", ".join(f"role-{number}" for number in range(450))
+    text = TEXT.replace("roles:\n", "roles:\n" + roles, 1).replace(
+        "providers: [reception-centre, immigration-service, placement-authority]\n    requesters: [municipality]",
+        f"providers: &all [reception-centre, {named}]\n    requesters: *all",
+        1,
+    )
+
+    with pytest.raises(RulebookError, match="more roles and purposes than a rulebook can") as error:
+        load(text.encode())
+
+    assert error.value.faults[0].pointer == "/bases/0"

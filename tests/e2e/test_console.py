@@ -215,6 +215,8 @@ def test_the_officer_sees_what_a_new_rulebook_would_have_changed(page: Page, sta
     for row, purpose in zip(sorted(rows.all_inner_texts()), ("arranging reception", "arranging social"), strict=True):
         assert row.startswith(purpose)
         assert "language" in row
+    expect(page.locator("#texts .tally")).to_have_text("88")
+    assert page.locator("section", has=page.locator("#texts")).locator("tbody tr .tag.bad").count() == 50
     assert proposal.read_text("utf-8")[:200] not in page.content()
     weights = page.evaluate(WEIGHTS)
     assert 0 < sum(weights.values()) < HEAVIEST, weights
@@ -258,6 +260,7 @@ def test_the_question_works_without_scripts_and_is_the_officers_and_the_auditors
     page.locator("#rulebook").fill(reference_rulebook().decode())
     page.get_by_role("button", name="Vertaa").click()
     expect(page.get_by_role("status")).to_contain_text("ei olisi mennyt toisin")
+    expect(page.get_by_text("Tekstit päättävät kaikesta samoin.")).to_be_visible()
     assert re.search(r"sha-256:[0-9a-f]{64}", page.content())
     context.clear_cookies()
     enter(page, stage, "operator")

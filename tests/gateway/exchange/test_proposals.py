@@ -69,6 +69,22 @@ async def test_recorded_decisions_are_decided_by_both_rulebooks(place: Place, da
     assert (forgotten_of_kotka.swing.decisions, forgotten_of_kotka.swing.forgotten) == (2, 0)
 
 
+async def test_rulebooks_too_large_to_be_held_against_each_other_are_not(
+    place: Place, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    async with node(place, f"sqlite:///{tmp_path_factory.mktemp('large') / 'node.db'}") as here:
+        desk = proposals(here)
+        roles = "".join(f"  role-{number}: {{fi: a, sv: b, en: c}}\n" for number in range(300))
+        large = SAME.replace("roles:\n", "roles:\n" + roles, 1)
+
+        usual, told = desk.compare(SAME), desk.compare(large)
+
+    assert usual.differences is not None
+    assert usual.differences.changes == ()
+    assert told.differences is None
+    assert told.swing.decisions == 0
+
+
 async def test_what_is_no_rulebook_is_told_and_nothing_is_compared_without_one(
     place: Place, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

@@ -66,6 +66,9 @@ def test_what_a_new_rulebook_would_change_is_told_and_on_record(nodes: Running) 
     status, body = ask(nodes, rulebook=narrowed)
 
     assert status == 200, body
+    apart = body.pop("differences")
+    assert {(one["change"], one["category"]) for one in apart["changes"]} == {("becomes-withheld", "language")}
+    assert (apart["points"] > 700_000, apart["more"], apart["prohibitions"]) == (True, False, [])
     assert body == {
         "old": "sha-256:" + hashlib.sha256(SAME.encode()).hexdigest(),
         "new": "sha-256:" + hashlib.sha256(narrowed.encode()).hexdigest(),
@@ -85,6 +88,7 @@ def test_what_a_new_rulebook_would_change_is_told_and_on_record(nodes: Running) 
     assert read.agents.user is not None
     _, unchanged = ask(nodes, rulebook=SAME)
     assert (unchanged["otherwise"], unchanged["recorded"], unchanged["entries"]) == (0, 2, [])
+    assert unchanged["differences"]["changes"] == []
 
 
 def test_only_decisions_of_the_window_count(nodes: Running) -> None:
