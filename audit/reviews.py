@@ -22,7 +22,7 @@ MAX_REMARK: Final = 2_000
 
 
 class ReviewError(ValueError):
-    """No such review, one that was signed off before, or a verdict that is none."""
+    """No such review, one that was signed off before, a verdict that is none, or one without reasons."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,9 +124,11 @@ def sign_off(
     remark: str,
     now: datetime,
 ) -> Review:
-    """Sign a review off. `by` is the reviewer's pseudonym. Raises ReviewError."""
+    """Sign a review off. `by` is the reviewer's pseudonym, `remark` their reasons. Raises ReviewError."""
     if verdict not in VERDICTS:
         raise ReviewError(f"{verdict!r} is not a verdict; use one of {', '.join(sorted(VERDICTS))}")
+    if not remark.strip():
+        raise ReviewError("a sign-off needs its reasons: the remark is empty")
     if len(remark) > MAX_REMARK:
         raise ReviewError(f"a remark has at most {MAX_REMARK} characters")
     changed = connection.execute(

@@ -311,11 +311,13 @@ class Officer:
         self._record(reader, "unusual", found=bool(found), detail={"shown": len(found)})
         return found
 
-    def days(self, reader: Reader, person: Person) -> tuple[query.Day, ...]:
+    def days(
+        self, reader: Reader, person: Person, *, start: datetime | None = None, end: datetime | None = None
+    ) -> tuple[query.Day, ...]:
         """How often a person's data was disclosed, by day."""
         with self._engine.connect() as connection:
             subject, pseudonyms = self._person(connection, person)
-            told = query.heat(connection, query.disclosures(pseudonyms), find=self.find)
+            told = query.heat(connection, query.disclosures(pseudonyms, start=start, end=end), find=self.find)
         self._record(reader, "days", found=bool(told), subject=subject.pseudonym if subject else None)
         return told
 
@@ -356,14 +358,18 @@ class Officer:
         return told
 
     def sign_off(self, reader: Reader, entry: str, *, verdict: str, remark: str) -> reviews.Review:
-        """Sign an emergency access or a pattern off; the decision is on record with it. Raises ReviewError."""
+        """Sign an emergency access or a pattern off; the decision is on record with it. Raises ReviewError.
+
+        `entry` is the id of the entry that it is about, or its place in the log.
+        """
         now = self._clock()
+        with self._engine.connect() as connection:
+            found = self.locate(connection, entry)
+        if found is None:
+            raise reviews.ReviewError(f"there is no entry {entry}")
 
         def unit(connection: Connection) -> Written[reviews.Review]:
-            found = query.by_id(connection, entry)
-            if found is None:
-                raise reviews.ReviewError(f"there is no entry {entry}")
-            review = reviews.review_of(connection, entry)
+            review = reviews.review_of(connection, found.entry.id)
             if review is None:
                 review = reviews.open_emergency(connection, found, now)
             done = reviews.sign_off(
@@ -376,7 +382,7 @@ class Officer:
                 id=new_id(now),
                 agents=Agents(client=reader.client, user=reader.user, node=self._node),
                 subject=found.entry.subject,
-                previous=entry,
+                previous=found.entry.id,
                 detail={"question": "sign-off", "review": review.kind, "verdict": verdict},
             )
             return Written(done, (record,))

@@ -18,7 +18,7 @@ NOUNS: Mapping[str, tuple[str, ...]] = {
     "demo": ("demo",),
     "node": ("node",),
     "adapter": ("adapter",),
-    "audit": ("officer",),
+    "audit": ("officer", "officer_disclosures", "officer_reviews"),
     "client": ("client",),
     "console": ("console",),
     "evidence": ("evidence",),

@@ -8,43 +8,36 @@ Exit codes: 0 found and done; 1 nothing found; 2 the question is wrong; 3 databa
 
 from __future__ import annotations
 
-import getpass
 import sys
-from collections.abc import Generator, Iterable, Sequence
-from contextlib import ExitStack, contextmanager
-from datetime import UTC, datetime
+from collections.abc import Sequence
+from contextlib import ExitStack
+from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Literal
 
 import orjson
 import typer
-from rich.markup import escape
-from sqlalchemy.exc import SQLAlchemyError
 
 from audit import report as reports
-from audit.archive import ArchiveError
-from audit.entries import timestamp
-from audit.log import LogError
-from audit.merkle import ProofError
-from audit.query import Found, QueryError
-from gateway.cli.audit import app, notes_in, open_database
-from gateway.cli.configuration import CONFIG, Config, Json, settings_of
+from gateway.cli.audit import app, notes_in
+from gateway.cli.configuration import CONFIG, Config, Json
+from gateway.cli.officer_desk import (
+    HEADINGS,
+    Language,
+    Since,
+    System,
+    Until,
+    Who,
+    desk,
+    document,
+    person_given,
+    rows,
+    utc,
+)
 from gateway.cli.output import NO, OUTSIDE, WRONG, console, fail, print_json, progress, table
-from gateway.officer import Officer, OfficerError, Person, Question, Reader, filters_of
-from schemas.facts import HETU, MIGRI_CUSTOMER
+from gateway.officer import Person, Question, filters_of
 
 __all__ = ["app"]
-CLIENT: Final = "command-line"
-SYSTEMS: Final = {"hetu": HETU, "migri": MIGRI_CUSTOMER}
-Language = Annotated[Literal["fi", "sv", "en"], typer.Option("--language", "-l", help="In this language.")]
-Who = Annotated[
-    bool, typer.Option("--person", help="About one person: their identifier is read from standard input, one line.")
-]
-System = Annotated[
-    str, typer.Option("--system", help="What kind of identifier: `hetu`, `migri`, or the URI of another system.")
-]
-Since = Annotated[datetime | None, typer.Option("--from", help="From this time on (UTC).")]
-Until = Annotated[datetime | None, typer.Option("--to", help="Before this time (UTC).")]
 Output = Annotated[
     Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write there instead of standard output.")
 ]
@@ -62,49 +55,6 @@ Where = Annotated[
 CaseReference = Annotated[str | None, typer.Option("--case", help="About this case reference.")]
 
 
-@contextmanager
-def _desk(config: Path, *, json: bool) -> Generator[tuple[Officer, Reader]]:
-    """The officer's desk of a node, running or not; what goes wrong there ends the command."""
-    from gateway.parts import NodeError, officer_of
-
-    settings = settings_of(config, json=json)
-    for path in (settings.secrets.log_key, settings.secrets.wrapping_key, settings.secrets.index_key):
-        if not path.is_file():
-            fail(f"{path}: there is no such file", WRONG, remedy="run this where the node's secrets are", json=json)
-    engine = open_database(settings, json=json)
-    with ExitStack() as stack:
-        stack.callback(engine.dispose)
-        try:
-            officer, log, subjects = officer_of(settings, engine)
-            log.start()
-            stack.callback(log.close)
-            stack.callback(officer.close)
-            yield officer, Reader(CLIENT, subjects.user(CLIENT, getpass.getuser()))
-        except (OfficerError, QueryError, ArchiveError) as error:
-            fail(str(error), WRONG, json=json)
-        except ProofError as error:
-            fail(str(error), NO, remedy="run `yhdyspinta audit check`", json=json)
-        except (LogError, NodeError) as error:
-            fail(str(error), OUTSIDE, remedy="run `yhdyspinta audit check`", json=json)
-        except SQLAlchemyError as error:
-            reason = type(error.__cause__ or error).__name__
-            fail(f"the database cannot be used ({reason})", OUTSIDE, remedy="is it the one of this node?", json=json)
-
-
-def _person(wanted: bool, system: str, *, json: bool) -> Person | None:
-    if not wanted:
-        return None
-    prompt = "Identifier of the person (not shown): "
-    value = getpass.getpass(prompt) if sys.stdin.isatty() else sys.stdin.readline()
-    if not value.strip():
-        fail("no identifier was given", WRONG, remedy="write it to standard input, on one line", json=json)
-    return SYSTEMS.get(system, system), value.strip()
-
-
-def _utc(at: datetime | None) -> datetime | None:
-    return None if at is None else at.replace(tzinfo=UTC) if at.tzinfo is None else at
-
-
 def _question(
     name: str,
     where: Sequence[str] | None,
@@ -114,29 +64,7 @@ def _question(
     end: datetime | None,
 ) -> Question:
     pairs = [one.partition("=")[::2] for one in where or ()]
-    return Question(name, filters_of(pairs, start=_utc(start), end=_utc(end)), person, case)
-
-
-def _document(found: Found) -> dict[str, Any]:
-    return {"index": found.index, "entry": found.entry.to_dict()}
-
-
-def _rows(found: Iterable[Found]) -> list[list[str]]:
-    return [
-        [
-            str(item.index),
-            timestamp(item.entry.recorded)[:19],
-            item.entry.type,
-            item.entry.outcome,
-            escape(item.entry.agents.recipient or item.entry.agents.client or ""),
-            escape(" ".join(item.entry.categories.permitted)),
-            escape(item.entry.reason or " ".join(item.entry.bases)),
-        ]
-        for item in found
-    ]
-
-
-_HEADINGS: Final = ("entry", "recorded (UTC)", "type", "outcome", "recipient", "categories", "basis or reason")
+    return Question(name, filters_of(pairs, start=utc(start), end=utc(end)), person, case)
 
 
 @app.command()
@@ -155,14 +83,14 @@ def search(
     json: Json = False,
 ) -> None:
     """Ask the log: who received a person's data, what was refused, everything under one basis or purpose."""
-    who = _person(person, system, json=json)
-    with _desk(config, json=json) as (officer, reader):
+    who = person_given(system, json=json) if person else None
+    with desk(config, json=json) as (officer, reader):
         asked = _question(question, where, who, case, start, end)
         page = officer.search(reader, asked, order="oldest" if oldest else "newest", after=after, limit=limit)
     if json:
-        print_json({"found": [_document(item) for item in page.found], "next": page.next})
+        print_json({"found": [document(item) for item in page.found], "next": page.next})
     else:
-        console.print(table(question, _HEADINGS, _rows(page.found)))
+        console.print(table(question, HEADINGS, rows(page.found)))
         if page.next is not None:
             console.print(f"More: --after {page.next}")
     raise SystemExit(0 if page.found else NO)
@@ -179,12 +107,12 @@ def timeline(
     """Tell everything about one handover, one case or one entry, oldest first."""
     if sum(one is not None for one in (handover, entry, case)) != 1:
         fail("a timeline is of one thing", WRONG, remedy="give one of --handover, --case and --entry", json=json)
-    with _desk(config, json=json) as (officer, reader):
+    with desk(config, json=json) as (officer, reader):
         story = officer.timeline(reader, handover=handover, entry=entry, case=case)
     if json:
-        print_json({"found": [_document(item) for item in story]})
+        print_json({"found": [document(item) for item in story]})
     else:
-        console.print(table("timeline", _HEADINGS, _rows(story)))
+        console.print(table("timeline", HEADINGS, rows(story)))
     raise SystemExit(0 if story else NO)
 
 
@@ -202,8 +130,8 @@ def export(
     output: Output = None,
 ) -> None:
     """Write the whole answer to a question as CSV, JSON Lines or a FHIR bundle. What is to be proven: see `prove`."""
-    who = _person(person, system, json=False)
-    with _desk(config, json=False) as (officer, reader), ExitStack() as stack:
+    who = person_given(system, json=False) if person else None
+    with desk(config, json=False) as (officer, reader), ExitStack() as stack:
         pieces = officer.export(reader, _question(question, where, who, case, start, end), form)
         file = sys.stdout.buffer if output is None else stack.enter_context(_opened(output))
         for piece in pieces:
@@ -231,7 +159,7 @@ def prove(
 ) -> None:
     """Prove that entries existed and have not changed, to someone who trusts nobody: a file for `audit verify`."""
     notes = [note for path in earlier or [] for note in notes_in(path, json=json)]
-    with _desk(config, json=json) as (officer, reader):
+    with desk(config, json=json) as (officer, reader):
         whole, missing = officer.prove_to_others(reader, entries, earlier=notes)
         if missing:
             fail(f"not in this log: {', '.join(missing)}", NO, remedy="look it up by `audit search`", json=json)
@@ -259,12 +187,9 @@ def extract(
     json: Json = False,
 ) -> None:
     """Write the extract for a person (GDPR art. 15) as a printable page. The identifier is read from standard input."""
-    who = _person(True, system, json=json)
-    assert who is not None
-    with _desk(config, json=json) as (officer, reader):
-        made = officer.extract(
-            reader, who, language=language, start=_utc(start), end=_utc(end), for_officer=for_officer
-        )
+    who = person_given(system, json=json)
+    with desk(config, json=json) as (officer, reader):
+        made = officer.extract(reader, who, language=language, start=utc(start), end=utc(end), for_officer=for_officer)
     _write_report(reports.extract_page(made), made, output, json=json)
     raise SystemExit(0 if made.disclosures or made.fruitless or made.consents else NO)
 
@@ -278,7 +203,7 @@ def report(
     json: Json = False,
 ) -> None:
     """Write the record of processing activities (GDPR art. 30) of a year as a printable page."""
-    with _desk(config, json=json) as (officer, reader):
+    with desk(config, json=json) as (officer, reader):
         made = officer.record_of_processing(reader, year, language=language)
     _write_report(reports.processing_page(made), made, output, json=json)
 
@@ -303,7 +228,7 @@ def archive(
     json: Json = False,
 ) -> None:
     """Write months that are over to a folder, where they stay searchable and provable, and check what was written."""
-    with _desk(config, json=json) as (officer, reader), progress("archiving", quiet=json) as step:
+    with desk(config, json=json) as (officer, reader), progress("archiving", quiet=json) as step:
         months = officer.archive_months(reader, folder.resolve(), prune=prune, progress=step)
     if json:
         print_json([{"month": one.name, "first": one.first, "through": one.through} for one in months])
@@ -325,13 +250,12 @@ def forget(
 
     The identifier is read from standard input. Backups keep the key until they are overwritten.
     """
-    who = _person(True, system, json=json)
-    assert who is not None
+    who = person_given(system, json=json)
     if not yes:
         if not sys.stdin.isatty():
             fail("this cannot be undone", WRONG, remedy="say --yes if it is meant", json=json)
         typer.confirm("The key is destroyed for good. Go on?", abort=True)
-    with _desk(config, json=json) as (officer, reader):
+    with desk(config, json=json) as (officer, reader):
         gone = officer.forget(reader, who)
     if json:
         print_json({"keys_destroyed": gone})

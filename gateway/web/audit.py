@@ -142,7 +142,8 @@ def router(exchange: Exchange, officer: Officer, callers: Callers) -> APIRouter:
     @routes.post("/days", summary="How often a person's data was disclosed, by day")
     async def days(request: Request) -> Response:
         who, document = reader(request), await body(request)
-        told = await _asked(lambda: officer.days(who, _someone(document)))
+        person, start, end = _someone(document), _time(document, "from"), _time(document, "to")
+        told = await _asked(lambda: officer.days(who, person, start=start, end=end))
         return _json({"days": [{"date": one.date.isoformat(), "count": one.count} for one in told]})
 
     @routes.post(

@@ -158,13 +158,14 @@ def test_review_is_signed_off_once_with_a_verdict_that_there_is(bench: Bench, em
         assert found is not None
         review = reviews.open_emergency(connection, found, bench.clock())
         options = {"by": "u-9", "now": bench.clock()}
-        for bad in ({"verdict": "fine", "remark": ""}, {"verdict": "justified", "remark": "x" * 2001}):
+        for verdict, remark in (("fine", "seen"), ("justified", " "), ("justified", "x" * 2001)):
+            bad = {"verdict": verdict, "remark": remark}
             with pytest.raises(ReviewError):
                 reviews.sign_off(connection, review.id, **options, **bad)  # type: ignore[arg-type]
-        reviews.sign_off(connection, review.id, verdict="escalated", remark="", **options)  # type: ignore[arg-type]
+        reviews.sign_off(connection, review.id, verdict="escalated", remark="seen", **options)  # type: ignore[arg-type]
         for again in (review.id, "no-such"):
             with pytest.raises(ReviewError):
-                reviews.sign_off(connection, again, verdict="justified", remark="", **options)  # type: ignore[arg-type]
+                reviews.sign_off(connection, again, verdict="justified", remark="seen", **options)  # type: ignore[arg-type]
         assert reviews.done(connection)[0].verdict == "escalated"
 
 

@@ -1,0 +1,110 @@
+"""`yhdyspinta audit unusual | unreviewed | sign-off`: what deserves a look, and who has looked at it.
+
+Like every reading at the officer's desk each is an entry of the log before anything is printed, and so is a sign-off.
+The reasons of a sign-off are read from standard input, so that the shell does not remember them; they hold no personal
+data.
+Exit codes: 0 found, or signed off; 1 nothing found, or nothing to sign off; 2 the question is wrong; 3 database or log.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from typing import Annotated, Literal
+
+import typer
+from rich.markup import escape
+
+from audit.entries import timestamp
+from audit.reviews import MAX_REMARK
+from gateway.cli.configuration import CONFIG, Config, Json
+from gateway.cli.officer_desk import HEADINGS, Language, WindowEnd, WindowStart, desk, document, rows, window
+from gateway.cli.output import NO, WRONG, console, fail, print_json, progress, table
+
+Verdict = Annotated[
+    Literal["justified", "explained", "not-justified", "escalated"],
+    typer.Option("--verdict", help="What was concluded."),
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands to `yhdyspinta audit`, once."""
+    present = {one.callback for one in app.registered_commands}
+    for command in (unusual, unreviewed, sign_off):
+        if command not in present:
+            app.command()(command)
+
+
+def unusual(
+    config: Config = CONFIG,
+    start: WindowStart = None,
+    end: WindowEnd = None,
+    language: Language = "en",
+    json: Json = False,
+) -> None:
+    """Look for unusual patterns in a window: many look-ups, at night, refused again and again, one's own data.
+
+    A pattern accuses nobody; each comes with what may explain it.
+    """
+    first, last = window(start, end, json=json)
+    with desk(config, json=json) as (officer, reader), progress("looking for patterns", quiet=json):
+        found = officer.unusual(reader, first, last)
+    if json:
+        patterns = [{**asdict(one), "explanation": one.explanation(language)} for one in found]
+        print_json({"from": timestamp(first), "to": timestamp(last), "unusual": patterns})
+    else:
+        columns = ("pattern", "by", "first (UTC)", "last (UTC)", "what was seen, and what may explain it")
+        lines = [
+            [
+                one.rule,
+                escape(one.actor),
+                timestamp(one.first)[:16],
+                timestamp(one.last)[:16],
+                escape(one.explanation(language)),
+            ]
+            for one in found
+        ]
+        title = f"unusual from {timestamp(first)[:16]} to {timestamp(last)[:16]} (UTC)"
+        console.print(table(title, columns, lines, lines=True, widest=4))
+    raise SystemExit(0 if found else NO)
+
+
+def unreviewed(config: Config = CONFIG, json: Json = False) -> None:
+    """Show emergency accesses that nobody has signed off, oldest first. Exit code 1 if there are none."""
+    with desk(config, json=json) as (officer, reader):
+        told = officer.unreviewed(reader)
+    if json:
+        print_json({"found": [document(item) for item in told]})
+    elif told:
+        console.print(table("emergency accesses that nobody has signed off", HEADINGS, rows(told)))
+        console.print("Sign one off: audit sign-off ENTRY --verdict justified|explained|not-justified|escalated")
+    else:
+        console.print("[green]✓[/] every emergency access was signed off")
+    raise SystemExit(0 if told else NO)
+
+
+def sign_off(
+    entry: Annotated[str, typer.Argument(metavar="ENTRY", help="Id of the emergency access's entry, or its place.")],
+    verdict: Verdict,
+    config: Config = CONFIG,
+    json: Json = False,
+) -> None:
+    """Sign an emergency access or a pattern off. Written once, and itself an entry of the log.
+
+    The reasons are read from standard input. Write no personal data into them.
+    """
+    if sys.stdin.isatty():
+        remark = typer.prompt("Reasons (no personal data)", err=True)
+    else:
+        remark = sys.stdin.read(MAX_REMARK + 2)
+    remark = remark.strip()
+    if not remark:
+        fail("a sign-off needs its reasons", WRONG, remedy="write them to standard input", json=json)
+    if len(remark) > MAX_REMARK:
+        fail(f"the reasons have at most {MAX_REMARK} characters", WRONG, remedy="shorten them", json=json)
+    with desk(config, json=json) as (officer, reader):
+        done = officer.sign_off(reader, entry, verdict=verdict, remark=remark)
+    if json:
+        print_json(asdict(done))
+    else:
+        console.print(f"[green]✓[/] {escape(done.entry)} signed off as {done.verdict}")

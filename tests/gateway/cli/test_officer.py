@@ -1,0 +1,320 @@
+"""Questions about consents, withdrawals, patterns, emergencies and counts at the command line, on both databases."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import Result
+from sqlalchemy import Connection, Engine, select
+from typer.testing import CliRunner
+
+from audit.entries import Agents, Categories, Entry
+from audit.log import Log, Written
+from audit.query import Filters, walk
+from audit.subjects import Subjects
+from audit.tables import reviews
+from gateway.cli.main import app
+from gateway.storage import schema
+from schemas.facts import HETU, MIGRI_CUSTOMER
+from tests.gateway.cli.test_audit import KEY, NODE, ORIGIN, SETTINGS, SIGNER
+
+EVENING = datetime(2026, 9, 1, 15, 0, tzinfo=UTC)
+NIGHT = datetime(2026, 9, 1, 21, 0, tzinfo=UTC)  # midnight in Finland
+ANNA, BORIS, NOBODY = "010190-900P", "020290-901A", "010190-900X"
+KOTKA = "FI-DEMO/MUN/0000001-2/kotoutuminen"
+CENTRE = "FI-DEMO/GOV/0000000-0/vastaanotto"
+Ask = Callable[..., Result]
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A node's log in which an officer's questions have answers: the entries by name, and pseudonyms of persons."""
+
+    entries: Mapping[str, Entry]
+    places: Mapping[str, int]
+    anna: str
+    boris: str
+    append: Callable[[Entry], int]
+
+
+def entry(kind: str, at: datetime, subject: str, **changes: Any) -> Entry:
+    made = Entry(
+        kind,
+        "success",
+        at,
+        agents=Agents(client="casework", user="u-1", node=NODE, recipient=KOTKA),
+        source=CENTRE,
+        subject=subject,
+        purpose="service-need-lookup",
+        categories=Categories(("identity", "housing")),
+        bases=("basis-1",),
+    )
+    return replace(made, **changes)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, database_url: str) -> Path:
+    (tmp_path / "node.toml").write_text(SETTINGS.replace("sqlite:///node.db", database_url))
+    (tmp_path / "secrets").mkdir()
+    for name, key in (("log", KEY), ("wrapping", b"\x01" * 32), ("index", b"\x02" * 32)):
+        (tmp_path / "secrets" / f"{name}.key").write_bytes(base64.b64encode(key))
+    return tmp_path
+
+
+@pytest.fixture
+def told(engine: Engine, folder: Path) -> Told:
+    """Anna consents, data goes out, she withdraws; Boris' data goes out in an emergency; u-2 asks at night."""
+    schema.bring_up_to_date(engine)
+    subjects = Subjects(b"\x01" * 32, b"\x02" * 32)
+    log = Log(engine, SIGNER, origin=ORIGIN, clock=lambda: EVENING)
+    log.start()
+
+    def unit(connection: Connection) -> Written[tuple[str, str]]:
+        anna = subjects.resolve(connection, [(HETU, ANNA), (MIGRI_CUSTOMER, "7000001")], EVENING)
+        boris = subjects.resolve(connection, [(HETU, BORIS)], EVENING)
+        return Written((anna.pseudonym, boris.pseudonym), ())
+
+    anna, boris = log.commit_blocking(unit).value
+    minute = timedelta(minutes=1)
+
+    def consent(number: int, version: int, status: str, kind: str = "consent") -> Entry:
+        detail: dict[str, str | int | bool] = {"status": status, "version": version}
+        agents = Agents(client="reception", node=NODE)
+        return entry(
+            kind, EVENING + number * minute, anna, agents=agents, consents=(("c-1", version),), detail=detail, bases=()
+        )
+
+    made = {
+        "given": consent(0, 1, "active"),
+        "under": entry("query", EVENING + minute, anna, consents=(("c-1", 1),)),
+        "next-day": entry("query", NIGHT + minute, anna, consents=(("c-1", 1),)),
+        "ended": replace(consent(2, 2, "withdrawn"), recorded=NIGHT + 2 * minute),
+        "refused": replace(
+            consent(3, 1, "refused", "refusal"), recorded=NIGHT + 3 * minute, consents=(("c-2", 1),), source=CENTRE
+        ),
+        "emergency": entry("break-glass", NIGHT + 4 * minute, boris, reason="life-in-danger"),
+        **{
+            f"night-{number}": entry(
+                "query",
+                NIGHT + (5 + number) * minute,
+                boris,
+                outcome="refused",
+                reason="not-permitted",
+                categories=Categories(),
+                agents=Agents(client="casework", user="u-2", node=NODE, recipient=KOTKA),
+            )
+            for number in range(5)
+        },
+    }
+    indexes = log.append_blocking(list(made.values())).indexes
+    log.close()
+
+    def append(more: Entry) -> int:
+        again = Log(engine, SIGNER, origin=ORIGIN, clock=lambda: EVENING)
+        again.start()
+        place = again.append_blocking([more]).indexes[0]
+        again.close()
+        return place
+
+    return Told(made, dict(zip(made, indexes, strict=True)), anna, boris, append)
+
+
+@pytest.fixture
+def ask(folder: Path, told: Told) -> Ask:
+    def run(command: str, *rest: str, **options: Any) -> Result:
+        return CliRunner().invoke(app, ["audit", command, *rest, "--config", str(folder / "node.toml")], **options)
+
+    return run
+
+
+@pytest.fixture
+def record(engine: Engine, told: Told) -> Callable[[], list[Entry]]:
+    """What was put on record since the story."""
+
+    def found() -> list[Entry]:
+        with engine.connect() as connection:
+            return [one.entry for one in walk(connection, Filters()) if one.index > max(told.places.values())]
+
+    return lambda: sorted(found(), key=lambda one: one.recorded)
+
+
+def test_consents_are_told_with_their_history_and_what_was_disclosed_under_each(
+    ask: Ask, told: Told, record: Callable[[], list[Entry]]
+) -> None:
+    answer = ask("consents", "--json", input=f"{ANNA}\n")
+    assert answer.exit_code == 0, answer.output
+    one, other = json.loads(answer.stdout)["consents"]
+    assert (one["consent"], other["consent"], one["more"]) == ("c-1", "c-2", False)
+    assert [item["index"] for item in one["history"]] == [told.places["given"], told.places["ended"]]
+    assert [item["entry"]["id"] for item in one["disclosed"]] == [
+        told.entries["under"].id,
+        told.entries["next-day"].id,
+    ]
+    assert ([item["entry"]["type"] for item in other["history"]], other["disclosed"]) == (["refusal"], [])
+    said = ask("consents", "--system", "migri", input="7000001\n").stdout
+    assert "withdrawn" in said
+    assert "disclosed under it" in said
+    assert "Nothing was disclosed under it." in said
+    assert ask("consents", "--json", input=NOBODY).exit_code == 1
+    assert [(one.type, one.outcome, one.subject, one.detail["question"]) for one in record()] == [
+        ("console-read", "success", told.anna, "consents"),
+        ("console-read", "success", told.anna, "consents"),
+        ("console-read", "not-found", None, "consents"),
+    ]
+    assert all(ANNA not in one.canonical().decode() for one in record())
+
+
+def test_exit_code_says_whether_nothing_left_after_a_withdrawal(
+    ask: Ask, told: Told, record: Callable[[], list[Entry]]
+) -> None:
+    assert json.loads(ask("withdrawals", "--json").stdout) == {"holds": True, "left": []}
+    holds = ask("withdrawals", "--person", input=ANNA)
+    assert (holds.exit_code, holds.stdout.strip()) == (0, "✓ nothing left after a withdrawal")
+    late = told.append(entry("query", NIGHT + timedelta(hours=2), told.anna, consents=(("c-1", 1),)))
+    told.append(entry("query", NIGHT + timedelta(hours=2), told.anna, consents=(("c-1", 3),)))
+    for arguments, typed in (((), ""), (("--person",), ANNA), (("--from", "2026-09-01T21:02:00"), "")):
+        answer = ask("withdrawals", *arguments, "--json", input=typed)
+        assert answer.exit_code == 1, answer.output
+        document = json.loads(answer.stdout)
+        assert document["holds"] is False
+        assert [(one["withdrawal"]["index"], one["release"]["index"]) for one in document["left"]] == [
+            (told.places["ended"], late)
+        ]
+    assert "c-1" in ask("withdrawals").stdout
+    assert ask("withdrawals", "--person", input=BORIS).exit_code == 0
+    assert ask("withdrawals", "--from", "2026-09-01T21:03:00").exit_code == 0
+    assert {one.detail["question"] for one in record() if one.type == "console-read"} == {"after-withdrawal"}
+    assert len([one for one in record() if one.type == "console-read"]) == 8
+
+
+def test_unusual_patterns_are_explained_in_three_languages(
+    ask: Ask, told: Told, record: Callable[[], list[Entry]]
+) -> None:
+    window = ("--from", "2026-09-01", "--to", "2026-09-02")
+    said = set()
+    for language in ("fi", "sv", "en"):
+        answer = ask("unusual", *window, "--language", language, "--json")
+        assert answer.exit_code == 0, answer.output
+        document = json.loads(answer.stdout)
+        assert (document["from"][:19], document["to"][:19]) == ("2026-09-01T00:00:00", "2026-09-02T00:00:00")
+        assert [(one["rule"], one["actor"], one["count"]) for one in document["unusual"]] == [
+            ("night-use", "u-2", 5),
+            ("repeated-denials", "u-2", 5),
+        ]
+        first = document["unusual"][0]
+        assert first["entries"] == [told.entries[f"night-{number}"].id for number in range(5)]
+        said.add(first["explanation"])
+    assert len(said) == 3
+    words = ask("unusual", *window, env={"COLUMNS": "200"}).stdout
+    assert "night-use" in words
+    assert "repeated-denials" in words
+    assert ask("unusual", "--from", "2026-08-01", "--to", "2026-09-01").exit_code == 1
+    assert [one.detail["shown"] for one in record()] == [2, 2, 2, 2, 0]
+
+
+def test_emergency_waits_until_it_is_signed_off_once_and_with_reasons(
+    ask: Ask, told: Told, engine: Engine, record: Callable[[], list[Entry]]
+) -> None:
+    answer = ask("unreviewed", "--json")
+    assert answer.exit_code == 0, answer.output
+    assert [item["index"] for item in json.loads(answer.stdout)["found"]] == [told.places["emergency"]]
+    assert "sign-off" in ask("unreviewed").stdout
+    place = str(told.places["emergency"])
+    for arguments, reasons in (
+        ((place, "--verdict", "justified"), " \n"),
+        ((place, "--verdict", "justified"), "x" * 2_001),
+        ((place, "--verdict", "fine"), "seen"),
+        ((place,), "seen"),
+    ):
+        assert ask("sign-off", *arguments, input=reasons).exit_code == 2
+    for other in (told.entries["under"].id, "no-such", "99999"):
+        answer = ask("sign-off", other, "--verdict", "justified", "--json", input="seen")
+        assert answer.exit_code == 1, answer.output
+        assert json.loads(answer.stdout)["error"]
+
+    answer = ask("sign-off", place, "--verdict", "justified", "--json", input="Asked the ward.\nAll was in order.\n")
+    assert answer.exit_code == 0, answer.output
+    done = json.loads(answer.stdout)
+    emergency = told.entries["emergency"].id
+    assert (done["entry"], done["verdict"]) == (emergency, "justified")
+    (decision,) = [one for one in record() if one.type == "decision"]
+    assert (decision.previous, decision.subject, decision.detail["verdict"]) == (emergency, told.boris, "justified")
+    assert decision.agents.user == done["signed_by"]
+    assert "ward" not in decision.canonical().decode()
+    with engine.connect() as connection:
+        assert connection.scalar(select(reviews.c.remark)) == "Asked the ward.\nAll was in order."
+    again = ask("sign-off", emergency, "--verdict", "escalated", "--json", input="seen again")
+    assert again.exit_code == 1
+    nothing = ask("unreviewed")
+    assert (nothing.exit_code, nothing.stdout.strip()) == (1, "✓ every emergency access was signed off")
+
+
+def test_flows_count_what_went_from_whom_to_whom(ask: Ask, told: Told, record: Callable[[], list[Entry]]) -> None:
+    answer = ask("flows", "--from", "2026-09-01", "--to", "2026-09-02", "--json")
+    assert answer.exit_code == 0, answer.output
+    assert json.loads(answer.stdout)["flows"] == [
+        {"source": CENTRE, "recipient": KOTKA, "released": 3, "refused": 5, "fruitless": 0}
+    ]
+    told.append(entry("query", datetime.now(UTC) - timedelta(days=29), told.anna))
+    said = ask("flows", env={"COLUMNS": "200"})
+    assert said.exit_code == 0, "without a window it is the last thirty days"
+    assert CENTRE in said.stdout
+    assert ask("flows", "--from", "2020-01-01", "--to", "2020-02-01").exit_code == 1
+    assert [one.outcome for one in record() if one.detail.get("question") == "flows"] == [
+        "success",
+        "success",
+        "not-found",
+    ]
+
+
+def test_days_count_how_often_data_was_disclosed(ask: Ask, told: Told, record: Callable[[], list[Entry]]) -> None:
+    answer = ask("days", "--json", input=ANNA)
+    assert answer.exit_code == 0, answer.output
+    assert json.loads(answer.stdout)["days"] == [
+        {"date": "2026-09-01", "count": 1},
+        {"date": "2026-09-02", "count": 1},
+    ], "by Finnish days"
+    late = ask("days", "--from", "2026-09-01T21:00:00", "--to", "2026-09-03", input=ANNA)
+    assert late.exit_code == 0
+    assert "2026-09-02" in late.stdout
+    assert "2026-09-01" not in late.stdout
+    assert ask("days", input=NOBODY).exit_code == 1
+    assert [one.subject for one in record()] == [told.anna, told.anna, None]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "typed"),
+    [
+        (("consents",), "\n"),
+        (("days",), ""),
+        (("days", "--from", "2026-10-02", "--to", "2026-10-01"), ANNA),
+        (("withdrawals", "--person"), ""),
+        (("flows", "--from", "2026-10-02", "--to", "2026-10-01"), ""),
+        (("flows", "--from", "2999-01-01"), ""),
+        (("unusual", "--from", "2026-10-01", "--to", "2026-10-01"), ""),
+        (("sign-off", "1", "--verdict", "justified"), ""),
+    ],
+)
+def test_questions_that_make_no_sense_end_with_2_and_are_not_recorded(
+    ask: Ask, record: Callable[[], list[Entry]], arguments: tuple[str, ...], typed: str
+) -> None:
+    answer = ask(*arguments, "--json", input=typed)
+    assert answer.exit_code == 2, answer.output
+    assert json.loads(answer.stdout)["remedy"]
+    assert record() == []
+
+
+def test_without_the_database_every_question_ends_with_3(folder: Path) -> None:
+    (folder / "node.toml").write_text(SETTINGS)
+    for command, typed in (("consents", ANNA), ("withdrawals", ""), ("unreviewed", ""), ("flows", ""), ("days", ANNA)):
+        answer = CliRunner().invoke(
+            app, ["audit", command, "--config", str(folder / "node.toml"), "--json"], input=typed
+        )
+        assert answer.exit_code == 3, answer.output
