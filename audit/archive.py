@@ -13,7 +13,7 @@ import base64
 import gzip
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import sha256
@@ -35,17 +35,18 @@ from sqlalchemy import (
     update,
 )
 
-from audit import tallies
+from audit import reviews, tallies
 from audit.checkpoint import NoteError, VerifierKey, verify_checkpoint
 from audit.entries import ZONE, Entry, EntryError, micros, moment
 from audit.merkle import Frontier, ProofError, consistency_proof, frontier_of, leaf_hash, verify_consistency
 from audit.query import Filters, Order, Page, merge_pages, search
 from audit.rows import entry_row, facet_rows, insert_rows
-from audit.tables import archives, entries, facets, head
+from audit.tables import FACETS, archives, entries, facets, head
 from audit.tiles import WIDTH, StoredTiles, Tile
 
 FORMAT: Final = "yhdyspinta-audit-archive/1"
 _PRUNED_AT_ONCE: Final = 4_096
+_STAYING: Final = (FACETS["consent"], FACETS["status"])
 
 _offsets_metadata = MetaData()
 _offsets = Table(
@@ -301,7 +302,9 @@ def _blocks(month: Month) -> Iterator[tuple[int, list[bytes]]]:
 def prune(engine: Engine, folder: Path, name: str, *, log_key: VerifierKey, now: datetime) -> int:
     """Remove an archived month's entries from the database, after checking its archive; gives how many went.
 
-    Everything older must be gone already. Can be repeated if it was interrupted. Raises ArchiveError.
+    Everything older must be gone already. Can be repeated if it was interrupted. What is filed of consents stays, so
+    that what left after a withdrawal is found however long ago that was; so do emergency accesses that wait for review.
+    Raises ArchiveError.
     """
     report = verify_month(folder, name, log_key)
     if not report.sound:
@@ -319,6 +322,8 @@ def prune(engine: Engine, folder: Path, name: str, *, log_key: VerifierKey, now:
         last = connection.scalar(select(entries.c.recorded).where(entries.c.idx == row.through - 1))
         if last is not None and moment(last).astimezone(ZONE).date() >= counted:
             raise ArchiveError(f"the last day of {name} is not over; prune it later")
+        for found in reviews.unreviewed_in(connection, row.first, row.through):
+            reviews.open_emergency(connection, found, now)
         connection.execute(update(archives).where(archives.c.first == row.first).values(pruned=micros(now)))
     removed = 0
     for low in range(row.first, row.through, _PRUNED_AT_ONCE):
@@ -326,7 +331,8 @@ def prune(engine: Engine, folder: Path, name: str, *, log_key: VerifierKey, now:
         with writer.begin() as connection:
             removed += connection.execute(delete(entries).where(entries.c.idx >= low, entries.c.idx < high)).rowcount
     with writer.begin() as connection:
-        values = connection.execute(select(facets.c.kind, facets.c.value).distinct()).all()
+        left = select(facets.c.kind, facets.c.value).where(facets.c.kind.not_in(_STAYING)).distinct()
+        values = connection.execute(left).all()
     for kind, value in values:
         with writer.begin() as connection:
             connection.execute(
@@ -343,6 +349,11 @@ class Archive:
         self._months = tuple(sorted(found, key=lambda month: month.first))
         self._engines = {month.name: _index_engine(month.index_file) for month in self._months}
         self._block: tuple[tuple[str, int], list[bytes]] | None = None
+
+    def lacks(self, names: Iterable[str]) -> tuple[str, ...]:
+        """Those of these months that are not here."""
+        here = {month.name for month in self._months}
+        return tuple(name for name in names if name not in here)
 
     def close(self) -> None:
         """Close the indices."""

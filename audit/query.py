@@ -20,6 +20,7 @@ from typing import Final, Literal, Protocol
 from sqlalchemy import ColumnElement, Connection, Select, and_, exists, or_, select, true
 
 from audit.entries import REFUSED, ZONE, Entry, micros
+from audit.merkle import ProofError
 from audit.tables import FACETS, WITHDRAWN, entries, facets
 
 MAX_PAGE: Final = 1_000
@@ -349,6 +350,10 @@ def by_index(connection: Connection, index: int) -> Found | None:
     return None if row is None else Found(index, Entry.parse(row.body))
 
 
+At = Callable[[Connection, int], Found | None]
+"""Reads the entry at an index: from the database alone, as `by_index` does, or also from an archive."""
+
+
 def chain(
     connection: Connection,
     id: str,  # noqa: A002
@@ -402,17 +407,24 @@ def consents_of(
 
 
 def left_after_withdrawal(
-    connection: Connection, pseudonyms: Sequence[str] = (), *, start: datetime | None = None, limit: int = MAX_PAGE
+    connection: Connection,
+    pseudonyms: Sequence[str] = (),
+    *,
+    start: datetime | None = None,
+    limit: int = MAX_PAGE,
+    find: Search = search,
+    at: At = by_index,
 ) -> tuple[tuple[Found, Found], ...]:
     """Pairs of a withdrawal and a release that stands after it yet cites the withdrawn consent. Must be empty.
 
-    For one person, or for everyone since `start`.
+    For one person, or for everyone since `start`. `find` and `at` know what was moved out of the database. Raises
+    ProofError if an entry cannot be read: then nobody can say that nothing left.
     """
-    suspects = _cited_later(connection, _withdrawals(connection, pseudonyms, start))
+    suspects = _cited_later(connection, _withdrawals(connection, pseudonyms, start, find, at))
     pairs: list[tuple[Found, Found]] = []
     for low in range(0, len(suspects), _ASKED_AT_ONCE):
         some = suspects[low : low + _ASKED_AT_ONCE]
-        read = _read(connection, {index for one in some for index in (one.withdrawal, one.cited)})
+        read = _read(connection, {index for one in some for index in (one.withdrawal, one.cited)}, at)
         for one in some:
             withdrawal, later = read[one.withdrawal], read[one.cited]
             withdrew = dict(withdrawal.entry.consents).get(one.consent, 0)
@@ -434,12 +446,12 @@ class _Suspect:
 
 
 def _withdrawals(
-    connection: Connection, pseudonyms: Sequence[str], start: datetime | None
+    connection: Connection, pseudonyms: Sequence[str], start: datetime | None, find: Search, at: At
 ) -> list[tuple[str, int, int]]:
     """Consent, time and index of each withdrawal: those of a person, or all since `start`; in order of the log."""
     about: Iterable[Found]
     if pseudonyms:
-        about = walk(connection, Filters(start, subjects=tuple(pseudonyms), types=("consent",)))
+        about = walk(connection, Filters(start, subjects=tuple(pseudonyms), types=("consent",)), find=find)
     else:
         ended = select(facets.c.idx).where(
             facets.c.kind == FACETS["status"],
@@ -450,7 +462,7 @@ def _withdrawals(
         about = [
             found
             for low in range(0, len(indexes), _ASKED_AT_ONCE)
-            for found in _read(connection, indexes[low : low + _ASKED_AT_ONCE]).values()
+            for found in _read(connection, indexes[low : low + _ASKED_AT_ONCE], at).values()
         ]
     return sorted(
         (
@@ -488,9 +500,16 @@ def _cited_later(connection: Connection, withdrawals: Sequence[tuple[str, int, i
     return suspects
 
 
-def _read(connection: Connection, indexes: Iterable[int]) -> dict[int, Found]:
-    rows = connection.execute(select(entries.c.idx, entries.c.body).where(entries.c.idx.in_(set(indexes))))
-    return {row.idx: Found(row.idx, Entry.parse(row.body)) for row in rows}
+def _read(connection: Connection, indexes: Iterable[int], at: At) -> dict[int, Found]:
+    wanted = set(indexes)
+    rows = connection.execute(select(entries.c.idx, entries.c.body).where(entries.c.idx.in_(wanted)))
+    read = {row.idx: Found(row.idx, Entry.parse(row.body)) for row in rows}
+    for index in sorted(wanted - read.keys()):
+        archived = at(connection, index)
+        if archived is None:
+            raise ProofError(f"entry {index} is neither in the database nor in its archive")
+        read[index] = archived
+    return read
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import Connection, Row, and_, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, insert, select, update
 
 from audit.anomalies import Anomaly
 from audit.entries import Entry, micros, moment, new_id
-from audit.query import Found
+from audit.query import Found, Search, by_id, search
 from audit.tables import entries, reviews
 
 VERDICTS: Final = frozenset({"justified", "explained", "not-justified", "escalated"})
@@ -56,12 +56,29 @@ def _review(row: Row[tuple[object, ...]]) -> Review:
     )
 
 
-def unreviewed_emergencies(connection: Connection, *, limit: int = 200) -> tuple[Found, ...]:
-    """Emergency accesses that nobody has signed off, oldest first."""
+def unreviewed_emergencies(connection: Connection, *, limit: int = 200, find: Search = search) -> tuple[Found, ...]:
+    """Emergency accesses that nobody has signed off, oldest first; with `find`, also those that were archived."""
+    found = {item.entry.id: item for item in _unreviewed(connection, limit=limit)}
+    for review in waiting(connection, kind="break-glass", limit=limit):
+        if review.entry not in found:
+            archived = by_id(connection, review.entry, find=find)
+            if archived is not None:
+                found[review.entry] = archived
+    return tuple(sorted(found.values(), key=lambda item: (item.entry.recorded, item.index))[:limit])
+
+
+def unreviewed_in(connection: Connection, first: int, through: int) -> tuple[Found, ...]:
+    """Those of the database whose place lies from `first` up to, not including, `through`."""
+    return _unreviewed(connection, entries.c.idx >= first, entries.c.idx < through)
+
+
+def _unreviewed(
+    connection: Connection, *conditions: ColumnElement[bool], limit: int | None = None
+) -> tuple[Found, ...]:
     rows = connection.execute(
         select(entries.c.idx, entries.c.body)
         .outerjoin(reviews, and_(reviews.c.entry == entries.c.id))
-        .where(entries.c.type == "break-glass", reviews.c.signed_off.is_(None))
+        .where(entries.c.type == "break-glass", reviews.c.signed_off.is_(None), *conditions)
         .order_by(entries.c.recorded, entries.c.idx)
         .limit(limit)
     )

@@ -224,7 +224,13 @@ class Officer:
             if self._archive is None or self._archive[0] != mark:
                 if self._archive is not None:
                     self._archive[1].close()
-                self._archive = (mark, archive.Archive(*dict.fromkeys(Path(row.folder) for row in rows)))
+                opened = archive.Archive(*dict.fromkeys(Path(row.folder) for row in rows))
+                for name in opened.lacks(row.month for row in rows):
+                    opened.close()
+                    self._archive = None
+                    # Half an answer would look like a whole one.
+                    raise archive.ArchiveError(f"the archived month {name} is not where it was archived to")
+                self._archive = (mark, opened)
             return self._archive[1]
 
     def close(self) -> None:
@@ -300,7 +306,7 @@ class Officer:
         """What left after a withdrawal although it needed the consent: must be nothing."""
         with self._engine.connect() as connection:
             subject, pseudonyms = self._person(connection, person)
-            pairs = query.left_after_withdrawal(connection, pseudonyms, start=start)
+            pairs = query.left_after_withdrawal(connection, pseudonyms, start=start, find=self.find, at=self._at)
         self._record(reader, "after-withdrawal", found=bool(pairs), subject=subject.pseudonym if subject else None)
         return pairs
 
@@ -331,7 +337,7 @@ class Officer:
     def unreviewed(self, reader: Reader) -> tuple[Found, ...]:
         """Emergency accesses that nobody has signed off."""
         with self._engine.connect() as connection:
-            told = reviews.unreviewed_emergencies(connection)
+            told = reviews.unreviewed_emergencies(connection, find=self.find)
         self._record(reader, "unreviewed", found=bool(told), detail={"shown": len(told)})
         return told
 
@@ -395,13 +401,16 @@ class Officer:
         """The entry with this id or, if it is a number, at this index; also from the archive."""
         if not entry.isdecimal():
             return query.by_id(connection, entry, find=self.find)
-        found = query.by_index(connection, int(entry))
+        return self._at(connection, int(entry))
+
+    def _at(self, connection: Connection, index: int) -> Found | None:
+        found = query.by_index(connection, index)
         if found is None:
             kept = self._opened(connection)
             if kept is not None:
                 with self._lock:
-                    archived = kept.entry(int(entry))
-                return None if archived is None else Found(int(entry), archived)
+                    archived = kept.entry(index)
+                return None if archived is None else Found(index, archived)
         return found
 
     def prove(self, reader: Reader, entry: str) -> proofs.EntryProof | None:

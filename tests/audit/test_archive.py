@@ -9,14 +9,15 @@ from pathlib import Path
 
 import orjson
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import Connection, func, select
 
-from audit import archive, proofs
+from audit import archive, proofs, query, reviews
 from audit.archive import Archive, ArchiveError
 from audit.check import check
 from audit.checkpoint import Checkpoint
 from audit.entries import Entry
-from audit.query import Filters
+from audit.merkle import ProofError
+from audit.query import Filters, Found, Order, Page
 from audit.tables import archives, entries, facets
 from audit.tiles import Tile
 from audit.verify import verify_export
@@ -177,3 +178,49 @@ def test_what_cannot_be_archived_is_told(bench: Bench, filled: list[Checkpoint],
         connection.exec_driver_sql("UPDATE audit_entries SET body = replace(body, 'law-1', 'law-9') WHERE idx = 5")
     with bench.writing() as connection, pytest.raises(ArchiveError, match="check the log"):
         archive.archive_month(connection, tmp_path, "2026-10", 0, 256, now=NOW)
+
+
+def test_what_left_after_a_withdrawal_and_what_waits_for_review_is_told_of_archived_months_too(
+    bench: Bench, make_entry: Callable[..., Entry], tmp_path: Path
+) -> None:
+    folder, anna, boris = tmp_path / "archive", "a" * 64, "b" * 64
+    filler = [make_entry(subject="c" * 64) for _ in range(256)]
+    under = {"subject": anna, "consents": (("c-1", 1),)}
+    ended = {"type": "consent", "detail": {"status": "withdrawn", "version": 2}}
+    seen = {"type": "break-glass", "subject": boris, "reason": "life-in-danger"}
+    with bench.log() as log:
+        october = [make_entry(**under), make_entry(**{**under, **ended, "consents": (("c-1", 2),)})]
+        october += [make_entry(**under), make_entry(**seen), make_entry(**seen)]
+        log.append_blocking([*october, *filler])
+        bench.clock.now = NOW
+        december = [make_entry(**under), make_entry(**seen)]
+        log.append_blocking(december)
+    with bench.writing() as connection:
+        signed = query.by_id(connection, october[3].id)
+        assert signed is not None
+        review = reviews.open_emergency(connection, signed, NOW)
+        reviews.sign_off(connection, review.id, by="u-9", verdict="justified", remark="seen", now=NOW)
+
+    (month,) = archived(bench, folder)
+    archive.prune(bench.engine, folder, month.name, log_key=bench.signer.verifier, now=NOW + timedelta(days=40))
+    opened = Archive(folder)
+
+    def find(connection: Connection, filters: Filters, *, order: Order, after: str | None, limit: int) -> Page:
+        return archive.search_all(connection, opened, filters, order=order, after=after, limit=limit)
+
+    def at(connection: Connection, index: int) -> Found | None:
+        entry = opened.entry(index)
+        return query.by_index(connection, index) if entry is None else Found(index, entry)
+
+    with bench.engine.connect() as connection:
+        assert query.by_index(connection, 0) is None
+        for pseudonyms in ((), (anna,)):
+            pairs = query.left_after_withdrawal(connection, pseudonyms, find=find, at=at)
+            assert [(one.index, other.entry.id) for one, other in pairs] == [(1, october[2].id), (1, december[0].id)]
+        since = NOW - timedelta(days=1)
+        assert query.left_after_withdrawal(connection, start=since, find=find, at=at) == ()
+        with pytest.raises(ProofError):
+            query.left_after_withdrawal(connection)
+        waiting = reviews.unreviewed_emergencies(connection, find=find)
+        assert [one.entry.id for one in waiting] == [october[4].id, december[1].id]
+    opened.close()

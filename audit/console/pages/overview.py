@@ -26,7 +26,9 @@ def overview(visit: Visit) -> Answer:
             continue
         released += count.released
         refused += count.refused
-    emergencies = sum(visit.sees(item.entry) for item in reviews.unreviewed_emergencies(visit.connection))
+    emergencies = sum(
+        visit.sees(item.entry) for item in reviews.unreviewed_emergencies(visit.connection, find=visit.find)
+    )
     patterns = reviews.waiting(visit.connection, kind="anomaly")
     if own is not None:
         patterns = tuple(one for one in patterns if by_id(visit.connection, one.entry, find=visit.find) is not None)

@@ -67,7 +67,8 @@ def flows(visit: Visit) -> Answer:
 def withdrawals(visit: Visit) -> Answer:
     """What left after a withdrawal, for everybody: it must be nothing."""
     days = next((one for one in PERIODS if str(one) == visit.query.get("days")), 90)
-    pairs = left_after_withdrawal(visit.connection, start=visit.now - timedelta(days=days), limit=200)
+    since, office = visit.now - timedelta(days=days), visit.office
+    pairs = left_after_withdrawal(visit.connection, start=since, limit=200, find=office.find, at=office.at)
     seen: list[tuple[Found, Found]] = [pair for pair in pairs if visit.sees(pair[1].entry)]
     return Shown("withdrawals.html", {"pairs": seen, "periods_": PERIODS, "days": days}, {"days": days})
 

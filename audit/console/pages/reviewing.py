@@ -24,7 +24,9 @@ def _about(visit: Visit, review: reviews.Review) -> Found | None:
 
 def queue(visit: Visit) -> Answer:
     """What waits, emergencies first, and what was signed off lately."""
-    emergencies = [item for item in reviews.unreviewed_emergencies(visit.connection) if visit.sees(item.entry)]
+    emergencies = [
+        item for item in reviews.unreviewed_emergencies(visit.connection, find=visit.find) if visit.sees(item.entry)
+    ]
     patterns = [(one, _about(visit, one)) for one in reviews.waiting(visit.connection, kind="anomaly")]
     done = [(one, _about(visit, one)) for one in reviews.done(visit.connection, limit=50)]
     values = {

@@ -406,6 +406,11 @@ def test_archived_month_stays_searchable_and_provable(
     assert ask("prove", "17", "--output", str(folder / "proof.json")).exit_code == 0
     assert invoke("verify", str(folder / "proof.json"), "--log-key", str(SIGNER.verifier)).exit_code == 0
     assert ask("check").exit_code == 0
+    (folder / "archive").rename(folder / "elsewhere")
+    for command in (["search"], ["prove", "17"], ["days"]):
+        told = ask(*command, "--json", input=HETU_CODE)
+        assert told.exit_code == 2, "half an answer would look like a whole one"
+        assert "2026-10" in json.loads(told.stdout)["error"]
 
 
 def test_person_who_is_forgotten_is_found_by_no_query_and_every_proof_still_holds(
