@@ -8,6 +8,9 @@ the log's key, and those in other hands not at all.
 Beside the tree of the entries as they are, the check builds the tree as it must have been, from tiles and stored hashes
 where an entry is damaged. Where a signed checkpoint fits that second tree, the damage found explains everything; where
 it fits neither, the history was rewritten.
+
+A check of the newest entries alone takes a moment however long the log is. It builds the tree on the stored roots of
+all that came before: what is older is not read, but where the signed root fits, those roots are what was signed.
 """
 
 from __future__ import annotations
@@ -24,7 +27,7 @@ from sqlalchemy import Connection, Engine, func, select
 from audit.checkpoint import Checkpoint, NoteError, VerifierKey, verify_checkpoint
 from audit.damage import Damage, Finding
 from audit.entries import Entry, EntryError, micros, moment
-from audit.merkle import Frontier, leaf_hash
+from audit.merkle import Frontier, ProofError, frontier_of, leaf_hash
 from audit.rows import FacetRow, entry_row, facet_rows, seal
 from audit.tables import archives, checkpoints, cosignatures, entries, facets, head, tiles
 from audit.tiles import WIDTH, StoredTiles, subtree
@@ -34,12 +37,17 @@ __all__ = ["Finding", "Report", "check"]
 CHUNK: Final = 4_096
 TOLERANCE: Final = timedelta(seconds=60)
 MAX_FINDINGS: Final = 1_000
+STATEMENTS: Final = 256
+"""So many of the newest kept checkpoints, and of the cosignatures, are held against the newest entries."""
 _COLUMNS: Final = tuple(column.name for column in entries.columns)
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The outcome of a check: size and root as computed from the entries, how much was checked, and what was found."""
+    """The outcome of a check: size and root as computed from the entries, how much was checked, and what was found.
+
+    `since` is the index of the first entry that was read.
+    """
 
     origin: str
     size: int
@@ -47,6 +55,7 @@ class Report:
     checked: int
     anchors: int
     findings: tuple[Finding, ...]
+    since: int = 0
 
     @property
     def sound(self) -> bool:
@@ -90,15 +99,20 @@ def check(
     witnesses: Sequence[VerifierKey] = (),
     seen: Sequence[str] = (),
     tolerance: timedelta = TOLERANCE,
+    newest: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Report:
-    """Check the whole log in this database.
+    """Check the whole log in this database, or with `newest` at least so many of its newest entries.
+
+    The log may grow meanwhile. What is filed for search by bases, categories, consents and members is held against the
+    entries by a check of the whole only.
 
     `seen` are checkpoints of this log (signed notes) that others hold. `tolerance` is how far clocks may differ before
     an entry counts as back-dated. `progress` is called with entries done and entries in all.
     """
     with engine.connect() as connection:
-        return _Check(connection, log_key, tuple(witnesses), tolerance // timedelta(microseconds=1)).run(seen, progress)
+        one = _Check(connection, log_key, tuple(witnesses), tolerance // timedelta(microseconds=1), newest)
+        return one.run(seen, progress)
 
 
 def _parsed(body: bytes | str) -> Entry | None:
@@ -110,7 +124,12 @@ def _parsed(body: bytes | str) -> Entry | None:
 
 class _Check:
     def __init__(
-        self, connection: Connection, log_key: VerifierKey, witnesses: tuple[VerifierKey, ...], tolerance: int
+        self,
+        connection: Connection,
+        log_key: VerifierKey,
+        witnesses: tuple[VerifierKey, ...],
+        tolerance: int,
+        newest: int | None,
     ) -> None:
         self._connection = connection
         self._log_key = log_key
@@ -125,33 +144,67 @@ class _Check:
         self._facets = _FacetSums(self._salt)
         self._tiles = _TileCheck(connection, self._findings)
         self._pruned_through = 0
+        self._newest = newest
         self._missing = range(0)  # places at the end of the log where no entry stands
 
     def run(self, seen: Sequence[str], progress: Callable[[int, int], None] | None) -> Report:
+        since = self._begin()
+        # Read before the head: a statement made meanwhile, of a log that has grown, would look like a log cut short.
+        self._collect(seen, since)
         row = self._connection.execute(select(head)).first()
         if row is None:
-            last = self._connection.scalar(select(func.max(entries.c.idx)))
-            size = 0 if last is None else int(last) + 1
+            size = self._extent()
             self._find("head", 0, "the head row of the log is gone", size - 1)
         else:
             size = int(row.size)
             self._check_head(row)
-        self._collect(seen)
+        self._anchors = [one for one in self._anchors if one.checkpoint.size >= since]
         done = 0
         pending = sorted(self._anchors, key=lambda anchor: anchor.checkpoint.size)
-        for count in self._entries(size, pending):
+        for count in self._entries(since, size, pending):
             done = count
             if progress is not None:
-                progress(done, size)
+                progress(done - since, size - since)
         self._name(size, done, pending)
         if row is not None and done == size and not self._findings:
             fits = len(row.frontier) == size.bit_count() * 32
             if not fits or Frontier.from_bytes(size, bytes(row.frontier)) != self._trees.actual:
                 self._find("head", 0, "the frontier stored in the head row is not that of the entries", size - 1)
-        self._check_facets()
+        if not since:
+            self._check_facets()
         ordered = tuple(sorted(self._findings, key=lambda finding: (finding.index, finding.through)))
         actual = self._trees.actual
-        return Report(self._log_key.name, actual.size, actual.root(), done, len(self._anchors), ordered[:MAX_FINDINGS])
+        return Report(
+            self._log_key.name,
+            actual.size,
+            actual.root(),
+            done - since,
+            len(self._anchors),
+            ordered[:MAX_FINDINGS],
+            since,
+        )
+
+    def _extent(self) -> int:
+        """How many entries there are, if the entries may say so themselves."""
+        last = self._connection.scalar(select(func.max(entries.c.idx)))
+        return 0 if last is None else int(last) + 1
+
+    def _begin(self) -> int:
+        """Where to begin to read, at the beginning of a tile: after what is older, as it is stored."""
+        if self._newest is None:
+            return 0
+        size = int(self._connection.scalar(select(head.c.size)) or self._extent())
+        if size <= self._newest:
+            return 0
+        since = max((size - self._newest) // WIDTH * WIDTH, self._archived())
+        try:
+            frontier = frontier_of(since, StoredTiles(self._connection).node)
+        except ProofError as error:
+            self._find("tiles", 0, f"the stored roots of what is older are not whole: {error}", max(0, since - 1))
+            frontier = Frontier(since, (b"\x00" * 32,) * since.bit_count())
+        self._trees.actual = frontier
+        self._tiles.begin(since)
+        return since
 
     def _name(self, size: int, done: int, pending: list[_Anchor]) -> None:
         """Once all entries are read: what was done to those that are damaged, and to the end of the log."""
@@ -193,12 +246,18 @@ class _Check:
         if checkpoint.size != row.size:
             first = min(checkpoint.size, row.size)
             self._find("head", first, f"the head row says {row.size} entries, its checkpoint {checkpoint.size}")
-        self._anchors.append(_Anchor(checkpoint, "the head's checkpoint", None, current=False, outside=False))
+        self._anchors.insert(0, _Anchor(checkpoint, "the head's checkpoint", None, current=False, outside=False))
 
-    def _collect(self, seen: Sequence[str]) -> None:
-        for row in self._connection.execute(select(checkpoints).order_by(checkpoints.c.size)):
+    def _collect(self, seen: Sequence[str], since: int) -> None:
+        kept = select(checkpoints).where(checkpoints.c.size >= since)
+        marked = select(cosignatures).where(cosignatures.c.size >= since)
+        if self._newest is not None:
+            # A log that hardly grows has many statements about few entries; each commits to all that was before it.
+            kept = kept.order_by(checkpoints.c.size.desc()).limit(STATEMENTS)
+            marked = marked.order_by(cosignatures.c.size.desc(), cosignatures.c.timestamp.desc()).limit(STATEMENTS)
+        for row in self._connection.execute(kept).all():
             self._anchor(row.note, row.size, "a kept checkpoint", row.recorded)
-        for row in self._connection.execute(select(cosignatures).order_by(cosignatures.c.size)):
+        for row in self._connection.execute(marked).all():
             try:
                 checkpoint, marks = verify_checkpoint(row.note, self._log_key, self._witnesses)
             except NoteError as error:
@@ -245,8 +304,11 @@ class _Check:
 
     # -- entries --------------------------------------------------------------------------------------------------
 
-    def _entries(self, size: int, pending: list[_Anchor]) -> Iterator[int]:
-        expected = self._pruned_through = self._pruned(pending)
+    def _entries(self, since: int, size: int, pending: list[_Anchor]) -> Iterator[int]:
+        if since:
+            expected = since
+        else:
+            expected = self._pruned_through = self._pruned(pending)
         self._compare_anchors(pending)
         yield expected
         while True:
@@ -257,7 +319,9 @@ class _Check:
                 return
             for row in rows:
                 if row.idx >= size:
-                    self._find("inserted", row.idx, "an entry stands beyond the end of the log")
+                    now = self._connection.scalar(select(head.c.size))
+                    if now is None or row.idx >= now:  # else the log has grown while it was read
+                        self._find("inserted", row.idx, "an entry stands beyond the end of the log")
                     yield expected
                     return
                 if row.idx > expected:
@@ -277,12 +341,16 @@ class _Check:
             self._trees.extend(leaf, leaf)
             self._tiles.passed(index, leaf)
 
-    def _pruned(self, pending: list[_Anchor]) -> int:
-        """Leaves of entries that live in an archive are taken from the stored tiles."""
-        through = max(
+    def _archived(self) -> int:
+        """How many entries live in an archive and no more in the database."""
+        return max(
             (int(row.through) for row in self._connection.execute(select(archives)) if row.pruned is not None),
             default=0,
         )
+
+    def _pruned(self, pending: list[_Anchor]) -> int:
+        """Leaves of entries that live in an archive are taken from the stored tiles."""
+        through = self._archived()
         stored = StoredTiles(self._connection)
         for number in range(through // WIDTH):
             hashes = stored.complete(0, number)
@@ -509,6 +577,22 @@ class _TileCheck:
         self._leaves: list[bytes] = []
         self._roots: dict[int, list[bytes]] = {}
         self._suspect: list[int] = []  # places in `findings` that the next fitting checkpoint may acquit
+
+    def begin(self, first: int) -> None:
+        """Begin at this entry, the first of a tile: what is before it counts as it is stored."""
+        level, count = 1, first // WIDTH
+        while count:
+            low = count // WIDTH * WIDTH
+            stored = {
+                int(row.number): bytes(row.root)
+                for row in self._connection.execute(
+                    select(tiles.c.number, tiles.c.root).where(
+                        tiles.c.level == level - 1, tiles.c.number >= low, tiles.c.number < count
+                    )
+                )
+            }
+            self._roots[level] = [stored.get(number, b"") for number in range(low, count)]
+            level, count = level + 1, count // WIDTH
 
     def _open(self, number: int) -> None:
         row = self._connection.execute(

@@ -17,6 +17,8 @@ from typing import Any, Final
 from sqlalchemy import Connection, Engine, select
 
 from audit import anomalies, archive, data_tracker, export, proofs, query, report, reviews, tallies
+from audit.check import Report
+from audit.checking import MOST, check_newest
 from audit.checkpoint import VerifierKey
 from audit.entries import OUTCOMES, TYPES, Agents, Entry, new_id
 from audit.forgotten import remembering
@@ -145,6 +147,7 @@ class Officer:
         self.names = names_of(standing)
         self.proposals = Proposals(engine, subjects, standing)
         self._lock = Lock()
+        self.checking = Lock()
         self._archive: tuple[tuple[str, ...], archive.Archive] | None = None
 
     # -- on record ------------------------------------------------------------------------------------------------
@@ -412,6 +415,19 @@ class Officer:
                     archived = kept.entry(index)
                 return None if archived is None else Found(index, archived)
         return found
+
+    def check(self, reader: Reader, newest: int) -> Report:
+        """Have the newest entries been altered? Raises CheckingError while another check is made."""
+        if not 1 <= newest <= MOST:
+            raise OfficerError("newest", f"between 1 and {MOST} of the newest entries are checked at once")
+        told = check_newest(
+            self._engine, self.checking, log_key=self._log_key, witnesses=self.witness_keys(), newest=newest
+        )
+        detail: dict[str, str | int | bool] = {"checked": told.checked, "sound": told.sound}
+        if told.first is not None:
+            detail |= {"finding": told.first.kind, "at": told.first.index}
+        self._record(reader, "check", found=True, detail=detail)
+        return told
 
     def prove(self, reader: Reader, entry: str) -> proofs.EntryProof | None:
         """The proof that an entry stands in the log, or None if there is no such entry."""

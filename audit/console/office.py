@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from threading import Lock
 from typing import Any, Final, Literal
 
 from sqlalchemy import Connection, Engine
@@ -64,6 +65,7 @@ class Office:
     `address` is where browsers reach the console (`https://HOST`), `organisation` gives its name by language. `witness`
     keys are those whose cosignatures count. `hidden_bases` are the bases under which the person must not be told.
     `reasons` explains the decision of an entry in a language. `find` and `at` know what was moved out of the database.
+    `checking` is held while the log is checked for somebody.
     """
 
     address: str
@@ -84,6 +86,7 @@ class Office:
     reasons: Callable[[str, str], Reasons | None] = lambda _entry, _language: None
     find: Search = field(default_factory=lambda: remembering(search))
     at: Callable[[Connection, int], Found | None] = by_index
+    checking: Lock = field(default_factory=Lock)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,8 @@ from fastapi.responses import StreamingResponse
 
 from audit import report
 from audit.archive import ArchiveError
+from audit.checking import MOST as MOST_CHECKED
+from audit.checking import CheckingError
 from audit.checkpoint import Checkpoint, NoteError
 from audit.merkle import ProofError
 from audit.query import Found, QueryError
@@ -172,6 +174,16 @@ def router(exchange: Exchange, officer: Officer, callers: Callers) -> APIRouter:
         done = await _asked(lambda: officer.sign_off(who, entry, verdict=verdict, remark=remark))
         return _json(asdict(done), 201)
 
+    @routes.post("/check", summary="Have the newest entries been altered?")
+    async def check(request: Request) -> Response:
+        who, document = reader(request), await body(request)
+        told = await _asked(lambda: officer.check(who, _number(document, "newest", MOST_CHECKED)))
+        names = ("sound", "origin", "size", "since", "checked", "anchors")
+        return _json(
+            {name: getattr(told, name) for name in names}
+            | {"root": base64.b64encode(told.root).decode(), "findings": [asdict(one) for one in told.findings]}
+        )
+
     @routes.get("/entries/{entry}/proof", summary="Prove that an entry existed and has not changed")
     async def proof(request: Request, entry: str) -> Response:
         who = reader(request)
@@ -264,6 +276,8 @@ async def _asked(question: Callable[[], T]) -> T:
         raise _no_rulebook(error) from None
     except NothingStandsError:
         raise ProblemError("registry-unavailable", detail="the node has no rulebook that it can believe") from None
+    except CheckingError:
+        raise ProblemError("busy", detail="the log is being checked right now", retry_after=5) from None
     except ComparingError:
         raise ProblemError("busy", detail="another rulebook is being compared right now", retry_after=10) from None
     except (QueryError, ReviewError, NoteError) as error:

@@ -68,6 +68,7 @@ def console_app(settings: Settings, address: str, exchange: Exchange, latest: La
         reasons=lambda entry, language: _reasons(exchange, entry, language),
         find=officer.find,
         at=lambda connection, index: officer.locate(connection, str(index)),
+        checking=officer.checking,
     )
     return console(office, _door(settings.console.openid, address), (annex(exchange, latest, officer.proposals),))
 

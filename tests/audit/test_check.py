@@ -435,3 +435,93 @@ def test_report_keeps_the_order_of_the_entries(bench: Bench, filled: list[Checkp
             connection.execute(update(entries).where(entries.c.idx == index).values(body=body))
     report = examine(bench)
     assert [item.index for item in report.findings if item.kind == "altered"] == [20, 150, 290]
+
+
+# -- the newest entries only -----------------------------------------------------------------------------------------
+
+
+def test_the_newest_entries_are_checked_from_the_beginning_of_a_tile(bench: Bench, filled: list[Checkpoint]) -> None:
+    for newest in (1, 44, 45, 299, 300, 9_999):
+        report = examine(bench, newest=newest)
+        since = 256 if newest <= 44 else 0
+        assert (report.sound, report.since, report.checked) == (True, since, SIZE - since)
+        assert (report.size, report.root) == (SIZE, filled[-1].root)
+        assert report.anchors >= 1
+
+
+def test_among_the_newest_the_first_that_was_altered_is_named(bench: Bench, filled: list[Checkpoint]) -> None:
+    for index in (299, 280, 256):
+        with bench.tampering() as connection:
+            body = body_at(connection, index)
+            connection.execute(update(entries).where(entries.c.idx == index).values(body=body.replace(":", ": ", 1)))
+        first = found(bench, newest=40)
+        assert (first.kind, first.index) == ("altered", index)
+
+
+@pytest.mark.parametrize(("kind", "first", "last"), [("deleted", 270, 280), ("truncated", 290, 300)])
+def test_among_the_newest_those_that_are_gone_are_named(
+    bench: Bench, filled: list[Checkpoint], kind: str, first: int, last: int
+) -> None:
+    with bench.tampering() as connection:
+        connection.execute(entries.delete().where(entries.c.idx >= first, entries.c.idx < last))
+    told = found(bench, newest=40)
+    assert (told.kind, told.index, told.through) == (kind, first, last - 1)
+
+
+def test_what_is_older_is_not_read_yet_its_stored_roots_must_be_those_that_were_signed(
+    bench: Bench, filled: list[Checkpoint]
+) -> None:
+    with bench.tampering() as connection:
+        body = body_at(connection, 100)
+        connection.execute(update(entries).where(entries.c.idx == 100).values(body=body.replace(":", ": ", 1)))
+    assert examine(bench, newest=40).sound
+    assert found(bench).index == 100, "the whole check reads it"
+    with bench.tampering() as connection:
+        connection.execute(update(tiles).values(root=b"\x00" * 32))
+    told = found(bench, newest=40)
+    assert (told.kind, told.index) == ("forked", 0)
+
+
+def test_a_history_that_was_signed_anew_is_found_among_the_newest_by_what_a_witness_signed(
+    bench: Bench, filled: list[Checkpoint]
+) -> None:
+    witness = WitnessSigner(Ed25519PrivateKey.from_private_bytes(b"\x05" * 32), "witness.example/w")
+    mark = witness.cosign(filled[-1], int(bench.clock().timestamp()))
+    with bench.tampering() as connection:
+        connection.execute(
+            insert(cosignatures).values(
+                size=SIZE, witness=witness.name, timestamp=int(bench.clock().timestamp()),
+                note=with_signatures(filled[-1].note, [mark]),
+            )
+        )  # fmt: skip
+    assert examine(bench, newest=40, witnesses=(witness.verifier,)).sound
+    with bench.tampering() as connection:
+        write_row(connection, 280, rewritten(connection, 280, purpose="other"))
+        resign(connection, bench.signer)
+    told = found(bench, newest=40, witnesses=(witness.verifier,))
+    assert told.kind == "forked"
+    assert told.index <= 280 <= told.through
+
+
+def test_a_head_that_is_gone_does_not_make_a_short_check_a_long_one(bench: Bench, filled: list[Checkpoint]) -> None:
+    with bench.tampering() as connection:
+        connection.execute(head.delete())
+    report = examine(bench, newest=40)
+    assert (report.since, report.first is not None and report.first.kind) == (256, "head")
+
+
+@pytest.mark.parametrize("newest", [None, 40])
+def test_a_log_that_grows_while_it_is_checked_is_not_taken_for_an_altered_one(
+    bench: Bench, filled: list[Checkpoint], make_entry: Callable[..., Entry], newest: int | None
+) -> None:
+    with bench.log() as log:
+
+        def meanwhile(done: int, _all: int) -> None:
+            if not done:
+                bench.clock.move(minutes=1)
+                log.append_blocking([make_entry() for _ in range(7)])
+
+        report = examine(bench, newest=newest, progress=meanwhile)
+    assert report.findings == ()
+    assert report.size == SIZE
+    assert examine(bench).size == SIZE + 7

@@ -1,9 +1,12 @@
-"""How the log stands: its seal, the witnesses who hold it, the logs of others that are watched, and alarms."""
+"""How the log stands: its seal, its newest records read one by one, its witnesses, the logs it watches, and alarms."""
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import func, select
 
+from audit.checking import MOST, CheckingError, check_newest
 from audit.checkpoint import MAX_NOTE_BYTES, NoteError
 from audit.console.office import EVERYONE, INSPECTORS, Answer, Page, Shown, Visit
 from audit.proofs import unchanged_since
@@ -12,7 +15,10 @@ from audit.witness import all_alarms, watched
 
 
 def health(visit: Visit) -> Answer:
-    """The log's seal, witnesses, watched logs and alarms; and whether it continues a seal that somebody kept."""
+    """The log's seal, witnesses, watched logs and alarms.
+
+    Asked to, it reads the newest records one by one, or says whether the log continues a seal that somebody kept.
+    """
     office, connection = visit.office, visit.connection
     latest = office.log.latest()
     marks = connection.execute(
@@ -28,9 +34,14 @@ def health(visit: Visit) -> Answer:
         "alarms": all_alarms(connection),
         "continuity": None,
         "wrong": None,
+        "most": MOST,
+        "report": None,
+        "busy": False,
     }
     if visit.method == "GET":
         return Shown("log.html", values)
+    if visit.form.get("act") == "check":
+        return _checked(visit, values)
     note = visit.form.get("note", "").replace("\r\n", "\n")
     try:
         if len(note) > MAX_NOTE_BYTES:
@@ -40,6 +51,21 @@ def health(visit: Visit) -> Answer:
         values["wrong"] = "log.not-a-seal"
         return Shown("log.html", values, {"act": "continuity"}, status=400)
     return Shown("log.html", values, {"act": "continuity"})
+
+
+def _checked(visit: Visit, values: dict[str, Any]) -> Answer:
+    office = visit.office
+    try:
+        report = check_newest(
+            office.engine, office.checking, log_key=office.log_key, witnesses=office.witnesses(), newest=MOST
+        )
+    except CheckingError:
+        return Shown("log.html", values | {"busy": True}, {"act": "check", "busy": True}, status=409)
+    values["report"] = report
+    detail: dict[str, str | int | bool] = {"act": "check", "checked": report.checked, "sound": report.sound}
+    if report.first is not None:
+        detail |= {"finding": report.first.kind, "at": report.first.index}
+    return Shown("log.html", values, detail)
 
 
 def verify(visit: Visit) -> Answer:

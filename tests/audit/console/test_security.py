@@ -92,6 +92,7 @@ def posted(running: Running) -> list[tuple[str, dict[str, str]]]:
         (f"/reviews/{entry}", {"verdict": "justified", "remark": "checked"}),
         ("/reviews/look", {"days": "7"}),
         ("/log", {"note": "x"}),
+        ("/log", {"act": "check"}),
         ("/sign-out", {}),
     ]
 

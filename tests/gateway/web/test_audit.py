@@ -106,6 +106,19 @@ def test_case_entry_and_reads_are_found(nodes: Running) -> None:
     assert body["found"]
 
 
+def test_the_newest_entries_are_checked_on_request_and_the_check_is_on_record(nodes: Running) -> None:
+    status, told, _ = call(nodes, "POST", "/v1/audit/check", {"newest": 100})
+    assert (status, told["sound"], told["findings"]) == (200, True, [])
+    assert told["origin"] == nodes.network.logs["kotka"]["origin"]
+    assert told["since"] + told["checked"] == told["size"]
+    assert told["anchors"] >= 1
+    _, body, _ = call(nodes, "POST", "/v1/audit/search", {"question": "reads", "limit": 1})
+    detail = body["found"][0]["entry"]["detail"]
+    assert (detail["question"], detail["sound"]) == ("check", True)
+    for wrong in (0, -1, 10_001, "all"):
+        assert call(nodes, "POST", "/v1/audit/check", {"newest": wrong})[0] == 400
+
+
 def test_proof_holds_against_the_key_that_the_registry_lists(nodes: Running) -> None:
     _, body, _ = call(nodes, "POST", "/v1/audit/search", {"limit": 1, "order": "oldest"})
     identifier = body["found"][0]["entry"]["id"]
