@@ -1,7 +1,7 @@
 """Entries as database rows, and the statements that insert them.
 
 Appending is the busiest write of a node, so it goes to the driver with fixed statements: `executemany` on SQLite, one
-`unnest` of arrays on PostgreSQL, which takes a batch of any size in a single round trip.
+JSON document on PostgreSQL, which takes a batch of any size in a single round trip.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from hashlib import sha256
 from typing import Any, Final
 
+import orjson
 from sqlalchemy import Connection
 
 from audit.entries import REFUSED, Entry, micros
@@ -21,30 +22,32 @@ EntryRow = tuple[Any, ...]
 FacetRow = tuple[int, str, int, int]
 """Kind, value, recorded, index."""
 
-_ENTRY_COLUMNS: Final = tuple(column.name for column in entries.columns)
+_ENTRY_COLUMNS: Final = tuple(str.__str__(column.name) for column in entries.columns)
+_FACET_COLUMNS: Final = ("kind", "value", "recorded", "idx")
 _BASIS, _PERMITTED, _WITHHELD, _CONSENT, _MEMBER, _REFUSED, _STATUS = (
     FACETS[name] for name in ("basis", "permitted", "withheld", "consent", "member", "refused", "status")
 )
-_PG_TYPES: Final = {"idx": "bigint", "recorded": "bigint", "leaf": "bytea", "seal": "bytea"}
+_PG_TYPES: Final = {"idx": "bigint", "recorded": "bigint", "kind": "smallint"}
+_PG_BYTES: Final = ("leaf", "seal")
 
 
 def _sqlite_insert(table: str, columns: Sequence[str]) -> str:
     return f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"  # noqa: S608
 
 
-def _postgresql_insert(table: str, columns: Sequence[str], types: Sequence[str]) -> str:
-    arrays = ", ".join(f"%s::{type_}[]" for type_ in types)
-    return f"INSERT INTO {table} ({', '.join(columns)}) SELECT * FROM unnest({arrays})"  # noqa: S608
+def _postgresql_insert(table: str, columns: Sequence[str]) -> str:
+    read = ", ".join(f"decode({name}, 'hex')" if name in _PG_BYTES else name for name in columns)
+    types = ", ".join(f"{name} {_PG_TYPES.get(name, 'text')}" for name in columns)
+    return (
+        f"INSERT INTO {table} ({', '.join(columns)}) "  # noqa: S608
+        f"SELECT {read} FROM json_to_recordset(%s::json) AS rows ({types})"
+    )
 
 
 _SQLITE_ENTRIES: Final = _sqlite_insert(entries.name, _ENTRY_COLUMNS)
-_SQLITE_FACETS: Final = _sqlite_insert(facets.name, ("kind", "value", "recorded", "idx"))
-_PG_ENTRIES: Final = _postgresql_insert(
-    entries.name, _ENTRY_COLUMNS, [_PG_TYPES.get(name, "text") for name in _ENTRY_COLUMNS]
-)
-_PG_FACETS: Final = _postgresql_insert(
-    facets.name, ("kind", "value", "recorded", "idx"), ("smallint", "text", "bigint", "bigint")
-)
+_SQLITE_FACETS: Final = _sqlite_insert(facets.name, _FACET_COLUMNS)
+_PG_ENTRIES: Final = _postgresql_insert(entries.name, _ENTRY_COLUMNS)
+_PG_FACETS: Final = _postgresql_insert(facets.name, _FACET_COLUMNS)
 
 
 def member_of(subsystem: str | None) -> str | None:
@@ -105,14 +108,26 @@ def facet_rows(index: int, entry: Entry) -> list[FacetRow]:
 
 def insert_rows(connection: Connection, rows: Sequence[EntryRow], facet: Sequence[FacetRow]) -> None:
     """Insert entries and their facets, each kind in one go."""
-    postgresql = connection.dialect.name == "postgresql"
+    if connection.dialect.name == "postgresql":
+        for statement, columns, values in ((_PG_ENTRIES, _ENTRY_COLUMNS, rows), (_PG_FACETS, _FACET_COLUMNS, facet)):
+            if values:
+                connection.exec_driver_sql(statement, (_document(columns, values),))
+        return
     if rows:
-        if postgresql:
-            connection.exec_driver_sql(_PG_ENTRIES, tuple(list(column) for column in zip(*rows, strict=True)))
-        else:
-            connection.exec_driver_sql(_SQLITE_ENTRIES, list(rows))
+        connection.exec_driver_sql(_SQLITE_ENTRIES, list(rows))
     if facet:
-        if postgresql:
-            connection.exec_driver_sql(_PG_FACETS, tuple(list(column) for column in zip(*facet, strict=True)))
-        else:
-            connection.exec_driver_sql(_SQLITE_FACETS, list(facet))
+        connection.exec_driver_sql(_SQLITE_FACETS, list(facet))
+
+
+def _document(columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> str:
+    """Rows as a JSON array of objects; bytes as hex digits."""
+    return orjson.dumps(
+        [
+            {
+                name: value.hex() if isinstance(value, bytes) else value
+                for name, value in zip(columns, row, strict=True)
+                if value is not None
+            }
+            for row in rows
+        ]
+    ).decode()
