@@ -7,20 +7,22 @@ rules are pure functions of events; `detect` reads the events of a window and ap
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 
 from audit.entries import micros, moment
-from audit.query import without_index
-from audit.tables import entries
+from audit.query import Filters, Search, search, walk, without_index
+from audit.tables import archives, entries
 from audit.texts import text
 
 _ASKED_AT_ONCE: Final = 500
+_CLOCKS_DIFFER: Final = timedelta(hours=1)
+_OF_CLIENTS: Final = ("handover", "delivery", "receipt", "acceptance")
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,8 +173,16 @@ def own_entries(events: Sequence[Event], thresholds: Thresholds) -> list[Anomaly
 RULES: Final[tuple[Rule, ...]] = (bulk_lookups, many_persons, night_use, repeated_denials, own_entries)
 
 
-def read_events(connection: Connection, start: datetime, end: datetime) -> list[Event]:
-    """The look-ups of a window, in order of time. Those without a user count for the client system or recipient."""
+def _pruned(connection: Connection) -> bool:
+    """Whether entries have left the database for an archive."""
+    return connection.scalar(select(archives.c.first).where(archives.c.pruned.is_not(None)).limit(1)) is not None
+
+
+def read_events(connection: Connection, start: datetime, end: datetime, *, find: Search = search) -> list[Event]:
+    """The look-ups of a window, in order of time. Those without a user count for the client system or recipient.
+
+    `find` knows what was moved out of the database.
+    """
     columns = (
         entries.c.idx,
         entries.c.id,
@@ -188,8 +198,8 @@ def read_events(connection: Connection, start: datetime, end: datetime) -> list[
         .where(entries.c.type == "query", entries.c.recorded >= micros(start), entries.c.recorded < micros(end))
         .order_by(entries.c.recorded, entries.c.idx)
     )
-    return [
-        Event(
+    events = {
+        row.idx: Event(
             row.idx,
             row.id,
             moment(row.recorded),
@@ -198,11 +208,30 @@ def read_events(connection: Connection, start: datetime, end: datetime) -> list[
             row.outcome,
         )
         for row in rows
-    ]
+    }
+    events |= {event.index: event for event in _archived_events(connection, start, end, find)}
+    return sorted(events.values(), key=lambda event: (event.at, event.index))
+
+
+def _archived_events(connection: Connection, start: datetime, end: datetime, find: Search) -> Iterator[Event]:
+    if not _pruned(connection):
+        return
+    oldest = connection.scalar(select(func.min(entries.c.recorded)))
+    if oldest is not None:  # what is older has left the database; clocks of one log's writers may differ a little
+        end = min(end, moment(oldest) + _CLOCKS_DIFFER)
+    for found in walk(connection, Filters(start, end, types=("query",)), find=find) if start < end else ():
+        entry, agents = found.entry, found.entry.agents
+        actor = agents.user or agents.client or agents.recipient or "?"
+        yield Event(found.index, entry.id, entry.recorded, actor, entry.subject, entry.outcome)
 
 
 def never_clients(
-    connection: Connection, events: Sequence[Event], thresholds: Thresholds, now: datetime
+    connection: Connection,
+    events: Sequence[Event],
+    thresholds: Thresholds,
+    now: datetime,
+    *,
+    find: Search = search,
 ) -> list[Anomaly]:
     """Persons whose data was looked up with success, but who did not become clients in the time given.
 
@@ -226,10 +255,17 @@ def never_clients(
                 .where(
                     entries.c.subject.in_(subjects[low : low + _ASKED_AT_ONCE]),
                     # Joined to nothing, so that the index of persons serves, whatever statistics there are.
-                    without_index(entries.c.type.in_(("handover", "delivery", "receipt", "acceptance"))),
+                    without_index(entries.c.type.in_(_OF_CLIENTS)),
                 )
                 .distinct()
             )
+        )
+    if _pruned(connection):
+        clients.update(
+            subject
+            for subject in subjects
+            if subject not in clients
+            and any(walk(connection, Filters(subjects=(subject,), types=_OF_CLIENTS), limit=1, find=find))
         )
     strangers = [event for event in ripe if event.subject not in clients]
     found = []
@@ -241,11 +277,20 @@ def never_clients(
 
 
 def detect(
-    connection: Connection, start: datetime, end: datetime, thresholds: Thresholds, *, now: datetime
+    connection: Connection,
+    start: datetime,
+    end: datetime,
+    thresholds: Thresholds,
+    *,
+    now: datetime,
+    find: Search = search,
 ) -> tuple[Anomaly, ...]:
-    """All patterns in this window, by time. Look-ups that ripened in it are judged for `never_clients`."""
-    events = read_events(connection, start, end)
+    """All patterns in this window, by time. Look-ups that ripened in it are judged for `never_clients`.
+
+    `find` knows what was moved out of the database.
+    """
+    events = read_events(connection, start, end, find=find)
     found = [anomaly for rule in RULES for anomaly in rule(events, thresholds)]
-    ripened = read_events(connection, start - thresholds.client_within, end - thresholds.client_within)
-    found += never_clients(connection, ripened, thresholds, now)
+    ripened = read_events(connection, start - thresholds.client_within, end - thresholds.client_within, find=find)
+    found += never_clients(connection, ripened, thresholds, now, find=find)
     return tuple(sorted(found, key=lambda anomaly: (anomaly.first, anomaly.rule, anomaly.actor)))

@@ -13,8 +13,7 @@ from typing import Final
 
 from sqlalchemy import Connection, select
 
-from audit.entries import moment
-from audit.query import Found, Search, disclosures, search, walk
+from audit.query import Filters, Found, Search, disclosures, search, walk
 from audit.report import Names, no_names, usage_sentence
 from audit.rows import member_of
 from audit.tables import entries
@@ -115,10 +114,10 @@ class UsagePeriod:
         return document
 
 
-def usage_period(connection: Connection, now: datetime) -> UsagePeriod:
-    """From the first entry on; of an empty log, from now on."""
-    first = connection.scalar(select(entries.c.recorded).order_by(entries.c.recorded).limit(1))
-    return UsagePeriod(now if first is None else moment(first))
+def usage_period(connection: Connection, now: datetime, *, find: Search = search) -> UsagePeriod:
+    """From the first entry on, wherever it is kept; of an empty log, from now on."""
+    page = find(connection, Filters(), order="oldest", after=None, limit=1)
+    return UsagePeriod(page.found[0].entry.recorded if page.found else now)
 
 
 @dataclass(frozen=True, slots=True)

@@ -316,7 +316,7 @@ class Officer:
     def unusual(self, reader: Reader, start: datetime, end: datetime) -> tuple[anomalies.Anomaly, ...]:
         """Unusual patterns in a window."""
         with self._engine.connect() as connection:
-            found = anomalies.detect(connection, start, end, self._thresholds, now=self._clock())
+            found = anomalies.detect(connection, start, end, self._thresholds, now=self._clock(), find=self.find)
         self._record(reader, "unusual", found=bool(found), detail={"shown": len(found)})
         return found
 
@@ -602,7 +602,7 @@ class Officer:
     def usage_period(self) -> data_tracker.UsagePeriod:
         """The time that the log covers; about nobody, so not on record."""
         with self._engine.connect() as connection:
-            return data_tracker.usage_period(connection, self._clock())
+            return data_tracker.usage_period(connection, self._clock(), find=self.find)
 
     def heartbeat(self) -> data_tracker.Heartbeat:
         """Whether uses can be looked up just now; about nobody, so not on record."""

@@ -11,13 +11,13 @@ import orjson
 import pytest
 from sqlalchemy import Connection, func, select
 
-from audit import archive, proofs, query, reviews
+from audit import anomalies, archive, data_tracker, proofs, query, reviews
 from audit.archive import Archive, ArchiveError
 from audit.check import check
 from audit.checkpoint import Checkpoint
-from audit.entries import Entry
+from audit.entries import Agents, Entry
 from audit.merkle import ProofError
-from audit.query import Filters, Found, Order, Page
+from audit.query import Filters, Found, Order, Page, Search
 from audit.tables import archives, entries, facets
 from audit.tiles import Tile
 from audit.verify import verify_export
@@ -51,6 +51,15 @@ def archived(bench: Bench, folder: Path) -> list[archive.Month]:
     return done
 
 
+def searching(opened: Archive) -> Search:
+    """A search over the database and this archive."""
+
+    def find(connection: Connection, filters: Filters, *, order: Order, after: str | None, limit: int) -> Page:
+        return archive.search_all(connection, opened, filters, order=order, after=after, limit=limit)
+
+    return find
+
+
 def test_months_that_are_over_are_cut_at_whole_tiles(bench: Bench, filled: list[Checkpoint], tmp_path: Path) -> None:
     done = archived(bench, tmp_path / "archive")
     assert [(one.name, one.first, one.through) for one in done] == [("2026-10", 0, 256), ("2026-11", 256, 512)]
@@ -79,6 +88,9 @@ def test_archived_months_stay_searchable_and_provable_after_they_left_the_databa
     with bench.engine.connect() as connection:
         assert connection.scalar(select(func.min(entries.c.idx))) == 512
         assert connection.scalar(select(func.min(facets.c.idx))) == 512
+        assert data_tracker.usage_period(connection, NOW, find=searching(opened)).start == datetime(
+            2026, 10, 1, 8, 5, tzinfo=UTC
+        )
         found = archive.search_all(connection, opened, Filters(), limit=1000)
         assert [item.index for item in found.found] == whole
         for filters in (
@@ -205,9 +217,6 @@ def test_what_left_after_a_withdrawal_and_what_waits_for_review_is_told_of_archi
     archive.prune(bench.engine, folder, month.name, log_key=bench.signer.verifier, now=NOW + timedelta(days=40))
     opened = Archive(folder)
 
-    def find(connection: Connection, filters: Filters, *, order: Order, after: str | None, limit: int) -> Page:
-        return archive.search_all(connection, opened, filters, order=order, after=after, limit=limit)
-
     def at(connection: Connection, index: int) -> Found | None:
         entry = opened.entry(index)
         return query.by_index(connection, index) if entry is None else Found(index, entry)
@@ -215,12 +224,41 @@ def test_what_left_after_a_withdrawal_and_what_waits_for_review_is_told_of_archi
     with bench.engine.connect() as connection:
         assert query.by_index(connection, 0) is None
         for pseudonyms in ((), (anna,)):
-            pairs = query.left_after_withdrawal(connection, pseudonyms, find=find, at=at)
+            pairs = query.left_after_withdrawal(connection, pseudonyms, find=searching(opened), at=at)
             assert [(one.index, other.entry.id) for one, other in pairs] == [(1, october[2].id), (1, december[0].id)]
         since = NOW - timedelta(days=1)
-        assert query.left_after_withdrawal(connection, start=since, find=find, at=at) == ()
+        assert query.left_after_withdrawal(connection, start=since, find=searching(opened), at=at) == ()
         with pytest.raises(ProofError):
             query.left_after_withdrawal(connection)
-        waiting = reviews.unreviewed_emergencies(connection, find=find)
+        waiting = reviews.unreviewed_emergencies(connection, find=searching(opened))
         assert [one.entry.id for one in waiting] == [october[4].id, december[1].id]
+    opened.close()
+
+
+def test_patterns_are_seen_in_archived_months_as_they_were_in_the_database(
+    bench: Bench, make_entry: Callable[..., Entry], tmp_path: Path
+) -> None:
+    limits = anomalies.Thresholds(bulk_lookups_per_hour=4, never_clients=2, client_within=timedelta(days=30))
+    with bench.log() as log:
+        asked = [make_entry(subject=f"{number}" * 64, agents=Agents(user="u-1")) for number in range(4)]
+        became = [make_entry(type="receipt", subject=f"{number}" * 64) for number in range(2)]
+        log.append_blocking([*asked, *became, *(make_entry(type="receipt", subject="c" * 64) for _ in range(250))])
+        bench.clock.now = NOW
+        log.append_blocking([make_entry(subject="c" * 64, agents=Agents(user="u-2")) for _ in range(4)])
+    start, end = datetime(2026, 10, 1, tzinfo=UTC), NOW + timedelta(days=1)
+    with bench.engine.connect() as connection:
+        before = anomalies.detect(connection, start, end, limits, now=end)
+    assert [(one.rule, one.actor, one.count) for one in before] == [
+        ("bulk-lookups", "u-1", 4),
+        ("never-clients", "u-1", 2),
+        ("bulk-lookups", "u-2", 4),
+    ]
+
+    folder = tmp_path / "archive"
+    (month,) = archived(bench, folder)
+    archive.prune(bench.engine, folder, month.name, log_key=bench.signer.verifier, now=NOW + timedelta(days=40))
+    opened = Archive(folder)
+
+    with bench.engine.connect() as connection:
+        assert anomalies.detect(connection, start, end, limits, now=end, find=searching(opened)) == before
     opened.close()

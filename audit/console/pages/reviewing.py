@@ -42,7 +42,8 @@ def look(visit: Visit) -> Answer:
     """Look for unusual patterns in the last days and put what is found into the queue."""
     days = next((one for one in WINDOWS if str(one) == visit.form.get("days")), WINDOWS[0])
     start = visit.now - timedelta(days=days)
-    found = detect(visit.connection, start, visit.now, visit.office.thresholds, now=visit.now)
+    office = visit.office
+    found = detect(visit.connection, start, visit.now, office.thresholds, now=visit.now, find=office.find)
 
     def unit(connection: Connection) -> Written[None]:
         opened = []
