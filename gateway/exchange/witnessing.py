@@ -39,6 +39,8 @@ from gateway.trust.registry import Registry
 LOGGER = logging.getLogger("yhdyspinta.witness")
 ROUNDS = 64
 """How many questions one log is asked in a row before its turn is over."""
+STANDING_STILL = timedelta(days=1)
+"""A log that has not grown is brought to its witnesses only so often."""
 ANSWER_TYPE = "application/json"
 Detail = Mapping[str, str | int | bool]
 
@@ -77,6 +79,7 @@ class Witnessing:
         self._policy = policy
         self._strangers: set[tuple[str, str]] = set()  # members and the origins they claimed without listing them
         self._brought: dict[str, int] = {}  # witness → size it last took in
+        self._cosigned: dict[str, tuple[object, datetime]] = {}  # witness → what it cosigned with which keys, and when
         self._silent: dict[str, int] = {}  # node → turns in a row without an answer
         self._bring_at: datetime | None = None
         self._hurry = asyncio.Event()
@@ -273,6 +276,10 @@ class Witnessing:
     async def _bring(self, node: Node, keys: list[VerifierKey]) -> None:
         for _ in range(2):
             checkpoint, body = await asyncio.to_thread(self._bundle, self._brought.get(node.id, 0))
+            brought, now = (checkpoint.size, checkpoint.root, [str(key) for key in keys]), self._clock()
+            before, at = self._cosigned.get(node.id, (None, now))
+            if brought == before and now - at < STANDING_STILL:
+                return
             reply = await self._transport.call(
                 node.address, node.id, "POST", "/peer/v1/checkpoints", body, "text/plain; charset=utf-8"
             )
@@ -287,6 +294,7 @@ class Witnessing:
                 raise witness.WitnessError(f"the witness answered {reply.status}")
             await self._keep(checkpoint, reply.body, keys)
             self._brought[node.id] = checkpoint.size
+            self._cosigned[node.id] = brought, now
             return
         raise witness.WitnessError("the witness does not say where it left off")
 

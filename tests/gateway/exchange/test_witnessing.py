@@ -121,6 +121,23 @@ def test_each_message_makes_its_receiver_a_witness_which_proves_and_cosigns_on_s
         assert not nodes.entries(party, type="anomaly")
 
 
+def test_a_log_that_stands_still_is_not_cosigned_again_and_again(nodes: Running) -> None:
+    def sizes() -> list[int]:
+        return [row.size for row in nodes.rows("centre", select(cosignatures))]
+
+    def size() -> int:
+        return int(nodes.rows("centre", select(head.c.size))[0].size)
+
+    async def story() -> None:
+        for _ in range(3):
+            await query(nodes)
+            before = size()
+            await until(lambda before=before: max(sizes(), default=0) >= before)
+
+    asyncio.run(story())
+    assert len(sizes()) == len(set(sizes())), "one witness, one cosignature for each size"
+
+
 def witnesses(nodes: Running) -> Any:
     folder = nodes.network.folder
     client = RegistryClient(
