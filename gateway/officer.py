@@ -465,7 +465,7 @@ class Officer:
     def witness_keys(self) -> tuple[VerifierKey, ...]:
         """The witnesses that the registry lists."""
         standing = self._standing()
-        return () if standing is None else tuple(VerifierKey.parse(one.key) for one in standing.registry.witnesses)
+        return () if standing is None else standing.registry.witness_keys
 
     def unchanged_since(self, reader: Reader, note: str) -> proofs.Continuity:
         """Has the log been altered since this checkpoint of it? Raises NoteError."""

@@ -255,9 +255,8 @@ def _listed_witnesses(settings: Settings, engine: Engine) -> list[VerifierKey]:
             return []
     try:
         client = RegistryClient(settings.registry.source, settings.registry.cache, settings.registry.root.read_bytes())
-        listed = client.refresh(datetime.now(UTC)).witnesses
-        return [VerifierKey.parse(one.key) for one in listed]
-    except (TrustError, NoteError, OSError):
+        return list(client.refresh(datetime.now(UTC)).witness_keys)
+    except (TrustError, OSError):
         return []
 
 

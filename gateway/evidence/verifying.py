@@ -202,9 +202,9 @@ class _Checker:
                 return VerifierKey.parse(node.log_key), node.id
         raise _unsound("the registry knows no log of that name at a node of this side of the exchange")
 
-    def _witnesses(self) -> list[VerifierKey]:
+    def _witnesses(self) -> tuple[VerifierKey, ...]:
         assert self.registry is not None
-        return [VerifierKey.parse(one.key) for one in self.registry.witnesses]
+        return self.registry.witness_keys
 
     def _timestamp(self) -> str:
         assert self.evidence.timestamp is not None

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TypeVar
 
+from audit.checkpoint import NoteError, VerifierKey
 from gateway.protocol.identifiers import MemberId, ServiceId, SubsystemId
 from gateway.protocol.signing import SigningKey, thumbprint
 from gateway.trust import certificates
@@ -95,6 +96,17 @@ class Registry:
             if key.startswith(f"{witness_name(node.id)}+")
         )
         return tuple(dict.fromkeys((*self.content.witnesses, *of_nodes)))
+
+    @property
+    def witness_keys(self) -> tuple[VerifierKey, ...]:
+        """The keys of those witnesses. A key that nobody can read vouches for nothing, and is left out."""
+        found = []
+        for one in self.witnesses:
+            try:
+                found.append(VerifierKey.parse(one.key))
+            except NoteError:
+                continue
+        return tuple(found)
 
     def lists_witness(self, key: str) -> bool:
         """Whether this key (text form) is one of a log witness."""

@@ -14,7 +14,7 @@ from typing import TypeVar
 from starlette.types import ASGIApp
 
 from adapters.transforms import TransformError, hetu
-from audit.checkpoint import NoteError, VerifierKey
+from audit.checkpoint import VerifierKey
 from audit.console.office import IdentifierKind, Office, Reasons
 from audit.console.oidc import Door, Provider
 from audit.console.shell import console
@@ -158,13 +158,7 @@ class Named:
 
 def _witnesses(latest: Latest) -> Sequence[VerifierKey]:
     standing = latest()
-    keys = []
-    for witness in standing.registry.witnesses if standing is not None else ():
-        try:
-            keys.append(VerifierKey.parse(witness.key))
-        except NoteError:
-            continue  # a key that nobody can use vouches for nothing
-    return keys
+    return standing.registry.witness_keys if standing is not None else ()
 
 
 def _of_rulebook(latest: Latest, ask: Callable[[Rulebook], Sequence[T]]) -> Sequence[T]:

@@ -9,9 +9,11 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from audit.checkpoint import LogSigner
 from gateway.protocol.identifiers import MemberId, ServiceId, SubsystemId
 from gateway.protocol.signing import thumbprint
 from gateway.protocol.text import Text
@@ -593,3 +595,11 @@ def test_ten_thousand_members_with_a_hundred_thousand_services_load() -> None:
     assert node is not None
     assert node.owner == ids[-1]
     assert found.signing_certificate(thumbprint(str(homes[7]).encode())) is not None
+
+
+def test_a_witness_key_that_nobody_can_read_vouches_for_nothing_and_stops_nobody() -> None:
+    broken = Witness("todistaja.example", "todistaja.example+no+key")
+    readable = str(LogSigner(Ed25519PrivateKey.from_private_bytes(b"\x05" * 32), "witness.example").verifier)
+    found = registry(replace(NETWORK.content, witnesses=(broken, Witness("witness.example", readable))))
+    assert readable in {str(key) for key in found.witness_keys}
+    assert len(found.witness_keys) == len(found.witnesses) - 1
