@@ -6,6 +6,7 @@ A sign-off is written once and not changed; the caller records it in the log in 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -101,6 +102,14 @@ def open_emergency(connection: Connection, found: Found, now: datetime) -> Revie
 def open_anomaly(connection: Connection, anomaly: Anomaly, now: datetime) -> Review:
     """The review of a pattern, filed under its first entry, opened if it is not yet."""
     return _open(connection, "anomaly", anomaly.entries[0], anomaly.rule, anomaly.explanation("en"), now=now)
+
+
+def open_anomalies(
+    connection: Connection, seen: Iterable[Anomaly], now: datetime
+) -> tuple[tuple[Anomaly, Review], ...]:
+    """Open the review of each pattern; gives those that were not open before, for the caller to put on record."""
+    opened = ((anomaly, open_anomaly(connection, anomaly, now)) for anomaly in seen)
+    return tuple((one, review) for one, review in opened if review.opened == now and review.rule == one.rule)
 
 
 def _open(

@@ -69,6 +69,14 @@ class Reader:
 
 
 @dataclass(frozen=True, slots=True)
+class Unreviewed:
+    """What waits for somebody to sign it off, oldest first."""
+
+    emergencies: tuple[Found, ...]
+    patterns: tuple[reviews.Review, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Question:
     """What is asked: a named question, filters of its own, and the person or case if it is about one."""
 
@@ -313,12 +321,33 @@ class Officer:
         self._record(reader, "after-withdrawal", found=bool(pairs), subject=subject.pseudonym if subject else None)
         return pairs
 
-    def unusual(self, reader: Reader, start: datetime, end: datetime) -> tuple[anomalies.Anomaly, ...]:
-        """Unusual patterns in a window."""
+    def unusual(
+        self, reader: Reader, start: datetime, end: datetime, *, queue: bool = False
+    ) -> tuple[anomalies.Anomaly, ...]:
+        """Unusual patterns in a window. With `queue` those that are new wait for review from then on, on record."""
+        now = self._clock()
         with self._engine.connect() as connection:
-            found = anomalies.detect(connection, start, end, self._thresholds, now=self._clock(), find=self.find)
+            found = anomalies.detect(connection, start, end, self._thresholds, now=now, find=self.find)
         self._record(reader, "unusual", found=bool(found), detail={"shown": len(found)})
+
+        def unit(connection: Connection) -> Written[None]:
+            opened = reviews.open_anomalies(connection, found, now)
+            return Written(None, tuple(self._noticed(reader, one, review, now) for one, review in opened))
+
+        if queue and found:
+            self._log.commit_blocking(unit)
         return found
+
+    def _noticed(self, reader: Reader, seen: anomalies.Anomaly, review: reviews.Review, now: datetime) -> Entry:
+        return Entry(
+            "anomaly",
+            "pending",
+            now,
+            id=new_id(now),
+            agents=Agents(client=reader.client, user=reader.user, node=self._node),
+            previous=seen.entries[0],
+            detail={"rule": seen.rule, "count": seen.count, "review": review.id},
+        )
 
     def days(
         self, reader: Reader, person: Person, *, start: datetime | None = None, end: datetime | None = None
@@ -337,11 +366,14 @@ class Officer:
         self._record(reader, "flows", found=bool(told))
         return told
 
-    def unreviewed(self, reader: Reader) -> tuple[Found, ...]:
-        """Emergency accesses that nobody has signed off."""
+    def unreviewed(self, reader: Reader) -> Unreviewed:
+        """What nobody has signed off: emergency accesses, and patterns that were put into the queue."""
         with self._engine.connect() as connection:
-            told = reviews.unreviewed_emergencies(connection, find=self.find)
-        self._record(reader, "unreviewed", found=bool(told), detail={"shown": len(told)})
+            told = Unreviewed(
+                reviews.unreviewed_emergencies(connection, find=self.find), reviews.waiting(connection, kind="anomaly")
+            )
+        shown = len(told.emergencies) + len(told.patterns)
+        self._record(reader, "unreviewed", found=bool(shown), detail={"shown": shown})
         return told
 
     def rulebook_change(

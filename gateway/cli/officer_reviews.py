@@ -40,6 +40,10 @@ def unusual(
     start: WindowStart = None,
     end: WindowEnd = None,
     language: Language = "en",
+    queue: Annotated[
+        bool,
+        typer.Option("--queue", help="Let what is new wait for review: `audit unreviewed` and the console show it."),
+    ] = False,
     json: Json = False,
 ) -> None:
     """Look for unusual patterns in a window: many look-ups, at night, refused again and again, one's own data.
@@ -48,7 +52,7 @@ def unusual(
     """
     first, last = window(start, end, json=json)
     with desk(config, json=json) as (officer, reader), progress("looking for patterns", quiet=json):
-        found = officer.unusual(reader, first, last)
+        found = officer.unusual(reader, first, last, queue=queue)
     if json:
         patterns = [{**asdict(one), "explanation": one.explanation(language)} for one in found]
         print_json({"from": timestamp(first), "to": timestamp(last), "unusual": patterns})
@@ -70,21 +74,31 @@ def unusual(
 
 
 def unreviewed(config: Config = CONFIG, json: Json = False) -> None:
-    """Show emergency accesses that nobody has signed off, oldest first. Exit code 1 if there are none."""
+    """Show what nobody has signed off: emergency accesses, and patterns put into the queue by `unusual --queue`.
+
+    Exit code 1 if nothing waits.
+    """
     with desk(config, json=json) as (officer, reader):
         told = officer.unreviewed(reader)
+    waits = bool(told.emergencies or told.patterns)
     if json:
-        print_json({"found": [document(item) for item in told]})
-    elif told:
-        console.print(table("emergency accesses that nobody has signed off", HEADINGS, rows(told)))
+        patterns = [asdict(one) for one in told.patterns]
+        print_json({"found": [document(item) for item in told.emergencies], "patterns": patterns})
+    elif waits:
+        if told.emergencies:
+            console.print(table("emergency accesses that nobody has signed off", HEADINGS, rows(told.emergencies)))
+        if told.patterns:
+            columns = ("entry", "opened (UTC)", "what was seen, and what may explain it")
+            seen = [[one.entry, timestamp(one.opened)[:19], escape(one.explanation)] for one in told.patterns]
+            console.print(table("patterns that nobody has signed off", columns, seen, lines=True, widest=2))
         console.print("Sign one off: audit sign-off ENTRY --verdict justified|explained|not-justified|escalated")
     else:
-        console.print("[green]✓[/] every emergency access was signed off")
-    raise SystemExit(0 if told else NO)
+        console.print("[green]✓[/] nothing waits for review")
+    raise SystemExit(0 if waits else NO)
 
 
 def sign_off(
-    entry: Annotated[str, typer.Argument(metavar="ENTRY", help="Id of the emergency access's entry, or its place.")],
+    entry: Annotated[str, typer.Argument(metavar="ENTRY", help="Id of the entry that waits, or its place.")],
     verdict: Verdict,
     config: Config = CONFIG,
     json: Json = False,

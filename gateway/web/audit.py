@@ -126,8 +126,8 @@ def router(exchange: Exchange, officer: Officer, callers: Callers) -> APIRouter:
     @routes.post("/unusual", summary="Unusual patterns in a time window")
     async def unusual(request: Request) -> Response:
         who, document = reader(request), await body(request)
-        start, end = _window(document)
-        found = await _asked(lambda: officer.unusual(who, start, end))
+        (start, end), queue = _window(document), document.get("queue") is True
+        found = await _asked(lambda: officer.unusual(who, start, end, queue=queue))
         language = language_of(request)
         return _json(
             {"unusual": [{**asdict(one), "explanation": one.explanation(language)} for one in found]},
@@ -162,10 +162,16 @@ def router(exchange: Exchange, officer: Officer, callers: Callers) -> APIRouter:
         start, end = _time(document, "from"), _time(document, "to")
         return _json(_foreseen(await _asked(lambda: officer.rulebook_change(who, text, start=start, end=end))))
 
-    @routes.get("/unreviewed", summary="Emergency accesses that nobody has signed off")
+    @routes.get("/unreviewed", summary="Emergency accesses and patterns that nobody has signed off")
     async def unreviewed(request: Request) -> Response:
         who = reader(request)
-        return _json({"found": [_found(item) for item in await _asked(lambda: officer.unreviewed(who))]})
+        told = await _asked(lambda: officer.unreviewed(who))
+        return _json(
+            {
+                "found": [_found(item) for item in told.emergencies],
+                "patterns": [asdict(one) for one in told.patterns],
+            }
+        )
 
     @routes.post("/reviews/{entry}", status_code=201, summary="Sign an emergency access or a pattern off")
     async def review(request: Request, entry: str) -> Response:

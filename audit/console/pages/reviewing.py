@@ -46,11 +46,7 @@ def look(visit: Visit) -> Answer:
     found = detect(visit.connection, start, visit.now, office.thresholds, now=visit.now, find=office.find)
 
     def unit(connection: Connection) -> Written[None]:
-        opened = []
-        for anomaly in found:
-            review = reviews.open_anomaly(connection, anomaly, visit.now)
-            if review.opened == visit.now and review.rule == anomaly.rule:
-                opened.append(_noticed(visit, anomaly, review))
+        opened = [_noticed(visit, *new) for new in reviews.open_anomalies(connection, found, visit.now)]
         read = _entry(visit, "console-read", "success", {"page": "look", "days": days, "found": len(found)})
         return Written(None, [read, *opened])
 

@@ -253,7 +253,26 @@ def test_emergency_waits_until_it_is_signed_off_once_and_with_reasons(
     again = ask("sign-off", emergency, "--verdict", "escalated", "--json", input="seen again")
     assert again.exit_code == 1
     nothing = ask("unreviewed")
-    assert (nothing.exit_code, nothing.stdout.strip()) == (1, "✓ every emergency access was signed off")
+    assert (nothing.exit_code, nothing.stdout.strip()) == (1, "✓ nothing waits for review")
+
+
+def test_pattern_waits_once_it_was_put_into_the_queue_and_is_signed_off(
+    ask: Ask, told: Told, record: Callable[[], list[Entry]]
+) -> None:
+    window = ("--from", "2026-09-01", "--to", "2026-09-02")
+    assert ask("unusual", *window).exit_code == 0
+    assert json.loads(ask("unreviewed", "--json").stdout)["patterns"] == [], "looking alone opens nothing"
+    for _ in range(2):
+        assert ask("unusual", *window, "--queue").exit_code == 0
+    (pattern,) = json.loads(ask("unreviewed", "--json").stdout)["patterns"]
+    assert (pattern["entry"], pattern["rule"]) == (told.entries["night-0"].id, "night-use"), "one review for an entry"
+    assert "look-ups" in ask("unreviewed", env={"COLUMNS": "200"}).stdout
+    (noticed,) = [one for one in record() if one.type == "anomaly"]
+    assert (noticed.previous, noticed.outcome, noticed.detail["rule"]) == (pattern["entry"], "pending", "night-use")
+    assert ask("sign-off", pattern["entry"], "--verdict", "explained", input="They work at night.").exit_code == 0
+    assert json.loads(ask("unreviewed", "--json").stdout)["patterns"] == []
+    (decision,) = [one for one in record() if one.type == "decision"]
+    assert decision.detail["review"] == "anomaly"
 
 
 def test_flows_count_what_went_from_whom_to_whom(ask: Ask, told: Told, record: Callable[[], list[Entry]]) -> None:

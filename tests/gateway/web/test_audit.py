@@ -180,7 +180,8 @@ def test_other_questions_answer(nodes: Running) -> None:
     assert call(nodes, "POST", "/v1/audit/unusual", window)[1] == {"unusual": []}
     assert sum(one["released"] for one in call(nodes, "POST", "/v1/audit/flows", window)[1]["flows"]) >= 2
     assert [one["count"] for one in call(nodes, "POST", "/v1/audit/days", {"person": person(nodes)})[1]["days"]] == [2]
-    assert call(nodes, "GET", "/v1/audit/unreviewed")[1] == {"found": []}
+    assert call(nodes, "POST", "/v1/audit/unusual", {**window, "queue": True})[1] == {"unusual": []}
+    assert call(nodes, "GET", "/v1/audit/unreviewed")[1] == {"found": [], "patterns": []}
     assert "disclosures" in call(nodes, "GET", "/v1/audit/questions")[1]["questions"]
     entry = call(nodes, "POST", "/v1/audit/search", {"limit": 1})[1]["found"][0]["entry"]["id"]
     assert call(nodes, "POST", f"/v1/audit/reviews/{entry}", {"verdict": "justified"})[0] == 400
