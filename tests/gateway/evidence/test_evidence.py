@@ -11,7 +11,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -316,7 +316,7 @@ def test_an_exchange_whose_log_entries_were_archived_is_proven_with_the_archive(
     log.close()
     with writer(engine).begin() as connection:
         archive_month(connection, tmp_path / "archive", "2026-11", 0, WIDTH, now=datetime.now(UTC))
-    prune(engine, tmp_path / "archive", "2026-11", log_key=log_key, now=datetime.now(UTC))
+    prune(engine, tmp_path / "archive", "2026-11", log_key=log_key, now=datetime.now(UTC) + timedelta(days=2))
     engine.dispose()
     options = ["--output", str(tmp_path / "e.zip"), "--config", str(copy / "node.toml")]
 
