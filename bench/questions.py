@@ -20,6 +20,7 @@ from typing import Annotated, Any, Final
 
 import orjson
 import typer
+from rich.table import Table
 from sqlalchemy import Connection, Engine, select
 
 from audit import anomalies, data_tracker, proofs, query, report, reviews, tallies
@@ -167,11 +168,17 @@ def main(
     output: Annotated[Path | None, typer.Option(help="Write the samples there, as JSON.")] = None,
 ) -> None:
     """Fill two databases, unless they are filled already, and time every question on both, in turn."""
-    from bench.__main__ import drawn
     from gateway.cli.output import console
 
     figures = compared(small_log, large_log, small, large, typer.echo)
-    console.print(drawn(figures))
+    table = Table(title=figures[0].part, title_justify="left")
+    for column in ("question", "ms, median", f"ms on {small}", "growth", "within the goals"):
+        table.add_column(column, justify="left" if column == "question" else "right")
+    for alone, growth in zip(figures[::2], figures[1::2], strict=True):
+        reached = alone.reached and growth.reached
+        values = f"{alone.value:.1f}", f"{growth.baseline:.1f}", f"{growth.compared:.2f}", "yes" if reached else "NO"
+        table.add_row(alone.what, *values)
+    console.print(table)
     if output is not None:
         output.write_bytes(orjson.dumps(figures, option=orjson.OPT_INDENT_2))
 
