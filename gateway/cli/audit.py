@@ -51,6 +51,10 @@ def check(
         list[Path] | None,
         typer.Option("--seen", metavar="FILE", help="Checkpoints of this log that others hold. Can be repeated."),
     ] = None,
+    newest: Annotated[
+        int | None,
+        typer.Option("--newest", min=1, metavar="COUNT", help="Only so many of the newest entries; all without it."),
+    ] = None,
     log_key: LogKey = None,
     witness: Witnesses = None,
     json: Json = False,
@@ -63,7 +67,7 @@ def check(
     try:
         witnesses = [*_keys(witness, json=json), *_listed_witnesses(settings, engine)]
         with progress("checking the log", quiet=json) as step:
-            report = check_log(engine, log_key=key, witnesses=witnesses, seen=notes, progress=step)
+            report = check_log(engine, log_key=key, witnesses=witnesses, seen=notes, newest=newest, progress=step)
     except SQLAlchemyError as error:
         fail(
             f"the database cannot be read ({type(error.__cause__ or error).__name__})",
@@ -101,9 +105,9 @@ def _tell_check(report: Report, *, json: bool) -> None:
         )
         return
     if report.sound:
+        which = f"{report.size} entries" if report.checked >= report.size else f"the newest {report.checked} entries"
         console.print(
-            f"[green]✓[/] {escape(report.origin)}: {report.size} entries, none altered; "
-            f"{report.anchors} signed statements agree"
+            f"[green]✓[/] {escape(report.origin)}: {which}, none altered; {report.anchors} signed statements agree"
         )
         return
     rows = [

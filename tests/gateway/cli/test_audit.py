@@ -126,6 +126,16 @@ def test_check_of_a_whole_log_ends_with_0(folder: Path, given: list[Checkpoint],
     assert "none altered" in invoke("check", "--config", str(folder / "node.toml")).stdout
 
 
+def test_check_of_the_newest_entries_reads_no_others(folder: Path, given: list[Checkpoint], invoke: Invoke) -> None:
+    tamper(folder, "UPDATE audit_entries SET body = replace(body, 'u-1', 'u-2') WHERE idx IN (10, 520)")
+    told = invoke("check", "--config", str(folder / "node.toml"), "--newest", "100", "--json")
+    assert told.exit_code == 1
+    document = json.loads(told.stdout)
+    assert [one["index"] for one in document["findings"]] == [520]
+    assert 100 <= document["checked"] < 600
+    assert invoke("check", "--config", str(folder / "node.toml"), "--newest", "0").exit_code == 2
+
+
 def test_check_ends_with_1_and_names_the_first_affected_entry(
     folder: Path, given: list[Checkpoint], invoke: Invoke
 ) -> None:
