@@ -23,6 +23,7 @@ from audit.merkle import Frontier
 from audit.rows import FacetRow, entry_row, facet_rows, insert_rows
 from audit.tables import FACETS, checkpoints, entries, head, metadata, tiles
 from audit.tiles import StoredTiles, completed
+from schemas.categories import CATEGORIES
 
 ORIGIN: Final = "yhdyspinta/bench"
 SIGNER: Final = LogSigner(Ed25519PrivateKey.from_private_bytes(b"\x01" * 32), ORIGIN)
@@ -31,23 +32,7 @@ YEAR: Final = timedelta(days=365)
 A_YEAR: Final = 1_000_000
 """Entries of one year: so dense is every log made here, and a small one is that of a shorter time."""
 BATCH: Final = 16_384
-CATEGORIES: Final = (
-    "identity",
-    "contact",
-    "language",
-    "family",
-    "residence-permit",
-    "move",
-    "housing",
-    "education",
-    "employment",
-    "social-needs",
-    "health-needs",
-    "child-protection",
-    "vulnerability",
-    "guardianship",
-    "finances",
-)
+_CATEGORIES: Final = sorted(CATEGORIES)
 REASONS: Final = ("not-permitted", "purpose-not-declared", "category-unknown", "subject-unknown", "message-replayed")
 
 
@@ -91,8 +76,8 @@ def made(size: int, end: datetime = END, seed: int = 7) -> Iterator[Entry]:
         recipient = people.recipient(min(int(chance.expovariate(1 / 40)), 329))
         source = people.source(chance.randrange(3))
         kind, outcome, reason = "query", "success", None
-        permitted: tuple[str, ...] = tuple(chance.sample(CATEGORIES, 3))
-        withheld: tuple[str, ...] = (chance.choice(CATEGORIES),)
+        permitted: tuple[str, ...] = tuple(chance.sample(_CATEGORIES, 3))
+        withheld: tuple[str, ...] = (chance.choice(_CATEGORIES),)
         consents: tuple[tuple[str, int], ...] = ()
         detail: dict[str, Any] = {}
         if what < 0.05:
