@@ -1,6 +1,7 @@
 """The review queue: emergency accesses and unusual patterns wait here until somebody signs them off.
 
 An emergency access is in the queue because its entry is in the log; no step can be forgotten that would put it there.
+A pattern is filed under its first entry and its rule: several patterns can begin with one entry, and each is reviewed.
 A sign-off is written once and not changed; the caller records it in the log in the same unit.
 """
 
@@ -18,6 +19,8 @@ from audit.entries import Entry, micros, moment, new_id
 from audit.query import Found, Search, by_id, search
 from audit.tables import entries, reviews
 
+EMERGENCY: Final = "break-glass"
+"""What the review of an emergency access is called where that of a pattern is called by its rule."""
 VERDICTS: Final = frozenset({"justified", "explained", "not-justified", "escalated"})
 MAX_REMARK: Final = 2_000
 
@@ -26,9 +29,20 @@ class ReviewError(ValueError):
     """No such review, one that was signed off before, a verdict that is none, or one without reasons."""
 
 
+class ChoiceError(ReviewError):
+    """Several reviews of an entry wait, or none by the rule that was named: `choices` are those that there are."""
+
+    def __init__(self, message: str, choices: tuple[str, ...]) -> None:
+        super().__init__(f"{message}; name one of {', '.join(choices)}")
+        self.choices = choices
+
+
 @dataclass(frozen=True, slots=True)
 class Review:
-    """A case for review. `entry` is the id of the entry it is about; the last four are None until it is signed off."""
+    """A case for review. `entry` is the id of the entry it is about; the last four are None until it is signed off.
+
+    `rule` is that of the pattern, None for an emergency access.
+    """
 
     id: str
     kind: str
@@ -41,6 +55,11 @@ class Review:
     verdict: str | None
     remark: str | None
 
+    @property
+    def name(self) -> str:
+        """What it is called among the reviews of its entry: the pattern's rule, or EMERGENCY."""
+        return self.rule or EMERGENCY
+
 
 def _review(row: Row[tuple[object, ...]]) -> Review:
     return Review(
@@ -48,7 +67,7 @@ def _review(row: Row[tuple[object, ...]]) -> Review:
         row.kind,
         row.entry,
         moment(row.opened),
-        row.rule,
+        row.rule or None,
         row.explanation,
         None if row.signed_off is None else moment(row.signed_off),
         row.signed_by,
@@ -60,7 +79,7 @@ def _review(row: Row[tuple[object, ...]]) -> Review:
 def unreviewed_emergencies(connection: Connection, *, limit: int = 200, find: Search = search) -> tuple[Found, ...]:
     """Emergency accesses that nobody has signed off, oldest first; with `find`, also those that were archived."""
     found = {item.entry.id: item for item in _unreviewed(connection, limit=limit)}
-    for review in waiting(connection, kind="break-glass", limit=limit):
+    for review in waiting(connection, kind=EMERGENCY, limit=limit):
         if review.entry not in found:
             archived = by_id(connection, review.entry, find=find)
             if archived is not None:
@@ -78,29 +97,46 @@ def _unreviewed(
 ) -> tuple[Found, ...]:
     rows = connection.execute(
         select(entries.c.idx, entries.c.body)
-        .outerjoin(reviews, and_(reviews.c.entry == entries.c.id))
-        .where(entries.c.type == "break-glass", reviews.c.signed_off.is_(None), *conditions)
+        .outerjoin(reviews, and_(reviews.c.entry == entries.c.id, reviews.c.kind == EMERGENCY))
+        .where(entries.c.type == EMERGENCY, reviews.c.signed_off.is_(None), *conditions)
         .order_by(entries.c.recorded, entries.c.idx)
         .limit(limit)
     )
     return tuple(Found(row.idx, Entry.parse(row.body)) for row in rows)
 
 
-def review_of(connection: Connection, entry: str) -> Review | None:
-    """The review of this entry, if one was opened."""
-    row = connection.execute(select(reviews).where(reviews.c.entry == entry)).first()
-    return None if row is None else _review(row)
+def reviews_of(connection: Connection, entry: str) -> tuple[Review, ...]:
+    """The reviews that were opened of this entry, an emergency access first, patterns by their rules."""
+    rows = connection.execute(select(reviews).where(reviews.c.entry == entry).order_by(reviews.c.rule))
+    return tuple(_review(row) for row in rows)
+
+
+def meant(connection: Connection, found: Found, rule: str | None, now: datetime) -> Review:
+    """The open review of this entry by this rule; without a rule the only one. EMERGENCY names an emergency access.
+
+    Opens the review of an emergency access. Raises ChoiceError, or ReviewError if nothing of the entry waits.
+    """
+    if found.entry.type == EMERGENCY:
+        open_emergency(connection, found, now)
+    waits = {one.name: one for one in reviews_of(connection, found.entry.id) if one.signed_off is None}
+    if not waits:
+        raise ReviewError(f"nothing of entry {found.entry.id} waits for review")
+    if rule is None and len(waits) > 1:
+        raise ChoiceError("several reviews of this entry wait; say by its rule which is meant", tuple(waits))
+    if rule is not None and rule not in waits:
+        raise ChoiceError("no review of this entry waits by that rule", tuple(waits))
+    return waits[rule] if rule is not None else next(iter(waits.values()))
 
 
 def open_emergency(connection: Connection, found: Found, now: datetime) -> Review:
     """The review of an emergency access, opened if it is not yet."""
-    if found.entry.type != "break-glass":
+    if found.entry.type != EMERGENCY:
         raise ReviewError(f"entry {found.entry.id} is not an emergency access")
-    return _open(connection, "break-glass", found.entry.id, None, found.entry.reason or "emergency", now=now)
+    return _open(connection, EMERGENCY, found.entry.id, None, found.entry.reason or "emergency", now=now)
 
 
 def open_anomaly(connection: Connection, anomaly: Anomaly, now: datetime) -> Review:
-    """The review of a pattern, filed under its first entry, opened if it is not yet."""
+    """The review of a pattern, filed under its first entry and its rule, opened if it is not yet."""
     return _open(connection, "anomaly", anomaly.entries[0], anomaly.rule, anomaly.explanation("en"), now=now)
 
 
@@ -109,19 +145,20 @@ def open_anomalies(
 ) -> tuple[tuple[Anomaly, Review], ...]:
     """Open the review of each pattern; gives those that were not open before, for the caller to put on record."""
     opened = ((anomaly, open_anomaly(connection, anomaly, now)) for anomaly in seen)
-    return tuple((one, review) for one, review in opened if review.opened == now and review.rule == one.rule)
+    return tuple((one, review) for one, review in opened if review.opened == now)
 
 
 def _open(
     connection: Connection, kind: str, entry: str, rule: str | None, explanation: str, *, now: datetime
 ) -> Review:
-    known = connection.execute(select(reviews).where(reviews.c.entry == entry)).first()
+    same = (reviews.c.entry == entry, reviews.c.rule == (rule or ""))
+    known = connection.execute(select(reviews).where(*same)).first()
     if known is not None:
         return _review(known)
     review = Review(new_id(now), kind, entry, now, rule, explanation, None, None, None, None)
     connection.execute(
         insert(reviews).values(
-            id=review.id, kind=kind, entry=entry, opened=micros(now), rule=rule, explanation=explanation
+            id=review.id, kind=kind, entry=entry, opened=micros(now), rule=rule or "", explanation=explanation
         )
     )
     return review

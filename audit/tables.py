@@ -22,6 +22,7 @@ from sqlalchemy import (
     SmallInteger,
     Table,
     Text,
+    UniqueConstraint,
     event,
 )
 
@@ -183,14 +184,15 @@ reviews = Table(
     metadata,
     Column("id", Text, primary_key=True),
     Column("kind", Text, nullable=False),  # break-glass, anomaly
-    Column("entry", Text, nullable=False, unique=True),
+    Column("entry", Text, nullable=False),
     Column("opened", BigInteger, nullable=False, index=True),
-    Column("rule", Text),
+    Column("rule", Text, nullable=False),  # of the pattern; empty for an emergency access
     Column("explanation", Text, nullable=False),
     Column("signed_off", BigInteger),
     Column("signed_by", Text),
     Column("verdict", Text),
     Column("remark", Text),
+    UniqueConstraint("entry", "rule"),
     Index("audit_reviews_open", "signed_off", "opened"),
 )
 

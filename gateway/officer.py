@@ -398,10 +398,13 @@ class Officer:
         )
         return told
 
-    def sign_off(self, reader: Reader, entry: str, *, verdict: str, remark: str) -> reviews.Review:
-        """Sign an emergency access or a pattern off; the decision is on record with it. Raises ReviewError.
+    def sign_off(
+        self, reader: Reader, entry: str, *, verdict: str, remark: str, rule: str | None = None
+    ) -> reviews.Review:
+        """Sign an emergency access or a pattern off; the decision is on record with it.
 
-        `entry` is the id of the entry that it is about, or its place in the log.
+        `entry` is the id of the entry that it is about, or its place in the log; `rule` says which of its reviews is
+        meant where several wait. Raises ReviewError, and OfficerError if that is not said or there is none by it.
         """
         now = self._clock()
         with self._engine.connect() as connection:
@@ -410,9 +413,7 @@ class Officer:
             raise reviews.ReviewError(f"there is no entry {entry}")
 
         def unit(connection: Connection) -> Written[reviews.Review]:
-            review = reviews.review_of(connection, found.entry.id)
-            if review is None:
-                review = reviews.open_emergency(connection, found, now)
+            review = reviews.meant(connection, found, rule, now)
             done = reviews.sign_off(
                 connection, review.id, by=reader.user or reader.client, verdict=verdict, remark=remark, now=now
             )
@@ -424,11 +425,14 @@ class Officer:
                 agents=Agents(client=reader.client, user=reader.user, node=self._node),
                 subject=found.entry.subject,
                 previous=found.entry.id,
-                detail={"question": "sign-off", "review": review.kind, "verdict": verdict},
+                detail={"question": "sign-off", "review": review.kind, "rule": review.name, "verdict": verdict},
             )
             return Written(done, (record,))
 
-        return self._log.commit_blocking(unit).value
+        try:
+            return self._log.commit_blocking(unit).value
+        except reviews.ChoiceError as error:
+            raise OfficerError("rule", str(error)) from None
 
     # -- proofs -----------------------------------------------------------------------------------------------------
 

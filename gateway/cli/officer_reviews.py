@@ -16,7 +16,7 @@ import typer
 from rich.markup import escape
 
 from audit.entries import timestamp
-from audit.reviews import MAX_REMARK
+from audit.reviews import EMERGENCY, MAX_REMARK
 from gateway.cli.configuration import CONFIG, Config, Json
 from gateway.cli.officer_desk import HEADINGS, Language, WindowEnd, WindowStart, desk, document, rows, window
 from gateway.cli.output import NO, WRONG, console, fail, print_json, progress, table
@@ -88,10 +88,13 @@ def unreviewed(config: Config = CONFIG, json: Json = False) -> None:
         if told.emergencies:
             console.print(table("emergency accesses that nobody has signed off", HEADINGS, rows(told.emergencies)))
         if told.patterns:
-            columns = ("entry", "opened (UTC)", "what was seen, and what may explain it")
-            seen = [[one.entry, timestamp(one.opened)[:19], escape(one.explanation)] for one in told.patterns]
-            console.print(table("patterns that nobody has signed off", columns, seen, lines=True, widest=2))
+            columns = ("entry", "rule", "opened (UTC)", "what was seen, and what may explain it")
+            seen = [[one.entry, one.name, timestamp(one.opened)[:19], escape(one.explanation)] for one in told.patterns]
+            console.print(table("patterns that nobody has signed off", columns, seen, lines=True, widest=3))
         console.print("Sign one off: audit sign-off ENTRY --verdict justified|explained|not-justified|escalated")
+        named = [one.entry for one in told.patterns] + [item.entry.id for item in told.emergencies]
+        if len(set(named)) < len(named):
+            console.print("Where several of one entry wait, add --rule RULE")
     else:
         console.print("[green]✓[/] nothing waits for review")
     raise SystemExit(0 if waits else NO)
@@ -100,6 +103,10 @@ def unreviewed(config: Config = CONFIG, json: Json = False) -> None:
 def sign_off(
     entry: Annotated[str, typer.Argument(metavar="ENTRY", help="Id of the entry that waits, or its place.")],
     verdict: Verdict,
+    rule: Annotated[
+        str | None,
+        typer.Option("--rule", help=f"Which review, where several of one entry wait; {EMERGENCY}: the emergency."),
+    ] = None,
     config: Config = CONFIG,
     json: Json = False,
 ) -> None:
@@ -117,7 +124,7 @@ def sign_off(
     if len(remark) > MAX_REMARK:
         fail(f"the reasons have at most {MAX_REMARK} characters", WRONG, remedy="shorten them", json=json)
     with desk(config, json=json) as (officer, reader):
-        done = officer.sign_off(reader, entry, verdict=verdict, remark=remark)
+        done = officer.sign_off(reader, entry, verdict=verdict, remark=remark, rule=rule)
     if json:
         print_json(asdict(done))
     else:

@@ -25,7 +25,7 @@ from audit.checking import CheckingError
 from audit.checkpoint import Checkpoint, NoteError
 from audit.merkle import ProofError
 from audit.query import Found, QueryError
-from audit.reviews import ReviewError
+from audit.reviews import EMERGENCY, ReviewError
 from consent.rulebook import RulebookError
 from gateway.exchange.context import Exchange
 from gateway.officer import EXPORTS, FILTERS, QUESTIONS, Officer, OfficerError, Person, Question, Reader, filters_of
@@ -45,6 +45,7 @@ _MOST_ENTRIES = 1_000
 _MOST_FAULTS = 5
 _LONGEST_FAULT = 300
 _PROPOSAL = {"rulebook": "rulebook: fi-kotoutuminen\nversion: 2027-01-01\n…", "from": "2026-01-01T00:00:00Z"}
+_VERDICT = {"verdict": "explained", "remark": "They work at night.", "rule": "night-use"}
 _EXAMPLE = {
     "question": "disclosures",
     "person": {"system": "urn:oid:1.2.246.21", "value": "010190-900P"},
@@ -173,11 +174,18 @@ def router(exchange: Exchange, officer: Officer, callers: Callers) -> APIRouter:
             }
         )
 
-    @routes.post("/reviews/{entry}", status_code=201, summary="Sign an emergency access or a pattern off")
+    @routes.post(
+        "/reviews/{entry}",
+        status_code=201,
+        summary="Sign an emergency access or a pattern off",
+        description=f"Where several reviews of an entry wait, `rule` says which; {EMERGENCY} is the emergency access.",
+        openapi_extra=_described(_VERDICT),
+    )
     async def review(request: Request, entry: str) -> Response:
         who, document = reader(request), await body(request)
         verdict, remark = _text(document, "verdict") or "", _text(document, "remark", 2_000) or ""
-        done = await _asked(lambda: officer.sign_off(who, entry, verdict=verdict, remark=remark))
+        rule = _text(document, "rule")
+        done = await _asked(lambda: officer.sign_off(who, entry, verdict=verdict, remark=remark, rule=rule))
         return _json(asdict(done), 201)
 
     @routes.post("/check", summary="Have the newest entries been altered?")

@@ -14,7 +14,7 @@ from audit import anomalies, reviews
 from audit.anomalies import Event, Thresholds
 from audit.entries import Agents, Entry
 from audit.query import Found, by_id
-from audit.reviews import ReviewError
+from audit.reviews import ChoiceError, ReviewError
 from audit.texts import LANGUAGES
 from tests.audit.conftest import Bench
 
@@ -139,7 +139,7 @@ def test_emergency_waits_for_review_because_it_is_in_the_log(bench: Bench, emerg
     with bench.writing() as connection:
         review = reviews.open_emergency(connection, waiting, bench.clock())
         assert reviews.open_emergency(connection, waiting, bench.clock()) == review, "opened once"
-        assert reviews.review_of(connection, emergency.id) == review
+        assert reviews.reviews_of(connection, emergency.id) == (review,)
         assert [one.entry.id for one in reviews.unreviewed_emergencies(connection)] == [emergency.id]
         assert reviews.waiting(connection, kind="break-glass") == (review,)
         assert reviews.waiting(connection, kind="anomaly") == ()
@@ -179,6 +179,48 @@ def test_only_an_emergency_is_opened_as_one_and_a_pattern_under_its_first_entry(
         assert reviews.waiting(connection, kind="anomaly") == (review,)
         with pytest.raises(ReviewError):
             reviews.open_emergency(connection, not_an_emergency(make_entry()), bench.clock())
+
+
+def test_patterns_that_begin_with_one_entry_are_each_reviewed(
+    bench: Bench, emergency: Entry, make_entry: Callable[..., Entry]
+) -> None:
+    night = [replace(one, id=emergency.id) for one in events(4, start=NOON + timedelta(hours=12))]
+    seen = (*anomalies.bulk_lookups(night, LIMITS), *anomalies.night_use(night, LIMITS))
+    now = bench.clock()
+    with bench.writing() as connection:
+        found = by_id(connection, emergency.id)
+        assert found is not None
+        opened = reviews.open_anomalies(connection, seen, now)
+        assert [(one.rule, review.rule, review.entry) for one, review in opened] == [
+            (rule, rule, emergency.id) for rule in ("bulk-lookups", "night-use")
+        ]
+        assert reviews.open_anomalies(connection, seen, now + timedelta(minutes=1)) == (), "each is opened once"
+        bulk, by_night = (review for _, review in opened)
+        assert {one.id for one in reviews.waiting(connection, kind="anomaly")} == {bulk.id, by_night.id}
+        assert [one.entry.id for one in reviews.unreviewed_emergencies(connection)] == [emergency.id], "once"
+
+        for wrong in (None, "own-data", ""):
+            with pytest.raises(ChoiceError, match="break-glass, bulk-lookups, night-use") as told:
+                reviews.meant(connection, found, wrong, now)
+            assert told.value.choices == ("break-glass", "bulk-lookups", "night-use")
+        assert reviews.meant(connection, found, "night-use", now) == by_night
+        options = {"by": "u-9", "now": now, "verdict": "explained", "remark": "on duty"}
+        reviews.sign_off(connection, by_night.id, **options)  # type: ignore[arg-type]
+        assert [one.entry.id for one in reviews.unreviewed_emergencies(connection)] == [emergency.id], "it still waits"
+        with pytest.raises(ChoiceError, match=r"break-glass, bulk-lookups$"):
+            reviews.meant(connection, found, "night-use", now)
+        reviews.sign_off(connection, reviews.meant(connection, found, "break-glass", now).id, **options)  # type: ignore[arg-type]
+        assert reviews.unreviewed_emergencies(connection) == ()
+        assert reviews.meant(connection, found, None, now) == bulk, "the only one need not be named"
+        reviews.sign_off(connection, bulk.id, **options)  # type: ignore[arg-type]
+        for none in (None, "bulk-lookups"):
+            with pytest.raises(ReviewError, match="nothing of entry"):
+                reviews.meant(connection, found, none, now)
+        assert {one.name for one in reviews.reviews_of(connection, emergency.id)} == {
+            "break-glass",
+            "bulk-lookups",
+            "night-use",
+        }
 
 
 def not_an_emergency(entry: Entry) -> Found:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import Connection
 
@@ -65,39 +65,71 @@ def _entry(
     return Entry(kind, outcome, visit.now, agents=agents, previous=previous, detail=detail)
 
 
-def _of_entry(visit: Visit) -> tuple[Found, reviews.Review | None]:
+def _of_entry(visit: Visit) -> tuple[Found, dict[str, reviews.Review | None]]:
+    """The entry and its reviews by name; that of an emergency access may not have been opened."""
     found = by_id(visit.connection, visit.path["entry"], find=visit.find)
     if found is None:
         raise NotHereError
-    review = reviews.review_of(visit.connection, found.entry.id)
-    if review is None and found.entry.type != "break-glass":
+    cases: dict[str, reviews.Review | None] = {reviews.EMERGENCY: None} if _is_emergency(found) else {}
+    cases.update((review.name, review) for review in reviews.reviews_of(visit.connection, found.entry.id))
+    if not cases:
         raise NotHereError
-    return found, review
+    return found, cases
+
+
+def _is_emergency(found: Found) -> bool:
+    return found.entry.type == reviews.EMERGENCY
 
 
 def one(visit: Visit) -> Answer:
     """One case for review, with the form that signs it off."""
-    found, review = _of_entry(visit)
-    values = {"found": found, "review": review, "verdicts": VERDICTS, "wrong": None, "remark": "", "chosen": ""}
-    if visit.method == "GET" or visit.session.identity.role != "officer":
-        return Shown("review.html", values, {"entry": found.entry.id}, found.entry.subject)
+    found, cases = _of_entry(visit)
+    waits = [name for name, review in cases.items() if review is None or review.signed_off is None]
+    posted = visit.method == "POST" and visit.session.identity.role == "officer"
+    asked = (visit.form if posted else visit.query).get("rule")
+    if asked is not None and asked not in cases and not posted:
+        raise NotHereError
+    name = asked if asked in cases else next(iter(waits or cases))
+    review = cases[name]
+    values: dict[str, Any] = {
+        "found": found,
+        "review": review,
+        "rule": name,
+        "others": [other for other in waits if other != name],
+        "verdicts": VERDICTS,
+        "wrong": None,
+        "remark": "",
+        "chosen": "",
+    }
+
+    def shown(status: int = 200) -> Shown:
+        return Shown("review.html", values, {"entry": found.entry.id, "rule": name}, found.entry.subject, status=status)
+
+    if not posted:
+        return shown()
     verdict, remark = visit.form.get("verdict", ""), visit.form.get("remark", "").strip()
-    if verdict not in VERDICTS or not remark or len(remark) > reviews.MAX_REMARK:
-        wrong = "review.no-verdict" if verdict not in VERDICTS else "review.no-remark"
-        values |= {"wrong": wrong, "remark": remark[: reviews.MAX_REMARK], "chosen": verdict}
-        return Shown("review.html", values, {"entry": found.entry.id}, found.entry.subject, status=400)
-    if review is not None and review.signed_off is not None:
-        return Shown("review.html", values, {"entry": found.entry.id}, found.entry.subject, status=409)
+    unsaid = asked not in cases and (asked is not None or len(waits) > 1)
+    if unsaid or verdict not in VERDICTS or not remark or len(remark) > reviews.MAX_REMARK:
+        wrong = "no-rule" if unsaid else "no-verdict" if verdict not in VERDICTS else "no-remark"
+        values |= {"wrong": f"review.{wrong}", "remark": remark[: reviews.MAX_REMARK], "chosen": verdict}
+        return shown(400)
+    if name not in waits:
+        return shown(409)
 
     def unit(connection: Connection) -> Written[None]:
-        standing = review or reviews.open_emergency(connection, found, visit.now)
+        standing = reviews.meant(connection, found, name, visit.now)
         reviews.sign_off(
             connection, standing.id, by=visit.session.identity.user, verdict=verdict, remark=remark, now=visit.now
         )
-        detail: dict[str, str | int | bool] = {"question": "sign-off", "review": standing.kind, "verdict": verdict}
+        detail: dict[str, str | int | bool] = {
+            "question": "sign-off",
+            "review": standing.kind,
+            "rule": name,
+            "verdict": verdict,
+        }
         return Written(None, [_entry(visit, "decision", "success", detail, found.entry.id)])
 
-    return Act(unit, f"/reviews/{found.entry.id}")
+    return Act(unit, f"/reviews/{found.entry.id}?rule={name}")
 
 
 PAGES = (

@@ -14,13 +14,16 @@ import pytest
 from sqlalchemy import Connection
 from starlette.requests import Request
 
+from audit.anomalies import Anomaly
 from audit.console.office import FORM_LIMIT
 from audit.console.pages import PAGES
 from audit.console.reading import read_form
 from audit.console.sessions import ROLES, Role, Session, SessionError
 from audit.entries import Agents, Entry
 from audit.export import to_csv
+from audit.log import Written
 from audit.query import Filters, Found, by_id, search
+from audit.reviews import open_anomaly
 from audit.subjects import HETU_SYSTEM
 from tests.audit.console.conftest import (
     ATTACK,
@@ -236,6 +239,43 @@ def test_only_the_officer_looks_for_people_and_signs_off(running: Running, role:
     assert (person.status_code, look.status_code) == (403, 403)
     assert "Sign off as reviewed" in officer.get(f"/reviews/{entry}").text
     assert [one.detail["role"] for one in reads(running.world) if one.outcome == "refused"].count(role) >= 2
+
+
+def test_reviews_of_one_entry_are_signed_off_one_by_one(running: Running) -> None:
+    world, client = running.world, running.enter()
+    emergency = world.entries["emergency"]
+
+    def seen(connection: Connection) -> Written[None]:
+        for rule in ("night-use", "bulk-lookups"):
+            made = Anomaly(rule, "u-1", emergency.recorded, emergency.recorded, 5, 5, (emergency.id,))
+            open_anomaly(connection, made, NOW)
+        return Written(None, ())
+
+    world.log.commit_blocking(seen)
+    path, headers = f"/reviews/{emergency.id}", {"origin": running.address}
+    queue = client.get("/reviews").text
+    assert [queue.count(f"{path}?rule={rule}") for rule in ("break-glass", "night-use", "bulk-lookups")] == [1, 1, 1]
+    page = client.get(f"{path}?rule=night-use")
+    assert "<h1>Look-ups at night</h1>" in page.text
+    assert '<input type="hidden" name="rule" value="night-use">' in page.text
+    assert f'<a href="{path}?rule=bulk-lookups">Many look-ups in an hour</a>' in page.text
+    assert client.get(f"{path}?rule=own-data").status_code == 404
+
+    form = {"csrf": hidden(page), "verdict": "explained", "remark": "on duty"}
+    for unclear in ({}, {"rule": "own-data"}):
+        answer = client.post(path, data=form | unclear, headers=headers)
+        assert (answer.status_code, "Choose which review you sign off." in answer.text) == (400, True)
+    answer = client.post(path, data=form | {"rule": "night-use"}, headers=headers)
+    assert (answer.status_code, answer.headers["location"]) == (303, f"{path}?rule=night-use")
+    assert "Sign off as reviewed" not in client.get(f"{path}?rule=night-use").text
+    assert client.post(path, data=form | {"rule": "night-use"}, headers=headers).status_code == 409
+    for rule in ("bulk-lookups", "break-glass"):
+        assert "Sign off as reviewed" in client.get(f"{path}?rule={rule}").text
+    assert client.post(path, data=form | {"rule": "break-glass"}, headers=headers).status_code == 303
+    assert client.post(path, data=form, headers=headers).status_code == 303, "the only one need not be named"
+    with world.engine.connect() as connection:
+        done = search(connection, Filters(types=("decision",)), order="oldest", limit=10).found
+    assert [item.entry.detail["rule"] for item in done] == ["night-use", "break-glass", "bulk-lookups"]
 
 
 def test_nothing_is_shown_to_who_has_not_signed_in(running: Running) -> None:

@@ -256,7 +256,7 @@ def test_emergency_waits_until_it_is_signed_off_once_and_with_reasons(
     assert (nothing.exit_code, nothing.stdout.strip()) == (1, "✓ nothing waits for review")
 
 
-def test_pattern_waits_once_it_was_put_into_the_queue_and_is_signed_off(
+def test_patterns_wait_once_they_were_put_into_the_queue_and_are_each_signed_off(
     ask: Ask, told: Told, record: Callable[[], list[Entry]]
 ) -> None:
     window = ("--from", "2026-09-01", "--to", "2026-09-02")
@@ -264,15 +264,34 @@ def test_pattern_waits_once_it_was_put_into_the_queue_and_is_signed_off(
     assert json.loads(ask("unreviewed", "--json").stdout)["patterns"] == [], "looking alone opens nothing"
     for _ in range(2):
         assert ask("unusual", *window, "--queue").exit_code == 0
-    (pattern,) = json.loads(ask("unreviewed", "--json").stdout)["patterns"]
-    assert (pattern["entry"], pattern["rule"]) == (told.entries["night-0"].id, "night-use"), "one review for an entry"
-    assert "look-ups" in ask("unreviewed", env={"COLUMNS": "200"}).stdout
-    (noticed,) = [one for one in record() if one.type == "anomaly"]
-    assert (noticed.previous, noticed.outcome, noticed.detail["rule"]) == (pattern["entry"], "pending", "night-use")
-    assert ask("sign-off", pattern["entry"], "--verdict", "explained", input="They work at night.").exit_code == 0
+    entry, rules = told.entries["night-0"].id, {"night-use", "repeated-denials"}
+    patterns = json.loads(ask("unreviewed", "--json").stdout)["patterns"]
+    assert {(one["entry"], one["rule"]) for one in patterns} == {(entry, rule) for rule in rules}
+    words = ask("unreviewed", env={"COLUMNS": "200"}).stdout
+    assert "look-ups" in words
+    assert "--rule" in words
+    noticed = [one for one in record() if one.type == "anomaly"]
+    assert {one.detail["rule"] for one in noticed} == rules
+    assert {(one.previous, one.outcome) for one in noticed} == {(entry, "pending")}
+    for unclear in ((), ("--rule", "bulk-lookups")):
+        answer = ask("sign-off", entry, "--verdict", "explained", *unclear, "--json", input="They work at night.")
+        assert answer.exit_code == 2, answer.output
+        assert "night-use, repeated-denials" in json.loads(answer.stdout)["error"]
+    chosen = ("--rule", "night-use")
+    answer = ask("sign-off", entry, "--verdict", "explained", *chosen, "--json", input="They work at night.")
+    assert answer.exit_code == 0, answer.output
+    assert json.loads(answer.stdout)["rule"] == "night-use"
+    (left,) = json.loads(ask("unreviewed", "--json").stdout)["patterns"]
+    assert left["rule"] == "repeated-denials"
+    assert ask("sign-off", entry, "--verdict", "escalated", input="Asked the unit.").exit_code == 0, (
+        "it is the only one"
+    )
     assert json.loads(ask("unreviewed", "--json").stdout)["patterns"] == []
-    (decision,) = [one for one in record() if one.type == "decision"]
-    assert decision.detail["review"] == "anomaly"
+    decisions = [one.detail for one in record() if one.type == "decision"]
+    assert [(one["review"], one["rule"], one["verdict"]) for one in decisions] == [
+        ("anomaly", "night-use", "explained"),
+        ("anomaly", "repeated-denials", "escalated"),
+    ]
 
 
 def test_flows_count_what_went_from_whom_to_whom(ask: Ask, told: Told, record: Callable[[], list[Entry]]) -> None:

@@ -25,7 +25,8 @@ def prepare(network: Network) -> None:
     """Kotka's system may read the log; the centre's may not."""
     config = network.parties["kotka"].config
     rights = '\n[clients.rights]\nactions = ["query", "consent", "audit"]\n'
-    config.write_text(config.read_text("utf-8") + rights, "utf-8")
+    unusual = "\n[audit.unusual]\nbulk_lookups_per_hour = 9\ndenied_per_hour = 9\nnight_lookups = 1000\n"
+    config.write_text(config.read_text("utf-8") + rights + unusual, "utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -301,3 +302,31 @@ def test_identifiers_are_in_no_log_line(nodes: Running) -> None:
     assert nodes.people[1] not in written
     assert "EE60001019906" not in written
     assert "officer-1" not in written
+
+
+def test_patterns_of_one_entry_are_signed_off_each_by_its_rule(nodes: Running) -> None:
+    for _ in range(9):
+        not_permitted = nodes.question(categories=["health-needs"], user="caseworker-13")
+        assert call(nodes, "POST", "/v1/queries", not_permitted)[0] == 403
+    first = nodes.entries("kotka", type="query", outcome="refused")[-9]  # where both patterns begin
+    window = {"from": first.recorded.isoformat(), "to": "2100-01-01T00:00:00Z"}
+    assert call(nodes, "POST", "/v1/audit/unusual", {**window, "queue": True})[0] == 200
+    patterns = call(nodes, "GET", "/v1/audit/unreviewed")[1]["patterns"]
+    assert sorted(one["rule"] for one in patterns) == ["bulk-lookups", "repeated-denials"]
+    assert {one["entry"] for one in patterns} == {first.id}
+    path, verdict = f"/v1/audit/reviews/{first.id}", {"verdict": "explained", "remark": "a busy day"}
+
+    for unclear in ({}, {"rule": "night-use"}):
+        status, body, _ = call(nodes, "POST", path, verdict | unclear)
+        assert (status, body["pointer"]) == (400, "/rule"), body
+        assert "bulk-lookups, repeated-denials" in body["detail"]
+    assert call(nodes, "POST", path, verdict | {"rule": 7})[1]["pointer"] == "/rule"
+    status, body, _ = call(nodes, "POST", path, verdict | {"rule": "repeated-denials"})
+    assert (status, body["rule"], body["verdict"]) == (201, "repeated-denials", "explained")
+    status, body, _ = call(nodes, "POST", path, verdict)
+    assert (status, body["rule"]) == (201, "bulk-lookups"), "the only one need not be named"
+    assert call(nodes, "POST", path, verdict)[0] == 400, "nothing waits any more"
+    assert [one.detail["rule"] for one in nodes.entries("kotka", type="decision", previous=first.id)] == [
+        "repeated-denials",
+        "bulk-lookups",
+    ]

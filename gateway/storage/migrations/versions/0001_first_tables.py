@@ -206,14 +206,14 @@ def upgrade() -> None:
         sa.Column("kind", sa.Text(), nullable=False),
         sa.Column("entry", sa.Text(), nullable=False),
         sa.Column("opened", sa.BigInteger(), nullable=False),
-        sa.Column("rule", sa.Text(), nullable=True),
+        sa.Column("rule", sa.Text(), nullable=False),
         sa.Column("explanation", sa.Text(), nullable=False),
         sa.Column("signed_off", sa.BigInteger(), nullable=True),
         sa.Column("signed_by", sa.Text(), nullable=True),
         sa.Column("verdict", sa.Text(), nullable=True),
         sa.Column("remark", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("id"),
-        sa.UniqueConstraint("entry"),
+        sa.UniqueConstraint("entry", "rule"),
     )
     op.create_index("audit_reviews_open", "audit_reviews", ["signed_off", "opened"], unique=False)
     op.create_index(op.f("ix_audit_reviews_opened"), "audit_reviews", ["opened"], unique=False)
