@@ -8,6 +8,7 @@ Archived months are searched with the database, as one. All functions block; cal
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from pathlib import Path
@@ -26,8 +27,12 @@ from audit.log import Log, Written
 from audit.query import Filters, Found, Order, Page
 from audit.subjects import Subject, Subjects, scrub
 from audit.tables import archives
+from consent.rulebook import Rulebook
 from gateway.describing import activities, hidden_bases, names_of
 from gateway.exchange.context import Standing
+from gateway.exchange.keeping import Kept, kept_decisions, kept_rulebook
+from gateway.exchange.rejudging import Progress, Replay, Swing, replay
+from gateway.exchange.rejudging import swing as count_swing
 from gateway.proposals import Foresight, Proposals
 from gateway.storage.tables import handovers, inbox
 
@@ -397,6 +402,77 @@ class Officer:
             },
         )
         return told
+
+    def decision(self, reader: Reader, entry: str) -> tuple[Kept, bytes] | None:
+        """The decision that is kept for an entry (id or place), opened, and the rulebook by which it was made."""
+        with self._engine.connect() as connection:
+            found = self.locate(connection, entry)
+        kept = None if found is None else self._kept(found)
+        text = None if kept is None else kept_rulebook(self._engine, kept.rulebook)
+        self._record_of(reader, "explain", found, {}, seen=kept is not None)
+        return None if kept is None or text is None else (kept, text)
+
+    def replayed(
+        self, reader: Reader, *, since: datetime | None = None, entry: str | None = None, progress: Progress
+    ) -> Replay:
+        """The kept decisions since a moment, or that of one entry, made again. One entry records the whole run."""
+        found = None
+        if entry is not None:
+            with self._engine.connect() as connection:
+                found = self.locate(connection, entry)
+            entry = found.entry.id if found is not None else entry
+        kept = kept_decisions(self._engine, self._subjects, since=since, entry=entry)
+        with closing(kept):
+            told = replay(kept, lambda digest: kept_rulebook(self._engine, digest), progress)
+        detail = {**Filters(since).to_codes(), "recorded": told.decisions, "same": told.same}
+        self._record_of(reader, "replay", found, detail, seen=bool(told.decisions))
+        return told
+
+    def swing(
+        self,
+        reader: Reader,
+        old: Rulebook,
+        new: Rulebook,
+        *,
+        since: datetime | None = None,
+        progress: Progress,
+    ) -> Swing:
+        """How two rulebooks decide what was recorded since a moment. One entry records the whole run."""
+        kept = kept_decisions(self._engine, self._subjects, since=since)
+        with closing(kept):
+            told = count_swing(kept, old, new, progress)
+        self._record(
+            reader,
+            "rulebook-change",
+            found=bool(told.entries),
+            detail={
+                **Filters(since).to_codes(),
+                "rulebook": new.digest,
+                "recorded": told.decisions,
+                "otherwise": told.otherwise,
+            },
+        )
+        return told
+
+    def _kept(self, found: Found) -> Kept | None:
+        with closing(kept_decisions(self._engine, self._subjects, entry=found.entry.id)) as kept:
+            return next(kept, None)
+
+    def _record_of(
+        self,
+        reader: Reader,
+        what: str,
+        found: Found | None,
+        detail: Mapping[str, str | int | bool],
+        *,
+        seen: bool,
+    ) -> None:
+        """Put on record that decisions were opened: those of many, or that of one entry, with its place and person."""
+        if found is None:
+            self._record(reader, what, found=seen, detail=detail)
+        else:
+            of = {**detail, "of": found.index}
+            self._record(reader, what, found=seen, subject=found.entry.subject, detail=of)
 
     def sign_off(
         self, reader: Reader, entry: str, *, verdict: str, remark: str, rule: str | None = None

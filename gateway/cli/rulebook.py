@@ -1,25 +1,20 @@
 """`yhdyspinta rulebook`: read a rulebook as a whole, compare two, explain a case, make recorded decisions again.
 
-`check` and `diff` need no node. `replay`, `diff --config` and `explain --entry` read the node's database; none of them
-changes anything. Exit codes: 0 all is well; 1 the rulebook has faults, or a decision came out otherwise; 2 the input is
-wrong; 3 the database cannot be read.
+`check` and `diff` need no node. `replay`, `diff --config` and `explain --entry` open the decisions that a node keeps.
+These are readings at the officer's desk, each an entry of the log before it prints anything; they change nothing else.
+Exit codes: 0 all is well; 1 the rulebook has faults, or a decision came out otherwise; 2 the input is wrong, or the
+node's secrets are not here; 3 database or log.
 """
 
 from __future__ import annotations
 
-import base64
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
-from sqlalchemy import Engine
-from sqlalchemy.exc import SQLAlchemyError
 
-from audit.subjects import Subjects
 from consent.analysis import check as check_rulebook
 from consent.decision import Decision
 from consent.difference import differences
@@ -29,14 +24,10 @@ from consent.explaining import explain as explain_decision
 from consent.replaying import again
 from consent.report import Report, of_check, of_differences
 from consent.rulebook import Rulebook, RulebookError, load, reference_rulebook
-from gateway.cli.audit import open_database
-from gateway.cli.configuration import CONFIG, Config, Json, settings_of
+from gateway.cli.configuration import CONFIG, Config, Json
+from gateway.cli.officer_desk import desk
 from gateway.cli.output import NO, OUTSIDE, WRONG, console, errors, fail, print_json, progress, table
-from gateway.exchange.keeping import kept_decisions, kept_rulebook
 from gateway.exchange.rejudging import Swing
-from gateway.exchange.rejudging import replay as replay_decisions
-from gateway.exchange.rejudging import swing as count_swing
-from gateway.settings import Settings
 
 app = typer.Typer(help="Check, compare and explain rulebooks; make recorded decisions again.", no_args_is_help=True)
 REFERENCE = "the reference rulebook"
@@ -105,10 +96,11 @@ def diff(
         found = differences(before, after, step)
     counted: Swing | None = None
     if config is not None:
-        with _database(settings_of(config, json=json), json=json) as (engine, subjects):
-            kept = kept_decisions(engine, subjects, since=_moment(since))
-            with progress("deciding the recorded exchanges by both", quiet=json) as step:
-                counted = count_swing(kept, before, after, lambda done: step(done, done))
+        with (
+            desk(config, json=json) as (officer, reader),
+            progress("deciding the recorded exchanges by both", quiet=json) as step,
+        ):
+            counted = officer.swing(reader, before, after, since=_moment(since), progress=lambda done: step(done, done))
     report = of_differences(found, (counted.otherwise, counted.decisions) if counted is not None else None)
     _write(html, report, json=json)
     if json:
@@ -165,7 +157,7 @@ def explain(
     if language not in (*LANGUAGES, "all"):
         fail(f"there are no explanations in {language!r}", WRONG, remedy="use fi, sv, en or all", json=json)
     if entry is not None:
-        decision, book = _decided(settings_of(config, json=json), entry, json=json)
+        decision, book = _decided(config, entry, json=json)
     else:
         book = _rulebook(rulebook, json=json)
         decision = _hypothetical(
@@ -198,10 +190,8 @@ def replay(
     json: Json = False,
 ) -> None:
     """Make the recorded decisions again, by the rulebook and the consents of their time, and compare byte for byte."""
-    with _database(settings_of(config, json=json), json=json) as (engine, subjects):
-        kept = kept_decisions(engine, subjects, since=_moment(since), entry=entry)
-        with progress("deciding again", quiet=json) as step:
-            found = replay_decisions(kept, lambda digest: kept_rulebook(engine, digest), lambda done: step(done, done))
+    with desk(config, json=json) as (officer, reader), progress("deciding again", quiet=json) as step:
+        found = officer.replayed(reader, since=_moment(since), entry=entry, progress=lambda done: step(done, done))
     if json:
         print_json(
             {
@@ -300,39 +290,21 @@ def _hypothetical(
     )
 
 
-def _decided(settings: Settings, entry: str, *, json: bool) -> tuple[Decision, Rulebook]:
-    with _database(settings, json=json) as (engine, subjects):
-        kept = next(kept_decisions(engine, subjects, entry=entry), None)
-        text = kept_rulebook(engine, kept.rulebook) if kept is not None else None
-    if kept is None or text is None:
+def _decided(config: Path, entry: str, *, json: bool) -> tuple[Decision, Rulebook]:
+    with desk(config, json=json) as (officer, reader):
+        told = officer.decision(reader, entry)
+    if told is None:
         fail(
             "no decision is kept for that entry",
             WRONG,
             remedy="give the id of an entry that names a decision",
             json=json,
         )
+    kept, text = told
     if kept.recorded is None or kept.consents is None:
         fail("the person's key was destroyed; nobody can make this decision again", NO, json=json)
     book = load(text, source=kept.rulebook)
     return again(kept.recorded, book, kept.consents), book
-
-
-@contextmanager
-def _database(settings: Settings, *, json: bool) -> Iterator[tuple[Engine, Subjects]]:
-    """The node's database, and the keys with which its persons' decisions are sealed."""
-    keys = []
-    for path in (settings.secrets.wrapping_key, settings.secrets.index_key):
-        try:
-            keys.append(base64.b64decode(path.read_bytes()))
-        except OSError as error:
-            fail(f"{path}: {error.strerror}", OUTSIDE, remedy="run this where the node keeps its secrets", json=json)
-    engine = open_database(settings, json=json)
-    try:
-        yield engine, Subjects(keys[0], keys[1])
-    except SQLAlchemyError as error:
-        fail(f"the database cannot be read ({type(error).__name__})", OUTSIDE, json=json)
-    finally:
-        engine.dispose()
 
 
 def _moment(day: datetime | None) -> datetime | None:

@@ -20,6 +20,7 @@ from audit.log import Log, Written
 from audit.query import Filters, walk
 from audit.subjects import Subjects
 from audit.tables import reviews
+from consent.rulebook import reference_rulebook
 from gateway.cli.main import app
 from gateway.storage import schema
 from schemas.facts import HETU, MIGRI_CUSTOMER
@@ -356,3 +357,55 @@ def test_without_the_database_every_question_ends_with_3(folder: Path) -> None:
             app, ["audit", command, "--config", str(folder / "node.toml"), "--json"], input=typed
         )
         assert answer.exit_code == 3, answer.output
+
+
+@pytest.fixture
+def rulebook(folder: Path, told: Told) -> Ask:
+    def run(command: str, *rest: str) -> Result:
+        order = ["rulebook", command, *rest, "--config", str(folder / "node.toml"), "--json"]
+        return CliRunner().invoke(app, order)
+
+    return run
+
+
+def test_opening_decisions_by_command_is_on_record(
+    rulebook: Ask, told: Told, tmp_path: Path, record: Callable[[], list[Entry]]
+) -> None:
+    book = tmp_path / "book.yaml"
+    book.write_bytes(reference_rulebook())
+    for of in (told.entries["under"].id, str(told.places["under"]), "no-such"):
+        answer = rulebook("explain", "--entry", of)
+        assert answer.exit_code == 2, "none is kept of it"
+        assert "no decision is kept" in json.loads(answer.stdout)["error"]
+    assert rulebook("replay", "--entry", told.entries["emergency"].id).exit_code == 0
+    assert json.loads(rulebook("replay", "--since", "2026-09-01").stdout)["decisions"] == 0
+    assert json.loads(rulebook("diff", str(book), str(book)).stdout)["exchanges"]["recorded"] == 0
+    of_anna, of_boris = told.places["under"], told.places["emergency"]
+    assert [(one.type, one.outcome, one.detail["question"], one.subject, one.detail.get("of")) for one in record()] == [
+        ("console-read", "not-found", "explain", told.anna, of_anna),
+        ("console-read", "not-found", "explain", told.anna, of_anna),
+        ("console-read", "not-found", "explain", None, None),
+        ("console-read", "not-found", "replay", told.boris, of_boris),
+        ("console-read", "not-found", "replay", None, None),
+        ("console-read", "not-found", "rulebook-change", None, None),
+    ]
+
+
+def test_no_decision_is_opened_where_the_log_cannot_be_written(
+    rulebook: Ask, told: Told, folder: Path, tmp_path: Path, record: Callable[[], list[Entry]]
+) -> None:
+    book = tmp_path / "book.yaml"
+    book.write_bytes(reference_rulebook())
+    key = folder / "secrets" / "log.key"
+    orders = (("explain", "--entry", told.entries["under"].id), ("replay",), ("diff", str(book), str(book)))
+    key.write_bytes(base64.b64encode(b"\x09" * 32))
+    for order in orders:
+        answer = rulebook(*order)
+        assert answer.exit_code == 3, answer.output
+        assert set(json.loads(answer.stdout)) == {"error", "remedy", "exit_code"}
+    key.unlink()
+    for order in orders:
+        answer = rulebook(*order)
+        assert answer.exit_code == 2, answer.output
+        assert "run this where the node's secrets are" in json.loads(answer.stdout)["remedy"]
+    assert record() == []

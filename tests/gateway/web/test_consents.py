@@ -582,6 +582,7 @@ def test_recorded_decisions_are_replayed_compared_and_explained_by_command(nodes
         app,
         ["rulebook", "diff", str(tmp_path / "old.yaml"), str(tmp_path / "new.yaml"), "--config", config, "--json"],
     )
+    missing = CliRunner().invoke(app, ["rulebook", "explain", "--entry", "no-such", "--config", config])
     kept = nodes.entries("centre", type="break-glass")[-1]
     explained = CliRunner().invoke(
         app, ["rulebook", "explain", "--entry", kept.id, "--config", config, "--language", "en"]
@@ -595,3 +596,16 @@ def test_recorded_decisions_are_replayed_compared_and_explained_by_command(nodes
     assert exchanges["lost"] == {"housing": exchanges["otherwise"]}
     assert explained.exit_code == 0
     assert "rests on an emergency" in " ".join(explained.output.split())
+    assert missing.exit_code == 2
+    by_command = [one for one in nodes.entries("centre", type="console-read") if one.agents.client == "command-line"]
+    assert [(one.detail["question"], one.outcome, one.subject) for one in by_command] == [
+        ("replay", "success", None),
+        ("rulebook-change", "success", None),
+        ("explain", "not-found", None),
+        ("explain", "success", kept.subject),
+    ]
+    runs = by_command[:2]
+    assert {one.detail["recorded"] for one in runs} == {replay["decisions"]}, "one entry for the whole run"
+    assert (runs[0].detail["same"], runs[1].detail["otherwise"]) == (replay["same"], exchanges["otherwise"])
+    assert kept.subject is not None
+    assert all(one.agents.user for one in by_command)
