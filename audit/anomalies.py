@@ -20,6 +20,7 @@ from audit.query import Filters, Search, search, walk, without_index
 from audit.tables import archives, entries
 from audit.texts import text
 
+_SENT: Final = "requested"
 _ASKED_AT_ONCE: Final = 500
 _CLOCKS_DIFFER: Final = timedelta(hours=1)
 _OF_CLIENTS: Final = ("handover", "delivery", "receipt", "acceptance")
@@ -181,7 +182,8 @@ def _pruned(connection: Connection) -> bool:
 def read_events(connection: Connection, start: datetime, end: datetime, *, find: Search = search) -> list[Event]:
     """The look-ups of a window, in order of time. Those without a user count for the client system or recipient.
 
-    `find` knows what was moved out of the database.
+    A look-up counts once: by the entry that says how it ended, not by the one before it that says it was sent. `find`
+    knows what was moved out of the database.
     """
     columns = (
         entries.c.idx,
@@ -195,7 +197,12 @@ def read_events(connection: Connection, start: datetime, end: datetime, *, find:
     )
     rows = connection.execute(
         select(*columns)
-        .where(entries.c.type == "query", entries.c.recorded >= micros(start), entries.c.recorded < micros(end))
+        .where(
+            entries.c.type == "query",
+            entries.c.recorded >= micros(start),
+            entries.c.recorded < micros(end),
+            without_index(entries.c.outcome != _SENT),
+        )
         .order_by(entries.c.recorded, entries.c.idx)
     )
     events = {
@@ -221,6 +228,8 @@ def _archived_events(connection: Connection, start: datetime, end: datetime, fin
         end = min(end, moment(oldest) + _CLOCKS_DIFFER)
     for found in walk(connection, Filters(start, end, types=("query",)), find=find) if start < end else ():
         entry, agents = found.entry, found.entry.agents
+        if entry.outcome == _SENT:
+            continue
         actor = agents.user or agents.client or agents.recipient or "?"
         yield Event(found.index, entry.id, entry.recorded, actor, entry.subject, entry.outcome)
 

@@ -35,7 +35,7 @@ from gateway.cli.officer_desk import (
     utc,
 )
 from gateway.cli.output import NO, OUTSIDE, WRONG, console, fail, print_json, progress, table
-from gateway.officer import Person, Question, filters_of
+from gateway.questions import Person, Question, filters_of
 
 __all__ = ["app"]
 Output = Annotated[

@@ -27,7 +27,8 @@ from audit.reviews import ReviewError
 from gateway.cli.audit import open_database
 from gateway.cli.configuration import settings_of
 from gateway.cli.output import NO, OUTSIDE, WRONG, fail
-from gateway.officer import Officer, OfficerError, Person, Reader
+from gateway.officer import Officer
+from gateway.questions import OfficerError, Person, Reader
 from schemas.facts import HETU, MIGRI_CUSTOMER
 
 CLIENT: Final = "command-line"

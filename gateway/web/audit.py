@@ -28,9 +28,10 @@ from audit.query import Found, QueryError
 from audit.reviews import EMERGENCY, ReviewError
 from consent.rulebook import RulebookError
 from gateway.exchange.context import Exchange
-from gateway.officer import EXPORTS, FILTERS, QUESTIONS, Officer, OfficerError, Person, Question, Reader, filters_of
+from gateway.officer import Officer
 from gateway.proposals import LONGEST, MOST, ComparingError, Foresight, NothingStandsError
 from gateway.protocol.problems import ProblemError
+from gateway.questions import EXPORTS, FILTERS, QUESTIONS, OfficerError, Person, Question, Reader, filters_of
 from gateway.services.backends import Locator
 from gateway.web.authentication import Callers
 from gateway.web.bodies import read_json

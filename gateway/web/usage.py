@@ -16,9 +16,10 @@ from fastapi import APIRouter, Request, Response
 
 from audit.data_tracker import MAX_USAGES, UsageError
 from gateway.exchange.context import Exchange
-from gateway.officer import Officer, Reader
+from gateway.officer import Officer
 from gateway.protocol.identifiers import IdentifierError, SubsystemId
 from gateway.protocol.problems import ProblemError
+from gateway.questions import Reader
 from gateway.web.authentication import Caller, Callers
 from gateway.web.problems import language_of
 from schemas.facts import HETU
