@@ -93,11 +93,15 @@ class Node:
         settings: Settings,
         clock: Callable[[], datetime] = utc_now,
         reread: Callable[[], Settings] | None = None,
+        ready: Callable[[], None] = lambda: None,
     ) -> None:
-        """`reread` reads the settings anew when the process is sent SIGHUP; raises SettingsError."""
+        """`reread` reads the settings anew when the process is sent SIGHUP; raises SettingsError. `ready` is called
+        once everything is loaded and open.
+        """
         self.settings = settings
         self._clock = clock
         self._reread = reread
+        self._ready = ready
         self._stopping = asyncio.Event()
 
     def stop(self) -> None:
@@ -333,6 +337,7 @@ class Node:
             await self._serve(stack, listener)
         witnessing.start()
         stack.push_async_callback(witnessing.stop)
+        self._ready()
         event(LOGGER, logging.INFO, "ready", node=settings.node.id)
 
     async def _serve(self, stack: AsyncExitStack, listener: Listener) -> None:
