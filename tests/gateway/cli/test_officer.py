@@ -22,6 +22,7 @@ from audit.subjects import Subjects
 from audit.tables import reviews
 from consent.rulebook import reference_rulebook
 from gateway.cli.main import app
+from gateway.cli.output import console
 from gateway.storage import schema
 from schemas.facts import HETU, MIGRI_CUSTOMER
 from tests.gateway.cli.test_audit import KEY, NODE, ORIGIN, SETTINGS, SIGNER
@@ -135,6 +136,12 @@ def ask(folder: Path, told: Told) -> Ask:
     return run
 
 
+@pytest.fixture(autouse=True)
+def wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A terminal in which no name is broken over two lines."""
+    monkeypatch.setattr(console, "width", 200)
+
+
 @pytest.fixture
 def record(engine: Engine, told: Told) -> Callable[[], list[Entry]]:
     """What was put on record since the story."""
@@ -213,7 +220,7 @@ def test_unusual_patterns_are_explained_in_three_languages(
         assert first["entries"] == [told.entries[f"night-{number}"].id for number in range(5)]
         said.add(first["explanation"])
     assert len(said) == 3
-    words = ask("unusual", *window, env={"COLUMNS": "200"}).stdout
+    words = ask("unusual", *window).stdout
     assert "night-use" in words
     assert "repeated-denials" in words
     assert ask("unusual", "--from", "2026-08-01", "--to", "2026-09-01").exit_code == 1
@@ -268,7 +275,7 @@ def test_patterns_wait_once_they_were_put_into_the_queue_and_are_each_signed_off
     entry, rules = told.entries["night-0"].id, {"night-use", "repeated-denials"}
     patterns = json.loads(ask("unreviewed", "--json").stdout)["patterns"]
     assert {(one["entry"], one["rule"]) for one in patterns} == {(entry, rule) for rule in rules}
-    words = ask("unreviewed", env={"COLUMNS": "200"}).stdout
+    words = ask("unreviewed").stdout
     assert "look-ups" in words
     assert "--rule" in words
     noticed = [one for one in record() if one.type == "anomaly"]
@@ -302,7 +309,7 @@ def test_flows_count_what_went_from_whom_to_whom(ask: Ask, told: Told, record: C
         {"source": CENTRE, "recipient": KOTKA, "released": 3, "refused": 5, "fruitless": 0}
     ]
     told.append(entry("query", datetime.now(UTC) - timedelta(days=29), told.anna))
-    said = ask("flows", env={"COLUMNS": "200"})
+    said = ask("flows")
     assert said.exit_code == 0, "without a window it is the last thirty days"
     assert CENTRE in said.stdout
     assert ask("flows", "--from", "2020-01-01", "--to", "2020-02-01").exit_code == 1
