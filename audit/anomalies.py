@@ -15,14 +15,13 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection, func, select
 
-from audit.entries import micros, moment
-from audit.query import Filters, Search, search, walk, without_index
+from audit.entries import REFUSED, micros, moment
+from audit.query import CLOCKS_DIFFER, Filters, Search, search, walk, without_index
 from audit.tables import archives, entries
 from audit.texts import text
 
 _SENT: Final = "requested"
 _ASKED_AT_ONCE: Final = 500
-_CLOCKS_DIFFER: Final = timedelta(hours=1)
 _OF_CLIENTS: Final = ("handover", "delivery", "receipt", "acceptance")
 
 
@@ -57,7 +56,7 @@ class Event:
     @property
     def denied(self) -> bool:
         """Whether it was refused."""
-        return self.outcome in {"refused", "withheld"}
+        return self.outcome in REFUSED
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +209,7 @@ def read_events(connection: Connection, start: datetime, end: datetime, *, find:
             row.idx,
             row.id,
             moment(row.recorded),
-            row.user_id or row.client or row.recipient or "?",
+            _actor(row.user_id, row.client, row.recipient),
             row.subject,
             row.outcome,
         )
@@ -225,13 +224,17 @@ def _archived_events(connection: Connection, start: datetime, end: datetime, fin
         return
     oldest = connection.scalar(select(func.min(entries.c.recorded)))
     if oldest is not None:  # what is older has left the database; clocks of one log's writers may differ a little
-        end = min(end, moment(oldest) + _CLOCKS_DIFFER)
+        end = min(end, moment(oldest) + CLOCKS_DIFFER)
     for found in walk(connection, Filters(start, end, types=("query",)), find=find) if start < end else ():
         entry, agents = found.entry, found.entry.agents
         if entry.outcome == _SENT:
             continue
-        actor = agents.user or agents.client or agents.recipient or "?"
+        actor = _actor(agents.user, agents.client, agents.recipient)
         yield Event(found.index, entry.id, entry.recorded, actor, entry.subject, entry.outcome)
+
+
+def _actor(user: str | None, client: str | None, recipient: str | None) -> str:
+    return user or client or recipient or "?"
 
 
 def never_clients(

@@ -67,6 +67,13 @@ class Report:
         """The finding with the first affected entry."""
         return self.findings[0] if self.findings else None
 
+    def to_codes(self) -> dict[str, str | int | bool]:
+        """How it came out, fit for the `detail` of the entry that records the check."""
+        codes: dict[str, str | int | bool] = {"checked": self.checked, "sound": self.sound}
+        if self.first is not None:
+            codes |= {"finding": self.first.kind, "at": self.first.index}
+        return codes
+
 
 @dataclass(frozen=True, slots=True)
 class _Anchor:

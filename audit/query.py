@@ -14,8 +14,8 @@ import heapq
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
-from datetime import date, datetime
-from typing import Final, Literal, Protocol
+from datetime import date, datetime, timedelta
+from typing import Any, Final, Literal, Protocol
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, exists, or_, select, true
 
@@ -25,13 +25,14 @@ from audit.tables import FACETS, WITHDRAWN, entries, facets
 
 MAX_PAGE: Final = 1_000
 _ASKED_AT_ONCE: Final = 500
-_CLOCKS_DIFFER: Final = 3_600_000_000  # microseconds
+CLOCKS_DIFFER: Final = timedelta(hours=1)
+"""By so much the clocks of those who write one log may differ, at the very most."""
 Order = Literal["newest", "oldest"]
 
 RELEASES: Final = ("query", "handover", "delivery", "break-glass")
 """Types of entry under which data leaves a node."""
 RELEASED: Final = ("success", "partial")
-NOT_RELEASED: Final = ("refused", "withheld", "not-found", "failed", "stopped")
+NOT_RELEASED: Final = (*REFUSED, "not-found", "failed", "stopped")
 
 
 class QueryError(ValueError):
@@ -82,6 +83,10 @@ class Found:
 
     index: int
     entry: Entry
+
+    def to_dict(self) -> dict[str, Any]:
+        """Its place and what it says, as JSON tells it."""
+        return {"index": self.index, "entry": self.entry.to_dict()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,7 +325,7 @@ def fruitless_lookups(pseudonyms: Sequence[str]) -> Filters:
 
 def refusals(*, reason: str | None = None, start: datetime | None = None, end: datetime | None = None) -> Filters:
     """What was refused, and why? Each entry's reason, withheld categories and digests say what was missing."""
-    return Filters(start, end, outcomes=("refused", "withheld"), reason=reason)
+    return Filters(start, end, outcomes=REFUSED, reason=reason)
 
 
 def case(key: str) -> Filters:
@@ -388,6 +393,15 @@ class ConsentStory:
     history: tuple[Found, ...]
     disclosed: tuple[Found, ...]
     more: bool
+
+    def to_dict(self) -> dict[str, Any]:
+        """The story as JSON tells it."""
+        return {
+            "consent": self.consent,
+            "history": [item.to_dict() for item in self.history],
+            "disclosed": [item.to_dict() for item in self.disclosed],
+            "more": self.more,
+        }
 
 
 def consents_of(
@@ -480,7 +494,7 @@ def _cited_later(connection: Connection, withdrawals: Sequence[tuple[str, int, i
     for low in range(0, len(withdrawals), _ASKED_AT_ONCE):
         some = withdrawals[low : low + _ASKED_AT_ONCE]
         # The index decides what came after; the time only narrows the search, with room for clocks that differ.
-        since = min(recorded for _, recorded, _ in some) - _CLOCKS_DIFFER
+        since = min(recorded for _, recorded, _ in some) - CLOCKS_DIFFER // timedelta(microseconds=1)
         rows = connection.execute(
             select(facets.c.value, facets.c.idx).where(
                 facets.c.kind == FACETS["consent"],

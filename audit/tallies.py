@@ -45,6 +45,16 @@ class Count:
     refused: int
     fruitless: int
 
+    def to_dict(self) -> dict[str, str | int | None]:
+        """The count over all purposes as JSON tells it."""
+        return {
+            "source": self.source,
+            "recipient": self.recipient,
+            "released": self.released,
+            "refused": self.refused,
+            "fruitless": self.fruitless,
+        }
+
     @property
     def entries(self) -> int:
         """All of them."""

@@ -451,10 +451,7 @@ class Officer:
         told = check_newest(
             self._engine, self.checking, log_key=self._log_key, witnesses=self.witness_keys(), newest=newest
         )
-        detail: dict[str, str | int | bool] = {"checked": told.checked, "sound": told.sound}
-        if told.first is not None:
-            detail |= {"finding": told.first.kind, "at": told.first.index}
-        self._record(reader, "check", found=True, detail=detail)
+        self._record(reader, "check", found=True, detail=told.to_codes())
         return told
 
     def prove(self, reader: Reader, entry: str) -> proofs.EntryProof | None:

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-#: Each noun and its modules: the first has its `app`, the others `register` more commands with it.
+#: Each noun and its modules: the first has its `app`, the others have more `COMMANDS` for it.
 NOUNS: Mapping[str, tuple[str, ...]] = {
     "demo": ("demo",),
     "node": ("node",),
@@ -40,8 +40,9 @@ class _Nouns(TyperGroup):
         if cmd_name not in NOUNS:
             return None
         first, *others = (import_module(f"gateway.cli.{name}") for name in NOUNS[cmd_name])
-        for module in others:
-            module.register(first.app)
+        present = {one.callback for one in first.app.registered_commands}
+        for further in (one for module in others for one in module.COMMANDS if one not in present):
+            first.app.command()(further)
         command = typer.main.get_command(first.app)
         command.name = cmd_name
         # Shell completion is an option of the whole command, not of each noun.

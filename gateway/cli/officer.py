@@ -29,7 +29,6 @@ from gateway.cli.officer_desk import (
     Until,
     Who,
     desk,
-    document,
     person_given,
     rows,
     utc,
@@ -88,7 +87,7 @@ def search(
         asked = _question(question, where, who, case, start, end)
         page = officer.search(reader, asked, order="oldest" if oldest else "newest", after=after, limit=limit)
     if json:
-        print_json({"found": [document(item) for item in page.found], "next": page.next})
+        print_json({"found": [item.to_dict() for item in page.found], "next": page.next})
     else:
         console.print(table(question, HEADINGS, rows(page.found)))
         if page.next is not None:
@@ -110,7 +109,7 @@ def timeline(
     with desk(config, json=json) as (officer, reader):
         story = officer.timeline(reader, handover=handover, entry=entry, case=case)
     if json:
-        print_json({"found": [document(item) for item in story]})
+        print_json({"found": [item.to_dict() for item in story]})
     else:
         console.print(table("timeline", HEADINGS, rows(story)))
     raise SystemExit(0 if story else NO)

@@ -12,7 +12,7 @@ from collections.abc import Generator, Iterable
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
 import typer
 from rich.markup import escape
@@ -102,11 +102,6 @@ def window(start: datetime | None, end: datetime | None, *, json: bool) -> tuple
     if first >= last:
         fail("the time window ends before it begins", WRONG, remedy="give a --from that is before --to", json=json)
     return first, last
-
-
-def document(found: Found) -> dict[str, Any]:
-    """An entry and its place, for --json."""
-    return {"index": found.index, "entry": found.entry.to_dict()}
 
 
 def rows(found: Iterable[Found]) -> list[list[str]]:

@@ -8,7 +8,6 @@ Exit codes: 0 found, or nothing left after a withdrawal; 1 nothing found, or som
 
 from __future__ import annotations
 
-import typer
 from rich.markup import escape
 
 from audit.entries import timestamp
@@ -23,21 +22,12 @@ from gateway.cli.officer_desk import (
     WindowEnd,
     WindowStart,
     desk,
-    document,
     person_given,
     rows,
     utc,
     window,
 )
 from gateway.cli.output import NO, WRONG, console, fail, print_json, progress, table
-
-
-def register(app: typer.Typer) -> None:
-    """Add these commands to `yhdyspinta audit`, once."""
-    present = {one.callback for one in app.registered_commands}
-    for command in (consents, withdrawals, days, flows):
-        if command not in present:
-            app.command()(command)
 
 
 def consents(config: Config = CONFIG, system: System = "hetu", json: Json = False) -> None:
@@ -49,19 +39,7 @@ def consents(config: Config = CONFIG, system: System = "hetu", json: Json = Fals
     with desk(config, json=json) as (officer, reader):
         told = officer.consents(reader, who)
     if json:
-        print_json(
-            {
-                "consents": [
-                    {
-                        "consent": one.consent,
-                        "history": [document(item) for item in one.history],
-                        "disclosed": [document(item) for item in one.disclosed],
-                        "more": one.more,
-                    }
-                    for one in told
-                ]
-            }
-        )
+        print_json({"consents": [one.to_dict() for one in told]})
     else:
         for one in told:
             _tell_consent(one)
@@ -104,7 +82,7 @@ def withdrawals(
     with desk(config, json=json) as (officer, reader), progress("looking at withdrawals", quiet=json):
         left = officer.left_after_withdrawal(reader, who, start=utc(start))
     if json:
-        pairs = [{"withdrawal": document(one), "release": document(other)} for one, other in left]
+        pairs = [{"withdrawal": one.to_dict(), "release": other.to_dict()} for one, other in left]
         print_json({"holds": not left, "left": pairs})
     elif left:
         columns = ("withdrawn by entry", "at (UTC)", "left by entry", "at (UTC)", "recipient", "categories", "consent")
@@ -153,10 +131,9 @@ def flows(config: Config = CONFIG, start: WindowStart = None, end: WindowEnd = N
     first, last = window(start, end, json=json)
     with desk(config, json=json) as (officer, reader), progress("counting", quiet=json):
         told = officer.flows(reader, first, last)
-    names = ("source", "recipient", "released", "refused", "fruitless")
     if json:
-        counts = [{name: getattr(one, name) for name in names} for one in told]
-        print_json({"from": timestamp(first), "to": timestamp(last), "flows": counts})
+        flowed = [one.to_dict() for one in told]
+        print_json({"from": timestamp(first), "to": timestamp(last), "flows": flowed})
     else:
         title = f"from {timestamp(first)[:16]} to {timestamp(last)[:16]} (UTC)"
         lines = [
@@ -169,5 +146,8 @@ def flows(config: Config = CONFIG, start: WindowStart = None, end: WindowEnd = N
             ]
             for one in told
         ]
-        console.print(table(title, names, lines))
+        console.print(table(title, ("source", "recipient", "released", "refused", "fruitless"), lines))
     raise SystemExit(0 if told else NO)
+
+
+COMMANDS = (consents, withdrawals, days, flows)

@@ -18,21 +18,13 @@ from rich.markup import escape
 from audit.entries import timestamp
 from audit.reviews import EMERGENCY, MAX_REMARK
 from gateway.cli.configuration import CONFIG, Config, Json
-from gateway.cli.officer_desk import HEADINGS, Language, WindowEnd, WindowStart, desk, document, rows, window
+from gateway.cli.officer_desk import HEADINGS, Language, WindowEnd, WindowStart, desk, rows, window
 from gateway.cli.output import NO, WRONG, console, fail, print_json, progress, table
 
 Verdict = Annotated[
     Literal["justified", "explained", "not-justified", "escalated"],
     typer.Option("--verdict", help="What was concluded."),
 ]
-
-
-def register(app: typer.Typer) -> None:
-    """Add these commands to `yhdyspinta audit`, once."""
-    present = {one.callback for one in app.registered_commands}
-    for command in (unusual, unreviewed, sign_off):
-        if command not in present:
-            app.command()(command)
 
 
 def unusual(
@@ -83,7 +75,7 @@ def unreviewed(config: Config = CONFIG, json: Json = False) -> None:
     waits = bool(told.emergencies or told.patterns)
     if json:
         patterns = [asdict(one) for one in told.patterns]
-        print_json({"found": [document(item) for item in told.emergencies], "patterns": patterns})
+        print_json({"found": [item.to_dict() for item in told.emergencies], "patterns": patterns})
     elif waits:
         if told.emergencies:
             console.print(table("emergency accesses that nobody has signed off", HEADINGS, rows(told.emergencies)))
@@ -129,3 +121,6 @@ def sign_off(
         print_json(asdict(done))
     else:
         console.print(f"[green]✓[/] {escape(done.entry)} signed off as {done.verdict}")
+
+
+COMMANDS = (unusual, unreviewed, sign_off)

@@ -26,14 +26,6 @@ Pin = Annotated[Path | None, typer.Option(help="File with the token's PIN.")]
 _HERE = Path()
 
 
-def register(app: typer.Typer) -> None:
-    """Add these commands to `yhdyspinta registry`, once."""
-    present = {one.callback for one in app.registered_commands}
-    for command in (enrol, join):
-        if command not in present:
-            app.command()(command)
-
-
 def enrol(
     member: Annotated[str, typer.Option(help="INSTANCE/CLASS/MEMBER, for example FI-TEST/MUN/1234567-8.")] = "",
     name: Annotated[
@@ -303,3 +295,6 @@ def _place(module: Path | None, token: str, label: str, pin: Path | None, *, jso
             json=json,
         )
     return TokenPlace(module, token, label, pin)
+
+
+COMMANDS = (enrol, join)

@@ -20,14 +20,6 @@ Root = Annotated[
 ]
 
 
-def register(app: typer.Typer) -> None:
-    """Add these commands to `yhdyspinta registry`, once."""
-    present = {one.callback for one in app.registered_commands}
-    for command in (show, diff):
-        if command not in present:
-            app.command()(command)
-
-
 @dataclass(frozen=True, slots=True)
 class _Read:
     """A registry as it was read: what it says, its version and ends by role, and whether signatures were verified."""
@@ -211,3 +203,6 @@ def _until(end: datetime, now: datetime) -> str:
     left = (end - now).total_seconds()
     days = f"{left / 86400:.0f} d" if abs(left) >= 2 * 86400 else f"{left / 3600:.0f} h"
     return f"{end:%Y-%m-%d %H:%M}Z ({'expired ' if left < 0 else ''}{days})"
+
+
+COMMANDS = (show, diff)

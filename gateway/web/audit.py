@@ -24,7 +24,7 @@ from audit.checking import MOST as MOST_CHECKED
 from audit.checking import CheckingError
 from audit.checkpoint import Checkpoint, NoteError
 from audit.merkle import ProofError
-from audit.query import Found, QueryError
+from audit.query import QueryError
 from audit.reviews import EMERGENCY, ReviewError
 from consent.rulebook import RulebookError
 from gateway.exchange.context import Exchange
@@ -86,7 +86,7 @@ def router(exchange: Exchange, officer: Officer, callers: Callers) -> APIRouter:
                 limit=_number(document, "limit", 50),
             )
         )
-        return _json({"found": [_found(item) for item in page.found], "next": page.next})
+        return _json({"found": [item.to_dict() for item in page.found], "next": page.next})
 
     @routes.post("/timeline", summary="Everything about one handover, case or entry, oldest first")
     async def timeline(request: Request) -> Response:
@@ -97,32 +97,20 @@ def router(exchange: Exchange, officer: Officer, callers: Callers) -> APIRouter:
                 "invalid-request", detail="a timeline is of one thing", remedy="send one of handover, entry and case"
             )
         story = await _asked(lambda: officer.timeline(who, **wanted))
-        return _json({"found": [_found(item) for item in story]})
+        return _json({"found": [item.to_dict() for item in story]})
 
     @routes.post("/consents", summary="A person's consents and refusals, and what was given under each")
     async def consents(request: Request) -> Response:
         who, document = reader(request), await body(request)
         told = await _asked(lambda: officer.consents(who, _someone(document)))
-        return _json(
-            {
-                "consents": [
-                    {
-                        "consent": one.consent,
-                        "history": [_found(item) for item in one.history],
-                        "disclosed": [_found(item) for item in one.disclosed],
-                        "more": one.more,
-                    }
-                    for one in told
-                ]
-            }
-        )
+        return _json({"consents": [one.to_dict() for one in told]})
 
     @routes.post("/after-withdrawal", summary="What left after a withdrawal: must be nothing")
     async def after_withdrawal(request: Request) -> Response:
         who, document = reader(request), await body(request)
         person, start = _person(document), _time(document, "from")
         pairs = await _asked(lambda: officer.left_after_withdrawal(who, person, start=start))
-        left = [{"withdrawal": _found(one), "release": _found(other)} for one, other in pairs]
+        left = [{"withdrawal": one.to_dict(), "release": other.to_dict()} for one, other in pairs]
         return _json({"holds": not left, "left": left})
 
     @routes.post("/unusual", summary="Unusual patterns in a time window")
@@ -140,8 +128,7 @@ def router(exchange: Exchange, officer: Officer, callers: Callers) -> APIRouter:
         who, document = reader(request), await body(request)
         start, end = _window(document)
         told = await _asked(lambda: officer.flows(who, start, end))
-        names = ("source", "recipient", "released", "refused", "fruitless")
-        return _json({"flows": [{name: getattr(one, name) for name in names} for one in told]})
+        return _json({"flows": [one.to_dict() for one in told]})
 
     @routes.post("/days", summary="How often a person's data was disclosed, by day")
     async def days(request: Request) -> Response:
@@ -170,7 +157,7 @@ def router(exchange: Exchange, officer: Officer, callers: Callers) -> APIRouter:
         told = await _asked(lambda: officer.unreviewed(who))
         return _json(
             {
-                "found": [_found(item) for item in told.emergencies],
+                "found": [item.to_dict() for item in told.emergencies],
                 "patterns": [asdict(one) for one in told.patterns],
             }
         )
@@ -357,10 +344,6 @@ def _described(example: dict[str, Any]) -> dict[str, Any]:
 
 def _json(document: Any, status: int = 200) -> Response:
     return Response(orjson.dumps(document), status, _NO_STORE, "application/json")
-
-
-def _found(item: Found) -> dict[str, Any]:
-    return {"index": item.index, "entry": item.entry.to_dict()}
 
 
 def _checkpoint(checkpoint: Checkpoint) -> dict[str, Any]:

@@ -62,10 +62,7 @@ def _checked(visit: Visit, values: dict[str, Any]) -> Answer:
     except CheckingError:
         return Shown("log.html", values | {"busy": True}, {"act": "check", "busy": True}, status=409)
     values["report"] = report
-    detail: dict[str, str | int | bool] = {"act": "check", "checked": report.checked, "sound": report.sound}
-    if report.first is not None:
-        detail |= {"finding": report.first.kind, "at": report.first.index}
-    return Shown("log.html", values, detail)
+    return Shown("log.html", values, {"act": "check", **report.to_codes()})
 
 
 def verify(visit: Visit) -> Answer:
