@@ -6,13 +6,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: demo test lint bench format lock clean help
+.PHONY: demo test lint bench containers format lock clean help
 
 help:
 	@echo "make demo         a whole small network on this machine; Ctrl-C ends it (make demo ONCE=1 ends by itself)"
 	@echo "make test         all tests"
 	@echo "make lint         formatting, lint, types, layers"
 	@echo "make bench        measure, as ratios against a baseline in the same run"
+	@echo "make containers   build the images and run three organisations in containers, with checks; as root on Debian"
 
 # What runs needs; what development needs beside it. Both are pinned with hashes.
 $(VENV)/.installed: requirements.lock pyproject.toml
@@ -45,6 +46,10 @@ format: $(VENV)/.installed-dev
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/python -m bench $(BENCH_ARGS)
+
+containers:
+	@scripts/check-python $(PYTHON)
+	@$(PYTHON) docker/containers.py
 
 # Pin every dependency again, with hashes.
 lock: $(VENV)/.installed-dev
