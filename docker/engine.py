@@ -28,7 +28,7 @@ PACKAGES = ("podman", "buildah", "runc", "conmon", "mmdebstrap", "iptables")
 SUITE = "bookworm"
 _AUTHORITIES = "/etc/ssl/certs/ca-certificates.crt"
 _PR_SET_CHILD_SUBREAPER = 36
-_ENDING_SECONDS = 60
+_ENDING_SECONDS = 300
 _CACHE_SECONDS = 3 * 86_400
 
 # runc and cgroupfs, since not every machine has systemd; limits below anybody's own; the host's network, so that
@@ -106,7 +106,7 @@ class Engine:
             self.run("podman", "rm", "--all", "--force", "--time", "10")
         self.left()
         # More than once: the same place may be mounted over itself.
-        for _ in range(10):
+        for _attempt in range(10):
             for place in sorted(_mounts(self.folder), reverse=True):
                 subprocess.run(["umount", "--lazy", place], check=False)
         for group in sorted(_groups() - self._groups, reverse=True):
