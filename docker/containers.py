@@ -156,7 +156,9 @@ def _packet_filter() -> list[str]:
     """Chains and rules of the host's packet filter, without their counters."""
     lines: list[str] = []
     for table in ("filter", "nat"):
-        done = subprocess.run(["iptables", "-t", table, "-S"], capture_output=True, text=True, check=True)
+        done = subprocess.run(["iptables", "-t", table, "-S"], capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise EngineError(f"the packet filter cannot be read: {done.stderr.strip()}")
         lines += [f"{table} {line}" for line in done.stdout.splitlines()]
     return lines
 
