@@ -13,6 +13,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any, Literal, get_args
 
 Status = Literal["active", "refused", "withdrawn", "entered-in-error"]
+WordKind = Literal["permission", "consent", "prohibition", "report"]
 GiverKind = Literal["self", "guardian", "representative"]
 Opinion = Literal["agrees", "disagrees"]
 
@@ -50,7 +51,10 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class ConsentRecord:
-    """One version of a consent or refusal. Empty purposes or recipients of a refusal mean all of them."""
+    """One version of a consent or refusal. Empty purposes or recipients of a refusal mean all of them.
+
+    `kind` is what was said, and stays when it ends; `target` what it is aimed at, where that is narrower than all.
+    """
 
     id: str
     version: int
@@ -66,6 +70,8 @@ class ConsentRecord:
     evidence: Evidence
     recorded_by: str
     recorded_at: datetime
+    kind: WordKind = "consent"
+    target: str | None = None
 
     def in_force(self, day: date) -> bool:
         """Whether it stands on a day: the days of its period count, and those of the giver's mandate."""
@@ -98,6 +104,8 @@ class ConsentRecord:
             "id": self.id,
             "version": self.version,
             "status": self.status,
+            "kind": self.kind,
+            "target": self.target,
             "subject": self.subject,
             "given_by": {
                 "kind": self.given_by.kind,
@@ -220,7 +228,17 @@ class ConsentRecord:
             evidence=Evidence(_short(evidence.get("form")), _short(evidence.get("digest"))),
             recorded_by=recorded_by,
             recorded_at=recorded_at,
+            kind=_kind(document, status),
+            target=_short(document.get("target")),
         )
+
+
+def _kind(document: Mapping[str, Any], status: Status) -> WordKind:
+    """What was said: a record of a former version tells it by its status only."""
+    kind: WordKind | None = document.get("kind")
+    if kind is not None and kind not in get_args(WordKind):
+        raise ConsentError("/kind", f"use one of {', '.join(get_args(WordKind))}")
+    return kind or ("prohibition" if status == "refused" else "consent")
 
 
 def _check_giver(record: ConsentRecord, age: int | None, unaccompanied: object) -> None:

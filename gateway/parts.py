@@ -27,6 +27,7 @@ from consent.rulebook import load as load_rulebook
 from gateway.credentials import KeyPlace, Opening
 from gateway.exchange.context import Standing
 from gateway.officer import Officer
+from gateway.person.values import Register
 from gateway.protocol.identifiers import MemberId, ServiceId, SubsystemId
 from gateway.protocol.signing import Signer, thumbprint
 from gateway.services.backends import Backend, HttpBackend
@@ -97,6 +98,12 @@ def witness_signers(settings: Settings, listed: Callable[[str], bool]) -> Callab
     return current
 
 
+def subjects_of(settings: Settings) -> Subjects:
+    """The data subjects of the members that the node speaks for."""
+    members = dict.fromkeys(str(SubsystemId.parse(subsystem).member) for subsystem in settings.node.subsystems)
+    return Subjects(secret(settings.secrets.wrapping_key), secret(settings.secrets.index_key), members=tuple(members))
+
+
 def officer_of(
     settings: Settings,
     engine: Engine,
@@ -108,7 +115,7 @@ def officer_of(
 ) -> tuple[Officer, Log, Subjects]:
     """The officer's desk with its log and subjects: for the node itself, and for commands beside it."""
     log = log or log_of(settings, engine, clock)
-    subjects = subjects or Subjects(secret(settings.secrets.wrapping_key), secret(settings.secrets.index_key))
+    subjects = subjects or subjects_of(settings)
     officer = Officer(
         settings.node.id,
         engine,
@@ -251,6 +258,14 @@ def backends_of(settings: Settings) -> dict[ServiceId, Backend]:
     }
 
 
+def registers_of(settings: Settings) -> dict[ServiceId, Register]:
+    """The registers behind the query services, and whether they are believed."""
+    return {
+        ServiceId.parse(service.service): Register(service.service, service.identity == "authoritative")
+        for service in settings.services
+    }
+
+
 def registered_clients(settings: Settings) -> list[Registered]:
     return [
         Registered(
@@ -263,6 +278,7 @@ def registered_clients(settings: Settings) -> list[Registered]:
                 categories=frozenset(one.rights.categories),
                 default_purpose=one.default_purpose,
                 default_categories=frozenset(one.default_categories),
+                is_authoritative=one.identity == "authoritative",
             ),
             frozenset(thumbprint(to_der(path.read_bytes())) for path in one.certificates),
         )

@@ -145,7 +145,7 @@ class ListenSettings(_Section):
     console: Listen | None = Field(None, description="for the data protection officer; no console without it")
 
 
-Action = Literal["query", "handover", "inbox", "consent", "decision", "audit"]
+Action = Literal["query", "handover", "inbox", "consent", "decision", "audit", "identity"]
 _ORDINARY: tuple[Action, ...] = ("query", "handover", "inbox", "consent", "decision")
 
 
@@ -158,6 +158,10 @@ class RightSettings(_Section):
     actions: list[Action] = Field(default_factory=lambda: list(_ORDINARY), description="what it may do")
 
 
+_IDENTITY: str = "whether identifiers that its records name together are believed to be one person"
+Identity = Literal["authoritative", "claimed"]
+
+
 class ClientSettings(_Section):
     """An information system of the organisation that may call this node."""
 
@@ -166,6 +170,7 @@ class ClientSettings(_Section):
     certificates: list[Path] = Field(default_factory=list, description="certificates that it connects with")
     jwks: Path | None = Field(None, description="public keys for private_key_jwt, a JWK set")
     rights: RightSettings = RightSettings()
+    identity: Identity = Field("claimed", description=_IDENTITY)
     default_purpose: str | None = Field(None, description="for a system that cannot send one")
     default_categories: list[str] = Field(default_factory=list, description="for a system that cannot send any")
 
@@ -175,6 +180,7 @@ class ServiceSettings(_Section):
 
     service: Service = Field(description="the service's id in the registry")
     adapter: str = Field(description="the adapter that reads its answers")
+    identity: Identity = Field("claimed", description=_IDENTITY)
     url: str = Field(description="where the source system answers")
     timeout_seconds: float = Field(10.0, gt=0, le=120, description="how long it is waited for")
     certificate_authority: Path | None = Field(None, description="issuer of its TLS certificate; none: the system's")
@@ -186,6 +192,7 @@ class _SourceSettings(_Section):
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,47}$", description="its name in logs and books; keep it for good")
     subsystem: Subsystem = Field(description="the subsystem that hands over")
     adapter: str = Field(description="the adapter that reads it")
+    identity: Identity = Field("claimed", description=_IDENTITY)
     flow: str = Field("F1", description="the flow that its records are handed over in")
     reports: Path = Field(Path("reports"), description="folder for what could not be handed over")
     poll_seconds: float = Field(10.0, ge=0.1, le=86400, description="how often it is looked at")

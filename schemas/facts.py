@@ -66,6 +66,25 @@ def born(system: str, value: str) -> date | None:
         return None
 
 
+def contradicts_identity_code(bundle: Mapping[str, Any]) -> bool:
+    """Whether a valid record states a day of birth or a sex that its Finnish personal identity code denies.
+
+    Two persons' data may then be mixed in it.
+    """
+    person = subject(bundle)
+    birth, gender = person.get("birthDate"), person.get("gender")
+    for identifier in identifiers(bundle):
+        day = born(identifier.system, identifier.value)
+        if day is None:
+            continue
+        if birth and date.fromisoformat(birth) != day:
+            return True
+        number = identifier.value[7:10]
+        if gender in ("male", "female") and number.isdigit() and (int(number) % 2 == 1) != (gender == "male"):
+            return True
+    return False
+
+
 def read_facts(bundle: Mapping[str, Any]) -> BundleFacts:
     """Read the facts of a valid record."""
     person = subject(bundle)

@@ -449,6 +449,7 @@ def _settings(party: Party, folder: Path, passphrase: Path, database: str | None
         f'name = "{party.name}-system"',
         f'subsystem = "{party.subsystem}"',
         'certificates = ["client.pem"]',
+        'identity = "authoritative"',
     ]
     if party.holds_records:
         lines += [
@@ -456,6 +457,7 @@ def _settings(party: Party, folder: Path, passphrase: Path, database: str | None
             "[[services]]",
             f'service = "{ServiceId(party.subsystem, "palvelutarve")}"',
             'adapter = "reception-centre-csv"',
+            'identity = "authoritative"',
             f'url = "http://{LOOPBACK}:{party.system}/records"',
         ]
     return "\n".join(lines) + "\n"

@@ -26,16 +26,16 @@ from gateway.exchange.consumer import Answered, Outgoing, keep_request, keeps, p
 from gateway.exchange.context import Exchange, Standing
 from gateway.exchange.handover import decide_for_delivery, recipient_service
 from gateway.exchange.keeping import keep_decision
-from gateway.exchange.people import Person, StaleError
 from gateway.exchange.reception import complete
 from gateway.exchange.releasing import basis_and_consents, keep_bodies, keep_disclosures, keep_response
+from gateway.person.people import StaleError
+from gateway.person.values import Named, Person, Register
 from gateway.protocol.identifiers import ServiceId, SubsystemId
 from gateway.protocol.problems import ProblemError
 from gateway.protocol.signing import request_digest
 from gateway.storage.sealing import unseal
 from gateway.storage.tables import deliveries, handovers
 from gateway.telemetry import event
-from schemas.facts import identifiers
 from schemas.projection import project
 
 LOGGER = logging.getLogger("yhdyspinta.delivery")
@@ -61,7 +61,6 @@ class Sending:
     outgoing: Outgoing
     decision: Decision | None
     person: Person | None
-    named: tuple[tuple[str, str], ...]
     kept: frozenset[str]
     withheld: tuple[str, ...]
 
@@ -172,13 +171,13 @@ class Deliveries:
                 if current != "due":
                     raise ProblemError("delivery-state", detail="the delivery was settled meanwhile")
                 if sending.person is not None:
-                    self._exchange.people.settle(connection, sending.named, sending.person, now)
+                    self._exchange.people.settle(connection, sending.person, now)
                 subject = self._exchange.subjects.by_id(connection, row.subject)
                 entry = self._entry(row, sending, "requested", now, trace_id, subject.pseudonym if subject else None)
                 keep_request(connection, sending.outgoing, entry)
                 if keeps(self._exchange, sending.outgoing.service):
                     keep_bodies(connection, sending.outgoing.claims.message_id, subject, request=sending.outgoing.body)
-                if sending.decision is not None and subject is not None:
+                if sending.decision is not None and sending.person is not None and subject is not None:
                     self._keep(connection, entry, sending, subject, now)
                     keep_disclosures(
                         connection,
@@ -186,7 +185,7 @@ class Deliveries:
                         recipient=str(sending.outgoing.service.id.subsystem),
                         sender=row.consumer,
                         subject=subject,
-                        named=sending.named,
+                        named=sending.person.named,
                         at=now,
                     )
                 connection.execute(
@@ -218,7 +217,8 @@ class Deliveries:
         if row.kind != "handover":
             return self._prepare_plain(row, standing, sender, await asyncio.to_thread(self._unsealed, row), now)
         bundle = orjson.loads(await asyncio.to_thread(self._unsealed, row))
-        named = tuple((one.system, one.value) for one in identifiers(bundle))
+        # The record was believed or not when it was ordered; a delivery joins nothing.
+        named = Named.in_record(str(sender.member), bundle, Register(""))
         # The recipient is looked up anew: the person's municipality may have joined, or changed its system, while
         # we waited.
         service = recipient_service(standing, bundle, row.role, now)
@@ -251,7 +251,7 @@ class Deliveries:
             now=now,
         )
         withheld = tuple(sorted({one.category for one in decision.withheld}))
-        return Sending(outgoing, decision, person, named, projection.kept, withheld)
+        return Sending(outgoing, decision, person, projection.kept, withheld)
 
     def _prepare_plain(
         self, row: Row[Any], standing: Standing, sender: SubsystemId, body: bytes, now: datetime
@@ -273,7 +273,7 @@ class Deliveries:
             user=None,
             now=now,
         )
-        return Sending(outgoing, None, None, (), frozenset(), ())
+        return Sending(outgoing, None, None, frozenset(), ())
 
     def _unsealed(self, row: Row[Any]) -> bytes:
         with self._exchange.engine.connect() as connection:
@@ -484,7 +484,7 @@ class Deliveries:
 def carried(decision: Decision, person: Person) -> list[dict[str, Any]]:
     """The consents that carry a decision, as the recipient is told them: what was consented to, not by whom."""
     used = {one.consent_id for one in decision.permitted if one.consent_id is not None}
-    return [record.to_wire() for record in person.consents if record.id in used]
+    return [record.to_wire() for record in person.words if record.id in used]
 
 
 def _receipt(body: bytes) -> str:

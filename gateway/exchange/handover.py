@@ -24,15 +24,17 @@ from consent.rulebook import Flow, FlowDelivery
 from gateway.exchange.context import Exchange, Standing
 from gateway.exchange.deciding import decide_between, facts_of
 from gateway.exchange.keeping import keep_decision
-from gateway.exchange.people import Person, StaleError
 from gateway.exchange.releasing import basis_and_consents
+from gateway.person.held import HeldKind
+from gateway.person.people import StaleError
+from gateway.person.values import Named, Person, Register
 from gateway.protocol.identifiers import ServiceId, SubsystemId
 from gateway.protocol.problems import ProblemError
 from gateway.storage.sealing import seal
 from gateway.storage.tables import deliveries, handovers
 from gateway.trust.registry import Registry, ServiceDescriptor
 from schemas.catalogue import catalogue
-from schemas.facts import check_single_subject, identifiers
+from schemas.facts import check_single_subject
 
 ATTEMPTS = 5
 
@@ -50,8 +52,41 @@ class Order:
     user: str | None
     not_before: datetime | None
     trace_id: str
+    #: Where the record comes from, and its key there.
+    register: Register
+    record_key: str | None = None
     #: Refuses, by raising, a recipient's service, a purpose or categories that the client has no right to.
     permits: Callable[[ServiceId | None, str, frozenset[str]], None] = lambda _service, _purpose, _categories: None
+
+    def to_json(self) -> bytes:
+        """The order as it is kept while its record waits."""
+        return orjson.dumps(
+            {
+                "client": self.client,
+                "sender": str(self.sender),
+                "bundle": self.bundle,
+                "flow": self.flow,
+                "idempotency": self.idempotency,
+                "case": self.case,
+                "user": self.user,
+                "not_before": self.not_before,
+                "trace_id": self.trace_id,
+                "register": [self.register.name, self.register.is_authoritative],
+                "record_key": self.record_key,
+            }
+        )
+
+    @classmethod
+    def from_json(cls, kept: bytes) -> Order:
+        """An order that was kept. What its client had a right to was seen to when it was taken."""
+        document = orjson.loads(kept)
+        moment = document.pop("not_before")
+        return cls(
+            sender=SubsystemId.parse(document.pop("sender")),
+            register=Register(*document.pop("register")),
+            not_before=datetime.fromisoformat(moment) if moment else None,
+            **document,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +132,7 @@ class Handovers:
                 remedy="use one of: " + ", ".join(sorted(standing.rulebook.flows)),
             )
         _check(order.bundle)
-        named = [(one.system, one.value) for one in identifiers(order.bundle)]
+        named = Named.in_record(str(order.sender.member), order.bundle, order.register, order.record_key)
         key = (
             order.idempotency
             or hashlib.sha256(
@@ -108,6 +143,8 @@ class Handovers:
         )
         for _ in range(ATTEMPTS):
             person = await self._exchange.people.recall(named)
+            if person.conflict is not None:
+                raise await self._hold(order, person)
             planned = [self._decide(order, standing, flow, part, person, now) for part in flow.deliveries]
 
             def record(
@@ -118,10 +155,12 @@ class Handovers:
                 ).first()
                 if held is not None:
                     return Written(_existing(connection, held), ())
-                subject = self._exchange.people.settle(connection, named, person, now)
-                return self._store(
+                settled = self._exchange.people.settle(connection, person, now)
+                subject = settled.subject
+                stored = self._store(
                     connection, order, standing, key, planned, subject.id, subject.key, subject.pseudonym, now
                 )
+                return Written(stored.value, (*stored.entries, *settled.entries))
 
             try:
                 stored = await self._exchange.log.commit(record)
@@ -130,6 +169,15 @@ class Handovers:
             except StaleError:
                 continue
         raise ProblemError("busy", detail="the person's consents are changing right now", retry_after=1)
+
+    async def _hold(self, order: Order, person: Person) -> ProblemError:
+        """Put the order aside: its record names two people, and waits until somebody says who it is about."""
+
+        def put_aside(connection: Connection) -> Written[ProblemError]:
+            problem, entries = self._exchange.held.hold(connection, person, HeldKind.HANDOVER, order.to_json())
+            return Written(problem, entries)
+
+        return (await self._exchange.log.commit(put_aside)).value
 
     def _decide(
         self, order: Order, standing: Standing, flow: Flow, part: FlowDelivery, person: Person, now: datetime
@@ -276,7 +324,7 @@ def decide_for_delivery(
         purpose=purpose,
         categories=categories,
         facts=facts_of(bundle, standing.registry, now),
-        consents=person.consents,
+        consents=person.words,
         at=now,
     )
 

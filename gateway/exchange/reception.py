@@ -30,6 +30,8 @@ from schemas.catalogue import catalogue
 from schemas.facts import check_single_subject, identifiers
 from schemas.projection import categories_in
 
+#: How many messages a notice may name.
+MOST_NAMED = 100
 Outcome = tuple[dict[str, Any], Entry, Subject | None]
 
 
@@ -106,8 +108,11 @@ class Reception:
         at = _micros(incoming)
 
         def act(connection: Connection) -> Outcome:
-            subject = self._exchange.subjects.resolve(connection, named, incoming.now)
+            # What a peer names together joins nobody: the arrival is found under each identifier, and that is all.
+            subjects = self._exchange.subjects_of(incoming.service.id.subsystem)
             held = connection.execute(_HELD, {"sent_by": str(incoming.claims.issuer), "of": delivery}).first()
+            known = subjects.by_id(connection, held.subject) if held is not None else None
+            subject = known or subjects.claim(connection, named, incoming.now)
             entry = provider_entry(
                 self._exchange,
                 incoming,
@@ -193,12 +198,16 @@ class Reception:
         consent = _member(document, "consent", str)
         categories = _member(document, "categories", list)
         subject_named = _member(document, "subject", list)
+        messages = [str(message) for message in document.get("messages", ())][:MOST_NAMED]
         named = [(str(one["system"]), str(one["value"])) for one in subject_named if isinstance(one, dict)]
         at = _micros(incoming)
 
         def act(connection: Connection) -> Outcome:
-            subject = self._exchange.subjects.resolve(connection, named, incoming.now)
+            subjects = self._exchange.subjects_of(incoming.service.id.subsystem)
             held = connection.execute(_HELD, {"sent_by": str(incoming.claims.issuer), "of": notice}).first()
+            known = subjects.by_id(connection, held.subject) if held is not None else None
+            about = self._about(connection, incoming, messages)
+            subject = known or subjects.claim(connection, named, incoming.now, about)
             entry = provider_entry(
                 self._exchange,
                 incoming,
@@ -235,6 +244,15 @@ class Reception:
 
         return act
 
+    def _about(self, connection: Connection, incoming: Incoming, messages: list[str]) -> tuple[str, ...]:
+        """Under whom the arrivals are filed that a notice is about; only those that came from the same sender."""
+        if not messages:
+            return ()
+        found = connection.scalars(
+            select(inbox.c.subject).where(inbox.c.id.in_(messages), inbox.c.sender == str(incoming.claims.issuer))
+        )
+        return tuple(sorted(set(found)))
+
 
 def complete(connection: Connection, handover: str, at: int) -> None:
     """Close a handover once every one of its deliveries is accepted or stopped; its payload is then let go."""
@@ -253,7 +271,7 @@ def complete(connection: Connection, handover: str, at: int) -> None:
         )
 
 
-_HELD = select(inbox.c.id, inbox.c.received, inbox.c.digest).where(
+_HELD = select(inbox.c.id, inbox.c.received, inbox.c.digest, inbox.c.subject).where(
     inbox.c.sender == bindparam("sent_by"), inbox.c.delivery == bindparam("of")
 )
 

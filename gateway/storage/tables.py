@@ -161,6 +161,38 @@ disclosures = Table(
     Column("identifiers", LargeBinary, nullable=False),  # sealed: what the recipient knows the person by
 )
 
+# What a register's record of one key has named, so that a register that names another value corrects itself.
+register_records = Table(
+    "register_records",
+    metadata,
+    Column("register", String(300), primary_key=True),
+    Column("record", LargeBinary, primary_key=True),  # keyed hash of the register's own key
+    Column("system", String(300), primary_key=True),
+    Column("subject", String(64), primary_key=True),
+    Column("at", BigInteger, nullable=False),
+)
+
+# Records that name identifiers of persons who are known apart: each waits for a human or for the source.
+held_records = Table(
+    "held_records",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("kind", String(16), nullable=False),  # handover or query
+    Column("member", String(300), nullable=False),
+    Column("register", String(300), nullable=False),
+    Column("reason", String(32), nullable=False),
+    Column("subject", String(64), nullable=False, index=True),  # of this item alone; its key seals the record
+    Column("lead", String(64), nullable=False, index=True),  # the first identifier that the record names
+    Column("state", String(16), nullable=False),  # held, same, apart, corrected
+    Column("created", BigInteger, nullable=False),
+    Column("changed", BigInteger, nullable=False),
+    Column("settled_by", String(128)),
+    Column("owner", String(128)),  # who proposed it, or has taken it on
+    Column("entry", String(64), nullable=False),
+    Column("sealed", LargeBinary),
+    Index("held_records_state", "state", "created"),
+)
+
 client_revocations = Table(
     "client_revocations",
     metadata,

@@ -68,6 +68,8 @@ def router(
                 user=exchange.user_pseudonym(caller.subsystem, user),
                 not_before=not_before.astimezone(UTC) if not_before else None,
                 trace_id=trace_id,
+                register=caller.register,
+                record_key=mapped.key or None,
                 permits=caller.may_hand_over,
             )
             try:

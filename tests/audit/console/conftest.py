@@ -31,6 +31,7 @@ from audit.report import Activity, Controller
 from audit.subjects import HETU_SYSTEM, Subjects
 from audit.tables import metadata
 from audit.witness import keep_cosignatures
+from tests.people import joined
 
 NOW = datetime(2026, 11, 20, 9, 30, tzinfo=UTC)
 ORIGIN = "yhdyspinta/centre.demo"
@@ -123,7 +124,7 @@ def _people(world: World, subjects: Subjects) -> None:
     """A main person with a whole story, thirty others with little, and somebody who looks around too much."""
 
     def unit(connection: Connection) -> Written[str]:
-        person = subjects.resolve(connection, [(HETU_SYSTEM, HETU), (CUSTOMER_SYSTEM, CUSTOMER)], NOW)
+        person = joined(connection, subjects, [(HETU_SYSTEM, HETU), (CUSTOMER_SYSTEM, CUSTOMER)], NOW)
         entries: list[Entry] = []
 
         def add(name: str, entry: Entry) -> Entry:
@@ -208,7 +209,7 @@ def _people(world: World, subjects: Subjects) -> None:
             ),
         )  # fmt: skip
         for number in range(30):
-            other = subjects.resolve(connection, [(CUSTOMER_SYSTEM, f"9100{number:04}")], NOW).pseudonym
+            other = joined(connection, subjects, [(CUSTOMER_SYSTEM, f"9100{number:04}")], NOW).pseudonym
             entries.append(
                 _delivery(
                     NOW - timedelta(days=number % 25, hours=number), other, (KOTKA, COUNTY, OTHER)[number % 3],

@@ -28,6 +28,7 @@ from gateway.cli.main import app
 from gateway.storage import engine as storage
 from gateway.storage import schema
 from schemas.facts import HETU, MIGRI_CUSTOMER
+from tests.people import joined
 
 NODE = "kotka-1"
 ORIGIN = f"yhdyspinta/{NODE}"
@@ -256,7 +257,7 @@ def person(engine: Engine, given: list[Checkpoint]) -> str:
     log.start()
 
     def unit(connection: Connection) -> Written[str]:
-        subject = subjects.resolve(connection, [(HETU, HETU_CODE), (MIGRI_CUSTOMER, "7000001")], now)
+        subject = joined(connection, subjects, [(HETU, HETU_CODE), (MIGRI_CUSTOMER, "7000001")], now)
         case = subjects.case("KOTKA-2026-17")
         given = entry(now, subject=subject.pseudonym, categories=Categories(("identity", "housing"), ("health-needs",)))
         again = entry(now, subject=subject.pseudonym, case=case, categories=Categories(("identity",)))

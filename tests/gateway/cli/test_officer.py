@@ -26,6 +26,7 @@ from gateway.cli.output import console
 from gateway.storage import schema
 from schemas.facts import HETU, MIGRI_CUSTOMER
 from tests.gateway.cli.test_audit import KEY, NODE, ORIGIN, SETTINGS, SIGNER
+from tests.people import joined
 
 EVENING = datetime(2026, 9, 1, 15, 0, tzinfo=UTC)
 NIGHT = datetime(2026, 9, 1, 21, 0, tzinfo=UTC)  # midnight in Finland
@@ -79,8 +80,8 @@ def told(engine: Engine, folder: Path) -> Told:
     log.start()
 
     def unit(connection: Connection) -> Written[tuple[str, str]]:
-        anna = subjects.resolve(connection, [(HETU, ANNA), (MIGRI_CUSTOMER, "7000001")], EVENING)
-        boris = subjects.resolve(connection, [(HETU, BORIS)], EVENING)
+        anna = joined(connection, subjects, [(HETU, ANNA), (MIGRI_CUSTOMER, "7000001")], EVENING)
+        boris = joined(connection, subjects, [(HETU, BORIS)], EVENING)
         return Written((anna.pseudonym, boris.pseudonym), ())
 
     anna, boris = log.commit_blocking(unit).value

@@ -30,13 +30,15 @@ from audit.tables import entries
 from gateway.demo import network as demo
 from gateway.exchange.context import DeliveryPolicy, Exchange, Limits, Standing
 from gateway.exchange.opening import Answer, PeerCall
-from gateway.exchange.people import People
 from gateway.exchange.provider import Provider
 from gateway.exchange.reception import Reception
 from gateway.exchange.replay import Replays
 from gateway.exchange.transport import PeerTransport
 from gateway.exchange.withdrawal import Consents
 from gateway.exchange.witnessing import Witnessing, WitnessPolicy
+from gateway.person.held import HeldRecords
+from gateway.person.people import People
+from gateway.person.values import Register as OwnRegister
 from gateway.protocol.identifiers import ServiceId
 from gateway.protocol.message import RequestClaims, body_digest
 from gateway.protocol.problems import ProblemError
@@ -218,8 +220,9 @@ async def node(
         log = Log(engine, signer, origin=origin, clock=clock)
         log.start()
         stack.callback(log.close)
-        subjects = Subjects(b"\x01" * 32, b"\x02" * 32)
-        people = People(engine, subjects)
+        subjects = Subjects(b"\x01" * 32, b"\x02" * 32, members=(str(party.member),))
+        held = HeldRecords(settings.node.id, subjects, clock)
+        people = People(engine, subjects, held, settings.node.id)
         stack.callback(people.close)
         tls = TlsKey(party.folder / "tls.pem", party.folder / "tls.key", passphrase)
         anchors = standings.now(clock()).registry.anchors
@@ -249,6 +252,8 @@ async def node(
             engine=engine,
             subjects=subjects,
             people=people,
+            held=held,
+            registers={ServiceId(party.subsystem, "palvelutarve"): OwnRegister("register", is_authoritative=True)},
             replays=Replays(),
             witnessing=witnessing,
             transport=transport,

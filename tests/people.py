@@ -1,0 +1,28 @@
+"""Persons for tests: what a register would have joined, without a register."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import Connection
+
+from audit import links
+from audit.entries import micros, new_id
+from audit.links import LinkAct, LinkRow
+from audit.subjects import Subject, Subjects
+
+
+def joined(
+    connection: Connection, subjects: Subjects, identifiers: Sequence[tuple[str, str]], now: datetime
+) -> Subject:
+    """One person with these identifiers, joined without doubt; filed under the first."""
+    met = [known.subjects[0] for known in subjects.ensure(connection, identifiers, now)]
+    for other in met[1:]:
+        say(connection, met[0], other, LinkAct.ATTACHED, now)
+    return met[0]
+
+
+def say(connection: Connection, first: Subject, second: Subject, act: LinkAct, now: datetime) -> None:
+    """Say something about two subjects."""
+    links.add(connection, LinkRow(new_id(now), first.id, second.id, act, micros(now), "test"))
