@@ -26,7 +26,7 @@ from gateway.exchange.consumer import Answered, Outgoing, keep_request, keeps, p
 from gateway.exchange.context import Exchange, Standing
 from gateway.exchange.handover import decide_for_delivery, recipient_service
 from gateway.exchange.keeping import keep_decision
-from gateway.exchange.leases import Delivery, LeaseLostError, claim, is_any_due, is_held, write
+from gateway.exchange.leases import Delivery, LeaseLostError, claim, is_any_due, write
 from gateway.exchange.people import Person, StaleError
 from gateway.exchange.reception import complete
 from gateway.exchange.releasing import basis_and_consents, keep_bodies, keep_disclosures, keep_response
@@ -285,12 +285,11 @@ class Deliveries:
             else:
                 place, statement = "deliveries", select(deliveries.c.sealed).where(deliveries.c.id == delivery.id)
             sealed = connection.execute(statement).scalar_one_or_none()
-            if key is None:
-                raise ProblemError("body-destroyed", detail="the record is gone: its data subject's key was destroyed")
-            # What was settled is let go of too. That is another thing, and the row tells which, not what is missing.
-            if not is_held(connection, delivery):
-                raise LeaseLostError(delivery.id)
+        if key is None:
+            raise ProblemError("body-destroyed", detail="the record is gone: its data subject's key was destroyed")
         if sealed is None:
+            # An acceptance lets the record go, which is another thing: whoever comes too late for it finds, when the
+            # problem is to be written, that the delivery is settled.
             raise ProblemError("delivery-state", detail="the record is not there, though the delivery is due")
         return unseal(key, f"{place}/{delivery.handover if place == 'handovers' else delivery.id}", sealed)
 

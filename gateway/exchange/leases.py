@@ -94,11 +94,6 @@ def write(connection: Connection, delivery: Delivery, **values: Any) -> None:
         raise LeaseLostError(delivery.id)
 
 
-def is_held(connection: Connection, delivery: Delivery) -> bool:
-    """Whether the delivery is still due and this worker's."""
-    return connection.execute(_HELD, {"of": delivery.id, "mine": delivery.token}).first() is not None
-
-
 _DUE = (
     select(
         deliveries,
@@ -117,7 +112,4 @@ _LEASE = (
     update(deliveries)
     .where(deliveries.c.id == bindparam("of"))
     .values(lease=bindparam("until"), token=bindparam("mine"))
-)
-_HELD = select(deliveries.c.id).where(
-    deliveries.c.id == bindparam("of"), deliveries.c.state == "due", deliveries.c.token == bindparam("mine")
 )

@@ -162,18 +162,11 @@ class InProcess:
         )
         return await self.provider.answer(call)
 
-    async def bring(
-        self,
-        code: str,
-        document: Any,
-        *,
-        party: str,
-        purpose: str,
-        categories: frozenset[str] = frozenset({"identity"}),
-    ) -> Answer:
+    async def bring(self, code: str, document: Any, *, party: str, **changes: Any) -> Answer:
         """A signed message of a peer to the service of this node that has the code, answered."""
+        values = {"purpose": "reception-to-municipality", "categories": frozenset({"identity"})} | changes
         audience = ServiceId(self.party.subsystem, code)
-        return await self.ask("", party=party, body=document, audience=audience, purpose=purpose, categories=categories)
+        return await self.ask("", party=party, body=document, audience=audience, **values)
 
     async def consent(self, person: str, **changes: Any) -> str:
         """Record a consent to the municipality's look-up of health needs; returns its id."""
