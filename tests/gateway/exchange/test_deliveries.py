@@ -9,8 +9,9 @@ import pytest
 from sqlalchemy import select, update
 
 from gateway.exchange.delivery import Deliveries
-from gateway.exchange.handover import Handovers, Order, Plan
+from gateway.exchange.handover import Handovers, Once, Order, Plan
 from gateway.exchange.leases import Delivery, LeaseLostError
+from gateway.protocol.problems import ProblemError
 from gateway.storage.engine import writer
 from gateway.storage.tables import deliveries, handovers
 from tests.gateway.exchange.inprocess import InProcess, Place, node
@@ -178,3 +179,25 @@ async def test_every_entry_of_a_handover_stands_under_its_case(place: Place, dat
         told = [entry for entry in here.entries() if entry.type in {"handover", "decision", "delivery"}]
         assert {entry.outcome for entry in told} == {"planned", "requested", "failed"}
         assert {entry.case for entry in told} == {here.exchange.case_pseudonym("CASE-1")}
+
+
+async def test_key_stands_for_one_request_on_both_kinds_of_database(place: Place, database_url: str) -> None:
+    async with node(place, database_url) as here:
+        first = await order(here, "K1", idempotency="k/0", once=Once("k", "f1"))
+        again = await order(here, "K1", idempotency="k/0", once=Once("k", "f1"))
+        with pytest.raises(ProblemError) as refused:
+            await order(here, "K2", idempotency="k/1", once=Once("k", "f2"))
+        elsewhere = await order(here, "K2", client="another", idempotency="k/0", once=Once("k", "f2"))
+
+    assert (again.id, again.existing, elsewhere.existing) == (first.id, True, False)
+    assert (refused.value.status, refused.value.code) == (409, "idempotency-conflict")
+
+
+async def test_order_that_a_former_version_took_is_still_known(place: Place, database_url: str) -> None:
+    """It wrote the key as it is, where this one writes a keyed hash."""
+    async with node(place, database_url) as here:
+        first = await order(here, "K3", idempotency="k/0")
+        with writer(here.exchange.engine).begin() as connection:
+            connection.execute(update(handovers).where(handovers.c.id == first.id).values(idempotency="k/0"))
+
+        assert (await order(here, "K3", idempotency="k/0")).id == first.id
