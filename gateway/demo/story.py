@@ -15,16 +15,18 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from aiohttp import ClientSession, ClientTimeout
-from sqlalchemy import select
+from sqlalchemy import Engine, select
 
 from audit import proofs
 from audit.check import Report
 from audit.check import check as check_log
 from audit.checkpoint import VerifierKey
+from audit.entries import Entry
 from audit.tables import entries
 from audit.verify import ExportReport, verify_export
 from gateway.demo.network import LOOPBACK, Network
 from gateway.storage import engine as storage
+from gateway.storage.tables import deliveries
 from schemas.facts import MIGRI_CUSTOMER
 
 #: Row of the first person in the export: the header is row 1, as in a spreadsheet.
@@ -218,13 +220,16 @@ class Story:
     def logs(self) -> dict[str, Report]:
         """Check every node's log from the first entry to the last."""
         reports = {}
+        untrue = 0
         for name in self.network.parties:
             engine = storage.create(self.network.state()["parties"][name]["database"])
             try:
                 reports[name] = check_log(engine, log_key=VerifierKey.parse(self.network.logs[name]["key"]))
+                untrue += _stopped_and_accepted(engine)
             finally:
                 engine.dispose()
             self._check(f"the log of {name} is whole", reports[name].sound, f"{reports[name].size} entries")
+        self._check("no log says of a delivery that was accepted that it was stopped", untrue == 0, f"{untrue} entries")
         return reports
 
     def proof(self) -> Proven:
@@ -405,6 +410,14 @@ def grouped(shares: Iterable[Share]) -> list[tuple[Share, list[str]]]:
         alike = (one.flow, one.recipient, one.state, one.got, one.bases, one.withheld)
         groups.setdefault(alike, (one, []))[1].append(one.person)
     return list(groups.values())
+
+
+def _stopped_and_accepted(engine: Engine) -> int:
+    """How many entries of a node's log say that a delivery was stopped which in its tables was accepted."""
+    stopped = select(entries.c.body).where(entries.c.type == "delivery", entries.c.outcome == "stopped")
+    with engine.connect() as connection:
+        accepted = set(connection.scalars(select(deliveries.c.id).where(deliveries.c.state == "accepted")))
+        return sum(Entry.parse(body).detail.get("delivery") in accepted for body in connection.scalars(stopped))
 
 
 def _can_arrive(part: Mapping[str, Any]) -> bool:
