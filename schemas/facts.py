@@ -25,6 +25,18 @@ class Identifier:
 
 
 @dataclass(frozen=True, slots=True)
+class Period:
+    """Days from the first to the last, both counted; open where there is none."""
+
+    first: date | None
+    last: date | None
+
+    def covers(self, day: date) -> bool:
+        """Whether a day is one of them."""
+        return (self.first is None or self.first <= day) and (self.last is None or day <= self.last)
+
+
+@dataclass(frozen=True, slots=True)
 class BundleFacts:
     """What the record states about the person; None where it does not."""
 
@@ -40,6 +52,7 @@ class BundleFacts:
     named_recipient: str | None = None
     moves_independently: bool | None = None
     family_size: int | None = None
+    integration_plans: tuple[Period, ...] = ()
 
 
 def subject(bundle: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -84,7 +97,24 @@ def read_facts(bundle: Mapping[str, Any]) -> BundleFacts:
         named_recipient=stated.get("safety-prohibition/named-recipient"),
         moves_independently=stated.get("move/independent"),
         family_size=stated.get("family/size"),
+        integration_plans=tuple(_integration_plans(bundle)),
     )
+
+
+def _integration_plans(bundle: Mapping[str, Any]) -> Iterator[Period]:
+    """The periods of the person's integration plans that stand: a draft, or one that was ended, is none."""
+    for entry in bundle["entry"]:
+        plan = entry["resource"]
+        if plan["resourceType"] != "CarePlan" or plan.get("status") != "active":
+            continue
+        kinds = {coding.get("code") for kind in plan.get("category", ()) for coding in kind.get("coding", ())}
+        if "integration-plan" in kinds:
+            period = plan.get("period", {})
+            yield Period(_day(period.get("start")), _day(period.get("end")))
+
+
+def _day(text: str | None) -> date | None:
+    return date.fromisoformat(text) if text else None
 
 
 #: The parts of an extension that may be there more than once.

@@ -86,6 +86,7 @@ class Wishes:
     """What persons said before anything moved: the ids of their consents, by person."""
 
     refusal: str
+    permission: str
     kept: str
     overtaken: str
 
@@ -112,11 +113,12 @@ class Story:
     plans: dict[str, dict[str, Any]] = field(default_factory=dict)  # person's customer number -> the planned handover
 
     async def wishes(self) -> Wishes:
-        """Three persons say what they want before anything moves."""
+        """Three persons say what they want before anything moves, one of them to each recipient another thing."""
         refusal = await self._consent("p06-torture-survivor", "refused", ["health-needs"])
+        permission = await self._consent("p06-torture-survivor", "active", ["health-needs"], to="county")
         kept = await self._consent("p01-asylum-adult", "active", ["health-needs"])
         overtaken = await self._consent("p09-withdrawn-consent", "active", ["health-needs", "social-needs"])
-        return Wishes(refusal, kept, overtaken)
+        return Wishes(refusal, permission, kept, overtaken)
 
     async def hand_over(self, step: Callable[[int, int], None]) -> None:
         """Hand twenty persons over, each in the flow that fits; one of them not at once."""
@@ -188,16 +190,21 @@ class Story:
             await self._ask("kotka", "p01-asylum-adult", "service-need-lookup", ("identity", "language", "housing")),
             await self._ask("kotka", "p06-torture-survivor", "service-need-lookup", ("identity", "health-needs")),
             await self._ask("kymenlaakso", "p06-torture-survivor", "service-need-lookup", ("identity", "health-needs")),
+            await self._ask("kymenlaakso", "p10-moves-on", "service-need-lookup", ("identity", "health-needs")),
             await self._ask("placement", "p01-asylum-adult", "service-need-lookup", ("identity",)),
             await self._ask("kotka", "p03-ukrainian-mother", "service-need-lookup", ("identity", "language")),
         ]
-        whole, minimised, county, without_basis, elsewhere = asked
+        whole, minimised, permitted, not_permitted, without_basis, elsewhere = asked
         self._check("the municipality of residence gets what it may know", whole.status == 200 and not whole.withheld)
         self._check(
             "what the person refused is left out, the rest is given",
             minimised.status == 200 and minimised.got == ("identity",),
         )
-        self._check("the county gets health needs, by law", "health-needs" in county.got)
+        self._check("the county gets health needs with the person's permission", "health-needs" in permitted.got)
+        self._check(
+            "without it the county is told who the person is, and no health needs",
+            not_permitted.got == ("identity",) and ("health-needs", "consent-missing") in not_permitted.withheld,
+        )
         self._check("who has no legal basis gets nothing", without_basis.status == 403)
         self._check("another municipality's resident is nobody's business", elsewhere.status == 403)
         return asked
@@ -263,7 +270,7 @@ class Story:
     def _check(self, promise: str, held: bool, seen: str = "") -> None:
         self.checks.append(Check(promise, bool(held), seen))
 
-    async def _consent(self, case: str, status: str, categories: list[str]) -> str:
+    async def _consent(self, case: str, status: str, categories: list[str], to: str = "municipality") -> str:
         record = await self._call(
             "centre",
             "POST",
@@ -271,8 +278,8 @@ class Story:
             {
                 "subject": {"system": MIGRI_CUSTOMER, "value": self._key(case)},
                 "status": status,
-                "purposes": ["reception-to-municipality", "service-need-lookup"],
-                "recipients": ["municipality"],
+                "purposes": [f"reception-to-{to}", "service-need-lookup"],
+                "recipients": [to],
                 "categories": categories,
                 "language": "en",
                 "evidence": {"form": "demo-form-1"},
@@ -343,8 +350,12 @@ class Story:
         )
         survivor = self._key("p06-torture-survivor")
         self._check(
-            "a refusal keeps health needs from the municipality, not from the county",
+            "a person keeps health needs from the municipality and permits them to the county",
             "health-needs" not in by[survivor, "kotka"].got and "health-needs" in by[survivor, "kymenlaakso"].got,
+        )
+        self._check(
+            "a county receives no health needs without the person's permission",
+            "health-needs" not in by[self._key("p10-moves-on"), "kymenlaakso"].got,
         )
         late = by[self._key("p09-withdrawn-consent"), "kotka"]
         self._check(
