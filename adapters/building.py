@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from adapters.sdk import Finding, Origin, Position, Record
+from adapters.sdk import Finding, Origin, Position, Record, Unreadable
 from adapters.texts import finding
 from adapters.transforms import Transform, TransformError
 
@@ -115,7 +115,7 @@ class Source:
             if self.required:
                 build.findings.append(finding("error", "field-missing", build.at(column), pointer))
             return NOTHING, False
-        if isinstance(raw, dict | list):
+        if isinstance(raw, dict | list | Unreadable):
             build.findings.append(finding("error", "unreadable", build.at(column), pointer))
             return NOTHING, False
         if isinstance(raw, str) and not raw.isprintable() and _CONTROLS.search(raw):

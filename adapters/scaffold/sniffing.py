@@ -9,7 +9,6 @@ from __future__ import annotations
 import codecs
 import csv
 import io
-import zipfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,10 +16,10 @@ from itertools import islice
 from typing import Any
 
 import orjson
-import python_calamine
 from lxml import etree
 
-from adapters.sdk import Finding, Limits, Record
+from adapters.limiting import LimitError
+from adapters.sdk import Finding, Limits, Record, Unreadable
 
 DELIMITERS = (";", ",", "\t", "|")
 #: How many records of a sample are looked at.
@@ -193,17 +192,14 @@ def _xlsx(data: bytes) -> Sample:
 
 def _sheets(data: bytes, limits: Limits) -> list[str]:
     """The names of the sheets, once a reader has found the archive to be within its limits."""
-    from adapters.workbooks import XlsxForm, read_xlsx
+    from adapters.workbooks import sheets_of
 
-    told = next(iter(read_xlsx(io.BytesIO(data), XlsxForm("", ""), limits)), None)
-    if isinstance(told, Finding) and told.code == "limit-exceeded":
-        raise SampleError("the workbook unpacks to more than is read", "give a workbook with fewer records")
     try:
-        workbook = python_calamine.load_workbook(io.BytesIO(data))
-    except (python_calamine.CalamineError, OSError, ValueError, zipfile.BadZipFile):
+        return sheets_of(data, limits)
+    except LimitError:
+        raise SampleError("the workbook unpacks to more than is read", "give a workbook with fewer records") from None
+    except ValueError:
         raise SampleError("the sample is no workbook that can be read", "save it as XLSX, or as CSV") from None
-    with workbook:
-        return list(workbook.sheet_names)
 
 
 def _sample(
@@ -232,6 +228,6 @@ def _column(name: str, records: Sequence[Record]) -> Column:
 
 
 def _written(value: Any) -> str:
-    if value is None:
+    if value is None or isinstance(value, Unreadable):
         return ""
     return str(value).lower() if isinstance(value, bool) else str(value)
