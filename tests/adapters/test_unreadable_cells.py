@@ -74,7 +74,9 @@ def prohibition(mapped: Any) -> Any:
     ("cell", "limit"),
     [("XFD1048576", "fields"), ("XFD2", "fields"), ("A1048576", "records")],
 )
-def test_a_lone_far_cell_is_refused_by_name_before_anything_is_made_of_it(cell: str, limit: str, dimension: str) -> None:
+def test_a_lone_far_cell_is_refused_by_name_before_anything_is_made_of_it(
+    cell: str, limit: str, dimension: str
+) -> None:
     row = cell.lstrip("AXFD")
     data = sheet_of(f'<row r="{row}"><c r="{cell}"><v>1</v></c></row>', dimension)
 
