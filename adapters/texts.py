@@ -107,6 +107,18 @@ _TEXTS: dict[str, tuple[Text, Text]] = {
             "Check the delimiters and quotation marks of the row.",
         ),
     ),
+    "quotation": (
+        Text(
+            "Lainausmerkki jää sulkematta ja nielee seuraavia rivejä.",
+            "Ett citattecken sluts inte och slukar följande rader.",
+            "A quotation mark is not closed and swallows further rows.",
+        ),
+        Text(
+            "Sulje tai kahdenna lainausmerkki sillä rivillä, jolla se alkaa.",
+            "Slut eller dubblera citattecknet på raden där det börjar.",
+            "Close or double the quotation mark in the row where it opens.",
+        ),
+    ),
     "column-missing": (
         Text("Otsikosta puuttuu sarake.", "En kolumn saknas i rubriken.", "The header lacks a column."),
         Text("Vie tiedosto kaikilla sarakkeilla.", "Exportera med alla kolumner.", "Export the file with all columns."),
