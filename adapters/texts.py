@@ -119,6 +119,30 @@ _TEXTS: dict[str, tuple[Text, Text]] = {
             "Close or double the quotation mark in the row where it opens.",
         ),
     ),
+    "contradictory": (
+        Text(
+            "Tietue sanoo saman asian kahdesti eri tavoin.",
+            "Posten säger samma sak två gånger på olika sätt.",
+            "The record says the same thing twice, and not alike.",
+        ),
+        Text(
+            "Korjaa lähdejärjestelmässä se, joka on väärin.",
+            "Rätta det som är fel i källsystemet.",
+            "Mend in the source system which of the two is wrong.",
+        ),
+    ),
+    "misplaced": (
+        Text(
+            "Turvakielto on paikassa, jossa sitä ei lueta.",
+            "Spärrmarkeringen står där den inte läses.",
+            "A safety prohibition stands where it is not read.",
+        ),
+        Text(
+            "Merkitse turvakielto henkilöön (Patient.meta.security).",
+            "Märk spärren på personen (Patient.meta.security).",
+            "Put it on the person (Patient.meta.security).",
+        ),
+    ),
     "column-missing": (
         Text("Otsikosta puuttuu sarake.", "En kolumn saknas i rubriken.", "The header lacks a column."),
         Text("Vie tiedosto kaikilla sarakkeilla.", "Exportera med alla kolumner.", "Export the file with all columns."),
