@@ -12,8 +12,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from adapters.legibility import is_damaged
 from adapters.sdk import UNREADABLE, Finding, Origin, Position, Record, Unreadable
-from adapters.texts import finding
+from adapters.texts import damage, finding
 from adapters.transforms import Transform, TransformError
 
 #: What no text of the canonical record may hold, for FHIR's strings cannot.
@@ -121,6 +122,8 @@ class Source:
         if isinstance(raw, str) and not raw.isprintable() and _CONTROLS.search(raw):
             build.findings.append(finding("error", "control-character", build.at(column), pointer))
             return NOTHING, False
+        if isinstance(raw, str) and is_damaged(raw):
+            build.findings.append(damage(build.at(column), pointer))
         try:
             value = self.transform.forward(raw)
         except TransformError as error:

@@ -17,6 +17,7 @@ from typing import Any, BinaryIO
 
 from lxml import etree
 
+from adapters.legibility import is_misdecoded
 from adapters.limiting import LimitedStream, LimitError
 from adapters.sdk import Finding, Limits, Position, Record
 from adapters.spreadsheets import unguarded
@@ -206,6 +207,8 @@ def _misread(cell: str, encoding: str) -> bool:
         return True
     if encoding.startswith("utf"):
         return False
+    if is_misdecoded(cell, encoding):
+        return True
     try:
         cell.encode(encoding).decode("utf-8")
     except UnicodeError:
@@ -226,10 +229,12 @@ def _encoding(sample: bytes, encodings: Sequence[str]) -> str:
         if name == "utf-16":
             continue
         try:
-            codecs.getincrementaldecoder(name)("strict").decode(sample, final=False)
+            text = codecs.getincrementaldecoder(name)("strict").decode(sample, final=False)
         except UnicodeDecodeError:
             continue
-        return name
+        # That an encoding of one byte a letter can be decoded proves nothing: the text has to look like text.
+        if name.startswith("utf") or not is_misdecoded(text, name):
+            return name
     return encodings[-1]
 
 

@@ -143,6 +143,18 @@ _TEXTS: dict[str, tuple[Text, Text]] = {
             "Put it on the person (Patient.meta.security).",
         ),
     ),
+    "damaged-text": (
+        Text(
+            "Tekstissä on merkkejä, jotka on luettu väärin tai jotka kääntävät kirjoitussuunnan.",
+            "Texten har tecken som har lästs fel eller som vänder skrivriktningen.",
+            "The text holds characters that were read wrongly, or that turn the direction of writing.",
+        ),
+        Text(
+            "Korjaa teksti lähdejärjestelmässä tai vie tiedosto oikealla merkistöllä.",
+            "Rätta texten i källsystemet eller exportera med rätt teckenkodning.",
+            "Mend the text in the source system, or export with the right characters.",
+        ),
+    ),
     "column-missing": (
         Text("Otsikosta puuttuu sarake.", "En kolumn saknas i rubriken.", "The header lacks a column."),
         Text("Vie tiedosto kaikilla sarakkeilla.", "Exportera med alla kolumner.", "Export the file with all columns."),
@@ -268,6 +280,11 @@ def finding(severity: Severity, code: str, position: Position, target: str | Non
     """A finding with its words."""
     message, hint = _TEXTS[code]
     return Finding(severity, code, position, target, message, hint)
+
+
+def damage(position: Position, target: str) -> Finding:
+    """The finding for damaged text. A name that is none finds nobody and offends its bearer, so it stops the record."""
+    return finding("error" if "/name/" in target else "warning", "damaged-text", position, target)
 
 
 def over(limit: str, limits: Limits, position: Position = _NOWHERE) -> Finding:

@@ -18,10 +18,12 @@ from typing import Any
 import orjson
 from lxml import etree
 
+from adapters.legibility import is_misdecoded
 from adapters.limiting import LimitError
 from adapters.sdk import Finding, Limits, Record, Unreadable
 
 DELIMITERS = (";", ",", "\t", "|")
+_ONE_BYTE = ("windows-1252", "iso-8859-15")
 #: How many records of a sample are looked at.
 LOOKED_AT = 2000
 
@@ -82,17 +84,28 @@ def sniff(data: bytes, name: str = "") -> Sample:
 
 
 def text_of(data: bytes) -> str:
-    """The text of a sample, whatever it is in."""
-    return _decoded(data)[0]
+    """The text of a sample, whatever it is in: of an archive, or of letters that make no sense, what ASCII there is."""
+    try:
+        return _decoded(data)[0]
+    except SampleError:
+        return data.decode("ascii", "replace")
 
 
 def _decoded(data: bytes) -> tuple[str, list[str]]:
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return data.decode("utf-16", "replace"), ["utf-16"]
-    try:
-        return data.decode("utf-8-sig"), ["utf-8-sig", "windows-1252"]
-    except UnicodeDecodeError:
-        return data.decode("windows-1252", "replace"), ["utf-8-sig", "windows-1252"]
+    for encoding in ("utf-8-sig", *_ONE_BYTE):
+        try:
+            text = data.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+        if encoding == "utf-8-sig" or not is_misdecoded(text, encoding):
+            # Of an export in UTF-8 it is not known what the next would be in; windows-1252 is what is left if not.
+            return text, ["utf-8-sig", encoding if encoding in _ONE_BYTE else _ONE_BYTE[0]]
+    raise SampleError(
+        "the letters of the sample make sense neither as UTF-8 nor as windows-1252 nor as ISO-8859-15",
+        "export it again as UTF-8",
+    )
 
 
 def _csv(text: str, encodings: list[str]) -> Sample:
