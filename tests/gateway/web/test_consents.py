@@ -308,7 +308,7 @@ async def test_consent_of_another_organisation_is_not_there_for_this_one(nodes: 
         ({"categories": ["health"]}, "/categories/0"),
         ({"recipients": ["munisipality"]}, "/recipients/0"),
         ({"status": "withdrawn"}, "/status"),
-        ({"language": "klingon"}, "/language"),
+        ({"language": "arabic (Iraq)"}, "/language"),
         ({"given_by": {"kind": "representative"}}, "/given_by/mandate_until"),
     ],
 )
