@@ -54,6 +54,7 @@ WindowEnd = Annotated[datetime | None, typer.Option("--to", help="Before this ti
 def desk(config: Path, *, json: bool) -> Generator[tuple[Officer, Reader]]:
     """The officer's desk of a node, running or not; what goes wrong there ends the command."""
     from gateway.parts import NodeError, officer_of
+    from gateway.secret_files import verify
 
     settings = settings_of(config, json=json)
     for path in (settings.secrets.log_key, settings.secrets.wrapping_key, settings.secrets.index_key):
@@ -63,6 +64,7 @@ def desk(config: Path, *, json: bool) -> Generator[tuple[Officer, Reader]]:
     with ExitStack() as stack:
         stack.callback(engine.dispose)
         try:
+            verify(settings, engine, "log_key", "wrapping_key", "index_key")
             officer, log, subjects = officer_of(settings, engine)
             log.start()
             stack.callback(log.close)
@@ -74,7 +76,9 @@ def desk(config: Path, *, json: bool) -> Generator[tuple[Officer, Reader]]:
             fail(str(error), NO, remedy="`yhdyspinta audit unreviewed` names what waits", json=json)
         except ProofError as error:
             fail(str(error), NO, remedy="run `yhdyspinta audit check`", json=json)
-        except (LogError, NodeError) as error:
+        except NodeError as error:
+            fail(str(error), OUTSIDE, remedy=error.remedy, json=json)
+        except LogError as error:
             fail(str(error), OUTSIDE, remedy="run `yhdyspinta audit check`", json=json)
         except SQLAlchemyError as error:
             reason = type(error.__cause__ or error).__name__

@@ -52,8 +52,11 @@ def router(exchange: Exchange, officer: Officer, callers: Callers) -> APIRouter:
             raise ProblemError(
                 "invalid-request", detail=f"the header {USER_HEADER} is missing", remedy="say on whose behalf it is"
             )
+        code = request.query_params.get("userCode", "")
+        if not 0 < len(code) <= 64:
+            raise ProblemError("invalid-request", pointer="/userCode", detail="userCode is missing")
         try:
-            person = canonical(HETU, request.query_params.get("userCode", "")[:64])
+            person = canonical(HETU, code)
         except SubjectIdentifierError as error:
             raise impossible(error, "/userCode") from None
         start, end = _time(request, "periodStart"), _time(request, "periodEnd")
