@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from datetime import timedelta
 from typing import Any
 
@@ -9,9 +10,12 @@ import orjson
 import pytest
 from sqlalchemy import select
 
+from adapters.sdk import Limits as AdapterLimits
+from adapters.sdk import load
 from audit.entries import new_id
 from audit.tables import identifiers
 from consent.consents import ConsentRecord
+from gateway.exchange.handover import Handovers, Order
 from gateway.protocol.identifiers import ServiceId
 from gateway.protocol.problems import ProblemError
 from gateway.services.backends import Locator
@@ -164,6 +168,23 @@ async def test_record_of_a_person_with_an_impossible_identifier_is_no_answer(
         answer = await here.ask("A1")
 
         assert (answer.status, problem_of(answer)) == (502, "source-invalid")
+
+
+async def test_record_of_nobody_is_not_handed_over_and_its_place_is_told(place: Place, database: str) -> None:
+    async with node(place, database) as here:
+        bundle = here.register.bundle("A1")
+        bundle["entry"][0]["resource"]["identifier"].append({"system": HETU, "value": "010190-900A"})
+        party = place.network.parties["centre"]
+        order = Order("test", party.subsystem, bundle, "F1", None, None, None, None, "0" * 32)
+
+        with pytest.raises(ProblemError) as caught:
+            await Handovers(here.exchange).plan(order)
+
+        assert caught.value.code == "record-invalid"
+        assert caught.value.pointer == "/entry/0/resource/identifier/1/value"
+        assert here.entries() == []
+    (mapped,) = load("canonical").convert(io.BytesIO(orjson.dumps(bundle)), AdapterLimits())
+    assert (mapped.bundle, [one.code for one in mapped.findings]) == (None, ["hetu-check"])
 
 
 def test_locator_of_a_caller_is_checked_before_anything_else() -> None:
