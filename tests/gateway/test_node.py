@@ -42,7 +42,7 @@ def start(config: Path) -> subprocess.CompletedProcess[str]:
         [sys.executable, "-m", "gateway", "node", "run", "--config", str(config)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
         check=False,
     )
 
