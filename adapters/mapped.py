@@ -16,7 +16,7 @@ from adapters.converting import convert_with
 from adapters.forms import Form, form_of, read, write
 from adapters.mapping import CompiledMapping, compile_mapping
 from adapters.sdk import AdapterError, Finding, Limits, Manifest, Mapped, Position, Record, Rendered
-from adapters.texts import finding
+from adapters.texts import FINDINGS, finding
 from adapters.transforms import Transform
 from schemas.catalogue import catalogue
 from schemas.facts import check_single_subject
@@ -114,7 +114,7 @@ class MappedAdapter:
         for one in catalogue().validate_bundle(bundle) or check_single_subject(bundle):
             origin = build.provenance.get(one.pointer)
             place = origin.position if origin is not None else build.record.position
-            code = "field-missing" if one.code == "required" else "schema"
+            code = "field-missing" if one.code == "required" else FINDINGS.get(one.code, "schema")
             found.append(finding("error", code, place, one.pointer))
         for pointer in () if found else disagreements(bundle):
             origin = build.provenance.get(pointer) or next(

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from adapters.sdk import Finding, Limits, Position, Severity, Text
 
 _NOWHERE = Position()
+
+#: How a finding of the schema is called where it has words of its own; for all others there is `schema`.
+FINDINGS: Final = {"subject-form": "hetu-form", "subject-check": "hetu-check"}
 
 _TEXTS: dict[str, tuple[Text, Text]] = {
     "field-missing": (

@@ -16,9 +16,10 @@ import hmac
 import secrets
 import unicodedata
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 from threading import Lock
 from typing import Final
 
@@ -31,6 +32,8 @@ from audit.tables import identifiers as identifiers_table
 from audit.tables import subjects as subjects_table
 
 HETU_SYSTEM: Final = "urn:oid:1.2.246.21"
+#: Under how many other spellings an identifier is looked for: each is a hash and a place in one query.
+OLD_SPELLINGS: Final = 8
 KEY_BYTES: Final = 32
 _CACHED_KEYS: Final = 8_192
 
@@ -54,15 +57,36 @@ class Subject:
 
 
 def normalised(system: str, value: str) -> str:
-    """One notation for an identifier: NFKC, no space around it, personal identity codes in upper case."""
+    """What of an identifier goes into its blind index: NFKC, no space around it, personal identity codes in upper case.
+
+    Whoever takes an identifier in has checked it and written it in its one notation, which this leaves as it is.
+    """
     text = unicodedata.normalize("NFKC", value).strip()
     return text.upper() if system == HETU_SYSTEM else text
+
+
+def _once_taken(system: str, text: str) -> Iterator[tuple[str, str]]:
+    """The identifier as it may have been recorded when it was taken as it came, likelier spellings first.
+
+    The index does not give the text back, so that a refusal recorded under such a spelling cannot be rewritten: it can
+    only be looked for.
+    """
+    lower = text.lower()
+    yield from ((system, text.upper()), (system, lower), (system, text.title()))
+    if "-" in text:
+        yield from ((system, text.replace("-", sign)) for sign in "\u2010\u2013\u2212")
+    yield from ((f"{system} ", text), (f"{system} ", lower))
+    if "-" in text:
+        yield system, lower.replace("-", "\u2010")
+    oid = system.removeprefix("urn:oid:")
+    yield from ((oid, text), (oid, lower))
 
 
 _COLUMNS: Final = "s.id, s.pseudonym, s.wrapped_key, s.same_as"
 _BY_ID: Final = Fixed(f"SELECT {_COLUMNS} FROM audit_subjects s WHERE s.id = ?")  # noqa: S608
 _BY_BLIND: Final = Fixed(
-    f"SELECT {_COLUMNS} FROM audit_identifiers i JOIN audit_subjects s ON s.id = i.subject WHERE i.blind = ?"  # noqa: S608
+    f"SELECT i.blind, {_COLUMNS} FROM audit_identifiers i JOIN audit_subjects s ON s.id = i.subject "  # noqa: S608
+    f"WHERE i.blind IN ({', '.join('?' * (1 + OLD_SPELLINGS))})"
 )
 _ADD_SUBJECT: Final = Fixed.insert("audit_subjects", "id", "pseudonym", "wrapped_key", "created")
 _ADD_IDENTIFIER: Final = Fixed.insert("audit_identifiers", "blind", "subject", "created")
@@ -84,6 +108,13 @@ class Subjects:
         message = f"identifier\x00{system}\x00{normalised(system, value)}"
         return hmac.digest(self._index_key, message.encode(), "sha256")
 
+    def blinds(self, system: str, value: str) -> tuple[bytes, ...]:
+        """The blind index of an identifier, then those of the spellings in which it may have been recorded before."""
+        text = normalised(system, value)
+        others = dict.fromkeys((system_, normalised(system_, spelt)) for system_, spelt in _once_taken(system, text))
+        others.pop((system, text), None)
+        return (self.blind(system, value), *(self.blind(*other) for other in islice(others, OLD_SPELLINGS)))
+
     def case(self, reference: str) -> str:
         """The keyed hash that stands for a case reference in entries, 64 hex digits."""
         return hmac.digest(self._index_key, f"case\x00{reference}".encode(), "sha256").hex()
@@ -99,8 +130,17 @@ class Subjects:
 
     def find(self, connection: Connection, system: str, value: str) -> Subject | None:
         """The subject with this identifier, or None. Creates nothing."""
-        row = _BY_BLIND.row(connection, self.blind(system, value))
-        return None if row is None else self._subject(connection, *row)
+        return next(iter(self.known(connection, system, value)), None)
+
+    def known(self, connection: Connection, system: str, value: str) -> tuple[Subject, ...]:
+        """All subjects that this identifier was recorded for: more than one if it was recorded in several spellings
+        before identifiers had one notation. The one under today's notation comes first.
+        """
+        blinds = self.blinds(system, value)
+        padded = blinds + blinds[:1] * (1 + OLD_SPELLINGS - len(blinds))
+        rows = {bytes(row[0]): row[1:] for row in _BY_BLIND.rows(connection, *padded)}
+        found = (self._subject(connection, *rows[blind]) for blind in blinds if blind in rows)
+        return tuple({subject.id: subject for subject in found if subject is not None}.values())
 
     def by_id(self, connection: Connection, id: str) -> Subject | None:  # noqa: A002
         """The subject of this id, or None if there is none or it was destroyed."""
@@ -127,11 +167,9 @@ class Subjects:
         found: dict[str, Subject] = {}
         unknown: list[bytes] = []
         for system, value in identifiers:
-            blind = self.blind(system, value)
-            row = _BY_BLIND.row(connection, blind)
-            known = None if row is None else self._subject(connection, *row)
+            known = self.find(connection, system, value)
             if known is None:
-                unknown.append(blind)
+                unknown.append(self.blind(system, value))
             else:
                 found[known.id] = known
         if not found:

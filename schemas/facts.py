@@ -8,10 +8,21 @@ from datetime import date
 from typing import Any
 
 from schemas.catalogue import SchemaFinding, finding
+from schemas.identifiers import HETU, LOCAL, MIGRI_CUSTOMER, SubjectIdentifierError, born, canonical
 
-HETU = "urn:oid:1.2.246.21"
-MIGRI_CUSTOMER = "urn:yhdyspinta:id:migri-customer"
-LOCAL = "urn:yhdyspinta:id:local"
+__all__ = [
+    "EXTENSION",
+    "HETU",
+    "LOCAL",
+    "MIGRI_CUSTOMER",
+    "BundleFacts",
+    "Identifier",
+    "born",
+    "check_single_subject",
+    "identifiers",
+    "read_facts",
+    "subject",
+]
 
 EXTENSION = "urn:yhdyspinta:extension:"
 
@@ -62,21 +73,13 @@ def subject(bundle: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def identifiers(bundle: Mapping[str, Any]) -> tuple[Identifier, ...]:
-    """The identifiers of the person, in the order of the record."""
-    return tuple(Identifier(one["system"], one["value"]) for one in subject(bundle).get("identifier", ()))
+    """The identifiers of the person in their one notation, in the order of the record.
 
-
-_CENTURIES = {"+": 1800, **dict.fromkeys("-YXWVU", 1900), **dict.fromkeys("ABCDEF", 2000)}
-
-
-def born(system: str, value: str) -> date | None:
-    """The day of birth that a Finnish personal identity code tells; None if it is none, or another identifier."""
-    if system != HETU or len(value) != 11 or value[6].upper() not in _CENTURIES:
-        return None
-    try:
-        return date(_CENTURIES[value[6].upper()] + int(value[4:6]), int(value[2:4]), int(value[:2]))
-    except ValueError:
-        return None
+    For a record that `check_single_subject` has found nothing in.
+    """
+    return tuple(
+        Identifier(*canonical(given["system"], given["value"])) for given in subject(bundle).get("identifier", ())
+    )
 
 
 def read_facts(bundle: Mapping[str, Any]) -> BundleFacts:
@@ -122,8 +125,9 @@ _REPEATING = frozenset({"child-age"})
 
 
 def check_single_subject(bundle: Mapping[str, Any]) -> list[SchemaFinding]:
-    """A record is about one person, who comes first, and states each fact about them once, so that no reader can take
-    another statement than the one that was decided on. For a bundle that has passed its schema.
+    """A record is about one person, who comes first, has identifiers that can be theirs, and each fact about whom is
+    stated once, so that no reader can take another statement than the one that was decided on. For a bundle that has
+    passed its schema.
     """
     entries = bundle["entry"]
     findings = []
@@ -134,7 +138,19 @@ def check_single_subject(bundle: Mapping[str, Any]) -> list[SchemaFinding]:
         for index, entry in enumerate(entries)
         if index > 0 and entry["resource"]["resourceType"] == "Patient"
     ]
-    return findings or [finding(pointer, "stated-twice") for pointer in _again(entries[0]["resource"])]
+    if findings:
+        return findings
+    person = entries[0]["resource"]
+    return [*_impossible(person), *(finding(pointer, "stated-twice") for pointer in _again(person))]
+
+
+def _impossible(person: Mapping[str, Any]) -> Iterator[SchemaFinding]:
+    """Identifiers that no person can have: decided on, they would find no consent or refusal of anybody."""
+    for index, given in enumerate(person.get("identifier", ())):
+        try:
+            canonical(given["system"], given["value"])
+        except SubjectIdentifierError as error:
+            yield finding(f"/entry/0/resource/identifier/{index}/{error.member}", error.code)
 
 
 def _again(person: Mapping[str, Any]) -> Iterator[str]:

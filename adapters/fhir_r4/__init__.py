@@ -249,6 +249,8 @@ def _person_out(resource: dict[str, Any]) -> dict[str, Any]:
 def _wrong(bundle: dict[str, Any], provenance: Mapping[str, Origin], position: Position) -> Iterator[Finding]:
     is_sound = True
     for one in catalogue().validate_bundle(bundle) or check_single_subject(bundle):
+        if one.code in {"subject-form", "subject-check"}:
+            continue  # told when the identifier was read
         origin = provenance.get(one.pointer)
         code = {"required": "field-missing", "format": "date-form", "enum": "code-unknown"}.get(one.code, "schema")
         yield finding("error", code, origin.position if origin is not None else position, one.pointer)

@@ -46,6 +46,9 @@ FINAL = frozenset(
     {
         "not-permitted",
         "invalid-request",
+        "subject-system-unknown",
+        "subject-form",
+        "subject-check",
         "purpose-not-declared",
         "category-not-declared",
         "delivery-unknown",

@@ -291,7 +291,7 @@ def decide_for_delivery(
 
 
 def _check(bundle: dict[str, Any]) -> None:
-    findings = [*catalogue().validate_bundle(bundle), *check_single_subject(bundle)]
+    findings = catalogue().validate_bundle(bundle) or check_single_subject(bundle)
     if findings:
         raise ProblemError(
             "record-invalid",

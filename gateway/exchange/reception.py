@@ -25,6 +25,7 @@ from gateway.exchange.opening import Answer, Incoming, check_purpose
 from gateway.exchange.releasing import keep_bodies, keep_message, provider_entry, sign_answer
 from gateway.protocol.message import DecisionSummary, body_digest
 from gateway.protocol.problems import ProblemError
+from gateway.services.backends import Locator
 from gateway.storage.sealing import seal
 from gateway.storage.tables import deliveries, handovers, inbox
 from schemas.catalogue import catalogue
@@ -70,7 +71,7 @@ class Reception:
     def _handover(self, incoming: Incoming, document: dict[str, Any]) -> Callable[[Connection], Outcome]:
         bundle = _member(document, "bundle", dict)
         delivery, handover, flow = (_member(document, name, str) for name in ("delivery", "handover", "flow"))
-        findings = [*catalogue().validate_bundle(bundle), *check_single_subject(bundle)]
+        findings = catalogue().validate_bundle(bundle) or check_single_subject(bundle)
         if findings:
             raise ProblemError(
                 "invalid-request",
@@ -189,8 +190,7 @@ class Reception:
         notice = _member(document, "notice", str)
         consent = _member(document, "consent", str)
         categories = _member(document, "categories", list)
-        subject_named = _member(document, "subject", list)
-        named = [(str(one["system"]), str(one["value"])) for one in subject_named if isinstance(one, dict)]
+        named = [(one.system, one.value) for one in Locator.several(document.get("subject"), "/subject")]
         at = _micros(incoming)
 
         def act(connection: Connection) -> Outcome:

@@ -180,6 +180,15 @@ disclosures = Table(
     Column("identifiers", LargeBinary, nullable=False),  # sealed: what the recipient knows the person by
 )
 
+# By what the database knows the secrets that it depends on: an HMAC under each, of a constant.
+secret_fingerprints = Table(
+    "secret_fingerprints",
+    metadata,
+    Column("name", String(16), primary_key=True),
+    Column("fingerprint", String(64), nullable=False),
+    Column("at", BigInteger, nullable=False),
+)
+
 client_revocations = Table(
     "client_revocations",
     metadata,

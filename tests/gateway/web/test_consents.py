@@ -19,7 +19,7 @@ from consent.examples import outcome
 from consent.rulebook import Rulebook, load, reference_rulebook
 from gateway.cli.main import app
 from gateway.storage.tables import bodies, decisions, deliveries
-from schemas.facts import HETU
+from schemas.facts import HETU, MIGRI_CUSTOMER
 from tests.gateway.running import Running, running, until
 
 pytestmark = pytest.mark.xdist_group("consents")
@@ -57,6 +57,57 @@ def consent(person: str, **changes: Any) -> dict[str, Any]:
         "language": "ar",
         "evidence": {"form": "S-3", "digest": "sha-256:" + "a" * 64},
     } | changes
+
+
+# -- who it is about ----------------------------------------------------------------------------------------------
+
+NOBODYS: list[tuple[str, Any, str, str]] = [
+    ("check character", {"system": HETU, "value": "010190-900A"}, "subject-check", "/value"),
+    ("day", {"system": HETU, "value": "310290-901X"}, "subject-form", "/value"),
+    ("x", {"system": HETU, "value": "x"}, "subject-form", "/value"),
+    ("hyphen", {"system": HETU, "value": "010190\u2010900P"}, "subject-form", "/value"),
+    ("minus", {"system": MIGRI_CUSTOMER, "value": "DEMO\u2212X1"}, "subject-form", "/value"),
+    ("NUL", {"system": MIGRI_CUSTOMER, "value": "A\x001"}, "subject-form", "/value"),
+    ("inner blank", {"system": MIGRI_CUSTOMER, "value": "A 1"}, "subject-form", "/value"),
+    ("system", {"system": "1.2.246.21", "value": "010190-900P"}, "subject-system-unknown", "/system"),
+    ("a text", "010190-900P", "invalid-request", ""),
+    ("no system", {"value": "010190-900P"}, "invalid-request", ""),
+]
+
+
+@pytest.mark.parametrize(("subject", "code", "member"), [row[1:] for row in NOBODYS], ids=[row[0] for row in NOBODYS])
+async def test_nobody_is_refused_alike_at_every_door_for_clients(
+    nodes: Running, subject: Any, code: str, member: str
+) -> None:
+    before = len(nodes.entries("centre"))
+    doors: list[tuple[str, str, dict[str, Any]]] = [
+        ("/v1/consents", "/subject", consent("") | {"subject": subject}),
+        ("/v1/consents", "/subject", consent("", status="refused") | {"subject": subject}),
+        ("/v1/consents/search", "/subject", {"subject": subject}),
+        ("/v1/decisions", "/subject", {"flow": "F1", "facts": {}, "subject": subject}),
+    ]
+    for path, pointer, document in doors:
+        status, answer = await post(nodes, "centre", path, document)
+        assert (status, answer["code"], answer["pointer"]) == (400, code, pointer + member), path
+        assert answer["remedy"], path
+    status, answer = await post(nodes, "kotka", "/v1/queries", nodes.question(subject=subject))
+    assert (status, answer["code"], answer["pointer"]) == (400, code, "/subject" + member)
+    status, answer = await post(
+        nodes, "centre", "/v1/consents/import", {"consents": [consent("") | {"subject": subject}]}
+    )
+    assert (status, answer["findings"][0]["code"]) == (422, code)
+    assert answer["findings"][0]["column"] == ("subject_system" if member == "/system" else "subject")
+
+    assert len(nodes.entries("centre")) == before
+
+
+async def test_question_in_another_notation_finds_the_same_person(nodes: Running) -> None:
+    code = nodes.people[1]
+    for spelling in (code, f" {code.lower()} ", f"{code}\u00a0"):
+        status, answer = await post(
+            nodes, "kotka", "/v1/queries", nodes.question(subject={"system": HETU, "value": spelling})
+        )
+        assert status == 200, answer
 
 
 # -- decisions ---------------------------------------------------------------------------------------------------
@@ -334,7 +385,7 @@ async def test_consent_of_another_organisation_is_not_there_for_this_one(nodes: 
         ({"categories": ["health"]}, "/categories/0"),
         ({"recipients": ["munisipality"]}, "/recipients/0"),
         ({"status": "withdrawn"}, "/status"),
-        ({"language": "klingon"}, "/language"),
+        ({"language": "arabic (Iraq)"}, "/language"),
         ({"given_by": {"kind": "representative"}}, "/given_by/mandate_until"),
     ],
 )
