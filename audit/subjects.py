@@ -16,9 +16,10 @@ import hmac
 import secrets
 import unicodedata
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 from threading import Lock
 from typing import Final
 
@@ -33,6 +34,8 @@ from audit.tables import identifiers as identifiers_table
 from audit.tables import subjects as subjects_table
 
 HETU_SYSTEM: Final = "urn:oid:1.2.246.21"
+#: Under how many other spellings an identifier is looked for: each is a hash and a place in one query.
+OLD_SPELLINGS: Final = 8
 KEY_BYTES: Final = 32
 _CACHED_KEYS: Final = 8_192
 
@@ -56,9 +59,29 @@ class Subject:
 
 
 def normalised(system: str, value: str) -> str:
-    """One notation for an identifier: NFKC, no space around it, personal identity codes in upper case."""
+    """What of an identifier goes into its blind index: NFKC, no space around it, personal identity codes in upper case.
+
+    Whoever takes an identifier in has checked it and written it in its one notation, which this leaves as it is.
+    """
     text = unicodedata.normalize("NFKC", value).strip()
     return text.upper() if system == HETU_SYSTEM else text
+
+
+def _once_taken(system: str, text: str) -> Iterator[tuple[str, str]]:
+    """The identifier as it may have been recorded when it was taken as it came, likelier spellings first.
+
+    The index does not give the text back, so that a refusal recorded under such a spelling cannot be rewritten: it can
+    only be looked for.
+    """
+    lower = text.lower()
+    yield from ((system, text.upper()), (system, lower), (system, text.title()))
+    if "-" in text:
+        yield from ((system, text.replace("-", sign)) for sign in "\u2010\u2013\u2212")
+    yield from ((f"{system} ", text), (f"{system} ", lower))
+    if "-" in text:
+        yield system, lower.replace("-", "\u2010")
+    oid = system.removeprefix("urn:oid:")
+    yield from ((oid, text), (oid, lower))
 
 
 _COLUMNS: Final = "s.id, s.pseudonym, s.wrapped_key, s.claimed"
@@ -113,15 +136,28 @@ class Subjects:
         """The blind index of an identifier, 32 bytes."""
         return self._blind(self._members[0], system, value)
 
+    def _hash(self, text: str) -> bytes:
+        return hmac.digest(self._index_key, text.encode(), "sha256")
+
     def _blind(self, member: str, system: str, value: str) -> bytes:
         message = f"identifier/{NOTATION}\x00{member}\x00{system}\x00{normalised(system, value)}"
         return hmac.digest(self._index_key, message.encode(), "sha256")
 
     def blinds(self, system: str, value: str) -> tuple[bytes, ...]:
-        """Every blind index under which the identifier may stand, the one of today's notation first."""
-        former = f"identifier\x00{system}\x00{normalised(system, value)}"
-        today = (self._blind(member, system, value) for member in self._members)
-        return (*today, hmac.digest(self._index_key, former.encode(), "sha256"))
+        """Every blind index under which the identifier may stand: today's, then those of a former version, which took
+        identifiers as they came and kept no members apart.
+        """
+        text = normalised(system, value)
+        others = dict.fromkeys((system_, normalised(system_, spelt)) for system_, spelt in _once_taken(system, text))
+        others.pop((system, text), None)
+        former = ((system, text), *islice(others, OLD_SPELLINGS))
+        return (
+            *(self._blind(member, system, value) for member in self._members),
+            *(
+                hmac.digest(self._index_key, f"identifier\x00{kind}\x00{spelt}".encode(), "sha256")
+                for kind, spelt in former
+            ),
+        )
 
     def case(self, reference: str) -> str:
         """The keyed hash that stands for a case reference in entries, 64 hex digits."""
@@ -131,10 +167,21 @@ class Subjects:
         """The pseudonym of a person who uses a system (never of a data subject), 32 hex digits."""
         return hmac.digest(self._index_key, f"user\x00{system}\x00{user}".encode(), "sha256").hex()[:32]
 
+    def fingerprint(self, purpose: str, *parts: bytes) -> str:
+        """The keyed hash of these parts, 64 hex digits: personal data has so few values that a plain hash tells it."""
+        message = b"".join(len(part).to_bytes(8, "big") + part for part in (purpose.encode(), *parts))
+        return hmac.digest(self._index_key, b"fingerprint\x00" + message, "sha256").hex()
+
     def find(self, connection: Connection, system: str, value: str) -> Subject | None:
         """The subject with this identifier, or None. Creates nothing."""
+        return next(iter(self.all_of(connection, system, value)), None)
+
+    def all_of(self, connection: Connection, system: str, value: str) -> tuple[Subject, ...]:
+        """All subjects that this identifier was recorded for, those that only others have named included: more than
+        one if it was recorded in several spellings before identifiers had one notation, or by several members.
+        """
         (known,) = self._read(connection, ((system, value),), claimed=True)
-        return known.subjects[0] if known.subjects else None
+        return known.subjects
 
     def known(self, connection: Connection, identifiers: Identifiers) -> tuple[Known, ...]:
         """What is known of each identifier, in their order. Creates nothing.
@@ -271,9 +318,7 @@ class Subjects:
                 self._keys.pop(bytes(item or b""), None)
         return gone
 
-    def _rows(
-        self, connection: Connection, blinds: tuple[bytes, ...], *, claimed: bool = True
-    ) -> dict[bytes, Subject]:
+    def _rows(self, connection: Connection, blinds: tuple[bytes, ...], *, claimed: bool = True) -> dict[bytes, Subject]:
         statement = _BY_BLIND.get(len(blinds))
         if statement is None:
             places = ", ".join("?" * len(blinds))

@@ -7,6 +7,7 @@ general. Source: GDPR art. 7 and 9(2)(a); HL7 FHIR R4 Consent.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
@@ -17,8 +18,17 @@ WordKind = Literal["permission", "consent", "prohibition", "report"]
 GiverKind = Literal["self", "guardian", "representative"]
 Opinion = Literal["agrees", "disagrees"]
 
-#: Languages in which a consent is explained: those of the people concerned, and the national languages (ISO 639-1, -3).
+#: Languages that forms offer: those of the people concerned, and the national languages (ISO 639-1, -3). A consent is
+#: explained in whatever language the person understands: any well-formed tag is taken.
 LANGUAGES = frozenset({"uk", "ru", "ar", "prs", "ps", "so", "ckb", "ti", "fr", "sw", "en", "fi", "sv"})
+#: RFC 5646, 2.1: language, extended language, script, region, variants, extensions, private use; or private use alone.
+_TAG = re.compile(
+    r"(?:(?:[a-z]{2,3}(?:-[a-z]{3}){0,3}|[a-z]{4,8})(?:-[a-z]{4})?(?:-(?:[a-z]{2}|[0-9]{3}))?"
+    r"(?:-(?:[a-z0-9]{5,8}|[0-9][a-z0-9]{3}))*(?:-[0-9a-wy-z](?:-[a-z0-9]{2,8})+)*(?:-x(?:-[a-z0-9]{1,8})+)?"
+    r"|x(?:-[a-z0-9]{1,8})+)\Z",
+    re.IGNORECASE | re.ASCII,
+)
+_LONGEST_TAG = 35  # RFC 5646, 4.4.1: what no reader may cut off
 ADULT = 18
 OWN_OPINION = 15
 
@@ -205,8 +215,8 @@ class ConsentRecord:
         if not categories:
             raise ConsentError("/categories", "name at least one data category")
         language = document.get("language", "fi")
-        if language not in LANGUAGES:
-            raise ConsentError("/language", f"use one of {', '.join(sorted(LANGUAGES))}")
+        if not isinstance(language, str) or len(language) > _LONGEST_TAG or _TAG.match(language) is None:
+            raise ConsentError("/language", "write a language tag (BCP 47), such as uk, prs or zh-Hant-TW")
         evidence = document.get("evidence") or {}
         if not isinstance(evidence, Mapping):
             raise ConsentError("/evidence", 'write {"form": …, "digest": …}')

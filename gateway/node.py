@@ -21,6 +21,7 @@ from sqlalchemy import Connection
 from adapters.sdk import AdapterError
 from audit import tallies
 from audit.log import Log, LogError, Written
+from gateway import secret_files
 from gateway.credentials import KeyPlace
 from gateway.evidence.timestamps import Stamping
 from gateway.exchange.consumer import Consumer
@@ -149,6 +150,8 @@ class Node:
         engine = storage.create(settings.database.url, pool_size=settings.database.pool_size)
         stack.callback(engine.dispose)
         schema.bring_up_to_date(engine)
+        # Before anything is read under a secret, let alone released.
+        secret_files.prepare(settings, engine, clock())
 
         members = frozenset(SubsystemId.parse(one).member for one in settings.node.subsystems)
         standings = Standings(settings.registry, min(one.instance for one in members), clock, telemetry)

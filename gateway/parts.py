@@ -7,7 +7,6 @@ into a node; commands that work beside a node take from here what they need.
 from __future__ import annotations
 
 import base64
-import secrets
 import ssl
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack, suppress
@@ -215,11 +214,11 @@ def authorities(settings: Settings) -> list[bytes]:
 
 
 def secret(path: Path) -> bytes:
-    """32 bytes in base64, made on first start and readable by the owner only."""
+    """32 bytes in base64. Never made here: over a database that depends on it, a new one would open or lose what the
+    old one held. Raises NodeError.
+    """
     if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        path.touch(mode=0o600, exist_ok=False)
-        path.write_bytes(base64.b64encode(secrets.token_bytes(32)) + b"\n")
+        raise NodeError(f"{path} is missing", "restore the file from the backup of the node's secrets")
     try:
         secret = base64.b64decode(path.read_bytes(), validate=False)
     except ValueError:

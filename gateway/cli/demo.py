@@ -99,7 +99,10 @@ def _say(json: bool, text: str) -> None:
 
 
 async def _tell(story: Any, *, json: bool) -> dict[str, Any]:
-    _say(json, "[bold]2[/] Three persons say what they want: one refuses, two consent …")
+    _say(
+        json,
+        "[bold]2[/] Three persons say what they want: one refuses one recipient and permits another, two consent …",
+    )
     wishes = await story.wishes()
     _say(json, "[bold]3[/] The reception centre hands twenty persons over …")
     with progress("handing over", quiet=json) as step:

@@ -17,7 +17,7 @@ from typing import Any
 import orjson
 from sqlalchemy import Connection, Row, insert, select
 
-from audit.entries import Agents, Categories, Entry, new_id
+from audit.entries import Agents, Categories, Entry, micros, new_id
 from audit.log import Written
 from consent.decision import Decision
 from consent.rulebook import Flow, FlowDelivery
@@ -31,12 +31,20 @@ from gateway.person.values import Named, Person, Register
 from gateway.protocol.identifiers import ServiceId, SubsystemId
 from gateway.protocol.problems import ProblemError
 from gateway.storage.sealing import seal
-from gateway.storage.tables import deliveries, handovers
+from gateway.storage.tables import deliveries, handovers, requests
 from gateway.trust.registry import Registry, ServiceDescriptor
 from schemas.catalogue import catalogue
 from schemas.facts import check_single_subject
 
 ATTEMPTS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Once:
+    """What a client says is to be done once: the keyed hashes of its idempotency key, and of its whole request."""
+
+    key: str
+    fingerprint: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +63,7 @@ class Order:
     #: Where the record comes from, and its key there.
     register: Register
     record_key: str | None = None
+    once: Once | None = None
     #: Refuses, by raising, a recipient's service, a purpose or categories that the client has no right to.
     permits: Callable[[ServiceId | None, str, frozenset[str]], None] = lambda _service, _purpose, _categories: None
 
@@ -133,14 +142,8 @@ class Handovers:
             )
         _check(order.bundle)
         named = Named.in_record(str(order.sender.member), order.bundle, order.register, order.record_key)
-        key = (
-            order.idempotency
-            or hashlib.sha256(
-                b"\n".join(
-                    (str(order.sender).encode(), order.flow.encode(), orjson.dumps(order.bundle, option=_SORTED))
-                )
-            ).hexdigest()
-        )
+        former = order.idempotency or _content(order)
+        key = self._exchange.subjects.fingerprint("handover", former.encode())
         for _ in range(ATTEMPTS):
             person = await self._exchange.people.recall(named)
             if person.conflict is not None:
@@ -150,8 +153,13 @@ class Handovers:
             def record(
                 connection: Connection, person: Person = person, planned: Sequence[Planned] = planned
             ) -> Written[Plan]:
+                if order.once is not None:
+                    _remember(connection, order.client, order.once, now)
+                # Former versions wrote the key as it is, and without one a plain hash of the record.
                 held = connection.execute(
-                    select(handovers).where(handovers.c.client == order.client, handovers.c.idempotency == key)
+                    select(handovers).where(
+                        handovers.c.client == order.client, handovers.c.idempotency.in_((key, former))
+                    )
                 ).first()
                 if held is not None:
                     return Written(_existing(connection, held), ())
@@ -275,6 +283,7 @@ class Handovers:
                     "created": at,
                     "changed": at,
                     "entry": entry.id,
+                    "case_reference": order.case,
                 },
             )
         return Written(Plan(handover, state, tuple(planned), existing=False), tuple(entries))
@@ -330,7 +339,7 @@ def decide_for_delivery(
 
 
 def _check(bundle: dict[str, Any]) -> None:
-    findings = [*catalogue().validate_bundle(bundle), *check_single_subject(bundle)]
+    findings = catalogue().validate_bundle(bundle) or check_single_subject(bundle)
     if findings:
         raise ProblemError(
             "record-invalid",
@@ -379,6 +388,29 @@ def _delivery_entry(opening: Entry, planned: Planned) -> Entry:
     )
 
 
+def _content(order: Order) -> str:
+    """What an order without a key is known by."""
+    record = orjson.dumps(order.bundle, option=orjson.OPT_SORT_KEYS)
+    return hashlib.sha256(b"\n".join((str(order.sender).encode(), order.flow.encode(), record))).hexdigest()
+
+
+def _remember(connection: Connection, client: str, once: Once, now: datetime) -> None:
+    """Take a key for one request and for no other. Raises ProblemError `idempotency-conflict`."""
+    held = connection.execute(
+        select(requests.c.fingerprint).where(requests.c.client == client, requests.c.key == once.key)
+    ).scalar_one_or_none()
+    if held is None:
+        values = {"client": client, "key": once.key, "fingerprint": once.fingerprint, "at": micros(now)}
+        connection.execute(insert(requests), values)
+    elif held != once.fingerprint:
+        # Answered as done, it would leave a person behind whom nobody has handed over.
+        raise ProblemError(
+            "idempotency-conflict",
+            detail="this client has used the Idempotency-Key for a request that was not the same in every part",
+            remedy="send what you sent under that key, or give this request a key of its own",
+        )
+
+
 def _existing(connection: Connection, held: Row[Any]) -> Plan:
     rows = connection.execute(select(deliveries).where(deliveries.c.handover == held.id).order_by(deliveries.c.id))
     return Plan(
@@ -393,6 +425,3 @@ def _existing(connection: Connection, held: Row[Any]) -> Plan:
         ),
         existing=True,
     )
-
-
-_SORTED = orjson.OPT_SORT_KEYS

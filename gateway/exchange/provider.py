@@ -143,7 +143,7 @@ class Provider:
             return await backend.fetch(locator)
 
     def _validate(self, sourced: Sourced) -> None:
-        findings = [*catalogue().validate_bundle(sourced.bundle), *check_single_subject(sourced.bundle)]
+        findings = catalogue().validate_bundle(sourced.bundle) or check_single_subject(sourced.bundle)
         if findings:
             raise ProblemError(
                 "source-invalid",

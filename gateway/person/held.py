@@ -70,7 +70,7 @@ class HeldRecords:
     ) -> tuple[ProblemError, tuple[Entry, ...]]:
         """Put a record aside, in a unit. Gives the problem to answer with, and the entries that tell of it.
 
-        A record that is asked for again while it waits, is put aside once.
+        A record that comes again while it waits, is put aside once: the newest is what will go on.
         """
         now, named = self._clock(), person.named
         assert person.conflict is not None
@@ -86,12 +86,24 @@ class HeldRecords:
                 held_records.c.state == HeldState.HELD.value,
             )
         )
-        if waiting is not None and kind is HeldKind.QUERY:
+        if waiting is not None:
+            self._renew(connection, waiting, record, now)
             return _problem(waiting), ()
         subject = subjects.claim(connection, named.pairs, now)
         row = {"kind": kind.value, "member": named.member, "register": register, "reason": person.conflict.value}
         identifier, entry = self._keep(connection, row | {"lead": lead}, subject, record, "held")
         return _problem(identifier), (entry,)
+
+    def _renew(self, connection: Connection, identifier: str, record: bytes | None, now: datetime) -> None:
+        subject = connection.scalar(select(held_records.c.subject).where(held_records.c.id == identifier))
+        key = self._subjects.key_of(connection, str(subject))
+        if record is None or key is None:
+            return
+        connection.execute(
+            update(held_records)
+            .where(held_records.c.id == identifier, held_records.c.state == HeldState.HELD.value)
+            .values(sealed=seal(key, f"held/{identifier}", record), changed=micros(now))
+        )
 
     def propose(
         self, connection: Connection, member: str, pairs: Sequence[tuple[str, str]], act: bytes, by: str

@@ -96,8 +96,20 @@ handovers = Table(
     Column("changed", BigInteger, nullable=False),
     Column("entry", String(64), nullable=False),
     Column("sealed", LargeBinary),
+    Column("number", BigInteger),  # the database's own, in the order of commits: see migration 0002
     UniqueConstraint("client", "idempotency"),
     Index("handovers_state", "state", "created"),
+    Index("handovers_number", "number", unique=True),
+)
+
+# What clients have asked under an idempotency key: keyed hashes of the key and of all that the request said.
+requests = Table(
+    "requests",
+    metadata,
+    Column("client", String(128), primary_key=True),
+    Column("key", String(64), primary_key=True),
+    Column("fingerprint", String(64), nullable=False),
+    Column("at", BigInteger, nullable=False),
 )
 
 deliveries = Table(
@@ -116,13 +128,16 @@ deliveries = Table(
     Column("attempts", Integer, nullable=False),
     Column("due", BigInteger, nullable=False),
     Column("lease", BigInteger, nullable=False),
+    Column("token", BigInteger, nullable=False, server_default="0"),  # fence: what the holder of the lease presents
     Column("problem", String(64)),
     Column("receipt", String(64)),
-    Column("contact", Text),
+    Column("contact", Text),  # as former versions wrote it; now in `contact_sealed`
     Column("created", BigInteger, nullable=False),
     Column("changed", BigInteger, nullable=False),
     Column("entry", String(64), nullable=False),
     Column("sealed", LargeBinary),
+    Column("case_reference", String(64)),
+    Column("contact_sealed", LargeBinary),
     Index("deliveries_due", "state", "due"),
 )
 
@@ -140,14 +155,18 @@ inbox = Table(
     Column("categories", Text, nullable=False),
     Column("subject", String(64), nullable=False, index=True),
     Column("state", String(16), nullable=False),  # received, accepted, withdrawn
-    Column("contact", Text),
+    Column("contact", Text),  # as former versions wrote it; now in `contact_sealed`
     Column("digest", String(128), nullable=False),
     Column("received", BigInteger, nullable=False),
     Column("changed", BigInteger, nullable=False),
     Column("entry", String(64), nullable=False),
     Column("sealed", LargeBinary),
-    UniqueConstraint("sender", "delivery"),
+    Column("number", BigInteger),  # the database's own, in the order of commits: see migration 0002
+    Column("case_reference", String(64)),
+    Column("contact_sealed", LargeBinary),
+    UniqueConstraint("delivery", "sender", "recipient", name="inbox_arrival"),
     Index("inbox_state", "recipient", "state", "received"),
+    Index("inbox_number", "number", unique=True),
 )
 
 disclosures = Table(
@@ -191,6 +210,15 @@ held_records = Table(
     Column("entry", String(64), nullable=False),
     Column("sealed", LargeBinary),
     Index("held_records_state", "state", "created"),
+)
+
+# By what the database knows the secrets that it depends on: an HMAC under each, of a constant.
+secret_fingerprints = Table(
+    "secret_fingerprints",
+    metadata,
+    Column("name", String(16), primary_key=True),
+    Column("fingerprint", String(64), nullable=False),
+    Column("at", BigInteger, nullable=False),
 )
 
 client_revocations = Table(

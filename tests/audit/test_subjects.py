@@ -13,7 +13,7 @@ from audit.entries import Entry
 from audit.links import LinkAct
 from audit.log import Written
 from audit.query import Filters, walk
-from audit.subjects import HETU_SYSTEM, NOTATION, SubjectError, Subjects, normalised, scrub
+from audit.subjects import HETU_SYSTEM, NOTATION, OLD_SPELLINGS, SubjectError, Subjects, normalised, scrub
 from audit.tables import entries, identifiers
 from audit.tables import subjects as table
 from audit.verify import verify_export
@@ -51,6 +51,53 @@ def test_one_identifier_in_several_notations_is_one_person(bench: Bench, subject
         assert subjects.find(connection, HETU_SYSTEM, value) == known
         assert subjects.find(connection, MIGRI, value) is None
     assert normalised(MIGRI, "a b") == "a b"
+
+
+OLD = [
+    (MIGRI, "demo-x1"),
+    (MIGRI, "Demo-X1"),
+    (MIGRI, "DEMO\u2010X1"),
+    (MIGRI, "DEMO\u2011X1"),
+    (MIGRI, "DEMO\u2013X1"),
+    (MIGRI, "DEMO\u2212X1"),
+    (MIGRI, "demo\u2010x1"),
+    (f"{MIGRI} ", "DEMO-X1"),
+    (f"{MIGRI} ", "demo-x1"),
+    (HETU_SYSTEM, "010190\u2010900P"),
+    (f"{HETU_SYSTEM} ", "010190-900P"),
+    (f"{HETU_SYSTEM} ", "010190-900p"),
+    ("1.2.246.21", "010190-900P"),
+]
+
+
+@pytest.mark.parametrize("spelling", OLD, ids=[ascii(row) for row in OLD])
+def test_who_was_recorded_in_another_spelling_is_found_by_the_one_notation(
+    bench: Bench, subjects: Subjects, spelling: tuple[str, str]
+) -> None:
+    today = HETU if "010190" in spelling[1] else (MIGRI, "DEMO-X1")
+    with bench.writing() as connection:
+        once = subjects.resolve(connection, [spelling], bench.clock())
+
+        assert subjects.find(connection, *today) == once
+        assert subjects.resolve(connection, [today], bench.clock()) == once  # nobody is made anew beside them
+        assert subjects.find(connection, MIGRI, "DEMO-X2") is None
+    assert len(set(subjects.blinds(*today))) == len(subjects.blinds(*today)) <= 1 + OLD_SPELLINGS
+    assert subjects.blinds(*today)[0] == subjects.blind(*today)
+
+
+def test_who_was_recorded_in_two_spellings_is_known_as_both_and_the_one_notation_comes_first(
+    bench: Bench, subjects: Subjects
+) -> None:
+    with bench.writing() as connection:
+        old = subjects.resolve(connection, [(MIGRI, "demo-x1")], bench.clock())
+        # As a node of that time would have made it: under the index of its own spelling alone.
+        new = subjects.resolve(connection, [(MIGRI, "0")], bench.clock())
+        connection.execute(
+            identifiers.insert().values(blind=subjects.blind(MIGRI, "DEMO-X1"), subject=new.id, created=1)
+        )
+
+        assert subjects.known(connection, MIGRI, "DEMO-X1") == (new, old)
+        assert subjects.find(connection, MIGRI, "DEMO-X1") == new
 
 
 def test_pseudonyms_and_hashes_of_two_nodes_cannot_be_compared(bench: Bench, subjects: Subjects) -> None:

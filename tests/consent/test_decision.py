@@ -353,6 +353,64 @@ def test_prohibition_beats_consent_duty_and_emergency() -> None:
     assert code(decision, "contact/address") == "prohibited"
 
 
+SPARING = Prohibition(
+    "no-permit",
+    WORDS,
+    None,
+    None,
+    frozenset(),
+    frozenset({"health", "contact"}),
+    ("permit-not-granted",),
+    (),
+    stops_emergencies=False,
+)
+URGENT = Emergency("cannot wait")
+#: The prohibition stands; the bases, whether an emergency is stated, what else is prohibited, and what comes out.
+SPARED: list[tuple[str, tuple[Basis, ...], Emergency | None, tuple[Prohibition, ...], str]] = [
+    ("a basis for emergencies passes it", (basis(emergency=True),), URGENT, (SPARING,), "permitted"),
+    ("not without an emergency", (basis(emergency=True),), None, (SPARING,), "prohibited"),
+    ("no other basis passes it in an emergency", (basis("duty"),), URGENT, (SPARING,), "prohibited"),
+    ("a condition of the basis still counts", (basis(emergency=True, conditions=("subject-is-minor",)),), URGENT,
+     (SPARING,), "prohibited"),
+    ("one that does not say so stops emergencies", (basis(emergency=True),), URGENT,
+     (replace(SPARING, stops_emergencies=True),), "prohibited"),
+    ("two, of which one stops emergencies", (basis(emergency=True),), URGENT,
+     (SPARING, replace(SPARING, id="other", stops_emergencies=True)), "prohibited"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("bases", "emergency", "prohibitions", "expected"), [row[1:] for row in SPARED], ids=[row[0] for row in SPARED]
+)
+def test_prohibition_that_does_not_stop_emergencies(
+    bases: tuple[Basis, ...], emergency: Emergency | None, prohibitions: tuple[Prohibition, ...], expected: str
+) -> None:
+    pending = ask(facts=replace(FACTS, permit_granted=False), emergency=emergency)
+
+    decision = decide(pending, book(*bases, prohibitions=prohibitions), (), AT)
+
+    assert code(decision) == expected
+
+
+def test_emergency_passes_beside_a_duty_that_is_stopped() -> None:
+    rules = book(basis("duty"), basis("urgent", emergency=True), prohibitions=(SPARING,))
+
+    decision = decide(ask(facts=replace(FACTS, permit_granted=False), emergency=URGENT), rules, (), AT)
+
+    assert [one.basis for one in decision.permitted] == ["urgent"]
+    assert decision.emergency
+
+
+def test_before_the_facts_are_known_an_emergency_does_not_wait_for_a_prohibition_that_spares_it() -> None:
+    unknown = ask(facts=None, known=False, emergency=URGENT)
+
+    urgent = decide(unknown, book(basis(emergency=True), prohibitions=(SPARING,)), (), AT)
+    duty = decide(unknown, book(basis("duty"), prohibitions=(SPARING,)), (), AT)
+
+    assert code(urgent) == "permitted"
+    assert (code(duty), duty.permitted[0].needs) == ("possible", ("permit_granted",))
+
+
 UNKNOWN: list[tuple[str, tuple[Basis, ...], str, tuple[str, ...]]] = [
     ("a condition may hold", (basis(conditions=("permit-granted",)),), "possible", ("permit_granted",)),
     ("a group may be the person's", (basis(permits=frozenset({"asylum-granted"})),), "possible", ("permit_ground",)),
@@ -412,6 +470,7 @@ facts_ = st.none() | st.builds(
     named_recipient=st.sampled_from([None, "285", "091"]),
     moves_independently=answers,
     family_size=st.none() | st.integers(1, 9),
+    plan_in_force=answers,
 )
 
 
@@ -444,6 +503,7 @@ def prohibitions_(draw: st.DrawFn) -> Prohibition:
         draw(some_categories),
         tuple(draw(st.lists(st.sampled_from(NAMES), min_size=1, max_size=2, unique=True))),
         tuple(draw(st.lists(st.sampled_from(NAMES), max_size=1))),
+        stops_emergencies=draw(st.booleans()),
     )
 
 
@@ -518,6 +578,7 @@ def test_nothing_is_permitted_without_a_basis_in_force_that_names_it(world: Worl
             and book().touches(rule.categories, one.category)
             and all(CONDITIONS[name].holds(request) is True for name in rule.when)
             and all(CONDITIONS[name].holds(request) is False for name in rule.unless)
+            and (rule.stops_emergencies or not carrying.emergency)
             for rule in prohibitions
         )
 

@@ -286,8 +286,8 @@ def office(world: World, subjects: Subjects, log_key: VerifierKey, witnesses: li
         subjects=subjects,
         clock=world.clock,
         identifiers=(
-            IdentifierKind("personal-identity-code", HETU_SYSTEM, lambda text: len(text) == 11),
-            IdentifierKind("customer-number", CUSTOMER_SYSTEM, str.isdigit),
+            IdentifierKind("personal-identity-code", HETU_SYSTEM, lambda text: text if len(text) == 11 else None),
+            IdentifierKind("customer-number", CUSTOMER_SYSTEM, lambda text: text if text.isdigit() else None),
         ),
         witnesses=lambda: witnesses,
         names=names,

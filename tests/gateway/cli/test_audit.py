@@ -305,7 +305,7 @@ def test_person_is_found_by_each_identifier_and_the_reading_is_on_record(
 def test_search_for_nobody_finds_nothing_and_is_on_record_too(
     ask: Invoke, person: str, reads: Callable[[], list[Entry]]
 ) -> None:
-    told = ask("search", "person", "--person", "--json", input="010190-900X\n")
+    told = ask("search", "person", "--person", "--json", input="010190-901R\n")
     assert told.exit_code == 1
     assert json.loads(told.stdout)["found"] == []
     assert [(one.outcome, one.subject) for one in reads()] == [("not-found", None)]

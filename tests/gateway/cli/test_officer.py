@@ -30,7 +30,7 @@ from tests.people import joined
 
 EVENING = datetime(2026, 9, 1, 15, 0, tzinfo=UTC)
 NIGHT = datetime(2026, 9, 1, 21, 0, tzinfo=UTC)  # midnight in Finland
-ANNA, BORIS, NOBODY = "010190-900P", "020290-901A", "010190-900X"
+ANNA, BORIS, NOBODY = "010190-900P", "020290-9016", "010190-901R"
 KOTKA = "FI-DEMO/MUN/0000001-2/kotoutuminen"
 CENTRE = "FI-DEMO/GOV/0000000-0/vastaanotto"
 Ask = Callable[..., Result]
@@ -417,3 +417,42 @@ def test_no_decision_is_opened_where_the_log_cannot_be_written(
         assert answer.exit_code == 2, answer.output
         assert "run this where the node's secrets are" in json.loads(answer.stdout)["remedy"]
     assert record() == []
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("search", "--person"),
+        ("search", "disclosures", "--person"),
+        ("export", "person", "--person"),
+        ("extract",),
+        ("consents",),
+        ("withdrawals", "--person"),
+        ("days",),
+        ("forget", "--yes"),
+    ],
+    ids=" ".join,
+)
+@pytest.mark.parametrize(
+    ("system", "typed", "said"),
+    [
+        ("hetu", "010190-99\n", "it is no personal identity code"),
+        ("hetu", "010190-900A", "the check character of the personal identity code is wrong"),
+        ("hetu", "310290-901X", "its day does not exist"),
+        ("hetu", "010190\u2010900P", "looks like a hyphen"),
+        ("migri", "70 00001", "a blank or a control character"),
+        ("urn:example:passport", "P1", "no system of that name"),
+        ("hetu", "\n", "no identifier was given"),
+    ],
+)
+def test_person_who_cannot_be_is_refused_and_nothing_is_asked_or_put_on_record(
+    ask: Ask, record: Callable[[], list[Entry]], command: tuple[str, ...], system: str, typed: str, said: str
+) -> None:
+    before = len(record())
+
+    refused = ask(*command, "--system", system, input=typed)
+
+    assert refused.exit_code == 2
+    assert said in " ".join(refused.stderr.split())
+    assert typed.strip() not in refused.output or not typed.strip()
+    assert len(record()) == before

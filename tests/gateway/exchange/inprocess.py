@@ -115,9 +115,10 @@ class Place:
 
 @dataclass
 class InProcess:
-    """The centre's node, ready to answer what peers ask and to do what its own systems order."""
+    """A node, the centre's unless said otherwise, ready to answer peers and to do what its own systems order."""
 
     place: Place
+    party: demo.Party
     exchange: Exchange
     register: Register
     provider: Provider
@@ -163,6 +164,12 @@ class InProcess:
         )
         return await self.provider.answer(call)
 
+    async def bring(self, code: str, document: Any, *, party: str, **changes: Any) -> Answer:
+        """A signed message of a peer to the service of this node that has the code, answered."""
+        values = {"purpose": "reception-to-municipality", "categories": frozenset({"identity"})} | changes
+        audience = ServiceId(self.party.subsystem, code)
+        return await self.ask("", party=party, body=document, audience=audience, **values)
+
     async def consent(self, person: str, **changes: Any) -> str:
         """Record a consent to the municipality's look-up of health needs; returns its id."""
         form = {
@@ -201,9 +208,11 @@ async def node(
     clock: Callable[[], datetime] = utc_now,
     standing: Callable[[Standing], Standing] = lambda one: one,
     retry_seconds: float = 30.0,
+    lease_seconds: float = 30.0,
+    of: str = "centre",
 ) -> AsyncIterator[InProcess]:
-    """The centre's node over this database. `standing` may change what the registry says at one moment or another."""
-    party = place.network.parties["centre"]
+    """A party's node over this database. `standing` may change what the registry says at one moment or another."""
+    party = place.network.parties[of]
     settings = load_settings(party.config, {})
     passphrase = place.network.passphrase.encode()
     async with AsyncExitStack() as stack:
@@ -230,7 +239,7 @@ async def node(
         await transport.open()
         stack.push_async_callback(transport.close)
         register = Register(place.template)
-        signing = place.signer("centre")
+        signing = place.signer(of)
         cosigner = WitnessSigner(Ed25519PrivateKey.from_private_bytes(b"\x08" * 32), witness_name(settings.node.id))
         witnessing = Witnessing(
             settings.node.id,
@@ -260,9 +269,9 @@ async def node(
             backends={ServiceId(party.subsystem, "palvelutarve"): register},
             telemetry=telemetry,
             limits=Limits(1 << 20, 16 * 1024, 2.0),
-            delivery=DeliveryPolicy(12, 0.02, retry_seconds, retry_seconds, 30.0, 3600.0),
+            delivery=DeliveryPolicy(12, 0.02, retry_seconds, retry_seconds, lease_seconds, 3600.0),
         )
-        yield InProcess(place, exchange, register, Provider(exchange, Reception(exchange)), Consents(exchange))
+        yield InProcess(place, party, exchange, register, Provider(exchange, Reception(exchange)), Consents(exchange))
 
 
 __all__ = ["InProcess", "Place", "ProblemError", "Register", "node", "problem_of"]

@@ -120,8 +120,8 @@ def test_every_example_of_the_guide_does_what_the_guide_says(nodes: Running, rea
         said += [reader.type(text) for name, reader in readers.items() if who in {name, "everyone"}]
 
     (first, _, _, token, query, handed, followed, opened, consented, refused, again) = said
-    assert json.loads(first) == {"items": []}
-    assert json.loads(token) == {"items": []}
+    assert json.loads(first) == {"items": [], "next": "0"}
+    assert json.loads(token) == {"items": [], "next": "0"}
     assert json.loads(query.rpartition("}\n")[0] + "}")["decision"]["permitted"]
     assert json.loads(handed.rpartition("}\n")[0] + "}") == {"read": 1, "handed_over": 1, "rejected": 0}
     assert "municipality\tFI-DEMO/MUN/9000003-8/kotoutuminen\tdue" in handed
