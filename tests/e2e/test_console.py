@@ -22,8 +22,9 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from consent.rulebook import reference_rulebook
 from tests.audit.console.test_browser import ARGUMENTS, CHROMIUM, HEAVIEST, WEIGHTS
 from tests.conftest import require
-from tests.e2e.conftest import Stage, network, until
+from tests.e2e.conftest import Stage, network
 from tests.gateway.rulebooks import without
+from tests.waiting import until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.browser]
 T = TypeVar("T")
@@ -42,7 +43,7 @@ def browser() -> Iterator[Browser]:
 def _aside(work: Callable[[], T]) -> T:
     """Do something in a thread of its own: the browser's event loop runs in this one."""
     with ThreadPoolExecutor(1) as thread:
-        return thread.submit(work).result(timeout=180)
+        return thread.submit(work).result()
 
 
 @contextmanager
@@ -76,7 +77,7 @@ def link(stage: Stage, role: str, party: str = "centre") -> str:
     """What `yhdyspinta console link` prints."""
     config = stage.network.parties[party].config
     command = [sys.executable, "-m", "gateway", "console", "link", "--config", str(config), "--role", role, "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, env=os.environ, check=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ, check=True)
     found: str = json.loads(done.stdout)["link"]
     return found
 
@@ -295,7 +296,7 @@ def test_a_link_works_once_and_only_on_a_node_that_has_a_console(stage: Stage, t
     assert "console" in tomllib.loads(config.read_text("utf-8"))["listen"]
 
     command = [sys.executable, "-m", "gateway", "console", "link", "--config", str(without)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
 
     assert done.returncode == 2
     assert "has no console" in done.stderr

@@ -30,7 +30,6 @@ def start(config: Path) -> subprocess.CompletedProcess[str]:
         [sys.executable, "-m", "gateway", "node", "run", "--config", str(config)],
         capture_output=True,
         text=True,
-        timeout=60,
         check=False,
     )
 

@@ -59,7 +59,7 @@ def address(folder: Path) -> Iterator[str]:
     assert found, line
     yield found[0]
     running.send_signal(signal.SIGINT)
-    assert running.wait(20) == 0
+    assert running.wait() == 0
 
 
 @pytest.fixture(scope="module")
@@ -214,7 +214,7 @@ def test_the_workbench_answers_to_loopback_only_and_lets_nothing_in(address: str
     port = urlsplit(address).port
 
     def ask(host: str, path: str = "/") -> tuple[int, dict[str, str], bytes]:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", port)
         connection.request("GET", path, headers={"Host": host})
         answer = connection.getresponse()
         body = answer.read()

@@ -31,6 +31,7 @@ from audit.report import Activity, Controller
 from audit.subjects import HETU_SYSTEM, Subjects
 from audit.tables import metadata
 from audit.witness import keep_cosignatures
+from tests.waiting import wait
 
 NOW = datetime(2026, 11, 20, 9, 30, tzinfo=UTC)
 ORIGIN = "yhdyspinta/centre.demo"
@@ -367,15 +368,12 @@ def serving(
     thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]}, daemon=True)
     thread.start()
     try:
-        until = datetime.now(UTC) + timedelta(seconds=20)
-        while not server.started:
-            assert thread.is_alive(), "the console did not start"
-            assert datetime.now(UTC) < until, "the console did not start in time"
-            threading.Event().wait(0.01)
+        wait(lambda: server.started or not thread.is_alive())
+        assert server.started, "the console did not start"
         yield Running(world, address)
     finally:
         server.should_exit = True
-        thread.join(20)
+        thread.join()
 
 
 @pytest.fixture
