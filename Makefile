@@ -29,9 +29,14 @@ $(VENV)/.installed-dev: requirements-dev.lock $(VENV)/.installed
 demo: $(VENV)/.installed
 	@$(BIN)/yhdyspinta demo $(if $(ONCE),--once) $(if $(STATE),--state $(STATE))
 
+# T=PATH is for the inner loop: that much alone, in one process, with few examples for each property. Without it, all.
 test: $(VENV)/.installed-dev
+ifdef T
+	@$(BIN)/pytest -n 0 --hypothesis-profile fast $(PYTEST_ARGS) $(T)
+else
 	@scripts/install-test-parts
-	$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
+	$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder --hypothesis-profile full $(PYTEST_ARGS)
+endif
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .

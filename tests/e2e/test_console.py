@@ -17,11 +17,12 @@ from typing import Any, TypeVar
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from consent.rulebook import reference_rulebook
-from tests.audit.console.test_browser import ARGUMENTS, CHROMIUM, HEAVIEST, WEIGHTS
-from tests.conftest import require
+from tests import parts
+from tests.audit.console.test_browser import HEAVIEST, WEIGHTS
+from tests.browsing import chromium, context_of
 from tests.e2e.conftest import Stage, network
 from tests.gateway.rulebooks import without
 from tests.waiting import until
@@ -33,11 +34,8 @@ PAGES = ("/handovers", "/registry", "/rulebook", "/rulebook/cases", "/rulebook/c
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    require("Chromium", CHROMIUM is not None, "Install it (Debian: apt install chromium).")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+    with chromium() as browser:
         yield browser
-        browser.close()
 
 
 def _aside(work: Callable[[], T]) -> T:
@@ -60,7 +58,7 @@ def running_network(folder: Path, **settings: Any) -> Iterator[Stage]:
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     """The demo's network; the first person was handed over and accepted."""
-    require("Chromium", CHROMIUM is not None, "Install it (Debian: apt install chromium).")
+    parts.tool("chromium")
     with running_network(tmp_path_factory.mktemp("console")) as stage:
 
         async def hand_over() -> None:
@@ -84,8 +82,7 @@ def link(stage: Stage, role: str, party: str = "centre") -> str:
 
 @pytest.fixture(scope="module")
 def page(browser: Browser, stage: Stage) -> Iterator[Page]:
-    context = browser.new_context(locale="en-GB", viewport={"width": 1280, "height": 900})
-    context.set_default_timeout(60_000)
+    context = context_of(browser, locale="en-GB", viewport={"width": 1280, "height": 900})
     page = context.new_page()
     enter(page, stage, "officer")
     yield page
@@ -154,7 +151,7 @@ def test_a_handover_that_nobody_accepts_becomes_overdue_and_stays_in_sight(
             await until(late, bool)
 
         _aside(lambda: asyncio.run(hand_over()))
-        context = browser.new_context(locale="fi-FI")
+        context = context_of(browser, locale="fi-FI")
         page = context.new_page()
         enter(page, stage, "operator")
         page.goto(f"{home(stage)}/handovers")
@@ -253,7 +250,7 @@ def test_a_proposal_that_is_no_rulebook_is_told_by_line(page: Page, stage: Stage
 def test_the_question_works_without_scripts_and_is_the_officers_and_the_auditors(
     browser: Browser, stage: Stage
 ) -> None:
-    context = browser.new_context(locale="fi-FI", java_script_enabled=False)
+    context = context_of(browser, locale="fi-FI", java_script_enabled=False)
     page = context.new_page()
     enter(page, stage, "auditor")
     page.goto(f"{home(stage)}/rulebook/change")

@@ -22,7 +22,7 @@ from gateway.demo.network import DEMO, LOOPBACK, Network, Organisation
 from gateway.protocol.text import Text
 from gateway.storage.tables import deliveries, inbox
 from schemas.facts import HETU
-from tests.conftest import require
+from tests import parts
 from tests.gateway.running import Running, running, sign_with_ed25519
 from tests.waiting import until
 
@@ -45,8 +45,8 @@ THEIRS = ("second", "kymenlaakso")
 @pytest.fixture(scope="module")
 def program(pytestconfig: pytest.Config) -> Path:
     """The second implementation with its one dependency, installed once for each lock file."""
-    missing = [one for one in ("node", "npm") if shutil.which(one) is None]
-    require("Node.js", not missing, "Install nodejs and npm.")
+    for name in ("node", "npm"):
+        parts.tool(name, "Install nodejs and npm.")
     lock = hashlib.sha256((HERE / "package-lock.json").read_bytes()).hexdigest()[:16]
     cache = pytestconfig.cache
     assert cache is not None
@@ -56,7 +56,7 @@ def program(pytestconfig: pytest.Config) -> Path:
     if not (folder / "installed").exists():
         install = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--silent"]
         done = subprocess.run(install, check=False, cwd=folder, capture_output=True, text=True)
-        require("The npm package jose", done.returncode == 0, f"npm ci said: {done.stderr.strip()[-300:]}")
+        parts.require("The npm package jose", done.returncode == 0, f"npm ci said: {done.stderr.strip()[-300:]}")
         (folder / "installed").touch()
     return folder
 

@@ -31,7 +31,7 @@ from audit.report import Activity, Controller
 from audit.subjects import HETU_SYSTEM, Subjects
 from audit.tables import metadata
 from audit.witness import keep_cosignatures
-from tests.waiting import wait
+from tests.waiting import LIMIT_SECONDS, wait
 
 NOW = datetime(2026, 11, 20, 9, 30, tzinfo=UTC)
 ORIGIN = "yhdyspinta/centre.demo"
@@ -94,7 +94,9 @@ class World:
 
 def _open(folder: Path) -> Engine:
     engine = create_engine(
-        f"sqlite:///{folder / 'log.db'}", connect_args={"check_same_thread": False, "timeout": 20}, pool_size=16
+        f"sqlite:///{folder / 'log.db'}",
+        connect_args={"check_same_thread": False, "timeout": LIMIT_SECONDS},
+        pool_size=16,
     )
 
     @event.listens_for(engine, "connect")
@@ -309,7 +311,7 @@ class Visitor(httpx.Client):
 
     def __init__(self, **settings: Any) -> None:
         self.kept: dict[str, str] = {}
-        super().__init__(event_hooks={"request": [self._send], "response": [self._keep]}, **settings)
+        super().__init__(timeout=None, event_hooks={"request": [self._send], "response": [self._keep]}, **settings)
 
     def _send(self, request: httpx.Request) -> None:
         if self.kept:

@@ -232,7 +232,7 @@ class Pair:
     def witness(self, name: str) -> Any:
         """What the node's health says of it as a witness; None while it does not answer."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.local[name]}/health", timeout=30) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.local[name]}/health") as answer:
                 return json.load(answer)["witness"]
         except urllib.error.HTTPError as error:
             return json.load(error)["witness"]

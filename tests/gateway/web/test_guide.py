@@ -16,7 +16,7 @@ import pytest
 from sqlalchemy import select
 
 from gateway.storage.tables import inbox
-from tests.conftest import require
+from tests import parts
 from tests.gateway.running import Running, running
 from tests.waiting import wait
 
@@ -30,7 +30,7 @@ PARTIES = {"municipality": "kotka", "centre": "centre"}
 def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """A centre and a municipality."""
     for tool in ("curl", "jq", "openssl"):
-        require(tool, shutil.which(tool) is not None, f"Install {tool}.")
+        parts.tool(tool)
     with running(tmp_path_factory.mktemp("guide")) as found:
         yield found
 
