@@ -21,7 +21,7 @@ from gateway.exchange.delivery import Deliveries
 from gateway.exchange.handover import Handovers, Order
 from gateway.storage.tables import deliveries
 from tests.gateway.exchange.inprocess import InProcess, Place, node
-from tests.gateway.running import until
+from tests.waiting import until
 
 ANSWERS = 400
 DELIVERIES = 100
@@ -55,7 +55,7 @@ async def test_nothing_leaves_after_a_committed_withdrawal(place: Place, databas
             await _raced(
                 random, delivered, lambda person: _hand_over(answering, workers, person), consents, withdrawing.withdraw
             )
-            await until(lambda: _attempts(answering) >= 2 * DELIVERIES, 120)
+            await until(lambda: _attempts(answering) >= 2 * DELIVERIES)
         finally:
             await workers.stop()
         log = answering.entries()
@@ -159,7 +159,7 @@ async def test_withdrawal_between_plan_and_delivery_takes_the_category_out(place
         await here.withdraw(consent)
         workers.start()
         try:
-            await until(lambda: _attempts(here) == 2, 30)
+            await until(lambda: _attempts(here) == 2)
         finally:
             await workers.stop()
         log = here.entries()
@@ -196,7 +196,7 @@ async def test_delivery_that_may_carry_nothing_any_more_is_stopped(place: Place,
         closed = True
         workers.start()
         try:
-            await until(lambda: sum(entry.outcome == "stopped" for entry in here.entries()) >= 2, 30)
+            await until(lambda: sum(entry.outcome == "stopped" for entry in here.entries()) >= 2)
         finally:
             await workers.stop()
         log = here.entries()
