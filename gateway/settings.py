@@ -1,6 +1,6 @@
 """Settings of one node: one TOML file, and the environment over it.
 
-`load` reads the file, lays `YHDYSPINTA_<SECTION>__<KEY>` variables over it and checks the whole. What is wrong is told
+`load` reads the file, lays the environment over it and checks the whole. What is wrong is told
 line by line in one SettingsError, so that an operator mends the file once and not once per mistake. Relative paths are
 relative to the file that names them. Secrets are never settings: settings name the files that hold them.
 """
@@ -20,9 +20,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from adapters.sdk import Limits as AdapterLimits
 from audit.anomalies import Thresholds
+from gateway import settings_environment
 from gateway.protocol.identifiers import IdentifierError, ServiceId, SubsystemId
-
-ENVIRONMENT_PREFIX = "YHDYSPINTA_"
 
 
 class _Section(BaseModel):
@@ -471,7 +470,9 @@ def load(path: Path, environment: Mapping[str, str] | None = None) -> Settings:
         line = re.search(r"line (\d+)", str(error))
         problem = SettingProblem(int(line[1]) if line else None, "file", f"is not TOML: {error}")
         raise SettingsError(path, [problem]) from None
-    _lay_over(document, environment)
+    faults = settings_environment.lay_over(document, environment)
+    if faults:
+        raise SettingsError(path, [SettingProblem(None, name, fault) for name, fault in faults])
     try:
         settings = Settings.model_validate(document)
     except ValidationError as error:
@@ -488,22 +489,13 @@ def load(path: Path, environment: Mapping[str, str] | None = None) -> Settings:
 
 
 def _say(kind: str, message: str) -> str:
+    if kind == "list_type":
+        return 'is a list; write it as ["a", "b"], in the environment too'
     if kind == "missing":
         return "is missing; add it"
     if kind == "extra_forbidden":
         return "is not a setting; check the spelling or remove it"
     return message.removeprefix("Value error, ")
-
-
-def _lay_over(document: dict[str, Any], environment: Mapping[str, str]) -> None:
-    for name, value in environment.items():
-        if not name.startswith(ENVIRONMENT_PREFIX) or "__" not in name:
-            continue
-        *sections, key = name.removeprefix(ENVIRONMENT_PREFIX).lower().split("__")
-        target = document
-        for section in sections:
-            target = target.setdefault(section, {})
-        target[key] = value
 
 
 def _line_of(text: str, location: tuple[int | str, ...]) -> int | None:

@@ -77,7 +77,7 @@ async def _run(place: Path, *, once: bool, state: Path | None, json: bool) -> bo
             async with session() as http:
                 story = Story(network, samples["cases"], http)
                 try:
-                    result = await _tell(story, json=json)
+                    result = await processes.while_alive(_tell(story, json=json))
                 except StoryError as error:
                     processes.check()
                     fail(str(error), OUTSIDE, remedy=f"the processes' logs are in {network.folder}", json=json)

@@ -8,7 +8,6 @@ end are made from the nodes' databases and verified the way anyone would verify 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -25,6 +24,7 @@ from audit.entries import Entry
 from audit.tables import entries
 from audit.verify import ExportReport, verify_export
 from gateway.demo.network import LOOPBACK, Network
+from gateway.demo.patience import Patience
 from gateway.storage import engine as storage
 from gateway.storage.tables import deliveries
 from schemas.facts import MIGRI_CUSTOMER
@@ -34,7 +34,6 @@ FIRST_ROW = 2
 PERSONS = 20
 #: Rows of the export in which the generator planted faults, and as many good ones around them.
 DIRTY_ROWS = range(26, 46)
-ARRIVE_SECONDS = 60.0
 #: How long the delivery that is overtaken by a withdrawal is held back.
 HELD_BACK = timedelta(seconds=6)
 
@@ -160,7 +159,7 @@ class Story:
     async def arrivals(self, step: Callable[[int, int], None]) -> list[Share]:
         """Wait until all that can arrive has arrived and was accepted; say who got what."""
         handovers: list[dict[str, Any]] = []
-        until = time.monotonic() + ARRIVE_SECONDS
+        patience = Patience()
         while True:
             handovers = (await self._call("centre", "GET", "/v1/handovers?limit=1000"))["handovers"]
             parts = [part for one in handovers for part in one["deliveries"] if _can_arrive(part)]
@@ -168,8 +167,8 @@ class Story:
             step(settled, len(parts))
             if settled == len(parts):
                 break
-            if time.monotonic() > until:
-                raise StoryError(f"{len(parts) - settled} of {len(parts)} deliveries had not arrived in time")
+            if patience.is_over(settled):
+                raise StoryError(f"{len(parts) - settled} of {len(parts)} deliveries do not arrive")
             await asyncio.sleep(0.1)
         held = {
             name: {one["handover"]: one for one in await self._held(name) if one["kind"] == "handover"}
@@ -400,18 +399,19 @@ class Story:
             return body
 
     async def _until(self, look: Callable[[], Any], enough: Callable[[Any], Any]) -> Any:
-        until = time.monotonic() + ARRIVE_SECONDS
-        while time.monotonic() < until:
-            found = enough(await look())
-            if found:
+        patience = Patience()
+        while True:
+            seen = await look()
+            if found := enough(seen):
                 return found
+            if patience.is_over(seen):
+                raise StoryError("what was to arrive does not arrive")
             await asyncio.sleep(0.1)
-        raise StoryError("what was to arrive did not arrive in time")
 
 
 def session() -> ClientSession:
-    """The story's own HTTP client."""
-    return ClientSession(timeout=ClientTimeout(total=90))
+    """The story's own HTTP client. It waits as long as the processes live; whoever tells the story watches these."""
+    return ClientSession(timeout=ClientTimeout(total=None))
 
 
 def grouped(shares: Iterable[Share]) -> list[tuple[Share, list[str]]]:

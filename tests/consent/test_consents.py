@@ -6,11 +6,12 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from consent.consents import LANGUAGES, ConsentError, ConsentRecord, Evidence, Giver
 from consent.fhir import form_of, to_fhir
+from tests.properties import examples
 
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
 FORM: dict[str, Any] = {
@@ -233,13 +234,13 @@ records = st.builds(
 )
 
 
-@settings(max_examples=80, deadline=None)
+@examples(80)
 @given(records)
 def test_record_is_read_back_as_it_was_written(record: ConsentRecord) -> None:
     assert ConsentRecord.from_dict(record.to_dict()) == record
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(records)
 def test_what_a_recipient_is_told_names_nobody(record: ConsentRecord) -> None:
     told = record.to_wire()

@@ -7,13 +7,14 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from consent.conditions import CONDITIONS
 from consent.consents import ConsentRecord, Evidence, Giver
 from consent.decision import Decision, Emergency, Party, Request, SubjectFacts, decide, legal_day
 from consent.rulebook import Basis, Category, Permit, Prohibition, Rulebook, Statute
+from tests.properties import examples
 
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
 WORDS = {"fi": "x", "sv": "x", "en": "x"}
@@ -555,7 +556,7 @@ def strength(decision: Decision) -> dict[str, int]:
     return found
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(worlds)
 def test_nothing_is_permitted_without_a_basis_in_force_that_names_it(world: World) -> None:
     request, bases, prohibitions, _, at = world
@@ -583,7 +584,7 @@ def test_nothing_is_permitted_without_a_basis_in_force_that_names_it(world: Worl
         )
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(worlds, records_(("refused",)))
 def test_adding_a_refusal_never_permits_more(world: World, refusal: ConsentRecord) -> None:
     request, bases, prohibitions, consents, at = world
@@ -594,7 +595,7 @@ def test_adding_a_refusal_never_permits_more(world: World, refusal: ConsentRecor
     assert all(after[category] <= before[category] for category in CATEGORIES)
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(worlds, bases_("new"), st.integers(0, 5))
 def test_adding_a_basis_never_withholds_more(world: World, added: Basis, place: int) -> None:
     request, bases, prohibitions, consents, at = world
@@ -605,7 +606,7 @@ def test_adding_a_basis_never_withholds_more(world: World, added: Basis, place: 
     assert all(after[category] >= before[category] for category in CATEGORIES)
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(worlds, st.data())
 def test_removing_a_category_from_the_request_never_changes_another_ones_decision(
     world: World, data: st.DataObject
@@ -624,7 +625,7 @@ def about(decision: Decision, category: str) -> list[object]:
     return [one for one in (*decision.permitted, *decision.withheld) if one.category == category]
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(worlds)
 def test_decision_is_made_again_byte_for_byte(world: World) -> None:
     request, bases, prohibitions, consents, at = world
@@ -637,7 +638,7 @@ def test_decision_is_made_again_byte_for_byte(world: World) -> None:
     assert first == again
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(worlds)
 def test_every_category_asked_for_is_decided_one_way(world: World) -> None:
     decision = decided(world)

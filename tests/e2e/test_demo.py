@@ -14,11 +14,10 @@ pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "gateway", "demo", *arguments], capture_output=True, text=True, timeout=240, check=False
+        [sys.executable, "-m", "gateway", "demo", *arguments], capture_output=True, text=True, check=False
     )
 
 
-@pytest.mark.timeout(300)
 def test_demo_ends_by_itself_with_every_promise_held_and_its_state_written(tmp_path: Path) -> None:
     state = tmp_path / "state.json"
 

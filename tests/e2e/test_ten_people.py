@@ -19,7 +19,8 @@ import pytest
 from gateway.demo.network import DEMO, Organisation
 from gateway.protocol.text import Text
 from schemas.facts import MIGRI_CUSTOMER
-from tests.e2e.conftest import Stage, network, until
+from tests.e2e.conftest import Stage, network
+from tests.waiting import until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 

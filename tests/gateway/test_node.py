@@ -42,7 +42,6 @@ def start(config: Path) -> subprocess.CompletedProcess[str]:
         [sys.executable, "-m", "gateway", "node", "run", "--config", str(config)],
         capture_output=True,
         text=True,
-        timeout=240,
         check=False,
     )
 

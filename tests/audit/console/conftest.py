@@ -32,6 +32,7 @@ from audit.subjects import HETU_SYSTEM, Subjects
 from audit.tables import metadata
 from audit.witness import keep_cosignatures
 from tests.people import joined
+from tests.waiting import LIMIT_SECONDS, wait
 
 NOW = datetime(2026, 11, 20, 9, 30, tzinfo=UTC)
 ORIGIN = "yhdyspinta/centre.demo"
@@ -94,7 +95,9 @@ class World:
 
 def _open(folder: Path) -> Engine:
     engine = create_engine(
-        f"sqlite:///{folder / 'log.db'}", connect_args={"check_same_thread": False, "timeout": 20}, pool_size=16
+        f"sqlite:///{folder / 'log.db'}",
+        connect_args={"check_same_thread": False, "timeout": LIMIT_SECONDS},
+        pool_size=16,
     )
 
     @event.listens_for(engine, "connect")
@@ -309,7 +312,7 @@ class Visitor(httpx.Client):
 
     def __init__(self, **settings: Any) -> None:
         self.kept: dict[str, str] = {}
-        super().__init__(event_hooks={"request": [self._send], "response": [self._keep]}, **settings)
+        super().__init__(timeout=None, event_hooks={"request": [self._send], "response": [self._keep]}, **settings)
 
     def _send(self, request: httpx.Request) -> None:
         if self.kept:
@@ -368,15 +371,12 @@ def serving(
     thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]}, daemon=True)
     thread.start()
     try:
-        until = datetime.now(UTC) + timedelta(seconds=20)
-        while not server.started:
-            assert thread.is_alive(), "the console did not start"
-            assert datetime.now(UTC) < until, "the console did not start in time"
-            threading.Event().wait(0.01)
+        wait(lambda: server.started or not thread.is_alive())
+        assert server.started, "the console did not start"
         yield Running(world, address)
     finally:
         server.should_exit = True
-        thread.join(20)
+        thread.join()
 
 
 @pytest.fixture

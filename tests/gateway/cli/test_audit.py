@@ -31,6 +31,7 @@ from schemas.facts import HETU, MIGRI_CUSTOMER
 from tests.people import joined
 
 NODE = "kotka-1"
+MEMBER = "FI-DEMO/MUN/0000001-2"
 ORIGIN = f"yhdyspinta/{NODE}"
 KEY = b"\x05" * 32
 SIGNER = LogSigner(Ed25519PrivateKey.from_private_bytes(KEY), ORIGIN)
@@ -252,7 +253,7 @@ HETU_CODE = "010190-900P"
 def person(engine: Engine, given: list[Checkpoint]) -> str:
     """A person of the log, known by identity code and customer number: two disclosures and one refusal."""
     now = datetime.now(UTC)
-    subjects = Subjects(b"\x01" * 32, b"\x02" * 32)
+    subjects = Subjects(b"\x01" * 32, b"\x02" * 32, members=(MEMBER,))
     log = Log(engine, SIGNER, origin=ORIGIN, clock=lambda: now)
     log.start()
 

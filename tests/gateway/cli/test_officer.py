@@ -31,6 +31,7 @@ from tests.people import joined
 EVENING = datetime(2026, 9, 1, 15, 0, tzinfo=UTC)
 NIGHT = datetime(2026, 9, 1, 21, 0, tzinfo=UTC)  # midnight in Finland
 ANNA, BORIS, NOBODY = "010190-900P", "020290-9016", "010190-901R"
+MEMBER = "FI-DEMO/MUN/0000001-2"
 KOTKA = "FI-DEMO/MUN/0000001-2/kotoutuminen"
 CENTRE = "FI-DEMO/GOV/0000000-0/vastaanotto"
 Ask = Callable[..., Result]
@@ -75,7 +76,7 @@ def folder(tmp_path: Path, database_url: str) -> Path:
 def told(engine: Engine, folder: Path) -> Told:
     """Anna consents, data goes out, she withdraws; Boris' data goes out in an emergency; u-2 asks at night."""
     schema.bring_up_to_date(engine)
-    subjects = Subjects(b"\x01" * 32, b"\x02" * 32)
+    subjects = Subjects(b"\x01" * 32, b"\x02" * 32, members=(MEMBER,))
     log = Log(engine, SIGNER, origin=ORIGIN, clock=lambda: EVENING)
     log.start()
 

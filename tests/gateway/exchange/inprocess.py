@@ -235,7 +235,7 @@ async def node(
         stack.callback(people.close)
         tls = TlsKey(party.folder / "tls.pem", party.folder / "tls.key", passphrase)
         anchors = standings.now(clock()).registry.anchors
-        transport = PeerTransport(client_context(tls, anchors), timeout_seconds=2.0, body_limit=1 << 20)
+        transport = PeerTransport(client_context(tls, anchors), timeout_seconds=60.0, body_limit=1 << 20)
         await transport.open()
         stack.push_async_callback(transport.close)
         register = Register(place.template)

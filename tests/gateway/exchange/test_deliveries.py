@@ -11,11 +11,12 @@ from sqlalchemy import select, update
 from gateway.exchange.delivery import Deliveries
 from gateway.exchange.handover import Handovers, Once, Order, Plan
 from gateway.exchange.leases import Delivery, LeaseLostError
+from gateway.person.values import Register
 from gateway.protocol.problems import ProblemError
 from gateway.storage.engine import writer
 from gateway.storage.tables import deliveries, handovers
 from tests.gateway.exchange.inprocess import InProcess, Place, node
-from tests.gateway.running import until
+from tests.waiting import until
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +47,7 @@ async def order(here: InProcess, person: str, **changes: Any) -> Plan:
         "not_before": None,
         "trace_id": "0" * 32,
     }
+    values["register"] = Register("register", is_authoritative=True)
     return await Handovers(here.exchange).plan(Order(**(values | changes)))
 
 

@@ -16,6 +16,7 @@ from audit.entries import new_id
 from audit.tables import identifiers
 from consent.consents import ConsentRecord
 from gateway.exchange.handover import Handovers, Order
+from gateway.person.values import Register
 from gateway.protocol.identifiers import ServiceId
 from gateway.protocol.problems import ProblemError
 from gateway.services.backends import Locator
@@ -175,7 +176,7 @@ async def test_record_of_nobody_is_not_handed_over_and_its_place_is_told(place: 
         bundle = here.register.bundle("A1")
         bundle["entry"][0]["resource"]["identifier"].append({"system": HETU, "value": "010190-900A"})
         party = place.network.parties["centre"]
-        order = Order("test", party.subsystem, bundle, "F1", None, None, None, None, "0" * 32)
+        order = Order("test", party.subsystem, bundle, "F1", None, None, None, None, "0" * 32, Register("register"))
 
         with pytest.raises(ProblemError) as caught:
             await Handovers(here.exchange).plan(order)

@@ -20,7 +20,8 @@ from consent.rulebook import Rulebook, load, reference_rulebook
 from gateway.cli.main import app
 from gateway.storage.tables import bodies, decisions, deliveries
 from schemas.facts import HETU, MIGRI_CUSTOMER
-from tests.gateway.running import Running, running, until
+from tests.gateway.running import Running, running
+from tests.waiting import until
 
 pytestmark = pytest.mark.xdist_group("consents")
 RULEBOOK = load(reference_rulebook(), source="reference")
@@ -641,14 +642,15 @@ async def test_emergency_is_answered_marked_kept_and_put_before_the_officer(node
 
 async def arrived(nodes: Running, party: str, consent_id: str) -> dict[str, Any]:
     """The notice about a consent, once it is in the party's inbox."""
-    async with asyncio.timeout(30), nodes.client(party) as session:
-        while True:
+    async with nodes.client(party) as session:
+
+        async def notices() -> list[dict[str, Any]]:
             async with session.get("/v1/inbox") as answer:
                 items: list[dict[str, Any]] = (await answer.json())["items"]
-            for item in items:
-                if item["kind"] == "notice" and item["handover"] == consent_id:
-                    return item
-            await asyncio.sleep(0.05)
+            return [item for item in items if item["kind"] == "notice" and item["handover"] == consent_id]
+
+        found: dict[str, Any] = (await until(notices))[0]
+        return found
 
 
 # -- by command --------------------------------------------------------------------------------------------------
