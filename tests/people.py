@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import hmac
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, update
 
 from audit import links
 from audit.entries import micros, new_id
 from audit.links import LinkAct, LinkRow
-from audit.subjects import Subject, Subjects
+from audit.subjects import Subject, Subjects, normalised
+from audit.tables import identifiers as identifiers_table
 
 
 def joined(
@@ -26,3 +28,11 @@ def joined(
 def say(connection: Connection, first: Subject, second: Subject, act: LinkAct, now: datetime) -> None:
     """Say something about two subjects."""
     links.add(connection, LinkRow(new_id(now), first.id, second.id, act, micros(now), "test"))
+
+
+def as_recorded_before(connection: Connection, index_key: bytes, subject: str, spelling: tuple[str, str]) -> None:
+    """What a former version wrote of an identifier: as it came, under the index of that time, of no member."""
+    text = f"identifier\x00{spelling[0]}\x00{normalised(*spelling)}"
+    blind = hmac.digest(index_key, text.encode(), "sha256")
+    values = {"blind": blind, "notation": 1, "member": None, "system": None}
+    connection.execute(update(identifiers_table).where(identifiers_table.c.subject == subject).values(values))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hmac
 from collections.abc import Callable
 
 import pytest
@@ -19,7 +18,7 @@ from audit.tables import entries, identifiers
 from audit.tables import subjects as table
 from audit.verify import verify_export
 from tests.audit.conftest import Bench
-from tests.people import joined, say
+from tests.people import as_recorded_before, joined, say
 
 MIGRI = "urn:yhdyspinta:id:migri-customer"
 HETU = (HETU_SYSTEM, "010190-900P")
@@ -105,9 +104,7 @@ def test_who_was_recorded_in_two_spellings_is_known_as_both_and_the_one_notation
 def recorded_before(connection: Connection, subjects: Subjects, spelling: tuple[str, str], bench: Bench) -> Subject:
     """A person whom a former version recorded as the identifier came, under the index that it made then."""
     found = joined(connection, subjects, [spelling], bench.clock())
-    text = f"identifier\x00{spelling[0]}\x00{normalised(*spelling)}"
-    former = hmac.digest(b"\x02" * 32, text.encode(), "sha256")
-    connection.execute(update(identifiers).where(identifiers.c.subject == found.id).values(blind=former, notation=1))
+    as_recorded_before(connection, b"\x02" * 32, found.id, spelling)
     return found
 
 

@@ -56,6 +56,7 @@ from gateway.trust.tls import TlsKey, client_context
 from schemas.facts import MIGRI_CUSTOMER
 
 Bundle = dict[str, Any]
+INDEX_KEY = b"\x02" * 32
 
 
 @dataclass
@@ -229,7 +230,7 @@ async def node(
         log = Log(engine, signer, origin=origin, clock=clock)
         log.start()
         stack.callback(log.close)
-        subjects = Subjects(b"\x01" * 32, b"\x02" * 32, members=(str(party.member),))
+        subjects = Subjects(b"\x01" * 32, INDEX_KEY, members=(str(party.member),))
         held = HeldRecords(settings.node.id, subjects, clock)
         people = People(engine, subjects, held, settings.node.id)
         stack.callback(people.close)

@@ -20,8 +20,10 @@ from gateway.person.values import Register
 from gateway.protocol.identifiers import ServiceId
 from gateway.protocol.problems import ProblemError
 from gateway.services.backends import Locator
+from gateway.storage import engine as storage
 from schemas.facts import HETU, MIGRI_CUSTOMER
-from tests.gateway.exchange.inprocess import InProcess, Place, node, problem_of
+from tests.gateway.exchange.inprocess import INDEX_KEY, InProcess, Place, node, problem_of
+from tests.people import as_recorded_before
 
 
 @pytest.fixture(scope="module")
@@ -153,6 +155,8 @@ async def test_refusal_that_was_recorded_as_it_came_protects_whom_it_is_about(
         refusal = {"status": "refused", "purposes": [], "recipients": [], "categories": ["housing"]}
         recorded = await here.consents.record("test", party.subsystem, Locator(*spelling), refusal)
         assert isinstance(recorded.record, ConsentRecord)
+        with storage.writer(here.exchange.engine).begin() as connection:
+            as_recorded_before(connection, INDEX_KEY, recorded.record.subject, spelling)
 
         answer = await here.ask("DEMO-X1", categories=HOUSING)
 

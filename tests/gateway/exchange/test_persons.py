@@ -15,7 +15,7 @@ from schemas.facts import HETU, MIGRI_CUSTOMER
 from tests.gateway.exchange.inprocess import Bundle, InProcess, Place, node, problem_of
 
 CODE = "010190-900P"
-OTHER_CODE = "020290-9013"
+OTHER_CODE = "020290-9016"
 CARRIED = {"purposes": ["service-need-lookup", "reception-to-municipality"], "recipients": ["municipality"]}
 
 

@@ -219,7 +219,7 @@ async def test_withdrawal_between_decision_and_release_makes_the_provider_decide
 
         async def recalling(named):  # type: ignore[no-untyped-def]
             person = await recall(named)
-            read.append(person.epoch)
+            read.append(person.epoch.words[0][1])
             if len(read) == 1:
                 await here.withdraw(consent)
             return person
