@@ -63,11 +63,13 @@ async def _run(place: Path, *, once: bool, state: Path | None, json: bool) -> bo
     from gateway.demo.network import build
     from gateway.demo.processes import ProcessError, running
     from gateway.demo.story import Story, StoryError, session
+    from gateway.demo.tokens import let_in_by_token
 
     begun = time.monotonic()
     _say(json, "[bold]1[/] Making keys, certificates, a signed registry and an export of 200 invented persons …")
     samples = write_samples(place / "register")
     network = build(place / "network", datetime.now(UTC), place / "register" / "reception-centre.csv")
+    let_in_by_token(network, "centre")
     try:
         with running(network) as processes:
             await processes.ready()
