@@ -168,14 +168,17 @@ class Bench:
     def arrivals(self, plan: Mapping[str, Any]) -> list[Mapping[str, Any]]:
         """What has arrived of a handover: every item of the receiving system's inbox that belongs to it."""
         found: list[Mapping[str, Any]] = []
+        seen: set[str] = set()
         after: str | int = ""
         while True:
             answer = self.receiving.get("/v1/inbox", limit=1000, **({"after": after} if after else {}))
             expect(answer, 200)
             items = answer.document.get("items") or []
             found += [item for item in items if item.get("handover") == plan["id"]]
-            if not items:
+            # A cursor that leads nowhere new would go round for ever.
+            if seen >= {str(item.get("id")) for item in items}:
                 return found
+            seen |= {str(item.get("id")) for item in items}
             after = answer.document.get("next") or items[-1]["id"]
 
     def until(self, look: Callable[[], tuple[_Found | None, object]], what: str) -> _Found:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from gateway.conformance.bench import (
     Bench,
@@ -18,16 +20,16 @@ from gateway.conformance.persons import HETU, Person
 
 _CONSENTS = "docs/clients.md#consents-and-refusals"
 _REFUSED = "docs/clients.md#when-something-is-refused"
-#: How long the delivery that a withdrawal overtakes is held back.
-_HELD_BACK = timedelta(seconds=3)
+#: How long the delivery that a withdrawal overtakes is held back: seconds, and longer where that was not enough.
+_HELD_BACK = (3, 12, 48)
 
 
-def _arrived(bench: Bench, plan: object) -> set[str]:
-    """The categories of the one item that arrived of a handover."""
-    items = bench.arrivals(plan)  # type: ignore[arg-type]
-    if len(items) != 1:
-        raise Failed("one arrival of the handover", f"{len(items)}")
-    return {str(category) for category in items[0].get("categories") or []}
+def _arrived(bench: Bench, plan: Mapping[str, Any]) -> set[str]:
+    """The categories of what arrived of a handover."""
+    items = bench.arrivals(plan)
+    if not items:
+        raise Failed("an arrival of the handover", "none")
+    return {str(category) for item in items for category in item.get("categories") or []}
 
 
 def _holds(categories: set[str], wanted: str) -> bool:
@@ -58,15 +60,21 @@ def a_withdrawal_stops(bench: Bench) -> None:
     """Hands a consenting person over, not before a few seconds have passed, withdraws the consent meanwhile, and reads
     what arrived.
     """
-    person = Person.make()
-    consent = bench.consent(person)
-    expect(consent, 201)
-    later = (datetime.now(UTC) + _HELD_BACK).isoformat()
-    plan = bench.planned(person, not_before=later)
-    expect(bench.sending.post(f"/v1/consents/{consent.document['id']}/withdrawal", {}), 201)
-    bench.delivered(plan)
-    if _holds(_arrived(bench, plan), bench.handing.category):
-        raise Failed(f"no {bench.handing.category} after the withdrawal", "it arrived all the same")
+    for seconds in _HELD_BACK:
+        person = Person.make()
+        consent = bench.consent(person)
+        expect(consent, 201)
+        plan = bench.planned(person, not_before=(datetime.now(UTC) + timedelta(seconds=seconds)).isoformat())
+        withdrawn = bench.sending.post(f"/v1/consents/{consent.document['id']}/withdrawal", {})
+        expect(withdrawn, 201)
+        bench.delivered(plan)
+        # Who holds data under the consent is told of its end: then the delivery was quicker than the withdrawal.
+        if withdrawn.document.get("notices"):
+            continue
+        if _holds(_arrived(bench, plan), bench.handing.category):
+            raise Failed(f"no {bench.handing.category} after the withdrawal", "it arrived all the same")
+        return
+    raise Failed("a withdrawal that overtakes the delivery", "the delivery was quicker each time")
 
 
 @case(

@@ -91,9 +91,12 @@ def _to_the_end(desk: Desk, path: str, after: str | int, name: str) -> tuple[lis
     """The ids of all that stands behind a cursor, page by page, and the cursor at the end."""
     found: list[str] = []
     while True:
-        entries, after = _page(desk, path, after, name)
+        before = after
+        entries, after = _page(desk, path, before, name)
         if not entries:
-            return found, after
+            return found, before
+        if after == before:
+            raise Failed("a `next` that leads on", f"the cursor {before} again")
         found += [str(entry.get("id")) for entry in entries]
 
 

@@ -18,6 +18,7 @@ _DAYS = 18_000  # until 1999: adults, whose codes have a hyphen
 _PERMIT = "urn:yhdyspinta:extension:residence-permit"
 _MOVE = "urn:yhdyspinta:extension:move"
 _SAFETY = "urn:yhdyspinta:extension:safety-prohibition"
+_VULNERABILITY = "urn:yhdyspinta:extension:vulnerability"
 _CODES = "urn:yhdyspinta:codes:"
 
 
@@ -72,6 +73,7 @@ class Person:
                 {"url": _PERMIT, "extension": permit},
                 {"url": _MOVE, "extension": move},
                 {"url": _SAFETY, "extension": [{"url": "active", "valueBoolean": False}]},
+                {"url": _VULNERABILITY, "extension": [{"url": "fact", "valueBoolean": False}]},
             ],
             "identifier": [{"system": HETU, "value": self.code}],
             "name": [{"family": "Koekovar", "given": ["Salim"]}],
