@@ -83,7 +83,7 @@ def run(
     found = _chosen(role, group, only, json=json)
     target = _loaded(profile, json=json)
     results = run_cases(target, found, (lambda _result: None) if json else _tell)
-    counts = {verdict: sum(result.verdict is verdict for result in results) for verdict in Verdict}
+    counts = {verdict.value: sum(result.verdict is verdict for result in results) for verdict in Verdict}
     if json:
         print_json({"profile": str(profile), "counts": counts, "results": [_result(result) for result in results]})
     else:

@@ -253,7 +253,15 @@ async def _stay(network: Any, state: Path | None, *, json: bool) -> None:
         link = await asyncio.to_thread(make_link, load(first.config), role="officer", minutes=60, now=datetime.now(UTC))
         console.print(f"  {link}", soft_wrap=True, markup=False)
         if state is not None:
-            console.print(f"Everything a script needs to know stands in {state}.", soft_wrap=True)
+            console.print(
+                f"Everything a script needs to know stands in {state}. Judge the network from outside:", soft_wrap=True
+            )
+            console.print(
+                f"  yhdyspinta conformance profile --demo {state} --out profile.toml\n"
+                "  yhdyspinta conformance run --profile profile.toml",
+                soft_wrap=True,
+                markup=False,
+            )
         console.print("Ctrl-C ends it.")
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from gateway.conformance.bench import (
@@ -75,6 +76,31 @@ def arrives_once(bench: Bench) -> None:
     bench.hand_over(record, key=key)
     bench.delivered(plan)
     expect_equal("the number of arrivals", 1, len(bench.arrivals(plan)))
+
+
+@case(
+    "CLI-49", Group.IDEMPOTENCY, "A key stands for one request in each of its parts",
+    Requirement(_AGAIN, "With another path, query, case or body under a known key: 409 `idempotency-conflict`."),
+    "sending", "handover",
+)  # fmt: skip
+def another_case_under_the_same_key(bench: Bench) -> None:
+    """Hands a new person over under a key, and the same person again under it, not before tomorrow this time."""
+    key, record = new_key(), Person.make().bundle(bench.handing.municipality)
+    expect(bench.hand_over(record, key=key), 201)
+    tomorrow = (datetime.now(UTC) + timedelta(days=1)).isoformat()
+    expect_refusal(bench.hand_over(record, key=key, not_before=tomorrow), 409, code="idempotency-conflict")
+
+
+@case(
+    "CLI-50", Group.IDEMPOTENCY, "A request of which nothing was handed over has not used its key up",
+    Requirement(_AGAIN, "A request of which nothing was handed over (422) can be mended and sent under the same key."),
+    "sending", "handover",
+)  # fmt: skip
+def a_key_that_was_not_used_up(bench: Bench) -> None:
+    """Sends a record without a patient under a key, and then a good one under the same key."""
+    key, record = new_key(), Person.make().bundle(bench.handing.municipality)
+    expect(bench.hand_over(record | {"entry": []}, key=key), 400, 422)
+    expect(bench.hand_over(record, key=key), 201)
 
 
 def _page(desk: Desk, path: str, after: str | int, name: str) -> tuple[list[Mapping[str, Any]], str | int]:
@@ -212,3 +238,15 @@ def accepting_nothing(bench: Bench) -> None:
     """Accepts an item under an id that was never given."""
     path = "/v1/inbox/019aaaaa-0000-7000-8000-000000000000/acceptance"
     expect_refusal(bench.receiving.post(path, {"contact": {"name": "Conformance team"}}), 404)
+
+
+@case(
+    "CLI-51", Group.ACCEPTANCE, "A contact holds nothing but what it may",
+    Requirement(_INBOX, "A contact has a name and a few other members, each at most 256 characters; nothing else."),
+    "sending", "receiving", "handover",
+)  # fmt: skip
+def more_than_a_contact(bench: Bench) -> None:
+    """Accepts an arrival with a name of 10 000 characters, and with a member that a contact does not have."""
+    _, path = _arrival(bench)
+    for contact in ({"name": "x" * 10_000}, {"name": "Conformance team", "note": "about the person"}):
+        expect_refusal(bench.receiving.post(f"{path}/acceptance", {"contact": contact}), 400, 422)

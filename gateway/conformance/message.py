@@ -10,13 +10,14 @@ import base64
 import hashlib
 import hmac
 import json
+import re
 import secrets
 import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
@@ -30,6 +31,10 @@ REQUEST_TYPE = "yhdyspinta-request+jwt"
 RESPONSE_TYPE = "yhdyspinta-response+jwt"
 #: The Merkle root of a log without entries: the hash of nothing.
 EMPTY_ROOT = base64.b64encode(hashlib.sha256(b"").digest()).decode()
+
+_DEPTH = 4
+_DIGITS = 15
+_REFUSED_TEXT = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
 
 Part = Mapping[str, Any] | bytes
 
@@ -170,23 +175,51 @@ def _unpacked(segment: str) -> bytes:
         data = base64.urlsafe_b64decode(segment + "=" * (-len(segment) % 4))
     except ValueError:
         raise MessageError("a segment is not base64url") from None
-    if b64url(data) != segment:
+    if not segment or b64url(data) != segment:
         raise MessageError("a segment is not canonical base64url without padding")
     return data
 
 
 def _object(data: bytes) -> Mapping[str, Any]:
-    def members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        if len({name for name, _ in pairs}) != len(pairs):
-            raise MessageError("a name stands twice in one object")
-        return dict(pairs)
-
     try:
-        found = json.loads(data, object_pairs_hook=members)
+        text = data.decode("utf-8")
+        found = json.loads(
+            text, object_pairs_hook=_members, parse_int=_whole, parse_float=_no_number, parse_constant=_no_number
+        )
     except MessageError:
         raise
-    except ValueError:
+    except (ValueError, RecursionError):
         raise MessageError("a segment is not JSON in UTF-8") from None
     if not isinstance(found, dict):
         raise MessageError("a segment is not a JSON object")
+    _check_form(found, 1)
     return found
+
+
+def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len({name for name, _ in pairs}) != len(pairs):
+        raise MessageError("a name stands twice in one object")
+    return dict(pairs)
+
+
+def _whole(text: str) -> int:
+    if text.startswith("-") or len(text) > _DIGITS:
+        raise MessageError(f"a number is negative, or has more than {_DIGITS} digits")
+    return int(text)
+
+
+def _no_number(_text: str) -> NoReturn:
+    raise MessageError("a number is not whole")
+
+
+def _check_form(value: Any, depth: int) -> None:
+    """Texts without controls and unpaired surrogates, nested no deeper than four."""
+    if isinstance(value, str):
+        if _REFUSED_TEXT.search(value):
+            raise MessageError("a text holds a control character or an unpaired surrogate")
+    elif isinstance(value, dict | list):
+        if depth > _DEPTH:
+            raise MessageError(f"objects and arrays nest more than {_DEPTH} deep")
+        inner = [*value, *value.values()] if isinstance(value, dict) else value
+        for entry in inner:
+            _check_form(entry, depth + 1)

@@ -102,14 +102,17 @@ def accepted_too_early(bench: Bench) -> None:
 
 
 @case(
-    "NODE-59", Group.ACCEPTANCE, "An acceptance that names nobody is refused",
-    Requirement(_BODIES, "`contact`: only `name` is required."), "node", "sending", "handover",
+    "NODE-59", Group.ACCEPTANCE, "An acceptance whose contact is none is refused",
+    Requirement(_BODIES, "`contact`: only `name` is required, and there are no other members than those shown."),
+    "node", "sending", "handover",
 )  # fmt: skip
 def naming_nobody(bench: Bench) -> None:
-    """Accepts a delivery without a name, with a name that is a number, and with a name of 100 000 characters."""
+    """Accepts a delivery without a name, with a number as the name, with a name of 100 000 characters, and with a
+    member that a contact does not have.
+    """
     peer = Peer.at(bench, bench.node)
     _, delivery, purpose = _delivered(bench)
-    for contact in ({}, {"name": 5}, {"name": "x" * 100_000}):
+    for contact in ({}, {"name": 5}, {"name": "x" * 100_000}, _CONTACT | {"note": "about the person"}):
         expect_signed_refusal(peer.ask(_acceptance(peer, purpose, delivery, contact)), 400, 422)
 
 

@@ -160,10 +160,21 @@ def _repeating(when: When, face: str, enough: Callable[[Reply], bool]) -> Fault:
 
 
 def _first_answer_again(sent: Sent, reply: Reply, notes: Notes) -> Reply:
+    """A key with another person's record is answered as done."""
     key = sent.header("idempotency-key")
-    if sent.path != "/v1/handovers" or not key:
+    if sent.path != "/v1/handovers" or not key or reply.status not in {201, 409}:
         return reply
-    return notes.setdefault(key, reply)
+    first, body = notes.setdefault(key, (reply, sent.body))
+    return first if reply.status == 409 and sent.body != body else reply
+
+
+def _query_forgotten(sent: Sent, reply: Reply, notes: Notes) -> Reply:
+    """A key with another query is answered as done."""
+    key = sent.header("idempotency-key")
+    if sent.path != "/v1/handovers" or not key or reply.status not in {201, 409}:
+        return reply
+    first, body = notes.setdefault(key, (reply, sent.body))
+    return first if reply.status == 409 and sent.body == body else reply
 
 
 def _new_key(sent: Sent, _notes: Notes) -> Sent:
@@ -195,6 +206,20 @@ def _nobody_named(sent: Sent) -> bool:
         return False
     name = (sent.document.get("contact") or {}).get("name")
     return not isinstance(name, str) or not name.strip()
+
+
+def _too_much_named(sent: Sent) -> bool:
+    return sent.path.endswith("/acceptance") and not _nobody_named(sent) and not _proper(sent)
+
+
+def _used_up(sent: Sent, reply: Reply, notes: Notes) -> Reply:
+    """A key is used up by whatever came under it first, refusals included."""
+    key = sent.header("idempotency-key")
+    if sent.path != "/v1/handovers" or not key:
+        return reply
+    if notes.setdefault(key, reply.status) == 422 and reply.status == 201:
+        return Reply(409, b'{"code": "idempotency-conflict"}', PROBLEM)
+    return reply
 
 
 def _drop(name: str) -> Change:
@@ -241,14 +266,7 @@ CLIENT: dict[str, Fault] = {
     "CLI-23": rewrites(
         lambda sent: at("/v1/handovers")(sent) and bool(sent.header("idempotency-key")), _never_existing, below=300
     ),
-    "CLI-24": Fault(
-        answer=lambda sent, reply, notes: (
-            _first_answer_again(sent, reply, notes)
-            if reply.status in {201, 409} and (reply.status == 409 or sent.header("idempotency-key") not in notes)
-            else reply
-        ),
-        faces=(SENDING,),
-    ),
+    "CLI-24": Fault(answer=_first_answer_again, faces=(SENDING,)),
     "CLI-25": Fault(request=_new_key, faces=(SENDING,)),
     "CLI-26": rewrites(at("/v1/inbox", "GET"), _twice, RECEIVING, below=300),
     "CLI-27": rewrites(at("/v1/inbox", "GET"), _drop("next"), RECEIVING),
@@ -278,6 +296,9 @@ CLIENT: dict[str, Fault] = {
     "CLI-46": Fault(request=lambda sent, _notes: sent.without("accept-language"), faces=(SENDING,)),
     "CLI-47": rewrites(at("/v1/queries"), _drop("type")),
     "CLI-48": passes(lambda sent: bool(sent.header("transfer-encoding"))),
+    "CLI-49": Fault(answer=_query_forgotten, faces=(SENDING,)),
+    "CLI-50": Fault(answer=_used_up, faces=(SENDING,)),
+    "CLI-51": passes(_too_much_named, 201, face=RECEIVING),
 }
 
 
@@ -369,8 +390,9 @@ def _accepts(sent: Sent) -> bool:
 
 
 def _proper(sent: Sent) -> bool:
-    name = sent.document["contact"].get("name") if _accepts(sent) else None
-    return isinstance(name, str) and len(name) < 1000
+    contact = sent.document["contact"] if _accepts(sent) else {}
+    name = contact.get("name")
+    return isinstance(name, str) and len(name) < 1000 and "note" not in contact
 
 
 def _ours(sent: Sent) -> bool:
