@@ -5,6 +5,7 @@ Without a fault it passes everything on as it came, under the identity that the 
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import http.client
 import json
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from gateway.conformance.message import MessageError, Opened, take_apart
+from gateway.conformance.message import Opened
 
 LOOPBACK = "127.0.0.1"
 #: Of a longer body the head alone is passed on: nobody sends one of these.
@@ -97,10 +98,14 @@ class Sent:
 
     @property
     def message(self) -> Opened | None:
-        """The message, if it can be read at all."""
-        with contextlib.suppress(MessageError):
-            return take_apart(self.header("message"))
-        return None
+        """The message, read without any of the strictness that it may have to be refused by."""
+        parts = self.header("message").split(".")
+        if len(parts) != 3:
+            return None
+        header, claims = (_json(_decoded(part)) for part in parts[:2])
+        if not isinstance(header, dict) or not isinstance(claims, dict):
+            return None
+        return Opened(header, claims, _decoded(parts[2]), f"{parts[0]}.{parts[1]}".encode())
 
     def without(self, name: str) -> Sent:
         """The same request without a header."""
@@ -229,6 +234,13 @@ def server_context(certificate: Path, key: Path, passphrase: str, authorities: l
     for authority in authorities:
         context.load_verify_locations(authority)
     return context
+
+
+def _decoded(segment: str) -> bytes:
+    try:
+        return base64.urlsafe_b64decode(segment + "=" * (-len(segment) % 4))
+    except ValueError:
+        return b""
 
 
 def _json(data: bytes) -> Any:

@@ -69,7 +69,7 @@ SLOW = frozenset(
     }
 )
 #: How many tests of the same group are run beside the one that must fail; `all` runs every quick test of the kit.
-NEIGHBOURS = os.environ.get("CONFORMANCE_NEIGHBOURS", "4")
+NEIGHBOURS = os.environ.get("CONFORMANCE_NEIGHBOURS", "6")
 
 
 @dataclass
