@@ -131,8 +131,8 @@ _BAD = (
     ),
     Bad(
         "NODE-30", _SIGNATURE, "A message from the future is refused", 400, "message-from-future", _TIMES,
-        "Sends a message that will be signed in half a minute.",
-        lambda peer, draft: _changed(peer, draft, iat=_now() + 30, exp=_now() + 60),
+        "Sends a message that will be signed in ten minutes.",
+        lambda peer, draft: _changed(peer, draft, iat=_now() + 600, exp=_now() + 660),
     ),
     Bad(
         "NODE-31", _SIGNATURE, "A message that is past its time is refused", 400, "message-expired", _TIMES,

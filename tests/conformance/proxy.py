@@ -172,14 +172,16 @@ class Proxy:
 
     def _one(self, plain: socket.socket) -> None:
         fault = self.fault or Fault()
-        with plain, contextlib.suppress(OSError, http.client.HTTPException):
-            plain.settimeout(60)
-            with self.downstream(fault.tls).wrap_socket(plain, server_side=True) as connection:
-                sent = self._read(connection)
-                if sent is not None:
-                    connection.sendall(self._answer(sent, fault).written())
-                    with contextlib.suppress(OSError):
-                        connection.unwrap()
+        with (
+            plain,
+            contextlib.suppress(OSError, http.client.HTTPException),
+            self.downstream(fault.tls).wrap_socket(plain, server_side=True) as connection,
+        ):
+            sent = self._read(connection)
+            if sent is not None:
+                connection.sendall(self._answer(sent, fault).written())
+                with contextlib.suppress(OSError):
+                    connection.unwrap()
 
     def _read(self, connection: ssl.SSLSocket) -> Sent | None:
         data = b""
@@ -211,7 +213,7 @@ class Proxy:
         """Pass a request on to the node and read its answer."""
         context = self.identities(b"let in" if let_in and sent.certificate is None else sent.certificate)
         with (
-            socket.create_connection((LOOPBACK, self.port), timeout=60) as plain,
+            socket.create_connection((LOOPBACK, self.port)) as plain,
             context.wrap_socket(plain, server_hostname=self.server_name) as connection,
         ):
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):

@@ -26,7 +26,8 @@ from gateway.demo.tokens import let_in_by_token
 from gateway.trust import certificates
 from gateway.trust.authority import Authority
 from gateway.trust.keystore import write_private_key
-from tests.conformance.faults import CLIENT, INBOX, NODE, RECEIVING, SENDING, node_faults
+from tests.conformance.faults import CLIENT, INBOX, NODE, RECEIVING, SENDING
+from tests.conformance.faults_node import node_faults
 from tests.conformance.proxy import Fault, Proxy, server_context
 from tests.gateway.running import Running, running
 
@@ -274,6 +275,8 @@ def _through(profile: Profile, proxies: dict[str, Proxy]) -> Profile:
     assert profile.inbox is not None
     return replace(
         profile,
+        # How busy this machine is decides nothing: a test that hangs is ended by pytest.
+        patience=600.0,
         sending=replace(profile.sending, url=f"https://localhost:{proxies[SENDING].own_port}"),
         receiving=replace(profile.receiving, url=f"https://localhost:{proxies[RECEIVING].own_port}"),
         node=replace(profile.node, address=f"https://127.0.0.1:{proxies[NODE].own_port}"),

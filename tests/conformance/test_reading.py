@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import base64
 import json
 import re
@@ -68,6 +69,25 @@ def test_the_kit_sees_signatures_that_do_not_hold(case: dict[str, str]) -> None:
     opened = take_apart(_message(case))
 
     assert not any(opened.verifies(certificate) for certificate in CERTIFICATES.values())
+
+
+def test_the_kit_imports_nothing_else_of_the_house() -> None:
+    own = ("gateway", "consent", "adapters", "audit", "schemas", "bench", "tests")
+    imported = {
+        name
+        for file in (ROOT / "gateway" / "conformance").glob("*.py")
+        for node in ast.walk(ast.parse(file.read_text("utf-8")))
+        for name in (
+            [alias.name for alias in node.names]
+            if isinstance(node, ast.Import)
+            else [node.module or ""]
+            if isinstance(node, ast.ImportFrom)
+            else []
+        )
+    }
+
+    assert "gateway.conformance.message" in imported
+    assert [name for name in imported if name.split(".")[0] in own and not name.startswith("gateway.conformance")] == []
 
 
 def test_ids_are_of_version_7_and_identity_codes_of_the_900_series_with_their_check_character() -> None:
