@@ -44,15 +44,22 @@ def list_(role: RoleOption = None, group: Groups = None, json: Json = False) -> 
 
 @app.command()
 def explain(
-    identifier: Annotated[str, typer.Argument(metavar="ID", help="The id of a test, such as CLI-7.")],
+    identifiers: Annotated[
+        list[str] | None, typer.Argument(metavar="[ID]...", help="Ids of tests, such as CLI-7; none means all.")
+    ] = None,
     role: RoleOption = None,
     json: Json = False,
 ) -> None:
     """Say what a test does, what it requires, and which section of the pages requires it."""
-    (case,) = _chosen(role, None, [identifier], json=json)
+    found = _chosen(role, None, identifiers, json=json)
     if json:
-        print_json(_described(case))
+        print_json({"tests": [_described(case) for case in found]})
         return
+    for case in found:
+        _explain(case)
+
+
+def _explain(case: Case) -> None:
     rows = [
         ("what must be so", case.title),
         ("what the test does", case.does),

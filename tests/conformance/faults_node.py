@@ -88,6 +88,14 @@ def _body(change: Change, signers: dict[str, Signer], when: Callable[[Sent, Repl
     return Fault(answer=answer, faces=(face,))
 
 
+def _every_second(_sent: Sent, reply: Reply, notes: Notes) -> Reply:
+    """One unknown person is answered otherwise than the next."""
+    if reply.code != "subject-not-found":
+        return reply
+    notes["answered"] = notes.get("answered", 0) + 1
+    return reply.saying(reply.document | {"hint": "seen before"}) if notes["answered"] % 2 else reply
+
+
 def _unsigned(_sent: Sent, reply: Reply, _notes: Notes) -> Reply:
     return replace(reply, message="") if reply.code == "purpose-not-declared" else reply
 
@@ -180,7 +188,7 @@ def node_faults(signers: dict[str, Signer], other: str) -> dict[str, Fault]:
         "NODE-13": _signed(lambda claims: claims.get("dec", {}).setdefault("per", []).append("finances"), signer),
         "NODE-14": Fault(answer=_unsigned, faces=(NODE,)),
         "NODE-15": _body(lambda document: document.update(entry=[]), signers, unknown),
-        "NODE-16": _body(lambda document: document.update(instance=uuid.uuid4().hex), signers, unknown),
+        "NODE-16": Fault(answer=_every_second, faces=(NODE,)),
         "NODE-19": passes(lambda sent: sent.document == {}, face=NODE),
         "NODE-49": Fault(answer=lambda *all_: _seen_before(*all_, text=True), faces=(NODE,)),
         "NODE-50": Fault(answer=lambda *all_: _seen_before(*all_, text=False), faces=(NODE,)),

@@ -210,3 +210,20 @@ def test_with_an_empty_profile_nothing_is_run_and_each_test_says_what_it_lacks(t
     assert code == 0
     assert report["counts"] == {"passed": 0, "failed": 0, "not-run": len(cases())}
     assert all(result["missing"] for result in report["results"])
+
+
+def test_the_commands_of_the_guide_are_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    guide = (ROOT / "docs" / "conformance.md").read_text("utf-8")
+    lines = [
+        line.partition("#")[0].partition(">")[0].split()[2:]
+        for block in re.findall(r"```bash\n(.*?)```", guide, flags=re.DOTALL)
+        for line in block.splitlines()
+        if line.startswith("yhdyspinta conformance ")
+    ]
+    (tmp_path / "profile.toml").write_text("")
+    monkeypatch.chdir(tmp_path)
+
+    ended = {" ".join(line): _command(*line)[0] for line in lines}
+
+    assert len(ended) >= 6
+    assert {line: code for line, code in ended.items() if code != 0} == {}
