@@ -17,7 +17,7 @@ from gateway.cli.output import NO, WRONG, console, fail, print_json, table
 from gateway.conformance import demo as demo_profile
 from gateway.conformance.catalogue import Case, Group, Role, cases, chosen
 from gateway.conformance.profile import Profile, ProfileError, load
-from gateway.conformance.running import Result, Verdict
+from gateway.conformance.running import Result, Verdict, check
 from gateway.conformance.running import run as run_cases
 
 app = typer.Typer(help="Judge a system from outside, by what the published pages require.", no_args_is_help=True)
@@ -139,7 +139,9 @@ def _chosen(
 
 def _loaded(path: Path, *, json: bool) -> Profile:
     try:
-        return load(path)
+        found = load(path)
+        check(found)
+        return found
     except ProfileError as error:
         remedy = "docs/conformance.md describes the profile"
         fail(str(error) if json else escape(str(error)), WRONG, remedy=remedy, json=json)

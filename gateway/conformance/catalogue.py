@@ -45,6 +45,10 @@ class Failed(Exception):  # noqa: N818  a verdict on the target, not an error of
         self.got = got
 
 
+class NotGiven(Exception):  # noqa: N818  says that the test cannot be run, which is nobody's error
+    """The profile lacks something that the test found that it needs; says what."""
+
+
 @dataclass(frozen=True, slots=True)
 class Requirement:
     """What must be so, and the page and section that say it."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gateway.conformance.bench import Bench, expect_refusal
-from gateway.conformance.catalogue import Failed
+from gateway.conformance.catalogue import Failed, NotGiven
 from gateway.conformance.message import (
     EMPTY_ROOT,
     MessageError,
@@ -129,10 +129,10 @@ class Peer:
         return Asked(message, self.post(draft.body, message))
 
     def service(self, kind: str) -> str:
-        """The target's service of a kind. A test that needs one which the profile lacks cannot be run."""
+        """The target's service of a kind. Raises NotGiven if the profile has none."""
         found = self.face.services.get(kind)
         if found is None:
-            raise Failed(f"a service of the kind {kind} in the profile", "none")
+            raise NotGiven(f"service of the kind {kind}")
         return found
 
     def known(self) -> Draft:

@@ -7,7 +7,7 @@ passphrase is never in the profile itself, only the path of a file that holds on
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -116,6 +116,21 @@ class Profile:
         if need == "tokens":
             return self.sending is not None and self.sending.tokens is not None
         return getattr(self, need) is not None
+
+    def identities(self) -> Iterator[tuple[str, Identity]]:
+        """All keys with their certificates, and where in the profile they stand."""
+        for name, face in (("sending", self.sending), ("receiving", self.receiving)):
+            if face is not None:
+                yield name, face.identity
+        members = [(f"{name}.member", peer.member) for name, peer in self._peers() if peer is not None]
+        if self.other_member is not None:
+            members.append(("other_member", self.other_member))
+        for name, member in members:
+            yield f"{name}.signing_key", member.signing
+            yield f"{name}.tls_key", member.tls
+
+    def _peers(self) -> tuple[tuple[str, PeerFace | None], ...]:
+        return ("node", self.node), ("inbox", self.inbox)
 
 
 def load(path: Path) -> Profile:

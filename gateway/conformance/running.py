@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from cryptography.hazmat.primitives import serialization
+
 from gateway.conformance.bench import Bench
-from gateway.conformance.catalogue import Case, Failed
-from gateway.conformance.profile import Profile
-from gateway.conformance.wire import Exchange, Stranger, without_secrets
+from gateway.conformance.catalogue import Case, Failed, NotGiven
+from gateway.conformance.profile import Profile, ProfileError
+from gateway.conformance.wire import Exchange, Stranger, client_context, without_secrets
 
 #: How many of a failed test's exchanges are shown: the last ones, for there it failed.
 SHOWN_EXCHANGES = 3
@@ -51,6 +53,19 @@ def run(
     return results
 
 
+def check(profile: Profile) -> None:
+    """See that each key of the profile can be opened and fits its certificate. Raises ProfileError."""
+    for where, identity in profile.identities():
+        try:
+            client_context(identity.certificate, identity)
+            serialization.load_pem_private_key(identity.key.read_bytes(), identity.passphrase)
+        except (OSError, ValueError, TypeError) as error:
+            raise ProfileError(
+                f"{where}: the key {identity.key} cannot be opened with its passphrase, or is not that of the"
+                f" certificate ({type(error).__name__})"
+            ) from None
+
+
 def _run(profile: Profile, case: Case, stranger: Stranger) -> Result:
     missing = tuple(need for need in case.needs if not profile.has(need))
     if missing:
@@ -58,6 +73,8 @@ def _run(profile: Profile, case: Case, stranger: Stranger) -> Result:
     bench = Bench(profile, stranger)
     try:
         case.check(bench)
+    except NotGiven as lacking:
+        return Result(case, Verdict.NOT_RUN, missing=(str(lacking),))
     except Failed as failed:
         expected, got = failed.expected, failed.got
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:

@@ -150,7 +150,8 @@ def peer_context(
 
 def _show(context: ssl.SSLContext, identity: Identity | None) -> None:
     if identity is not None:
-        context.load_cert_chain(identity.certificate, identity.key, password=identity.passphrase)
+        # Without a passphrase the library would ask for one on the terminal.
+        context.load_cert_chain(identity.certificate, identity.key, password=identity.passphrase or b"-")
 
 
 @dataclass(slots=True)

@@ -173,6 +173,31 @@ def test_the_command_says_what_failed_why_and_by_which_section(standing: Standin
     assert standing.nodes.network.passphrase not in bad.output + told.output
 
 
+def test_a_key_that_cannot_be_opened_is_the_profiles_fault_and_no_failure_of_the_target(standing: Standing) -> None:
+    text = (standing.folder / "profile.toml").read_text()
+    (standing.folder / "wrong-passphrase").write_text("another")
+    right = json.dumps(str(standing.nodes.network.folder / "passphrase"))
+    for name, changed in (
+        ("other.toml", text.replace(right, json.dumps(str(standing.folder / "wrong-passphrase")))),
+        ("none.toml", text.replace(f"passphrase_file = {right}\n", "")),
+    ):
+        (standing.folder / name).write_text(changed)
+
+        done = CliRunner().invoke(app, ["conformance", "run", "--profile", str(standing.folder / name)])
+
+        assert done.exit_code == 2
+        assert "sending" in done.output
+
+
+def test_a_service_that_the_profile_lacks_is_told_as_not_run(standing: Standing) -> None:
+    assert standing.profile.node is not None
+    lacking = replace(standing.profile, node=replace(standing.profile.node, services={}))
+
+    (result,) = run(lacking, [case for case in CASES if case.id == "NODE-61"], stranger=standing.stranger)
+
+    assert (result.verdict, result.missing) == (Verdict.NOT_RUN, ("service of the kind notice",))
+
+
 def test_each_requirement_names_a_section_that_is_there() -> None:
     sections = {case.requirement.section for case in CASES}
 
