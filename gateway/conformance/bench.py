@@ -116,7 +116,7 @@ class Bench:
     def consent(self, person: Person, status: str = "active", **changes: Any) -> Answer:
         """Record a consent, or a refusal, of the category that only a consent carries.
 
-        It ends tomorrow by itself, so that nothing is left to be withdrawn.
+        It ends by itself after the next day, so that nothing is left to be withdrawn.
         """
         tomorrow = time.strftime("%Y-%m-%d", time.gmtime(time.time() + 86_400))
         document: dict[str, Any] = {
