@@ -63,11 +63,13 @@ async def _run(place: Path, *, once: bool, state: Path | None, json: bool) -> bo
     from gateway.demo.network import build
     from gateway.demo.processes import ProcessError, running
     from gateway.demo.story import Story, StoryError, session
+    from gateway.demo.tokens import let_in_by_token
 
     begun = time.monotonic()
     _say(json, "[bold]1[/] Making keys, certificates, a signed registry and an export of 200 invented persons …")
     samples = write_samples(place / "register")
     network = build(place / "network", datetime.now(UTC), place / "register" / "reception-centre.csv")
+    let_in_by_token(network, "centre")
     try:
         with running(network) as processes:
             await processes.ready()
@@ -254,7 +256,15 @@ async def _stay(network: Any, state: Path | None, *, json: bool) -> None:
         link = await asyncio.to_thread(make_link, load(first.config), role="officer", minutes=60, now=datetime.now(UTC))
         console.print(f"  {link}", soft_wrap=True, markup=False)
         if state is not None:
-            console.print(f"Everything a script needs to know stands in {state}.", soft_wrap=True)
+            console.print(
+                f"Everything a script needs to know stands in {state}. Judge the network from outside:", soft_wrap=True
+            )
+            console.print(
+                f"  yhdyspinta conformance profile --demo {state} --out profile.toml\n"
+                "  yhdyspinta conformance run --profile profile.toml",
+                soft_wrap=True,
+                markup=False,
+            )
         console.print("Ctrl-C ends it.")
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()

@@ -22,6 +22,7 @@ NOUNS: Mapping[str, tuple[str, ...]] = {
     "adapter": ("adapter",),
     "audit": ("officer", "officer_disclosures", "officer_reviews"),
     "client": ("client",),
+    "conformance": ("conformance",),
     "console": ("console",),
     "evidence": ("evidence",),
     "registry": ("registry", "registry_member", "registry_reading"),

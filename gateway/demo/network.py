@@ -139,12 +139,8 @@ class Network:
                     "local_address": f"http://{LOOPBACK}:{party.local}",
                     "system_address": f"http://{LOOPBACK}:{party.system}",
                     "console_address": party.console_address,
-                    "client": {
-                        "certificate": str(party.folder / "client.pem"),
-                        "key": str(party.folder / "client.key"),
-                        "passphrase": self.passphrase,
-                        "authority": str(party.folder / "clients-authority.pem"),
-                    },
+                    "client": self._client(party),
+                    "keys": self._keys(party),
                     "log": self.logs[name],
                     "services": {code: self.service(name, code) for code in _services_of(party.roles)},
                 }
@@ -152,6 +148,22 @@ class Network:
             },
         }
 
+    def _client(self, party: Party) -> dict[str, str]:
+        files = {"certificate": "client.pem", "key": "client.key", "authority": "clients-authority.pem"}
+        found = {use: str(party.folder / file) for use, file in files.items()}
+        found |= {"name": f"{party.name}-system", "passphrase": self.passphrase}
+        if (party.folder / "client-token.key").exists():
+            found["token_key"] = str(party.folder / "client-token.key")
+        return found | {"passphrase_file": str(self.folder / "passphrase")}
+
+    def _keys(self, party: Party) -> dict[str, str]:
+        files = {f"{use}_{part}": f"{use}.{end}" for use in ("signing", "tls") for part, end in _PARTS}
+        found = {use: str(party.folder / file) for use, file in files.items()}
+        anchors = str(self.folder / "authority" / "authority.pem")
+        return found | {"passphrase_file": str(self.folder / "passphrase"), "anchors": anchors}
+
+
+_PARTS = (("certificate", "pem"), ("key", "key"))
 
 #: The four organisations of `make demo`.
 DEMO: tuple[Organisation, ...] = (
