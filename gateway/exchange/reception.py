@@ -96,13 +96,15 @@ class Reception:
             # What was withheld may be what a condition asks about, so a fact that is not there may still hold.
             complete=False,
         )
-        beyond = {one for one in categories if not incoming.rulebook.covers(decision.permitted_categories, one)}
+        # A fact that was withheld may hold all the same; a consent that the sender does not state is not there.
+        carried = frozenset(given.category for given in decision.permitted if "consent" not in given.needs)
+        beyond = {category for category in categories if not incoming.rulebook.covers(carried, category)}
         if beyond:
             raise ProblemError(
                 "not-permitted",
                 pointer="/bundle",
                 detail="the bundle holds categories that no legal basis gives to this recipient",
-                remedy="send only: " + ", ".join(sorted(decision.permitted_categories)),
+                remedy="send only: " + ", ".join(sorted(carried)),
                 decision=DecisionSummary.of(decision),
             )
         named = [(one.system, one.value) for one in identifiers(bundle)]

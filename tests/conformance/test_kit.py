@@ -34,24 +34,6 @@ from tests.gateway.running import Running, running
 pytestmark = pytest.mark.xdist_group("conformance")
 ROOT = Path(__file__).parents[2]
 CASES = cases()
-#: Tests of what the nodes do not do yet: they fail on the good network, and their broken targets wait for that.
-PENDING = frozenset(
-    {
-        "CLI-15",
-        "CLI-16",
-        "CLI-24",
-        "CLI-27",
-        "CLI-28",
-        "CLI-37",
-        "CLI-49",
-        "CLI-51",
-        "NODE-58",
-        "NODE-59",
-        "NODE-60",
-        "NODE-61",
-        "NODE-64",
-    }
-)
 #: Tests that wait for a delivery: not run as neighbours.
 SLOW = frozenset(
     {
@@ -129,7 +111,7 @@ def good(standing: Standing) -> list[Result]:
 def test_the_nodes_pass_the_kit(good: list[Result]) -> None:
     failed = {result.case.id: (result.expected, result.got) for result in good if result.verdict is not Verdict.PASSED}
 
-    assert {name: why for name, why in failed.items() if name not in PENDING} == {}
+    assert failed == {}
 
 
 def test_there_is_a_broken_target_for_each_test(standing: Standing) -> None:
@@ -140,9 +122,7 @@ def test_there_is_a_broken_target_for_each_test(standing: Standing) -> None:
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
 def test_a_broken_target_fails_exactly_its_test(case: Case, standing: Standing, good: list[Result]) -> None:
     passing = {result.case.id for result in good if result.verdict is Verdict.PASSED}
-    if case.id not in passing:
-        assert case.id in PENDING
-        pytest.skip("the nodes do not do this yet, so nothing can be broken about it")
+    assert case.id in passing
     standing.break_(standing.faults[case.id])
     try:
         chosen = [case, *(entry for entry in _neighbours(case) if entry.id in passing)]
