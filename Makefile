@@ -6,12 +6,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: demo test lint bench containers format lock clean help
+.PHONY: demo test lint docs bench containers format wheel lock clean help
 
 help:
 	@echo "make demo         a whole small network on this machine; Ctrl-C ends it (make demo ONCE=1 ends by itself)"
-	@echo "make test         all tests"
-	@echo "make lint         formatting, lint, types, layers"
+	@echo "make test         all tests (make test T=tests/consent: one room, in seconds)"
+	@echo "make lint         formatting, lint, types, layers, links of the pages"
+	@echo "make docs         the pages as HTML, in build/docs"
 	@echo "make bench        measure, as ratios against a baseline in the same run"
 	@echo "make containers   build the images and run three organisations in containers, with checks; as root on Debian"
 
@@ -30,15 +31,24 @@ $(VENV)/.installed-dev: requirements-dev.lock $(VENV)/.installed
 demo: $(VENV)/.installed
 	@$(BIN)/yhdyspinta demo $(if $(ONCE),--once) $(if $(STATE),--state $(STATE))
 
+# T=PATH is for the inner loop: that much alone, in one process, with few examples for each property. Without it, all.
 test: $(VENV)/.installed-dev
+ifdef T
+	@$(BIN)/pytest -n 0 --hypothesis-profile fast $(PYTEST_ARGS) $(T)
+else
 	@scripts/install-test-parts
-	$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
+	$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder --hypothesis-profile full $(PYTEST_ARGS)
+endif
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+	$(BIN)/python scripts/docs.py --check
+
+docs: $(VENV)/.installed-dev
+	@$(BIN)/python scripts/docs.py
 
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff format .
@@ -50,6 +60,9 @@ bench: $(VENV)/.installed-dev
 containers:
 	@scripts/check-python $(PYTHON)
 	@$(PYTHON) docker/containers.py
+
+wheel: $(VENV)/.installed
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist .
 
 # Pin every dependency again, with hashes.
 lock: $(VENV)/.installed-dev

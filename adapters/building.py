@@ -12,8 +12,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from adapters.sdk import Finding, Origin, Position, Record
-from adapters.texts import finding
+from adapters.legibility import is_damaged
+from adapters.sdk import UNREADABLE, Finding, Origin, Position, Record, Unreadable
+from adapters.texts import damage, finding
 from adapters.transforms import Transform, TransformError
 
 #: What no text of the canonical record may hold, for FHIR's strings cannot.
@@ -115,12 +116,14 @@ class Source:
             if self.required:
                 build.findings.append(finding("error", "field-missing", build.at(column), pointer))
             return NOTHING, False
-        if isinstance(raw, dict | list):
+        if isinstance(raw, dict | list | Unreadable):
             build.findings.append(finding("error", "unreadable", build.at(column), pointer))
             return NOTHING, False
         if isinstance(raw, str) and not raw.isprintable() and _CONTROLS.search(raw):
             build.findings.append(finding("error", "control-character", build.at(column), pointer))
             return NOTHING, False
+        if isinstance(raw, str) and is_damaged(raw):
+            build.findings.append(damage(build.at(column), pointer))
         try:
             value = self.transform.forward(raw)
         except TransformError as error:
@@ -244,12 +247,23 @@ class Each:
     def _objects(self, build: Build, raw: Any) -> Iterator[tuple[Any, str]]:
         listed = raw if isinstance(raw, list) else [] if raw is None else [raw]
         for index, part in enumerate(listed):
-            if not isinstance(part, dict):
-                place = f"{self.field}[{index + 1}]"
-                build.findings.append(finding("error", "unreadable", build.at(place)))
-            elif all(part.get(name) == value for name, value in self.where):
+            place = f"{self.field}[{index + 1}]"
+            if isinstance(part, dict) and all(part.get(name) == value for name, value in self.where):
                 build.matched.setdefault(self.field, set()).add(index)
-                yield part, f"{self.field}[{index + 1}]"
+                yield part, place
+            elif doubt := self._doubt(part):
+                # What cannot be told apart from what is asked for may be just that: a prohibition, for one.
+                refusal = finding("error", doubt, build.at(place))
+                if refusal not in build.findings:
+                    build.findings.append(refusal)
+
+    def _doubt(self, part: Any) -> str:
+        """The code of the finding for a part that may be meant by `where` and does not say so; empty for any other."""
+        if not isinstance(part, dict) or any(part.get(name) is UNREADABLE for name, _ in self.where):
+            return "unreadable"
+        told = [(str(part.get(name, "")), value) for name, value in self.where]
+        is_near = all(one.strip().casefold() == value.casefold() for one, value in told)
+        return "code-unknown" if is_near else ""
 
     def gather(self, write: Write, parts: list[Any], part: dict[str, Any]) -> None:
         """Bring the values of one item back into the field."""

@@ -7,9 +7,10 @@ from typing import Any, BinaryIO
 
 import orjson
 
+from adapters.agreement import disagreements
 from adapters.json_reader import JsonForm, read_json
 from adapters.sdk import Finding, Limits, Manifest, Mapped, Record, Rendered, Text
-from adapters.texts import finding
+from adapters.texts import FINDINGS, finding
 from schemas.catalogue import catalogue
 from schemas.facts import check_single_subject
 
@@ -38,7 +39,9 @@ class CanonicalAdapter:
         """See Adapter."""
         bundle = dict(record.fields)
         found = catalogue().validate_bundle(bundle) or check_single_subject(bundle)
-        findings = tuple(finding("error", "schema", record.position, one.pointer) for one in found)
+        findings = tuple(
+            finding("error", FINDINGS.get(one.code, "schema"), record.position, one.pointer) for one in found
+        ) or tuple(finding("error", "contradictory", record.position, pointer) for pointer in disagreements(bundle))
         return Mapped(record.key, None if findings else bundle, {}, findings, record.position)
 
     def convert(self, stream: BinaryIO, limits: Limits) -> Iterator[Mapped]:

@@ -16,8 +16,9 @@ from typing import Any, BinaryIO
 
 import hl7
 
+from adapters.hl7_escapes import unescaped
 from adapters.limiting import LimitedStream, LimitError
-from adapters.sdk import Finding, Limits, Position, Record
+from adapters.sdk import Finding, Limits, Position, Record, Unreadable
 from adapters.texts import finding, over
 
 #: The names of MSH-18 and the encodings that they mean; none at all is read as UTF-8, of which ASCII is a part.
@@ -114,7 +115,7 @@ def _record(lines: list[bytes], form: Hl7Form, limits: Limits, position: Positio
     seen: dict[str, int] = {}
     try:
         for segment in message:
-            _add_segment(fields, seen, message, segment, form)
+            _add_segment(fields, seen, charset, segment, form)
     except (LookupError, ValueError, IndexError):
         return finding("error", "unreadable", position)
     kind = f"{fields.get('MSH-9.1', '')}^{fields.get('MSH-9.2', '')}"
@@ -124,12 +125,12 @@ def _record(lines: list[bytes], form: Hl7Form, limits: Limits, position: Positio
     return over(broken, limits, position) if broken else Record(_key(fields, form), fields, position)
 
 
-def _add_segment(fields: dict[str, Any], seen: dict[str, int], message: Any, segment: Any, form: Hl7Form) -> None:
+def _add_segment(fields: dict[str, Any], seen: dict[str, int], charset: str, segment: Any, form: Hl7Form) -> None:
     name = str(segment[0])
     if not (len(name) == 3 and name.isalnum() and name.isupper()):
         raise ValueError("no segment")
     if name in form.repeating:
-        fields.setdefault(name, []).append(dict(_parts(message, segment, 1, "")))
+        fields.setdefault(name, []).append(dict(_parts(charset, segment, 1, "")))
         return
     seen[name] = seen.get(name, 0) + 1
     again = f"[{seen[name]}]" if seen[name] > 1 else ""  # a second one of a segment that comes once
@@ -137,40 +138,41 @@ def _add_segment(fields: dict[str, Any], seen: dict[str, int], message: Any, seg
     for number in range(start, len(segment)):
         whole = f"{name}{again}-{number}"
         if f"{name}-{number}" in form.repeating and not again:
-            made = [dict(_components(message, repetition, "")) for repetition in segment[number]]
+            made = [dict(_components(charset, repetition, "")) for repetition in segment[number]]
             fields[whole] = [one for one in made if one]
         else:
-            fields.update(_repetitions(message, segment[number], whole))
+            fields.update(_repetitions(charset, segment[number], whole))
 
 
-def _parts(message: Any, segment: Any, start: int, prefix: str) -> Iterator[tuple[str, str]]:
+def _parts(charset: str, segment: Any, start: int, prefix: str) -> Iterator[tuple[str, str | Unreadable]]:
     for number in range(start, len(segment)):
-        yield from _repetitions(message, segment[number], f"{prefix}{number}")
+        yield from _repetitions(charset, segment[number], f"{prefix}{number}")
 
 
-def _repetitions(message: Any, field: Any, name: str) -> Iterator[tuple[str, str]]:
+def _repetitions(charset: str, field: Any, name: str) -> Iterator[tuple[str, str | Unreadable]]:
     for index, repetition in enumerate(field, 1):
-        yield from _components(message, repetition, f"{name}{f'[{index}]' if index > 1 else ''}.")
+        yield from _components(charset, repetition, f"{name}{f'[{index}]' if index > 1 else ''}.")
 
 
-def _components(message: Any, repetition: Any, prefix: str) -> Iterator[tuple[str, str]]:
+def _components(charset: str, repetition: Any, prefix: str) -> Iterator[tuple[str, str | Unreadable]]:
     """The components that hold something; of subcomponents the first has the component's name."""
     if isinstance(repetition, str):
         if repetition:
-            yield f"{prefix}1", _plain(message, repetition)
+            yield f"{prefix}1", _plain(charset, repetition)
         return
     for number, component in enumerate(repetition, 1):
         parts = [component] if isinstance(component, str) else list(component)
         for index, part in enumerate(parts, 1):
             if str(part):
-                yield f"{prefix}{number}{f'.{index}' if index > 1 else ''}", _plain(message, str(part))
+                yield f"{prefix}{number}{f'.{index}' if index > 1 else ''}", _plain(charset, str(part))
 
 
-def _plain(message: Any, text: str) -> str:
+def _plain(charset: str, text: str) -> str | Unreadable:
     """Without escapes. HL7's two quotation marks say that a value was deleted, which here is no value."""
     if text == '""':
         return ""
-    return str(message.unescape(text)) if "\\" in text else text
+    # The library would drop what it does not know, and log the whole field.
+    return unescaped(text, charset) if "\\" in text else text
 
 
 def _over(fields: Mapping[str, Any], limits: Limits) -> str:
@@ -186,8 +188,8 @@ def _key(fields: Mapping[str, Any], form: Hl7Form) -> str:
     name, _, kind = form.key.partition(":")
     found = fields.get(name, "")
     if isinstance(found, list):
-        return next((one.get("1", "") for one in found if not kind or one.get("5") == kind), "")
-    return str(found)
+        found = next((one.get("1", "") for one in found if not kind or one.get("5") == kind), "")
+    return "" if isinstance(found, Unreadable) else str(found)
 
 
 def write_hl7(fields: Mapping[str, Any], form: Hl7Form, clock: Callable[[], datetime]) -> bytes:

@@ -4,20 +4,25 @@ HL7), maps, checks, and writes the same form back.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Mapping
 from functools import cached_property
 from importlib.resources import files
 from typing import Any, BinaryIO
 
+from adapters.agreement import disagreements
 from adapters.building import Build, Write
 from adapters.converting import convert_with
 from adapters.forms import Form, form_of, read, write
 from adapters.mapping import CompiledMapping, compile_mapping
 from adapters.sdk import AdapterError, Finding, Limits, Manifest, Mapped, Position, Record, Rendered
-from adapters.texts import finding
+from adapters.texts import FINDINGS, finding
 from adapters.transforms import Transform
 from schemas.catalogue import catalogue
 from schemas.facts import check_single_subject
+
+#: What marks a further repetition of a field: `5[2].1` beside `5.1`.
+_REPETITION = re.compile(r"\[[0-9]+\]")
 
 
 class MappedAdapter:
@@ -93,9 +98,13 @@ class MappedAdapter:
                 continue
             if name in mapping.parts:
                 value = value if isinstance(value, list) else [value]
-                left += list(
-                    _unmapped_parts(name, value, mapping.parts[name] | mapping.ignored, build.matched.get(name, ()))
-                )
+                names = mapping.parts[name] | mapping.ignored
+                parts = list(_unmapped_parts(name, value, names, build.matched.get(name, ())))
+                repeated = [
+                    place for place, _ in parts if _REPETITION.sub("", place.rpartition("/")[2]) in mapping.parts[name]
+                ]
+                build.findings += [finding("error", "contradictory", build.at(place)) for place in repeated]
+                left += [part for part in parts if part[0] not in repeated]
             elif name not in build.taken and name not in found:
                 left.append((name, name in mapping.fields))
         return [finding("warning", "not-taken" if known else "column-unmapped", build.at(name)) for name, known in left]
@@ -105,8 +114,14 @@ class MappedAdapter:
         for one in catalogue().validate_bundle(bundle) or check_single_subject(bundle):
             origin = build.provenance.get(one.pointer)
             place = origin.position if origin is not None else build.record.position
-            code = "field-missing" if one.code == "required" else "schema"
+            code = "field-missing" if one.code == "required" else FINDINGS.get(one.code, "schema")
             found.append(finding("error", code, place, one.pointer))
+        for pointer in () if found else disagreements(bundle):
+            origin = build.provenance.get(pointer) or next(
+                (made for at, made in build.provenance.items() if at.startswith(pointer + "/")), None
+            )
+            place = origin.position if origin is not None else build.record.position
+            found.append(finding("error", "contradictory", place, pointer))
         return found
 
     def convert(self, stream: BinaryIO, limits: Limits) -> Iterator[Mapped]:

@@ -12,10 +12,12 @@ import csv
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, BinaryIO
 
 from lxml import etree
 
+from adapters.legibility import is_misdecoded
 from adapters.limiting import LimitedStream, LimitError
 from adapters.sdk import Finding, Limits, Position, Record
 from adapters.spreadsheets import unguarded
@@ -47,18 +49,24 @@ class XmlForm:
 class _Lines:
     """The lines of a text, for the csv module; raises LimitError when a row's lines grow too long, and can go on.
 
-    A line is never held whole before its length is known.
+    A line is never held whole before its length is known. Of the row's lines so far their delimiters are counted, as
+    `first` is the number of the first of them and `number` that of the last.
     """
 
-    def __init__(self, text: io.TextIOWrapper, most: int) -> None:
+    def __init__(self, text: io.TextIOWrapper, delimiter: str, most: int) -> None:
         self._text = text
+        self._delimiter = delimiter
         self._most = most
         self._left = most
+        self._delimiters: list[int] = []
         self.number = 0
+        self.first = 0
 
     def begin(self) -> None:
         """A new row begins."""
         self._left = self._most
+        self._delimiters = []
+        self.first = self.number + 1
 
     def __iter__(self) -> _Lines:
         return self
@@ -68,49 +76,76 @@ class _Lines:
         if not line:
             raise StopIteration
         self.number += 1
+        self._delimiters.append(line.count(self._delimiter))
         if len(line) <= self._left:
             self._left -= len(line)
             return line
         while line and not line.endswith("\n"):
             line = self._text.readline(_SKIP)
+            self._delimiters[-1] += line.count(self._delimiter)
         raise LimitError("row_characters")
+
+    def rows_within(self, width: int) -> list[int]:
+        """The numbers of the row's further lines that look like rows themselves: each has the delimiters of one."""
+        return [
+            self.first + index
+            for index, count in enumerate(self._delimiters)
+            if index and count >= (width or self._delimiters[0] + 1) - 1 > 0
+        ]
+
+    def swallows(self, width: int) -> bool:
+        """Whether a quoted cell of the row holds what looks like rows: then a quotation mark went astray.
+
+        A cell of several lines shares its first line and its last with other cells, so that either may come to the
+        delimiters of a row; a line between them belongs to the cell alone, and both at once are two rows.
+        """
+        within = self.rows_within(width)
+        return bool(within) and (within[0] < self.number or self._delimiters[0] >= width - 1)
 
 
 def header_of(
     stream: BinaryIO, form: CsvForm, limits: Limits
 ) -> tuple[list[str], Iterator[tuple[int, list[str] | str]], str]:
-    """The header of a CSV file, its rows, each with the line that it ends at, and the encoding that was chosen.
+    """The header of a CSV file, its rows, each with the line that it begins at, and the encoding that was chosen.
 
-    In place of a row that cannot be read stands the code of its finding, or the name of a limit. Raises LimitError.
+    In place of a row that cannot be read stands the code of its finding, or the name of a limit; each line that a
+    stray quotation mark has swallowed counts as such a row. Raises LimitError.
     """
     buffered = io.BufferedReader(LimitedStream(stream, limits), _SAMPLE)
     encoding = _encoding(buffered.peek(_SAMPLE), form.encodings)
     if not encoding:
         return [], iter(()), encoding
     text = io.TextIOWrapper(buffered, encoding=encoding, errors="surrogateescape", newline="")
-    lines = _Lines(text, limits.row_characters)
+    lines = _Lines(text, form.delimiter, limits.row_characters)
     rows = csv.reader(lines, delimiter=form.delimiter, strict=True)
+    width = 0  # not known until the header is read
 
     def numbered() -> Iterator[tuple[int, list[str] | str]]:
         while True:
             lines.begin()
+            read: list[str] | str
             try:
-                row = next(rows)
+                read = next(rows)
             except StopIteration:
                 return
             except csv.Error:
-                yield lines.number, "unreadable"
+                read = "quotation" if lines.number > lines.first else "unreadable"
             except LimitError as error:
                 if error.limit != "row_characters":
                     raise
-                yield lines.number, error.limit
+                read = "quotation" if lines.rows_within(width) else error.limit
             else:
-                yield lines.number, row
+                if width and lines.number > lines.first and (len(read) != width or lines.swallows(width)):
+                    read = "quotation" if lines.rows_within(width) else read
+            yield lines.first, read
+            if isinstance(read, str):
+                yield from ((number, "quotation") for number in lines.rows_within(width))
 
     every = numbered()
     _, header = next(every, (1, []))
     if isinstance(header, str):
-        return [], iter([(1, header)]), encoding
+        return [], chain([(1, header)], every), encoding
+    width = len(header)
     return [name.strip() for name in header], every, encoding
 
 
@@ -138,7 +173,8 @@ def read_csv(
                 yield over("records", limits, position)
                 return
             if isinstance(row, str):
-                yield finding("error", row, position) if row == "unreadable" else over(row, limits, position)
+                is_code = row in {"quotation", "unreadable"}
+                yield finding("error", row, position) if is_code else over(row, limits, position)
             elif not row:  # an empty line is no record
                 continue
             elif len(row) != len(columns):
@@ -171,6 +207,8 @@ def _misread(cell: str, encoding: str) -> bool:
         return True
     if encoding.startswith("utf"):
         return False
+    if is_misdecoded(cell, encoding):
+        return True
     try:
         cell.encode(encoding).decode("utf-8")
     except UnicodeError:
@@ -191,10 +229,12 @@ def _encoding(sample: bytes, encodings: Sequence[str]) -> str:
         if name == "utf-16":
             continue
         try:
-            codecs.getincrementaldecoder(name)("strict").decode(sample, final=False)
+            text = codecs.getincrementaldecoder(name)("strict").decode(sample, final=False)
         except UnicodeDecodeError:
             continue
-        return name
+        # That an encoding of one byte a letter can be decoded proves nothing: the text has to look like text.
+        if name.startswith("utf") or not is_misdecoded(text, name):
+            return name
     return encodings[-1]
 
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from adapters.sdk import Finding, Limits, Position, Severity, Text
 
 _NOWHERE = Position()
+
+#: How a finding of the schema is called where it has words of its own; for all others there is `schema`.
+FINDINGS: Final = {"subject-form": "hetu-form", "subject-check": "hetu-check"}
 
 _TEXTS: dict[str, tuple[Text, Text]] = {
     "field-missing": (
@@ -105,6 +110,54 @@ _TEXTS: dict[str, tuple[Text, Text]] = {
             "Tarkista erottimet ja lainausmerkit.",
             "Kontrollera avgränsare och citattecken.",
             "Check the delimiters and quotation marks of the row.",
+        ),
+    ),
+    "quotation": (
+        Text(
+            "Lainausmerkki jää sulkematta ja nielee seuraavia rivejä.",
+            "Ett citattecken sluts inte och slukar följande rader.",
+            "A quotation mark is not closed and swallows further rows.",
+        ),
+        Text(
+            "Sulje tai kahdenna lainausmerkki sillä rivillä, jolla se alkaa.",
+            "Slut eller dubblera citattecknet på raden där det börjar.",
+            "Close or double the quotation mark in the row where it opens.",
+        ),
+    ),
+    "contradictory": (
+        Text(
+            "Tietue sanoo saman asian kahdesti eri tavoin.",
+            "Posten säger samma sak två gånger på olika sätt.",
+            "The record says the same thing twice, and not alike.",
+        ),
+        Text(
+            "Korjaa lähdejärjestelmässä se, joka on väärin.",
+            "Rätta det som är fel i källsystemet.",
+            "Mend in the source system which of the two is wrong.",
+        ),
+    ),
+    "misplaced": (
+        Text(
+            "Turvakielto on paikassa, jossa sitä ei lueta.",
+            "Spärrmarkeringen står där den inte läses.",
+            "A safety prohibition stands where it is not read.",
+        ),
+        Text(
+            "Merkitse turvakielto henkilöön (Patient.meta.security).",
+            "Märk spärren på personen (Patient.meta.security).",
+            "Put it on the person (Patient.meta.security).",
+        ),
+    ),
+    "damaged-text": (
+        Text(
+            "Tekstissä on merkkejä, jotka on luettu väärin tai jotka kääntävät kirjoitussuunnan.",
+            "Texten har tecken som har lästs fel eller som vänder skrivriktningen.",
+            "The text holds characters that were read wrongly, or that turn the direction of writing.",
+        ),
+        Text(
+            "Korjaa teksti lähdejärjestelmässä tai vie tiedosto oikealla merkistöllä.",
+            "Rätta texten i källsystemet eller exportera med rätt teckenkodning.",
+            "Mend the text in the source system, or export with the right characters.",
         ),
     ),
     "column-missing": (
@@ -232,6 +285,11 @@ def finding(severity: Severity, code: str, position: Position, target: str | Non
     """A finding with its words."""
     message, hint = _TEXTS[code]
     return Finding(severity, code, position, target, message, hint)
+
+
+def damage(position: Position, target: str) -> Finding:
+    """The finding for damaged text. A name that is none finds nobody and offends its bearer, so it stops the record."""
+    return finding("error" if "/name/" in target else "warning", "damaged-text", position, target)
 
 
 def over(limit: str, limits: Limits, position: Position = _NOWHERE) -> Finding:

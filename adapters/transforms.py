@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Any
 
 from schemas.codes import code_system
+from schemas.identifiers import SubjectIdentifierError, identity_code
 
 
 class TransformError(ValueError):
@@ -39,9 +40,6 @@ class Transform:
     gives: str = "string"
 
 
-_CENTURIES = {"+": 1800, **dict.fromkeys("-YXWVU", 1900), **dict.fromkeys("ABCDEF", 2000)}
-_CHECKS = "0123456789ABCDEFHJKLMNPRSTUVWXY"
-_HETU = re.compile(r"([0-9]{2})([0-9]{2})([0-9]{2})([-+YXWVUA-F])([0-9]{3})([0-9A-Y])\Z")
 _FI_DATE = re.compile(r"([0-9]{1,2})\.([0-9]{1,2})\.([0-9]{4})\Z")
 _PHONE = re.compile(r"\+?[0-9]{5,15}\Z")
 _EMAIL = re.compile(r"[^@\s]{1,64}@[^@\s]+\.[^@\s]+\Z")
@@ -49,18 +47,10 @@ _EMAIL = re.compile(r"[^@\s]{1,64}@[^@\s]+\.[^@\s]+\Z")
 
 def hetu(value: Any) -> str:
     """A Finnish personal identity code: its date exists and its check character is right."""
-    code = str(value).strip().upper()
-    match = _HETU.match(code)
-    if match is None:
-        raise TransformError("hetu-form")
-    day, month, year, sign, number, check = match.groups()
     try:
-        date(_CENTURIES[sign] + int(year), int(month), int(day))
-    except ValueError:
-        raise TransformError("hetu-form") from None
-    if _CHECKS[int(day + month + year + number) % 31] != check:
-        raise TransformError("hetu-check")
-    return code
+        return identity_code(str(value))
+    except SubjectIdentifierError as error:
+        raise TransformError("hetu-check" if error.code == "subject-check" else "hetu-form") from None
 
 
 def fi_date(value: Any) -> str:

@@ -1,25 +1,26 @@
 """Read and write XLSX workbooks: a sheet whose first row is its header, each further row a record.
 
-A workbook is a ZIP archive: how far its parts unpack is measured before anything of it is read as a sheet. Cells are
-read as values, never as formulas, and written as text, never as formulas.
+A workbook is a ZIP archive: how far its parts unpack, and then how far the sheet's cells reach, is measured before
+anything of it is read as a sheet. Cells are read as values, never as formulas, and written as text, never as formulas.
 """
 
 from __future__ import annotations
 
 import io
 import zipfile
-import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import date, datetime
+from itertools import chain
 from typing import Any, BinaryIO
 
 import openpyxl
-import python_calamine
 from openpyxl.cell import WriteOnlyCell
 
 from adapters.limiting import LimitedStream, LimitError
-from adapters.sdk import Finding, Limits, Position, Record
+from adapters.sdk import UNREADABLE, Finding, Limits, Position, Record, Unreadable
+from adapters.sheets import DoctypeError, Merging, areas_of, rows_of
 from adapters.texts import finding, over
 
 _PIECE = 64 * 1024
@@ -37,62 +38,103 @@ def read_xlsx(
     stream: BinaryIO, form: XlsxForm, limits: Limits, header: list[str] | None = None
 ) -> Iterator[Record | Finding]:
     """The records of a workbook. A place is a row and the column's heading."""
+    row = 0
     try:
         data = io.BufferedReader(LimitedStream(stream, limits)).read()
-        _measure(data, limits)
-        rows = _rows(data, form)
+        with closing(_opened(data, limits)) as book:
+            sheet = book[form.sheet]
+            with sheet._get_source() as part:
+                merging = Merging(areas_of(part, limits), limits)
+            with sheet._get_source() as part:
+                for item in _items(rows_of(sheet, part), merging, form, limits, header):
+                    row = item.position.row
+                    yield item
     except LimitError as error:
-        yield over(error.limit, limits)
-        return
-    except (
-        zipfile.BadZipFile,
-        zlib.error,
-        python_calamine.CalamineError,
-        python_calamine.WorksheetNotFound,
-        OSError,
-        EOFError,
-        NotImplementedError,
-        RuntimeError,
-        ValueError,
-    ):
-        yield finding("error", "unreadable", Position())
-        return
-    columns = [str(cell).strip() for cell in rows[0]] if rows else []
-    while columns and not columns[-1]:
-        columns.pop()
+        yield over(error.limit, limits, Position(row=row))
+    except DoctypeError:
+        yield finding("error", "doctype", Position())
+    except Exception:  # foreign bytes find each way in which the libraries can fail, and all of them mean the same
+        yield finding("error", "unreadable", Position(row=row))
+
+
+def sheets_of(data: bytes, limits: Limits) -> list[str]:
+    """The names of a workbook's sheets. Raises LimitError, ValueError."""
+    try:
+        with closing(_opened(data, limits)) as book:
+            return list(book.sheetnames)
+    except LimitError:
+        raise
+    except Exception:  # as above
+        raise ValueError("no workbook that can be read") from None
+
+
+def _opened(data: bytes, limits: Limits) -> Any:
+    """The workbook, once it is known how far it unpacks. Raises LimitError, and whatever the libraries raise."""
+    _measure(data, limits)
+    return openpyxl.load_workbook(io.BytesIO(data), read_only=True, data_only=True, keep_links=False)
+
+
+def _items(
+    rows: Iterator[tuple[int, dict[int, Any]]],
+    merging: Merging,
+    form: XlsxForm,
+    limits: Limits,
+    header: list[str] | None,
+) -> Iterator[Record | Finding]:
+    """Each record or finding of a sheet. Raises LimitError."""
+    number, first = next(rows, (1, {}))
+    rest = rows if number == 1 else chain([(number, first)], rows)
+    columns = _headings(first) if number == 1 else []
     if header is not None:
-        header.extend(columns)
+        header.extend(name for name in columns if name is not UNREADABLE)
     doubled = next((name for index, name in enumerate(columns) if name in columns[:index]), None)
-    if doubled is not None:
+    if UNREADABLE in columns:
+        yield finding("error", "unreadable", Position(row=1))
+    elif doubled is not None:
         yield finding("error", "duplicate-member", Position(row=1, column=doubled))
     elif len(columns) > limits.fields:
         yield over("fields", limits, Position(row=1))
     else:
-        yield from _records(rows[1:], columns, form, limits)
+        if number == 1:
+            merging.fill(1, first, 0)
+        yield from _records(rest, columns, merging, form, limits)
+
+
+def _headings(cells: Mapping[int, Any]) -> list[Any]:
+    names = [cells.get(at, "") for at in range(1, max(cells, default=0) + 1)]
+    columns = [name if name is UNREADABLE else str(name).strip() for name in names]
+    while columns and not columns[-1]:
+        columns.pop()
+    return columns
 
 
 def _records(
-    rows: Sequence[Sequence[Any]], columns: Sequence[str], form: XlsxForm, limits: Limits
+    rows: Iterable[tuple[int, dict[int, Any]]],
+    columns: Sequence[str],
+    merging: Merging,
+    form: XlsxForm,
+    limits: Limits,
 ) -> Iterator[Record | Finding]:
     count = 0
-    for line, row in enumerate(rows, 2):
-        cells = [_value(cell) for cell in row]
-        if all(cell in ("", None) for cell in cells):
+    for number, row in rows:
+        cells = merging.fill(number, row, len(columns))
+        if not row:
             continue
         count += 1
-        position = Position(row=line)
+        position = Position(row=number)
         if count > limits.records:
             yield over("records", limits, position)
             return
-        if any(cell not in ("", None) for cell in cells[len(columns) :]):
+        if max(row) > len(columns):
             yield finding("error", "column-count", position)
             continue
-        fields = dict(zip(columns, [*cells, *[""] * (len(columns) - len(cells))], strict=False))
+        fields = {name: _value(cells.get(at, "")) for at, name in enumerate(columns, 1)}
         long = next((name for name, cell in fields.items() if len(str(cell)) > limits.field_characters), None)
         if long is not None:
-            yield over("field_characters", limits, Position(row=line, column=long))
+            yield over("field_characters", limits, Position(row=number, column=long))
         else:
-            yield Record(str(fields.get(form.key, "")).strip(), fields, position)
+            key = fields.get(form.key, "")
+            yield Record("" if key is UNREADABLE else str(key).strip(), fields, position)
 
 
 def _measure(data: bytes, limits: Limits) -> None:
@@ -112,14 +154,6 @@ def _measure(data: bytes, limits: Limits) -> None:
                         raise LimitError("ratio")
 
 
-def _rows(data: bytes, form: XlsxForm) -> list[list[Any]]:
-    workbook = python_calamine.load_workbook(io.BytesIO(data))
-    try:
-        return workbook.get_sheet_by_name(form.sheet).to_python(skip_empty_area=False)
-    finally:
-        workbook.close()
-
-
 def _value(cell: Any) -> Any:
     if isinstance(cell, float) and cell.is_integer():
         return int(cell)
@@ -127,7 +161,7 @@ def _value(cell: Any) -> Any:
         return cell.date().isoformat() if cell.time() == datetime.min.time() else cell.isoformat()
     if isinstance(cell, date):
         return cell.isoformat()
-    return cell if isinstance(cell, str | bool | int | float) else str(cell)
+    return cell if isinstance(cell, str | bool | int | float | Unreadable) else str(cell)
 
 
 def write_xlsx(fields: Mapping[str, Any], columns: Sequence[str], form: XlsxForm) -> bytes:

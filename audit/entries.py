@@ -32,6 +32,15 @@ TYPES: Final = frozenset(
         "export",
         "break-glass",
         "anomaly",
+        "identity",
+        "permission",
+        "prohibition",
+        "notice",
+        "obligation",
+        "retention",
+        "secret",
+        "restore",
+        "maintenance",
     }
 )
 OUTCOMES: Final = frozenset(

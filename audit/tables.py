@@ -166,9 +166,11 @@ subjects = Table(
     Column("id", Text, primary_key=True),
     Column("pseudonym", Text, unique=True),
     Column("wrapped_key", LargeBinary),
-    Column("same_as", Text, index=True),
+    Column("same_as", Text, index=True),  # of a former version; what it said stands in `links` as unconfirmed
     Column("created", BigInteger, nullable=False),
     Column("destroyed", BigInteger),
+    # 1 for whom only other organisations have named: nothing of ours depends on them
+    Column("claimed", SmallInteger, nullable=False, server_default="0"),
 )
 
 identifiers = Table(
@@ -177,6 +179,33 @@ identifiers = Table(
     Column("blind", LargeBinary, primary_key=True),
     Column("subject", Text, nullable=False, index=True),
     Column("created", BigInteger, nullable=False),
+    Column("member", Text),  # whose person it is; none where a former version wrote the row
+    Column("system", Text),  # who gave the identifier; none where a former version wrote the row
+    Column("notation", SmallInteger, nullable=False, server_default="1"),
+    Column("index_key", Text),  # which key the blind index was made under
+)
+
+# What was said about which subjects are one person. Acts are added, never changed; `audit.links` reads them.
+links = Table(
+    "audit_links",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("first", Text, nullable=False, index=True),
+    Column("second", Text, nullable=False, index=True),
+    Column("act", Text, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("made_by", Text, nullable=False),
+    Column("register", Text),
+    Column("reason", Text),
+)
+
+# Under whose identifiers an item of another organisation is found; `claim` is the subject of that item alone.
+claims = Table(
+    "audit_claims",
+    metadata,
+    Column("claim", Text, nullable=False),
+    Column("subject", Text, nullable=False, index=True),
+    PrimaryKeyConstraint("claim", "subject"),
 )
 
 reviews = Table(

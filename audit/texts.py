@@ -29,7 +29,7 @@ _TEXTS: Final[dict[str, tuple[str, str, str]]] = {
         "behov av stöd i inledningsskedet",
         "needs for early support",
     ),
-    "category.health-needs": ("terveydenhuollon tarpeet", "behov av hälsovård", "health care needs"),
+    "category.health-needs": ("terveydenhuollon tarpeet", "behov av hälso- och sjukvård", "health care needs"),
     "category.child-protection": ("lastensuojelu", "barnskydd", "child protection"),
     "category.vulnerability": ("haavoittuva asema", "utsatt ställning", "vulnerability"),
     "category.vulnerability/fact": (

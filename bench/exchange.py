@@ -28,7 +28,8 @@ import aiohttp
 
 from adapters.samples import write_samples
 from bench.figures import Figure, ratio
-from gateway.demo.network import DEMO, LOOPBACK, Network, build, free_ports
+from gateway.demo.network import DEMO, LOOPBACK, Network, Ports, build
+from gateway.demo.patience import Patience
 from gateway.demo.processes import Processes
 from gateway.trust.authority import Authority
 from gateway.trust.certificates import to_pem
@@ -148,7 +149,8 @@ def _targets(folder: Path) -> Iterator[tuple[list[Target], ssl.SSLContext]]:
     persons = [case["key"] for name, case in samples["cases"].items() if name in {"p01-asylum-adult", "p10-moves-on"}]
     persons += [f"DEMO-{number}" for number in range(1011, 1020)]
     _BODIES[:] = [_question(network, person) for person in persons]
-    ports = free_ports(4)
+    reserved = Ports(4)
+    ports = tuple(reserved)
     with contextlib.ExitStack() as stack:
         source = _start(stack, folder, ["bench.source", str(centre.system), str(export)])
         passing: list[tuple[int, list[subprocess.Popen[bytes]]]] = []
@@ -231,7 +233,7 @@ def _start(stack: contextlib.ExitStack, folder: Path, arguments: list[str]) -> s
 
 
 async def _until_up(urls: list[str], context: ssl.SSLContext, source: subprocess.Popen[Any]) -> None:
-    until = time.monotonic() + 60
+    patience = Patience()
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=context)) as session:
         for url in urls:
             while True:
@@ -239,6 +241,6 @@ async def _until_up(urls: list[str], context: ssl.SSLContext, source: subprocess
                     await _ask(session, url, 0)
                     break
                 except (aiohttp.ClientError, OSError, RuntimeError):
-                    if time.monotonic() > until or source.poll() is not None:
+                    if patience.is_over(url) or source.poll() is not None:
                         raise
                     await asyncio.sleep(0.1)

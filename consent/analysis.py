@@ -164,7 +164,7 @@ class _Walk:
             if basis.id in self.reached:
                 continue
             for world in worlds(basis):
-                stopped = prohibiting(self.rulebook, triple[2], category, interval, world)
+                stopped = prohibiting(self.rulebook, triple[2], category, interval, world, by_emergency=basis.emergency)
                 first = next((one for one in found[:place] if _carries_before(one, basis, world)), None)
                 if stopped is None and first is None:
                     self.reached.add(basis.id)

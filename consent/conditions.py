@@ -130,6 +130,12 @@ _ALL = (
         lambda request: request.stated.moves_independently,
     ),
     Condition("has-family", "Does the person move with a family?", "family_size", _family),
+    Condition(
+        "plan-in-force",
+        "Is an integration plan of the person in force?",
+        "plan_in_force",
+        lambda request: request.stated.plan_in_force,
+    ),
 )
 
 CONDITIONS: Mapping[str, Condition] = MappingProxyType({condition.name: condition for condition in _ALL})

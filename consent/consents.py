@@ -7,17 +7,28 @@ general. Source: GDPR art. 7 and 9(2)(a); HL7 FHIR R4 Consent.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Literal, get_args
 
 Status = Literal["active", "refused", "withdrawn", "entered-in-error"]
+WordKind = Literal["permission", "consent", "prohibition", "report"]
 GiverKind = Literal["self", "guardian", "representative"]
 Opinion = Literal["agrees", "disagrees"]
 
-#: Languages in which a consent is explained: those of the people concerned, and the national languages (ISO 639-1, -3).
+#: Languages that forms offer: those of the people concerned, and the national languages (ISO 639-1, -3). A consent is
+#: explained in whatever language the person understands: any well-formed tag is taken.
 LANGUAGES = frozenset({"uk", "ru", "ar", "prs", "ps", "so", "ckb", "ti", "fr", "sw", "en", "fi", "sv"})
+#: RFC 5646, 2.1: language, extended language, script, region, variants, extensions, private use; or private use alone.
+_TAG = re.compile(
+    r"(?:(?:[a-z]{2,3}(?:-[a-z]{3}){0,3}|[a-z]{4,8})(?:-[a-z]{4})?(?:-(?:[a-z]{2}|[0-9]{3}))?"
+    r"(?:-(?:[a-z0-9]{5,8}|[0-9][a-z0-9]{3}))*(?:-[0-9a-wy-z](?:-[a-z0-9]{2,8})+)*(?:-x(?:-[a-z0-9]{1,8})+)?"
+    r"|x(?:-[a-z0-9]{1,8})+)\Z",
+    re.IGNORECASE | re.ASCII,
+)
+_LONGEST_TAG = 35  # RFC 5646, 4.4.1: what no reader may cut off
 ADULT = 18
 OWN_OPINION = 15
 
@@ -50,7 +61,10 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class ConsentRecord:
-    """One version of a consent or refusal. Empty purposes or recipients of a refusal mean all of them."""
+    """One version of a consent or refusal. Empty purposes or recipients of a refusal mean all of them.
+
+    `kind` is what was said, and stays when it ends; `target` what it is aimed at, where that is narrower than all.
+    """
 
     id: str
     version: int
@@ -66,6 +80,8 @@ class ConsentRecord:
     evidence: Evidence
     recorded_by: str
     recorded_at: datetime
+    kind: WordKind = "consent"
+    target: str | None = None
 
     def in_force(self, day: date) -> bool:
         """Whether it stands on a day: the days of its period count, and those of the giver's mandate."""
@@ -98,6 +114,8 @@ class ConsentRecord:
             "id": self.id,
             "version": self.version,
             "status": self.status,
+            "kind": self.kind,
+            "target": self.target,
             "subject": self.subject,
             "given_by": {
                 "kind": self.given_by.kind,
@@ -197,8 +215,8 @@ class ConsentRecord:
         if not categories:
             raise ConsentError("/categories", "name at least one data category")
         language = document.get("language", "fi")
-        if language not in LANGUAGES:
-            raise ConsentError("/language", f"use one of {', '.join(sorted(LANGUAGES))}")
+        if not isinstance(language, str) or len(language) > _LONGEST_TAG or _TAG.match(language) is None:
+            raise ConsentError("/language", "write a language tag (BCP 47), such as uk, prs or zh-Hant-TW")
         evidence = document.get("evidence") or {}
         if not isinstance(evidence, Mapping):
             raise ConsentError("/evidence", 'write {"form": …, "digest": …}')
@@ -220,7 +238,17 @@ class ConsentRecord:
             evidence=Evidence(_short(evidence.get("form")), _short(evidence.get("digest"))),
             recorded_by=recorded_by,
             recorded_at=recorded_at,
+            kind=_kind(document, status),
+            target=_short(document.get("target")),
         )
+
+
+def _kind(document: Mapping[str, Any], status: Status) -> WordKind:
+    """What was said: a record of a former version tells it by its status only."""
+    kind: WordKind | None = document.get("kind")
+    if kind is not None and kind not in get_args(WordKind):
+        raise ConsentError("/kind", f"use one of {', '.join(get_args(WordKind))}")
+    return kind or ("prohibition" if status == "refused" else "consent")
 
 
 def _check_giver(record: ConsentRecord, age: int | None, unaccompanied: object) -> None:

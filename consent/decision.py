@@ -4,7 +4,8 @@ Pure and total: the same request, rulebook, consents and moment always give the 
 basis that carries a category without a condition left open is named; of several, that which asks the least of the
 person, then that which the rulebook names first.
 
-What beats what, from the strongest: a prohibition; a refusal by the person (but not of a statutory duty, where the
+What beats what, from the strongest: a prohibition (but not a basis for emergencies, where the rulebook says that the
+prohibition does not stop them); a refusal by the person (but not of a statutory duty, where the
 Decision shows the refusal beside the basis that overrides it); a basis that needs no consent; a basis that a refusal
 would have stopped; a basis with the consent that it requires; a basis for emergencies.
 """
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
@@ -171,6 +172,7 @@ class _Case:
         self._refused = [one for one in standing if one.status == "refused"]
         self._withdrawn = [one for one in standing if one.status == "withdrawn"]
         self._bases = rulebook.bases_for(request.provider.role, role, purpose)
+        self._emergencies = frozenset(basis.id for basis in self._bases if basis.emergency)
         self._answers: dict[str, bool | None] = {}
         self._alike: dict[str, _Miss | tuple[str, ...]] = {}
         self._prohibitions = [
@@ -183,13 +185,32 @@ class _Case:
     def verdict(self, category: str) -> PermittedCategory | WithheldCategory:
         if category not in self._rulebook.categories:
             return WithheldCategory(category, "category-unknown")
-        prohibition, open_facts = self._prohibited(category)
-        if prohibition is not None:
-            return WithheldCategory(category, "prohibited", prohibition.id)
+        standing, open_ = self._prohibited(category)
+        if not standing:
+            found = self._first(self._bases, category)
+        elif all(not one.stops_emergencies for one in standing):
+            # Every prohibition that stands lets emergencies pass: theirs are the only bases that are asked.
+            found = self._first(tuple(basis for basis in self._bases if basis.emergency), category)
+        else:
+            found = None
+        if standing and not isinstance(found, PermittedCategory):
+            return WithheldCategory(category, "prohibited", standing[0].id)
+        if found is None:
+            return WithheldCategory(category, "no-basis")
+        if isinstance(found, _Miss):
+            return WithheldCategory(category, found.code, found.basis, found.unmet)
+        by_emergency = found.basis in self._emergencies
+        open_facts = {fact for one, needs in open_ if one.stops_emergencies or not by_emergency for fact in needs}
+        if open_facts:
+            return replace(found, possible=True, needs=tuple(sorted({*found.needs, *open_facts})))
+        return found
+
+    def _first(self, bases: Sequence[Basis], category: str) -> PermittedCategory | _Miss | None:
+        """What the first basis that carries a category says, else the nearest miss; None if none speaks of it."""
         refusal = next((one for one in self._refused if self._rulebook.touches(one.categories, category)), None)
         carried: PermittedCategory | None = None
         nearest: _Miss | None = None
-        for basis in self._bases:
+        for basis in bases:
             if not self._rulebook.covers(basis.categories, category):
                 continue
             found = self._by(basis, category, refusal)
@@ -197,20 +218,10 @@ class _Case:
                 if nearest is None or _NEARNESS[found.code] > _NEARNESS[nearest.code]:
                     nearest = found
             elif not found.possible:
-                carried = found
-                break
+                return found
             elif carried is None:
                 carried = found
-        if carried is None:
-            if nearest is None:
-                return WithheldCategory(category, "no-basis")
-            return WithheldCategory(category, nearest.code, nearest.basis, nearest.unmet)
-        if open_facts:
-            needs = tuple(sorted({*carried.needs, *open_facts}))
-            return PermittedCategory(
-                category, carried.basis, carried.consent_id, carried.consent_version, True, needs, carried.overridden
-            )
-        return carried
+        return carried if carried is not None else nearest
 
     def _by(self, basis: Basis, category: str, refusal: ConsentRecord | None) -> PermittedCategory | _Miss:
         """What one basis says of one category."""
@@ -278,15 +289,17 @@ class _Case:
         named = zip((*one.when, *one.unless), (*when, *unless), strict=True)
         return tuple(CONDITIONS[name].needs for name, answer in named if answer is None)
 
-    def _prohibited(self, category: str) -> tuple[Prohibition | None, tuple[str, ...]]:
-        """The prohibition that stops a category; or the facts on which it depends whether one does."""
-        open_facts: tuple[str, ...] = ()
+    def _prohibited(self, category: str) -> tuple[list[Prohibition], list[tuple[Prohibition, tuple[str, ...]]]]:
+        """The prohibitions that stop a category, and those of which it is open, with the facts that they depend on."""
+        standing: list[Prohibition] = []
+        open_: list[tuple[Prohibition, tuple[str, ...]]] = []
         for one, needs in self._prohibitions:
             if self._rulebook.touches(one.categories, category):
-                if not needs:
-                    return one, ()
-                open_facts += needs
-        return None, open_facts
+                if needs:
+                    open_.append((one, needs))
+                else:
+                    standing.append(one)
+        return standing, open_
 
     def _holds(self, name: str) -> bool | None:
         if name not in self._answers:

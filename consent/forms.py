@@ -52,6 +52,8 @@ _COLUMN_OF = {
     "/ends": "ends",
     "/language": "language",
     "/subject": "subject",
+    "/subject/system": "subject_system",
+    "/subject/value": "subject",
     "/subject_age": "subject_age",
     "/subject_unaccompanied": "unaccompanied",
     "/evidence/form": "form",

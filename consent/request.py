@@ -21,7 +21,8 @@ class SubjectFacts:
 
     `municipality` is the three-digit code of residence or destination, `county` the code of its wellbeing services
     county (None as well for a municipality that belongs to none), `named_recipient` the municipality that alone may
-    have the address of a person under a safety prohibition.
+    have the address of a person under a safety prohibition, `plan_in_force` whether an integration plan of the person
+    is in force on the day of the decision.
     """
 
     permit_ground: str | None = None
@@ -37,6 +38,7 @@ class SubjectFacts:
     named_recipient: str | None = None
     moves_independently: bool | None = None
     family_size: int | None = None
+    plan_in_force: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

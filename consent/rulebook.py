@@ -33,7 +33,7 @@ from consent.request import SubjectFacts
 
 ConsentRule = Literal["not-needed", "required", "refusable"]
 Words = Mapping[str, str]
-_MOST_NODES: Final = 30_000  # of a file with its aliases written out; the reference has about 6 000
+_MOST_NODES: Final = 30_000  # of a file with its aliases written out; the reference has about 8 000
 _MOST_PATHS: Final = 200_000  # provider, requester and purpose, summed over the bases; the reference has about 200
 _MOST_FAULTS: Final = 200
 _DEEPEST: Final = 24
@@ -107,7 +107,10 @@ class Basis:
 
 @dataclass(frozen=True, slots=True)
 class Prohibition:
-    """What may not move, whatever else permits it: when all of `when` hold, unless one of `unless` does."""
+    """What may not move, whatever else permits it: when all of `when` hold, unless one of `unless` does.
+
+    A prohibition stops bases for emergencies as well, unless the rulebook says of it that it does not.
+    """
 
     id: str
     title: Words
@@ -117,6 +120,7 @@ class Prohibition:
     categories: frozenset[str]
     when: tuple[str, ...]
     unless: tuple[str, ...]
+    stops_emergencies: bool = True
 
     def in_force(self, day: date) -> bool:
         """Whether it is in force on a day (Finnish calendar)."""
@@ -574,6 +578,8 @@ def _prohibition(document: Mapping[str, Any]) -> Prohibition:
         categories=frozenset(document["categories"]),
         when=tuple(document["when"]),
         unless=tuple(document.get("unless", ())),
+        # What a rulebook does not say is what it has always meant: decisions made by it are made again as they were.
+        stops_emergencies=document.get("stops_emergencies", True),
     )
 
 

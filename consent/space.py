@@ -100,12 +100,13 @@ def worlds(basis: Basis) -> Iterator[World]:
 
 
 def prohibiting(
-    rulebook: Rulebook, purpose: str, category: str, interval: Interval, world: World
+    rulebook: Rulebook, purpose: str, category: str, interval: Interval, world: World, *, by_emergency: bool = False
 ) -> Prohibition | None:
-    """The prohibition that stops a category in a world."""
+    """The prohibition that stops a category in a world, also or not where a basis for emergencies would give it."""
     for one in rulebook.prohibitions:
         if (
             one.in_force(interval.first)
+            and (one.stops_emergencies or not by_emergency)
             and (not one.purposes or purpose in one.purposes)
             and rulebook.touches(one.categories, category)
             and world.issuperset(one.when)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
@@ -18,13 +19,13 @@ from consent.tables import consents, epochs
 
 _CURRENT_OF = (
     select(consents.c.document)
-    .where(consents.c.subject == bindparam("of"), consents.c.current == 1)
+    .where(consents.c.subject.in_(bindparam("of", expanding=True)), consents.c.current == 1)
     .order_by(consents.c.recorded_at, consents.c.id)
 )
+_EPOCHS = select(epochs.c.subject, epochs.c.epoch).where(epochs.c.subject.in_(bindparam("of", expanding=True)))
 _CURRENT = select(consents.c.document).where(consents.c.id == bindparam("of"), consents.c.current == 1)
 _HISTORY = select(consents.c.document).where(consents.c.id == bindparam("of")).order_by(consents.c.version)
 _VERSION = select(consents.c.document).where(consents.c.id == bindparam("of"), consents.c.version == bindparam("as"))
-_EPOCH = select(epochs.c.epoch).where(epochs.c.subject == bindparam("of"))
 _STEP = update(epochs).where(epochs.c.subject == bindparam("of_subject")).values(epoch=epochs.c.epoch + 1)
 _FORMER = update(consents).where(consents.c.id == bindparam("of_id"), consents.c.current == 1).values(current=0)
 
@@ -43,6 +44,8 @@ def add(connection: Connection, record: ConsentRecord) -> None:
             "version": record.version,
             "subject": record.subject,
             "status": record.status,
+            "kind": record.kind,
+            "target": record.target,
             "recorded_at": int(record.recorded_at.timestamp() * 1_000_000),
             "current": 1,
             "document": json.dumps(record.to_dict(), sort_keys=True, ensure_ascii=False),
@@ -79,10 +82,22 @@ def current(connection: Connection, id: str) -> ConsentRecord | None:  # noqa: A
     return None if row is None else ConsentRecord.from_dict(json.loads(row.document))
 
 
-def for_subject(connection: Connection, subject: str) -> tuple[ConsentRecord, ...]:
-    """The newest versions of all of a person's records, oldest record first."""
-    rows = connection.execute(_CURRENT_OF, {"of": subject})
+@dataclass(frozen=True, slots=True)
+class SubjectKeys:
+    """The opaque ids whose words belong together for one question; only `gateway.person` knows which those are."""
+
+    ids: tuple[str, ...]
+
+
+def words_of(connection: Connection, keys: SubjectKeys) -> tuple[ConsentRecord, ...]:
+    """The newest versions of all records of these subjects, oldest record first."""
+    rows = connection.execute(_CURRENT_OF, {"of": keys.ids})
     return tuple(ConsentRecord.from_dict(json.loads(row.document)) for row in rows)
+
+
+def epochs_of(connection: Connection, keys: SubjectKeys) -> tuple[tuple[str, int], ...]:
+    """How often the words of each of these subjects have changed; those that never had any are left out."""
+    return tuple(sorted((row.subject, row.epoch) for row in connection.execute(_EPOCHS, {"of": keys.ids})))
 
 
 def history(connection: Connection, id: str) -> tuple[ConsentRecord, ...]:  # noqa: A002
@@ -100,8 +115,3 @@ def versions(connection: Connection, named: Sequence[tuple[str, int]]) -> tuple[
             raise UnknownConsentError(f"{id_} version {version}")
         found.append(ConsentRecord.from_dict(json.loads(row.document)))
     return tuple(found)
-
-
-def epoch(connection: Connection, subject: str) -> int:
-    """How often a person's consents have changed; 0 if they never had any."""
-    return int(connection.execute(_EPOCH, {"of": subject}).scalar_one_or_none() or 0)

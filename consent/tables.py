@@ -13,6 +13,8 @@ consents = Table(
     Column("version", Integer, primary_key=True),
     Column("subject", String(64), nullable=False),
     Column("status", String(20), nullable=False),
+    Column("kind", String(12), nullable=False, server_default="consent"),  # permission, consent, prohibition, report
+    Column("target", Text),  # what a prohibition or permission is aimed at, where the law lets it be narrower
     Column("recorded_at", BigInteger, nullable=False),
     Column("current", Integer, nullable=False),  # 1 for the newest version, else 0
     Column("document", Text, nullable=False),

@@ -21,15 +21,15 @@ from sqlalchemy import Connection
 from adapters.sdk import AdapterError
 from audit import tallies
 from audit.log import Log, LogError, Written
-from audit.subjects import Subjects
+from gateway import secret_files
 from gateway.credentials import KeyPlace
 from gateway.evidence.timestamps import Stamping
 from gateway.exchange.consumer import Consumer
 from gateway.exchange.context import DeliveryPolicy, Exchange, Limits
 from gateway.exchange.delivery import Deliveries
 from gateway.exchange.handover import Handovers
+from gateway.exchange.identity import Identity
 from gateway.exchange.inbox import Inbox
-from gateway.exchange.people import People
 from gateway.exchange.provider import Provider
 from gateway.exchange.reception import Reception
 from gateway.exchange.replay import Replays
@@ -50,11 +50,14 @@ from gateway.parts import (
     log_of,
     officer_of,
     registered_clients,
-    secret,
+    registers_of,
     signer_of,
+    subjects_of,
     utc_now,
     witness_signers,
 )
+from gateway.person.held import HeldRecords
+from gateway.person.people import People
 from gateway.protocol.identifiers import MemberId, SubsystemId
 from gateway.protocol.problems import ProblemError
 from gateway.protocol.signing import author
@@ -72,6 +75,7 @@ from gateway.web import audit as audit_web
 from gateway.web import consents as consents_web
 from gateway.web import handovers as handovers_web
 from gateway.web import health, oauth, peers, queries
+from gateway.web import identity as identity_web
 from gateway.web import log as log_web
 from gateway.web import usage as usage_web
 from gateway.web.application import application
@@ -146,6 +150,8 @@ class Node:
         engine = storage.create(settings.database.url, pool_size=settings.database.pool_size)
         stack.callback(engine.dispose)
         schema.bring_up_to_date(engine)
+        # Before anything is read under a secret, let alone released.
+        secret_files.prepare(settings, engine, clock())
 
         members = frozenset(SubsystemId.parse(one).member for one in settings.node.subsystems)
         standings = Standings(settings.registry, min(one.instance for one in members), clock, telemetry)
@@ -161,8 +167,9 @@ class Node:
             ) from None
         stack.callback(log.close)
 
-        subjects = Subjects(secret(settings.secrets.wrapping_key), secret(settings.secrets.index_key))
-        people = People(engine, subjects)
+        subjects = subjects_of(settings)
+        held = HeldRecords(settings.node.id, subjects, clock)
+        people = People(engine, subjects, held, settings.node.id)
         stack.callback(people.close)
         refused = RefusedConnections(settings.node.id, clock, telemetry)
         refused.report_to(log)
@@ -204,6 +211,8 @@ class Node:
             engine=engine,
             subjects=subjects,
             people=people,
+            held=held,
+            registers=registers_of(settings),
             replays=Replays(),
             witnessing=witnessing,
             transport=transport,
@@ -306,6 +315,7 @@ class Node:
                 exchange, Handovers(exchange), deliveries, Inbox(exchange), Overview(exchange), callers
             ),
             consents_web.router(exchange, Consents(exchange), deliveries, callers),
+            identity_web.router(exchange, Identity(exchange, Handovers(exchange)), deliveries, callers),
             oauth.router(exchange, tokens),
             audit_web.router(exchange, desk, callers),
             usage_web.router(exchange, desk, callers),

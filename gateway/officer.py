@@ -110,10 +110,13 @@ class Officer:
         """The subject, and all pseudonyms under which entries speak of them; nobody is a pseudonym that none has."""
         if person is None:
             return None, ()
-        subject = self._subjects.find(connection, *person)
-        if subject is None:
+        known = self._subjects.all_of(connection, *person)
+        if not known:
             return None, _NOBODY
-        return subject, self._subjects.pseudonyms(connection, subject.id) or _NOBODY
+        pseudonyms = dict.fromkeys(
+            pseudonym for subject in known for pseudonym in self._subjects.pseudonyms(connection, subject.id)
+        )
+        return known[0], tuple(pseudonyms) or _NOBODY
 
     def _filters(self, connection: Connection, question: Question) -> tuple[Filters, Subject | None]:
         named, filters = QUESTIONS[question.name], question.filters
@@ -693,8 +696,8 @@ class Officer:
         now = self._clock()
 
         def unit(connection: Connection) -> Written[int]:
-            subject = self._subjects.find(connection, *person)
-            gone = () if subject is None else self._subjects.destroy(connection, subject.id, now)
+            known = self._subjects.all_of(connection, *person)
+            gone = {id_ for subject in known for id_ in self._subjects.destroy(connection, subject.id, now)}
             # The entry names nobody: it would be the thread by which the others could be found again.
             record = Entry(
                 "key",

@@ -7,7 +7,6 @@ into a node; commands that work beside a node take from here what they need.
 from __future__ import annotations
 
 import base64
-import secrets
 import ssl
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack, suppress
@@ -27,6 +26,7 @@ from consent.rulebook import load as load_rulebook
 from gateway.credentials import KeyPlace, Opening
 from gateway.exchange.context import Standing
 from gateway.officer import Officer
+from gateway.person.values import Register
 from gateway.protocol.identifiers import MemberId, ServiceId, SubsystemId
 from gateway.protocol.signing import Signer, thumbprint
 from gateway.services.backends import Backend, HttpBackend
@@ -97,6 +97,12 @@ def witness_signers(settings: Settings, listed: Callable[[str], bool]) -> Callab
     return current
 
 
+def subjects_of(settings: Settings) -> Subjects:
+    """The data subjects of the members that the node speaks for."""
+    members = dict.fromkeys(str(SubsystemId.parse(subsystem).member) for subsystem in settings.node.subsystems)
+    return Subjects(secret(settings.secrets.wrapping_key), secret(settings.secrets.index_key), members=tuple(members))
+
+
 def officer_of(
     settings: Settings,
     engine: Engine,
@@ -108,7 +114,7 @@ def officer_of(
 ) -> tuple[Officer, Log, Subjects]:
     """The officer's desk with its log and subjects: for the node itself, and for commands beside it."""
     log = log or log_of(settings, engine, clock)
-    subjects = subjects or Subjects(secret(settings.secrets.wrapping_key), secret(settings.secrets.index_key))
+    subjects = subjects or subjects_of(settings)
     officer = Officer(
         settings.node.id,
         engine,
@@ -208,11 +214,11 @@ def authorities(settings: Settings) -> list[bytes]:
 
 
 def secret(path: Path) -> bytes:
-    """32 bytes in base64, made on first start and readable by the owner only."""
+    """32 bytes in base64. Never made here: over a database that depends on it, a new one would open or lose what the
+    old one held. Raises NodeError.
+    """
     if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        path.touch(mode=0o600, exist_ok=False)
-        path.write_bytes(base64.b64encode(secrets.token_bytes(32)) + b"\n")
+        raise NodeError(f"{path} is missing", "restore the file from the backup of the node's secrets")
     try:
         secret = base64.b64decode(path.read_bytes(), validate=False)
     except ValueError:
@@ -251,6 +257,14 @@ def backends_of(settings: Settings) -> dict[ServiceId, Backend]:
     }
 
 
+def registers_of(settings: Settings) -> dict[ServiceId, Register]:
+    """The registers behind the query services, and whether they are believed."""
+    return {
+        ServiceId.parse(service.service): Register(service.service, service.identity == "authoritative")
+        for service in settings.services
+    }
+
+
 def registered_clients(settings: Settings) -> list[Registered]:
     return [
         Registered(
@@ -263,6 +277,7 @@ def registered_clients(settings: Settings) -> list[Registered]:
                 categories=frozenset(one.rights.categories),
                 default_purpose=one.default_purpose,
                 default_categories=frozenset(one.default_categories),
+                is_authoritative=one.identity == "authoritative",
             ),
             frozenset(thumbprint(to_der(path.read_bytes())) for path in one.certificates),
         )

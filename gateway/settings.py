@@ -1,6 +1,6 @@
 """Settings of one node: one TOML file, and the environment over it.
 
-`load` reads the file, lays `YHDYSPINTA_<SECTION>__<KEY>` variables over it and checks the whole. What is wrong is told
+`load` reads the file, lays the environment over it and checks the whole. What is wrong is told
 line by line in one SettingsError, so that an operator mends the file once and not once per mistake. Relative paths are
 relative to the file that names them. Secrets are never settings: settings name the files that hold them.
 """
@@ -20,9 +20,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from adapters.sdk import Limits as AdapterLimits
 from audit.anomalies import Thresholds
+from gateway import settings_environment
 from gateway.protocol.identifiers import IdentifierError, ServiceId, SubsystemId
-
-ENVIRONMENT_PREFIX = "YHDYSPINTA_"
 
 
 class _Section(BaseModel):
@@ -145,7 +144,7 @@ class ListenSettings(_Section):
     console: Listen | None = Field(None, description="for the data protection officer; no console without it")
 
 
-Action = Literal["query", "handover", "inbox", "consent", "decision", "audit"]
+Action = Literal["query", "handover", "inbox", "consent", "decision", "audit", "identity"]
 _ORDINARY: tuple[Action, ...] = ("query", "handover", "inbox", "consent", "decision")
 
 
@@ -158,6 +157,10 @@ class RightSettings(_Section):
     actions: list[Action] = Field(default_factory=lambda: list(_ORDINARY), description="what it may do")
 
 
+_IDENTITY: str = "whether identifiers that its records name together are believed to be one person"
+Identity = Literal["authoritative", "claimed"]
+
+
 class ClientSettings(_Section):
     """An information system of the organisation that may call this node."""
 
@@ -166,6 +169,7 @@ class ClientSettings(_Section):
     certificates: list[Path] = Field(default_factory=list, description="certificates that it connects with")
     jwks: Path | None = Field(None, description="public keys for private_key_jwt, a JWK set")
     rights: RightSettings = RightSettings()
+    identity: Identity = Field("claimed", description=_IDENTITY)
     default_purpose: str | None = Field(None, description="for a system that cannot send one")
     default_categories: list[str] = Field(default_factory=list, description="for a system that cannot send any")
 
@@ -175,6 +179,7 @@ class ServiceSettings(_Section):
 
     service: Service = Field(description="the service's id in the registry")
     adapter: str = Field(description="the adapter that reads its answers")
+    identity: Identity = Field("claimed", description=_IDENTITY)
     url: str = Field(description="where the source system answers")
     timeout_seconds: float = Field(10.0, gt=0, le=120, description="how long it is waited for")
     certificate_authority: Path | None = Field(None, description="issuer of its TLS certificate; none: the system's")
@@ -186,6 +191,7 @@ class _SourceSettings(_Section):
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,47}$", description="its name in logs and books; keep it for good")
     subsystem: Subsystem = Field(description="the subsystem that hands over")
     adapter: str = Field(description="the adapter that reads it")
+    identity: Identity = Field("claimed", description=_IDENTITY)
     flow: str = Field("F1", description="the flow that its records are handed over in")
     reports: Path = Field(Path("reports"), description="folder for what could not be handed over")
     poll_seconds: float = Field(10.0, ge=0.1, le=86400, description="how often it is looked at")
@@ -464,7 +470,9 @@ def load(path: Path, environment: Mapping[str, str] | None = None) -> Settings:
         line = re.search(r"line (\d+)", str(error))
         problem = SettingProblem(int(line[1]) if line else None, "file", f"is not TOML: {error}")
         raise SettingsError(path, [problem]) from None
-    _lay_over(document, environment)
+    faults = settings_environment.lay_over(document, environment)
+    if faults:
+        raise SettingsError(path, [SettingProblem(None, name, fault) for name, fault in faults])
     try:
         settings = Settings.model_validate(document)
     except ValidationError as error:
@@ -481,22 +489,13 @@ def load(path: Path, environment: Mapping[str, str] | None = None) -> Settings:
 
 
 def _say(kind: str, message: str) -> str:
+    if kind == "list_type":
+        return 'is a list; write it as ["a", "b"], in the environment too'
     if kind == "missing":
         return "is missing; add it"
     if kind == "extra_forbidden":
         return "is not a setting; check the spelling or remove it"
     return message.removeprefix("Value error, ")
-
-
-def _lay_over(document: dict[str, Any], environment: Mapping[str, str]) -> None:
-    for name, value in environment.items():
-        if not name.startswith(ENVIRONMENT_PREFIX) or "__" not in name:
-            continue
-        *sections, key = name.removeprefix(ENVIRONMENT_PREFIX).lower().split("__")
-        target = document
-        for section in sections:
-            target = target.setdefault(section, {})
-        target[key] = value
 
 
 def _line_of(text: str, location: tuple[int | str, ...]) -> int | None:

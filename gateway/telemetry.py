@@ -1,21 +1,15 @@
-"""What operators see of a running node: structured logs, metrics and traces. Nothing personal is in any of them.
+"""What operators see of a running node: events, metrics and traces. Nothing personal is in any of them.
 
-Spans and metrics carry codes, member identifiers, counts and durations only. Log lines are JSON with the trace id and
-the message id. Personal data cannot get in by accident either: an exception is logged by its type and place, never by
-its text, because texts of exceptions quote values.
+Spans and metrics carry codes, member identifiers, counts and durations only. An event is a line of JSON (see
+`gateway.loglines`) with the trace id and the message id.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import secrets
-import sys
-import time
-import traceback
 from collections.abc import Callable, Generator, Iterable, Mapping
-from typing import Any
 
 from opentelemetry import metrics, trace
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -28,42 +22,6 @@ from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 _PROPAGATOR = TraceContextTextMapPropagator()
-
-
-class JsonLines(logging.Formatter):
-    """One JSON object a line. Exceptions are told by type and place, not by text."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Return the line, without its end."""
-        line: dict[str, Any] = {
-            "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03d}Z",
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "event": record.getMessage()
-            if not record.name.startswith(("aiohttp", "uvicorn", "asyncio"))
-            else record.msg,
-        }
-        fields = getattr(record, "fields", None)
-        if fields:
-            line.update(fields)
-        if record.exc_info and record.exc_info[0] is not None:
-            line["exception"] = record.exc_info[0].__name__
-            line["at"] = [
-                f"{frame.filename.rsplit('/', 1)[-1]}:{frame.lineno} {frame.name}"
-                for frame in traceback.extract_tb(record.exc_info[2])[-6:]
-            ]
-        return json.dumps(line, ensure_ascii=False)
-
-
-def configure_logging(level: str) -> None:
-    """Send every logger's lines to standard error as JSON."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonLines())
-    root = logging.getLogger()
-    root.handlers[:] = [handler]
-    root.setLevel(level.upper())
-    for chatty in ("aiohttp", "asyncio", "tuf", "urllib3", "uvicorn", "alembic", "asyncssh"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
 
 
 def event(logger: logging.Logger, level: int, name: str, **fields: str | int | float | None) -> None:

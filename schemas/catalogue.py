@@ -43,6 +43,9 @@ _RULES = {
     "reference": "the reference points at a resource that the bundle does not hold",
     "duplicate-id": "two resources have the same id",
     "subject-first": "the first resource is not the person whom the record is about",
+    "subject-system-unknown": "no system of that name gives identifiers to persons",
+    "subject-form": "the identifier of the person has another form than its system gives",
+    "subject-check": "the check character of the personal identity code is wrong",
     "stated-twice": "the record states the same fact twice",
     "one-subject": "the record holds more than one person",
 }

@@ -8,10 +8,21 @@ from datetime import date
 from typing import Any
 
 from schemas.catalogue import SchemaFinding, finding
+from schemas.identifiers import HETU, LOCAL, MIGRI_CUSTOMER, SubjectIdentifierError, born, canonical
 
-HETU = "urn:oid:1.2.246.21"
-MIGRI_CUSTOMER = "urn:yhdyspinta:id:migri-customer"
-LOCAL = "urn:yhdyspinta:id:local"
+__all__ = [
+    "EXTENSION",
+    "HETU",
+    "LOCAL",
+    "MIGRI_CUSTOMER",
+    "BundleFacts",
+    "Identifier",
+    "born",
+    "check_single_subject",
+    "identifiers",
+    "read_facts",
+    "subject",
+]
 
 EXTENSION = "urn:yhdyspinta:extension:"
 
@@ -22,6 +33,18 @@ class Identifier:
 
     system: str
     value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """Days from the first to the last, both counted; open where there is none."""
+
+    first: date | None
+    last: date | None
+
+    def covers(self, day: date) -> bool:
+        """Whether a day is one of them."""
+        return (self.first is None or self.first <= day) and (self.last is None or day <= self.last)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +63,7 @@ class BundleFacts:
     named_recipient: str | None = None
     moves_independently: bool | None = None
     family_size: int | None = None
+    integration_plans: tuple[Period, ...] = ()
 
 
 def subject(bundle: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -49,21 +73,32 @@ def subject(bundle: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def identifiers(bundle: Mapping[str, Any]) -> tuple[Identifier, ...]:
-    """The identifiers of the person, in the order of the record."""
-    return tuple(Identifier(one["system"], one["value"]) for one in subject(bundle).get("identifier", ()))
+    """The identifiers of the person in their one notation, in the order of the record.
+
+    For a record that `check_single_subject` has found nothing in.
+    """
+    return tuple(
+        Identifier(*canonical(given["system"], given["value"])) for given in subject(bundle).get("identifier", ())
+    )
 
 
-_CENTURIES = {"+": 1800, **dict.fromkeys("-YXWVU", 1900), **dict.fromkeys("ABCDEF", 2000)}
+def contradicts_identity_code(bundle: Mapping[str, Any]) -> bool:
+    """Whether a valid record states a day of birth or a sex that its Finnish personal identity code denies.
 
-
-def born(system: str, value: str) -> date | None:
-    """The day of birth that a Finnish personal identity code tells; None if it is none, or another identifier."""
-    if system != HETU or len(value) != 11 or value[6].upper() not in _CENTURIES:
-        return None
-    try:
-        return date(_CENTURIES[value[6].upper()] + int(value[4:6]), int(value[2:4]), int(value[:2]))
-    except ValueError:
-        return None
+    Two persons' data may then be mixed in it.
+    """
+    person = subject(bundle)
+    birth, gender = person.get("birthDate"), person.get("gender")
+    for identifier in identifiers(bundle):
+        day = born(identifier.system, identifier.value)
+        if day is None:
+            continue
+        if birth and date.fromisoformat(birth) != day:
+            return True
+        number = identifier.value[7:10]
+        if gender in ("male", "female") and number.isdigit() and (int(number) % 2 == 1) != (gender == "male"):
+            return True
+    return False
 
 
 def read_facts(bundle: Mapping[str, Any]) -> BundleFacts:
@@ -84,7 +119,24 @@ def read_facts(bundle: Mapping[str, Any]) -> BundleFacts:
         named_recipient=stated.get("safety-prohibition/named-recipient"),
         moves_independently=stated.get("move/independent"),
         family_size=stated.get("family/size"),
+        integration_plans=tuple(_integration_plans(bundle)),
     )
+
+
+def _integration_plans(bundle: Mapping[str, Any]) -> Iterator[Period]:
+    """The periods of the person's integration plans that stand: a draft, or one that was ended, is none."""
+    for entry in bundle["entry"]:
+        plan = entry["resource"]
+        if plan["resourceType"] != "CarePlan" or plan.get("status") != "active":
+            continue
+        kinds = {coding.get("code") for kind in plan.get("category", ()) for coding in kind.get("coding", ())}
+        if "integration-plan" in kinds:
+            period = plan.get("period", {})
+            yield Period(_day(period.get("start")), _day(period.get("end")))
+
+
+def _day(text: str | None) -> date | None:
+    return date.fromisoformat(text) if text else None
 
 
 #: The parts of an extension that may be there more than once.
@@ -92,8 +144,9 @@ _REPEATING = frozenset({"child-age"})
 
 
 def check_single_subject(bundle: Mapping[str, Any]) -> list[SchemaFinding]:
-    """A record is about one person, who comes first, and states each fact about them once, so that no reader can take
-    another statement than the one that was decided on. For a bundle that has passed its schema.
+    """A record is about one person, who comes first, has identifiers that can be theirs, and each fact about whom is
+    stated once, so that no reader can take another statement than the one that was decided on. For a bundle that has
+    passed its schema.
     """
     entries = bundle["entry"]
     findings = []
@@ -104,7 +157,19 @@ def check_single_subject(bundle: Mapping[str, Any]) -> list[SchemaFinding]:
         for index, entry in enumerate(entries)
         if index > 0 and entry["resource"]["resourceType"] == "Patient"
     ]
-    return findings or [finding(pointer, "stated-twice") for pointer in _again(entries[0]["resource"])]
+    if findings:
+        return findings
+    person = entries[0]["resource"]
+    return [*_impossible(person), *(finding(pointer, "stated-twice") for pointer in _again(person))]
+
+
+def _impossible(person: Mapping[str, Any]) -> Iterator[SchemaFinding]:
+    """Identifiers that no person can have: decided on, they would find no consent or refusal of anybody."""
+    for index, given in enumerate(person.get("identifier", ())):
+        try:
+            canonical(given["system"], given["value"])
+        except SubjectIdentifierError as error:
+            yield finding(f"/entry/0/resource/identifier/{index}/{error.member}", error.code)
 
 
 def _again(person: Mapping[str, Any]) -> Iterator[str]:

@@ -10,6 +10,7 @@ import pytest
 from typer.main import get_command
 
 from gateway.cli.main import NOUNS, app
+from scripts import docs
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(
@@ -24,18 +25,59 @@ PAGES = sorted(
 )
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_links_of_a_page_lead_somewhere(page: Path) -> None:
-    text = re.sub(r"```.*?```", "", page.read_text("utf-8"), flags=re.DOTALL)
-    links = [link.split("#")[0] for link in re.findall(r"\]\(([^)\s]+)\)", text)]
+def test_links_of_the_pages_lead_somewhere() -> None:
+    pages = docs.read()
 
-    broken = [
-        link
-        for link in links
-        if link and "://" not in link and "mailto:" not in link and not (page.parent / link).exists()
-    ]
+    assert {ROOT / path for path in pages} == set(PAGES)
+    assert docs.broken(pages) == []
 
-    assert broken == []
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A project of two pages and a file."""
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "README.md").write_text("# Start\n\n[that](docs/a.md#so-it-is), [here](#start), [data](docs/x.csv)\n")
+    (tmp_path / "docs" / "a.md").write_text("# A\n\n## So: `it` is!\n\n[back](../README.md), [twice](#a-1)\n\n## A\n")
+    (tmp_path / "docs" / "x.csv").write_text("a;b\n")
+    subprocess.run(["git", "init", "--quiet", tmp_path], check=True)
+    return tmp_path
+
+
+def test_anchors_are_those_of_the_headings_as_they_are_shown_on_the_web(project: Path) -> None:
+    assert docs.broken(docs.read(project), project) == []
+
+
+@pytest.mark.parametrize(
+    ("link", "fault"),
+    [
+        ("docs/b.md", "there is no such file"),
+        ("docs/a.md#so", "has no such heading"),
+        ("#ende", "has no such heading"),
+        ("../../etc/passwd", "there is no such file"),
+        ("docs/x.csv#row", "an anchor of what is no page"),
+    ],
+)
+def test_a_link_that_leads_nowhere_is_told_with_its_page_and_line(project: Path, link: str, fault: str) -> None:
+    with (project / "README.md").open("a") as page:
+        page.write(f"\nNow [this]({link}).\n")
+
+    [found] = docs.broken(docs.read(project), project)
+
+    assert found.startswith(f"README.md:5: {link}: ")
+    assert fault in found
+
+
+def test_built_pages_link_to_each_other_and_carry_the_files_they_name(project: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+
+    docs.build(docs.read(project), out, project)
+
+    start = (out / "index.html").read_text("utf-8")
+    assert 'href="docs/a.html#so-it-is"' in start
+    assert 'id="so-it-is"' in (out / "docs" / "a.html").read_text("utf-8")
+    assert 'href="../index.html"' in (out / "docs" / "a.html").read_text("utf-8")
+    assert (out / "docs" / "x.csv").read_text() == "a;b\n"
+    assert "src=" not in start, "nothing is fetched from elsewhere"
 
 
 def test_make_targets_that_pages_name_exist() -> None:

@@ -8,12 +8,13 @@ and back.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from copy import deepcopy
 from typing import Any, BinaryIO
 
 import orjson
 
+from adapters.agreement import disagreements
 from adapters.converting import convert_with
 from adapters.fhir_r4.taking import MOVED, Taking
 from adapters.json_reader import JsonForm, read_json
@@ -65,6 +66,9 @@ class FhirAdapter:
         source.sort(key=lambda one: one[1]["resourceType"] != "Patient")
         names = _names(source)
         taking = Taking(row, names)
+        persons = [at for at, one, _ in source if one["resourceType"] == "Patient"]
+        for at in _misplaced(record.fields, "", persons):
+            taking.refuse("misplaced", at)
         entries = []
         taken = 0
         for at, resource, _ in source:
@@ -147,19 +151,26 @@ def _person_in(resource: dict[str, Any], taking: Taking, at: str) -> dict[str, A
         if not known:
             taking.refuse("code-unknown", f"{at}/extension")
             continue
-        _state(
-            extensions,
-            "move",
-            {"url": "municipality", "valueCoding": {"system": f"{PREFIX}municipality", "code": code}},
-        )
+        part = {"url": "municipality", "valueCoding": {"system": f"{PREFIX}municipality", "code": code}}
+        if not _state(extensions, "move", part):
+            taking.refuse("contradictory", f"{at}/extension/{index}")
     meta = person.get("meta")
     if isinstance(meta, dict):
         labels = list(meta["security"]) if isinstance(meta.get("security"), list) else []
         for index, one in enumerate(labels):
-            if isinstance(one, dict) and (one.get("system"), one.get("code")) == (SECURITY, NON_DISCLOSURE):
-                labels[index] = MOVED
-                _state(extensions, "safety-prohibition", {"url": "active", "valueBoolean": True})
+            if not _is_prohibition(one):
+                continue
+            labels[index] = MOVED
+            if not isinstance(one, dict) or (one.get("system"), one.get("code")) != (SECURITY, NON_DISCLOSURE):
+                # Meant as a prohibition and written otherwise: neither taken for one nor passed over.
+                taking.refuse("code-unknown", f"{at}/meta/security/{index}")
+            elif not _state(extensions, "safety-prohibition", {"url": "active", "valueBoolean": True}):
+                taking.refuse("contradictory", f"{at}/meta/security/{index}")
+        if not isinstance(meta.get("security", []), list):
+            taking.refuse("unreadable", f"{at}/meta/security")
         person["meta"] = {**meta, "security": labels}
+    elif meta is not None:
+        taking.refuse("unreadable", f"{at}/meta")
     if extensions:
         person["extension"] = extensions
     for index, one in enumerate(person.get("identifier") or ()):
@@ -171,15 +182,48 @@ def _person_in(resource: dict[str, Any], taking: Taking, at: str) -> dict[str, A
     return person
 
 
-def _state(extensions: list[Any], name: str, part: dict[str, Any]) -> None:
-    """Say something in one of our extensions, unless it says something of that kind already."""
+def _is_prohibition(label: Any) -> bool:
+    """Whether a label is meant as a non-disclosure for safety, whatever its system and however it is written."""
+    written = (label.get("code"), label.get("display")) if isinstance(label, dict) else (label,)
+    return any(isinstance(text, str) and NON_DISCLOSURE.casefold() in text.casefold() for text in written)
+
+
+def _misplaced(value: Any, at: str, persons: Collection[str]) -> Iterator[str]:
+    """Where a prohibition stands anywhere but on a person: its label in a `meta`, or our extension of that name."""
+    if isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _misplaced(item, f"{at}/{index}", persons)
+    if not isinstance(value, dict):
+        return
+    if value.get("url") == EXTENSION + "safety-prohibition" and at.rpartition("/extension/")[0] not in persons:
+        yield at
+    meta = value.get("meta")
+    labels = meta.get("security") if isinstance(meta, dict) and at not in persons else None
+    for index, label in enumerate(labels if isinstance(labels, list) else [labels]):
+        if _is_prohibition(label):
+            yield f"{at}/meta/security/{index}"
+    for name, member in value.items():
+        yield from _misplaced(member, f"{at}/{name}", persons)
+
+
+def _state(extensions: list[Any], name: str, part: dict[str, Any]) -> bool:
+    """Say something in one of our extensions, unless it is said there; False if another thing is said."""
     url = EXTENSION + name
     for index, one in enumerate(extensions):
         if isinstance(one, dict) and one.get("url") == url and isinstance(one.get("extension"), list):
-            if not any(isinstance(inner, dict) and inner.get("url") == part["url"] for inner in one["extension"]):
+            told = [inner for inner in one["extension"] if isinstance(inner, dict) and inner.get("url") == part["url"]]
+            if not told:
                 extensions[index] = {**one, "extension": [*one["extension"], part]}
-            return
+            return all(_same(inner, part) for inner in told)
     extensions.append({"url": url, "extension": [part]})
+    return True
+
+
+def _same(told: Mapping[str, Any], part: Mapping[str, Any]) -> bool:
+    """Whether two parts of an extension say the same; of a code what it is shown as does not count."""
+    if isinstance(coding := told.get("valueCoding"), dict):
+        told = {**told, "valueCoding": {name: coding.get(name) for name in ("system", "code")}}
+    return told == part
 
 
 def _person_out(resource: dict[str, Any]) -> dict[str, Any]:
@@ -203,7 +247,14 @@ def _person_out(resource: dict[str, Any]) -> dict[str, Any]:
 
 
 def _wrong(bundle: dict[str, Any], provenance: Mapping[str, Origin], position: Position) -> Iterator[Finding]:
+    is_sound = True
     for one in catalogue().validate_bundle(bundle) or check_single_subject(bundle):
+        if one.code in {"subject-form", "subject-check"}:
+            continue  # told when the identifier was read
         origin = provenance.get(one.pointer)
         code = {"required": "field-missing", "format": "date-form", "enum": "code-unknown"}.get(one.code, "schema")
         yield finding("error", code, origin.position if origin is not None else position, one.pointer)
+        is_sound = False
+    for pointer in disagreements(bundle) if is_sound else ():
+        origin = provenance.get(pointer)
+        yield finding("error", "contradictory", origin.position if origin is not None else position, pointer)

@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from adapters.legibility import is_damaged
 from adapters.sdk import Finding, Origin, Position
-from adapters.texts import finding
+from adapters.texts import damage, finding
 from schemas.shape import Shape
 
 #: Members that are left out on purpose: renderings, versions and labels of what is said elsewhere.
@@ -110,6 +111,8 @@ class Taking:
             if _CONTROLS.search(value):
                 self.refuse("control-character", at)
                 return _NOTHING
+            if is_damaged(value):
+                self.findings.append(damage(Position(row=self._row, column=at), to))
             if to.endswith("/reference"):
                 value, transform = self._names.get(value, value), "reference"
             elif shape.pattern is not None and (day := _DAY.match(value)) and shape.pattern.search(day[1]):

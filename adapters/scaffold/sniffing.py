@@ -9,7 +9,6 @@ from __future__ import annotations
 import codecs
 import csv
 import io
-import zipfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,12 +16,14 @@ from itertools import islice
 from typing import Any
 
 import orjson
-import python_calamine
 from lxml import etree
 
-from adapters.sdk import Finding, Limits, Record
+from adapters.legibility import is_misdecoded
+from adapters.limiting import LimitError
+from adapters.sdk import Finding, Limits, Record, Unreadable
 
 DELIMITERS = (";", ",", "\t", "|")
+_ONE_BYTE = ("windows-1252", "iso-8859-15")
 #: How many records of a sample are looked at.
 LOOKED_AT = 2000
 
@@ -83,17 +84,28 @@ def sniff(data: bytes, name: str = "") -> Sample:
 
 
 def text_of(data: bytes) -> str:
-    """The text of a sample, whatever it is in."""
-    return _decoded(data)[0]
+    """The text of a sample, whatever it is in: of an archive, or of letters that make no sense, what ASCII there is."""
+    try:
+        return _decoded(data)[0]
+    except SampleError:
+        return data.decode("ascii", "replace")
 
 
 def _decoded(data: bytes) -> tuple[str, list[str]]:
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return data.decode("utf-16", "replace"), ["utf-16"]
-    try:
-        return data.decode("utf-8-sig"), ["utf-8-sig", "windows-1252"]
-    except UnicodeDecodeError:
-        return data.decode("windows-1252", "replace"), ["utf-8-sig", "windows-1252"]
+    for encoding in ("utf-8-sig", *_ONE_BYTE):
+        try:
+            text = data.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+        if encoding == "utf-8-sig" or not is_misdecoded(text, encoding):
+            # Of an export in UTF-8 it is not known what the next would be in; windows-1252 is what is left if not.
+            return text, ["utf-8-sig", encoding if encoding in _ONE_BYTE else _ONE_BYTE[0]]
+    raise SampleError(
+        "the letters of the sample make sense neither as UTF-8 nor as windows-1252 nor as ISO-8859-15",
+        "export it again as UTF-8",
+    )
 
 
 def _csv(text: str, encodings: list[str]) -> Sample:
@@ -193,17 +205,14 @@ def _xlsx(data: bytes) -> Sample:
 
 def _sheets(data: bytes, limits: Limits) -> list[str]:
     """The names of the sheets, once a reader has found the archive to be within its limits."""
-    from adapters.workbooks import XlsxForm, read_xlsx
+    from adapters.workbooks import sheets_of
 
-    told = next(iter(read_xlsx(io.BytesIO(data), XlsxForm("", ""), limits)), None)
-    if isinstance(told, Finding) and told.code == "limit-exceeded":
-        raise SampleError("the workbook unpacks to more than is read", "give a workbook with fewer records")
     try:
-        workbook = python_calamine.load_workbook(io.BytesIO(data))
-    except (python_calamine.CalamineError, OSError, ValueError, zipfile.BadZipFile):
+        return sheets_of(data, limits)
+    except LimitError:
+        raise SampleError("the workbook unpacks to more than is read", "give a workbook with fewer records") from None
+    except ValueError:
         raise SampleError("the sample is no workbook that can be read", "save it as XLSX, or as CSV") from None
-    with workbook:
-        return list(workbook.sheet_names)
 
 
 def _sample(
@@ -232,6 +241,6 @@ def _column(name: str, records: Sequence[Record]) -> Column:
 
 
 def _written(value: Any) -> str:
-    if value is None:
+    if value is None or isinstance(value, Unreadable):
         return ""
     return str(value).lower() if isinstance(value, bool) else str(value)

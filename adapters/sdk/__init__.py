@@ -10,11 +10,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from enum import Enum
 from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
 from types import MappingProxyType
-from typing import Any, BinaryIO, Literal, Protocol
+from typing import Any, BinaryIO, Final, Literal, Protocol
 
 GROUP = "yhdyspinta.adapters"
 
@@ -23,6 +24,21 @@ Severity = Literal["error", "warning"]
 
 class AdapterError(Exception):
     """There is no such adapter, or it cannot do what was asked of it."""
+
+
+class Unreadable(Enum):
+    """What a record holds in place of a value that its source cannot say: an error in a cell, a formula that was never
+    calculated. It is never the same as an empty field; whatever is made of it is a finding.
+    """
+
+    VALUE = "\ufffd"
+
+    def __str__(self) -> str:
+        """What is shown of it: the character for what cannot be read."""
+        return self.value
+
+
+UNREADABLE: Final = Unreadable.VALUE
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,13 +14,17 @@ from adapters.sdk import GROUP, Adapter, AdapterError
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """An adapter and its folder; `module` is the package's name, `golden` has one file for each sample."""
+    """An adapter and its folder; `module` is the package's name, `golden` has one file for each sample.
+
+    `rejected` names the samples that are there to be refused: `rejected` under `[tool.yhdyspinta]` in pyproject.toml.
+    """
 
     folder: Path
     name: str
     module: str
     adapter: Adapter
     samples: tuple[Path, ...]
+    rejected: tuple[str, ...] = ()
 
     def golden(self, sample: Path) -> Path:
         """The golden file of a sample."""
@@ -54,7 +58,11 @@ def open_folder(folder: Path) -> Package:
     adapter: Adapter = getattr(_fresh(folder, module), maker)()
     samples = folder / "samples"
     found = sorted(one for one in samples.iterdir() if one.is_file()) if samples.is_dir() else []
-    return Package(folder, name, module.split(".")[0], adapter, tuple(one for one in found if one.name[0] != "."))
+    rejected = document.get("tool", {}).get("yhdyspinta", {}).get("rejected", [])
+    if not isinstance(rejected, list) or not all(isinstance(one, str) for one in rejected):
+        raise AdapterError("`rejected` under [tool.yhdyspinta] of pyproject.toml is no list of samples' names")
+    shown = tuple(one for one in found if one.name[0] != ".")
+    return Package(folder, name, module.split(".")[0], adapter, shown, tuple(rejected))
 
 
 def _fresh(folder: Path, module: str) -> Any:

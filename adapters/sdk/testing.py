@@ -1,5 +1,6 @@
 """What every adapter must hold, as checks that a developer, a package's own tests and a vendor run alike.
 
+* maps: of each sample some record is mapped, unless it is declared to be there to be refused.
 * golden: each sample becomes what its golden file says.
 * nothing-lost: `read = mapped + rejected`, and each field of the sample is mapped, ignored by name or reported.
 * valid-output: each bundle keeps the schemas and is about one person.
@@ -93,6 +94,11 @@ class Coverage:
     mapped: int
     rejected: int
     findings: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def share(self) -> str:
+        """How much of the samples is mapped, for people."""
+        return f"maps {self.mapped} of {self.read} records ({100 * self.mapped // max(self.read, 1)} %)"
 
 
 def golden_of(adapter: Adapter, sample: Path) -> bytes:
@@ -226,6 +232,29 @@ def dirtied(data: bytes, draw: random.Random) -> bytes:
 # -- the checks -----------------------------------------------------------------------------------------------------
 
 
+def _maps(package: Package) -> Iterator[str]:
+    """What an adapter is for. The other checks hold of one that refuses everything, for they compare it with itself."""
+    names = {sample.name for sample in package.samples}
+    yield from (f"{name} is declared as rejected and is no sample" for name in package.rejected if name not in names)
+    for sample in package.samples:
+        with sample.open("rb") as stream:
+            results = list(package.adapter.convert(stream, Limits()))
+        mapped = sum(one.bundle is not None for one in results)
+        if sample.name in package.rejected:
+            if mapped:
+                yield f"{sample.name} is declared as rejected, and {mapped} of its records are mapped"
+        elif not mapped:
+            codes = ", ".join(sorted({found.code for one in results for found in one.findings if _stops(found)}))
+            yield (
+                f"{sample.name}: none of its {len(results)} records is mapped ({codes or 'no finding says why'}); mend "
+                f'the mapping, or declare it in pyproject.toml: [tool.yhdyspinta] rejected = ["{sample.name}"]'
+            )
+
+
+def _stops(found: Finding) -> bool:
+    return found.severity == "error"
+
+
 def _golden(package: Package) -> Iterator[str]:
     if not package.samples:
         yield "there is no sample; put one into samples/"
@@ -318,6 +347,7 @@ def _dirty_input(package: Package) -> Iterator[str]:
 
 
 CHECKS: tuple[Check, ...] = (
+    Check("maps", "of each sample some record is mapped", _maps),
     Check("golden", "each sample becomes what its golden file says", _golden),
     Check("nothing-lost", "each record and each field is mapped, ignored by name or reported", _nothing_lost),
     Check("valid-output", "each bundle keeps the schemas", _valid),

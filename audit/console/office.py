@@ -43,11 +43,14 @@ class NotHereError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class IdentifierKind:
-    """A kind of identifier by which a person can be found: its code in texts, its system, and what is well formed."""
+    """A kind of identifier by which a person can be found: its code in texts, its system, and how one is written.
+
+    `written` gives the notation that is looked up, or None for what cannot be an identifier of this system.
+    """
 
     code: str
     system: str
-    well_formed: Callable[[str], bool]
+    written: Callable[[str], str | None]
 
 
 @dataclass(frozen=True, slots=True)

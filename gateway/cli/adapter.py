@@ -214,7 +214,7 @@ def check(
     accept: Annotated[bool, typer.Option("--accept", help="Make the results the golden files first.")] = False,
     json: Json = False,
 ) -> None:
-    """Run what every adapter must hold: golden files, nothing lost, valid output, round trip, dirty input."""
+    """Run what every adapter must hold: it maps, golden files, nothing lost, valid output, round trip, dirty input."""
     from adapters.sdk.testing import CHECKS, coverage, open_folder, write_golden
 
     package = _guarded(lambda: open_folder(folder), json=json)
@@ -252,6 +252,7 @@ def check(
             }
         )
     else:
+        console.print(f"{package.name} [{'green' if covered.mapped else 'bold red'}]{covered.share}[/]")
         for path in accepted:
             console.print(f"[dim]accepted[/] {escape(str(path))}")
         console.print(_coverage_table(covered))
@@ -263,8 +264,7 @@ def check(
             if not one.applies(package):
                 console.print(f"[dim]– {one.name}: it only reads[/]")
         verdict = "[green]passes[/]" if held else "[bold red]does not pass[/]"
-        counts = f"{covered.read} records read, {covered.mapped} mapped, {covered.rejected} rejected"
-        console.print(f"{package.name} {verdict}: {counts}")
+        console.print(f"{package.name} {verdict}: {covered.share}, {covered.rejected} rejected")
     if not held:
         raise SystemExit(NO)
 

@@ -124,7 +124,8 @@ def revoke(
     json: Json = False,
 ) -> None:
     """Shut out a stolen certificate, or a client with all its certificates and tokens. In force within five seconds."""
-    from gateway.parts import log_of
+    from gateway.parts import NodeError, log_of
+    from gateway.secret_files import verify
     from gateway.storage import engine as storage
     from gateway.storage import revocations, schema
 
@@ -144,6 +145,7 @@ def revoke(
     engine = storage.create(settings.database.url)
     try:
         schema.bring_up_to_date(engine)
+        verify(settings, engine, "log_key")
         log = log_of(settings, engine)
         log.start()
         try:
@@ -154,6 +156,8 @@ def revoke(
             ).value
         finally:
             log.close()
+    except NodeError as error:
+        fail(str(error), OUTSIDE, remedy=error.remedy, json=json)
     except SQLAlchemyError as error:
         _no_database(error, json=json)
     finally:

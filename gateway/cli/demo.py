@@ -63,11 +63,13 @@ async def _run(place: Path, *, once: bool, state: Path | None, json: bool) -> bo
     from gateway.demo.network import build
     from gateway.demo.processes import ProcessError, running
     from gateway.demo.story import Story, StoryError, session
+    from gateway.demo.tokens import let_in_by_token
 
     begun = time.monotonic()
     _say(json, "[bold]1[/] Making keys, certificates, a signed registry and an export of 200 invented persons …")
     samples = write_samples(place / "register")
     network = build(place / "network", datetime.now(UTC), place / "register" / "reception-centre.csv")
+    let_in_by_token(network, "centre")
     try:
         with running(network) as processes:
             await processes.ready()
@@ -77,7 +79,7 @@ async def _run(place: Path, *, once: bool, state: Path | None, json: bool) -> bo
             async with session() as http:
                 story = Story(network, samples["cases"], http)
                 try:
-                    result = await _tell(story, json=json)
+                    result = await processes.while_alive(_tell(story, json=json))
                 except StoryError as error:
                     processes.check()
                     fail(str(error), OUTSIDE, remedy=f"the processes' logs are in {network.folder}", json=json)
@@ -99,7 +101,10 @@ def _say(json: bool, text: str) -> None:
 
 
 async def _tell(story: Any, *, json: bool) -> dict[str, Any]:
-    _say(json, "[bold]2[/] Three persons say what they want: one refuses, two consent …")
+    _say(
+        json,
+        "[bold]2[/] Three persons say what they want: one refuses one recipient and permits another, two consent …",
+    )
     wishes = await story.wishes()
     _say(json, "[bold]3[/] The reception centre hands twenty persons over …")
     with progress("handing over", quiet=json) as step:
@@ -251,7 +256,15 @@ async def _stay(network: Any, state: Path | None, *, json: bool) -> None:
         link = await asyncio.to_thread(make_link, load(first.config), role="officer", minutes=60, now=datetime.now(UTC))
         console.print(f"  {link}", soft_wrap=True, markup=False)
         if state is not None:
-            console.print(f"Everything a script needs to know stands in {state}.", soft_wrap=True)
+            console.print(
+                f"Everything a script needs to know stands in {state}. Judge the network from outside:", soft_wrap=True
+            )
+            console.print(
+                f"  yhdyspinta conformance profile --demo {state} --out profile.toml\n"
+                "  yhdyspinta conformance run --profile profile.toml",
+                soft_wrap=True,
+                markup=False,
+            )
         console.print("Ctrl-C ends it.")
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()

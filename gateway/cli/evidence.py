@@ -14,11 +14,13 @@ from audit.checkpoint import LogSigner
 from audit.entries import Agents, Entry
 from audit.log import Log, LogError
 from audit.subjects import Subjects
+from gateway import secret_files
 from gateway.cli.output import NO, OUTSIDE, WRONG, console, fail, print_json, table
 from gateway.evidence import package
 from gateway.evidence.collecting import collect, entries_of
 from gateway.evidence.presenting import present
 from gateway.evidence.verifying import Report, verify
+from gateway.parts import NodeError
 from gateway.settings import Settings, SettingsError, load
 from gateway.storage import engine as storage
 from gateway.trust.distribution import RegistryClient
@@ -58,6 +60,7 @@ def export_(
         signer = LogSigner(log_key, f"yhdyspinta/{settings.node.id}")
         engine = storage.create(settings.database.url)
         client = RegistryClient(settings.registry.source, settings.registry.cache, settings.registry.root.read_bytes())
+        secret_files.verify(settings, engine, "log_key", "wrapping_key", "index_key")
         with engine.connect() as connection:
             evidence = collect(
                 connection,
@@ -82,6 +85,8 @@ def export_(
         engine.dispose()
     except TrustError as error:
         fail(f"{error.code}: {error.detail}", NO, remedy=error.remedy, json=json)
+    except NodeError as error:
+        fail(str(error), OUTSIDE, remedy=error.remedy, json=json)
     except (LogError, OSError) as error:
         fail(str(error), OUTSIDE, remedy="nothing was written", json=json)
     if json:

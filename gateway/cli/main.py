@@ -13,6 +13,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from gateway.loglines import quiet_libraries
+
 #: Each noun and its modules: the first has its `app`, the others have more `COMMANDS` for it.
 NOUNS: Mapping[str, tuple[str, ...]] = {
     "demo": ("demo",),
@@ -20,6 +22,7 @@ NOUNS: Mapping[str, tuple[str, ...]] = {
     "adapter": ("adapter",),
     "audit": ("officer", "officer_disclosures", "officer_reviews"),
     "client": ("client",),
+    "conformance": ("conformance",),
     "console": ("console",),
     "evidence": ("evidence",),
     "registry": ("registry", "registry_member", "registry_reading"),
@@ -72,7 +75,7 @@ def _options(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    pass
+    quiet_libraries()
 
 
 def run() -> None:

@@ -18,9 +18,9 @@ app = typer.Typer(help="Run a node, or check its settings.", no_args_is_help=Tru
 @app.command()
 def run(config: Config = CONFIG) -> None:
     """Run the node until it is told to stop (Ctrl-C, SIGTERM)."""
+    from gateway.loglines import configure_logging
     from gateway.node import Node
     from gateway.parts import NodeError
-    from gateway.telemetry import configure_logging
 
     settings = settings_of(config, json=False)
     configure_logging(settings.telemetry.log_level)

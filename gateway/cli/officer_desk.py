@@ -29,10 +29,10 @@ from gateway.cli.configuration import settings_of
 from gateway.cli.output import NO, OUTSIDE, WRONG, fail
 from gateway.officer import Officer
 from gateway.questions import OfficerError, Person, Reader
-from schemas.facts import HETU, MIGRI_CUSTOMER
+from schemas.identifiers import HETU, LOCAL, MIGRI_CUSTOMER, SubjectIdentifierError, canonical
 
 CLIENT: Final = "command-line"
-SYSTEMS: Final = {"hetu": HETU, "migri": MIGRI_CUSTOMER}
+SYSTEMS: Final = {"hetu": HETU, "migri": MIGRI_CUSTOMER, "local": LOCAL}
 DAYS: Final = 30
 HEADINGS: Final = ("entry", "recorded (UTC)", "type", "outcome", "recipient", "categories", "basis or reason")
 Language = Annotated[Literal["fi", "sv", "en"], typer.Option("--language", "-l", help="In this language.")]
@@ -40,7 +40,7 @@ Who = Annotated[
     bool, typer.Option("--person", help="About one person: their identifier is read from standard input, one line.")
 ]
 System = Annotated[
-    str, typer.Option("--system", help="What kind of identifier: `hetu`, `migri`, or the URI of another system.")
+    str, typer.Option("--system", help="What kind of identifier: `hetu`, `migri`, `local`, or the URI of its system.")
 ]
 Since = Annotated[datetime | None, typer.Option("--from", help="From this time on (UTC).")]
 Until = Annotated[datetime | None, typer.Option("--to", help="Before this time (UTC).")]
@@ -54,6 +54,7 @@ WindowEnd = Annotated[datetime | None, typer.Option("--to", help="Before this ti
 def desk(config: Path, *, json: bool) -> Generator[tuple[Officer, Reader]]:
     """The officer's desk of a node, running or not; what goes wrong there ends the command."""
     from gateway.parts import NodeError, officer_of
+    from gateway.secret_files import verify
 
     settings = settings_of(config, json=json)
     for path in (settings.secrets.log_key, settings.secrets.wrapping_key, settings.secrets.index_key):
@@ -63,6 +64,7 @@ def desk(config: Path, *, json: bool) -> Generator[tuple[Officer, Reader]]:
     with ExitStack() as stack:
         stack.callback(engine.dispose)
         try:
+            verify(settings, engine, "log_key", "wrapping_key", "index_key")
             officer, log, subjects = officer_of(settings, engine)
             log.start()
             stack.callback(log.close)
@@ -74,7 +76,9 @@ def desk(config: Path, *, json: bool) -> Generator[tuple[Officer, Reader]]:
             fail(str(error), NO, remedy="`yhdyspinta audit unreviewed` names what waits", json=json)
         except ProofError as error:
             fail(str(error), NO, remedy="run `yhdyspinta audit check`", json=json)
-        except (LogError, NodeError) as error:
+        except NodeError as error:
+            fail(str(error), OUTSIDE, remedy=error.remedy, json=json)
+        except LogError as error:
             fail(str(error), OUTSIDE, remedy="run `yhdyspinta audit check`", json=json)
         except SQLAlchemyError as error:
             reason = type(error.__cause__ or error).__name__
@@ -82,12 +86,15 @@ def desk(config: Path, *, json: bool) -> Generator[tuple[Officer, Reader]]:
 
 
 def person_given(system: str, *, json: bool) -> Person:
-    """The person whose identifier stands on standard input, one line; none ends the command."""
+    """The person whose identifier stands on standard input, one line; none, or one that cannot be, ends the command."""
     prompt = "Identifier of the person (not shown): "
     value = getpass.getpass(prompt) if sys.stdin.isatty() else sys.stdin.readline()
     if not value.strip():
         fail("no identifier was given", WRONG, remedy="write it to standard input, on one line", json=json)
-    return SYSTEMS.get(system, system), value.strip()
+    try:
+        return canonical(SYSTEMS.get(system, system), value)
+    except SubjectIdentifierError as error:
+        fail(error.detail, WRONG, remedy=error.remedy, json=json)
 
 
 def utc(at: datetime | None) -> datetime | None:

@@ -12,12 +12,15 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from gateway.settings import ENVIRONMENT_PREFIX, Settings
+from gateway.settings import Settings
+from gateway.settings_environment import PREFIX
 
 _HEAD = f"""# Settings of a node
 
-One TOML file, and the environment over it: `{ENVIRONMENT_PREFIX}<SECTION>__<KEY>` lies over `[section] key`. Relative
-paths are relative to the file. Secrets are never settings: settings name the files that hold them.
+One TOML file, and the environment over it: `{PREFIX}<SECTION>__<KEY>` lies over `[section] key`. A list
+is written there as in the file, `["a", "b"]`; a number names a table of a list, from 0: `{PREFIX}CLIENTS__0__NAME` is
+the name of the first of `[[clients]]`. Relative paths are relative to the file. Secrets are never settings: settings
+name the files that hold them.
 `yhdyspinta node check --config node.toml` tells everything that is wrong with a file, line by line. This page is what
 `yhdyspinta node settings` prints.
 """

@@ -11,8 +11,9 @@ import base64
 import json
 import secrets
 import socket
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+import sys
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -111,6 +112,8 @@ class Network:
     passphrase: str
     parties: Mapping[str, Party]
     logs: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    # Held, not read: the parties' ports are nobody else's for as long as the network is referred to.
+    ports: Ports | None = field(default=None, repr=False, compare=False)
 
     def service(self, party: str, code: str) -> str:
         """The id of a service of one of the parties."""
@@ -136,12 +139,8 @@ class Network:
                     "local_address": f"http://{LOOPBACK}:{party.local}",
                     "system_address": f"http://{LOOPBACK}:{party.system}",
                     "console_address": party.console_address,
-                    "client": {
-                        "certificate": str(party.folder / "client.pem"),
-                        "key": str(party.folder / "client.key"),
-                        "passphrase": self.passphrase,
-                        "authority": str(party.folder / "clients-authority.pem"),
-                    },
+                    "client": self._client(party),
+                    "keys": self._keys(party),
                     "log": self.logs[name],
                     "services": {code: self.service(name, code) for code in _services_of(party.roles)},
                 }
@@ -149,6 +148,22 @@ class Network:
             },
         }
 
+    def _client(self, party: Party) -> dict[str, str]:
+        files = {"certificate": "client.pem", "key": "client.key", "authority": "clients-authority.pem"}
+        found = {use: str(party.folder / file) for use, file in files.items()}
+        found |= {"name": f"{party.name}-system", "passphrase": self.passphrase}
+        if (party.folder / "client-token.key").exists():
+            found["token_key"] = str(party.folder / "client-token.key")
+        return found | {"passphrase_file": str(self.folder / "passphrase")}
+
+    def _keys(self, party: Party) -> dict[str, str]:
+        files = {f"{use}_{part}": f"{use}.{end}" for use in ("signing", "tls") for part, end in _PARTS}
+        found = {use: str(party.folder / file) for use, file in files.items()}
+        anchors = str(self.folder / "authority" / "authority.pem")
+        return found | {"passphrase_file": str(self.folder / "passphrase"), "anchors": anchors}
+
+
+_PARTS = (("certificate", "pem"), ("key", "key"))
 
 #: The four organisations of `make demo`.
 DEMO: tuple[Organisation, ...] = (
@@ -210,7 +225,8 @@ def build(
     folder.mkdir(parents=True, exist_ok=True)
     secret = folder / "passphrase"
     write_secret(secret, passphrase.encode())
-    ports = iter(free_ports(5 * len(organisations)))
+    reserved = Ports(5 * len(organisations))
+    ports = iter(reserved)
     parties = {
         one.name: Party(
             name=one.name,
@@ -294,7 +310,7 @@ def build(
     for party in parties.values():
         party.config.write_text(_settings(party, folder, secret, database), encoding="utf-8")
         (party.folder / "system.json").write_text(_system(party, passphrase, export), encoding="utf-8")
-    return Network(folder, passphrase, parties, logs)
+    return Network(folder, passphrase, parties, logs, reserved)
 
 
 def _services(parties: Mapping[str, Party]) -> tuple[ServiceDescriptor, ...]:
@@ -449,6 +465,7 @@ def _settings(party: Party, folder: Path, passphrase: Path, database: str | None
         f'name = "{party.name}-system"',
         f'subsystem = "{party.subsystem}"',
         'certificates = ["client.pem"]',
+        'identity = "authoritative"',
     ]
     if party.holds_records:
         lines += [
@@ -456,6 +473,7 @@ def _settings(party: Party, folder: Path, passphrase: Path, database: str | None
             "[[services]]",
             f'service = "{ServiceId(party.subsystem, "palvelutarve")}"',
             'adapter = "reception-centre-csv"',
+            'identity = "authoritative"',
             f'url = "http://{LOOPBACK}:{party.system}/records"',
         ]
     return "\n".join(lines) + "\n"
@@ -482,20 +500,35 @@ def _system(party: Party, passphrase: str, export: Path) -> str:
     )
 
 
-def free_ports(count: int) -> list[int]:
-    """Ports that nothing listens on now, below those that the system gives to outgoing connections.
+class Ports:
+    """Ports of loopback that are this process's to give away, for as long as the object is referred to.
 
-    Of those, one could be taken between being found free here and being listened on. All are held at once while
-    looking, so that no two are the same.
+    Each is bound and never listened on. A listener that sets SO_REUSEADDR, as every server here does, may bind it
+    beside that, also again after it was killed; nobody else is given it, neither another reservation nor whoever asks
+    the system for any free port. Only Linux shares a port so: elsewhere they are let go as soon as all are found.
     """
-    with ExitStack() as stack:
-        found: list[int] = []
-        while len(found) < count:
-            port = secrets.choice(_PORTS)
-            held = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
+
+    def __init__(self, count: int) -> None:
+        held: list[socket.socket] = []
+        while len(held) < count:
+            place = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
             try:
-                held.bind((LOOPBACK, port))
+                place.bind((LOOPBACK, secrets.choice(_PORTS)))
             except OSError:
+                place.close()
                 continue
-            found.append(port)
-        return found
+            # Set after binding: the bind itself must fail where anybody has the port, reserved or listened on.
+            place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            held.append(place)
+        self._numbers = tuple(int(place.getsockname()[1]) for place in held)
+        let_go = weakref.finalize(self, _close, held)
+        if sys.platform != "linux":
+            let_go()
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._numbers)
+
+
+def _close(held: Sequence[socket.socket]) -> None:
+    for place in held:
+        place.close()

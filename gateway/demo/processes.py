@@ -8,15 +8,18 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from aiohttp import ClientError, ClientSession, ClientTimeout
 
 from gateway.demo.network import LOOPBACK, Network, Party
+from gateway.demo.patience import Patience
 
-READY_SECONDS = 60.0
+READY = 200
+T = TypeVar("T")
 
 
 class ProcessError(Exception):
@@ -79,22 +82,39 @@ class Processes:
                 log = party.folder / f"{name.rsplit('-', 1)[1]}.log"
                 raise ProcessError(f"{name} ended with {running.returncode}: {_tail(log)} (all of it: {log})")
 
-    async def ready(self) -> None:
-        """Wait until every node can move data and every system is up. Raises ProcessError."""
-        until = time.monotonic() + READY_SECONDS
-        async with ClientSession(timeout=ClientTimeout(total=2)) as session:
-            waiting = [
-                url
-                for party in self.network.parties.values()
-                for url in (f"http://{LOOPBACK}:{party.local}/ready", f"http://{LOOPBACK}:{party.system}/up")
-            ]
-            while waiting:
+    async def ready(self, names: Collection[str] | None = None) -> None:
+        """Wait until the running nodes can move data and the running systems are up, or only those named.
+
+        Raises ProcessError if one ends by itself, or if nothing has changed about any of them for minutes.
+        """
+        waiting = {name: self._place(name) for name in self._running if names is None or name in names}
+        patience = Patience()
+        async with ClientSession(timeout=ClientTimeout(total=30)) as session:
+            while True:
                 self.check()
-                if time.monotonic() > until:
-                    raise ProcessError(f"not ready after {READY_SECONDS:.0f} seconds: {', '.join(waiting)}")
-                waiting = [url for url in waiting if not await _answers(session, url)]
-                if waiting:
-                    await asyncio.sleep(0.05)
+                answers = {name: await _answer(session, url) for name, url in waiting.items()}
+                if all(status == READY for status in answers.values()):
+                    return
+                if patience.is_over(answers):
+                    missing = ", ".join(waiting[name] for name, status in answers.items() if status != READY)
+                    raise ProcessError(f"not ready, unchanged for {patience.stalled_seconds:.0f} seconds: {missing}")
+                await asyncio.sleep(0.05)
+
+    async def while_alive(self, work: Awaitable[T]) -> T:
+        """Do something that needs all processes. Raises ProcessError as soon as one of them has ended by itself."""
+        doing = asyncio.ensure_future(work)
+        try:
+            while not (await asyncio.wait({doing}, timeout=0.2))[0]:
+                self.check()
+        finally:
+            doing.cancel()
+        return doing.result()
+
+    def _place(self, name: str) -> str:
+        """Where a process tells whether it is ready."""
+        organisation, kind = name.rsplit("-", 1)
+        party = self.network.parties[organisation]
+        return f"http://{LOOPBACK}:{party.local}/ready" if kind == "node" else f"http://{LOOPBACK}:{party.system}/up"
 
     def _start(self, name: str, party: Party, arguments: list[str], log: str) -> None:
         with (party.folder / log).open("ab") as output:
@@ -120,12 +140,13 @@ def running(network: Network) -> Iterator[Processes]:
         processes.stop()
 
 
-async def _answers(session: ClientSession, url: str) -> bool:
+async def _answer(session: ClientSession, url: str) -> int | None:
+    """The status of an answer; None if there was none."""
     try:
         async with session.get(url) as answer:
-            return answer.status == 200
+            return answer.status
     except (ClientError, OSError, TimeoutError):
-        return False
+        return None
 
 
 def _tail(log: Path) -> str:

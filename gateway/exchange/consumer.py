@@ -21,9 +21,9 @@ from consent.decision import Decision, Emergency
 from consent.rulebook import Rulebook
 from gateway.exchange.context import Exchange, Standing
 from gateway.exchange.deciding import refusal_in_advance
-from gateway.exchange.people import Person
 from gateway.exchange.releasing import PROBLEM_TYPE, keep_bodies, keep_response, keep_signed
 from gateway.exchange.transport import Reply
+from gateway.person.values import Person
 from gateway.protocol.identifiers import ServiceId, SubsystemId
 from gateway.protocol.message import Checkpoint, DecisionSummary, RequestClaims, ResponseClaims, body_digest
 from gateway.protocol.problems import PROBLEMS, ProblemError
@@ -128,12 +128,12 @@ class Consumer:
 
     async def _record_request(self, question: Question, outgoing: Outgoing, now: datetime) -> Entry:
         """Decide and record in one transaction: whether we may ask at all, by the consents as they stand in it."""
-        named = ((question.locator.system, question.locator.value),)
+        named = self._exchange.looked_for(question.consumer, question.locator.system, question.locator.value)
 
         def record(connection: Connection) -> Written[Entry | Decision]:
             person = self._exchange.people.recall_in(connection, named)
             refusal = self._refusal(question, outgoing, person, now)
-            subject = person.subject or self._exchange.subjects.resolve(connection, named, now)
+            subject = self._exchange.people.file(connection, named, now).subject
             if refusal is not None:
                 refused = self._entry(
                     question,
@@ -168,7 +168,7 @@ class Consumer:
             requester=question.consumer,
             purpose=question.purpose,
             categories=question.categories,
-            consents=person.consents,
+            consents=person.words,
             at=now,
             emergency=question.emergency,
         )
@@ -201,7 +201,8 @@ class Consumer:
                 answered.registry,
             )
             if keeps(self._exchange, outgoing.service):
-                subject = self._exchange.subjects.find(connection, question.locator.system, question.locator.value)
+                subjects = self._exchange.subjects_of(question.consumer)
+                subject = subjects.find(connection, question.locator.system, question.locator.value)
                 keep_bodies(connection, outgoing.claims.message_id, subject, response=answered.body)
             return Written(None, (entry, *noticed))
 

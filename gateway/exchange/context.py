@@ -13,10 +13,12 @@ from audit.log import Log
 from audit.subjects import Subjects
 from consent.rulebook import Rulebook
 from gateway.exchange.keeping import KeptRulebooks
-from gateway.exchange.people import People
 from gateway.exchange.replay import Replays
 from gateway.exchange.transport import PeerTransport
 from gateway.exchange.witnessing import Witnessing
+from gateway.person.held import HeldRecords
+from gateway.person.people import People
+from gateway.person.values import Named, Register
 from gateway.protocol.identifiers import ServiceId, SubsystemId
 from gateway.protocol.signing import Signer
 from gateway.services.backends import Backend
@@ -69,6 +71,7 @@ class Exchange:
     engine: Engine
     subjects: Subjects
     people: People
+    held: HeldRecords
     replays: Replays
     witnessing: Witnessing
     transport: PeerTransport
@@ -77,6 +80,20 @@ class Exchange:
     limits: Limits
     delivery: DeliveryPolicy
     rulebooks: KeptRulebooks = field(default_factory=KeptRulebooks)
+    #: The registers behind our query services; one that is not named here is not believed when it joins identifiers.
+    registers: Mapping[ServiceId, Register] = field(default_factory=dict)
+
+    def subjects_of(self, subsystem: SubsystemId) -> Subjects:
+        """The data subjects of the member that a subsystem of ours belongs to."""
+        return self.subjects.of(str(subsystem.member))
+
+    def register_of(self, service: ServiceId) -> Register:
+        """The register behind a query service of ours."""
+        return self.registers.get(service) or Register(str(service))
+
+    def looked_for(self, subsystem: SubsystemId, system: str, value: str) -> Named:
+        """A person whom a subsystem of ours looks for."""
+        return Named.looked_for(str(subsystem.member), system, value)
 
     def user_pseudonym(self, subsystem: SubsystemId, user: str | None) -> str | None:
         """Keyed hash of an end user's id: accountability without a name. Only this node can link it back."""

@@ -46,6 +46,7 @@ def facts_in(bundle: dict[str, Any], county: str | None, at: datetime) -> Subjec
         named_recipient=stated.named_recipient,
         moves_independently=stated.moves_independently,
         family_size=stated.family_size,
+        plan_in_force=any(period.covers(legal_day(at)) for period in stated.integration_plans) or None,
     )
 
 

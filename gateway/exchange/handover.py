@@ -17,24 +17,34 @@ from typing import Any
 import orjson
 from sqlalchemy import Connection, Row, insert, select
 
-from audit.entries import Agents, Categories, Entry, new_id
+from audit.entries import Agents, Categories, Entry, micros, new_id
 from audit.log import Written
 from consent.decision import Decision
 from consent.rulebook import Flow, FlowDelivery
 from gateway.exchange.context import Exchange, Standing
 from gateway.exchange.deciding import decide_between, facts_of
 from gateway.exchange.keeping import keep_decision
-from gateway.exchange.people import Person, StaleError
 from gateway.exchange.releasing import basis_and_consents
+from gateway.person.held import HeldKind
+from gateway.person.people import StaleError
+from gateway.person.values import Named, Person, Register
 from gateway.protocol.identifiers import ServiceId, SubsystemId
 from gateway.protocol.problems import ProblemError
 from gateway.storage.sealing import seal
-from gateway.storage.tables import deliveries, handovers
+from gateway.storage.tables import deliveries, handovers, requests
 from gateway.trust.registry import Registry, ServiceDescriptor
 from schemas.catalogue import catalogue
-from schemas.facts import check_single_subject, identifiers
+from schemas.facts import check_single_subject
 
 ATTEMPTS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Once:
+    """What a client says is to be done once: the keyed hashes of its idempotency key, and of its whole request."""
+
+    key: str
+    fingerprint: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +60,42 @@ class Order:
     user: str | None
     not_before: datetime | None
     trace_id: str
+    #: Where the record comes from, and its key there.
+    register: Register
+    record_key: str | None = None
+    once: Once | None = None
     #: Refuses, by raising, a recipient's service, a purpose or categories that the client has no right to.
     permits: Callable[[ServiceId | None, str, frozenset[str]], None] = lambda _service, _purpose, _categories: None
+
+    def to_json(self) -> bytes:
+        """The order as it is kept while its record waits."""
+        return orjson.dumps(
+            {
+                "client": self.client,
+                "sender": str(self.sender),
+                "bundle": self.bundle,
+                "flow": self.flow,
+                "idempotency": self.idempotency,
+                "case": self.case,
+                "user": self.user,
+                "not_before": self.not_before,
+                "trace_id": self.trace_id,
+                "register": [self.register.name, self.register.is_authoritative],
+                "record_key": self.record_key,
+            }
+        )
+
+    @classmethod
+    def from_json(cls, kept: bytes) -> Order:
+        """An order that was kept. What its client had a right to was seen to when it was taken."""
+        document = orjson.loads(kept)
+        moment = document.pop("not_before")
+        return cls(
+            sender=SubsystemId.parse(document.pop("sender")),
+            register=Register(*document.pop("register")),
+            not_before=datetime.fromisoformat(moment) if moment else None,
+            **document,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,31 +141,34 @@ class Handovers:
                 remedy="use one of: " + ", ".join(sorted(standing.rulebook.flows)),
             )
         _check(order.bundle)
-        named = [(one.system, one.value) for one in identifiers(order.bundle)]
-        key = (
-            order.idempotency
-            or hashlib.sha256(
-                b"\n".join(
-                    (str(order.sender).encode(), order.flow.encode(), orjson.dumps(order.bundle, option=_SORTED))
-                )
-            ).hexdigest()
-        )
+        named = Named.in_record(str(order.sender.member), order.bundle, order.register, order.record_key)
+        former = order.idempotency or _content(order)
+        key = self._exchange.subjects.fingerprint("handover", former.encode())
         for _ in range(ATTEMPTS):
             person = await self._exchange.people.recall(named)
+            if person.conflict is not None:
+                raise await self._hold(order, person)
             planned = [self._decide(order, standing, flow, part, person, now) for part in flow.deliveries]
 
             def record(
                 connection: Connection, person: Person = person, planned: Sequence[Planned] = planned
             ) -> Written[Plan]:
+                if order.once is not None:
+                    _remember(connection, order.client, order.once, now)
+                # Former versions wrote the key as it is, and without one a plain hash of the record.
                 held = connection.execute(
-                    select(handovers).where(handovers.c.client == order.client, handovers.c.idempotency == key)
+                    select(handovers).where(
+                        handovers.c.client == order.client, handovers.c.idempotency.in_((key, former))
+                    )
                 ).first()
                 if held is not None:
                     return Written(_existing(connection, held), ())
-                subject = self._exchange.people.settle(connection, named, person, now)
-                return self._store(
+                settled = self._exchange.people.settle(connection, person, now)
+                subject = settled.subject
+                stored = self._store(
                     connection, order, standing, key, planned, subject.id, subject.key, subject.pseudonym, now
                 )
+                return Written(stored.value, (*stored.entries, *settled.entries))
 
             try:
                 stored = await self._exchange.log.commit(record)
@@ -130,6 +177,15 @@ class Handovers:
             except StaleError:
                 continue
         raise ProblemError("busy", detail="the person's consents are changing right now", retry_after=1)
+
+    async def _hold(self, order: Order, person: Person) -> ProblemError:
+        """Put the order aside: its record names two people, and waits until somebody says who it is about."""
+
+        def put_aside(connection: Connection) -> Written[ProblemError]:
+            problem, entries = self._exchange.held.hold(connection, person, HeldKind.HANDOVER, order.to_json())
+            return Written(problem, entries)
+
+        return (await self._exchange.log.commit(put_aside)).value
 
     def _decide(
         self, order: Order, standing: Standing, flow: Flow, part: FlowDelivery, person: Person, now: datetime
@@ -227,6 +283,7 @@ class Handovers:
                     "created": at,
                     "changed": at,
                     "entry": entry.id,
+                    "case_reference": order.case,
                 },
             )
         return Written(Plan(handover, state, tuple(planned), existing=False), tuple(entries))
@@ -276,13 +333,13 @@ def decide_for_delivery(
         purpose=purpose,
         categories=categories,
         facts=facts_of(bundle, standing.registry, now),
-        consents=person.consents,
+        consents=person.words,
         at=now,
     )
 
 
 def _check(bundle: dict[str, Any]) -> None:
-    findings = [*catalogue().validate_bundle(bundle), *check_single_subject(bundle)]
+    findings = catalogue().validate_bundle(bundle) or check_single_subject(bundle)
     if findings:
         raise ProblemError(
             "record-invalid",
@@ -331,6 +388,29 @@ def _delivery_entry(opening: Entry, planned: Planned) -> Entry:
     )
 
 
+def _content(order: Order) -> str:
+    """What an order without a key is known by."""
+    record = orjson.dumps(order.bundle, option=orjson.OPT_SORT_KEYS)
+    return hashlib.sha256(b"\n".join((str(order.sender).encode(), order.flow.encode(), record))).hexdigest()
+
+
+def _remember(connection: Connection, client: str, once: Once, now: datetime) -> None:
+    """Take a key for one request and for no other. Raises ProblemError `idempotency-conflict`."""
+    held = connection.execute(
+        select(requests.c.fingerprint).where(requests.c.client == client, requests.c.key == once.key)
+    ).scalar_one_or_none()
+    if held is None:
+        values = {"client": client, "key": once.key, "fingerprint": once.fingerprint, "at": micros(now)}
+        connection.execute(insert(requests), values)
+    elif held != once.fingerprint:
+        # Answered as done, it would leave a person behind whom nobody has handed over.
+        raise ProblemError(
+            "idempotency-conflict",
+            detail="this client has used the Idempotency-Key for a request that was not the same in every part",
+            remedy="send what you sent under that key, or give this request a key of its own",
+        )
+
+
 def _existing(connection: Connection, held: Row[Any]) -> Plan:
     rows = connection.execute(select(deliveries).where(deliveries.c.handover == held.id).order_by(deliveries.c.id))
     return Plan(
@@ -345,6 +425,3 @@ def _existing(connection: Connection, held: Row[Any]) -> Plan:
         ),
         existing=True,
     )
-
-
-_SORTED = orjson.OPT_SORT_KEYS

@@ -17,7 +17,9 @@ from sqlalchemy import Connection, Row, insert, select, update
 
 from audit.entries import Agents, Categories, Entry, new_id
 from audit.log import Written
+from gateway.exchange.contact import Contact, kept_contact, sealed_contact
 from gateway.exchange.context import Exchange
+from gateway.exchange.cursors import following, position
 from gateway.protocol.identifiers import SubsystemId
 from gateway.protocol.problems import ProblemError
 from gateway.storage.sealing import seal, unseal
@@ -41,7 +43,7 @@ class Item:
     categories: tuple[str, ...]
     state: str
     received: datetime
-    contact: dict[str, str] | None
+    contact: Contact | None
 
 
 class Inbox:
@@ -50,20 +52,20 @@ class Inbox:
     def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
 
-    async def list(self, recipient: SubsystemId, *, state: str | None, after: str, limit: int) -> list[Item]:
-        """Arrivals for a subsystem, oldest first, after the id `after`; ids sort by time of arrival."""
+    async def list(
+        self, recipient: SubsystemId, *, state: str | None, after: str, limit: int
+    ) -> tuple[list[Item], str]:
+        """Arrivals for a subsystem in the order in which they arrived, after a cursor; and the cursor to go on with."""
 
-        def read() -> list[Item]:
-            statement = (
-                select(inbox)
-                .where(inbox.c.recipient == str(recipient), inbox.c.id > after)
-                .order_by(inbox.c.id)
-                .limit(limit)
-            )
-            if state is not None:
-                statement = statement.where(inbox.c.state == state)
+        def read() -> tuple[list[Item], str]:
+            own = inbox.c.recipient == str(recipient)
             with self._exchange.engine.connect() as connection:
-                return [_item(row) for row in connection.execute(statement)]
+                before = position(connection, inbox, after, own)
+                statement = select(inbox).where(own, inbox.c.number > before).order_by(inbox.c.number).limit(limit)
+                if state is not None:
+                    statement = statement.where(inbox.c.state == state)
+                rows = connection.execute(statement).all()
+                return [self._item(connection, row) for row in rows], following(rows, before)
 
         return await asyncio.to_thread(read)
 
@@ -100,9 +102,10 @@ class Inbox:
                 purpose=row.purpose,
                 categories=Categories(tuple(row.categories.split()), ()),
                 previous=row.entry,
+                case=row.case_reference,
                 detail={"act": "opened", "handover": row.handover, "delivery": row.delivery},
             )
-            return Written((_item(row), unseal(key, f"inbox/{row.id}", row.sealed)), (entry,))
+            return Written((self._item(connection, row), unseal(key, f"inbox/{row.id}", row.sealed)), (entry,))
 
         item, content = (await self._exchange.log.commit(record)).value
         document: dict[str, Any] = orjson.loads(content)
@@ -113,7 +116,7 @@ class Inbox:
         recipient: SubsystemId,
         identifier: str,
         client: str,
-        contact: dict[str, str],
+        contact: Contact,
         *,
         permits: Permits = lambda _purpose, _categories: None,
     ) -> Item:
@@ -126,7 +129,7 @@ class Inbox:
             row = _row(connection, recipient, identifier)
             permits(row.purpose, frozenset(row.categories.split()))
             if row.state == "accepted":
-                return Written(_item(row), ())
+                return Written(self._item(connection, row), ())
             subject = self._exchange.subjects.by_id(connection, row.subject)
             sender = SubsystemId.parse(row.sender)
             services = standing.registry.services_of(sender, "acceptance")
@@ -140,12 +143,14 @@ class Inbox:
                 subject=subject.pseudonym if subject else None,
                 purpose=row.purpose,
                 previous=row.entry,
+                case=row.case_reference,
                 detail={"handover": row.handover, "delivery": row.delivery},
             )
+            kept = sealed_contact(self._exchange.subjects, connection, "inbox", row, contact)
             connection.execute(
                 update(inbox)
                 .where(inbox.c.id == row.id)
-                .values(state="accepted", contact=orjson.dumps(contact).decode(), changed=at, entry=entry.id)
+                .values(state="accepted", contact_sealed=kept, changed=at, entry=entry.id)
             )
             if row.kind == "handover" and services and subject is not None:
                 delivery = new_id(now)
@@ -169,12 +174,28 @@ class Inbox:
                         "created": at,
                         "changed": at,
                         "entry": entry.id,
+                        "case_reference": row.case_reference,
                         "sealed": seal(subject.key, f"deliveries/{delivery}", told),
                     },
                 )
-            return Written(_item(_row(connection, recipient, identifier)), (entry,))
+            return Written(self._item(connection, _row(connection, recipient, identifier)), (entry,))
 
         return (await self._exchange.log.commit(record)).value
+
+    def _item(self, connection: Connection, row: Row[Any]) -> Item:
+        return Item(
+            row.id,
+            row.kind,
+            row.delivery,
+            row.handover,
+            row.sender,
+            row.flow,
+            row.purpose,
+            tuple(row.categories.split()),
+            row.state,
+            datetime.fromtimestamp(row.received / 1_000_000, UTC),
+            kept_contact(self._exchange.subjects, connection, "inbox", row),
+        )
 
 
 def _row(connection: Connection, recipient: SubsystemId, identifier: str) -> Row[Any]:
@@ -182,19 +203,3 @@ def _row(connection: Connection, recipient: SubsystemId, identifier: str) -> Row
     if row is None:
         raise ProblemError("not-found", detail="nothing of that id has arrived for this organisation")
     return row
-
-
-def _item(row: Row[Any]) -> Item:
-    return Item(
-        row.id,
-        row.kind,
-        row.delivery,
-        row.handover,
-        row.sender,
-        row.flow,
-        row.purpose,
-        tuple(row.categories.split()),
-        row.state,
-        datetime.fromtimestamp(row.received / 1_000_000, UTC),
-        orjson.loads(row.contact) if row.contact else None,
-    )

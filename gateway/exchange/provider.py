@@ -13,12 +13,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from sqlalchemy import Connection
+
+from audit.log import Written
+from consent.decision import Decision
 from gateway.exchange.context import Exchange
 from gateway.exchange.deciding import decide_between, facts_of, refusal_in_advance
 from gateway.exchange.opening import Answer, Incoming, PeerCall, check_purpose, check_still_vouched, open_message
-from gateway.exchange.people import StaleError
 from gateway.exchange.reception import Reception
 from gateway.exchange.releasing import Release, record_refusal, record_release
+from gateway.person.held import HeldKind
+from gateway.person.people import StaleError
+from gateway.person.values import Named, Person
 from gateway.protocol.message import DecisionSummary
 from gateway.protocol.problems import ProblemError
 from gateway.services.backends import Locator, Sourced, read_query
@@ -55,8 +61,9 @@ class Provider:
         sourced = await self._fetch(incoming, locator)
         self._validate(sourced)
         self._same_person(sourced, locator)
-        people = identifiers(sourced.bundle)
-        named = [(identifier.system, identifier.value) for identifier in people]
+        subsystem = incoming.service.id.subsystem
+        register = self._exchange.register_of(incoming.service.id)
+        named = Named.in_record(str(subsystem.member), sourced.bundle, register)
         facts = facts_of(sourced.bundle, incoming.registry, incoming.now)
 
         for _ in range(DECISION_ATTEMPTS):
@@ -70,10 +77,13 @@ class Provider:
                 purpose=incoming.claims.purpose,
                 categories=frozenset(incoming.claims.categories),
                 facts=facts,
-                consents=person.consents,
+                consents=person.words,
                 at=incoming.now,
                 emergency=incoming.emergency,
             )
+            if person.conflict is not None and not decision.emergency:
+                # The record may be about two persons: it waits for a human or for the source, an emergency does not.
+                return await self._hold(incoming, person, decision)
             if not decision.permitted:
                 problem = ProblemError(
                     "not-permitted", detail="no legal basis lets any of it move", decision=DecisionSummary.of(decision)
@@ -81,12 +91,22 @@ class Provider:
                 return await record_refusal(self._exchange, incoming, problem, named=named, decision=decision)
             check_still_vouched(self._exchange, incoming)
             projection = project(sourced.bundle, decision.permitted_categories)
-            release = Release(incoming, named, person, decision, projection)
+            release = Release(incoming, person, decision, projection)
             try:
                 return await record_release(self._exchange, release)
             except StaleError:
                 continue
         raise ProblemError("busy", detail="the person's consents are changing right now", retry_after=1)
+
+    async def _hold(self, incoming: Incoming, person: Person, decision: Decision) -> Answer:
+        """Put the record aside, and answer that it waits: nothing of it may move, and nothing else waits with it."""
+
+        def put_aside(connection: Connection) -> Written[ProblemError]:
+            problem, entries = self._exchange.held.hold(connection, person, HeldKind.QUERY)
+            return Written(problem, entries)
+
+        problem = (await self._exchange.log.commit(put_aside)).value
+        return await record_refusal(self._exchange, incoming, problem, named=person.named, decision=decision)
 
     def _as_of_now(self, incoming: Incoming) -> Incoming:
         """The same message under the rulebook that stands now: it may have changed while the source was read."""
@@ -123,7 +143,7 @@ class Provider:
             return await backend.fetch(locator)
 
     def _validate(self, sourced: Sourced) -> None:
-        findings = [*catalogue().validate_bundle(sourced.bundle), *check_single_subject(sourced.bundle)]
+        findings = catalogue().validate_bundle(sourced.bundle) or check_single_subject(sourced.bundle)
         if findings:
             raise ProblemError(
                 "source-invalid",

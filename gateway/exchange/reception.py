@@ -12,24 +12,28 @@ from dataclasses import replace
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, bindparam, func, insert, select, update
+from sqlalchemy import Connection, Row, Select, bindparam, func, insert, select, update
 
 from audit.entries import Entry
 from audit.log import Written
 from audit.subjects import Subject
 from consent.consents import ConsentError, ConsentRecord
+from gateway.exchange.contact import contact_of, sealed_contact
 from gateway.exchange.context import Exchange
 from gateway.exchange.deciding import decide_between, facts_of
 from gateway.exchange.opening import Answer, Incoming, check_purpose
 from gateway.exchange.releasing import keep_bodies, keep_message, provider_entry, sign_answer
 from gateway.protocol.message import DecisionSummary, body_digest
 from gateway.protocol.problems import ProblemError
+from gateway.services.backends import Locator
 from gateway.storage.sealing import seal
 from gateway.storage.tables import deliveries, handovers, inbox
 from schemas.catalogue import catalogue
 from schemas.facts import check_single_subject, identifiers
 from schemas.projection import categories_in
 
+#: How many messages a notice may name.
+MOST_NAMED = 100
 Outcome = tuple[dict[str, Any], Entry, Subject | None]
 
 
@@ -69,7 +73,7 @@ class Reception:
     def _handover(self, incoming: Incoming, document: dict[str, Any]) -> Callable[[Connection], Outcome]:
         bundle = _member(document, "bundle", dict)
         delivery, handover, flow = (_member(document, name, str) for name in ("delivery", "handover", "flow"))
-        findings = [*catalogue().validate_bundle(bundle), *check_single_subject(bundle)]
+        findings = catalogue().validate_bundle(bundle) or check_single_subject(bundle)
         if findings:
             raise ProblemError(
                 "invalid-request",
@@ -92,13 +96,15 @@ class Reception:
             # What was withheld may be what a condition asks about, so a fact that is not there may still hold.
             complete=False,
         )
-        beyond = {one for one in categories if not incoming.rulebook.covers(decision.permitted_categories, one)}
+        # A fact that was withheld may hold all the same; a consent that the sender does not state is not there.
+        carried = frozenset(given.category for given in decision.permitted if "consent" not in given.needs)
+        beyond = {category for category in categories if not incoming.rulebook.covers(carried, category)}
         if beyond:
             raise ProblemError(
                 "not-permitted",
                 pointer="/bundle",
                 detail="the bundle holds categories that no legal basis gives to this recipient",
-                remedy="send only: " + ", ".join(sorted(decision.permitted_categories)),
+                remedy="send only: " + ", ".join(sorted(carried)),
                 decision=DecisionSummary.of(decision),
             )
         named = [(one.system, one.value) for one in identifiers(bundle)]
@@ -106,8 +112,11 @@ class Reception:
         at = _micros(incoming)
 
         def act(connection: Connection) -> Outcome:
-            subject = self._exchange.subjects.resolve(connection, named, incoming.now)
-            held = connection.execute(_HELD, {"sent_by": str(incoming.claims.issuer), "of": delivery}).first()
+            # What a peer names together joins nobody: the arrival is found under each identifier, and that is all.
+            subjects = self._exchange.subjects_of(incoming.service.id.subsystem)
+            held = _held(connection, incoming, delivery)
+            known = subjects.by_id(connection, held.subject) if held is not None else None
+            subject = known or subjects.claim(connection, named, incoming.now)
             entry = provider_entry(
                 self._exchange,
                 incoming,
@@ -138,6 +147,7 @@ class Reception:
                         "received": at,
                         "changed": at,
                         "entry": entry.id,
+                        "case_reference": entry.case,
                         "sealed": seal(subject.key, f"inbox/{identifier}", orjson.dumps(bundle)),
                     },
                 )
@@ -148,17 +158,11 @@ class Reception:
 
     def _acceptance(self, incoming: Incoming, document: dict[str, Any]) -> Callable[[Connection], Outcome]:
         delivery = _member(document, "delivery", str)
-        contact = _member(document, "contact", dict)
+        contact = contact_of(document)
         at = _micros(incoming)
 
         def act(connection: Connection) -> Outcome:
-            row = connection.execute(select(deliveries).where(deliveries.c.id == delivery)).first()
-            if row is None or not row.service.startswith(f"{incoming.claims.issuer}/"):
-                raise ProblemError(
-                    "delivery-unknown",
-                    pointer="/delivery",
-                    detail="no delivery of that id was sent to this organisation",
-                )
+            row = _sent(connection, incoming, delivery)
             subject = self._exchange.subjects.by_id(connection, row.subject)
             entry = replace(
                 provider_entry(
@@ -170,14 +174,15 @@ class Reception:
                     detail={"handover": row.handover, "delivery": delivery, "again": row.state == "accepted"},
                 ),
                 previous=row.entry,
+                case=row.case,
             )
             if row.state != "accepted":
                 connection.execute(
                     update(deliveries)
-                    .where(deliveries.c.id == delivery)
+                    .where(deliveries.c.id == delivery, deliveries.c.state == "delivered")
                     .values(
                         state="accepted",
-                        contact=orjson.dumps(contact).decode(),
+                        contact_sealed=sealed_contact(self._exchange.subjects, connection, "deliveries", row, contact),
                         changed=at,
                         entry=entry.id,
                         sealed=None,
@@ -192,13 +197,16 @@ class Reception:
         notice = _member(document, "notice", str)
         consent = _member(document, "consent", str)
         categories = _member(document, "categories", list)
-        subject_named = _member(document, "subject", list)
-        named = [(str(one["system"]), str(one["value"])) for one in subject_named if isinstance(one, dict)]
+        named = [(one.system, one.value) for one in Locator.several(document.get("subject"), "/subject")]
+        messages = _messages(document)
         at = _micros(incoming)
 
         def act(connection: Connection) -> Outcome:
-            subject = self._exchange.subjects.resolve(connection, named, incoming.now)
-            held = connection.execute(_HELD, {"sent_by": str(incoming.claims.issuer), "of": notice}).first()
+            subjects = self._exchange.subjects_of(incoming.service.id.subsystem)
+            held = _held(connection, incoming, notice)
+            known = subjects.by_id(connection, held.subject) if held is not None else None
+            about = self._about(connection, incoming, messages)
+            subject = known or subjects.claim(connection, named, incoming.now, about)
             entry = provider_entry(
                 self._exchange,
                 incoming,
@@ -235,6 +243,23 @@ class Reception:
 
         return act
 
+    def _about(self, connection: Connection, incoming: Incoming, messages: list[str]) -> tuple[str, ...]:
+        """Under whom the arrivals are filed that a notice is about; only those that came from the same sender."""
+        if not messages:
+            return ()
+        found = connection.scalars(
+            select(inbox.c.subject).where(inbox.c.id.in_(messages), inbox.c.sender == str(incoming.claims.issuer))
+        )
+        return tuple(sorted(set(found)))
+
+
+def _messages(document: dict[str, Any]) -> list[str]:
+    """The messages that a notice is about. Raises ProblemError."""
+    messages = document.get("messages", [])
+    if not isinstance(messages, list) or not all(isinstance(name, str) and len(name) <= 64 for name in messages):
+        raise ProblemError("invalid-request", pointer="/messages", detail="messages is no list of message ids")
+    return messages[:MOST_NAMED]
+
 
 def complete(connection: Connection, handover: str, at: int) -> None:
     """Close a handover once every one of its deliveries is accepted or stopped; its payload is then let go."""
@@ -253,9 +278,47 @@ def complete(connection: Connection, handover: str, at: int) -> None:
         )
 
 
-_HELD = select(inbox.c.id, inbox.c.received, inbox.c.digest).where(
-    inbox.c.sender == bindparam("sent_by"), inbox.c.delivery == bindparam("of")
+# By the recipient too: while it waited, the delivery may have been turned to another system of this node, and that
+# one has not got it yet. By the sender, since ids of deliveries are the senders' own.
+_HELD: Select[Any] = select(inbox.c.id, inbox.c.received, inbox.c.digest, inbox.c.subject).where(
+    inbox.c.delivery == bindparam("of"),
+    inbox.c.sender == bindparam("sent_by"),
+    inbox.c.recipient == bindparam("sent_to"),
 )
+
+
+def _held(connection: Connection, incoming: Incoming, delivery: str) -> Row[Any] | None:
+    """What this sender brought to this recipient under that id before."""
+    sides = {"sent_by": str(incoming.claims.issuer), "sent_to": str(incoming.service.id.subsystem)}
+    return connection.execute(_HELD, {"of": delivery, **sides}).first()
+
+
+def _sent(connection: Connection, incoming: Incoming, delivery: str) -> Row[Any]:
+    """The delivery that an acceptance is about, if it reached the issuer and is its to accept. Raises ProblemError."""
+    row = connection.execute(
+        select(deliveries, func.coalesce(deliveries.c.case_reference, handovers.c.case_reference).label("case"))
+        .outerjoin(handovers, handovers.c.id == deliveries.c.handover)
+        .where(deliveries.c.id == delivery)
+    ).first()
+    # Only the one to whom it was sent may take over, and only from the one that sent it: the audience of the message.
+    if (
+        row is None
+        or row.kind != "handover"
+        or row.service.rpartition("/")[0] != str(incoming.claims.issuer)
+        or row.consumer != str(incoming.service.id.subsystem)
+    ):
+        raise ProblemError(
+            "delivery-unknown", pointer="/delivery", detail="no delivery of that id was sent to this organisation"
+        )
+    # What is due has not been sent, or its receipt is not here yet: accepted now, it would never be sent again.
+    if row.state not in {"delivered", "accepted"}:
+        raise ProblemError(
+            "delivery-state",
+            pointer="/delivery",
+            detail=f"the delivery is {row.state}: there is no receipt of it that could be followed by an acceptance",
+            remedy="accept it again once it has been delivered",
+        )
+    return row
 
 
 def _asserted(document: dict[str, Any]) -> tuple[ConsentRecord, ...]:

@@ -24,7 +24,8 @@ from consent.decision import Decision
 from gateway.exchange.context import Exchange
 from gateway.exchange.keeping import keep_decision
 from gateway.exchange.opening import Answer, Incoming, PeerCall
-from gateway.exchange.people import Identifiers, Person, StaleError
+from gateway.person.people import StaleError
+from gateway.person.values import Named, Person
 from gateway.protocol.message import Checkpoint, DecisionSummary, ResponseClaims, body_digest
 from gateway.protocol.problems import ProblemError, to_problem_json
 from gateway.protocol.signing import request_digest, sign_response
@@ -55,7 +56,6 @@ class Release:
     """An answer that may leave once it is on record."""
 
     incoming: Incoming
-    named: Identifiers
     person: Person
     decision: Decision
     projection: Projection
@@ -72,7 +72,8 @@ async def record_release(exchange: Exchange, release: Release) -> Answer:
         if exchange.standing(exchange.clock()).rulebook.digest != incoming.rulebook.digest:
             raise StaleError
         exchange.replays.take(connection, incoming.claims.message_id, incoming.claims.expires_at)
-        subject = exchange.people.settle(connection, release.named, release.person, incoming.now)
+        settled = exchange.people.settle(connection, release.person, incoming.now)
+        subject = settled.subject
         entry = provider_entry(
             exchange,
             incoming,
@@ -91,7 +92,7 @@ async def record_release(exchange: Exchange, release: Release) -> Answer:
             recipient=str(incoming.claims.issuer),
             sender=str(incoming.claims.audience.subsystem),
             subject=subject,
-            named=release.named,
+            named=release.person.named,
             at=incoming.now,
         )
         if incoming.service.keep_bodies:
@@ -100,7 +101,7 @@ async def record_release(exchange: Exchange, release: Release) -> Answer:
             # The justification is a free text: it is kept sealed for the officer's review, never in the log.
             text = incoming.emergency.justification.encode()
             keep_body(connection, incoming.claims.message_id, "reason", subject.id, subject.key, text)
-        return Written(answer, (entry, *noticed))
+        return Written(answer, (entry, *settled.entries, *noticed))
 
     committed = await exchange.log.commit(record)
     exchange.rulebooks.committed(incoming.rulebook.digest)
@@ -115,7 +116,7 @@ async def record_refusal(
     incoming: Incoming,
     problem: ProblemError,
     *,
-    named: Identifiers = (),
+    named: Named | None = None,
     decision: Decision | None = None,
 ) -> Answer:
     """Answer a verified message with a problem, signed and on record; under the person's pseudonym where the record
@@ -127,7 +128,7 @@ async def record_refusal(
     def record(connection: Connection) -> Written[Answer]:
         exchange.replays.take(connection, incoming.claims.message_id, incoming.claims.expires_at)
         withheld = tuple(category for category, _ in problem.decision.withheld) if problem.decision else ()
-        subject = exchange.subjects.resolve(connection, named, incoming.now) if named else None
+        subject = exchange.people.file(connection, named, incoming.now).subject if named is not None else None
         entry = provider_entry(
             exchange,
             incoming,
@@ -332,7 +333,7 @@ def keep_disclosures(
     recipient: str,
     sender: str,
     subject: Subject,
-    named: Identifiers,
+    named: Named,
     at: datetime,
 ) -> None:
     """Remember who received data under which consent, so that its withdrawal reaches them."""
@@ -349,7 +350,7 @@ def keep_disclosures(
                     "identifiers": seal(
                         subject.key,
                         f"disclosures/{consent}/{recipient}",
-                        orjson.dumps([{"system": system, "value": value} for system, value in named]),
+                        orjson.dumps([{"system": system, "value": value} for system, value in named.pairs]),
                     ),
                 },
             )

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import orjson
 from sqlalchemy import Connection, Row, select
 
+from gateway.exchange.contact import kept_contact
 from gateway.exchange.context import Exchange
+from gateway.exchange.cursors import following, position
 from gateway.exchange.delivery import overdue
 from gateway.protocol.identifiers import SubsystemId
 from gateway.protocol.problems import ProblemError
@@ -25,20 +26,20 @@ class Overview:
 
     async def handovers(
         self, sender: SubsystemId, *, state: str | None, after: str, limit: int
-    ) -> list[dict[str, Any]]:
-        """Handovers that a subsystem ordered, oldest first after the id `after`; state `overdue` is one of time."""
+    ) -> tuple[list[dict[str, Any]], str]:
+        """Handovers that a subsystem ordered, in the order in which they were taken, after a cursor; and the cursor to
+        go on with. State `overdue` is one of time.
+        """
         return await asyncio.to_thread(self._handovers, sender, state, after, limit)
 
-    def _handovers(self, sender: SubsystemId, state: str | None, after: str, limit: int) -> list[dict[str, Any]]:
+    def _handovers(
+        self, sender: SubsystemId, state: str | None, after: str, limit: int
+    ) -> tuple[list[dict[str, Any]], str]:
+        own = handovers.c.id.in_(select(deliveries.c.handover).where(deliveries.c.consumer == str(sender)))
         with self._exchange.engine.connect() as connection:
+            before = position(connection, handovers, after, own)
             statement = (
-                select(handovers)
-                .where(
-                    handovers.c.id > after,
-                    handovers.c.id.in_(select(deliveries.c.handover).where(deliveries.c.consumer == str(sender))),
-                )
-                .order_by(handovers.c.id)
-                .limit(limit)
+                select(handovers).where(own, handovers.c.number > before).order_by(handovers.c.number).limit(limit)
             )
             if state == "overdue":
                 late = overdue(
@@ -47,8 +48,8 @@ class Overview:
                 statement = statement.where(handovers.c.id.in_({row.handover for row in late}))
             elif state is not None:
                 statement = statement.where(handovers.c.state == state)
-            rows = list(connection.execute(statement))
-            return [_handover(row, _deliveries(connection, row.id)) for row in rows]
+            rows = connection.execute(statement).all()
+            return [self._shown(connection, row) for row in rows], following(rows, before)
 
     async def handover(self, sender: SubsystemId, identifier: str) -> dict[str, Any]:
         """One handover that this subsystem ordered. Raises ProblemError `handover-unknown`."""
@@ -57,42 +58,40 @@ class Overview:
     def _handover(self, sender: SubsystemId, identifier: str) -> dict[str, Any]:
         with self._exchange.engine.connect() as connection:
             row = connection.execute(select(handovers).where(handovers.c.id == identifier)).first()
-            parts = _deliveries(connection, identifier)
-        if row is None or not any(part.consumer == str(sender) for part in parts):
-            raise ProblemError("handover-unknown", detail="this organisation ordered no handover of that id")
-        return _handover(row, parts)
+            if row is None or not any(part.consumer == str(sender) for part in _deliveries(connection, identifier)):
+                raise ProblemError("handover-unknown", detail="this organisation ordered no handover of that id")
+            return self._shown(connection, row)
+
+    def _shown(self, connection: Connection, row: Row[Any]) -> dict[str, Any]:
+        return {
+            "id": row.id,
+            "flow": row.flow,
+            "state": row.state,
+            "created": _time(row.created),
+            "changed": _time(row.changed),
+            "deliveries": [
+                {
+                    "id": part.id,
+                    "kind": part.kind,
+                    "role": part.role,
+                    "service": part.service or None,
+                    "purpose": part.purpose,
+                    "state": part.state,
+                    "attempts": part.attempts,
+                    "due": _time(part.due) if part.state == "due" else None,
+                    "problem": part.problem,
+                    "receipt": part.receipt,
+                    "contact": kept_contact(self._exchange.subjects, connection, "deliveries", part),
+                }
+                for part in _deliveries(connection, row.id)
+            ],
+        }
 
 
 def _deliveries(connection: Connection, handover: str) -> Sequence[Row[Any]]:
     return connection.execute(
         select(deliveries).where(deliveries.c.handover == handover).order_by(deliveries.c.id)
     ).all()
-
-
-def _handover(row: Row[Any], parts: Sequence[Row[Any]]) -> dict[str, Any]:
-    return {
-        "id": row.id,
-        "flow": row.flow,
-        "state": row.state,
-        "created": _time(row.created),
-        "changed": _time(row.changed),
-        "deliveries": [
-            {
-                "id": part.id,
-                "kind": part.kind,
-                "role": part.role,
-                "service": part.service or None,
-                "purpose": part.purpose,
-                "state": part.state,
-                "attempts": part.attempts,
-                "due": _time(part.due) if part.state == "due" else None,
-                "problem": part.problem,
-                "receipt": part.receipt,
-                "contact": orjson.loads(part.contact) if part.contact else None,
-            }
-            for part in parts
-        ],
-    }
 
 
 def _time(microseconds: int) -> str:

@@ -9,7 +9,6 @@ now refused, get a signed notice, as durable as a handover.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal
@@ -24,6 +23,7 @@ from audit.tables import entries
 from consent import store
 from consent.consents import ConsentError, ConsentRecord
 from gateway.exchange.context import Exchange, Standing
+from gateway.person.values import Person
 from gateway.protocol.identifiers import IdentifierError, ServiceId, SubsystemId
 from gateway.protocol.problems import ProblemError
 from gateway.services.backends import Locator
@@ -31,6 +31,8 @@ from gateway.storage.sealing import seal, unseal
 from gateway.storage.tables import deliveries, disclosures
 from schemas.facts import born
 
+#: How many messages a notice names at most; what is older is found by the identifier alone.
+MOST_NAMED = 100
 NOTICE_PURPOSE = "withdrawal-notice"
 Ending = Literal["withdrawn", "entered-in-error"]
 
@@ -68,9 +70,11 @@ class Consents:
         now = self._exchange.clock()
         standing = self._exchange.standing(now)
         self._check_words(standing, document)
+        named = self._exchange.looked_for(recorder, locator.system, locator.value)
 
         def write(connection: Connection) -> Written[Recorded]:
-            subject = self._exchange.subjects.resolve(connection, ((locator.system, locator.value),), now)
+            subject = self._exchange.people.file(connection, named, now).subject
+            person = self._exchange.people.recall_in(connection, named)
             try:
                 record = ConsentRecord.from_form(
                     document,
@@ -83,16 +87,17 @@ class Consents:
             except ConsentError as error:
                 raise _invalid(error) from None
             if once:
-                same = [one for one in store.for_subject(connection, subject.id) if _content(one) == _content(record)]
+                same = [word for word in person.shown if _content(word) == _content(record)]
                 if same:
                     return Written(Recorded(same[0], True, 0), ())
             store.add(connection, record)
             entry = self._entry(client, recorder, record, subject, now)
             notices = 0
             if record.status == "refused":
-                named = orjson.dumps([{"system": locator.system, "value": locator.value}])
-                for holder in self._holders(connection, standing, recorder, record, subject):
-                    notices += self._notify(connection, standing, recorder, holder, named, record, subject, entry, now)
+                identifier = [{"system": locator.system, "value": locator.value}]
+                for holder, messages in self._holders(connection, standing, recorder, record, person).items():
+                    about = {"subject": identifier, "messages": messages[:MOST_NAMED]}
+                    notices += self._notify(connection, standing, recorder, holder, about, record, subject, entry, now)
             return Written(Recorded(record, False, notices), (entry,))
 
         return (await self._exchange.log.commit(write)).value
@@ -123,8 +128,9 @@ class Consents:
 
     async def of(self, client: str, recorder: SubsystemId, locator: Locator) -> tuple[ConsentRecord, ...]:
         """The current consents and refusals of a person. Reading them is on record."""
-        person = await self._exchange.people.recall(((locator.system, locator.value),))
-        found = tuple(one for one in person.consents if _of(one, recorder))
+        named = self._exchange.looked_for(recorder, locator.system, locator.value)
+        person = await self._exchange.people.recall(named)
+        found = tuple(word for word in person.shown if _of(word, recorder))
         if person.subject is not None:
             await self._record_reading(client, recorder, person.subject.pseudonym, found)
         return found
@@ -190,13 +196,17 @@ class Consents:
         )
 
     def _holders(
-        self, connection: Connection, standing: Standing, sender: SubsystemId, record: ConsentRecord, subject: Subject
-    ) -> Iterator[str]:
-        """Who has received from us what a new refusal is about, as the log tells."""
+        self, connection: Connection, standing: Standing, sender: SubsystemId, record: ConsentRecord, person: Person
+    ) -> dict[str, list[str]]:
+        """Who has received from us what a new refusal is about, and in which messages, as the log tells.
+
+        Whatever identifier it went out under: the recipient may know the person by another than the refusal names.
+        """
+        holders: dict[str, list[str]] = {}
         rows = connection.execute(
             select(entries.c.body)
             .where(
-                entries.c.subject == subject.pseudonym,
+                entries.c.subject.in_(self._exchange.people.pseudonyms(connection, person)),
                 entries.c.type.in_(("query", "delivery", "break-glass")),
                 entries.c.outcome.in_(("success", "partial")),
                 entries.c.source == str(sender),
@@ -213,7 +223,8 @@ class Consents:
             member = recipient.rpartition("/")[0]
             roles = standing.registry.roles_of(SubsystemId.parse(recipient), released.recorded)
             if any(record.meant_for(released.purpose or "", role, member) for role in {*roles, ""}):
-                yield recipient
+                holders.setdefault(recipient, []).extend([released.message_id] if released.message_id else [])
+        return holders
 
     def _notify_holders(
         self,
@@ -237,7 +248,8 @@ class Consents:
             if key is None:
                 continue  # whose key was destroyed cannot be named to anyone any more
             named = unseal(key, f"disclosures/{record.id}/{row.recipient}", row.identifiers)
-            told += self._notify(connection, standing, sender, row.recipient, named, record, subject, entry, now)
+            about = {"subject": orjson.loads(named)}
+            told += self._notify(connection, standing, sender, row.recipient, about, record, subject, entry, now)
         return told
 
     def _notify(
@@ -246,7 +258,7 @@ class Consents:
         standing: Standing,
         sender: SubsystemId,
         recipient: str,
-        named: bytes,
+        about: dict[str, Any],
         record: ConsentRecord,
         subject: Subject,
         entry: Entry,
@@ -271,7 +283,7 @@ class Consents:
                 "consent": record.id,
                 "status": record.status,
                 "categories": sorted(record.categories),
-                "subject": orjson.loads(named),
+                **about,
             }
         )
         self._plan(connection, service, sender, notice, subject, body, entry, int(now.timestamp() * 1_000_000))

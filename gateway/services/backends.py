@@ -17,31 +17,58 @@ import orjson
 
 from adapters.sdk import Adapter, Finding, Limits
 from gateway.protocol.problems import ProblemError
+from schemas.identifiers import SubjectIdentifierError, canonical
+
+#: As many as the schema lets a record have.
+MOST_IDENTIFIERS = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Locator:
-    """Which person a query is about: an identifier with the system that gives it meaning."""
+    """Which person a query is about: an identifier in its one notation, with the system that gives it meaning."""
 
     system: str
     value: str
 
     @classmethod
-    def of(cls, subject: object) -> Locator:
-        """Read `{"system": …, "value": …}`. Raises ProblemError `invalid-request`."""
+    def of(cls, subject: object, pointer: str = "/subject") -> Locator:
+        """Read `{"system": …, "value": …}`, which stands at `pointer`, into the notation in which persons are known.
+
+        Raises ProblemError `invalid-request`, `subject-system-unknown`, `subject-form`, `subject-check`.
+        """
         system, value = (subject.get("system"), subject.get("value")) if isinstance(subject, dict) else (None, None)
         if not (isinstance(system, str) and isinstance(value, str) and 0 < len(value) <= 64 and 0 < len(system) <= 128):
             raise ProblemError(
                 "invalid-request",
-                pointer="/subject",
+                pointer=pointer,
                 detail="the request does not say which person it is about",
-                remedy='send {"subject": {"system": "urn:oid:1.2.246.21", "value": "…"}}',
+                remedy='send {"system": "urn:oid:1.2.246.21", "value": "…"}',
             )
-        return cls(system, value)
+        try:
+            return cls(*canonical(system, value))
+        except SubjectIdentifierError as error:
+            raise impossible(error, f"{pointer}/{error.member}") from None
+
+    @classmethod
+    def several(cls, subjects: object, pointer: str) -> tuple[Locator, ...]:
+        """The same for the identifiers of one person, at least one. Raises ProblemError."""
+        if not isinstance(subjects, list) or not 0 < len(subjects) <= MOST_IDENTIFIERS:
+            raise ProblemError(
+                "invalid-request",
+                pointer=pointer,
+                detail=f"a person is named by a list of 1 to {MOST_IDENTIFIERS} identifiers",
+                remedy='send [{"system": "urn:oid:1.2.246.21", "value": "…"}]',
+            )
+        return tuple(cls.of(given, f"{pointer}/{index}") for index, given in enumerate(subjects))
 
     def canonical(self) -> bytes:
         """The bytes that travel to the source system."""
         return orjson.dumps({"subject": {"system": self.system, "value": self.value}})
+
+
+def impossible(error: SubjectIdentifierError, pointer: str) -> ProblemError:
+    """An identifier that cannot be taken, as a problem with its place."""
+    return ProblemError(error.code, pointer=pointer, detail=error.detail, remedy=error.remedy)
 
 
 def read_query(body: bytes) -> tuple[Locator, str | None]:

@@ -96,8 +96,20 @@ handovers = Table(
     Column("changed", BigInteger, nullable=False),
     Column("entry", String(64), nullable=False),
     Column("sealed", LargeBinary),
+    Column("number", BigInteger),  # the database's own, in the order of commits: see migration 0002
     UniqueConstraint("client", "idempotency"),
     Index("handovers_state", "state", "created"),
+    Index("handovers_number", "number", unique=True),
+)
+
+# What clients have asked under an idempotency key: keyed hashes of the key and of all that the request said.
+requests = Table(
+    "requests",
+    metadata,
+    Column("client", String(128), primary_key=True),
+    Column("key", String(64), primary_key=True),
+    Column("fingerprint", String(64), nullable=False),
+    Column("at", BigInteger, nullable=False),
 )
 
 deliveries = Table(
@@ -116,13 +128,16 @@ deliveries = Table(
     Column("attempts", Integer, nullable=False),
     Column("due", BigInteger, nullable=False),
     Column("lease", BigInteger, nullable=False),
+    Column("token", BigInteger, nullable=False, server_default="0"),  # fence: what the holder of the lease presents
     Column("problem", String(64)),
     Column("receipt", String(64)),
-    Column("contact", Text),
+    Column("contact", Text),  # as former versions wrote it; now in `contact_sealed`
     Column("created", BigInteger, nullable=False),
     Column("changed", BigInteger, nullable=False),
     Column("entry", String(64), nullable=False),
     Column("sealed", LargeBinary),
+    Column("case_reference", String(64)),
+    Column("contact_sealed", LargeBinary),
     Index("deliveries_due", "state", "due"),
 )
 
@@ -140,14 +155,18 @@ inbox = Table(
     Column("categories", Text, nullable=False),
     Column("subject", String(64), nullable=False, index=True),
     Column("state", String(16), nullable=False),  # received, accepted, withdrawn
-    Column("contact", Text),
+    Column("contact", Text),  # as former versions wrote it; now in `contact_sealed`
     Column("digest", String(128), nullable=False),
     Column("received", BigInteger, nullable=False),
     Column("changed", BigInteger, nullable=False),
     Column("entry", String(64), nullable=False),
     Column("sealed", LargeBinary),
-    UniqueConstraint("sender", "delivery"),
+    Column("number", BigInteger),  # the database's own, in the order of commits: see migration 0002
+    Column("case_reference", String(64)),
+    Column("contact_sealed", LargeBinary),
+    UniqueConstraint("delivery", "sender", "recipient", name="inbox_arrival"),
     Index("inbox_state", "recipient", "state", "received"),
+    Index("inbox_number", "number", unique=True),
 )
 
 disclosures = Table(
@@ -159,6 +178,47 @@ disclosures = Table(
     Column("subject", String(64), nullable=False, index=True),
     Column("at", BigInteger, nullable=False),
     Column("identifiers", LargeBinary, nullable=False),  # sealed: what the recipient knows the person by
+)
+
+# What a register's record of one key has named, so that a register that names another value corrects itself.
+register_records = Table(
+    "register_records",
+    metadata,
+    Column("register", String(300), primary_key=True),
+    Column("record", LargeBinary, primary_key=True),  # keyed hash of the register's own key
+    Column("system", String(300), primary_key=True),
+    Column("subject", String(64), primary_key=True),
+    Column("at", BigInteger, nullable=False),
+)
+
+# Records that name identifiers of persons who are known apart: each waits for a human or for the source.
+held_records = Table(
+    "held_records",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("kind", String(16), nullable=False),  # handover or query
+    Column("member", String(300), nullable=False),
+    Column("register", String(300), nullable=False),
+    Column("reason", String(32), nullable=False),
+    Column("subject", String(64), nullable=False, index=True),  # of this item alone; its key seals the record
+    Column("lead", String(64), nullable=False, index=True),  # the first identifier that the record names
+    Column("state", String(16), nullable=False),  # held, same, apart, corrected
+    Column("created", BigInteger, nullable=False),
+    Column("changed", BigInteger, nullable=False),
+    Column("settled_by", String(128)),
+    Column("owner", String(128)),  # who proposed it, or has taken it on
+    Column("entry", String(64), nullable=False),
+    Column("sealed", LargeBinary),
+    Index("held_records_state", "state", "created"),
+)
+
+# By what the database knows the secrets that it depends on: an HMAC under each, of a constant.
+secret_fingerprints = Table(
+    "secret_fingerprints",
+    metadata,
+    Column("name", String(16), primary_key=True),
+    Column("fingerprint", String(64), nullable=False),
+    Column("at", BigInteger, nullable=False),
 )
 
 client_revocations = Table(

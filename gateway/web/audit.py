@@ -378,7 +378,7 @@ def _question(document: dict[str, Any]) -> Question:
 def _person(document: dict[str, Any]) -> Person | None:
     if document.get("person") is None:
         return None
-    locator = Locator.of(document["person"])
+    locator = Locator.of(document["person"], "/person")
     return locator.system, locator.value
 
 

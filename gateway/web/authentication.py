@@ -12,6 +12,7 @@ from datetime import datetime
 
 from fastapi import Request
 
+from gateway.person.values import Register
 from gateway.protocol.identifiers import ServiceId, SubsystemId
 from gateway.protocol.problems import ProblemError
 from gateway.protocol.signing import thumbprint
@@ -33,6 +34,13 @@ class Caller:
     categories: frozenset[str]
     default_purpose: str | None
     default_categories: frozenset[str]
+    #: Whether the records of its register are believed when they name two identifiers together.
+    is_authoritative: bool = False
+
+    @property
+    def register(self) -> Register:
+        """The register that its records come from."""
+        return Register(self.name, self.is_authoritative)
 
     def may(self, action: str) -> None:
         """Refuse an action that the client has no right to. Raises ProblemError `client-not-permitted`."""

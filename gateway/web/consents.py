@@ -69,7 +69,7 @@ def router(exchange: Exchange, consents: Consents, deliveries: Deliveries, calle
         document = await read_document(request, exchange.limits.body_bytes)
         fhir = _is_fhir(request.headers.get("content-type", ""))
         form = _form_of(document) if fhir else document
-        locator = Locator.of(form.pop("subject", None))
+        locator = Locator.of(form.pop("subject", None), "/patient/identifier" if fhir else "/subject")
         recorded = await consents.record(caller.name, caller.subsystem, locator, form)
         deliveries.wake()
         if fhir:

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TypeVar
 
 from starlette.types import ASGIApp
 
-from adapters.transforms import TransformError, hetu
 from audit.checkpoint import VerifierKey
 from audit.console.office import IdentifierKind, Office, Reasons
 from audit.console.oidc import Door, Provider
@@ -30,7 +29,7 @@ from gateway.protocol.problem_table import PROBLEMS
 from gateway.settings import ConsoleSettings, OpenIdSettings, Settings
 from gateway.trust.entries import witness_name
 from gateway.web.console_pages import annex
-from schemas.facts import HETU, MIGRI_CUSTOMER
+from schemas.identifiers import HETU, MIGRI_CUSTOMER, SubjectIdentifierError, canonical
 
 ANSWER_PATH = "/sign-in/answer"
 T = TypeVar("T")
@@ -52,8 +51,8 @@ def console_app(settings: Settings, address: str, exchange: Exchange, latest: La
         subjects=exchange.subjects,
         clock=exchange.clock,
         identifiers=(
-            IdentifierKind("personal-identity-code", HETU, _is_hetu),
-            IdentifierKind("customer-number", MIGRI_CUSTOMER, _is_customer_number),
+            IdentifierKind("personal-identity-code", HETU, partial(_written, HETU)),
+            IdentifierKind("customer-number", MIGRI_CUSTOMER, partial(_written, MIGRI_CUSTOMER)),
         ),
         witnesses=lambda: _witnesses(latest),
         names=names,
@@ -101,16 +100,12 @@ def _door(settings: OpenIdSettings | None, address: str) -> Door | None:
     return Door(provider, f"{address}{ANSWER_PATH}", tls)
 
 
-def _is_hetu(text: str) -> bool:
+def _written(system: str, text: str) -> str | None:
+    """An identifier in its one notation; None if it cannot be one of this system."""
     try:
-        hetu(text)
-    except TransformError:
-        return False
-    return True
-
-
-def _is_customer_number(text: str) -> bool:
-    return len(text) <= 64 and text.isprintable()
+        return canonical(system, text)[1]
+    except SubjectIdentifierError:
+        return None
 
 
 class Named:

@@ -12,7 +12,6 @@ from functools import partial
 from importlib.resources import files
 from typing import Any, Final
 
-import orjson
 from sqlalchemy import Row, select
 
 from audit.console.office import EVERYONE, Annex, Answer, Page, Shown, Visit
@@ -24,6 +23,7 @@ from consent.decision import Decision, legal_day
 from consent.examples import decide_case
 from consent.explaining import condition, explain
 from consent.rulebook import Case, Rulebook, RulebookError
+from gateway.exchange.contact import kept_contact
 from gateway.exchange.context import Exchange, Standing
 from gateway.proposals import LONGEST, MOST, ComparingError, Foresight, NothingStandsError, Proposals
 from gateway.protocol.identifiers import ServiceId, SubsystemId
@@ -117,7 +117,10 @@ def board(exchange: Exchange, latest: Latest, visit: Visit) -> Answer:
             row.state,
             moment(row.created),
             row.entry,
-            tuple(_leg(leg, visit.now - after) for leg in legs.get(row.id, ())),
+            tuple(
+                _leg(leg, visit.now - after, kept_contact(exchange.subjects, visit.connection, "deliveries", leg) or {})
+                for leg in legs.get(row.id, ())
+            ),
         )
         for row in found.values()
         if _own(visit, (leg.consumer for leg in legs.get(row.id, ())))
@@ -156,7 +159,7 @@ def _own(visit: Visit, subsystems: Iterable[str]) -> bool:
     return own is None or any(str(SubsystemId.parse(one).member) == own for one in subsystems)
 
 
-def _leg(row: Row[Any], late_before: datetime) -> Leg:
+def _leg(row: Row[Any], late_before: datetime, contact: Mapping[str, str]) -> Leg:
     created = moment(row.created)
     return Leg(
         recipient=str(ServiceId.parse(row.service).subsystem) if row.service else "",
@@ -167,7 +170,7 @@ def _leg(row: Row[Any], late_before: datetime) -> Leg:
         problem=row.problem,
         since=moment(row.changed),
         late=row.kind == "handover" and row.state in OPEN and created < late_before,
-        contact=orjson.loads(row.contact) if row.contact else {},
+        contact=contact,
     )
 
 

@@ -6,16 +6,19 @@ import asyncio
 import io
 from datetime import UTC, datetime
 from typing import Annotated, Any
+from urllib.parse import parse_qsl
 
 import orjson
 from fastapi import APIRouter, Header, Request
 from fastapi.responses import Response
 
 from adapters.sdk import Adapter, AdapterError, Limits, Mapped, available, load
+from audit.subjects import Subjects
 from consent.decision import Decision
+from gateway.exchange.contact import contact_of
 from gateway.exchange.context import Exchange
 from gateway.exchange.delivery import Deliveries
-from gateway.exchange.handover import Handovers, Order, Plan
+from gateway.exchange.handover import Handovers, Once, Order, Plan
 from gateway.exchange.inbox import Inbox, Item
 from gateway.exchange.status import Overview
 from gateway.exchange.transport import TRACE_HEADER
@@ -28,6 +31,10 @@ RECORDS_AT_ONCE = 1000
 #: The caller's references travel in headers, since addresses are written down by whatever they pass.
 CASE_HEADER = "Yhdyspinta-Case"
 USER_HEADER = "Yhdyspinta-User"
+
+LONGEST_KEY = 255
+#: Headers that say what is to be done, beside the address and the body.
+MEANINGFUL = ("content-type", CASE_HEADER, USER_HEADER)
 
 
 def router(
@@ -52,7 +59,8 @@ def router(
         chosen = _adapter(adapter, request.headers.get("content-type", ""))
         body = await read_body(request, exchange.limits.body_bytes)
         trace_id, _ = exchange.telemetry.trace({TRACE_HEADER: request.headers.get(TRACE_HEADER, "")})
-        key = request.headers.get("idempotency-key")
+        key = _key(request)
+        once = _once(exchange.subjects, request, key, body) if key else None
         plans: list[tuple[Mapped, Plan | None, ProblemError | None]] = []
         for mapped in await asyncio.to_thread(_mapped, chosen, body, exchange.limits.adapter):
             if mapped.bundle is None:
@@ -68,12 +76,19 @@ def router(
                 user=exchange.user_pseudonym(caller.subsystem, user),
                 not_before=not_before.astimezone(UTC) if not_before else None,
                 trace_id=trace_id,
+                register=caller.register,
+                record_key=mapped.key or None,
+                once=once,
                 permits=caller.may_hand_over,
             )
             try:
                 plans.append((mapped, await handovers.plan(one), None))
             except ProblemError as problem:
-                if problem.status >= 500 or problem.code in {"flow-unknown", "client-not-permitted"}:
+                if problem.status >= 500 or problem.code in {
+                    "flow-unknown",
+                    "client-not-permitted",
+                    "idempotency-conflict",
+                }:
                     raise
                 plans.append((mapped, None, problem))
         deliveries.wake()
@@ -96,8 +111,9 @@ def router(
     async def listed(request: Request, state: str | None = None, after: str = "", limit: int = 100) -> dict[str, Any]:
         caller = callers.identify(request)
         caller.may("handover")
-        found = await overview.handovers(caller.subsystem, state=state, after=after, limit=min(max(limit, 1), 1000))
-        return {"handovers": found}
+        limit = min(max(limit, 1), 1000)
+        found, following = await overview.handovers(caller.subsystem, state=state, after=after, limit=limit)
+        return {"handovers": found, "next": following}
 
     @routes.get("/v1/handovers/{identifier}", summary="One handover with its deliveries")
     async def one(request: Request, identifier: str) -> dict[str, Any]:
@@ -109,8 +125,9 @@ def router(
     async def arrived(request: Request, state: str | None = None, after: str = "", limit: int = 100) -> dict[str, Any]:
         caller = callers.identify(request)
         caller.may("inbox")
-        items = await inbox.list(caller.subsystem, state=state, after=after, limit=min(max(limit, 1), 1000))
-        return {"items": [_item(item) for item in items]}
+        limit = min(max(limit, 1), 1000)
+        items, following = await inbox.list(caller.subsystem, state=state, after=after, limit=limit)
+        return {"items": [_item(item) for item in items], "next": following}
 
     @routes.get("/v1/inbox/{identifier}", summary="One arrival with its content, in the format asked for")
     async def content(
@@ -135,12 +152,31 @@ def router(
         caller.may("inbox")
         document = await read_json(request, exchange.limits.body_bytes)
         item = await inbox.accept(
-            caller.subsystem, identifier, caller.name, _contact(document), permits=caller.may_open
+            caller.subsystem, identifier, caller.name, contact_of(document), permits=caller.may_open
         )
         deliveries.wake()
         return _item(item)
 
     return routes
+
+
+def _key(request: Request) -> str | None:
+    key = request.headers.get("idempotency-key")
+    if key is not None and not (0 < len(key) <= LONGEST_KEY and key.isascii() and key.isprintable()):
+        raise ProblemError(
+            "invalid-request",
+            detail=f"the Idempotency-Key is empty, or over {LONGEST_KEY} characters, or not in printable ASCII",
+            remedy="give each request a key of its own, such as a UUID",
+        )
+    return key
+
+
+def _once(subjects: Subjects, request: Request, key: str, body: bytes) -> Once:
+    """What is to be done once under this key: all of the request that says what is to be done."""
+    parameters = sorted(parse_qsl(request.url.query, keep_blank_values=True))
+    headers = [(name, request.headers.get(name)) for name in MEANINGFUL]
+    said = orjson.dumps([request.method, request.url.path, parameters, headers])
+    return Once(subjects.fingerprint("idempotency-key", key.encode()), subjects.fingerprint("request", said, body))
 
 
 def _adapter(name: str, content_type: str) -> Adapter:
@@ -175,20 +211,6 @@ def _mapped(adapter: Adapter, body: bytes, limits: Limits) -> list[Mapped]:
                 remedy="send fewer records at once",
             )
     return found
-
-
-def _contact(document: dict[str, Any]) -> dict[str, str]:
-    contact = document.get("contact")
-    if not isinstance(contact, dict) or not isinstance(contact.get("name"), str) or not contact["name"].strip():
-        raise ProblemError(
-            "invalid-request",
-            pointer="/contact/name",
-            detail="an acceptance names who is responsible from now on",
-            remedy='send {"contact": {"name": "…", "phone": "…", "email": "…"}}; a team and its number will do',
-        )
-    return {
-        name: contact[name][:256] for name in ("name", "role", "phone", "email") if isinstance(contact.get(name), str)
-    }
 
 
 def _plan(plan: Plan) -> dict[str, Any]:

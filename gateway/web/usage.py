@@ -20,9 +20,10 @@ from gateway.officer import Officer
 from gateway.protocol.identifiers import IdentifierError, SubsystemId
 from gateway.protocol.problems import ProblemError
 from gateway.questions import Reader
+from gateway.services.backends import impossible
 from gateway.web.authentication import Caller, Callers
 from gateway.web.problems import language_of
-from schemas.facts import HETU
+from schemas.identifiers import HETU, SubjectIdentifierError, canonical
 
 USER_HEADER = "X-Road-UserId"
 PATH = "/r1/{instance}/{member_class}/{member}/{subsystem}/findUsage/v2"
@@ -54,6 +55,10 @@ def router(exchange: Exchange, officer: Officer, callers: Callers) -> APIRouter:
         code = request.query_params.get("userCode", "")
         if not 0 < len(code) <= 64:
             raise ProblemError("invalid-request", pointer="/userCode", detail="userCode is missing")
+        try:
+            person = canonical(HETU, code)
+        except SubjectIdentifierError as error:
+            raise impossible(error, "/userCode") from None
         start, end = _time(request, "periodStart"), _time(request, "periodEnd")
         offset, limit = _number(request, "offset", 0), _number(request, "limit", MAX_USAGES)
         reader = Reader(system.name, exchange.user_pseudonym(system.subsystem, user))
@@ -61,7 +66,7 @@ def router(exchange: Exchange, officer: Officer, callers: Callers) -> APIRouter:
             told = await asyncio.to_thread(
                 officer.usages,
                 reader,
-                (HETU, code),
+                person,
                 start=start,
                 end=end,
                 offset=offset,

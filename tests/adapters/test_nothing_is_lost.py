@@ -20,6 +20,7 @@ from adapters.samples import write_samples
 from adapters.sdk import Finding, Limits, Mapped, Record, load
 from schemas.catalogue import catalogue
 from tests.adapters.reading import judge
+from tests.properties import examples
 
 FILES = {
     "reception-centre-csv": "csv",
@@ -61,7 +62,7 @@ DIRT: tuple[Any, ...] = (
 )
 #: Inputs that each reader is fed with: in CI about a minute's worth for all of them together.
 FUZZED = 7500 if os.environ.get("CI") == "true" else 150
-MODEST = settings(max_examples=60, deadline=None, phases=[Phase.generate], suppress_health_check=[HealthCheck.too_slow])
+MODEST = examples(60, phases=[Phase.generate], suppress_health_check=[HealthCheck.too_slow])
 
 
 @cache

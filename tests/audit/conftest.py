@@ -16,7 +16,9 @@ from audit.checkpoint import LogSigner
 from audit.entries import Agents, Entry
 from audit.log import Log
 from audit.tables import metadata
+from tests.databases import database_url, engine, postgresql_server, postgresql_url
 
+__all__ = ["database_url", "engine", "postgresql_server", "postgresql_url"]
 ORIGIN = "log.example.fi/node-a"
 START = datetime(2026, 10, 1, 8, 0, tzinfo=UTC)
 

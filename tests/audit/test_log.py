@@ -29,6 +29,7 @@ from audit.tables import TRIGGER_DDL, checkpoints, entries, head, metadata, tile
 from audit.tiles import StoredTiles, Tile, tiles_of, unbundle
 from gateway.storage import engine as storage
 from tests.audit.conftest import START, Bench, entry_at
+from tests.waiting import LIMIT_SECONDS
 
 Make = Callable[..., Entry]
 
@@ -44,7 +45,7 @@ def gate() -> tuple[Callable[[Connection], Written[None]], threading.Event, thre
 
     def unit(_: Connection) -> Written[None]:
         entered.set()
-        assert leave.wait(20)
+        assert leave.wait(LIMIT_SECONDS)
         return Written(None, ())
 
     return unit, entered, leave
@@ -54,7 +55,7 @@ async def test_concurrent_units_get_dense_distinct_indexes_in_their_order(bench:
     unit, entered, leave = gate()
     with bench.log() as log:
         blocked = asyncio.ensure_future(log.commit(unit))
-        await asyncio.to_thread(entered.wait, 20)
+        await asyncio.to_thread(entered.wait)
         made = [[make_entry() for _ in range(number % 4)] for number in range(60)]
         waiting = [
             asyncio.ensure_future(log.commit(lambda _, mine=mine, number=number: Written(number, mine)))
@@ -111,7 +112,7 @@ async def test_failing_unit_raises_to_its_own_waiter_only_and_leaves_nothing(
     with bench.log() as log:
         if company == "in company":
             blocked = asyncio.ensure_future(log.commit(unit))
-            await asyncio.to_thread(entered.wait, 20)
+            await asyncio.to_thread(entered.wait)
             waiting = [
                 asyncio.ensure_future(log.commit(each))
                 for each in (writes(1), withdrawn, writes(2), clashes, unrecordable, writes(3))
@@ -171,7 +172,7 @@ async def test_too_many_waiting_units_are_refused_with_the_time_to_come_back(ben
     unit, entered, leave = gate()
     with bench.log(max_waiting=3) as log:
         blocked = asyncio.ensure_future(log.commit(unit))
-        await asyncio.to_thread(entered.wait, 20)
+        await asyncio.to_thread(entered.wait)
         waiting = [asyncio.ensure_future(log.append([make_entry()])) for _ in range(3)]
         await asyncio.sleep(0)
         assert log.waiting == 3
@@ -188,7 +189,7 @@ async def test_unit_whose_waiter_gave_up_before_its_turn_is_not_recorded(bench: 
     unit, entered, leave = gate()
     with bench.log() as log:
         blocked = asyncio.ensure_future(log.commit(unit))
-        await asyncio.to_thread(entered.wait, 20)
+        await asyncio.to_thread(entered.wait)
         gone = asyncio.ensure_future(log.append([make_entry(reason="gone")]))
         stays = asyncio.ensure_future(log.append([make_entry(reason="stays")]))
         await asyncio.sleep(0)
@@ -349,7 +350,7 @@ async def test_units_that_waited_when_the_log_closed_are_written(bench: Bench, m
     unit, entered, leave = gate()
     with bench.log() as log:
         blocked = asyncio.ensure_future(log.commit(unit))
-        await asyncio.to_thread(entered.wait, 20)
+        await asyncio.to_thread(entered.wait)
         waiting = [asyncio.ensure_future(log.append([make_entry()])) for _ in range(4)]
         await asyncio.sleep(0)
         leave.set()

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from sqlalchemy import Connection, create_engine, event, select
 
@@ -19,6 +19,7 @@ from audit.rows import entry_row, insert_rows
 from audit.tables import flows, metadata
 from audit.verify import ExportError, verify_export
 from tests.audit.conftest import START, Bench, entry_at
+from tests.properties import examples
 
 ANNA, BORIS = "a" * 64, "b" * 64
 
@@ -136,7 +137,7 @@ def test_days_count_what_was_disclosed(bench: Bench, story: dict[str, Entry]) ->
     assert (day.date, day.count) == (START.date(), 4)
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(limit=st.integers(1, 9), newest=st.booleans(), kind=st.sampled_from([(), ("query",), ("delivery", "consent")]))
 def test_pages_put_together_are_the_whole_answer(
     bench: Bench, story: dict[str, Entry], limit: int, newest: bool, kind: tuple[str, ...]
@@ -275,7 +276,7 @@ def test_a_day_that_two_replicas_counted_is_kept_once(bench: Bench, make_entry: 
     window=st.tuples(st.integers(-86_400, 41 * 86_400), st.integers(-86_400, 41 * 86_400)).map(sorted),
     kept=st.integers(0, 42),
 )
-@settings(max_examples=40)
+@examples(40)
 def test_what_is_kept_never_changes_a_count(seconds: list[int], window: list[int], kept: int) -> None:
     begin = datetime(2026, 10, 10, tzinfo=UTC)  # summer time ends within the forty days
     engine = create_engine("sqlite://")

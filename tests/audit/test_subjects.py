@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import Connection, select, update
 
 from audit import proofs, query
 from audit.check import check
 from audit.entries import Entry
+from audit.links import LinkAct
 from audit.log import Written
 from audit.query import Filters, walk
-from audit.subjects import HETU_SYSTEM, SubjectError, Subjects, normalised, scrub
+from audit.subjects import HETU_SYSTEM, NOTATION, OLD_SPELLINGS, Subject, SubjectError, Subjects, normalised, scrub
 from audit.tables import entries, identifiers
 from audit.tables import subjects as table
 from audit.verify import verify_export
 from tests.audit.conftest import Bench
+from tests.people import as_recorded_before, joined, say
 
 MIGRI = "urn:yhdyspinta:id:migri-customer"
 HETU = (HETU_SYSTEM, "010190-900P")
@@ -31,10 +33,10 @@ def subjects() -> Subjects:
 
 def test_nothing_personal_is_stored(bench: Bench, subjects: Subjects) -> None:
     with bench.writing() as connection:
-        subject = subjects.resolve(connection, [HETU, CUSTOMER], bench.clock())
+        subject = joined(connection, subjects, [HETU, CUSTOMER], bench.clock())
     with bench.engine.connect() as connection:
         rows = [tuple(row) for name in (table, identifiers) for row in connection.execute(select(name))]
-    assert len(rows) == 3
+    assert len(rows) == 4
     for value in (HETU[1], CUSTOMER[1], subject.key.hex()):
         assert value not in repr(rows)
     assert subject.key not in [bytes(cell) for row in rows for cell in row if isinstance(cell, bytes | memoryview)]
@@ -45,10 +47,65 @@ def test_nothing_personal_is_stored(bench: Bench, subjects: Subjects) -> None:
 @pytest.mark.parametrize("value", ["010190-900P", "010190-900p", " 010190-900P ", "０10190-900P"])
 def test_one_identifier_in_several_notations_is_one_person(bench: Bench, subjects: Subjects, value: str) -> None:
     with bench.writing() as connection:
-        known = subjects.resolve(connection, [HETU], bench.clock())
+        known = joined(connection, subjects, [HETU], bench.clock())
         assert subjects.find(connection, HETU_SYSTEM, value) == known
         assert subjects.find(connection, MIGRI, value) is None
     assert normalised(MIGRI, "a b") == "a b"
+
+
+OLD = [
+    (MIGRI, "demo-x1"),
+    (MIGRI, "Demo-X1"),
+    (MIGRI, "DEMO\u2010X1"),
+    (MIGRI, "DEMO\u2011X1"),
+    (MIGRI, "DEMO\u2013X1"),
+    (MIGRI, "DEMO\u2212X1"),
+    (MIGRI, "demo\u2010x1"),
+    (f"{MIGRI} ", "DEMO-X1"),
+    (f"{MIGRI} ", "demo-x1"),
+    (HETU_SYSTEM, "010190\u2010900P"),
+    (f"{HETU_SYSTEM} ", "010190-900P"),
+    (f"{HETU_SYSTEM} ", "010190-900p"),
+    ("1.2.246.21", "010190-900P"),
+]
+
+
+@pytest.mark.parametrize("spelling", OLD, ids=[ascii(row) for row in OLD])
+def test_who_was_recorded_in_another_spelling_is_found_by_the_one_notation(
+    bench: Bench, subjects: Subjects, spelling: tuple[str, str]
+) -> None:
+    today = HETU if "010190" in spelling[1] else (MIGRI, "DEMO-X1")
+    with bench.writing() as connection:
+        once = recorded_before(connection, subjects, spelling, bench)
+
+        assert subjects.find(connection, *today) == once
+        (known,) = subjects.ensure(connection, [today], bench.clock())
+        assert known.subjects == (once,), "nobody is made anew beside them"
+        assert subjects.find(connection, MIGRI, "DEMO-X2") is None
+    assert len(set(subjects.blinds(*today))) == len(subjects.blinds(*today)) <= 2 + OLD_SPELLINGS
+    assert subjects.blinds(*today)[0] == subjects.blind(*today)
+
+
+def test_who_was_recorded_in_two_spellings_is_known_as_both_and_the_one_notation_comes_first(
+    bench: Bench, subjects: Subjects
+) -> None:
+    with bench.writing() as connection:
+        old = recorded_before(connection, subjects, (MIGRI, "demo-x1"), bench)
+        new = joined(connection, subjects, [(MIGRI, "DEMO-X1-")], bench.clock())
+        connection.execute(
+            update(identifiers).where(identifiers.c.subject == new.id).values(blind=subjects.blind(MIGRI, "DEMO-X1"))
+        )
+
+        (known,) = subjects.known(connection, [(MIGRI, "DEMO-X1")])
+        assert known.subjects == (new, old)
+        assert subjects.find(connection, MIGRI, "DEMO-X1") == new
+
+
+def recorded_before(connection: Connection, subjects: Subjects, spelling: tuple[str, str], bench: Bench) -> Subject:
+    """A person whom a former version recorded as the identifier came, under the index that it made then."""
+    found = joined(connection, subjects, [spelling], bench.clock())
+    as_recorded_before(connection, b"\x02" * 32, found.id, spelling)
+    return found
 
 
 def test_pseudonyms_and_hashes_of_two_nodes_cannot_be_compared(bench: Bench, subjects: Subjects) -> None:
@@ -61,7 +118,7 @@ def test_pseudonyms_and_hashes_of_two_nodes_cannot_be_compared(bench: Bench, sub
     with pytest.raises(SubjectError):
         Subjects(b"short", b"\x02" * 32)
     with bench.writing() as connection, pytest.raises(SubjectError):
-        subjects.resolve(connection, [], bench.clock())
+        subjects.ensure(connection, [], bench.clock())
 
 
 def test_customer_number_and_later_identity_code_are_one_history(
@@ -72,15 +129,15 @@ def test_customer_number_and_later_identity_code_are_one_history(
 
         def record(*known: tuple[str, str]) -> str:
             def unit(connection: object) -> Written[str]:
-                subject = subjects.resolve(connection, list(known), bench.clock.move(minutes=1))  # type: ignore[arg-type]
+                subject = joined(connection, subjects, list(known), bench.clock.move(minutes=1))  # type: ignore[arg-type]
                 return Written(subject.pseudonym, (make_entry(subject=subject.pseudonym),))
 
             return log.commit_blocking(unit).value
 
         first, second = record(CUSTOMER), record(HETU)
         assert first != second
-        assert record(CUSTOMER, HETU) == first, "the older stands for both"
-        assert record(HETU) == first
+        assert record(CUSTOMER, HETU) == first, "filed under the identifier that comes first"
+        assert record(HETU) == second, "each entry keeps the pseudonym it was written under"
         record(OTHER)
     with bench.engine.connect() as connection:
         for known in (CUSTOMER, HETU):
@@ -91,18 +148,77 @@ def test_customer_number_and_later_identity_code_are_one_history(
             assert [item.index for item in walk(connection, query.person(pseudonyms))] == [0, 1, 2, 3]
 
 
-def test_links_of_links_lead_to_one_person(bench: Bench, subjects: Subjects) -> None:
+def test_links_of_links_lead_to_one_person_and_each_keeps_its_own_subject(bench: Bench, subjects: Subjects) -> None:
     numbers = [(MIGRI, str(number)) for number in range(4)]
     with bench.writing() as connection:
-        ids = [subjects.resolve(connection, [one], bench.clock.move(minutes=1)).id for one in numbers]
-        subjects.link(connection, ids[2:], bench.clock())
-        subjects.link(connection, ids[:2], bench.clock())
-        subjects.link(connection, [ids[3], ids[1]], bench.clock())
-        assert {subjects.find(connection, *one).id for one in numbers} == {ids[0]}  # type: ignore[union-attr]
-        assert set(subjects.group(connection, ids[3])) == set(ids)
+        met = [joined(connection, subjects, [number], bench.clock.move(minutes=1)) for number in numbers]
+        for first, second in ((2, 3), (0, 1), (3, 1)):
+            say(connection, met[first], met[second], LinkAct.CONFIRMED, bench.clock())
+        assert [subjects.find(connection, *number) for number in numbers] == met
+        assert set(subjects.group(connection, met[3].id)) == {subject.id for subject in met}
         assert subjects.group(connection, "nobody") == ()
-        with pytest.raises(SubjectError):
-            subjects.link(connection, [ids[0], "nobody"], bench.clock())
+
+
+def test_a_doubtful_or_undone_join_shows_and_forgets_nobody_elses_entries(bench: Bench, subjects: Subjects) -> None:
+    for act in (LinkAct.JOINED, LinkAct.UNDONE, LinkAct.APART, LinkAct.PLACED):
+        with bench.writing() as connection:
+            now = bench.clock.move(minutes=1)
+            one = joined(connection, subjects, [(MIGRI, f"{act}-1")], now)
+            two = joined(connection, subjects, [(MIGRI, f"{act}-2")], now)
+            say(connection, one, two, act, now)
+            assert subjects.group(connection, one.id) == (one.id,)
+            assert subjects.pseudonyms(connection, one.id) == (one.pseudonym,)
+            subjects.destroy(connection, one.id, now)
+            assert subjects.by_id(connection, two.id) == two
+
+
+def test_what_others_claim_is_found_under_each_identifier_and_joins_nobody(bench: Bench, subjects: Subjects) -> None:
+    with bench.writing() as connection:
+        now = bench.clock()
+        one, two = (joined(connection, subjects, [identifier], now) for identifier in (CUSTOMER, HETU))
+
+        claim = subjects.claim(connection, [CUSTOMER, HETU], now)
+
+        assert claim not in (one, two)
+        for subject in (one, two):
+            assert subjects.group(connection, subject.id) == (subject.id,)
+            assert subjects.pseudonyms(connection, subject.id) == (subject.pseudonym, claim.pseudonym)
+        subjects.destroy(connection, one.id, now)
+        assert subjects.by_id(connection, claim.id) == claim, "the other may still read it"
+        assert subjects.pseudonyms(connection, two.id) == (two.pseudonym, claim.pseudonym)
+        subjects.destroy(connection, two.id, now)
+        assert subjects.by_id(connection, claim.id) is None
+
+
+def test_a_claim_about_one_person_is_that_persons(bench: Bench, subjects: Subjects) -> None:
+    with bench.writing() as connection:
+        one = joined(connection, subjects, [CUSTOMER, HETU], bench.clock())
+        assert subjects.claim(connection, [CUSTOMER, HETU], bench.clock()) == one
+        assert subjects.claim(connection, [HETU], bench.clock()) == subjects.find(connection, *HETU)
+
+
+def test_members_of_one_node_have_no_person_in_common(bench: Bench, subjects: Subjects) -> None:
+    here, there = subjects.of("FI/GOV/1"), subjects.of("FI/GOV/2")
+    with bench.writing() as connection:
+        mine = joined(connection, here, [HETU], bench.clock())
+        assert there.find(connection, *HETU) is None
+        theirs = joined(connection, there, [HETU], bench.clock())
+        assert here.find(connection, *HETU) == mine != theirs
+        both = Subjects(b"\x01" * 32, b"\x02" * 32, members=("FI/GOV/1", "FI/GOV/2"))
+        assert both.find(connection, *HETU) == mine
+
+
+def test_an_identifier_in_a_former_notation_is_found_and_written_anew(bench: Bench, subjects: Subjects) -> None:
+    mine = subjects.of("FI/GOV/1")
+    with bench.writing() as connection:
+        known = joined(connection, mine, [HETU], bench.clock())
+        former = mine.blinds(*HETU)[1]
+        connection.execute(update(identifiers).values(blind=former, notation=1, member=None, system=None))
+        assert mine.find(connection, *HETU) == known
+        assert subjects.of("FI/GOV/2").find(connection, *HETU) == known, "a former version kept no members apart"
+        mine.ensure(connection, [HETU], bench.clock())
+        assert sorted(connection.scalars(select(identifiers.c.notation))) == [1, NOTATION]
+        assert mine.find(connection, *HETU) == known
 
 
 def test_after_shredding_no_query_finds_the_person_and_all_proofs_still_hold(
@@ -111,7 +227,7 @@ def test_after_shredding_no_query_finds_the_person_and_all_proofs_still_hold(
     with bench.log() as log:
 
         def meet(connection: object) -> Written[str]:
-            subject = subjects.resolve(connection, [HETU, CUSTOMER], bench.clock())  # type: ignore[arg-type]
+            subject = joined(connection, subjects, [HETU, CUSTOMER], bench.clock())  # type: ignore[arg-type]
             return Written(subject.id, [make_entry(subject=subject.pseudonym) for _ in range(3)])
 
         identifier = log.commit_blocking(meet).value
@@ -124,7 +240,7 @@ def test_after_shredding_no_query_finds_the_person_and_all_proofs_still_hold(
         stored += [bytes(row) for row in connection.scalars(select(table.c.wrapped_key))]
 
     with bench.writing() as connection:
-        assert subjects.destroy(connection, identifier, bench.clock()) == (identifier,)
+        assert subjects.destroy(connection, identifier, bench.clock())[0] == identifier
     with bench.engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
         scrub(connection)
 
@@ -149,7 +265,7 @@ def test_after_shredding_no_query_finds_the_person_and_all_proofs_still_hold(
             assert not [secret for secret in stored if secret in path.read_bytes()], path.name
 
     with bench.writing() as connection:
-        fresh = subjects.resolve(connection, [HETU], bench.clock())
+        fresh = joined(connection, subjects, [HETU], bench.clock())
         assert fresh.pseudonym not in pseudonyms, "whoever comes again begins anew"
 
 
@@ -157,21 +273,19 @@ def test_shredding_reaches_all_that_stand_for_the_person_and_is_told_for_nobody(
     bench: Bench, subjects: Subjects
 ) -> None:
     with bench.writing() as connection:
-        one = subjects.resolve(connection, [CUSTOMER], bench.clock())
-        two = subjects.resolve(connection, [HETU], bench.clock.move(minutes=1))
-        subjects.link(connection, [one.id, two.id], bench.clock())
+        one = joined(connection, subjects, [CUSTOMER], bench.clock())
+        two = joined(connection, subjects, [HETU], bench.clock.move(minutes=1))
+        say(connection, one, two, LinkAct.CONFIRMED, bench.clock())
         assert set(subjects.destroy(connection, two.id, bench.clock())) == {one.id, two.id}
         assert connection.execute(select(table).where(table.c.wrapped_key.is_not(None))).all() == []
         with pytest.raises(SubjectError):
             subjects.destroy(connection, "nobody", bench.clock())
-        with pytest.raises(SubjectError):
-            subjects.link(connection, [one.id, two.id], bench.clock())
 
 
 def test_another_nodes_wrapping_key_opens_nothing(bench: Bench, subjects: Subjects) -> None:
     from cryptography.hazmat.primitives.keywrap import InvalidUnwrap
 
     with bench.writing() as connection:
-        subjects.resolve(connection, [HETU], bench.clock())
+        joined(connection, subjects, [HETU], bench.clock())
         with pytest.raises(InvalidUnwrap):
             Subjects(b"\x09" * 32, b"\x02" * 32).find(connection, *HETU)

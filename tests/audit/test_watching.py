@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from audit import anomalies, reviews
@@ -17,6 +17,7 @@ from audit.query import Found, by_id
 from audit.reviews import ChoiceError, ReviewError
 from audit.texts import LANGUAGES
 from tests.audit.conftest import Bench
+from tests.properties import examples
 
 NOON = datetime(2026, 10, 1, 9, 0, tzinfo=UTC)  # noon in Helsinki, in summer time
 LIMITS = Thresholds(bulk_lookups_per_hour=4, persons_per_day=5, night_lookups=2, denied_per_hour=3, never_clients=2)
@@ -82,7 +83,7 @@ def test_own_data_and_that_of_a_colleague_are_told_apart() -> None:
     assert anomalies.own_entries(events(3, persons=3), LIMITS) == []
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(st.lists(st.tuples(st.integers(0, 300), st.sampled_from(["u-1", "u-2"])), max_size=40))
 def test_bulk_is_seen_exactly_when_some_hour_holds_that_many(times: list[tuple[int, str]]) -> None:
     made = [

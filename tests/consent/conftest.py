@@ -10,7 +10,9 @@ import pytest
 from consent.decision import Decision
 from consent.examples import decide_case
 from consent.rulebook import Rulebook, load, reference_rulebook
+from tests.databases import database_url, engine, postgresql_server, postgresql_url
 
+__all__ = ["database_url", "engine", "postgresql_server", "postgresql_url"]
 Decide = Callable[..., Decision]
 
 

@@ -17,6 +17,7 @@ from consent.difference import differences
 from consent.report import of_check, of_differences
 from consent.rulebook import Rulebook, load, reference_rulebook
 from consent.space import carrying, in_force, intervals, permits_at, triples
+from schemas.categories import CATEGORIES
 
 TEXT = reference_rulebook().decode("utf-8")
 
@@ -80,8 +81,11 @@ def test_progress_is_told_to_the_end(rulebook: Rulebook) -> None:
 def test_intervals_are_the_times_of_the_law(reference: Check) -> None:
     assert [one.first for one in reference.intervals] == [
         date.min,
+        date(2011, 9, 1),  # 1386/2010 89 §
         date(2023, 1, 1),
-        date(2023, 3, 1),
+        date(2023, 3, 1),  # temporary protection with a home municipality: 1083/2022
+        date(2023, 10, 3),  # costs of 2021 as well: 952/2023
+        date(2024, 1, 1),  # 703/2023
         date(2025, 1, 1),
     ]
     assert reference.intervals[-1].last == date.max
@@ -103,12 +107,12 @@ CONTRADICTION = """  - id: seeded
     providers: [county]
     requesters: [county]
     subjects: {permit: *protected}
-    categories: [health-needs]
+    categories: [social-needs]
     conditions: [requester-is-county-of-residence, permit-granted]
     consent: refusable
     examples:
-      - {case: p10-moves-on, requester: pirkanmaa, on: 2026-06-01, provider: kymenlaakso, permitted: [health-needs]}
-      - {case: p10-moves-on, requester: kymenlaakso, on: 2026-06-01, provider: pirkanmaa, withheld: [health-needs]}
+      - {case: p10-moves-on, requester: pirkanmaa, on: 2026-06-01, provider: kymenlaakso, permitted: [social-needs]}
+      - {case: p10-moves-on, requester: kymenlaakso, on: 2026-06-01, provider: pirkanmaa, withheld: [social-needs]}
   - id: support-ends-2023
 """
 
@@ -141,7 +145,7 @@ SEEDED: list[tuple[str, list[tuple[str, str]], str, str]] = [
         [
             (
                 "    requesters: [employment-authority]\n    purposes: [assessment-participation]\n    in_force",
-                "    requesters: [employment-authority]\n    purposes: [shared-plan]\n    in_force",
+                "    requesters: [employment-authority]\n    purposes: [plan-revision]\n    in_force",
             )
         ],
         "gap",
@@ -174,8 +178,8 @@ SEEDED: list[tuple[str, list[tuple[str, str]], str, str]] = [
         "conditions that nobody fulfils",
         [
             (
-                "conditions: [permit-granted, unaccompanied, subject-is-minor, representative-appointed]",
-                "conditions: [permit-granted, unaccompanied, subject-is-minor, subject-is-adult]",
+                "categories: *for-representative\n    conditions: [permit-granted, unaccompanied, subject-is-minor, representative-appointed]",
+                "categories: *for-representative\n    conditions: [permit-granted, unaccompanied, subject-is-minor, subject-is-adult]",
             ),
             (
                 "permitted: [identity, guardianship, education], withheld: [health-needs, child-protection, finances]",
@@ -189,8 +193,8 @@ SEEDED: list[tuple[str, list[tuple[str, str]], str, str]] = [
         "a basis for people for whom nothing may move",
         [
             (
-                "    conditions: [permit-granted, unaccompanied, subject-is-minor, representative-appointed]",
-                "    conditions: [permit-not-granted, unaccompanied]",
+                "categories: *for-representative\n    conditions: [permit-granted, unaccompanied, subject-is-minor, representative-appointed]",
+                "categories: *for-representative\n    conditions: [permit-not-granted, unaccompanied]",
             ),
             (
                 "permitted: [identity, guardianship, education], withheld: [health-needs, child-protection, finances]",
@@ -240,8 +244,8 @@ SEEDED: list[tuple[str, list[tuple[str, str]], str, str]] = [
         "a reason for a gap that is none",
         [
             (
-                "  - id: shared-plan-is-new\n",
-                "  - id: for-nothing\n    reason: {fi: x, sv: x, en: x}\n    categories: [contact-person]\n  - id: shared-plan-is-new\n",
+                "  - id: county-is-heard-by-the-municipality\n",
+                "  - id: for-nothing\n    reason: {fi: x, sv: x, en: x}\n    categories: [contact-person]\n  - id: county-is-heard-by-the-municipality\n",
             )
         ],
         "stale-gap",
@@ -266,13 +270,22 @@ def test_seeded_fault_is_found(pairs: list[tuple[str, str]], kind: str, about: s
 
 
 def test_overlap_and_what_no_flow_asks_for_are_told_but_are_no_faults() -> None:
-    found = check(changed(("categories: &in-plan [identity,", "categories: &in-plan [housing, identity,")))
+    found = check(
+        changed(
+            (
+                "categories: &assessment-answer [identity, language, contact, social-needs/early-support]",
+                "categories: &assessment-answer [housing, identity, language, contact, social-needs/early-support]",
+            )
+        )
+    )
 
     beyond = [
-        one for one in found.findings if one.kind == "beyond" and one.about == "county → municipality / shared-plan"
+        one
+        for one in found.findings
+        if one.kind == "beyond" and one.about == "county → municipality / assessment-participation"
     ]
     assert beyond
-    assert beyond[0].where == "shared-plan-municipality"
+    assert "assessment-answer-municipality-2025" in beyond[0].where
     assert found.sound
     assert any(one.kind == "overlap" for one in found.findings)
 
@@ -285,7 +298,7 @@ def test_analysis_agrees_with_decide_at_every_point_it_is_asked(rulebook: Rulebo
     with_bases = [one for one in every if rulebook.bases_for(*one)]
     for triple in [*random.sample(with_bases, 60), *random.sample(every, 60)]:
         for interval in spans:
-            day = max(interval.first, date(2022, 1, 1))
+            day = interval.first if interval.first > date.min else interval.last
             at = datetime(day.year, day.month, day.day, 12, tzinfo=UTC)
             bases = in_force(rulebook, triple, interval)
             for permit in random.sample(list(rulebook.permits), 3):
@@ -335,6 +348,7 @@ def _people(permit: str) -> list[SubjectFacts]:
             safety_prohibition=False,
             moves_independently=True,
             family_size=3,
+            plan_in_force=True,
         )
         for age in (16, 40)
     ]
@@ -350,7 +364,7 @@ def _consent(role: str, purpose: str):  # type: ignore[no-untyped-def]
             "status": "active",
             "purposes": [purpose],
             "recipients": [role],
-            "categories": ["health-needs", "social-needs"],
+            "categories": sorted(CATEGORIES),
             "recorded_at": "2021-01-01T00:00:00+00:00",
         }
     )
@@ -382,12 +396,8 @@ def other() -> Rulebook:
             "permitted: [identity], withheld: [child-protection]",
         ),
         (
-            "    consent: refusable\n    obligations: [minimise, no-onward-disclosure]\n    examples:\n      - {case: p01-asylum-adult, requester: kotka, on: 2026-03-01, provider: employment",
-            "    consent: required\n    obligations: [minimise, no-onward-disclosure]\n    examples:\n      - {case: p01-asylum-adult, requester: tampere, on: 2026-03-01, provider: employment, withheld: [identity]}\n      - {case: p01-asylum-adult, requester: tampere, on: 2026-03-01, provider: employment",
-        ),
-        (
-            "provider: employment, permitted: [identity, education, employment], withheld: [health-needs, family]}",
-            "provider: employment, withheld: [health-needs, family]}",
+            "    consent: refusable\n    obligations: [minimise]\n    examples:\n      - {case: p01-asylum-adult, requester: employment, on: 2026-03-01, provider: kymenlaakso, permitted: [identity, language], withheld",
+            "    consent: required\n    obligations: [minimise]\n    examples:\n      - {case: p01-asylum-adult, requester: employment, on: 2026-03-01, provider: kymenlaakso, withheld: [identity, language]}\n      - {case: p01-asylum-adult, requester: employment, on: 2026-03-01, provider: kymenlaakso, withheld",
         ),
         ("    when: [safety-prohibition]", "    when: [safety-prohibition, permit-granted]"),
     )
@@ -401,7 +411,7 @@ def test_what_becomes_permitted_withheld_and_otherwise_is_told(rulebook: Ruleboo
     assert ("becomes-withheld", *centre, "contact") in told
     assert ("becomes-permitted", *centre, "finances") in told
     assert ("changes", *centre, "finances/early-support") in told  # unless refused before, by duty after
-    assert ("changes", "county", "municipality", "shared-plan", "education") in told
+    assert ("changes", "county", "employment-authority", "assessment-participation", "language") in told
     assert {one[0] for one in told} == {"becomes-permitted", "becomes-withheld", "changes"}
     assert found.prohibitions == (("safety-prohibition", "says something else"),)
     assert all(one.interval.first == date(2025, 1, 1) for one in found.changes)
@@ -419,7 +429,7 @@ def test_report_escapes_what_a_rulebook_says() -> None:
     found = check(
         changed(
             ("rulebook: fi-kotoutuminen", "rulebook: fi-kotoutuminen"),
-            ("version: 2026-01-01", "version: '<script>alert(1)</script>'"),
+            ("version: 2026-11-27", "version: '<script>alert(1)</script>'"),
         )
     )
 

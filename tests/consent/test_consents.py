@@ -6,10 +6,12 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from consent.consents import LANGUAGES, ConsentError, ConsentRecord, Evidence, Giver
+from consent.fhir import form_of, to_fhir
+from tests.properties import examples
 
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
 FORM: dict[str, Any] = {
@@ -31,6 +33,30 @@ def test_languages_are_those_of_the_people_concerned() -> None:
     # Ukrainian, Russian, Arabic, Dari, Pashto, Somali, Sorani, Tigrinya, French, Swahili, English, Finnish, Swedish
     assert set(LANGUAGES) == {"uk", "ru", "ar", "prs", "ps", "so", "ckb", "ti", "fr", "sw", "en", "fi", "sv"}
     assert all(read(language=language).language == language for language in LANGUAGES)
+
+
+@pytest.mark.parametrize(
+    "tag",
+    [
+        "tlh",
+        "et",
+        "nl-BE",
+        "es-419",
+        "zh-Hant-TW",
+        "zh-yue",
+        "sl-rozaj-biske",
+        "de-CH-1996",
+        "so-x-rec1",
+        "x-rom",
+        "tgj",
+    ],
+)
+def test_refusal_is_taken_in_whatever_language_it_was_explained(tag: str) -> None:
+    refusal = read(status="refused", language=tag)
+
+    assert refusal.language == tag
+    assert ConsentRecord.from_dict(refusal.to_wire()).language == tag
+    assert form_of({**to_fhir(refusal, ("urn:oid:1.2.246.21", "010190-900P"))})["language"] == tag
 
 
 GUARDIAN = {"kind": "guardian"}
@@ -142,7 +168,15 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"categories": []}, "/categories"),
     ({"categories": ["x" * 301]}, "/categories"),
     ({"categories": ["a"] * 200}, "/categories"),
-    ({"language": "tlh"}, "/language"),
+    ({"language": "arabic (Iraq)"}, "/language"),
+    ({"language": "en_GB"}, "/language"),
+    ({"language": "zh-"}, "/language"),
+    ({"language": "a"}, "/language"),
+    ({"language": "en-x"}, "/language"),
+    ({"language": "ar\n"}, "/language"),
+    ({"language": "a" * 36}, "/language"),
+    ({"language": []}, "/language"),
+    ({"language": None}, "/language"),
     ({"evidence": "paper"}, "/evidence"),
     ({"starts": "2026-13-01"}, "/starts"),
     ({"starts": "2026-05-01", "ends": "2026-04-01"}, "/ends"),
@@ -200,13 +234,13 @@ records = st.builds(
 )
 
 
-@settings(max_examples=80, deadline=None)
+@examples(80)
 @given(records)
 def test_record_is_read_back_as_it_was_written(record: ConsentRecord) -> None:
     assert ConsentRecord.from_dict(record.to_dict()) == record
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(records)
 def test_what_a_recipient_is_told_names_nobody(record: ConsentRecord) -> None:
     told = record.to_wire()

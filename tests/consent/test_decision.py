@@ -7,13 +7,14 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from consent.conditions import CONDITIONS
 from consent.consents import ConsentRecord, Evidence, Giver
 from consent.decision import Decision, Emergency, Party, Request, SubjectFacts, decide, legal_day
 from consent.rulebook import Basis, Category, Permit, Prohibition, Rulebook, Statute
+from tests.properties import examples
 
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
 WORDS = {"fi": "x", "sv": "x", "en": "x"}
@@ -353,6 +354,64 @@ def test_prohibition_beats_consent_duty_and_emergency() -> None:
     assert code(decision, "contact/address") == "prohibited"
 
 
+SPARING = Prohibition(
+    "no-permit",
+    WORDS,
+    None,
+    None,
+    frozenset(),
+    frozenset({"health", "contact"}),
+    ("permit-not-granted",),
+    (),
+    stops_emergencies=False,
+)
+URGENT = Emergency("cannot wait")
+#: The prohibition stands; the bases, whether an emergency is stated, what else is prohibited, and what comes out.
+SPARED: list[tuple[str, tuple[Basis, ...], Emergency | None, tuple[Prohibition, ...], str]] = [
+    ("a basis for emergencies passes it", (basis(emergency=True),), URGENT, (SPARING,), "permitted"),
+    ("not without an emergency", (basis(emergency=True),), None, (SPARING,), "prohibited"),
+    ("no other basis passes it in an emergency", (basis("duty"),), URGENT, (SPARING,), "prohibited"),
+    ("a condition of the basis still counts", (basis(emergency=True, conditions=("subject-is-minor",)),), URGENT,
+     (SPARING,), "prohibited"),
+    ("one that does not say so stops emergencies", (basis(emergency=True),), URGENT,
+     (replace(SPARING, stops_emergencies=True),), "prohibited"),
+    ("two, of which one stops emergencies", (basis(emergency=True),), URGENT,
+     (SPARING, replace(SPARING, id="other", stops_emergencies=True)), "prohibited"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("bases", "emergency", "prohibitions", "expected"), [row[1:] for row in SPARED], ids=[row[0] for row in SPARED]
+)
+def test_prohibition_that_does_not_stop_emergencies(
+    bases: tuple[Basis, ...], emergency: Emergency | None, prohibitions: tuple[Prohibition, ...], expected: str
+) -> None:
+    pending = ask(facts=replace(FACTS, permit_granted=False), emergency=emergency)
+
+    decision = decide(pending, book(*bases, prohibitions=prohibitions), (), AT)
+
+    assert code(decision) == expected
+
+
+def test_emergency_passes_beside_a_duty_that_is_stopped() -> None:
+    rules = book(basis("duty"), basis("urgent", emergency=True), prohibitions=(SPARING,))
+
+    decision = decide(ask(facts=replace(FACTS, permit_granted=False), emergency=URGENT), rules, (), AT)
+
+    assert [one.basis for one in decision.permitted] == ["urgent"]
+    assert decision.emergency
+
+
+def test_before_the_facts_are_known_an_emergency_does_not_wait_for_a_prohibition_that_spares_it() -> None:
+    unknown = ask(facts=None, known=False, emergency=URGENT)
+
+    urgent = decide(unknown, book(basis(emergency=True), prohibitions=(SPARING,)), (), AT)
+    duty = decide(unknown, book(basis("duty"), prohibitions=(SPARING,)), (), AT)
+
+    assert code(urgent) == "permitted"
+    assert (code(duty), duty.permitted[0].needs) == ("possible", ("permit_granted",))
+
+
 UNKNOWN: list[tuple[str, tuple[Basis, ...], str, tuple[str, ...]]] = [
     ("a condition may hold", (basis(conditions=("permit-granted",)),), "possible", ("permit_granted",)),
     ("a group may be the person's", (basis(permits=frozenset({"asylum-granted"})),), "possible", ("permit_ground",)),
@@ -412,6 +471,7 @@ facts_ = st.none() | st.builds(
     named_recipient=st.sampled_from([None, "285", "091"]),
     moves_independently=answers,
     family_size=st.none() | st.integers(1, 9),
+    plan_in_force=answers,
 )
 
 
@@ -444,6 +504,7 @@ def prohibitions_(draw: st.DrawFn) -> Prohibition:
         draw(some_categories),
         tuple(draw(st.lists(st.sampled_from(NAMES), min_size=1, max_size=2, unique=True))),
         tuple(draw(st.lists(st.sampled_from(NAMES), max_size=1))),
+        stops_emergencies=draw(st.booleans()),
     )
 
 
@@ -495,7 +556,7 @@ def strength(decision: Decision) -> dict[str, int]:
     return found
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(worlds)
 def test_nothing_is_permitted_without_a_basis_in_force_that_names_it(world: World) -> None:
     request, bases, prohibitions, _, at = world
@@ -518,11 +579,12 @@ def test_nothing_is_permitted_without_a_basis_in_force_that_names_it(world: Worl
             and book().touches(rule.categories, one.category)
             and all(CONDITIONS[name].holds(request) is True for name in rule.when)
             and all(CONDITIONS[name].holds(request) is False for name in rule.unless)
+            and (rule.stops_emergencies or not carrying.emergency)
             for rule in prohibitions
         )
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(worlds, records_(("refused",)))
 def test_adding_a_refusal_never_permits_more(world: World, refusal: ConsentRecord) -> None:
     request, bases, prohibitions, consents, at = world
@@ -533,7 +595,7 @@ def test_adding_a_refusal_never_permits_more(world: World, refusal: ConsentRecor
     assert all(after[category] <= before[category] for category in CATEGORIES)
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(worlds, bases_("new"), st.integers(0, 5))
 def test_adding_a_basis_never_withholds_more(world: World, added: Basis, place: int) -> None:
     request, bases, prohibitions, consents, at = world
@@ -544,7 +606,7 @@ def test_adding_a_basis_never_withholds_more(world: World, added: Basis, place: 
     assert all(after[category] >= before[category] for category in CATEGORIES)
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(worlds, st.data())
 def test_removing_a_category_from_the_request_never_changes_another_ones_decision(
     world: World, data: st.DataObject
@@ -563,7 +625,7 @@ def about(decision: Decision, category: str) -> list[object]:
     return [one for one in (*decision.permitted, *decision.withheld) if one.category == category]
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(worlds)
 def test_decision_is_made_again_byte_for_byte(world: World) -> None:
     request, bases, prohibitions, consents, at = world
@@ -576,7 +638,7 @@ def test_decision_is_made_again_byte_for_byte(world: World) -> None:
     assert first == again
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(worlds)
 def test_every_category_asked_for_is_decided_one_way(world: World) -> None:
     decision = decided(world)

@@ -65,7 +65,7 @@ def test_who_gets_what_by_which_act_and_what_not(
 
 def test_what_would_have_made_it_permitted_is_said_in_words(rulebook: Rulebook, decide_for: Decide) -> None:
     elsewhere = decide_for("p01-asylum-adult", "tampere", "reception-to-municipality")
-    too_early = decide_for("p01-asylum-adult", "employment", "shared-plan", provider="kotka", on="2024-12-31")
+    too_early = decide_for("p10-moves-on", "tampere", "plan-revision", provider="kotka", on="2024-12-31")
 
     assert "pyytäjä on henkilön asuin- tai muuttokunta" in explain(elsewhere, rulebook, "fi")
     assert "where the person lives or moves to" in explain(elsewhere, rulebook, "en")

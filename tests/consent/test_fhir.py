@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 from fhir.resources.R4B.consent import Consent
-from hypothesis import given, settings
+from hypothesis import given
 
 from consent.consents import ConsentError, ConsentRecord
 from consent.fhir import form_of, to_fhir
 from tests.consent.test_consents import FORM, records
+from tests.properties import examples
 
 SUBJECT = ("urn:oid:1.2.246.21", "010190-900P")
 RECORD = ConsentRecord.from_form(
@@ -30,7 +31,7 @@ RECORD = ConsentRecord.from_form(
 )
 
 
-@settings(max_examples=80, deadline=None)
+@examples(80)
 @given(records)
 def test_every_record_is_a_valid_fhir_consent_and_comes_back_the_same(record: ConsentRecord) -> None:
     resource = to_fhir(record, SUBJECT)

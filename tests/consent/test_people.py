@@ -30,12 +30,12 @@ COUNTY = ORDINARY | {
     "guardianship",
     "vulnerability",
     "social-needs",
-    "health-needs",
     "child-protection",
     "finances",
 }
+# Health needs go to the county by the patient's permission (703/2023 54 §), or for a child alone (681/2023 87 §).
+MINOR_IN_COUNTY = COUNTY | {"health-needs"}
 PLACEMENT = ORDINARY | {"family/size-and-ages", "housing", "guardianship", "vulnerability/fact"}
-EMPLOYMENT = ORDINARY | {"education", "employment"}
 BEFORE_COUNTIES = ORDINARY | {
     "family",
     "housing",
@@ -50,7 +50,7 @@ BEFORE_COUNTIES = ORDINARY | {
 }
 NOTICE = ORDINARY | {"family/size-and-ages"}
 NOTHING: set[str] = set()
-TO_M, TO_C, PLACE, PLAN = "reception-to-municipality", "reception-to-county", "municipal-placement", "shared-plan"
+TO_M, TO_C, PLACE = "reception-to-municipality", "reception-to-county", "municipal-placement"
 
 # person, requester, provider, purpose, day, what may move
 TABLE: list[tuple[str, str, str, str, str, set[str]]] = [
@@ -68,9 +68,6 @@ TABLE: list[tuple[str, str, str, str, str, set[str]]] = [
     ("p01-asylum-adult", "placement", "centre", PLACE, "2026-01-01", PLACEMENT),
     ("p01-asylum-adult", "placement", "centre", PLACE, "2023-06-01", PLACEMENT),
     ("p01-asylum-adult", "placement", "centre", TO_M, "2026-01-01", NOTHING),
-    ("p01-asylum-adult", "employment", "kotka", PLAN, "2024-12-31", NOTHING),
-    ("p01-asylum-adult", "employment", "kotka", PLAN, "2025-01-01", EMPLOYMENT),
-    ("p01-asylum-adult", "kymenlaakso", "kotka", PLAN, "2026-01-01", EMPLOYMENT),
     ("p01-asylum-adult", "kela", "centre", TO_M, "2026-01-01", NOTHING),
     ("p01-asylum-adult", "edustaja", "centre", "representation", "2026-01-01", NOTHING),
     (
@@ -78,9 +75,11 @@ TABLE: list[tuple[str, str, str, str, str, set[str]]] = [
         "development",
         "kymenlaakso",
         "compensation",
-        "2026-01-01",
+        "2024-06-01",  # 1386/2010 87 f §:3
         {"identity", "move", "residence-permit"},
     ),
+    # No section from 2025: 681/2023 89 and 90 §:1 name the Immigration Service and the population register.
+    ("p01-asylum-adult", "development", "kymenlaakso", "compensation", "2026-01-01", NOTHING),
     (
         "p01-asylum-adult",
         "kotka",
@@ -105,7 +104,8 @@ TABLE: list[tuple[str, str, str, str, str, set[str]]] = [
     ("p03-ukrainian-mother", "kymenlaakso", "centre", TO_C, "2023-03-01", COUNTY),
     ("p03-ukrainian-mother", "kotka", "centre", TO_M, "2026-01-01", NOTHING),
     # 4 boy of 16 without a guardian
-    ("p04-unaccompanied-minor", "kymenlaakso", "centre", TO_C, "2026-01-01", COUNTY),
+    ("p04-unaccompanied-minor", "kymenlaakso", "centre", TO_C, "2026-01-01", MINOR_IN_COUNTY),  # 681/2023 87 §:1
+    ("p04-unaccompanied-minor", "kymenlaakso", "centre", TO_C, "2024-01-01", MINOR_IN_COUNTY),  # 1386/2010 87 c §:1
     ("p04-unaccompanied-minor", "kotka", "centre", TO_M, "2026-01-01", MUNICIPALITY),
     (
         "p04-unaccompanied-minor",
@@ -130,7 +130,7 @@ TABLE: list[tuple[str, str, str, str, str, set[str]]] = [
     ("p05-independent-mover", "helsinki-services", "centre", "independent-move-notice", "2026-01-01", NOTICE),
     ("p05-independent-mover", "kotka", "centre", "independent-move-notice", "2026-01-01", NOTHING),
     ("p05-independent-mover", "pirkanmaa", "centre", "independent-move-notice", "2026-01-01", NOTHING),
-    # 6 torture survivor who refuses that the municipality hears of health: the county hears all the same
+    # 6 torture survivor who refuses that the municipality hears of health: the county hears by permission only
     ("p06-torture-survivor", "kotka", "centre", TO_M, "2026-01-01", MUNICIPALITY),
     ("p06-torture-survivor", "kymenlaakso", "centre", TO_C, "2026-01-01", COUNTY),
     # 7 safety prohibition: the address goes to the one named recipient
@@ -143,14 +143,6 @@ TABLE: list[tuple[str, str, str, str, str, set[str]]] = [
         PLACE,
         "2026-01-01",
         PLACEMENT - {"contact"} | {"contact/telecom"},
-    ),
-    (
-        "p07-safety-prohibition",
-        "employment",
-        "kotka",
-        PLAN,
-        "2026-01-01",
-        EMPLOYMENT - {"contact"} | {"contact/telecom"},
     ),
     # 8 no final permit: nothing moves
     *(
@@ -175,7 +167,16 @@ TABLE: list[tuple[str, str, str, str, str, set[str]]] = [
     ("p09-withdrawn-consent", "kotka", "centre", TO_M, "2026-01-01", MUNICIPALITY),
     ("p09-consent-given", "kotka", "centre", "service-need-lookup", "2026-01-01", MUNICIPALITY),
     # 10 moves on from Kotka to Tampere
-    ("p10-moves-on", "tampere", "kotka", "onward-move", "2026-06-01", MUNICIPALITY),
+    ("p10-moves-on", "tampere", "kotka", "onward-move", "2026-06-01", NOTHING),  # 681/2023 85 §: by consent
+    (
+        "p10-consents-to-contact",
+        "tampere",
+        "kotka",
+        "onward-move",
+        "2026-06-01",
+        {"identity", "language", "contact", "housing"},
+    ),
+    ("p10-moves-on", "tampere", "kotka", "plan-revision", "2026-06-01", ORDINARY | {"education", "employment"}),
     ("p10-moves-on", "tampere", "kotka", "onward-move", "2024-06-01", MUNICIPALITY),
     ("p10-moves-on", "pirkanmaa", "kymenlaakso", "onward-move", "2026-06-01", COUNTY),
     ("p10-moves-on", "kotka", "centre", TO_M, "2026-06-01", NOTHING),
@@ -239,7 +240,14 @@ def test_emergency_opens_only_what_its_basis_names_and_asks_for_a_review(decide_
 
 
 def test_emergency_that_was_not_needed_is_not_called_one(decide_for: Decide) -> None:
-    decision = decide_for("p01-asylum-adult", "kymenlaakso", "service-need-lookup", emergency=True)
+    decision = decide_for(
+        "p01-asylum-adult",
+        "kymenlaakso",
+        "service-need-lookup",
+        emergency=True,
+        categories=frozenset({"identity"}),
+    )
 
     assert not decision.emergency
     assert {one.basis for one in decision.permitted} == {"lookup-county"}
+    assert {one.category for one in decision.permitted} == {"identity"}

@@ -7,16 +7,17 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 from consent import replaying
 from consent.decision import Decision, Emergency, decide
 from consent.examples import outcome
 from consent.rulebook import Rulebook, load, reference_rulebook
 from tests.consent.test_decision import AT, World, ask, basis, book, decided, record, worlds
+from tests.properties import examples
 
 
-@settings(max_examples=120, deadline=None)
+@examples(120)
 @given(worlds)
 def test_decision_and_its_replay_are_identical(world: World) -> None:
     _, bases, prohibitions, consents, _ = world

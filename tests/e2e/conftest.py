@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,6 +18,9 @@ from adapters.samples import write_samples
 from gateway.demo.network import DEMO, LOOPBACK, Network, Organisation, build
 from gateway.demo.processes import Processes, running
 from schemas.facts import MIGRI_CUSTOMER
+
+# An answer is waited for as long as the test may take.
+PATIENT = aiohttp.ClientTimeout(total=None)
 
 
 @dataclass
@@ -42,14 +44,14 @@ class Stage:
     async def post(self, party: str, path: str, json: Any) -> Any:
         """One call to an organisation's information system."""
         url = f"http://{LOOPBACK}:{self.network.parties[party].system}{path}"
-        async with aiohttp.ClientSession() as session, session.post(url, json=json) as answer:
+        async with aiohttp.ClientSession(timeout=PATIENT) as session, session.post(url, json=json) as answer:
             assert answer.status < 500, (path, answer.status)
             return await answer.json()
 
     async def held(self, party: str) -> list[dict[str, Any]]:
         """What an organisation's system has received and accepted."""
         url = f"http://{LOOPBACK}:{self.network.parties[party].system}/held"
-        async with aiohttp.ClientSession() as session, session.get(url) as answer:
+        async with aiohttp.ClientSession(timeout=PATIENT) as session, session.get(url) as answer:
             found: list[dict[str, Any]] = await answer.json()
             return found
 
@@ -80,17 +82,6 @@ class Stage:
         answer = await self.call("centre", "GET", "/v1/handovers?limit=1000", expect=200)
         found: list[dict[str, Any]] = answer["body"]["handovers"]
         return found
-
-
-async def until(look: Callable[[], Awaitable[Any]], enough: Callable[[Any], Any], seconds: float = 60.0) -> Any:
-    """What `look` sees as soon as it is enough; fails with what was seen last."""
-    end = time.monotonic() + seconds
-    while True:
-        seen = await look()
-        if enough(seen):
-            return seen
-        assert time.monotonic() < end, seen
-        await asyncio.sleep(0.05)
 
 
 @contextmanager

@@ -17,13 +17,15 @@ from typing import Any, TypeVar
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from consent.rulebook import reference_rulebook
-from tests.audit.console.test_browser import ARGUMENTS, CHROMIUM, HEAVIEST, WEIGHTS
-from tests.conftest import require
-from tests.e2e.conftest import Stage, network, until
+from tests import parts
+from tests.audit.console.test_browser import HEAVIEST, WEIGHTS
+from tests.browsing import chromium, context_of
+from tests.e2e.conftest import Stage, network
 from tests.gateway.rulebooks import without
+from tests.waiting import until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.browser]
 T = TypeVar("T")
@@ -32,17 +34,14 @@ PAGES = ("/handovers", "/registry", "/rulebook", "/rulebook/cases", "/rulebook/c
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    require("Chromium", CHROMIUM is not None, "Install it (Debian: apt install chromium).")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+    with chromium() as browser:
         yield browser
-        browser.close()
 
 
 def _aside(work: Callable[[], T]) -> T:
     """Do something in a thread of its own: the browser's event loop runs in this one."""
     with ThreadPoolExecutor(1) as thread:
-        return thread.submit(work).result(timeout=180)
+        return thread.submit(work).result()
 
 
 @contextmanager
@@ -59,7 +58,7 @@ def running_network(folder: Path, **settings: Any) -> Iterator[Stage]:
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     """The demo's network; the first person was handed over and accepted."""
-    require("Chromium", CHROMIUM is not None, "Install it (Debian: apt install chromium).")
+    parts.tool("chromium")
     with running_network(tmp_path_factory.mktemp("console")) as stage:
 
         async def hand_over() -> None:
@@ -76,15 +75,14 @@ def link(stage: Stage, role: str, party: str = "centre") -> str:
     """What `yhdyspinta console link` prints."""
     config = stage.network.parties[party].config
     command = [sys.executable, "-m", "gateway", "console", "link", "--config", str(config), "--role", role, "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, env=os.environ, check=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ, check=True)
     found: str = json.loads(done.stdout)["link"]
     return found
 
 
 @pytest.fixture(scope="module")
 def page(browser: Browser, stage: Stage) -> Iterator[Page]:
-    context = browser.new_context(locale="en-GB", viewport={"width": 1280, "height": 900})
-    context.set_default_timeout(60_000)
+    context = context_of(browser, locale="en-GB", viewport={"width": 1280, "height": 900})
     page = context.new_page()
     enter(page, stage, "officer")
     yield page
@@ -153,7 +151,7 @@ def test_a_handover_that_nobody_accepts_becomes_overdue_and_stays_in_sight(
             await until(late, bool)
 
         _aside(lambda: asyncio.run(hand_over()))
-        context = browser.new_context(locale="fi-FI")
+        context = context_of(browser, locale="fi-FI")
         page = context.new_page()
         enter(page, stage, "operator")
         page.goto(f"{home(stage)}/handovers")
@@ -252,7 +250,7 @@ def test_a_proposal_that_is_no_rulebook_is_told_by_line(page: Page, stage: Stage
 def test_the_question_works_without_scripts_and_is_the_officers_and_the_auditors(
     browser: Browser, stage: Stage
 ) -> None:
-    context = browser.new_context(locale="fi-FI", java_script_enabled=False)
+    context = context_of(browser, locale="fi-FI", java_script_enabled=False)
     page = context.new_page()
     enter(page, stage, "auditor")
     page.goto(f"{home(stage)}/rulebook/change")
@@ -295,7 +293,7 @@ def test_a_link_works_once_and_only_on_a_node_that_has_a_console(stage: Stage, t
     assert "console" in tomllib.loads(config.read_text("utf-8"))["listen"]
 
     command = [sys.executable, "-m", "gateway", "console", "link", "--config", str(without)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
 
     assert done.returncode == 2
     assert "has no console" in done.stderr

@@ -14,11 +14,10 @@ pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "gateway", "demo", *arguments], capture_output=True, text=True, timeout=240, check=False
+        [sys.executable, "-m", "gateway", "demo", *arguments], capture_output=True, text=True, check=False
     )
 
 
-@pytest.mark.timeout(300)
 def test_demo_ends_by_itself_with_every_promise_held_and_its_state_written(tmp_path: Path) -> None:
     state = tmp_path / "state.json"
 
@@ -28,7 +27,7 @@ def test_demo_ends_by_itself_with_every_promise_held_and_its_state_written(tmp_p
     document = json.loads(done.stdout)
     assert [one for one in document["checks"] if not one["held"]] == []
     assert len(document["checks"]) > 15
-    assert {len(one) for one in (document["shares"], document["queries"])} == {40, 5}
+    assert {len(one) for one in (document["shares"], document["queries"])} == {40, 6}
     assert document["dirty"]["read"] == document["dirty"]["handed_over"] + document["dirty"]["rejected"]
     parties = json.loads(state.read_bytes())["parties"]
     assert set(parties) == {"centre", "kotka", "kymenlaakso", "placement"}

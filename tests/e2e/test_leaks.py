@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import csv
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from gateway.demo.network import LOOPBACK
 from gateway.demo.story import Story, session
 from schemas.facts import HETU
 from tests.e2e.conftest import Stage, network
+from tests.e2e.malformed import SECRETS, malformed
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -101,6 +103,21 @@ async def provoke(stage: Stage) -> list[bytes]:
     return said
 
 
+async def send_malformed(stage: Stage) -> list[bytes]:
+    """Hand over, from the centre's own system, what each format's reader stumbles over; gives the answers' bytes."""
+    party = stage.network.parties["centre"]
+    context = ssl.create_default_context(cafile=str(party.folder / "clients-authority.pem"))
+    context.load_cert_chain(party.folder / "client.pem", party.folder / "client.key", stage.network.passphrase)
+    said = []
+    async with session() as http:
+        for adapter, data in malformed():
+            url = f"{party.address}/v1/handovers?flow=F1&adapter={adapter}"
+            async with http.post(url, data=data, ssl=context) as answer:
+                assert answer.status in {400, 422}, (adapter, answer.status)
+                said.append(await answer.read())
+    return said
+
+
 async def scrape(stage: Stage) -> list[bytes]:
     said = []
     async with aiohttp.ClientSession() as http:
@@ -134,8 +151,9 @@ def test_nothing_that_a_full_run_writes_or_says_names_a_person(tmp_path: Path) -
         with network(tmp_path, environment=settings) as stage:
             asyncio.run(tell(stage))
             errors = asyncio.run(provoke(stage))
+            errors += asyncio.run(send_malformed(stage))
             metrics = asyncio.run(scrape(stage))
-    values = personal(stage.export)
+    values = personal(stage.export) | SECRETS
     assert len(values) > 150
 
     # The register is the source's own: the samples stand in it, as they should.

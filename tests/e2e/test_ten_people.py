@@ -19,7 +19,8 @@ import pytest
 from gateway.demo.network import DEMO, Organisation
 from gateway.protocol.text import Text
 from schemas.facts import MIGRI_CUSTOMER
-from tests.e2e.conftest import Stage, network, until
+from tests.e2e.conftest import Stage, network
+from tests.waiting import until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -111,8 +112,10 @@ MUNICIPALITY = {
 COUNTY = {
     "identity", "language", "contact/telecom", "contact/address", "move", "residence-permit", "family", "housing",
     "guardianship", "vulnerability/fact", "vulnerability", "social-needs/early-support", "social-needs",
-    "health-needs", "child-protection", "finances", "finances/early-support",
+    "child-protection", "finances", "finances/early-support",
 }  # fmt: skip
+#: Health needs reach the county by the patient's permission (703/2023 54 §:1), or for a child alone (681/2023 87 §:1).
+COUNTY_WITH_HEALTH = COUNTY | {"health-needs"}
 NOTICE = {"identity", "language", "contact/telecom", "contact/address", "move", "residence-permit", "family"}
 
 
@@ -139,11 +142,11 @@ EXPECTED = (
     expect("p03-ukrainian-mother", "F5", "municipality", "kouvola", MUNICIPALITY),
     expect("p03-ukrainian-mother", "F5", "county", "kymenlaakso", COUNTY),
     expect("p04-unaccompanied-minor", "F6", "municipality", "kotka", MUNICIPALITY),
-    expect("p04-unaccompanied-minor", "F6", "county", "kymenlaakso", COUNTY),
+    expect("p04-unaccompanied-minor", "F6", "county", "kymenlaakso", COUNTY_WITH_HEALTH),
     expect("p05-independent-mover", "F3", "municipality", "helsinki", NOTICE),
     expect("p05-independent-mover", "F3", "county", "helsinki", NOTICE),
     expect("p06-torture-survivor", "F1", "municipality", "kotka", MUNICIPALITY),
-    expect("p06-torture-survivor", "F1", "county", "kymenlaakso", COUNTY),
+    expect("p06-torture-survivor", "F1", "county", "kymenlaakso", COUNTY_WITH_HEALTH),  # permitted, see _hand_over
     expect("p07-safety-prohibition", "F1", "municipality", "kotka", MUNICIPALITY),
     expect("p07-safety-prohibition", "F1", "county", "kymenlaakso", COUNTY - {"contact/address"}),
     expect("p08-pending-permit", "F1", "municipality", "kotka", set()),
@@ -175,6 +178,7 @@ def handed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Handed]:
 
 async def _hand_over(stage: Stage) -> dict[str, dict[str, Any]]:
     await _say(stage, "p06-torture-survivor", "refused", ["health-needs"])
+    await _say(stage, "p06-torture-survivor", "active", ["health-needs"], to="county")
     consent = await _say(stage, "p09-withdrawn-consent", "active", ["health-needs", "social-needs"])
     plans = {}
     for case, known in stage.cases.items():
@@ -196,7 +200,7 @@ async def _hand_over(stage: Stage) -> dict[str, dict[str, Any]]:
     return plans
 
 
-async def _say(stage: Stage, case: str, status: str, categories: list[str]) -> str:
+async def _say(stage: Stage, case: str, status: str, categories: list[str], to: str = "municipality") -> str:
     answer = await stage.call(
         "centre",
         "POST",
@@ -204,8 +208,8 @@ async def _say(stage: Stage, case: str, status: str, categories: list[str]) -> s
         {
             "subject": {"system": MIGRI_CUSTOMER, "value": stage.key(case)},
             "status": status,
-            "purposes": ["reception-to-municipality", "service-need-lookup"],
-            "recipients": ["municipality"],
+            "purposes": [f"reception-to-{to}", "service-need-lookup"],
+            "recipients": [to],
             "categories": categories,
         },
         expect=201,
@@ -320,7 +324,9 @@ def test_recipient_gets_exactly_the_fields_that_the_law_gives_it(handed: Handed,
     ("who", "case", "asked", "status", "permitted"),
     [
         ("kotka", "p01-asylum-adult", ["identity", "housing", "health-needs"], 200, {"identity", "housing"}),
-        ("kymenlaakso", "p01-asylum-adult", ["identity", "health-needs", "education"], 200,
+        # No permission, no patient data: 703/2023 54 §:1.
+        ("kymenlaakso", "p01-asylum-adult", ["identity", "health-needs", "education"], 200, {"identity"}),
+        ("kymenlaakso", "p06-torture-survivor", ["identity", "health-needs", "education"], 200,
          {"identity", "health-needs"}),
         ("tampere", "p01-asylum-adult", ["identity"], 403, set()),
         ("placement", "p01-asylum-adult", ["identity"], 403, set()),
@@ -329,7 +335,7 @@ def test_recipient_gets_exactly_the_fields_that_the_law_gives_it(handed: Handed,
         ("kotka", "p04-unaccompanied-minor", ["guardianship", "child-protection"], 200, {"guardianship"}),
         ("kymenlaakso", "p04-unaccompanied-minor", ["guardianship", "child-protection"], 200,
          {"guardianship", "child-protection"}),
-        ("helsinki", "p05-independent-mover", ["identity", "health-needs"], 200, {"identity", "health-needs"}),
+        ("helsinki", "p05-independent-mover", ["identity", "health-needs"], 200, {"identity"}),
         ("kotka", "p06-torture-survivor", ["identity", "health-needs"], 200, {"identity"}),
         ("kotka", "p08-pending-permit", ["identity"], 403, set()),
         ("kymenlaakso", "p08-pending-permit", ["identity", "health-needs"], 403, set()),
@@ -351,21 +357,46 @@ def test_question_about_one_of_the_ten_is_answered_as_far_as_the_law_goes(
         assert "bundle" not in answer["body"]
 
 
-def test_person_who_moves_on_is_handed_over_by_the_municipality_that_had_them(handed: Handed) -> None:
+def plan(start: str) -> dict[str, Any]:
+    """An integration plan in force from a day."""
+    kind = {"system": "urn:yhdyspinta:codes:plan-kind", "code": "integration-plan"}
+    return {
+        "resource": {
+            "resourceType": "CarePlan",
+            "id": "care-plan-1",
+            "status": "active",
+            "intent": "plan",
+            "category": [{"coding": [kind]}],
+            "subject": {"reference": "Patient/patient-1"},
+            "period": {"start": start},
+        }
+    }
+
+
+def test_person_who_moves_on_is_handed_over_with_their_consent_and_only_with_it(handed: Handed) -> None:
+    # The municipality contacts the new one by the client's consent, if there is a plan: 681/2023 85 §.
     stage = handed.stage
-    plan = handed.plans["p10-moves-on"]
+    known = handed.plans["p10-moves-on"]
     items = asyncio.run(stage.call("kotka", "GET", "/v1/inbox?limit=1000", expect=200))["body"]["items"]
-    arrival = next(item for item in items if item["handover"] == plan["id"])
+    arrival = next(item for item in items if item["handover"] == known["id"])
     bundle = asyncio.run(stage.call("kotka", "GET", f"/v1/inbox/{arrival['id']}", expect=200))["body"]["content"]
     move = next(one for one in bundle["entry"][0]["resource"]["extension"] if one["url"].endswith(":move"))
     for part in move["extension"]:
         if part["url"] == "municipality":
             part["valueCoding"] = {**part["valueCoding"], "code": "837"}
+    # The same record twice is one handover: the second time the plan is another one.
+    planned, replanned = ({**bundle, "entry": [*bundle["entry"], plan(day)]} for day in ("2025-01-01", "2025-02-01"))
+    path = "/v1/handovers?flow=F10&adapter=canonical"
 
-    answer = asyncio.run(stage.call("kotka", "POST", "/v1/handovers?flow=F10&adapter=canonical", bundle, expect=201))
+    without = asyncio.run(stage.call("kotka", "POST", path, planned, expect=201))
+    asyncio.run(stage.call("kotka", "POST", "/v1/consents", _to_contact(stage), expect=201))
+    answer = asyncio.run(stage.call("kotka", "POST", path, replanned, expect=201))
 
+    stopped = next(one for one in without["body"]["handovers"][0]["deliveries"] if one["role"] == "municipality")
+    assert (stopped["state"], stopped["permitted"]) == ("stopped", [])
     delivery = next(one for one in answer["body"]["handovers"][0]["deliveries"] if one["role"] == "municipality")
     assert delivery["state"] == "due"
+    assert {one["basis"] for one in delivery["permitted"]} == {"onward-move-municipality-2025"}
     arrived = asyncio.run(
         until(
             lambda: stage.held("tampere"),
@@ -375,3 +406,13 @@ def test_person_who_moves_on_is_handed_over_by_the_municipality_that_had_them(ha
     assert [one["flow"] for one in arrived] == ["F10"]
     assert arrived[0]["content"]["kunta"] == "837"
     assert "terveys" not in arrived[0]["content"]
+
+
+def _to_contact(stage: Stage) -> dict[str, Any]:
+    return {
+        "subject": {"system": MIGRI_CUSTOMER, "value": stage.key("p10-moves-on")},
+        "status": "active",
+        "purposes": ["onward-move"],
+        "recipients": ["municipality"],
+        "categories": ["identity", "language", "contact", "move", "housing"],
+    }

@@ -7,7 +7,6 @@ import contextlib
 import csv
 import json
 import ssl
-import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
@@ -29,6 +28,7 @@ from gateway.trust import certificates
 from gateway.trust.authority import Authority
 from gateway.trust.keystore import write_private_key
 from schemas.facts import HETU
+from tests.waiting import until
 
 LOOPBACK = "127.0.0.1"
 
@@ -113,7 +113,7 @@ class Running:
         """End a node as a power cut would, start it again, and wait until it can move data."""
         self.processes.kill(f"{party}-node")
         self.processes.start_node(party)
-        await _ready(self, (party,), source=False)
+        await self.processes.ready({f"{party}-node"})
 
     def _engine(self, party: str) -> Any:
         if party not in self.engines:
@@ -148,7 +148,7 @@ def running(
             processes.start_node(name)
         if source:
             processes.start_system("centre")
-        asyncio.run(_ready(found, nodes, source))
+        asyncio.run(processes.ready())
         yield found
     finally:
         processes.stop()
@@ -156,33 +156,17 @@ def running(
             engine.dispose()
 
 
-async def _ready(found: Running, nodes: tuple[str, ...], source: bool) -> None:
-    addresses = [f"http://{LOOPBACK}:{found.party(name).local}/ready" for name in nodes]
-    if source:
-        addresses.append(f"http://{LOOPBACK}:{found.party('centre').system}/up")
-    until = time.monotonic() + 120
-    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2)) as session:
-        for address in addresses:
-            while not await _answers(session, address):
-                found.processes.check()
-                assert time.monotonic() < until, f"{address} did not answer in two minutes"
-                await asyncio.sleep(0.05)
+async def ready(port: int, alive: Callable[[], object]) -> None:
+    """Wait until the node whose local face is at this port can move data. `alive` raises when it never will."""
+    async with aiohttp.ClientSession() as session:
+        await until(lambda: _is_ready(session, port), alive=alive)
 
 
-async def _answers(session: aiohttp.ClientSession, address: str) -> bool:
-    with contextlib.suppress(aiohttp.ClientError, OSError, TimeoutError):
-        async with session.get(address) as answer:
+async def _is_ready(session: aiohttp.ClientSession, port: int) -> bool:
+    with contextlib.suppress(aiohttp.ClientError):
+        async with session.get(f"http://{LOOPBACK}:{port}/ready") as answer:
             return answer.status == 200
     return False
-
-
-async def until(holds: Callable[[], Any], seconds: float = 60.0) -> Any:
-    """Wait for a condition, with a deadline; returns its value."""
-    deadline = time.monotonic() + seconds
-    while not (value := holds()):
-        assert time.monotonic() < deadline, "what the test waits for did not come"
-        await asyncio.sleep(0.05)
-    return value
 
 
 @dataclass(frozen=True)
@@ -213,11 +197,10 @@ async def raw(port: int, context: ssl.SSLContext | None, data: bytes, *, finish:
             await writer.drain()
             if finish and writer.can_write_eof():
                 writer.write_eof()
-        return await asyncio.wait_for(answer_of(reader), 60)
+        return await answer_of(reader)
     finally:
-        writer.close()
-        with contextlib.suppress(ConnectionError, ssl.SSLError, TimeoutError):
-            await asyncio.wait_for(writer.wait_closed(), 2)
+        # Not closed with manners: a face that keeps its half open is no reason to wait.
+        writer.transport.abort()
 
 
 async def answer_of(reader: asyncio.StreamReader) -> Raw | None:

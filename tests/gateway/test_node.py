@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
+import base64
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Engine, delete, select
 
 from adapters.samples import write_samples
 from gateway.demo.network import Network, build
+from gateway.parts import NodeError, secret
+from gateway.secret_files import DEPENDS, prepare
+from gateway.settings import load
+from gateway.storage import engine as storage
+from gateway.storage import schema
+from gateway.storage.tables import secret_fingerprints
+from schemas.identifiers import HETU
+from tests.gateway.running import Running, running
 
 pytestmark = [pytest.mark.e2e]
 
@@ -30,7 +42,6 @@ def start(config: Path) -> subprocess.CompletedProcess[str]:
         [sys.executable, "-m", "gateway", "node", "run", "--config", str(config)],
         capture_output=True,
         text=True,
-        timeout=60,
         check=False,
     )
 
@@ -84,3 +95,139 @@ def test_expired_registry_is_named(tmp_path: Path) -> None:
     assert done.returncode == 3
     assert "expired" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+# -- secrets -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def lived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A municipality's node that has recorded a refusal, and was stopped."""
+    with running(tmp_path_factory.mktemp("lived"), nodes=("kotka",)) as found:
+        asyncio.run(_refuse(found))
+        found.processes.stop()
+        yield found
+
+
+async def _refuse(nodes: Running) -> None:
+    refusal = {"subject": {"system": HETU, "value": "010190-900P"}, "status": "refused", "categories": ["housing"]}
+    async with nodes.client("kotka") as session, session.post("/v1/consents", json=refusal) as answer:
+        assert answer.status == 201, await answer.text()
+
+
+def _fingerprints(nodes: Running) -> dict[str, str]:
+    engine = storage.create(f"sqlite:///{nodes.party('kotka').folder / 'node.db'}")
+    with engine.connect() as connection:
+        rows = connection.execute(select(secret_fingerprints)).all()
+    engine.dispose()
+    return {row.name: row.fingerprint for row in rows}
+
+
+def _forget_fingerprints(nodes: Running) -> None:
+    """As a node left its database before it knew fingerprints."""
+    engine = storage.create(f"sqlite:///{nodes.party('kotka').folder / 'node.db'}")
+    with engine.begin() as connection:
+        connection.execute(delete(secret_fingerprints))
+    engine.dispose()
+
+
+@contextmanager
+def _instead(path: Path, content: bytes | None) -> Iterator[None]:
+    """Another content of a file, or no file, for a while."""
+    held = path.read_bytes()
+    path.unlink()
+    if content is not None:
+        path.write_bytes(content)
+    try:
+        yield
+        assert not path.exists() if content is None else path.read_bytes() == content  # nothing was put in its place
+    finally:
+        path.write_bytes(held)
+
+
+OTHER = base64.b64encode(b"\x05" * 32)
+
+
+@pytest.mark.parametrize("content", [None, OTHER], ids=["missing", "of another database"])
+@pytest.mark.parametrize("name", ["index", "wrapping"])
+def test_secret_that_does_not_belong_to_the_database_stops_the_start_and_is_named(
+    lived: Running, name: str, content: bytes | None
+) -> None:
+    path = lived.party("kotka").folder / "secrets" / f"{name}.key"
+
+    with _instead(path, content):
+        done = start(lived.party("kotka").config)
+
+    said = " ".join(done.stderr.split())
+    assert done.returncode == 3, done.stderr
+    assert f"{name}.key is {'missing' if content is None else 'not the secret'}" in said
+    assert DEPENDS[f"{name}_key"] in said
+    assert "restore the file" in said
+    assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("name", ["log", "witness"])
+def test_key_that_others_know_the_node_by_is_not_made_anew(lived: Running, name: str) -> None:
+    with _instead(lived.party("kotka").folder / "secrets" / f"{name}.key", None):
+        done = start(lived.party("kotka").config)
+
+    assert done.returncode == 3, done.stderr
+    assert DEPENDS[f"{name}_key"] in " ".join(done.stderr.split())
+
+
+def test_wrapping_key_is_tried_on_what_it_wrapped_before_a_database_takes_its_fingerprint(lived: Running) -> None:
+    known = _fingerprints(lived)
+    assert set(known) == {"index_key", "wrapping_key"}
+    _forget_fingerprints(lived)
+    secrets = lived.party("kotka").folder / "secrets"
+
+    with _instead(secrets / "wrapping.key", OTHER):
+        foreign = start(lived.party("kotka").config)
+    with _instead(secrets / "index.key", None):
+        missing = start(lived.party("kotka").config)
+
+    assert (foreign.returncode, missing.returncode) == (3, 3)
+    assert "wrapping.key is not the secret" in " ".join(foreign.stderr.split())
+    assert _fingerprints(lived) == {}
+    prepare(load(lived.party("kotka").config), _engine(lived), datetime.now(UTC))  # the files that belong to it
+    assert _fingerprints(lived) == known
+
+
+def _engine(nodes: Running) -> Engine:
+    return storage.create(f"sqlite:///{nodes.party('kotka').folder / 'node.db'}")
+
+
+def test_command_beside_the_node_asks_no_database_that_its_secrets_do_not_belong_to(lived: Running) -> None:
+    party = lived.party("kotka")
+    command = [sys.executable, "-m", "gateway", "audit", "search", "person", "--person", "--config", str(party.config)]
+
+    def search() -> subprocess.CompletedProcess[str]:
+        return subprocess.run(command, input="010190-900P\n", capture_output=True, text=True, timeout=120, check=False)
+
+    assert search().returncode == 0
+    with _instead(party.folder / "secrets" / "index.key", OTHER):
+        refused = search()
+
+    assert refused.returncode == 3
+    assert "index.key is not the secret" in " ".join(refused.stderr.split())
+
+
+def test_empty_database_gets_secrets_once_and_of_both_kinds(database_url: str, built: Network) -> None:
+    settings = load(built.parties["kymenlaakso"].config)
+    engine = storage.create(database_url)
+    schema.bring_up_to_date(engine)
+    at = datetime.now(UTC)
+
+    prepare(settings, engine, at)
+    made = {name: secret(getattr(settings.secrets, name)) for name in (*DEPENDS, "token_key")}
+    prepare(settings, engine, at)
+
+    assert {name: secret(getattr(settings.secrets, name)) for name in made} == made
+    assert len(set(made.values())) == len(made)
+    assert all(path.stat().st_mode & 0o077 == 0 for path in settings.secrets.index_key.parent.glob("*.key"))
+    settings.secrets.index_key.unlink()
+    with pytest.raises(NodeError, match=r"index\.key is missing"):
+        prepare(settings, engine, at)
+    engine.dispose()
+    for name in ("wrapping_key", "token_key"):
+        getattr(settings.secrets, name).unlink()

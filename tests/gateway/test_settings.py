@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from gateway import settings_environment
 from gateway.cli.settings_reference import reference
 from gateway.settings import Settings, SettingsError, load
+from tests.properties import examples
 
 GOOD = """\
 [node]
@@ -84,6 +90,72 @@ def test_environment_lies_over_the_file(tmp_path: Path) -> None:
 
     assert settings.database.url == "postgresql+psycopg://node@db/node"
     assert settings.limits.in_flight == 64
+
+
+def test_lists_and_tables_of_lists_are_given_by_the_environment(tmp_path: Path) -> None:
+    environment = {
+        "YHDYSPINTA_NODE__SUBSYSTEMS": '["FI-DEMO/MUN/9000003-8/a", "FI-DEMO/MUN/9000003-8/b"]',
+        "YHDYSPINTA_AUDIT__READERS": '["kotka-1"]',
+        "YHDYSPINTA_LISTEN__PEERS": "[::1]:8443",
+        "YHDYSPINTA_CLIENTS__1__NAME": "renamed",
+    }
+    before = load(written(tmp_path, GOOD), {})
+
+    settings = load(written(tmp_path, GOOD), environment)
+
+    assert settings.node.subsystems == ["FI-DEMO/MUN/9000003-8/a", "FI-DEMO/MUN/9000003-8/b"]
+    assert settings.audit.readers == ["kotka-1"]
+    assert str(settings.listen.peers) == "::1:8443"
+    assert [client.name for client in settings.clients] == [before.clients[0].name, "renamed"]
+
+
+def test_tables_that_the_file_lacks_are_made_in_the_order_of_their_numbers() -> None:
+    document: dict[str, object] = {}
+    environment = {f"YHDYSPINTA_CLIENTS__{number}__NAME": f"c{number}" for number in range(11, -1, -1)}
+
+    assert settings_environment.lay_over(document, environment) == []
+
+    assert document == {"clients": [{"name": f"c{number}"} for number in range(12)]}
+
+
+@pytest.mark.parametrize(
+    ("variable", "says"),
+    [
+        ("YHDYSPINTA_NODE__ID__X", "node.id is a value and no table"),
+        ("YHDYSPINTA_NODE__ID__X__Y", "node.id is a value and no table; nothing can stand below it"),
+        ("YHDYSPINTA_CLIENTS__NAME", "clients is a list of tables; give the number of one, from 0"),
+        ("YHDYSPINTA_CLIENTS__FIRST__NAME", "clients is a list of tables; give the number of one, from 0 to 2"),
+        ("YHDYSPINTA_CLIENTS__7__NAME", "clients has 2 tables; the next one is 2"),
+        ("YHDYSPINTA_CLIENTS__" + "9" * 5000 + "__NAME", "clients has 2 tables"),
+        ("YHDYSPINTA_CLIENTS__0", "give the number of one"),
+        ("YHDYSPINTA_TLS__PEERS", "tls.peers is a table; name a key of it"),
+        ("YHDYSPINTA_NODE__SUBSYSTEMS__0", "node.subsystems is a list of values"),
+        ("YHDYSPINTA_NODE__SUBSYSTEMS", 'is a list; write it as ["a", "b"]'),
+        ("YHDYSPINTA_NODE__", "is not a setting"),
+        ("YHDYSPINTA___", "is not a setting"),
+    ],
+    ids=lambda value: value[:40],
+)
+def test_variable_that_does_not_fit_is_told_and_its_value_is_not(tmp_path: Path, variable: str, says: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        load(written(tmp_path, GOOD), {variable: "s3cret"})
+
+    assert says in str(refused.value)
+    assert "s3cret" not in str(refused.value)
+
+
+@examples(200)
+@given(
+    st.dictionaries(
+        st.lists(st.sampled_from(["NODE", "ID", "CLIENTS", "0", "1", "2", "NAME", "TLS", "PEERS", "²", ""]), min_size=2)
+        .map("__".join)
+        .map(settings_environment.PREFIX.__add__),
+        st.sampled_from(["b", "[", "[1]", '["a"]', "[{}]", "[[1]]", "[\n]", ""]),
+    )
+)
+def test_no_environment_breaks_the_reading(environment: dict[str, str]) -> None:
+    with tempfile.TemporaryDirectory() as folder, contextlib.suppress(SettingsError):
+        load(written(Path(folder), GOOD), environment)
 
 
 def test_everything_that_is_wrong_is_told_at_once_with_its_line(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import threading
 from collections.abc import Callable, Iterator
@@ -35,6 +34,7 @@ from gateway.trust.errors import TrustError
 from gateway.trust.keystore import write_private_key
 from gateway.trust.publishing import Lifetimes
 from tests.gateway.trust.conftest import KOTKA, NOW, Authority, named
+from tests.waiting import until
 
 PHRASE = b"a passphrase"
 AUTHORITY = Authority.make()
@@ -339,7 +339,4 @@ def said(caplog: pytest.LogCaptureFixture) -> list[str]:
 async def refreshed(standings: Standings, holds: Callable[[], Any]) -> None:
     """Have the registry refreshed, and wait until what it brings is there."""
     standings.refresh_now()
-    deadline = asyncio.get_running_loop().time() + 20
-    while not holds():
-        assert asyncio.get_running_loop().time() < deadline
-        await asyncio.sleep(0.01)
+    await until(holds)

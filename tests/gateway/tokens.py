@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ import pytest
 from gateway.protocol.signing import Algorithm
 from gateway.trust import token
 from gateway.trust.keystore import Pkcs11KeyStore
-from tests.conftest import require
+from tests import parts
 
 PIN, SO_PIN = "246810", "13579111"
 MODULES = (
@@ -43,12 +42,9 @@ class Tokens:
 
 @pytest.fixture(scope="session")
 def tokens(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tokens]:
-    module = next((Path(path) for path in MODULES if Path(path).exists()), None)
-    util = shutil.which("softhsm2-util")
-    require("SoftHSM", module is not None and util is not None, "Install it: apt-get install softhsm2.")
-    pytest.importorskip("pkcs11")
-    assert module is not None
-    assert util is not None
+    remedy = "Install it (Debian: apt-get install softhsm2)."
+    module, util = parts.file("SoftHSM", MODULES, remedy), parts.tool("softhsm2-util", remedy)
+    parts.module("pkcs11")
     folder = tmp_path_factory.mktemp("softhsm")
     (folder / "tokens").mkdir()
     settings = folder / "softhsm2.conf"

@@ -9,7 +9,7 @@ import json
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,9 @@ from gateway.demo.network import DEMO, LOOPBACK, Network, Organisation
 from gateway.protocol.text import Text
 from gateway.storage.tables import deliveries, inbox
 from schemas.facts import HETU
-from tests.conftest import require
-from tests.gateway.running import Running, running, sign_with_ed25519, until
+from tests import parts
+from tests.gateway.running import Running, running, sign_with_ed25519
+from tests.waiting import until
 
 pytestmark = pytest.mark.xdist_group("interop")
 HERE = Path(__file__).parent
@@ -44,8 +45,8 @@ THEIRS = ("second", "kymenlaakso")
 @pytest.fixture(scope="module")
 def program(pytestconfig: pytest.Config) -> Path:
     """The second implementation with its one dependency, installed once for each lock file."""
-    missing = [one for one in ("node", "npm") if shutil.which(one) is None]
-    require("Node.js", not missing, "Install nodejs and npm.")
+    for name in ("node", "npm"):
+        parts.tool(name, "Install nodejs and npm.")
     lock = hashlib.sha256((HERE / "package-lock.json").read_bytes()).hexdigest()[:16]
     cache = pytestconfig.cache
     assert cache is not None
@@ -55,7 +56,7 @@ def program(pytestconfig: pytest.Config) -> Path:
     if not (folder / "installed").exists():
         install = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--silent"]
         done = subprocess.run(install, check=False, cwd=folder, capture_output=True, text=True)
-        require("The npm package jose", done.returncode == 0, f"npm ci said: {done.stderr.strip()[-300:]}")
+        parts.require("The npm package jose", done.returncode == 0, f"npm ci said: {done.stderr.strip()[-300:]}")
         (folder / "installed").touch()
     return folder
 
@@ -130,20 +131,20 @@ def _other_node(network: Network, name: str, program: Path) -> Iterator[None]:
         yield
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait()
 
 
-async def _up(nodes: Running) -> None:
-    end = time.monotonic() + 90
+async def _up(nodes: Running, alive: Callable[[], None]) -> None:
     async with aiohttp.ClientSession() as session:
         for party in THEIRS:
-            while True:
-                with contextlib.suppress(aiohttp.ClientError):
-                    async with session.get(f"http://{LOOPBACK}:{nodes.party(party).local}/up") as answer:
-                        if answer.status == 200:
-                            break
-                assert time.monotonic() < end, (nodes.party(party).folder / "js.log").read_text()
-                await asyncio.sleep(0.05)
+            await until(lambda party=party: _is_up(session, nodes, party), alive=alive)  # type: ignore[misc]
+
+
+async def _is_up(session: aiohttp.ClientSession, nodes: Running, party: str) -> bool:
+    with contextlib.suppress(aiohttp.ClientError):
+        async with session.get(f"http://{LOOPBACK}:{nodes.party(party).local}/up") as answer:
+            return answer.status == 200
+    return False
 
 
 async def test_they_ask_and_our_node_answers(mixed: Mixed) -> None:
@@ -297,13 +298,8 @@ async def test_their_handover_reaches_our_inbox_once(mixed: Mixed) -> None:
 
 
 async def until_told(mixed: Mixed) -> list[dict[str, Any]]:
-    end = time.monotonic() + 60
-    while True:
-        found: list[dict[str, Any]] = await mixed.tell("second", "/received")
-        if found:
-            return found
-        assert time.monotonic() < end, "the acceptance did not arrive"
-        await asyncio.sleep(0.1)
+    found: list[dict[str, Any]] = await until(lambda: mixed.tell("second", "/received"))
+    return found
 
 
 async def _hand_over(nodes: Running, session: aiohttp.ClientSession) -> dict[str, Any]:

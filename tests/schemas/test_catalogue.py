@@ -16,11 +16,12 @@ from schemas.catalogue import catalogue
 from schemas.categories import CATEGORIES, PARTS, STRUCTURE, known, permits
 from schemas.codes import code_system
 from schemas.shape import OWN, SchemaError, compile_shape
+from tests.properties import examples
 from tests.schemas.generating import every, resources, spoilt
 
 ALL = every()
 KINDS = sorted(ALL)
-MODEST = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow], phases=[Phase.generate])
+MODEST = examples(30, suppress_health_check=[HealthCheck.too_slow], phases=[Phase.generate])
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
+from gateway.exchange.deciding import facts_in
 from schemas.facts import BundleFacts, check_single_subject, identifiers, read_facts
 from tests.schemas.test_examples import FLOWS, example
 
@@ -69,3 +71,29 @@ def test_a_person_of_whom_nothing_is_stated_has_no_facts() -> None:
 
     assert read_facts(bundle) == BundleFacts()
     assert len(FLOWS) == 14
+
+
+@pytest.mark.parametrize(
+    ("changes", "in_force"),
+    [
+        ({}, True),
+        ({"period": {"start": "2026-03-01", "end": "2026-03-01"}}, True),
+        ({"period": {"start": "2026-03-02"}}, None),
+        ({"period": {"end": "2026-02-28"}}, None),
+        ({"status": "draft"}, None),
+        ({"category": [{"coding": [{"system": "urn:yhdyspinta:codes:plan-kind", "code": "employment-plan"}]}]}, None),
+    ],
+    ids=["open", "its one day", "begins tomorrow", "ended yesterday", "a draft", "another plan"],
+)
+def test_integration_plan_is_in_force_on_the_days_of_its_period(changes: dict[str, Any], in_force: bool | None) -> None:
+    bundle = example("F10")
+    plan = next(one["resource"] for one in bundle["entry"] if one["resource"]["resourceType"] == "CarePlan")
+    plan.update({"period": {}, **changes})
+
+    facts = facts_in(bundle, None, datetime(2026, 3, 1, 12, tzinfo=UTC))
+
+    assert facts.plan_in_force is in_force
+
+
+def test_record_without_a_plan_does_not_say_that_there_is_one() -> None:
+    assert facts_in(example("F1"), None, datetime(2026, 3, 1, 12, tzinfo=UTC)).plan_in_force is None

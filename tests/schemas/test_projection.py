@@ -10,7 +10,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.catalogue import catalogue, references
@@ -18,6 +18,7 @@ from schemas.categories import CATEGORIES, PARTS, STRUCTURE, permits
 from schemas.codes import code_system
 from schemas.projection import UNKNOWN, Projection, categories_in, own_category, project
 from schemas.shape import OWN, Shape
+from tests.properties import examples
 
 EVERY = sorted({*CATEGORIES, *PARTS})
 some = st.frozensets(st.sampled_from(EVERY), max_size=len(EVERY))
@@ -124,7 +125,7 @@ def marks_in(value: Any) -> set[str]:
 seeds = st.integers(0, 2**32)
 
 
-@settings(max_examples=250, deadline=None)
+@examples(250)
 @given(seeds, some)
 def test_output_holds_no_value_of_a_category_that_is_not_permitted(seed: int, permitted: frozenset[str]) -> None:
     planter = Planter(seed)
@@ -140,7 +141,7 @@ def test_output_holds_no_value_of_a_category_that_is_not_permitted(seed: int, pe
         assert permits(permitted, category), (pointer, category)
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(seeds, some)
 def test_everything_that_was_withheld_is_listed_by_its_place_and_category(seed: int, permitted: frozenset[str]) -> None:
     planter = Planter(seed)
@@ -168,7 +169,7 @@ def _upwards(pointer: str) -> Iterator[str]:
         pointer = pointer.rpartition("/")[0]
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(seeds, some)
 def test_what_came_out_holds_only_what_it_says_and_comes_out_of_itself_unchanged(
     seed: int, permitted: frozenset[str]
@@ -183,7 +184,7 @@ def test_what_came_out_holds_only_what_it_says_and_comes_out_of_itself_unchanged
     assert again.withheld == ()
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(seeds, some)
 def test_every_reference_leads_to_something_that_is_there(seed: int, permitted: frozenset[str]) -> None:
     bundle = project(Planter(seed).bundle(), permitted).bundle
@@ -192,7 +193,7 @@ def test_every_reference_leads_to_something_that_is_there(seed: int, permitted: 
     assert {reference for _, reference in references(bundle)} <= names
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(seeds, some, some)
 def test_permitting_more_never_takes_anything_away(seed: int, fewer: frozenset[str], more: frozenset[str]) -> None:
     bundle = Planter(seed).bundle()

@@ -30,9 +30,10 @@ def find(visit: Visit) -> Answer:
     if visit.method == "GET":
         return Shown("people.html", {"kinds": kinds, "wrong": None, "chosen": kinds[0].code})
     kind = next((one for one in kinds if one.code == visit.form.get("kind")), kinds[0])
-    value = visit.form.get("value", "").strip()[:200]
-    if not value or not kind.well_formed(value):
-        wrong = "people.malformed" if value else "people.empty"
+    typed = visit.form.get("value", "").strip()[:200]
+    value = kind.written(typed) if typed else None
+    if value is None:
+        wrong = "people.malformed" if typed else "people.empty"
         return Shown("people.html", {"kinds": kinds, "wrong": wrong, "chosen": kind.code}, status=400)
     found = visit.office.subjects.find(visit.connection, kind.system, value)
     subject = ABSENT if found is None else found.id

@@ -13,6 +13,7 @@ from sqlalchemy import create_engine, make_url
 from adapters.sdk import Adapter, Limits, load
 from gateway.exchange.delivery import Deliveries
 from gateway.exchange.handover import Handovers, Order
+from gateway.person.values import Register
 from gateway.protocol.identifiers import SubsystemId
 from gateway.services.sources.batches import Source
 from gateway.services.sources.database import Database
@@ -66,6 +67,7 @@ def _hand_over(
                 user=None,
                 not_before=None,
                 trace_id=trace_id(),
+                register=Register(f"source {settings.name}", settings.identity == "authoritative"),
             )
         )
         if not plan.existing:

@@ -136,3 +136,46 @@ def test_the_list_names_what_is_installed() -> None:
     names = [one["name"] for one in json.loads(listed.stdout)]
     assert names == sorted(names)
     assert {"canonical", "reception-centre-csv"} <= set(names)
+
+
+def test_an_adapter_that_maps_nothing_neither_passes_nor_is_packed(example: Path, tmp_path: Path) -> None:
+    header = (example / "samples" / "sample.csv").read_bytes().splitlines(keepends=True)[0]
+    (example / "samples" / "sample.csv").write_bytes(header + b"rikki\n")
+
+    tested = CliRunner().invoke(app, ["adapter", "test", str(example), "--accept", "--json"])
+    packed = CliRunner().invoke(app, ["adapter", "package", str(example), "--out", str(tmp_path / "wheels"), "--json"])
+
+    told = json.loads(tested.stdout)
+    assert (tested.exit_code, told["passed"], told["mapped"]) == (1, False, 0)
+    assert [check["name"] for check in told["checks"] if not check["passed"]] == ["maps"]
+    assert "sample.csv: none of its 1 records is mapped (column-count)" in told["checks"][0]["faults"][0]
+    assert packed.exit_code == 1
+    assert "maps" in json.loads(packed.stdout)["error"]
+    assert not (tmp_path / "wheels").exists()
+
+
+def test_a_sample_that_is_there_to_be_refused_is_declared_and_held_to_it(example: Path) -> None:
+    header = (example / "samples" / "sample.csv").read_bytes().splitlines(keepends=True)[0]
+    (example / "samples" / "broken.csv").write_bytes(header + b"rikki\n")
+    project = example / "pyproject.toml"
+    written = project.read_text()
+
+    def faults(rejected: str) -> list[str]:
+        project.write_text(f"{written}\n[tool.yhdyspinta]\nrejected = {rejected}\n")
+        tested = CliRunner().invoke(app, ["adapter", "test", str(example), "--accept", "--json"])
+        found: list[str] = json.loads(tested.stdout)["checks"][0]["faults"]
+        return found
+
+    assert faults('["broken.csv"]') == []
+    assert [one.split(":")[0] for one in faults("[]")] == ["broken.csv"]
+    assert faults('["broken.csv", "sample.csv"]') == [
+        "sample.csv is declared as rejected, and 3 of its records are mapped"
+    ]
+    assert faults('["broken.csv", "gone.csv"]') == ["gone.csv is declared as rejected and is no sample"]
+
+
+def test_the_share_that_is_mapped_is_told_first(example: Path) -> None:
+    tested = CliRunner().invoke(app, ["adapter", "test", str(example)])
+
+    assert tested.stdout.splitlines()[0] == "archipelago maps 3 of 4 records (75 %)"
+    assert tested.stdout.splitlines()[-1].startswith("archipelago passes: maps 3 of 4 records")

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
@@ -21,6 +21,7 @@ from adapters.scaffold.writing import NewError, new
 from adapters.sdk.testing import CHECKS, coverage, dirtied, open_folder
 from gateway.cli.main import app
 from tests.adapters.tools.samples import ALL, Unseen, abbreviated_finnish, english_workbook, hetu, people
+from tests.properties import examples
 
 ROOT = Path(__file__).parents[3]
 SMALL = [make().data[:1500] for make in ALL if make is not english_workbook]
@@ -91,7 +92,7 @@ def test_the_packages_own_tests_pass_and_fail_when_the_mapping_changes(tmp_path:
     second = run()
 
     assert first.returncode == 0, first.stdout
-    assert "6 passed" in first.stdout
+    assert "7 passed" in first.stdout
     assert second.returncode == 1
     assert "golden" in second.stdout
 
@@ -151,7 +152,7 @@ def broken(seed: int, times: int) -> bytes:
     return data
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@examples(60, suppress_health_check=list(HealthCheck))
 @given(
     st.one_of(
         st.binary(max_size=300),

@@ -6,7 +6,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -52,8 +51,7 @@ def run(block: Block, folder: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_tutorial_ends_with_a_passing_adapter_in_far_less_than_fifteen_minutes(tmp_path: Path) -> None:
-    begun = time.monotonic()
+def test_the_tutorial_ends_with_a_passing_adapter(tmp_path: Path) -> None:
     tools = tmp_path / "bin"
     tools.mkdir()
     for name, module in (("yhdyspinta", "-m gateway"), ("python", "")):
@@ -69,4 +67,3 @@ def test_the_tutorial_ends_with_a_passing_adapter_in_far_less_than_fifteen_minut
 
     assert done.count("console") == 7
     assert done.count("diff") == 3
-    assert time.monotonic() - begun < 15 * 60

@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -18,19 +17,8 @@ import pytest
 
 from adapters.scaffold.writing import new
 from tests.adapters.tools.samples import abbreviated_finnish
-from tests.conftest import require
+from tests.browsing import chromium, context_of
 
-CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
-ARGUMENTS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 pytestmark = pytest.mark.browser
 
 
@@ -59,25 +47,19 @@ def address(folder: Path) -> Iterator[str]:
     assert found, line
     yield found[0]
     running.send_signal(signal.SIGINT)
-    assert running.wait(20) == 0
+    assert running.wait() == 0
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    require("Chromium", Path(CHROMIUM).exists(), "Install Chromium.")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield started
-        started.close()
+    with chromium() as browser:
+        yield browser
 
 
 @pytest.fixture
 def page(browser: Any, address: str) -> Iterator[Any]:
     """The workbench's page; at the end, nothing was fetched from elsewhere and nothing complained."""
-    context = browser.new_context(viewport={"width": 1400, "height": 1000}, reduced_motion="reduce")
-    context.set_default_timeout(60_000)
+    context = context_of(browser, viewport={"width": 1400, "height": 1000}, reduced_motion="reduce")
     shown = context.new_page()
     complaints: list[str] = []
     asked: list[str] = []
@@ -214,7 +196,7 @@ def test_the_workbench_answers_to_loopback_only_and_lets_nothing_in(address: str
     port = urlsplit(address).port
 
     def ask(host: str, path: str = "/") -> tuple[int, dict[str, str], bytes]:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", port)
         connection.request("GET", path, headers={"Host": host})
         answer = connection.getresponse()
         body = answer.read()

@@ -31,6 +31,8 @@ from audit.report import Activity, Controller
 from audit.subjects import HETU_SYSTEM, Subjects
 from audit.tables import metadata
 from audit.witness import keep_cosignatures
+from tests.people import joined
+from tests.waiting import LIMIT_SECONDS, wait
 
 NOW = datetime(2026, 11, 20, 9, 30, tzinfo=UTC)
 ORIGIN = "yhdyspinta/centre.demo"
@@ -93,7 +95,9 @@ class World:
 
 def _open(folder: Path) -> Engine:
     engine = create_engine(
-        f"sqlite:///{folder / 'log.db'}", connect_args={"check_same_thread": False, "timeout": 20}, pool_size=16
+        f"sqlite:///{folder / 'log.db'}",
+        connect_args={"check_same_thread": False, "timeout": LIMIT_SECONDS},
+        pool_size=16,
     )
 
     @event.listens_for(engine, "connect")
@@ -123,7 +127,7 @@ def _people(world: World, subjects: Subjects) -> None:
     """A main person with a whole story, thirty others with little, and somebody who looks around too much."""
 
     def unit(connection: Connection) -> Written[str]:
-        person = subjects.resolve(connection, [(HETU_SYSTEM, HETU), (CUSTOMER_SYSTEM, CUSTOMER)], NOW)
+        person = joined(connection, subjects, [(HETU_SYSTEM, HETU), (CUSTOMER_SYSTEM, CUSTOMER)], NOW)
         entries: list[Entry] = []
 
         def add(name: str, entry: Entry) -> Entry:
@@ -208,7 +212,7 @@ def _people(world: World, subjects: Subjects) -> None:
             ),
         )  # fmt: skip
         for number in range(30):
-            other = subjects.resolve(connection, [(CUSTOMER_SYSTEM, f"9100{number:04}")], NOW).pseudonym
+            other = joined(connection, subjects, [(CUSTOMER_SYSTEM, f"9100{number:04}")], NOW).pseudonym
             entries.append(
                 _delivery(
                     NOW - timedelta(days=number % 25, hours=number), other, (KOTKA, COUNTY, OTHER)[number % 3],
@@ -285,8 +289,8 @@ def office(world: World, subjects: Subjects, log_key: VerifierKey, witnesses: li
         subjects=subjects,
         clock=world.clock,
         identifiers=(
-            IdentifierKind("personal-identity-code", HETU_SYSTEM, lambda text: len(text) == 11),
-            IdentifierKind("customer-number", CUSTOMER_SYSTEM, str.isdigit),
+            IdentifierKind("personal-identity-code", HETU_SYSTEM, lambda text: text if len(text) == 11 else None),
+            IdentifierKind("customer-number", CUSTOMER_SYSTEM, lambda text: text if text.isdigit() else None),
         ),
         witnesses=lambda: witnesses,
         names=names,
@@ -308,7 +312,7 @@ class Visitor(httpx.Client):
 
     def __init__(self, **settings: Any) -> None:
         self.kept: dict[str, str] = {}
-        super().__init__(event_hooks={"request": [self._send], "response": [self._keep]}, **settings)
+        super().__init__(timeout=None, event_hooks={"request": [self._send], "response": [self._keep]}, **settings)
 
     def _send(self, request: httpx.Request) -> None:
         if self.kept:
@@ -367,15 +371,12 @@ def serving(
     thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]}, daemon=True)
     thread.start()
     try:
-        until = datetime.now(UTC) + timedelta(seconds=20)
-        while not server.started:
-            assert thread.is_alive(), "the console did not start"
-            assert datetime.now(UTC) < until, "the console did not start in time"
-            threading.Event().wait(0.01)
+        wait(lambda: server.started or not thread.is_alive())
+        assert server.started, "the console did not start"
         yield Running(world, address)
     finally:
         server.should_exit = True
-        thread.join(20)
+        thread.join()
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,36 +11,27 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from audit.checkpoint import VerifierKey
 from audit.console.oidc import Provider
 from audit.console.pages import PAGES
 from audit.query import by_id
 from audit.verify import verify_export
+from tests import parts
 from tests.audit.console.conftest import CUSTOMER, HETU, UNKNOWN_HETU, Running, made, serving
-from tests.conftest import require
+from tests.browsing import chromium, context_of
 
 pytestmark = pytest.mark.browser
-CHROMIUM = shutil.which("chromium")
-ARGUMENTS = [
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-]  # fmt: skip
 HEAVIEST = 150_000
-# Long enough for a busy machine: what is waited for decides, and not how fast it comes.
-expect.set_options(timeout=60_000)
 WEIGHTS = """() => Object.fromEntries(["navigation", "resource"].flatMap((kind) => performance.getEntriesByType(kind))
     .map((entry) => [entry.name, entry.decodedBodySize]))"""
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    require("Chromium", CHROMIUM is not None, "Install it (Debian: apt install chromium).")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+    with chromium() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")
@@ -52,8 +42,7 @@ def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 @pytest.fixture
 def context(browser: Browser) -> Iterator[BrowserContext]:
-    context = browser.new_context(locale="en-GB", viewport={"width": 1280, "height": 900}, accept_downloads=True)
-    context.set_default_timeout(60_000)
+    context = context_of(browser, locale="en-GB", viewport={"width": 1280, "height": 900}, accept_downloads=True)
     yield context
     context.close()
 
@@ -121,14 +110,14 @@ def every_page(page: Page, console: Running) -> list[str]:
 
 
 def test_an_officer_comes_in_through_the_organisations_provider(browser: Browser, tmp_path: Path) -> None:
-    oidc = pytest.importorskip("oidc_provider_mock")
+    oidc = parts.module("oidc_provider_mock")
     user = oidc.User(sub="aino", claims={"roles": ["dpo"], "name": "Aino Esimerkki"})
     with made(tmp_path) as world, oidc.run_server_in_thread(user_claims=(user,), require_nonce=True) as server:
         world.now = datetime.now(UTC)
         issuer = f"http://localhost:{server.server_port}"
         provider = Provider(issuer, "console", "secret", roles={"officer": ["dpo"]})
         with serving(world, provider=lambda _address: provider) as running:
-            context = browser.new_context(locale="fi-FI")
+            context = context_of(browser, locale="fi-FI")
             # The provider's own page wants a style sheet from elsewhere; nothing here goes beyond this machine.
             context.route(re.compile(r"^https:"), lambda route: route.abort())
             page = context.new_page()
@@ -408,8 +397,7 @@ def test_axe_finds_nothing_on_any_page_and_each_is_light(page: Page, console: Ru
 
 def test_no_page_scrolls_sideways_on_a_narrow_screen_or_at_400_per_cent(browser: Browser, console: Running) -> None:
     width = 320  # of 1280, at 400 per cent
-    context = browser.new_context(locale="en-GB", viewport={"width": width, "height": 700})
-    context.set_default_timeout(60_000)
+    context = context_of(browser, locale="en-GB", viewport={"width": width, "height": 700})
     page = context.new_page()
     sign_in(page, console)
     for path in every_page(page, console):
@@ -425,7 +413,7 @@ def test_no_page_scrolls_sideways_on_a_narrow_screen_or_at_400_per_cent(browser:
 
 
 def test_without_scripts_every_page_still_works(browser: Browser, console: Running) -> None:
-    context = browser.new_context(locale="en-GB", java_script_enabled=False)
+    context = context_of(browser, locale="en-GB", java_script_enabled=False)
     page = context.new_page()
     sign_in(page, console)
     find(page, console, HETU)

@@ -9,13 +9,14 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from audit.console.figures import BAR, CELL, LEVELS, calendar, flow
 from audit.console.wording import Words, own_texts, read
 from audit.entries import OUTCOMES, TYPES
 from audit.texts import LANGUAGES
+from tests.properties import examples
 
 ROOT = Path(str(files("audit"))).parent
 TEMPLATES = [
@@ -28,7 +29,7 @@ TEMPLATES = [
     year=st.integers(1990, 2090),
     counts=st.dictionaries(st.dates(date(1990, 1, 1), date(2090, 12, 31)), st.integers(1, 10_000), max_size=40),
 )
-@settings(max_examples=40, deadline=None)
+@examples(40)
 def test_a_calendar_has_each_day_once_in_its_place(year: int, counts: dict[date, int]) -> None:
     drawn = calendar(year, counts)
 
@@ -48,7 +49,7 @@ def test_a_calendar_has_each_day_once_in_its_place(year: int, counts: dict[date,
         st.tuples(st.sampled_from("abcd"), st.sampled_from("wxyz"), st.integers(1, 1_000_000)), min_size=1, max_size=16
     )
 )
-@settings(max_examples=60, deadline=None)
+@examples(60)
 def test_the_flow_picture_gives_every_amount_its_ribbon_and_nothing_overlaps(
     amounts: list[tuple[str, str, int]],
 ) -> None:

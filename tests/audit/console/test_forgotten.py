@@ -20,6 +20,7 @@ from audit.query import person as everything_about
 from audit.subjects import HETU_SYSTEM, scrub
 from audit.verify import verify_export
 from tests.audit.console.conftest import CENTRE, CUSTOMER, CUSTOMER_SYSTEM, HETU, NOW, Running, Visitor, World, hidden
+from tests.people import joined
 
 CASE = "ASIA-7"
 NOTHING = "The log has nothing about this person"
@@ -63,7 +64,7 @@ def add_relative(world: World) -> Entry:
     subjects = world.office.subjects
 
     def unit(connection: Connection) -> Written[Entry]:
-        who = subjects.resolve(connection, [(CUSTOMER_SYSTEM, RELATIVE)], NOW).pseudonym
+        who = joined(connection, subjects, [(CUSTOMER_SYSTEM, RELATIVE)], NOW).pseudonym
         entry = Entry(
             "delivery", "success", NOW, id=new_id(NOW), agents=Agents(node="centre.demo"), source=CENTRE, subject=who,
             case=subjects.case(CASE),

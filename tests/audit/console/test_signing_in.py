@@ -17,9 +17,10 @@ from audit.console.sessions import IDLE, LONGEST, Identity, SessionError, Sessio
 from audit.console.tables import sessions
 from audit.entries import Entry
 from audit.query import Filters, search
+from tests import parts
 from tests.audit.console.conftest import NOW, Running, Visitor, World, hidden, redeem, serving
 
-oidc = pytest.importorskip("oidc_provider_mock")
+oidc = parts.module("oidc_provider_mock")
 USERS = (
     oidc.User(sub="aino", claims={"roles": ["dpo"], "name": "Aino Esimerkki"}),
     oidc.User(sub="olli", claims={"roles": "ops", "name": "Olli Esimerkki"}),
@@ -51,7 +52,7 @@ def leave(client: Visitor) -> httpx.URL:
 
 def consent(at: httpx.URL, sub: str) -> httpx.URL:
     """Sign in at the provider; the address that the browser is sent back to."""
-    answer = httpx.post(at, data={"sub": sub})
+    answer = httpx.post(at, data={"sub": sub}, timeout=None)
     assert answer.status_code == 302, answer.text
     return httpx.URL(answer.headers["location"])
 

@@ -28,8 +28,10 @@ from gateway.cli.main import app
 from gateway.storage import engine as storage
 from gateway.storage import schema
 from schemas.facts import HETU, MIGRI_CUSTOMER
+from tests.people import joined
 
 NODE = "kotka-1"
+MEMBER = "FI-DEMO/MUN/0000001-2"
 ORIGIN = f"yhdyspinta/{NODE}"
 KEY = b"\x05" * 32
 SIGNER = LogSigner(Ed25519PrivateKey.from_private_bytes(KEY), ORIGIN)
@@ -251,12 +253,12 @@ HETU_CODE = "010190-900P"
 def person(engine: Engine, given: list[Checkpoint]) -> str:
     """A person of the log, known by identity code and customer number: two disclosures and one refusal."""
     now = datetime.now(UTC)
-    subjects = Subjects(b"\x01" * 32, b"\x02" * 32)
+    subjects = Subjects(b"\x01" * 32, b"\x02" * 32, members=(MEMBER,))
     log = Log(engine, SIGNER, origin=ORIGIN, clock=lambda: now)
     log.start()
 
     def unit(connection: Connection) -> Written[str]:
-        subject = subjects.resolve(connection, [(HETU, HETU_CODE), (MIGRI_CUSTOMER, "7000001")], now)
+        subject = joined(connection, subjects, [(HETU, HETU_CODE), (MIGRI_CUSTOMER, "7000001")], now)
         case = subjects.case("KOTKA-2026-17")
         given = entry(now, subject=subject.pseudonym, categories=Categories(("identity", "housing"), ("health-needs",)))
         again = entry(now, subject=subject.pseudonym, case=case, categories=Categories(("identity",)))
@@ -295,7 +297,10 @@ def test_person_is_found_by_each_identifier_and_the_reading_is_on_record(
     found = json.loads(told.stdout)["found"]
     assert [item["index"] for item in found] == [601, 600]
     (read,) = reads()
-    assert (read.type, read.outcome, read.subject) == ("console-read", "success", person)
+    assert (read.type, read.outcome) == ("console-read", "success")
+    # On record under the identifier that was looked for; the person is found under each.
+    assert (read.subject == person) == (system == "hetu")
+    assert read.subject is not None
     assert (read.agents.client, read.detail["question"]) == ("command-line", "disclosures")
     assert read.agents.user is not None
     assert value not in read.canonical().decode()
@@ -304,7 +309,7 @@ def test_person_is_found_by_each_identifier_and_the_reading_is_on_record(
 def test_search_for_nobody_finds_nothing_and_is_on_record_too(
     ask: Invoke, person: str, reads: Callable[[], list[Entry]]
 ) -> None:
-    told = ask("search", "person", "--person", "--json", input="010190-900X\n")
+    told = ask("search", "person", "--person", "--json", input="010190-901R\n")
     assert told.exit_code == 1
     assert json.loads(told.stdout)["found"] == []
     assert [(one.outcome, one.subject) for one in reads()] == [("not-found", None)]
@@ -431,12 +436,12 @@ def test_person_who_is_forgotten_is_found_by_no_query_and_every_proof_still_hold
     with engine.connect() as connection:
         secrets = [bytes(row) for row in connection.scalars(select(subjects_table.c.wrapped_key))]
         secrets += [bytes(row) for row in connection.scalars(select(identifiers.c.blind))]
-    assert len(secrets) == 3
+    assert len(secrets) == 4
 
     assert ask("forget", "--json", input=HETU_CODE).exit_code == 2, "without --yes nothing is destroyed"
     told = ask("forget", "--yes", "--json", input=HETU_CODE)
     assert told.exit_code == 0, told.output
-    assert json.loads(told.stdout) == {"keys_destroyed": 1}
+    assert json.loads(told.stdout) == {"keys_destroyed": 2}
 
     for command in (["search", "person", "--person"], ["search", "disclosures", "--person"], ["extract"]):
         for system, value in (("hetu", HETU_CODE), ("migri", "7000001")):

@@ -26,10 +26,12 @@ from gateway.cli.output import console
 from gateway.storage import schema
 from schemas.facts import HETU, MIGRI_CUSTOMER
 from tests.gateway.cli.test_audit import KEY, NODE, ORIGIN, SETTINGS, SIGNER
+from tests.people import joined
 
 EVENING = datetime(2026, 9, 1, 15, 0, tzinfo=UTC)
 NIGHT = datetime(2026, 9, 1, 21, 0, tzinfo=UTC)  # midnight in Finland
-ANNA, BORIS, NOBODY = "010190-900P", "020290-901A", "010190-900X"
+ANNA, BORIS, NOBODY = "010190-900P", "020290-9016", "010190-901R"
+MEMBER = "FI-DEMO/MUN/0000001-2"
 KOTKA = "FI-DEMO/MUN/0000001-2/kotoutuminen"
 CENTRE = "FI-DEMO/GOV/0000000-0/vastaanotto"
 Ask = Callable[..., Result]
@@ -74,13 +76,13 @@ def folder(tmp_path: Path, database_url: str) -> Path:
 def told(engine: Engine, folder: Path) -> Told:
     """Anna consents, data goes out, she withdraws; Boris' data goes out in an emergency; u-2 asks at night."""
     schema.bring_up_to_date(engine)
-    subjects = Subjects(b"\x01" * 32, b"\x02" * 32)
+    subjects = Subjects(b"\x01" * 32, b"\x02" * 32, members=(MEMBER,))
     log = Log(engine, SIGNER, origin=ORIGIN, clock=lambda: EVENING)
     log.start()
 
     def unit(connection: Connection) -> Written[tuple[str, str]]:
-        anna = subjects.resolve(connection, [(HETU, ANNA), (MIGRI_CUSTOMER, "7000001")], EVENING)
-        boris = subjects.resolve(connection, [(HETU, BORIS)], EVENING)
+        anna = joined(connection, subjects, [(HETU, ANNA), (MIGRI_CUSTOMER, "7000001")], EVENING)
+        boris = joined(connection, subjects, [(HETU, BORIS)], EVENING)
         return Written((anna.pseudonym, boris.pseudonym), ())
 
     anna, boris = log.commit_blocking(unit).value
@@ -171,11 +173,11 @@ def test_consents_are_told_with_their_history_and_what_was_disclosed_under_each(
     assert "disclosed under it" in said
     assert "Nothing was disclosed under it." in said
     assert ask("consents", "--json", input=NOBODY).exit_code == 1
-    assert [(one.type, one.outcome, one.subject, one.detail["question"]) for one in record()] == [
-        ("console-read", "success", told.anna, "consents"),
-        ("console-read", "success", told.anna, "consents"),
-        ("console-read", "not-found", None, "consents"),
-    ]
+    by_code, by_number, nobody = record()
+    assert {(read.type, read.detail["question"]) for read in record()} == {("console-read", "consents")}
+    assert [read.outcome for read in record()] == ["success", "success", "not-found"]
+    assert (by_code.subject, nobody.subject) == (told.anna, None)
+    assert by_number.subject not in (None, told.anna), "under the identifier that was looked for"
     assert all(ANNA not in one.canonical().decode() for one in record())
 
 
@@ -416,3 +418,42 @@ def test_no_decision_is_opened_where_the_log_cannot_be_written(
         assert answer.exit_code == 2, answer.output
         assert "run this where the node's secrets are" in json.loads(answer.stdout)["remedy"]
     assert record() == []
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("search", "--person"),
+        ("search", "disclosures", "--person"),
+        ("export", "person", "--person"),
+        ("extract",),
+        ("consents",),
+        ("withdrawals", "--person"),
+        ("days",),
+        ("forget", "--yes"),
+    ],
+    ids=" ".join,
+)
+@pytest.mark.parametrize(
+    ("system", "typed", "said"),
+    [
+        ("hetu", "010190-99\n", "it is no personal identity code"),
+        ("hetu", "010190-900A", "the check character of the personal identity code is wrong"),
+        ("hetu", "310290-901X", "its day does not exist"),
+        ("hetu", "010190\u2010900P", "looks like a hyphen"),
+        ("migri", "70 00001", "a blank or a control character"),
+        ("urn:example:passport", "P1", "no system of that name"),
+        ("hetu", "\n", "no identifier was given"),
+    ],
+)
+def test_person_who_cannot_be_is_refused_and_nothing_is_asked_or_put_on_record(
+    ask: Ask, record: Callable[[], list[Entry]], command: tuple[str, ...], system: str, typed: str, said: str
+) -> None:
+    before = len(record())
+
+    refused = ask(*command, "--system", system, input=typed)
+
+    assert refused.exit_code == 2
+    assert said in " ".join(refused.stderr.split())
+    assert typed.strip() not in refused.output or not typed.strip()
+    assert len(record()) == before

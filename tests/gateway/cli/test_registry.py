@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import shutil
-import socket
 import sqlite3
 import ssl
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -27,9 +24,12 @@ from audit.checkpoint import VerifierKey, split_note
 from consent.rulebook import reference_rulebook
 from gateway.cli.main import app
 from gateway.credentials import Opening
+from gateway.demo.network import Ports
 from gateway.settings import load
 from gateway.trust.distribution import RegistryClient
+from tests.gateway.running import ready
 from tests.gateway.tokens import PIN, Tokens
+from tests.waiting import living, wait
 
 
 def run(*arguments: str) -> Any:
@@ -147,10 +147,11 @@ def test_a_member_joins_in_three_commands_and_its_keys_never_leave_its_folder(ne
 async def test_the_node_of_a_member_that_joined_runs_and_serves_the_system_that_was_added(network: Network) -> None:
     request = network.enrol()["request"]
     network.invoke("add", request)
-    local, clients = free_port(), free_port()
+    reserved = Ports(3)
+    peers, clients, local = reserved
     listens = [
         "--peers",
-        f"127.0.0.1:{free_port()}",
+        f"127.0.0.1:{peers}",
         "--clients",
         f"127.0.0.1:{clients}",
         "--local",
@@ -161,18 +162,9 @@ async def test_the_node_of_a_member_that_joined_runs_and_serves_the_system_that_
     assert run("client", "add", "tools", "--config", str(folder / "node.toml"), "--yes").exit_code == 0
     process = subprocess.Popen([sys.executable, "-m", "gateway", "node", "run", "--config", str(folder / "node.toml")])
     try:
-        deadline = asyncio.get_running_loop().time() + 90
-        async with aiohttp.ClientSession() as session:
-            while True:
-                with contextlib.suppress(aiohttp.ClientError):
-                    async with session.get(f"http://127.0.0.1:{local}/ready") as answer:
-                        if answer.status == 200:
-                            break
-                assert process.poll() is None
-                assert asyncio.get_running_loop().time() < deadline
-                await asyncio.sleep(0.05)
-            async with session.get(f"http://127.0.0.1:{local}/metrics") as answer:
-                metrics = await answer.text()
+        await ready(local, living(process))
+        async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{local}/metrics") as answer:
+            metrics = await answer.text()
         for name in ("yhdyspinta_registry_age_seconds", "yhdyspinta_registry_remaining_seconds"):
             assert f"\n{name}{{" in metrics
         assert 'yhdyspinta_certificate_remaining_seconds{key="signing"' in metrics
@@ -186,14 +178,7 @@ async def test_the_node_of_a_member_that_joined_runs_and_serves_the_system_that_
             assert answer.status == 200
     finally:
         process.terminate()
-        process.wait(20)
-
-
-def free_port() -> int:
-    """A port of loopback that nobody listens on."""
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        return int(held.getsockname()[1])
+        process.wait()
 
 
 class Pair:
@@ -205,12 +190,15 @@ class Pair:
     def __init__(self, network: Network) -> None:
         self.network = network
         self.local: dict[str, int] = {}
+        self.reserved = Ports(3 * len(self.MEMBERS))
+        self.processes: list[subprocess.Popen[bytes]] = []
+        ports = iter(self.reserved)
         for name, member in self.MEMBERS.items():
-            peers, self.local[name] = free_port(), free_port()
+            peers, clients, self.local[name] = next(ports), next(ports), next(ports)
             placed = ("--address", f"https://127.0.0.1:{peers}")
             request = network.enrol(name, *placed, member=member, node=f"{name}-1")["request"]
             welcome = network.invoke("add", request)["welcome"]
-            listens = ("--peers", f"127.0.0.1:{peers}", "--clients", f"127.0.0.1:{free_port()}")
+            listens = ("--peers", f"127.0.0.1:{peers}", "--clients", f"127.0.0.1:{clients}")
             folder = str(network.folder / name)
             network.invoke("join", welcome, "--folder", folder, *listens, "--local", f"127.0.0.1:{self.local[name]}")
             text = self.config(name).read_text()
@@ -223,19 +211,28 @@ class Pair:
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
         command = [sys.executable, "-m", "gateway", "node", "run", "--config"]
-        processes = [subprocess.Popen([*command, str(self.config(name))]) for name in self.MEMBERS]
+        self.processes = [subprocess.Popen([*command, str(self.config(name))]) for name in self.MEMBERS]
         try:
             yield
         finally:
-            for process in processes:
+            for process in self.processes:
                 process.terminate()
-            for process in processes:
-                process.wait(20)
+            for process in self.processes:
+                process.wait()
+
+    def until(self, look: Callable[[], Any], enough: Callable[[Any], Any] = bool) -> Any:
+        """Wait for something that the two running nodes bring about."""
+        return wait(look, enough, alive=living(*self.processes))
+
+    def cosigns(self, signer: VerifierKey, name: str) -> None:
+        """Wait until the key has cosigned the node's log."""
+        self.until(lambda: self.witness(name) is not None)
+        self.until(lambda: self.cosigned_by(name), lambda found: signer.key_id.hex() in found)
 
     def witness(self, name: str) -> Any:
         """What the node's health says of it as a witness; None while it does not answer."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.local[name]}/health", timeout=5) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.local[name]}/health") as answer:
                 return json.load(answer)["witness"]
         except urllib.error.HTTPError as error:
             return json.load(error)["witness"]
@@ -254,14 +251,6 @@ class Pair:
         return [VerifierKey.parse(key) for key in node.get("witness", [])]
 
 
-def until(done: Callable[[], object], seconds: float = 90) -> None:
-    """Wait for a condition."""
-    deadline = time.monotonic() + seconds
-    while not done():
-        assert time.monotonic() < deadline, "it did not come about in time"
-        time.sleep(0.05)
-
-
 def test_nodes_that_joined_by_commands_cosign_each_others_logs_and_change_their_keys_meanwhile(
     network: Network,
 ) -> None:
@@ -270,10 +259,12 @@ def test_nodes_that_joined_by_commands_cosign_each_others_logs_and_change_their_
     [other] = pair.keys("hamina")
     assert (former.name, other.name) == ("yhdyspinta/kotka-1/witness", "yhdyspinta/hamina-1/witness")
     with pair.running():
-        until(lambda: former.key_id.hex() in pair.cosigned_by("hamina") if pair.witness("hamina") else False)
-        until(lambda: other.key_id.hex() in pair.cosigned_by("kotka") if pair.witness("kotka") else False)
-        assert pair.witness("kotka")["listed"]
-        assert [one["witness"] for one in pair.witness("kotka")["cosigned"]] == [other.name]
+        pair.cosigns(former, "hamina")
+        pair.cosigns(other, "kotka")
+        # Each side learns of the other in its own time: a signature on one says nothing of what the other knows.
+        pair.until(lambda: pair.witness("kotka"), lambda seen: seen and seen["listed"])
+        cosigned = pair.until(lambda: pair.witness("kotka"), lambda seen: seen and seen["cosigned"])["cosigned"]
+        assert [mark["witness"] for mark in cosigned] == [other.name]
         # Another key, while both run: asked for, listed beside the former, put in place, taken up.
         folder = network.folder / "kotka"
         out = ("--out", str(folder / "renewal.json"))
@@ -284,11 +275,11 @@ def test_nodes_that_joined_by_commands_cosign_each_others_logs_and_change_their_
         assert new.key_id.hex() not in pair.cosigned_by("hamina")
         done = network.invoke("join", added["welcome"], "--folder", str(folder))
         assert done["written"] == [str(folder / "secrets" / "witness.key")]
-        until(lambda: new.key_id.hex() in pair.cosigned_by("hamina"))
+        pair.cosigns(new, "hamina")
         revoked = network.invoke("revoke", f"{former.name}+{former.key_id.hex()}")
         assert revoked["changes"] == [f"- witness key {former.name}+{former.key_id.hex()}"]
         assert pair.keys("kotka") == [new]
-        assert pair.witness("kotka")["listed"]
+        pair.until(lambda: pair.witness("kotka"), lambda seen: seen and seen["listed"])
     for name in Pair.MEMBERS:
         result = run("audit", "check", "--config", str(pair.config(name)), "--json")
         assert result.exit_code == 0, result.output

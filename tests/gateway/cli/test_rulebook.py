@@ -90,7 +90,7 @@ def test_unknown_case_party_or_language_is_told_what_there_is() -> None:
     for arguments, said in (
         (("explain", "p99"), "p01-asylum-adult"),
         (("explain", "p01-asylum-adult", "--to", "turku"), "kotka"),
-        (("explain", "p01-asylum-adult", "--purpose", "x"), "shared-plan"),
+        (("explain", "p01-asylum-adult", "--purpose", "x"), "plan-revision"),
         (("explain", "p01-asylum-adult", "--language", "de"), "fi, sv, en or all"),
     ):
         code, output = run(*arguments, "--json")

@@ -15,7 +15,8 @@ from sqlalchemy import select
 
 from gateway.demo.network import Network
 from gateway.storage.tables import deliveries, inbox, messages, timestamps
-from tests.gateway.running import Running, running, sign_with_ed25519, until
+from tests.gateway.running import Running, running, sign_with_ed25519
+from tests.waiting import until
 
 
 @dataclass

@@ -18,7 +18,7 @@ from typing import Any
 import orjson
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from sqlalchemy import Connection, Engine, select, text
 from typer.testing import CliRunner
@@ -38,9 +38,10 @@ from gateway.storage.engine import writer
 from gateway.storage.sealing import SealError, unseal
 from gateway.storage.tables import bodies
 from gateway.trust.errors import TrustError
-from tests.conftest import require
+from tests import parts
 from tests.gateway.evidence.conftest import Exchanged, StampingAuthority
 from tests.gateway.running import Running, running
+from tests.properties import examples
 
 pytestmark = pytest.mark.xdist_group("evidence")
 RUNNER = CliRunner()
@@ -114,7 +115,7 @@ def test_the_bodies_are_left_out_on_request(exchanged: Exchanged, tmp_path: Path
 def test_the_readme_is_followed_literally_with_openssl_and_a_jose_library(
     exchanged: Exchanged, authority: StampingAuthority, tmp_path: Path, party: str
 ) -> None:
-    require("openssl", shutil.which("openssl") is not None, "Install openssl 3.")
+    parts.tool("openssl", "Install openssl 3.")
     file = exported(exchanged, party, exchanged.query, tmp_path / "e.zip")
     folder = tmp_path / "unpacked"
     with zipfile.ZipFile(file) as archive:
@@ -351,7 +352,7 @@ def opened_log(folder: Path, url: str | None = None) -> tuple[Engine, Log, Verif
     return engine, log, signer.verifier
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_whatever_is_done_to_a_package_verification_answers_and_never_breaks(
     sound: dict[str, bytes], data: st.DataObject

@@ -30,13 +30,15 @@ from audit.tables import entries
 from gateway.demo import network as demo
 from gateway.exchange.context import DeliveryPolicy, Exchange, Limits, Standing
 from gateway.exchange.opening import Answer, PeerCall
-from gateway.exchange.people import People
 from gateway.exchange.provider import Provider
 from gateway.exchange.reception import Reception
 from gateway.exchange.replay import Replays
 from gateway.exchange.transport import PeerTransport
 from gateway.exchange.withdrawal import Consents
 from gateway.exchange.witnessing import Witnessing, WitnessPolicy
+from gateway.person.held import HeldRecords
+from gateway.person.people import People
+from gateway.person.values import Register as OwnRegister
 from gateway.protocol.identifiers import ServiceId
 from gateway.protocol.message import RequestClaims, body_digest
 from gateway.protocol.problems import ProblemError
@@ -54,6 +56,7 @@ from gateway.trust.tls import TlsKey, client_context
 from schemas.facts import MIGRI_CUSTOMER
 
 Bundle = dict[str, Any]
+INDEX_KEY = b"\x02" * 32
 
 
 @dataclass
@@ -113,9 +116,10 @@ class Place:
 
 @dataclass
 class InProcess:
-    """The centre's node, ready to answer what peers ask and to do what its own systems order."""
+    """A node, the centre's unless said otherwise, ready to answer peers and to do what its own systems order."""
 
     place: Place
+    party: demo.Party
     exchange: Exchange
     register: Register
     provider: Provider
@@ -161,6 +165,12 @@ class InProcess:
         )
         return await self.provider.answer(call)
 
+    async def bring(self, code: str, document: Any, *, party: str, **changes: Any) -> Answer:
+        """A signed message of a peer to the service of this node that has the code, answered."""
+        values = {"purpose": "reception-to-municipality", "categories": frozenset({"identity"})} | changes
+        audience = ServiceId(self.party.subsystem, code)
+        return await self.ask("", party=party, body=document, audience=audience, **values)
+
     async def consent(self, person: str, **changes: Any) -> str:
         """Record a consent to the municipality's look-up of health needs; returns its id."""
         form = {
@@ -199,9 +209,11 @@ async def node(
     clock: Callable[[], datetime] = utc_now,
     standing: Callable[[Standing], Standing] = lambda one: one,
     retry_seconds: float = 30.0,
+    lease_seconds: float = 30.0,
+    of: str = "centre",
 ) -> AsyncIterator[InProcess]:
-    """The centre's node over this database. `standing` may change what the registry says at one moment or another."""
-    party = place.network.parties["centre"]
+    """A party's node over this database. `standing` may change what the registry says at one moment or another."""
+    party = place.network.parties[of]
     settings = load_settings(party.config, {})
     passphrase = place.network.passphrase.encode()
     async with AsyncExitStack() as stack:
@@ -218,16 +230,17 @@ async def node(
         log = Log(engine, signer, origin=origin, clock=clock)
         log.start()
         stack.callback(log.close)
-        subjects = Subjects(b"\x01" * 32, b"\x02" * 32)
-        people = People(engine, subjects)
+        subjects = Subjects(b"\x01" * 32, INDEX_KEY, members=(str(party.member),))
+        held = HeldRecords(settings.node.id, subjects, clock)
+        people = People(engine, subjects, held, settings.node.id)
         stack.callback(people.close)
         tls = TlsKey(party.folder / "tls.pem", party.folder / "tls.key", passphrase)
         anchors = standings.now(clock()).registry.anchors
-        transport = PeerTransport(client_context(tls, anchors), timeout_seconds=2.0, body_limit=1 << 20)
+        transport = PeerTransport(client_context(tls, anchors), timeout_seconds=60.0, body_limit=1 << 20)
         await transport.open()
         stack.push_async_callback(transport.close)
         register = Register(place.template)
-        signing = place.signer("centre")
+        signing = place.signer(of)
         cosigner = WitnessSigner(Ed25519PrivateKey.from_private_bytes(b"\x08" * 32), witness_name(settings.node.id))
         witnessing = Witnessing(
             settings.node.id,
@@ -249,15 +262,17 @@ async def node(
             engine=engine,
             subjects=subjects,
             people=people,
+            held=held,
+            registers={ServiceId(party.subsystem, "palvelutarve"): OwnRegister("register", is_authoritative=True)},
             replays=Replays(),
             witnessing=witnessing,
             transport=transport,
             backends={ServiceId(party.subsystem, "palvelutarve"): register},
             telemetry=telemetry,
             limits=Limits(1 << 20, 16 * 1024, 2.0),
-            delivery=DeliveryPolicy(12, 0.02, retry_seconds, retry_seconds, 30.0, 3600.0),
+            delivery=DeliveryPolicy(12, 0.02, retry_seconds, retry_seconds, lease_seconds, 3600.0),
         )
-        yield InProcess(place, exchange, register, Provider(exchange, Reception(exchange)), Consents(exchange))
+        yield InProcess(place, party, exchange, register, Provider(exchange, Reception(exchange)), Consents(exchange))
 
 
 __all__ = ["InProcess", "Place", "ProblemError", "Register", "node", "problem_of"]

@@ -10,7 +10,8 @@ from sqlalchemy import select
 
 from gateway.storage.tables import deliveries, inbox
 from schemas.facts import HETU
-from tests.gateway.running import Running, running, until
+from tests.gateway.running import Running, running
+from tests.waiting import until
 
 pytestmark = pytest.mark.xdist_group("linked")
 ROW = 6

@@ -19,9 +19,10 @@ from sqlalchemy import func, select
 from audit.entries import Entry
 from gateway.exchange.delivery import Deliveries
 from gateway.exchange.handover import Handovers, Order
+from gateway.person.values import Register
 from gateway.storage.tables import deliveries
 from tests.gateway.exchange.inprocess import InProcess, Place, node
-from tests.gateway.running import until
+from tests.waiting import until
 
 ANSWERS = 400
 DELIVERIES = 100
@@ -55,7 +56,7 @@ async def test_nothing_leaves_after_a_committed_withdrawal(place: Place, databas
             await _raced(
                 random, delivered, lambda person: _hand_over(answering, workers, person), consents, withdrawing.withdraw
             )
-            await until(lambda: _attempts(answering) >= 2 * DELIVERIES, 120)
+            await until(lambda: _attempts(answering) >= 2 * DELIVERIES)
         finally:
             await workers.stop()
         log = answering.entries()
@@ -129,6 +130,7 @@ async def _hand_over(answering: InProcess, workers: Deliveries, person: str) -> 
         user=None,
         not_before=None,
         trace_id="0" * 32,
+        register=Register("register", is_authoritative=True),
     )
     plan = await Handovers(answering.exchange).plan(order)
     workers.wake()
@@ -159,7 +161,7 @@ async def test_withdrawal_between_plan_and_delivery_takes_the_category_out(place
         await here.withdraw(consent)
         workers.start()
         try:
-            await until(lambda: _attempts(here) == 2, 30)
+            await until(lambda: _attempts(here) == 2)
         finally:
             await workers.stop()
         log = here.entries()
@@ -196,7 +198,7 @@ async def test_delivery_that_may_carry_nothing_any_more_is_stopped(place: Place,
         closed = True
         workers.start()
         try:
-            await until(lambda: sum(entry.outcome == "stopped" for entry in here.entries()) >= 2, 30)
+            await until(lambda: sum(entry.outcome == "stopped" for entry in here.entries()) >= 2)
         finally:
             await workers.stop()
         log = here.entries()
@@ -215,9 +217,9 @@ async def test_withdrawal_between_decision_and_release_makes_the_provider_decide
         recall = here.exchange.people.recall
         read: list[int] = []
 
-        async def recalling(identifiers):  # type: ignore[no-untyped-def]
-            person = await recall(identifiers)
-            read.append(person.epoch)
+        async def recalling(named):  # type: ignore[no-untyped-def]
+            person = await recall(named)
+            read.append(person.epoch.words[0][1])
             if len(read) == 1:
                 await here.withdraw(consent)
             return person

@@ -24,7 +24,8 @@ from audit.tables import cosignatures, entries, facets, head, held
 from audit.tiles import unbundle
 from gateway.demo.network import Network
 from gateway.trust.distribution import RegistryClient
-from tests.gateway.running import Running, running, until
+from tests.gateway.running import Running, running
+from tests.waiting import until
 
 SCHEDULE = """
 [audit]
@@ -259,18 +260,15 @@ def test_log_that_was_rewritten_with_its_own_key_is_told_on_both_sides_within_th
         nodes.processes.kill("kotka-node")
         rewrite(nodes, "kotka", kind)
         nodes.processes.start_node("kotka")
-        (seen,) = await until(lambda: nodes.entries("centre", type="anomaly"), 30)
+        (seen,) = await until(lambda: nodes.entries("centre", type="anomaly"))
         assert (seen.reason, seen.outcome) == (f"log-{kind}", "failed")
         assert seen.detail["origin"] == origin(nodes, "kotka")
-        (told, *_) = await until(lambda: nodes.entries("kotka", type="anomaly"), 30)
+        (told, *_) = await until(lambda: nodes.entries("kotka", type="anomaly"))
         assert told.reason == f"log-{kind}"
         # By the centre's notice, or because the centre as its witness holds more than the log has.
         assert nodes.party("centre").node in (told.detail.get("told_by"), told.detail.get("witness"))
-        deadline = asyncio.get_running_loop().time() + 20
         for party in ("centre", "kotka"):
-            while (await health(nodes, party))["sound"]:
-                assert asyncio.get_running_loop().time() < deadline
-                await asyncio.sleep(0.1)
+            await until(lambda party=party: health(nodes, party), lambda seen: not seen["sound"])
 
     asyncio.run(story())
     # What it proved last and what it cosigned last may be two statements; each that is contradicted is told once.

@@ -13,7 +13,8 @@ import pytest
 
 from tests.gateway.hostile.conftest import BODY_SECONDS, HEAD_SECONDS, Open, fake_peer
 from tests.gateway.hostile.test_messages import http
-from tests.gateway.running import LOOPBACK, Raw, answer_of, raw, until
+from tests.gateway.running import LOOPBACK, Raw, answer_of, raw
+from tests.waiting import until
 
 Face = tuple[int, ssl.SSLContext, str]
 
@@ -88,7 +89,7 @@ async def all_answers(face: Face, data: bytes) -> list[Raw]:
     reader, writer = await asyncio.open_connection(LOOPBACK, face[0], ssl=face[1], server_hostname="localhost")
     writer.write(data)
     found = []
-    while (answer := await asyncio.wait_for(answer_of(reader), 60)) is not None:
+    while (answer := await answer_of(reader)) is not None:
         found.append(answer)
         if answer.headers.get("connection") == "close":
             break
@@ -162,7 +163,7 @@ async def test_a_head_that_comes_drop_by_drop_is_ended(gate: Open, face: Face) -
             await asyncio.sleep(0.05)
 
     dripping = asyncio.create_task(drip())
-    answer = await asyncio.wait_for(answer_of(reader), 60)
+    answer = await answer_of(reader)
     dripping.cancel()
     writer.close()
 
@@ -184,7 +185,7 @@ async def test_a_body_that_comes_drop_by_drop_is_ended(gate: Open, face: Face) -
             await asyncio.sleep(0.05)
 
     dripping = asyncio.create_task(drip())
-    answer = await asyncio.wait_for(answer_of(reader), 60)
+    answer = await answer_of(reader)
     dripping.cancel()
     writer.close()
 
@@ -198,7 +199,7 @@ async def test_a_body_that_comes_drop_by_drop_is_ended(gate: Open, face: Face) -
 async def test_a_connection_on_which_nothing_is_asked_is_closed(face: Face) -> None:
     reader, writer = await asyncio.open_connection(LOOPBACK, face[0], ssl=face[1], server_hostname="localhost")
 
-    assert await asyncio.wait_for(reader.read(), 60) == b""
+    assert await reader.read() == b""
     writer.close()
 
 

@@ -14,7 +14,8 @@ from gateway.protocol.message import body_digest
 from gateway.protocol.signing import RESPONSE_TYPE, request_digest, thumbprint
 from gateway.protocol.strict import b64url
 from tests.gateway.hostile.conftest import Open, fake_peer
-from tests.gateway.running import Raw, until
+from tests.gateway.running import Raw
+from tests.waiting import until
 
 pytestmark = pytest.mark.xdist_group("hostile")
 ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551

@@ -13,7 +13,7 @@ from typing import Any
 
 import jwt
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from joserfc import jws as joserfc_jws
 from joserfc.jwk import ECKey, OKPKey
@@ -53,6 +53,7 @@ from tests.gateway.protocol.conftest import (
     response_claims,
     sender,
 )
+from tests.properties import examples
 
 ASKER = sender(CONSUMER.member, "ES256")
 ED_ASKER = sender(CONSUMER.member, "EdDSA")
@@ -164,7 +165,7 @@ def responses(draw: st.DrawFn) -> tuple[ResponseClaims, bytes]:
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 @given(message=requests())
 @example(message=(request_claims(case='[{"[{"[{"[{ \\ " {{{{{{'), BODY))
-@settings(max_examples=60)
+@examples(60)
 def test_a_signed_request_comes_back_as_it_was_sent(algorithm: Algorithm, message: tuple[RequestClaims, bytes]) -> None:
     claims, body = message
     who = sender(CONSUMER.member, algorithm)
@@ -187,7 +188,7 @@ def test_a_signed_request_comes_back_as_it_was_sent(algorithm: Algorithm, messag
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 @given(message=responses())
-@settings(max_examples=60)
+@examples(60)
 def test_a_signed_answer_comes_back_as_it_was_sent(algorithm: Algorithm, message: tuple[ResponseClaims, bytes]) -> None:
     claims, body = message
     request = sign_request(request_claims(), ASKER.signer)
@@ -403,7 +404,7 @@ def test_a_certificate_counts_from_its_first_to_its_last_instant() -> None:
 
 @pytest.mark.parametrize("who", [ASKER, ED_ASKER], ids=ALGORITHMS)
 @given(place=st.integers(0, 63), bit=st.integers(0, 7))
-@settings(max_examples=40)
+@examples(40)
 def test_a_signature_with_one_bit_turned_is_refused(who: Sender, place: int, bit: int) -> None:
     signed, _, last = sign_request(request_claims(), who.signer).rpartition(".")
     signature = bytearray(b64url_decode(last))
@@ -794,7 +795,7 @@ json_values = st.recursive(
 
 
 @given(name=st.sampled_from(sorted(claims_json())), value=json_values)
-@settings(max_examples=150)
+@examples(150)
 def test_no_signed_claim_makes_verification_fail_in_any_other_way(name: str, value: object) -> None:
     try:
         accepted = accept(forge(ASKER, json.dumps(claims_json(**{name: value}), ensure_ascii=True).encode()))

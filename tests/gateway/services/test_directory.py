@@ -11,6 +11,7 @@ from gateway.protocol.problems import ProblemError
 from gateway.services.sources.directory import Directory
 from gateway.services.sources.progress import Progress
 from tests.gateway.services.conftest import Sink, drain, export, feed_of
+from tests.waiting import until
 
 
 def lines(folder: Path) -> list[dict[str, object]]:
@@ -133,13 +134,3 @@ async def test_a_running_feed_reads_what_is_put_there(books: Progress, tmp_path:
     await feed.stop()
 
     assert sink.people == ["A1"]
-
-
-async def until(holds: object, seconds: float = 20.0) -> None:
-    import asyncio
-    import time
-
-    end = time.monotonic() + seconds
-    while not holds():  # type: ignore[operator]
-        assert time.monotonic() < end, "it did not come about"
-        await asyncio.sleep(0.01)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import io
 import json
 import sqlite3
-import time
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,24 +14,17 @@ from adapters.sdk import Limits, load
 from gateway.demo.network import build
 from gateway.demo.processes import Processes
 from tests.gateway.services.conftest import export as export_of
+from tests.waiting import LIMIT_SECONDS, wait
 
 PEOPLE = 160
 
 
 def count(database: Path, query: str) -> int:
     try:
-        with sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=10) as connection:
+        with sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=LIMIT_SECONDS) as connection:
             return int(connection.execute(query).fetchone()[0])
     except sqlite3.OperationalError:  # not there yet
         return 0
-
-
-def wait(processes: Processes, holds: Callable[[], bool], seconds: float = 120.0) -> None:
-    end = time.monotonic() + seconds
-    while not holds():
-        processes.check()
-        assert time.monotonic() < end, "it did not come about"
-        time.sleep(0.01)
 
 
 @pytest.mark.e2e
@@ -64,12 +55,20 @@ def test_a_node_killed_in_the_middle_of_a_file_hands_each_record_over_once(tmp_p
     try:
         for part in (1, 70):
             processes.start_node("centre")
-            wait(processes, lambda part=part: count(database, handovers) >= min(part, valid))  # type: ignore[misc]
+            wait(
+                lambda: count(database, handovers),
+                lambda found, part=part: found >= min(part, valid),  # type: ignore[misc]
+                alive=processes.check,
+            )
             processes.kill("centre-node")
             killed += 1
         processes.start_node("centre")
-        wait(processes, lambda: count(database, finished) == 1)
-        wait(processes, (drop / "done" / "export.csv").exists)
+        wait(
+            lambda: (count(database, handovers), count(database, finished)),
+            lambda seen: seen[1] == 1,
+            alive=processes.check,
+        )
+        wait((drop / "done" / "export.csv").exists, alive=processes.check)
     finally:
         processes.stop()
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Engine, insert, inspect, select
+from sqlalchemy import Engine, insert, inspect, select, text
 
 from gateway.storage import engine as storage
 from gateway.storage import schema
-from gateway.storage.tables import replays
+from gateway.storage.tables import inbox, replays
 
 
 def test_migrations_make_exactly_the_tables_that_the_code_works_with(engine: Engine) -> None:
@@ -36,6 +37,32 @@ def test_migrating_twice_or_at_once_changes_nothing_more(engine: Engine) -> None
     with engine.connect() as connection:
         assert connection.scalars(select(replays.c.message_id)).all() == ["m-1"]
     assert {"audit_entries", "consents", "inbox"} <= set(inspect(engine).get_table_names())
+
+
+def test_rows_of_a_former_version_are_numbered_in_the_order_of_their_ids_and_new_ones_after_them(
+    engine: Engine,
+) -> None:
+    """A replica of the former version may still insert, without the columns that it does not know."""
+    held = dict.fromkeys(
+        ("handover", "flow", "purpose", "categories", "subject", "state", "digest", "entry", "kind"), "x"
+    ) | {"received": 1, "changed": 1}
+    row = text(
+        "INSERT INTO inbox (id, delivery, sender, recipient, " + ", ".join(held) + ") VALUES (:id, :id, 's', 'r', "
+        + ", ".join(f":{name}" for name in held) + ")"
+    )  # fmt: skip
+    with storage.writer(engine).begin() as connection:
+        command.upgrade(schema._config(connection), "0001")
+        for identifier in ("c", "a", "b"):
+            connection.execute(row, held | {"id": identifier})
+
+    schema.bring_up_to_date(engine)
+
+    with storage.writer(engine).begin() as connection:
+        for identifier in ("0", "d"):
+            connection.execute(row, held | {"id": identifier})
+        found = connection.execute(select(inbox.c.id).order_by(inbox.c.number)).scalars().all()
+        assert found == ["a", "b", "c", "0", "d"]
+        assert connection.execute(select(inbox.c.number).order_by(inbox.c.number)).scalars().all() == [1, 2, 3, 4, 5]
 
 
 @pytest.mark.parametrize("url", ["mysql://localhost/x", "oracle://localhost/x"])

@@ -5,7 +5,6 @@ And the network's authority at work: publish a change, and wait until a running 
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 import ssl
@@ -35,7 +34,8 @@ from gateway.trust.authority import Authority
 from gateway.trust.entries import Content
 from gateway.trust.keystore import FileKeyStore, read_private_key, write_private_key
 from gateway.trust.publishing import Lifetimes, Published
-from tests.gateway.running import Running, until
+from tests.gateway.running import Running
+from tests.waiting import until
 
 REFRESH_SECONDS = 0.5
 
@@ -166,10 +166,7 @@ class Peering:
 
     async def wait(self, holds: Callable[[dict[str, Any]], bool], party: str = "centre") -> dict[str, Any]:
         """Wait until a node's condition is such."""
-        deadline = asyncio.get_running_loop().time() + 60
-        while not holds(condition := await self.health(party)):
-            assert asyncio.get_running_loop().time() < deadline, condition
-            await asyncio.sleep(0.05)
+        condition: dict[str, Any] = await until(lambda: self.health(party), holds, alive=self.nodes.processes.check)
         return condition
 
     async def goes_by(self, version: int, *parties: str) -> None:

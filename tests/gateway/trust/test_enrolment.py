@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import rfc8785
 from cryptography.hazmat.primitives.asymmetric import ed25519
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from audit.checkpoint import KeyType, LogSigner, VerifierKey, WitnessSigner
@@ -37,6 +37,7 @@ from gateway.trust.keystore import FileKeyStore
 from gateway.trust.publishing import Lifetimes
 from gateway.trust.registry import Registry
 from tests.gateway.trust.conftest import INBOX, KOTKA, NOW, RECEPTION, build, named
+from tests.properties import examples
 
 MEMBER = Member(KOTKA.member, named("Kotka"), (RoleTerm("municipality"),), (Subsystem(KOTKA, named("Kotka")),))
 NODE = Node("kotka-1", KOTKA.member, "https://kotka.example:5500", frozenset(), frozenset({KOTKA.member}))
@@ -181,7 +182,7 @@ DOCUMENT = {"format": "yhdyspinta-enrolment/1"}
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda one: st.lists(one) | st.dictionaries(
     st.sampled_from(["request", "signatures", "member", "node", "services", "requests", "signing", "tls", "id"]), one),
     max_leaves=12))  # fmt: skip
-@settings(max_examples=150)
+@examples(150)
 def test_whatever_stands_in_a_request_it_is_read_or_refused_and_nothing_else(value: object) -> None:
     document = DOCUMENT | value if isinstance(value, dict) else DOCUMENT | {"request": value, "signatures": value}
     with pytest.raises(TrustError) as refusal:

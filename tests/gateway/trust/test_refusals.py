@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from gateway.demo.network import LOOPBACK, Network, free_ports
+from gateway.demo.network import LOOPBACK, Network, Ports
 from gateway.node import Node
 from gateway.protocol.signing import thumbprint
 from gateway.settings import load
@@ -34,8 +34,9 @@ from gateway.trust.changes import without_certificate, without_member
 from gateway.trust.entries import Content
 from gateway.trust.publishing import Lifetimes
 from gateway.trust.tls import peer_pin
-from tests.gateway.running import Running, raw, running
+from tests.gateway.running import Running, raw, ready, running
 from tests.gateway.trust.peering import Peering, forge, hasten, stranger
+from tests.waiting import living
 
 HOUR = timedelta(hours=1)
 pytestmark = pytest.mark.e2e
@@ -266,27 +267,19 @@ async def replica(peering: Peering, folder: Path) -> AsyncIterator[int]:
     party = peering.nodes.party("centre")
     text = party.config.read_text("utf-8").replace("[registry]\n", f'[registry]\ncache = "{folder / "cache"}"\n')
     faces = re.findall(rf'^(\w+) = "{LOOPBACK}:\d+"$', text, re.MULTILINE)
-    ports = dict(zip(faces, free_ports(len(faces)), strict=True))
+    reserved = Ports(len(faces))
+    ports = dict(zip(faces, reserved, strict=True))
     for face, port in ports.items():
         text = re.sub(rf'^{face} = "{LOOPBACK}:\d+"$', f'{face} = "{LOOPBACK}:{port}"', text, flags=re.MULTILINE)
     config = party.folder / "replica.toml"
     config.write_text(text, "utf-8")
     process = subprocess.Popen([sys.executable, "-m", "gateway", "node", "run", "--config", str(config)])
     try:
-        deadline = asyncio.get_running_loop().time() + 90
-        async with aiohttp.ClientSession() as session:
-            while True:
-                with contextlib.suppress(aiohttp.ClientError):
-                    async with session.get(f"http://{LOOPBACK}:{ports['local']}/ready") as answer:
-                        if answer.status == 200:
-                            break
-                assert process.poll() is None
-                assert asyncio.get_running_loop().time() < deadline
-                await asyncio.sleep(0.05)
+        await ready(ports["local"], living(process))
         yield ports["peers"]
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait()
 
 
 @contextlib.asynccontextmanager
@@ -295,20 +288,11 @@ async def node_here(network: Network, clock: Callable[[], datetime]) -> AsyncIte
     node = Node(load(network.parties["centre"].config), clock)
     task = asyncio.create_task(node.run())
     try:
-        deadline = asyncio.get_running_loop().time() + 90
-        async with aiohttp.ClientSession() as session:
-            while True:
-                with contextlib.suppress(aiohttp.ClientError):
-                    async with session.get(f"http://{LOOPBACK}:{network.parties['centre'].local}/ready") as answer:
-                        if answer.status == 200:
-                            break
-                assert not task.done(), task.exception()
-                assert asyncio.get_running_loop().time() < deadline
-                await asyncio.sleep(0.02)
+        await ready(network.parties["centre"].local, lambda: task.result() if task.done() else None)
         yield node
     finally:
         node.stop()
-        await asyncio.wait_for(task, 20)
+        await task
 
 
 @pytest.fixture(scope="module")
@@ -490,7 +474,7 @@ async def test_a_member_removed_while_its_request_is_in_flight_gets_nothing(with
     try:
         body = peering.body(0)
         sending = asyncio.create_task(peering.send(peering.message(body), body))
-        await asyncio.wait_for(asked.wait(), 20)
+        await asked.wait()
         member = without_source.party("kotka").member
         await peering.goes_by(peering.publish(lambda content: without_member(content, member)).version)
         may_answer.set()

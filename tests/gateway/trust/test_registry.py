@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from audit.checkpoint import LogSigner
@@ -52,6 +52,7 @@ from tests.gateway.trust.conftest import (
     named,
     vouched,
 )
+from tests.properties import examples
 
 NETWORK = build()
 LATER = NOW + timedelta(days=2)
@@ -408,7 +409,7 @@ def contents(draw: st.DrawFn) -> Content:
 
 
 @given(contents())
-@settings(max_examples=80)
+@examples(80)
 def test_any_content_survives_its_files(content: Content) -> None:
     read = targets.read(targets.write(content))
     assert read == content
@@ -455,7 +456,7 @@ def _spoiled(name: str, place: tuple[Any, ...], value: Any) -> dict[str, bytes]:
 
 @given(st.sampled_from(PLACES), VALUES)
 @example(("members.json", ("nodes", 1, "log", "origin")), None)
-@settings(max_examples=400)
+@examples(400)
 def test_files_with_anything_anywhere_are_read_or_refused_and_nothing_else(
     place: tuple[str, tuple[Any, ...]], value: object
 ) -> None:

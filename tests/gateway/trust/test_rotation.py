@@ -21,6 +21,7 @@ from gateway.trust.joining import KeyFiles, ask_again, take_in
 from gateway.trust.keystore import FileKeyStore
 from tests.gateway.running import Running, running
 from tests.gateway.trust.peering import Peering, hasten
+from tests.waiting import until
 
 pytestmark = pytest.mark.e2e
 PARTIES = ("centre", "kotka")
@@ -47,11 +48,8 @@ class Load:
 
     async def more(self, count: int = 5) -> None:
         """Wait until so many more questions were answered: what was changed before them has been used."""
-        until = self.answered + count + AT_ONCE
-        deadline = asyncio.get_running_loop().time() + 60
-        while self.answered < until and not self.lost:
-            assert asyncio.get_running_loop().time() < deadline
-            await asyncio.sleep(0.02)
+        enough = self.answered + count + AT_ONCE
+        await until(lambda: self.answered, lambda answered: answered >= enough or self.lost)
 
 
 @asynccontextmanager
@@ -186,10 +184,7 @@ async def test_the_settings_of_clients_are_read_anew_on_sighup(peering: Peering)
                 return answer.status
 
         async def becomes(status: int) -> None:
-            deadline = asyncio.get_running_loop().time() + 60
-            while await ask() != status:
-                assert asyncio.get_running_loop().time() < deadline
-                await asyncio.sleep(0.05)
+            await until(ask, lambda seen: seen == status, alive=peering.nodes.processes.check)
 
         def hang_up() -> None:
             peering.nodes.processes.process("kotka-node").send_signal(signal.SIGHUP)

@@ -193,7 +193,7 @@ def test_other_questions_answer(nodes: Running) -> None:
     [
         ("search", {"question": "gossip"}, "/question"),
         ("search", {"question": "person"}, "/person"),
-        ("search", {"person": "someone"}, "/subject"),
+        ("search", {"person": "someone"}, "/person"),
         ("search", {"filters": {"colour": "red"}}, "/colour"),
         ("search", {"filters": {"type": "gossip"}}, "/type"),
         ("search", {"filters": []}, "/filters"),
@@ -276,17 +276,29 @@ def test_period_and_heartbeat_tell_since_when_and_whether(nodes: Running) -> Non
     "query",
     [
         {},
-        {"userCode": "1", "limit": "1001"},
-        {"userCode": "1", "limit": "0"},
-        {"userCode": "1", "offset": "-1"},
-        {"userCode": "1", "limit": "ten"},
-        {"userCode": "1", "periodStart": "2026-01-01T00:00:00"},
-        {"userCode": "1", "periodEnd": "yesterday"},
+        {"userCode": "010190-900P", "limit": "1001"},
+        {"userCode": "010190-900P", "limit": "0"},
+        {"userCode": "010190-900P", "offset": "-1"},
+        {"userCode": "010190-900P", "limit": "ten"},
+        {"userCode": "010190-900P", "periodStart": "2026-01-01T00:00:00"},
+        {"userCode": "010190-900P", "periodEnd": "yesterday"},
     ],
 )
 def test_usage_that_is_asked_wrongly_is_refused(nodes: Running, query: dict[str, str]) -> None:
     status, body, _ = usage(nodes, "findUsage", **query)
     assert (status, body["code"]) == (400, "invalid-request")
+
+
+@pytest.mark.parametrize(
+    ("value", "code"), [("010190-900A", "subject-check"), ("010190\u2010900P", "subject-form"), ("1", "subject-form")]
+)
+def test_usage_of_nobody_is_refused_with_its_place(nodes: Running, value: str, code: str) -> None:
+    status, body, _ = usage(nodes, "findUsage", userCode=value)
+    assert (status, body["code"], body["pointer"]) == (400, code, "/userCode")
+    for path in ("search", "consents", "days", "extract"):
+        person = {"system": HETU, "value": value}
+        status, body, _ = call(nodes, "POST", f"/v1/audit/{path}", {"question": "person", "person": person})
+        assert (status, body["code"], body["pointer"]) == (400, code, "/person/value"), path
 
 
 def test_usage_needs_a_user_and_a_subsystem_of_this_node(nodes: Running) -> None:

@@ -20,7 +20,8 @@ from gateway.protocol.signing import thumbprint
 from gateway.storage.tables import handovers, inbox, replays
 from gateway.trust.certificates import to_der
 from gateway.web.tokens import ASSERTION_TYPE, ClientKeys, KeySetError
-from tests.gateway.running import Running, running, until
+from tests.gateway.running import Running, running
+from tests.waiting import until
 
 pytestmark = pytest.mark.xdist_group("clients")
 ISSUER = "urn:yhdyspinta:node:kotka.demo"

@@ -9,17 +9,16 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from sqlalchemy import select
 
 from gateway.storage.tables import inbox
-from tests.conftest import require
+from tests import parts
 from tests.gateway.running import Running, running
+from tests.waiting import wait
 
 pytestmark = pytest.mark.xdist_group("guide")
 GUIDE = Path(__file__).parents[3] / "docs" / "clients.md"
@@ -31,7 +30,7 @@ PARTIES = {"municipality": "kotka", "centre": "centre"}
 def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """A centre and a municipality."""
     for tool in ("curl", "jq", "openssl"):
-        require(tool, shutil.which(tool) is not None, f"Install {tool}.")
+        parts.tool(tool)
     with running(tmp_path_factory.mktemp("guide")) as found:
         yield found
 
@@ -76,7 +75,7 @@ class Reader:
     def close(self) -> None:
         if self.shell.stdin is not None:
             self.shell.stdin.close()
-        self.shell.wait(10)
+        self.shell.wait()
         if self.shell.stdout is not None:
             self.shell.stdout.close()
 
@@ -98,14 +97,7 @@ def register(nodes: Running, reader: Reader) -> None:
     party.config.write_text("\n".join([party.config.read_text(), *lines, 'jwks = "client-register.jwks"', ""]))
     nodes.processes._running["kotka-node"].send_signal(signal.SIGHUP)
     log = party.folder / "node.log"
-    wait(lambda: "settings-renewed" in log.read_text())
-
-
-def wait(holds: Any) -> None:
-    end = time.monotonic() + 60
-    while not holds():
-        assert time.monotonic() < end, "what the guide waits for did not come"
-        time.sleep(0.05)
+    wait(lambda: "settings-renewed" in log.read_text(), alive=nodes.processes.check)
 
 
 def test_every_example_of_the_guide_does_what_the_guide_says(nodes: Running, readers: dict[str, Reader]) -> None:
@@ -120,8 +112,8 @@ def test_every_example_of_the_guide_does_what_the_guide_says(nodes: Running, rea
         said += [reader.type(text) for name, reader in readers.items() if who in {name, "everyone"}]
 
     (first, _, _, token, query, handed, followed, opened, consented, refused, again) = said
-    assert json.loads(first) == {"items": []}
-    assert json.loads(token) == {"items": []}
+    assert json.loads(first) == {"items": [], "next": "0"}
+    assert json.loads(token) == {"items": [], "next": "0"}
     assert json.loads(query.rpartition("}\n")[0] + "}")["decision"]["permitted"]
     assert json.loads(handed.rpartition("}\n")[0] + "}") == {"read": 1, "handed_over": 1, "rejected": 0}
     assert "municipality\tFI-DEMO/MUN/9000003-8/kotoutuminen\tdue" in handed

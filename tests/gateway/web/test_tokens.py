@@ -13,7 +13,7 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from sqlalchemy import Engine
 
@@ -23,6 +23,7 @@ from gateway.exchange.replay import Replays
 from gateway.protocol.problems import ProblemError
 from gateway.storage import schema
 from gateway.web.tokens import ACCESS_LIFETIME, ClientKeys, Tokens
+from tests.properties import examples
 
 NOW = datetime(2026, 3, 2, 12, 0, 0, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -156,7 +157,7 @@ async def test_the_token_of_another_node_is_refused(log: Log, keys: ClientKeys) 
     assert await refused(lambda: other.client_of(granted.text, None, NOW)) == "token-refused"
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(text=st.one_of(st.text(max_size=80), st.from_regex(r"[A-Za-z0-9_-]{0,60}(\.[A-Za-z0-9_-]{0,60}){2}")))
 def test_no_text_makes_a_token_be_refused_in_any_other_way(text: str) -> None:
     tokens = Tokens("kotka-1", NODE_KEY, [], log=None, replays=Replays())  # type: ignore[arg-type]

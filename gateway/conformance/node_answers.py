@@ -1,0 +1,215 @@
+"""What a node's answers are: signed, bound to the request, and silent about persons where nothing may be told."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from gateway.conformance.bench import Bench, expect, expect_equal, expect_silence
+from gateway.conformance.catalogue import Failed, Group, Requirement, case
+from gateway.conformance.message import RESPONSE_TYPE, digest
+from gateway.conformance.peers import Asked, Peer, expect_signed_refusal, is_checkpoint, stranger_question
+
+_ASKER = "docs/protocol.md#what-an-asker-checks"
+_HEADER = "docs/protocol.md#the-protected-header"
+_CLAIMS = "docs/protocol.md#claims-of-a-response"
+_ORDER = "docs/protocol.md#what-a-receiver-checks-in-which-order"
+_PROBLEMS = "docs/protocol.md#answers-and-problems"
+_TOLERANCE = 5
+_LIFETIME = 65
+
+
+def _answered(bench: Bench) -> tuple[Peer, Asked]:
+    """The question of the profile, and an answer to it."""
+    peer = Peer.at(bench, bench.node)
+    asked = peer.ask(peer.known())
+    expect(asked.answer, 200)
+    return peer, asked
+
+
+def _claims(bench: Bench) -> tuple[Peer, Asked, Mapping[str, Any]]:
+    peer, asked = _answered(bench)
+    return peer, asked, asked.opened.claims
+
+
+@case(
+    "NODE-6", Group.SIGNATURES, "An answer is signed by the member that answers",
+    Requirement(_ASKER, "Steps 4 to 10 for the response, with the service's member in place of the consumer's."),
+    "node", "query",
+)  # fmt: skip
+def signed(bench: Bench) -> None:
+    """Asks the question of the profile and verifies the answer's signature with the certificates of the profile."""
+    peer, asked = _answered(bench)
+    opened = asked.opened
+    if not any(opened.verifies(certificate) for certificate in peer.certificates()):
+        raise Failed("a signature of one of the listed certificates", f"header {dict(opened.header)}")
+
+
+@case(
+    "NODE-7", Group.SIGNATURES, "The header of an answer has its three members and no more",
+    Requirement(_HEADER, "Exactly `alg`, `typ` and `x5t#S256`; anything else is refused."), "node", "query",
+)  # fmt: skip
+def three_members(bench: Bench) -> None:
+    """Reads the protected header of an answer."""
+    header = _answered(bench)[1].opened.header
+    expect_equal("members", ["alg", "typ", "x5t#S256"], sorted(header))
+    expect_equal("typ", RESPONSE_TYPE, header["typ"])
+    if header["alg"] not in {"ES256", "EdDSA"}:
+        raise Failed("ES256 or EdDSA", str(header["alg"]))
+
+
+@case(
+    "NODE-8", Group.SIGNATURES, "An answer is bound to the request that was sent",
+    Requirement(_ASKER, "`req` is the digest of exactly the text that was sent."), "node", "query",
+)  # fmt: skip
+def bound_to_the_request(bench: Bench) -> None:
+    """Compares the answer's `req` with the digest of the message that was sent."""
+    _, asked, claims = _claims(bench)
+    expect_equal("req", digest(asked.message.encode()), claims.get("req"))
+
+
+@case(
+    "NODE-9", Group.SIGNATURES, "An answer signs its body and its content type",
+    Requirement(_ASKER, "Digest of the body; what counts is the signed `sts` and `cty`."), "node", "query",
+)  # fmt: skip
+def signs_its_body(bench: Bench) -> None:
+    """Compares the answer's `dig` and `cty` with what was received."""
+    _, asked, claims = _claims(bench)
+    expect_equal("dig", digest(asked.answer.body), claims.get("dig"))
+    expect_equal("cty", asked.answer.header("content-type"), claims.get("cty"))
+
+
+@case(
+    "NODE-10", Group.SIGNATURES, "An answer names who answers and whom",
+    Requirement(_ASKER, "`iss` is the service that was asked, `aud` is who asked."), "node", "query",
+)  # fmt: skip
+def names_both(bench: Bench) -> None:
+    """Reads `iss` and `aud` of an answer."""
+    peer, _, claims = _claims(bench)
+    expect_equal("iss", peer.service("query"), claims.get("iss"))
+    expect_equal("aud", peer.member.subsystem, claims.get("aud"))
+
+
+@case(
+    "NODE-11", Group.SIGNATURES, "An answer says its status and when it was signed",
+    Requirement(_ASKER, "`iat <= now + 5` and `now < iat + 65`."), "node", "query",
+)  # fmt: skip
+def says_when(bench: Bench) -> None:
+    """Holds the answer's `iat` against the kit's clock, and `sts` against the status of HTTP."""
+    _, asked, claims = _claims(bench)
+    now, issued = time.time(), claims.get("iat")
+    if type(issued) is not int or not now - _LIFETIME < issued <= now + _TOLERANCE:
+        raise Failed("a time at most 5 seconds ahead and 65 behind", str(issued))
+    expect_equal("sts", asked.answer.status, claims.get("sts"))
+
+
+@case(
+    "NODE-12", Group.SIGNATURES, "An answer states the provider's log checkpoint, and no unknown claims",
+    Requirement(_CLAIMS, "`log` is an object of exactly `origin`, `size` and `root`."), "node", "query",
+)  # fmt: skip
+def states_its_log(bench: Bench) -> None:
+    """Reads the answer's claims."""
+    claims = _claims(bench)[2]
+    wanted = {"iss", "aud", "iat", "req", "sts", "cty", "dig", "log"}
+    if claims.keys() - {"dec"} != wanted:
+        raise Failed(f"the claims {', '.join(sorted(wanted))}, and perhaps dec", ", ".join(sorted(claims)))
+    if not is_checkpoint(claims["log"]):
+        raise Failed("a checkpoint of exactly origin, size and root", str(claims["log"]))
+
+
+@case(
+    "NODE-13", Group.SIGNATURES, "An answer holds no more than what was decided",
+    Requirement(_CLAIMS, "`dec.per` are the permitted categories."), "node", "query",
+)  # fmt: skip
+def no_more_than_asked(bench: Bench) -> None:
+    """Compares the permitted categories of the answer with those that were asked for."""
+    claims = _claims(bench)[2]
+    decided = claims.get("dec")
+    if not isinstance(decided, dict) or decided.keys() != {"id", "dig", "per", "wit"}:
+        raise Failed("dec with exactly id, dig, per and wit", str(decided))
+    asked = bench.question.categories
+    beyond = [
+        category
+        for category in decided["per"]
+        if not any(category == wanted or category.startswith(f"{wanted}/") for wanted in asked)
+    ]
+    if beyond:
+        raise Failed(f"nothing beyond {', '.join(asked)}", ", ".join(beyond))
+
+
+@case(
+    "NODE-14", Group.SIGNATURES, "A refusal of a message that was believed is signed",
+    Requirement(_PROBLEMS, "Whoever passed steps 1 to 16 gets a signed answer, refusals included."), "node", "query",
+)  # fmt: skip
+def refusals_are_signed(bench: Bench) -> None:
+    """Asks for a purpose that the service is not declared for, and reads the signed refusal."""
+    peer = Peer.at(bench, bench.node)
+    asked = peer.ask(replace(peer.known(), purpose="no-such-purpose"))
+    expect_signed_refusal(asked, 403, code="purpose-not-declared")
+
+
+@case(
+    "NODE-15", Group.EXISTENCE, "An answer about somebody unknown carries nothing of a person",
+    Requirement(_ORDER, "Step 18: the decision, and what the service itself has to say."), "node", "query",
+)  # fmt: skip
+def nobody(bench: Bench) -> None:
+    """Asks about a new person, of whom no source knows."""
+    peer = Peer.at(bench, bench.node)
+    draft = stranger_question(peer)
+    answer = peer.ask(draft).answer
+    expect(answer, 403, 404)
+    expect_silence(answer, draft.document["subject"]["value"], '"entry"', '"Patient"')
+
+
+@case(
+    "NODE-16", Group.EXISTENCE, "Two persons who are unknown are answered alike",
+    Requirement(_PROBLEMS, "A problem has type, title, status and code, and holds nothing personal."), "node", "query",
+)  # fmt: skip
+def alike(bench: Bench) -> None:
+    """Asks about two new persons, and compares status, code, title, detail, and which members the answers have."""
+    peer = Peer.at(bench, bench.node)
+    said = []
+    for _ in range(2):
+        answer = peer.ask(stranger_question(peer)).answer
+        document = answer.document
+        # The value of a member that names the answer itself, such as a reference, may differ.
+        told = [document.get(name) for name in ("code", "title", "detail")]
+        said.append([answer.status, *told, sorted(document)])
+    expect_equal("the second answer", *said)
+
+
+@case(
+    "NODE-17", Group.INPUT, "A category that the rulebook does not have is refused",
+    Requirement(_ORDER, "Step 17: categories are known; 422 `category-unknown`."), "node", "query",
+)  # fmt: skip
+def unknown_category(bench: Bench) -> None:
+    """Asks for a category that no rulebook has."""
+    peer = Peer.at(bench, bench.node)
+    expect_signed_refusal(
+        peer.ask(replace(peer.known(), categories=("no-such-category",))), 422, code="category-unknown"
+    )
+
+
+@case(
+    "NODE-18", Group.INPUT, "A service that the registry does not list is refused",
+    Requirement(_ORDER, "Step 17: the service is listed; 404 `service-unknown`."), "node", "query",
+)  # fmt: skip
+def unknown_service(bench: Bench) -> None:
+    """Asks a service of the target's subsystem that the registry does not list."""
+    peer = Peer.at(bench, bench.node)
+    service = f"{peer.service('query').rpartition('/')[0]}/no-such-service"
+    asked = peer.ask(replace(peer.known(), service=service))
+    expect(asked.answer, 404)
+    expect_equal("code", "service-unknown", asked.answer.code)
+
+
+@case(
+    "NODE-19", Group.INPUT, "A question without a person is refused",
+    Requirement("docs/protocol.md#what-the-bodies-hold", "`query` asks about one person: `subject`."), "node", "query",
+)  # fmt: skip
+def without_a_person(bench: Bench) -> None:
+    """Asks with an empty object as the body."""
+    peer = Peer.at(bench, bench.node)
+    expect_signed_refusal(peer.ask(replace(peer.known(), document={})), 400, 422)

@@ -1,0 +1,235 @@
+"""Records that name two persons who are known apart: each waits on its own, and nobody's other data waits with it.
+
+A held record is sealed under a subject of its own and is found under each identifier that it names. It leaves by one of
+three exits: a registrar says that it is one person, or that it is not, or the register sends a record without the
+contradiction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+
+from sqlalchemy import Connection, insert, select, update
+
+from audit.entries import Agents, Entry, micros, new_id
+from audit.subjects import Subject, Subjects
+from gateway.person.values import Named, Person
+from gateway.protocol.problems import ProblemError
+from gateway.storage.sealing import seal, unseal
+from gateway.storage.tables import held_records
+
+
+class HeldState(StrEnum):
+    """Where a held record is."""
+
+    HELD = "held"
+    SAME = "same"  # a registrar said that it is one person
+    APART = "apart"  # a registrar said that it is not
+    CORRECTED = "corrected"  # the register sent another record in its place
+    DONE = "done"  # of a proposal: it was carried out
+
+
+class HeldKind(StrEnum):
+    """What waits."""
+
+    HANDOVER = "handover"
+    QUERY = "query"
+    PROPOSAL = "proposal"  # an act about two identifiers, until another person carries it out
+
+
+@dataclass(frozen=True, slots=True)
+class HeldRecord:
+    """One record that waits, or waited, without what it holds."""
+
+    id: str
+    kind: HeldKind
+    member: str
+    register: str
+    reason: str
+    subject: str
+    state: HeldState
+    created: datetime
+    changed: datetime
+    settled_by: str | None
+    owner: str | None
+
+
+class HeldRecords:
+    """The held records of one node."""
+
+    def __init__(self, node: str, subjects: Subjects, clock: Callable[[], datetime]) -> None:
+        self._node = node
+        self._subjects = subjects
+        self._clock = clock
+
+    def hold(
+        self, connection: Connection, person: Person, kind: HeldKind, record: bytes | None = None
+    ) -> tuple[ProblemError, tuple[Entry, ...]]:
+        """Put a record aside, in a unit. Gives the problem to answer with, and the entries that tell of it.
+
+        A record that comes again while it waits, is put aside once: the newest is what will go on.
+        """
+        now, named = self._clock(), person.named
+        assert person.conflict is not None
+        subjects = self._subjects.of(named.member)
+        met = subjects.ensure(connection, named.pairs, now)
+        lead = met[0].subjects[0].id
+        register = named.register.name if named.register is not None else ""
+        waiting = connection.scalar(
+            select(held_records.c.id).where(
+                held_records.c.lead == lead,
+                held_records.c.register == register,
+                held_records.c.kind == kind.value,
+                held_records.c.state == HeldState.HELD.value,
+            )
+        )
+        if waiting is not None:
+            self._renew(connection, waiting, record, now)
+            return _problem(waiting), ()
+        subject = subjects.claim(connection, named.pairs, now)
+        row = {"kind": kind.value, "member": named.member, "register": register, "reason": person.conflict.value}
+        identifier, entry = self._keep(connection, row | {"lead": lead}, subject, record, "held")
+        return _problem(identifier), (entry,)
+
+    def _renew(self, connection: Connection, identifier: str, record: bytes | None, now: datetime) -> None:
+        subject = connection.scalar(select(held_records.c.subject).where(held_records.c.id == identifier))
+        key = self._subjects.key_of(connection, str(subject))
+        if record is None or key is None:
+            return
+        connection.execute(
+            update(held_records)
+            .where(held_records.c.id == identifier, held_records.c.state == HeldState.HELD.value)
+            .values(sealed=seal(key, f"held/{identifier}", record), changed=micros(now))
+        )
+
+    def propose(
+        self, connection: Connection, member: str, pairs: Sequence[tuple[str, str]], act: bytes, by: str
+    ) -> tuple[str, tuple[Entry, ...]]:
+        """Keep an act about two identifiers until another person carries it out. In a unit; gives its id."""
+        subjects = self._subjects.of(member)
+        subject = subjects.claim(connection, pairs, self._clock())
+        row = {"kind": HeldKind.PROPOSAL.value, "member": member, "register": "", "reason": "proposal", "lead": ""}
+        identifier, entry = self._keep(connection, row | {"owner": by[:128]}, subject, act, "proposed")
+        return identifier, (entry,)
+
+    def approved(self, connection: Connection, proposal: str, by: str, now: datetime) -> tuple[Entry, ...]:
+        """A proposal is being carried out. Raises ProblemError for one that does not wait any more."""
+        return self.settle(connection, proposal, HeldState.DONE, by, now)
+
+    def _keep(
+        self, connection: Connection, row: Mapping[str, str], subject: Subject, content: bytes | None, act: str
+    ) -> tuple[str, Entry]:
+        now = self._clock()
+        identifier = new_id(now)
+        entry = self._entry(identifier, subject, "pending", row["reason"], now, act)
+        connection.execute(
+            insert(held_records),
+            {
+                **row,
+                "id": identifier,
+                "subject": subject.id,
+                "state": HeldState.HELD.value,
+                "created": micros(now),
+                "changed": micros(now),
+                "entry": entry.id,
+                "sealed": None if content is None else seal(subject.key, f"held/{identifier}", content),
+            },
+        )
+        return identifier, entry
+
+    def corrected(self, connection: Connection, named: Named, leads: Sequence[str], now: datetime) -> tuple[Entry, ...]:
+        """A record of the same register without a contradiction takes the place of those that wait. In a unit."""
+        if named.register is None:
+            return ()
+        rows = connection.execute(
+            select(held_records.c.id, held_records.c.subject).where(
+                held_records.c.state == HeldState.HELD.value,
+                held_records.c.register == named.register.name,
+                held_records.c.lead.in_(leads),
+            )
+        ).all()
+        entries: list[Entry] = []
+        for row in rows:
+            entries += self.settle(connection, row.id, HeldState.CORRECTED, f"register {named.register.name}", now)
+        return tuple(entries)
+
+    def settle(
+        self, connection: Connection, identifier: str, state: HeldState, by: str, now: datetime
+    ) -> tuple[Entry, ...]:
+        """Let a record leave by one of its exits; the entry stands only if it did. In a unit.
+
+        Raises ProblemError `not-found` for one that does not wait.
+        """
+        row = connection.execute(select(held_records).where(held_records.c.id == identifier)).first()
+        moved = connection.execute(
+            update(held_records)
+            .where(held_records.c.id == identifier, held_records.c.state == HeldState.HELD.value)
+            .values(state=state.value, changed=micros(now), settled_by=by[:128], sealed=None)
+        ).rowcount
+        if row is None or moved == 0:
+            raise ProblemError("not-found", detail="no record of that id waits for a decision about who it is about")
+        subject = self._subjects.of(row.member).by_id(connection, row.subject)
+        return (self._entry(identifier, subject, "success", row.reason, now, act=state.value),)
+
+    def content(self, connection: Connection, identifier: str) -> bytes | None:
+        """What waits, unsealed; None where nothing was kept, or the person was forgotten."""
+        row = connection.execute(
+            select(held_records.c.sealed, held_records.c.subject).where(held_records.c.id == identifier)
+        ).first()
+        key = self._subjects.key_of(connection, row.subject) if row is not None else None
+        if row is None or row.sealed is None or key is None:
+            return None
+        return unseal(key, f"held/{identifier}", row.sealed)
+
+    def waiting(self, connection: Connection) -> tuple[HeldRecord, ...]:
+        """All records that wait, the longest waiting first."""
+        rows = connection.execute(
+            select(held_records)
+            .where(held_records.c.state == HeldState.HELD.value)
+            .order_by(held_records.c.created, held_records.c.id)
+        )
+        return tuple(
+            HeldRecord(
+                row.id,
+                HeldKind(row.kind),
+                row.member,
+                row.register,
+                row.reason,
+                row.subject,
+                HeldState(row.state),
+                _at(row.created),
+                _at(row.changed),
+                row.settled_by,
+                row.owner,
+            )
+            for row in rows
+        )
+
+    def _entry(
+        self, identifier: str, subject: Subject | None, outcome: str, reason: str, now: datetime, act: str = "held"
+    ) -> Entry:
+        return Entry(
+            type="identity",
+            outcome=outcome,
+            recorded=now,
+            id=new_id(now),
+            agents=Agents(node=self._node or None),
+            subject=subject.pseudonym if subject is not None else None,
+            reason="subject-ambiguous",
+            detail={"act": act, "held": identifier, "conflict": reason},
+        )
+
+
+def _problem(identifier: str) -> ProblemError:
+    return ProblemError(
+        "subject-ambiguous",
+        detail=f"the record names identifiers of two people; it waits as {identifier}",
+        remedy="mend the record in the register and send it again, or have a registrar decide who it is about",
+    )
+
+
+def _at(value: int) -> datetime:
+    return datetime.fromtimestamp(value / 1_000_000, UTC)

@@ -1,0 +1,193 @@
+"""Find who an item is about, with the words that count for it, and put on record what was found to be one person.
+
+What is read here can change before an answer leaves. `Person.epoch` is what the release is held against: the
+transaction that records a release reads the person again under the log's lock, and a word, a link or an undoing that
+came in between makes it StaleError. Nothing is joined before that comparison, so that trying again always ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+
+from sqlalchemy import Connection, Engine
+
+from audit import links
+from audit.entries import Agents, Entry, micros, new_id
+from audit.links import GroupTooLargeError, LinkAct, LinkRow, Web
+from audit.subjects import Known, Subject, Subjects
+from consent import store
+from gateway.person import registers
+from gateway.person.held import HeldRecords
+from gateway.person.values import ConflictReason, Epoch, Named, Person, Settled
+from gateway.person.words import conflict_of, corrects, counting, without
+
+
+class StaleError(Exception):
+    """The person's words or links, or the rulebook, changed between the decision and its record; decide again."""
+
+
+class People:
+    """The data subjects of this node's members."""
+
+    def __init__(self, engine: Engine, subjects: Subjects, held: HeldRecords, node: str = "") -> None:
+        self._engine = engine
+        self._subjects = subjects
+        self._held = held
+        self._node = node
+        self._readers = ThreadPoolExecutor(max_workers=4, thread_name_prefix="reader")
+
+    def subjects(self, member: str) -> Subjects:
+        """The subjects of one member."""
+        return self._subjects.of(member)
+
+    async def recall(self, named: Named) -> Person:
+        """Read who it is and which words count. Creates nothing."""
+        return await asyncio.get_running_loop().run_in_executor(self._readers, self._recall, named)
+
+    def _recall(self, named: Named) -> Person:
+        with self._engine.connect() as connection, connection.begin():
+            return self.recall_in(connection, named)
+
+    def recall_in(self, connection: Connection, named: Named) -> Person:
+        """The same inside a transaction."""
+        subjects = self._subjects.of(named.member)
+        known = subjects.known(connection, tuple(dict.fromkeys(named.pairs)))
+        starts = [subject.id for item in known for subject in item.subjects]
+        if not starts:
+            reason = ConflictReason.BIRTH if _mixes(named) else None
+            return Person(named, known, (), (), Epoch(), reason)
+        try:
+            web = _with_notations(links.web(connection, starts), known)
+        except GroupTooLargeError:
+            return Person(named, known, (), (), Epoch(), ConflictReason.TOO_MANY)
+        around = store.SubjectKeys(tuple(sorted({*starts, *(end for link in web.links for end in _ends(link))})))
+        changed = store.epochs_of(connection, around)
+        held = store.words_of(connection, around) if changed else ()
+        counts, shown = counting(held, known, web, named.member)
+        epoch = Epoch(changed, tuple((link.first, link.second, link.act.value, link.at) for link in web.links))
+        conflict, correction = None, None
+        if named.is_believed:
+            systems = subjects.systems(connection, around.ids) if len(named.identifiers) > 1 else ()
+            conflict, system = conflict_of(named, known, web, systems)
+            if conflict is ConflictReason.TWO_VALUES:
+                former = registers.named_before(connection, subjects, named)
+                correction = corrects(named, known, former, system)
+                if correction is not None:
+                    # Without what the register takes back, is there still something that says two persons?
+                    web_after = without(web, correction.former)
+                    left = [(subject, kind) for subject, kind in systems if subject != correction.former]
+                    conflict, _ = conflict_of(named, known, web_after, left)
+                    correction = correction if conflict is None else None
+        return Person(named, known, counts, shown, epoch, conflict, correction, web)
+
+    def settle(self, connection: Connection, person: Person, now: datetime) -> Settled:
+        """In the transaction that records a release: whom it is filed under, and what its record joins.
+
+        Raises StaleError, and `ValueError` for a person in conflict, whose record is held instead.
+        """
+        current = self.recall_in(connection, person.named)
+        if current.epoch != person.epoch or current.conflict != person.conflict:
+            raise StaleError
+        return self._join(connection, current, now)
+
+    def file(self, connection: Connection, named: Named, now: datetime) -> Settled:
+        """The same where nothing was decided on before: whom an entry about this person is filed under."""
+        return self._join(connection, self.recall_in(connection, named), now)
+
+    def pseudonyms(self, connection: Connection, person: Person) -> tuple[str, ...]:
+        """All pseudonyms under which entries may speak of this person, doubtful joins included: for protecting only."""
+        subjects = self._subjects.of(person.named.member)
+        ids = person.web.connected(subject.id for known in person.known for subject in known.subjects)
+        return tuple(dict.fromkeys(found for id_ in sorted(ids) for found in subjects.pseudonyms(connection, id_)))
+
+    def _join(self, connection: Connection, person: Person, now: datetime) -> Settled:
+        named = person.named
+        subjects = self._subjects.of(named.member)
+        if not named.is_believed or person.conflict is not None:
+            # A source that is not believed files under what is known; only who is unknown altogether is made.
+            found = person.subject or subjects.ensure(connection, named.pairs[:1], now)[0].subjects[0]
+            return Settled(found)
+        fresh = {(item.system, item.value) for item in person.known if not item.subjects}
+        met = subjects.ensure(connection, named.pairs, now) if fresh else person.known
+        lead = (person.subject or met[0].subjects[0]) if met else None
+        if lead is None:
+            raise ValueError("a record names nobody")
+        acts = list(self._acts(person, met, lead, fresh, now))
+        for act in acts:
+            links.add(connection, act)
+        if acts or fresh:
+            registers.remember(connection, subjects, named, met, now)
+        told = [act for act in acts if act.act is not LinkAct.ATTACHED]
+        entries = (self._entry(named, lead, told, now),) if told else ()
+        leads = [item.subjects[0].id for item in met[:1]]
+        return Settled(lead, (*entries, *self._held.corrected(connection, named, leads, now)))
+
+    def _acts(
+        self, person: Person, met: Sequence[Known], lead: Subject, fresh: set[tuple[str, str]], now: datetime
+    ) -> Sequence[LinkRow]:
+        """What this record says about who is who, beyond what stands."""
+        register = person.named.register
+        name = register.name if register is not None else None
+        acts: list[LinkRow] = []
+
+        def act(first: str, second: str, what: LinkAct, reason: str | None = None) -> None:
+            acts.append(LinkRow(new_id(now), first, second, what, micros(now), "register", name, reason))
+
+        web = person.web
+        if person.correction is not None:
+            former = person.correction.former
+            for taken_back in web.touching(frozenset({former})):
+                act(taken_back.first, taken_back.second, LinkAct.UNDONE, "corrected")
+            web = without(web, former)
+        certain = web.certain((lead.id,))
+        lead_is_fresh = any(lead in item.subjects and (item.system, item.value) in fresh for item in met)
+        for item in met:
+            for subject in item.subjects[:1]:
+                link = web.between(lead.id, subject.id)
+                if link is not None and link.act is LinkAct.JOINED:
+                    if links.day_of(link.joined) != links.day_of(micros(now)):
+                        act(lead.id, subject.id, LinkAct.CONFIRMED)
+                elif subject.id not in certain:
+                    is_fresh = lead_is_fresh or (item.system, item.value) in fresh
+                    act(lead.id, subject.id, LinkAct.ATTACHED if is_fresh else LinkAct.JOINED)
+        return acts
+
+    def _entry(self, named: Named, lead: Subject, acts: Sequence[LinkRow], now: datetime) -> Entry:
+        return Entry(
+            type="identity",
+            outcome="success",
+            recorded=now,
+            id=new_id(now),
+            agents=Agents(node=self._node or None),
+            subject=lead.pseudonym,
+            detail={
+                "act": acts[-1].act.value,
+                "acts": len(acts),
+                "register": named.register.name if named.register is not None else "",
+            },
+        )
+
+    def close(self) -> None:
+        """End the reader threads."""
+        self._readers.shutdown()
+
+
+def _mixes(named: Named) -> bool:
+    return named.is_believed and named.contradicts_itself and len(named.identifiers) > 1
+
+
+def _ends(link: links.Link) -> tuple[str, str]:
+    return link.first, link.second
+
+
+def _with_notations(web: Web, known: Sequence[Known]) -> Web:
+    """The same web, in which the notations of one identifier are one subject."""
+    same = [
+        links.Link(item.subjects[0].id, subject.id, LinkAct.ATTACHED, 0, 0, None)
+        for item in known
+        for subject in item.subjects[1:]
+    ]
+    return Web((*web.links, *same)) if same else web

@@ -1,0 +1,45 @@
+"""What the records of our registers named before: by it a register that names another value corrects itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import Connection
+
+from audit.entries import micros
+from audit.statements import Fixed
+from audit.subjects import Known, Subjects
+from gateway.person.values import Named
+
+_FORMER = Fixed("SELECT system, subject FROM register_records WHERE register = ? AND record = ? ORDER BY at")
+_REMEMBER = Fixed.insert(
+    "register_records", "register", "record", "system", "subject", "at",
+    otherwise="ON CONFLICT (register, record, system, subject) DO UPDATE SET at = excluded.at",
+)  # fmt: skip
+
+
+def named_before(connection: Connection, subjects: Subjects, named: Named) -> dict[str, str]:
+    """The subject of each system that the register's record of this key named last."""
+    if named.register is None or named.key is None:
+        return {}
+    rows = _FORMER.rows(connection, named.register.name, _record(subjects, named))
+    return dict(rows)  # of several the last one
+
+
+def remember(connection: Connection, subjects: Subjects, named: Named, met: Sequence[Known], now: datetime) -> None:
+    """Keep what the record of this key names now."""
+    if named.register is None or named.key is None:
+        return
+    for item in met:
+        for subject in item.subjects[:1]:
+            _REMEMBER.run(
+                connection, named.register.name, _record(subjects, named), item.system, subject.id, micros(now)
+            )
+
+
+def _record(subjects: Subjects, named: Named) -> bytes:
+    """A register's own key is often an identifier of a person: it is kept as a keyed hash only."""
+    assert named.register is not None
+    assert named.key is not None
+    return subjects.blind(f"record/{named.register.name}", named.key)

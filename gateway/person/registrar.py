@@ -1,0 +1,177 @@
+"""Decide who is who: the registrar's acts. The officer sees each of them in the log and performs none.
+
+A mistaken join is undone by an act of its own. From then on words follow the identifier that they were given under;
+prohibitions of before hold on both sides until they are placed, permissions and consents of before carry nothing on
+either. Whoever undoes a join learns what was released under it, and to whom.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import combinations
+
+from sqlalchemy import Connection, select
+
+from audit import links
+from audit.entries import Agents, Entry, micros, moment, new_id
+from audit.links import LinkAct, LinkRow
+from audit.query import RELEASED, RELEASES, Filters, walk
+from audit.subjects import Known, Subjects
+from audit.tables import claims
+from gateway.person.held import HeldRecords, HeldState
+from gateway.protocol.problems import ProblemError
+from schemas.facts import Identifier
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """What left while two persons were taken for one: the record's number in the log, when, to whom, what."""
+
+    index: int
+    recorded: datetime
+    recipient: str | None
+    categories: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Doubtful:
+    """A join that nobody has confirmed."""
+
+    first: str
+    second: str
+    joined: datetime
+    register: str | None
+
+
+class Registrar:
+    """The acts of one member's registrar. Each works in a unit and gives the entries that tell of it."""
+
+    def __init__(self, node: str, subjects: Subjects, held: HeldRecords) -> None:
+        self._node = node
+        self._subjects = subjects
+        self._held = held
+
+    def same(self, connection: Connection, held: str, by: str, now: datetime) -> tuple[Entry, ...]:
+        """The record is about one person: whoever it names is joined without doubt."""
+        subjects = self._named_by(connection, held)
+        for first, second in combinations(subjects, 2):
+            self._act(connection, first, second, LinkAct.CONFIRMED, by, now)
+        return self._held.settle(connection, held, HeldState.SAME, by, now)
+
+    def apart(self, connection: Connection, held: str, by: str, now: datetime) -> tuple[Entry, ...]:
+        """The record mixes two persons: it is dropped, and what it names is known apart from now on."""
+        subjects = self._named_by(connection, held)
+        web = links.web(connection, subjects)
+        for first, second in combinations(subjects, 2):
+            if second not in web.certain((first,)):
+                self._act(connection, first, second, LinkAct.APART, by, now)
+        return self._held.settle(connection, held, HeldState.APART, by, now)
+
+    def join(
+        self, connection: Connection, first: Identifier, second: Identifier, by: str, now: datetime
+    ) -> tuple[Entry, ...]:
+        """Two identifiers are one person; also confirms a join that stands in doubt."""
+        left, right = self._known(connection, first, second, now)
+        ends = left.subjects[0].id, right.subjects[0].id
+        self._act(connection, *ends, LinkAct.CONFIRMED, by, now)
+        return (self._entry(left, LinkAct.CONFIRMED, by, now),)
+
+    def undo(
+        self, connection: Connection, first: Identifier, second: Identifier, by: str, now: datetime
+    ) -> tuple[tuple[Entry, ...], tuple[Released, ...]]:
+        """Two identifiers are two persons after all. Gives what was released while they were taken for one."""
+        left, right = self._known(connection, first, second, now)
+        web = links.web(connection, (left.subjects[0].id,))
+        mine, theirs = left.subjects[0].id, right.subjects[0].id
+        if theirs not in web.connected((mine,)) or mine == theirs:
+            raise ProblemError("not-found", detail="the two identifiers are not joined", remedy="nothing needs undoing")
+        path = [link for link in web.links if _parts(web, link, mine, theirs)]
+        since = min(link.joined for link in path)
+        for link in path:
+            self._act(connection, link.first, link.second, LinkAct.UNDONE, by, now)
+        if web.between(mine, theirs) is None:
+            # The two were joined by way of others: say of these two as well that they are apart.
+            self._act(connection, mine, theirs, LinkAct.APART, by, now)
+        released = self._released(connection, web.connected((mine,)), since)
+        return (self._entry(left, LinkAct.UNDONE, by, now),), released
+
+    def place(
+        self, connection: Connection, first: Identifier, second: Identifier, by: str, now: datetime
+    ) -> tuple[Entry, ...]:
+        """Each prohibition of before an undoing stands on its right side now: none holds on the other any more."""
+        left, right = self._known(connection, first, second, now)
+        link = links.web(connection, (left.subjects[0].id,)).between(left.subjects[0].id, right.subjects[0].id)
+        if link is None or link.act is not LinkAct.UNDONE:
+            raise ProblemError("not-found", detail="no join of the two identifiers was undone")
+        self._act(connection, link.first, link.second, LinkAct.PLACED, by, now)
+        return (self._entry(left, LinkAct.PLACED, by, now),)
+
+    def doubtful(self, connection: Connection) -> tuple[Doubtful, ...]:
+        """The joins that nobody has confirmed, the oldest first: for the registrar to look through."""
+        return tuple(
+            Doubtful(link.first, link.second, moment(link.joined), link.register)
+            for link in sorted(links.unconfirmed(connection), key=lambda link: link.joined)
+        )
+
+    def _named_by(self, connection: Connection, held: str) -> list[str]:
+        record = next((record for record in self._held.waiting(connection) if record.id == held), None)
+        if record is None:
+            raise ProblemError("not-found", detail="no record of that id waits for a decision about who it is about")
+        return list(
+            connection.scalars(
+                select(claims.c.subject).where(claims.c.claim == record.subject).order_by(claims.c.subject)
+            )
+        )
+
+    def _known(
+        self, connection: Connection, first: Identifier, second: Identifier, now: datetime
+    ) -> tuple[Known, Known]:
+        known = self._subjects.known(connection, ((first.system, first.value), (second.system, second.value)))
+        missing = [str(number) for number, item in enumerate(known, start=1) if not item.subjects]
+        if missing:
+            raise ProblemError(
+                "not-found",
+                detail="nothing is known of identifier " + " and ".join(missing),
+                remedy="check how it is written",
+            )
+        return known[0], known[1]
+
+    def _released(self, connection: Connection, subjects: frozenset[str], since: int) -> tuple[Released, ...]:
+        pseudonyms = tuple(
+            dict.fromkeys(
+                pseudonym
+                for subject in sorted(subjects)
+                for pseudonym in self._subjects.pseudonyms(connection, subject)
+            )
+        )
+        found = walk(
+            connection,
+            Filters(moment(since), subjects=pseudonyms, types=RELEASES, outcomes=RELEASED),
+        )
+        return tuple(
+            Released(item.index, item.entry.recorded, item.entry.agents.recipient, item.entry.categories.permitted)
+            for item in found
+        )
+
+    def _act(self, connection: Connection, first: str, second: str, act: LinkAct, by: str, now: datetime) -> None:
+        links.add(connection, LinkRow(new_id(now), first, second, act, micros(now), by[:128]))
+
+    def _entry(self, left: Known, act: LinkAct, by: str, now: datetime) -> Entry:
+        return Entry(
+            type="identity",
+            outcome="success",
+            recorded=now,
+            id=new_id(now),
+            agents=Agents(client=by, node=self._node or None),
+            subject=left.subjects[0].pseudonym,
+            detail={"act": act.value},
+        )
+
+
+def _parts(web: links.Web, link: links.Link, mine: str, theirs: str) -> bool:
+    """Whether a link lies on the way between two subjects: without all such links they are apart."""
+    if link.act in links.SEPARATE:
+        return False
+    near = links.Web(tuple(other for other in web.links if other is not link))
+    return mine in (link.first, link.second) and link.other(mine) in near.connected((theirs,))

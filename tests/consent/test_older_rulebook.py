@@ -1,0 +1,78 @@
+"""A rulebook that was once in use decides today what it decided then, byte for byte.
+
+`recorded/` holds a rulebook as it was published, and for each purpose a digest over the texts of its decisions, made
+by the program of its time: every case, every path that it knows, three days, with and without an emergency, and before
+the facts are known. A decision that is written down stands on this: `rulebook replay` would call it tampered with.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, time
+from pathlib import Path
+
+import pytest
+
+from consent.decision import Emergency, Request, decide
+from consent.examples import consent, decide_case, party
+from consent.rulebook import Rulebook, load
+
+RECORDED = Path(__file__).parent / "recorded"
+DIGESTS: dict[str, str] = json.loads((RECORDED / "fi-kotoutuminen-2026-01-01.json").read_text("utf-8"))
+DAYS = ("2022-06-01", "2024-06-01", "2026-03-01")
+
+
+@pytest.fixture(scope="module")
+def older() -> Rulebook:
+    return load((RECORDED / "fi-kotoutuminen-2026-01-01.yaml").read_bytes(), source="older")
+
+
+def test_rulebook_of_that_time_still_loads_and_is_that_text(older: Rulebook) -> None:
+    assert older.digest == DIGESTS["rulebook"]
+
+
+@pytest.mark.parametrize("purpose", sorted(set(DIGESTS) - {"rulebook"}))
+def test_older_rulebook_decides_what_it_decided_when_it_was_new(older: Rulebook, purpose: str) -> None:
+    assert digest_of(older, purpose) == DIGESTS[purpose]
+
+
+def digest_of(rulebook: Rulebook, purpose: str) -> str:
+    """One digest over the texts of all decisions for a purpose."""
+    digest = hashlib.sha256()
+    for text in _texts(rulebook, purpose):
+        digest.update(text + b"\n")
+    return digest.hexdigest()
+
+
+def _texts(rulebook: Rulebook, purpose: str) -> Iterator[bytes]:
+    parties = rulebook.parties
+    for provider, giving in parties.items():
+        for requester, asking in parties.items():
+            if not rulebook.bases_for(giving["role"], asking["role"], purpose):
+                continue
+            for on in DAYS:
+                day = date.fromisoformat(on)
+                for emergency in (False, True):
+                    for case in rulebook.cases.values():
+                        yield decide_case(
+                            rulebook,
+                            case,
+                            provider=provider,
+                            requester=requester,
+                            purpose=purpose,
+                            on=day,
+                            emergency=emergency,
+                        ).canonical()
+                    at = datetime.combine(day, time(12), UTC)
+                    unknown = Request(
+                        party(giving, provider),
+                        party(asking, requester),
+                        purpose,
+                        frozenset(rulebook.categories),
+                        known=False,
+                        emergency=Emergency("x") if emergency else None,
+                    )
+                    held = [consent(one, 0, at) for one in rulebook.cases["p06-torture-survivor"].consents]
+                    yield decide(unknown, rulebook, held, at).canonical()

@@ -1,0 +1,165 @@
+"""A refusal protects the person under each of their identifiers, and no other organisation's message ends it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from itertools import permutations
+
+import pytest
+
+from gateway.exchange.handover import Handovers, Order
+from gateway.person.values import Register
+from gateway.protocol.identifiers import ServiceId
+from gateway.services.backends import Locator
+from schemas.facts import HETU, MIGRI_CUSTOMER
+from tests.gateway.exchange.inprocess import Bundle, InProcess, Place, node, problem_of
+
+CODE = "010190-900P"
+OTHER_CODE = "020290-9016"
+CARRIED = {"purposes": ["service-need-lookup", "reception-to-municipality"], "recipients": ["municipality"]}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    return Place.build(tmp_path_factory.mktemp("persons"))
+
+
+@pytest.fixture
+async def here(place: Place, database_url: str) -> AsyncIterator[InProcess]:
+    async with node(place, database_url) as running:
+        yield running
+
+
+def with_code(code: str = CODE) -> object:
+    """The person's record also has an identity code, and says nothing that the code denies."""
+
+    def change(bundle: Bundle) -> None:
+        person = bundle["entry"][0]["resource"]
+        person["identifier"].append({"system": HETU, "value": code})
+        person["birthDate"] = f"19{code[4:6]}-{code[2:4]}-{code[:2]}"
+        person["gender"] = "male" if int(code[7:10]) % 2 else "female"
+
+    return change
+
+
+async def say(here: InProcess, status: str, system: str, value: str) -> str:
+    form = {"status": status, "categories": ["health-needs"], **(CARRIED if status == "active" else {})}
+    sender = here.place.network.parties["centre"].subsystem
+    return (await here.consents.record("test", sender, Locator(system, value), form)).record.id
+
+
+async def moved(here: InProcess, person: str) -> bool:
+    """Whether health needs leave for the municipality that asks."""
+    answer = await here.ask(person)
+    return problem_of(answer) is None and b"Observation" in answer.body
+
+
+@pytest.mark.parametrize("order", list(permutations(["consent", "refusal", "record"])), ids="-".join)
+@pytest.mark.parametrize("refused_under", [HETU, MIGRI_CUSTOMER])
+async def test_a_refusal_holds_in_every_order_of_consent_refusal_and_record(
+    here: InProcess, order: tuple[str, ...], refused_under: str
+) -> None:
+    here.register.changed["7000001"] = with_code()  # type: ignore[assignment]
+    values = {HETU: CODE, MIGRI_CUSTOMER: "7000001"}
+    consented_under = MIGRI_CUSTOMER if refused_under == HETU else HETU
+    for step in order:
+        match step:
+            case "consent":
+                await say(here, "active", consented_under, values[consented_under])
+            case "refusal":
+                await say(here, "refused", refused_under, values[refused_under])
+            case "record":
+                await here.ask("7000001")
+
+    for _ in range(3):
+        assert not await moved(here, "7000001")
+    sender = here.place.network.parties["centre"].subsystem
+    for system, value in values.items():
+        found = await here.consents.of("test", sender, Locator(system, value))
+        assert "refused" in {word.status for word in found}, "the refusal is seen under each identifier"
+
+
+async def test_changes_under_two_identifiers_never_make_a_person_busy_for_good(here: InProcess) -> None:
+    here.register.changed["7000001"] = with_code()  # type: ignore[assignment]
+    await say(here, "active", MIGRI_CUSTOMER, "7000001")
+    for _ in range(2):
+        await say(here, "refused", HETU, CODE)
+    for _ in range(2):
+        assert problem_of(await here.ask("7000001")) != "busy"
+    handovers = Handovers(here.exchange)
+    plan = await handovers.plan(order_of(here, "7000001"))
+    assert plan.deliveries
+
+
+def order_of(here: InProcess, person: str, **changes: object) -> Order:
+    values: dict[str, object] = {
+        "client": "c", "sender": here.place.network.parties["centre"].subsystem, "bundle": here.register.bundle(person),
+        "flow": "F1", "idempotency": None, "case": None, "user": None, "not_before": None, "trace_id": "0" * 32,
+        "register": Register("register", is_authoritative=True),
+    }  # fmt: skip
+    return Order(**(values | changes))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", ["notice", "question"])
+async def test_a_peers_message_that_names_two_people_changes_nothing_for_either(here: InProcess, kind: str) -> None:
+    for person, code in (("7000001", CODE), ("7000002", OTHER_CODE)):
+        here.register.changed[person] = with_code(code)  # type: ignore[assignment]
+        await here.ask(person)
+    await say(here, "refused", HETU, CODE)
+    await say(here, "active", MIGRI_CUSTOMER, "7000002")
+    before = [await moved(here, person) for person in ("7000001", "7000002")]
+
+    named = [{"system": HETU, "value": CODE}, {"system": HETU, "value": OTHER_CODE}]
+    centre = here.place.network.parties["centre"].subsystem
+    if kind == "notice":
+        answer = await here.ask(
+            "7000001",
+            audience=ServiceId(centre, "ilmoitukset"),
+            purpose="withdrawal-notice",
+            categories=frozenset({"identity"}),
+            body={"notice": "n-1", "consent": "c-1", "status": "withdrawn", "categories": [], "subject": named},
+        )
+        assert answer.status == 200, answer.body
+    else:
+        await here.ask("7000001", body={"subject": named[1]})
+
+    assert [await moved(here, person) for person in ("7000001", "7000002")] == before == [False, True]
+
+
+async def test_a_record_that_names_two_people_waits_and_nobody_else_does(here: InProcess) -> None:
+    for person, code in (("7000001", CODE), ("7000002", OTHER_CODE)):
+        here.register.changed[person] = with_code(code)  # type: ignore[assignment]
+        await say(here, "active", MIGRI_CUSTOMER, person)
+        assert await moved(here, person)
+
+    here.register.changed["7000001"] = with_code(OTHER_CODE)  # type: ignore[assignment]
+    assert problem_of(await here.ask("7000001")) == "subject-ambiguous"
+
+    assert await moved(here, "7000002"), "the other person's own record goes on"
+    with here.exchange.engine.connect() as connection:
+        (waiting,) = here.exchange.held.waiting(connection)
+    assert waiting.kind == "query"
+    here.register.changed["7000001"] = with_code()  # type: ignore[assignment]
+    assert await moved(here, "7000001"), "the source corrected itself"
+    with here.exchange.engine.connect() as connection:
+        assert here.exchange.held.waiting(connection) == ()
+    assert [entry.detail.get("act") for entry in here.entries() if entry.type == "identity"] == ["held", "corrected"]
+
+
+async def test_a_register_that_corrects_an_identity_code_takes_the_former_one_back(here: InProcess) -> None:
+    handovers = Handovers(here.exchange)
+    for code in (OTHER_CODE, CODE):
+        here.register.changed["7000001"] = with_code(code)  # type: ignore[assignment]
+        await handovers.plan(order_of(here, "7000001", record_key="row-1"))
+
+    subjects = here.exchange.subjects
+    with here.exchange.engine.connect() as connection:
+        ids = [subjects.find(connection, HETU, code) for code in (CODE, OTHER_CODE)]
+        group = subjects.group(connection, subjects.find(connection, MIGRI_CUSTOMER, "7000001").id)  # type: ignore[union-attr]
+    assert ids[0] is not None
+    assert ids[1] is not None
+    assert ids[0].id in group
+    assert ids[1].id not in group
+    # What was refused under the former code may have been meant for this person: it holds on both sides.
+    await say(here, "refused", HETU, OTHER_CODE)
+    assert [entry.detail["act"] for entry in here.entries() if entry.type == "identity"]
