@@ -16,8 +16,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from audit.entries import Agents, Entry
+from audit.entries import Entry
 from audit.log import Log, LogError
+from gateway.story import Story
 from gateway.telemetry import Telemetry, event
 
 LOGGER = logging.getLogger("yhdyspinta.connections")
@@ -92,14 +93,7 @@ class RefusedConnections:
             detail["certificate"] = certificate
         event(LOGGER, logging.WARNING, "connection-refused", reason=code, **detail)
         if self._log is not None:
-            entry = Entry(
-                type="anomaly",
-                outcome="refused",
-                recorded=now,
-                agents=Agents(node=self._node),
-                reason=code,
-                detail=detail,
-            )
+            entry = Story(node=self._node).entry("anomaly", "refused", now, reason=code, detail=detail)
             task = asyncio.get_running_loop().create_task(self._record(self._log, entry))
             self._reporting.add(task)
             task.add_done_callback(self._reporting.discard)

@@ -21,7 +21,7 @@ from audit import anomalies, archive, data_tracker, export, proofs, query, repor
 from audit.check import Report
 from audit.checking import MOST, check_newest
 from audit.checkpoint import VerifierKey
-from audit.entries import Agents, Entry, new_id
+from audit.entries import Entry
 from audit.forgotten import remembering
 from audit.log import Log, Written
 from audit.query import Filters, Found, Order, Page
@@ -36,6 +36,7 @@ from gateway.exchange.rejudging import swing as count_swing
 from gateway.proposals import Foresight, Proposals
 from gateway.questions import EXPORTS, QUESTIONS, OfficerError, Person, Question, Reader
 from gateway.storage.tables import handovers, inbox
+from gateway.story import Story
 
 _NOBODY: Final = ("-",)
 
@@ -94,15 +95,8 @@ class Officer:
     ) -> int:
         """Put a reading on record; gives the place of its entry."""
         now = self._clock()
-        entry = Entry(
-            type_,
-            "success" if found else "not-found",
-            now,
-            id=new_id(now),
-            agents=Agents(client=reader.client, user=reader.user, node=self._node),
-            subject=subject,
-            case=case,
-            detail={"question": what, **(detail or {})},
+        entry = Story(client=reader.client, user=reader.user, node=self._node, subject=subject, case=case).entry(
+            type_, "success" if found else "not-found", now, detail={"question": what, **(detail or {})}
         )
         return self._log.append_blocking((entry,)).indexes[0]
 
@@ -263,12 +257,10 @@ class Officer:
         return found
 
     def _noticed(self, reader: Reader, seen: anomalies.Anomaly, review: reviews.Review, now: datetime) -> Entry:
-        return Entry(
+        return Story(client=reader.client, user=reader.user, node=self._node).entry(
             "anomaly",
             "pending",
             now,
-            id=new_id(now),
-            agents=Agents(client=reader.client, user=reader.user, node=self._node),
             previous=seen.entries[0],
             detail={"rule": seen.rule, "count": seen.count, "review": review.id},
         )
@@ -412,13 +404,10 @@ class Officer:
             done = reviews.sign_off(
                 connection, review.id, by=reader.user or reader.client, verdict=verdict, remark=remark, now=now
             )
-            record = Entry(
+            record = Story(client=reader.client, user=reader.user, node=self._node, subject=found.entry.subject).entry(
                 "decision",
                 "success",
                 now,
-                id=new_id(now),
-                agents=Agents(client=reader.client, user=reader.user, node=self._node),
-                subject=found.entry.subject,
                 previous=found.entry.id,
                 detail={"question": "sign-off", "review": review.kind, "rule": review.name, "verdict": verdict},
             )
@@ -680,12 +669,10 @@ class Officer:
 
     def _archived(self, reader: Reader, action: str, month: archive.Month) -> Entry:
         now = self._clock()
-        return Entry(
+        return Story(client=reader.client, user=reader.user, node=self._node).entry(
             "export",
             "success",
             now,
-            id=new_id(now),
-            agents=Agents(client=reader.client, user=reader.user, node=self._node),
             detail={"action": action, "month": month.name, "first": month.first, "through": month.through},
         )
 
@@ -699,12 +686,10 @@ class Officer:
             known = self._subjects.all_of(connection, *person)
             gone = {id_ for subject in known for id_ in self._subjects.destroy(connection, subject.id, now)}
             # The entry names nobody: it would be the thread by which the others could be found again.
-            record = Entry(
+            record = Story(client=reader.client, user=reader.user, node=self._node).entry(
                 "key",
                 "success" if gone else "not-found",
                 now,
-                id=new_id(now),
-                agents=Agents(client=reader.client, user=reader.user, node=self._node),
                 detail={"action": "destroy-subject-key", "keys": len(gone)},
             )
             return Written(len(gone), (record,))

@@ -18,7 +18,6 @@ from typing import Any
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from audit.entries import Agents, Entry
 from audit.log import Log, LogError
 from gateway.credentials import KeyPlace
 from gateway.exchange.context import Standing
@@ -26,6 +25,7 @@ from gateway.exchange.transport import PeerTransport, PinnedContext, pinned
 from gateway.handshakes import RefusedConnections
 from gateway.standing import Standings
 from gateway.storage import revocations
+from gateway.story import Story
 from gateway.telemetry import event
 from gateway.trust.certificates import to_der
 from gateway.trust.errors import TrustError
@@ -238,15 +238,9 @@ class Upkeep:
         self, kind: str, outcome: str, *, reason: str | None = None, detail: Mapping[str, str | int] | None = None
     ) -> None:
         latest = self._standings.latest
-        entry = Entry(
-            type=kind,
-            outcome=outcome,
-            recorded=self._clock(),
-            agents=Agents(node=self._node),
-            rulebook=latest.rulebook.digest if latest is not None and kind == "registry" else None,
-            reason=reason,
-            detail=detail or {},
-        )
+        entry = Story(
+            node=self._node, rulebook=latest.rulebook.digest if latest is not None and kind == "registry" else None
+        ).entry(kind, outcome, self._clock(), reason=reason, detail=detail or {})
         try:
             await self._log.append((entry,))
         except LogError as error:

@@ -92,3 +92,14 @@ def test_a_missing_part_fails_in_ci_and_is_skipped_loudly_elsewhere(monkeypatch:
     monkeypatch.delenv("CI")
     with pytest.raises(pytest.skip.Exception, match="this test did not run"):
         parts.tool("no-such-tool")
+
+
+def test_log_entries_of_a_node_are_made_in_one_module() -> None:
+    makers = {
+        str(path.relative_to(ROOT))
+        for path in (ROOT / "gateway").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Entry"
+    }
+
+    assert makers == {"gateway/story.py"}

@@ -11,7 +11,7 @@ import typer
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from audit.checkpoint import LogSigner
-from audit.entries import Agents, Entry
+from audit.entries import Entry
 from audit.log import Log, LogError
 from audit.subjects import Subjects
 from gateway import secret_files
@@ -23,6 +23,7 @@ from gateway.evidence.verifying import Report, verify
 from gateway.parts import NodeError
 from gateway.settings import Settings, SettingsError, load
 from gateway.storage import engine as storage
+from gateway.story import Story
 from gateway.trust.distribution import RegistryClient
 from gateway.trust.errors import TrustError
 
@@ -153,15 +154,17 @@ def _document(report: Report) -> dict[str, Any]:
 
 def _record(settings: Settings, evidence: package.Evidence, now: datetime) -> Entry:
     about = entries_of(evidence)[-1]
-    return Entry(
-        type="export",
-        outcome="success",
-        recorded=now,
-        agents=Agents(client="yhdyspinta evidence", node=settings.node.id),
+    return Story(
+        client="yhdyspinta evidence",
+        node=settings.node.id,
         source=about.source,
         service=about.service,
         subject=about.subject,
         purpose=about.purpose,
+    ).entry(
+        "export",
+        "success",
+        now,
         categories=about.categories,
         previous=about.id,
         detail={"kind": "evidence", "message": evidence.message_id, "bodies": len(evidence.bodies)},

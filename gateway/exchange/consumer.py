@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 from sqlalchemy import Connection
 
-from audit.entries import Agents, Categories, Entry, new_id
+from audit.entries import Categories, Entry, new_id
 from audit.log import Written
 from consent.decision import Decision, Emergency
 from consent.rulebook import Rulebook
@@ -29,6 +29,7 @@ from gateway.protocol.message import Checkpoint, DecisionSummary, RequestClaims,
 from gateway.protocol.problems import PROBLEMS, ProblemError
 from gateway.protocol.signing import request_digest, sign_request, verify_response
 from gateway.services.backends import Locator
+from gateway.story import Story
 from gateway.trust.registry import Registry, ServiceDescriptor
 
 MESSAGE_LIFETIME = timedelta(seconds=60)
@@ -265,27 +266,28 @@ class Consumer:
         if decision is not None:
             withheld = tuple(sorted(one.category for one in decision.withheld))
         claims = outgoing.claims
-        return Entry(
-            type="query",
-            outcome=outcome,
-            recorded=at,
-            id=new_id(at),
-            agents=Agents(
-                client=question.client, user=claims.user, node=self._exchange.node, recipient=str(question.consumer)
-            ),
+        return Story(
+            client=question.client,
+            user=claims.user,
+            node=self._exchange.node,
+            recipient=str(question.consumer),
             source=str(question.service.subsystem),
             service=str(question.service),
             message_id=claims.message_id,
             subject=subject,
             purpose=question.purpose,
-            categories=Categories(permitted, withheld),
             rulebook=outgoing.standing.rulebook.digest,
             request_digest=request_digest(outgoing.text),
-            response_digest=response_digest,
             trace_id=question.trace_id,
+            case=question.case,
+        ).entry(
+            "query",
+            outcome,
+            at,
+            categories=Categories(permitted, withheld),
+            response_digest=response_digest,
             previous=previous,
             reason=reason,
-            case=question.case,
         )
 
 

@@ -18,7 +18,7 @@ from typing import Any
 import orjson
 from sqlalchemy import Connection, Row, select
 
-from audit.entries import Agents, Categories, Entry, new_id
+from audit.entries import Categories, Entry, new_id
 from audit.log import Written
 from audit.subjects import Subject
 from consent.decision import Decision
@@ -36,6 +36,7 @@ from gateway.protocol.problems import ProblemError
 from gateway.protocol.signing import request_digest
 from gateway.storage.sealing import unseal
 from gateway.storage.tables import deliveries, handovers
+from gateway.story import Story
 from gateway.telemetry import event
 from schemas.projection import project
 
@@ -436,29 +437,30 @@ class Deliveries:
     ) -> Entry:
         decision = sending.decision if sending is not None else None
         bases, consents = basis_and_consents(decision) if decision is not None else ((), ())
-        return Entry(
-            type="delivery",
-            outcome=outcome,
-            recorded=now,
-            id=new_id(now),
-            agents=Agents(node=self._exchange.node, recipient=delivery.service.rpartition("/")[0] or None),
+        return Story(
+            node=self._exchange.node,
+            recipient=delivery.service.rpartition("/")[0] or None,
             source=delivery.consumer,
             service=(str(sending.outgoing.service.id) if sending else delivery.service) or None,
             message_id=sending.outgoing.claims.message_id if sending else None,
             subject=subject,
             purpose=delivery.purpose,
+            rulebook=sending.outgoing.standing.rulebook.digest if sending else None,
+            request_digest=request_digest(sending.outgoing.text) if sending else None,
+            trace_id=trace_id,
+            case=delivery.case,
+        ).entry(
+            "delivery",
+            outcome,
+            now,
             categories=Categories(
                 tuple(sorted(sending.kept)) if sending and outcome == "requested" else (),
                 sending.withheld if sending else (),
             ),
             bases=bases,
             consents=consents,
-            rulebook=sending.outgoing.standing.rulebook.digest if sending else None,
-            request_digest=request_digest(sending.outgoing.text) if sending else None,
-            trace_id=trace_id,
             previous=delivery.entry,
             reason=reason,
-            case=delivery.case,
             detail={**_detail(delivery), **({"decision": decision.id} if decision is not None else {})},
         )
 

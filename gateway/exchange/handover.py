@@ -17,7 +17,7 @@ from typing import Any
 import orjson
 from sqlalchemy import Connection, Row, insert, select
 
-from audit.entries import Agents, Categories, Entry, micros, new_id
+from audit.entries import Categories, Entry, micros, new_id
 from audit.log import Written
 from consent.decision import Decision
 from consent.rulebook import Flow, FlowDelivery
@@ -32,6 +32,7 @@ from gateway.protocol.identifiers import ServiceId, SubsystemId
 from gateway.protocol.problems import ProblemError
 from gateway.storage.sealing import seal
 from gateway.storage.tables import deliveries, handovers, requests
+from gateway.story import Story
 from gateway.trust.registry import Registry, ServiceDescriptor
 from schemas.catalogue import catalogue
 from schemas.facts import check_single_subject
@@ -222,23 +223,19 @@ class Handovers:
         due = int(order.not_before.timestamp() * 1_000_000) if order.not_before else at
         handover = new_id(now)
         state = "planned" if any(one.state == "due" for one in planned) else "stopped"
-        agents = Agents(
+        story = Story(
+            node=self._exchange.node,
             client=order.client,
             user=order.user,
-            node=self._exchange.node,
-        )
-        opening = Entry(
-            type="handover",
-            outcome="planned" if state == "planned" else "stopped",
-            recorded=now,
-            id=handover,
-            agents=agents,
             source=str(order.sender),
             subject=pseudonym,
             rulebook=standing.rulebook.digest,
             trace_id=order.trace_id,
             case=order.case,
-            detail={"flow": order.flow, "handover": handover},
+        )
+        detail = {"flow": order.flow, "handover": handover}
+        opening = story.entry(
+            "handover", "planned" if state == "planned" else "stopped", now, id=handover, detail=detail
         )
         entries = [opening]
         self._exchange.rulebooks.keep(connection, standing.rulebook.digest, standing.registry.rulebook, now)
@@ -259,7 +256,7 @@ class Handovers:
             },
         )
         for one in planned:
-            entry = _delivery_entry(opening, one)
+            entry = _delivery_entry(story, opening, one)
             entries.append(entry)
             if one.decision is not None:
                 keep_decision(connection, entry, one.decision, subject=subject, key=subject_key)
@@ -350,35 +347,24 @@ def _check(bundle: dict[str, Any]) -> None:
         )
 
 
-def _delivery_entry(opening: Entry, planned: Planned) -> Entry:
-    decision = planned.decision
+def _delivery_entry(story: Story, opening: Entry, planned: Planned) -> Entry:
+    decision, service = planned.decision, planned.service
     bases, consents = basis_and_consents(decision) if decision is not None else ((), ())
-    return Entry(
-        type="decision",
-        outcome="planned" if planned.state == "due" else "withheld",
-        recorded=opening.recorded,
-        id=new_id(opening.recorded),
-        agents=Agents(
-            client=opening.agents.client,
-            user=opening.agents.user,
-            node=opening.agents.node,
-            recipient=str(planned.service.id.subsystem) if planned.service else None,
-        ),
-        source=opening.source,
-        service=str(planned.service.id) if planned.service else None,
-        subject=opening.subject,
-        purpose=planned.purpose,
+    story = story.to(
+        str(service.id) if service else None, str(service.id.subsystem) if service else None, planned.purpose
+    )
+    return story.entry(
+        "decision",
+        "planned" if planned.state == "due" else "withheld",
+        opening.recorded,
         categories=Categories(
             tuple(sorted(decision.permitted_categories)) if decision else (),
-            tuple(sorted(one.category for one in decision.withheld)) if decision else (),
+            tuple(sorted(withheld.category for withheld in decision.withheld)) if decision else (),
         ),
         bases=bases,
         consents=consents,
-        rulebook=opening.rulebook,
-        trace_id=opening.trace_id,
         previous=opening.id,
         reason=planned.problem,
-        case=opening.case,
         detail={
             **opening.detail,
             "delivery": planned.id,

@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 from sqlalchemy import Connection, Row, insert, select, update
 
-from audit.entries import Agents, Categories, Entry, new_id
+from audit.entries import Categories, new_id
 from audit.log import Written
 from gateway.exchange.contact import Contact, kept_contact, sealed_contact
 from gateway.exchange.context import Exchange
@@ -24,6 +24,7 @@ from gateway.protocol.identifiers import SubsystemId
 from gateway.protocol.problems import ProblemError
 from gateway.storage.sealing import seal, unseal
 from gateway.storage.tables import deliveries, inbox
+from gateway.story import Story
 
 Permits = Callable[[str, frozenset[str]], None]
 """Refuses a purpose or categories, by raising."""
@@ -91,18 +92,21 @@ class Inbox:
             key = self._exchange.subjects.key_of(connection, row.subject)
             if subject is None or key is None or row.sealed is None:
                 raise ProblemError("body-destroyed", detail="the content is gone: its data subject's key was destroyed")
-            entry = Entry(
-                type="receipt",
-                outcome="success",
-                recorded=now,
-                id=new_id(now),
-                agents=Agents(client=client, user=user, node=self._exchange.node, recipient=str(recipient)),
+            entry = Story(
+                client=client,
+                user=user,
+                node=self._exchange.node,
+                recipient=str(recipient),
                 source=row.sender,
                 subject=subject.pseudonym,
                 purpose=row.purpose,
+                case=row.case_reference,
+            ).entry(
+                "receipt",
+                "success",
+                now,
                 categories=Categories(tuple(row.categories.split()), ()),
                 previous=row.entry,
-                case=row.case_reference,
                 detail={"act": "opened", "handover": row.handover, "delivery": row.delivery},
             )
             return Written((self._item(connection, row), unseal(key, f"inbox/{row.id}", row.sealed)), (entry,))
@@ -133,17 +137,19 @@ class Inbox:
             subject = self._exchange.subjects.by_id(connection, row.subject)
             sender = SubsystemId.parse(row.sender)
             services = standing.registry.services_of(sender, "acceptance")
-            entry = Entry(
-                type="acceptance",
-                outcome="success",
-                recorded=now,
-                id=new_id(now),
-                agents=Agents(client=client, node=self._exchange.node, recipient=str(recipient)),
+            entry = Story(
+                client=client,
+                node=self._exchange.node,
+                recipient=str(recipient),
                 source=row.sender,
                 subject=subject.pseudonym if subject else None,
                 purpose=row.purpose,
-                previous=row.entry,
                 case=row.case_reference,
+            ).entry(
+                "acceptance",
+                "success",
+                now,
+                previous=row.entry,
                 detail={"handover": row.handover, "delivery": row.delivery},
             )
             kept = sealed_contact(self._exchange.subjects, connection, "inbox", row, contact)

@@ -16,7 +16,7 @@ from typing import Literal
 import orjson
 from sqlalchemy import Connection, insert
 
-from audit.entries import Agents, Categories, Entry
+from audit.entries import Categories, Entry
 from audit.log import Written
 from audit.statements import Fixed
 from audit.subjects import Subject
@@ -31,6 +31,7 @@ from gateway.protocol.problems import ProblemError, to_problem_json
 from gateway.protocol.signing import request_digest, sign_response
 from gateway.storage.sealing import seal
 from gateway.storage.tables import disclosures
+from gateway.story import Story
 from gateway.telemetry import event
 from schemas.projection import Projection
 
@@ -156,14 +157,15 @@ async def record_unopened(exchange: Exchange, call: PeerCall, problem: ProblemEr
     """Put on record that a message was refused before it could be believed, by code and TLS pin only."""
     await exchange.log.append(
         (
-            Entry(
-                type="query",
-                outcome="refused",
-                recorded=exchange.clock(),
-                agents=Agents(node=exchange.node),
+            Story(
+                node=exchange.node,
                 request_digest=request_digest(call.message) if call.message else None,
-                reason=problem.code,
                 trace_id=call.trace_id,
+            ).entry(
+                "query",
+                "refused",
+                exchange.clock(),
+                reason=problem.code,
                 detail={"pin": body_digest(call.certificate)} if call.certificate else {},
             ),
         )
@@ -189,30 +191,28 @@ def provider_entry(
     permitted: tuple[str, ...] = ()
     if decision is not None:
         permitted = tuple(sorted(decision.permitted_categories if kept is None else kept))
-    return Entry(
-        type=type_ or ("break-glass" if decision is not None and decision.emergency else "query"),
-        outcome=outcome,
-        recorded=incoming.now,
-        # What the sender wrote of its user and case may be anything: the log has keyed hashes of both.
-        agents=Agents(
-            user=exchange.user_pseudonym(claims.issuer, claims.user),
-            node=exchange.node,
-            recipient=str(claims.issuer),
-        ),
+    return Story(
+        user=exchange.user_pseudonym(claims.issuer, claims.user),
+        node=exchange.node,
+        recipient=str(claims.issuer),
         source=str(claims.audience.subsystem),
         service=str(claims.audience),
         message_id=claims.message_id,
         subject=subject,
         purpose=claims.purpose if claims.purpose in incoming.rulebook.purposes else None,
+        rulebook=incoming.rulebook.digest,
+        request_digest=request_digest(incoming.call.message),
+        trace_id=incoming.call.trace_id,
+        case=exchange.case_pseudonym(claims.case),
+    ).entry(
+        type_ or ("break-glass" if decision is not None and decision.emergency else "query"),
+        outcome,
+        incoming.now,
         categories=Categories(permitted, tuple(sorted(one.category for one in decision.withheld)) if decision else ()),
         bases=used[0],
         consents=used[1],
-        rulebook=incoming.rulebook.digest,
-        request_digest=request_digest(incoming.call.message),
         response_digest=response_digest,
-        trace_id=incoming.call.trace_id,
         reason=reason,
-        case=exchange.case_pseudonym(claims.case),
         detail={**(detail or {}), **({"decision": decision.id} if decision is not None else {})},
     )
 

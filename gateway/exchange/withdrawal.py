@@ -16,7 +16,7 @@ from typing import Any, Literal
 import orjson
 from sqlalchemy import Connection, select
 
-from audit.entries import Agents, Categories, Entry, new_id
+from audit.entries import Categories, Entry, new_id
 from audit.log import Written
 from audit.subjects import Subject
 from audit.tables import entries
@@ -29,6 +29,7 @@ from gateway.protocol.problems import ProblemError
 from gateway.services.backends import Locator
 from gateway.storage.sealing import seal, unseal
 from gateway.storage.tables import deliveries, disclosures
+from gateway.story import Story
 from schemas.facts import born
 
 #: How many messages a notice names at most; what is older is found by the identifier alone.
@@ -153,15 +154,10 @@ class Consents:
         self, client: str, recorder: SubsystemId, pseudonym: str, found: tuple[ConsentRecord, ...]
     ) -> None:
         now = self._exchange.clock()
-        entry = Entry(
-            type="consent",
-            outcome="success",
-            recorded=now,
-            agents=Agents(client=client, node=self._exchange.node, recipient=str(recorder)),
-            source=str(recorder),
-            subject=pseudonym,
-            consents=tuple((one.id, one.version) for one in found),
-            detail={"act": "read"},
+        entry = Story(
+            client=client, node=self._exchange.node, recipient=str(recorder), source=str(recorder), subject=pseudonym
+        ).entry(
+            "consent", "success", now, consents=tuple((one.id, one.version) for one in found), detail={"act": "read"}
         )
         await self._exchange.log.append((entry,))
 
@@ -180,14 +176,10 @@ class Consents:
     def _entry(
         self, client: str, recorder: SubsystemId, record: ConsentRecord, subject: Subject, now: datetime
     ) -> Entry:
-        return Entry(
-            type="refusal" if record.status == "refused" else "consent",
-            outcome="success",
-            recorded=now,
-            id=new_id(now),
-            agents=Agents(client=client, node=self._exchange.node),
-            source=str(recorder),
-            subject=subject.pseudonym,
+        return Story(client=client, node=self._exchange.node, source=str(recorder), subject=subject.pseudonym).entry(
+            "refusal" if record.status == "refused" else "consent",
+            "success",
+            now,
             categories=Categories((), tuple(sorted(record.categories)))
             if record.status != "active"
             else Categories(tuple(sorted(record.categories)), ()),

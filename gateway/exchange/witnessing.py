@@ -23,7 +23,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from audit import witness
 from audit.checkpoint import Checkpoint, NoteError, VerifierKey, WitnessSigner, split_note
-from audit.entries import Agents, Entry, new_id
+from audit.entries import Entry
 from audit.log import Log, LogError, Written
 from audit.merkle import consistency_proof
 from audit.proofs import current
@@ -32,6 +32,7 @@ from gateway.exchange.transport import PeerTransport
 from gateway.protocol.identifiers import MemberId
 from gateway.protocol.message import Checkpoint as Claim
 from gateway.protocol.problems import ProblemError
+from gateway.story import Story
 from gateway.telemetry import event
 from gateway.trust.entries import Node, witness_name
 from gateway.trust.registry import Registry
@@ -119,8 +120,7 @@ class Witnessing:
         return self._entry(f"log-{alarm.kind}", now, detail)
 
     def _entry(self, reason: str, now: datetime, detail: Detail) -> Entry:
-        agents = Agents(node=self._node)
-        return Entry("anomaly", "failed", now, id=new_id(now), agents=agents, reason=reason, detail=detail)
+        return Story(node=self._node).entry("anomaly", "failed", now, reason=reason, detail=detail)
 
     # -- on a schedule ----------------------------------------------------------------------------------------------
 

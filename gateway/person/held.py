@@ -14,12 +14,13 @@ from enum import StrEnum
 
 from sqlalchemy import Connection, insert, select, update
 
-from audit.entries import Agents, Entry, micros, new_id
+from audit.entries import Entry, micros, new_id
 from audit.subjects import Subject, Subjects
 from gateway.person.values import Named, Person
 from gateway.protocol.problems import ProblemError
 from gateway.storage.sealing import seal, unseal
 from gateway.storage.tables import held_records
+from gateway.story import Story
 
 
 class HeldState(StrEnum):
@@ -211,13 +212,10 @@ class HeldRecords:
     def _entry(
         self, identifier: str, subject: Subject | None, outcome: str, reason: str, now: datetime, act: str = "held"
     ) -> Entry:
-        return Entry(
-            type="identity",
-            outcome=outcome,
-            recorded=now,
-            id=new_id(now),
-            agents=Agents(node=self._node or None),
-            subject=subject.pseudonym if subject is not None else None,
+        return Story(node=self._node or None, subject=subject.pseudonym if subject is not None else None).entry(
+            "identity",
+            outcome,
+            now,
             reason="subject-ambiguous",
             detail={"act": act, "held": identifier, "conflict": reason},
         )

@@ -15,7 +15,7 @@ from datetime import datetime
 from sqlalchemy import Connection, Engine
 
 from audit import links
-from audit.entries import Agents, Entry, micros, new_id
+from audit.entries import Entry, micros, new_id
 from audit.links import GroupTooLargeError, LinkAct, LinkRow, Web
 from audit.subjects import Known, Subject, Subjects
 from consent import store
@@ -23,6 +23,7 @@ from gateway.person import registers
 from gateway.person.held import HeldRecords
 from gateway.person.values import ConflictReason, Epoch, Named, Person, Settled
 from gateway.person.words import conflict_of, corrects, counting, without
+from gateway.story import Story
 
 
 class StaleError(Exception):
@@ -156,13 +157,10 @@ class People:
         return acts
 
     def _entry(self, named: Named, lead: Subject, acts: Sequence[LinkRow], now: datetime) -> Entry:
-        return Entry(
-            type="identity",
-            outcome="success",
-            recorded=now,
-            id=new_id(now),
-            agents=Agents(node=self._node or None),
-            subject=lead.pseudonym,
+        return Story(node=self._node or None, subject=lead.pseudonym).entry(
+            "identity",
+            "success",
+            now,
             detail={
                 "act": acts[-1].act.value,
                 "acts": len(acts),

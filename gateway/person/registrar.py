@@ -14,13 +14,14 @@ from itertools import combinations
 from sqlalchemy import Connection, select
 
 from audit import links
-from audit.entries import Agents, Entry, micros, moment, new_id
+from audit.entries import Entry, micros, moment, new_id
 from audit.links import LinkAct, LinkRow
 from audit.query import RELEASED, RELEASES, Filters, walk
 from audit.subjects import Known, Subjects
 from audit.tables import claims
 from gateway.person.held import HeldRecords, HeldState
 from gateway.protocol.problems import ProblemError
+from gateway.story import Story
 from schemas.facts import Identifier
 
 
@@ -158,14 +159,8 @@ class Registrar:
         links.add(connection, LinkRow(new_id(now), first, second, act, micros(now), by[:128]))
 
     def _entry(self, left: Known, act: LinkAct, by: str, now: datetime) -> Entry:
-        return Entry(
-            type="identity",
-            outcome="success",
-            recorded=now,
-            id=new_id(now),
-            agents=Agents(client=by, node=self._node or None),
-            subject=left.subjects[0].pseudonym,
-            detail={"act": act.value},
+        return Story(client=by, node=self._node or None, subject=left.subjects[0].pseudonym).entry(
+            "identity", "success", now, detail={"act": act.value}
         )
 
 

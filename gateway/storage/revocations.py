@@ -11,9 +11,10 @@ from datetime import datetime
 
 from sqlalchemy import Connection, insert, select
 
-from audit.entries import Agents, Entry, micros, new_id
+from audit.entries import micros
 from audit.log import Written
 from gateway.storage.tables import client_revocations
+from gateway.story import Story
 
 CERTIFICATE = "certificate"
 CLIENT = "client"
@@ -43,14 +44,8 @@ def revoke(connection: Connection, kind: str, revoked: str, *, client: str, node
     held = client_revocations.c
     if connection.execute(select(held.at).where(held.kind == kind, held.revoked == revoked)).first() is not None:
         return Written(False, ())
-    entry = Entry(
-        type="key",
-        outcome="success",
-        recorded=now,
-        id=new_id(now),
-        agents=Agents(client=client or None, node=node),
-        reason="client-revoked",
-        detail={kind: revoked},
+    entry = Story(client=client or None, node=node).entry(
+        "key", "success", now, reason="client-revoked", detail={kind: revoked}
     )
     connection.execute(
         insert(client_revocations), {"revoked": revoked, "kind": kind, "at": micros(now), "entry": entry.id}

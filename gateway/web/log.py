@@ -18,7 +18,6 @@ from sqlalchemy import Engine
 
 from audit import witness
 from audit.checkpoint import MAX_NOTE_BYTES, NoteError, verify_checkpoint
-from audit.entries import Agents, Entry, new_id
 from audit.log import Log
 from audit.merkle import ProofError
 from audit.proofs import current
@@ -26,6 +25,7 @@ from audit.tiles import StoredTiles, Tile, TilePathError
 from gateway.exchange.context import Exchange
 from gateway.exchange.witnessing import ANSWER_TYPE, Witnessing
 from gateway.protocol.problems import ProblemError
+from gateway.story import Story
 from gateway.trust.entries import Node
 from gateway.trust.tls import peer_pin
 from gateway.web.bodies import read_body
@@ -139,12 +139,10 @@ def _tile(engine: Engine, tile: Tile) -> bytes | None:
 async def _may_read(exchange: Exchange, node: Node, tile: Tile, readers: Collection[str]) -> None:
     now = exchange.clock()
     permitted = node.id in readers
-    entry = Entry(
+    entry = Story(client=node.id, node=exchange.node).entry(
         "export",
         "success" if permitted else "refused",
         now,
-        id=new_id(now),
-        agents=Agents(client=node.id, node=exchange.node),
         reason=None if permitted else "client-not-permitted",
         detail={"question": "entries-tile", "tile": tile.number},
     )

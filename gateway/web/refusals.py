@@ -13,11 +13,12 @@ import logging
 
 from fastapi import Request
 
-from audit.entries import Agents, Entry
+from audit.entries import Entry
 from audit.log import LogError
 from gateway.exchange.context import Exchange
 from gateway.protocol.message import body_digest
 from gateway.protocol.problems import ProblemError
+from gateway.story import Story
 from gateway.telemetry import event
 from gateway.web.authentication import Caller
 from gateway.web.listeners import CERTIFICATE, Refused
@@ -66,12 +67,8 @@ def client_recorder(exchange: Exchange) -> Recorder:
         if caller is None or problem.code != "client-not-permitted":
             return
         kind = _TYPES.get(request.url.path.split("/")[2] if request.url.path.count("/") > 1 else "", "query")
-        entry = Entry(
-            type=kind,
-            outcome="refused",
-            recorded=exchange.clock(),
-            agents=Agents(client=caller.name, node=exchange.node, recipient=str(caller.subsystem)),
-            reason=problem.code,
+        entry = Story(client=caller.name, node=exchange.node, recipient=str(caller.subsystem)).entry(
+            kind, "refused", exchange.clock(), reason=problem.code
         )
         await _append(exchange, entry, problem)
 
@@ -88,11 +85,10 @@ def client_listener() -> Refused:
 
 
 def _peer_entry(exchange: Exchange, problem: ProblemError, certificate: bytes | None) -> Entry:
-    return Entry(
-        type="query",
-        outcome="refused",
-        recorded=exchange.clock(),
-        agents=Agents(node=exchange.node),
+    return Story(node=exchange.node).entry(
+        "query",
+        "refused",
+        exchange.clock(),
         reason=problem.code,
         detail={"pin": body_digest(certificate)} if certificate else {},
     )
