@@ -10,19 +10,13 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 from sqlalchemy import Connection, bindparam, insert, select, update
 
 from consent.consents import ConsentRecord
 from consent.tables import consents, epochs
 
-_CURRENT_OF = (
-    select(consents.c.document)
-    .where(consents.c.subject.in_(bindparam("of", expanding=True)), consents.c.current == 1)
-    .order_by(consents.c.recorded_at, consents.c.id)
-)
-_EPOCHS = select(epochs.c.subject, epochs.c.epoch).where(epochs.c.subject.in_(bindparam("of", expanding=True)))
 _CURRENT = select(consents.c.document).where(consents.c.id == bindparam("of"), consents.c.current == 1)
 _HISTORY = select(consents.c.document).where(consents.c.id == bindparam("of")).order_by(consents.c.version)
 _VERSION = select(consents.c.document).where(consents.c.id == bindparam("of"), consents.c.version == bindparam("as"))
@@ -91,13 +85,22 @@ class SubjectKeys:
 
 def words_of(connection: Connection, keys: SubjectKeys) -> tuple[ConsentRecord, ...]:
     """The newest versions of all records of these subjects, oldest record first."""
-    rows = connection.execute(_CURRENT_OF, {"of": keys.ids})
-    return tuple(ConsentRecord.from_dict(json.loads(row.document)) for row in rows)
+    rows = _of(
+        connection, "SELECT document FROM consents WHERE current = 1 AND subject IN ({}) ORDER BY recorded_at, id", keys
+    )
+    return tuple(ConsentRecord.from_dict(json.loads(document)) for (document,) in rows)
 
 
 def epochs_of(connection: Connection, keys: SubjectKeys) -> tuple[tuple[str, int], ...]:
     """How often the words of each of these subjects have changed; those that never had any are left out."""
-    return tuple(sorted((row.subject, row.epoch) for row in connection.execute(_EPOCHS, {"of": keys.ids})))
+    rows = _of(connection, "SELECT subject, epoch FROM consent_epochs WHERE subject IN ({})", keys)
+    return tuple(sorted((str(subject), int(epoch)) for subject, epoch in rows))
+
+
+def _of(connection: Connection, statement: str, keys: SubjectKeys) -> Sequence[Any]:
+    """Run a statement that every exchange runs, handed to the driver as it is written."""
+    place = "%s" if connection.dialect.name == "postgresql" else "?"
+    return connection.exec_driver_sql(statement.format(", ".join([place] * len(keys.ids))), keys.ids).all()
 
 
 def history(connection: Connection, id: str) -> tuple[ConsentRecord, ...]:  # noqa: A002

@@ -15,12 +15,15 @@ from enum import StrEnum
 from sqlalchemy import Connection, insert, select, update
 
 from audit.entries import Entry, micros, new_id
+from audit.statements import Fixed
 from audit.subjects import Subject, Subjects
 from gateway.person.values import Named, Person
 from gateway.protocol.problems import ProblemError
 from gateway.storage.sealing import seal, unseal
 from gateway.storage.tables import held_records
 from gateway.story import Story
+
+_WAITING = Fixed("SELECT id FROM held_records WHERE lead = ? AND register = ? AND state = ?")
 
 
 class HeldState(StrEnum):
@@ -141,20 +144,14 @@ class HeldRecords:
         )
         return identifier, entry
 
-    def corrected(self, connection: Connection, named: Named, leads: Sequence[str], now: datetime) -> tuple[Entry, ...]:
+    def corrected(self, connection: Connection, named: Named, lead: str, now: datetime) -> tuple[Entry, ...]:
         """A record of the same register without a contradiction takes the place of those that wait. In a unit."""
         if named.register is None:
             return ()
-        rows = connection.execute(
-            select(held_records.c.id, held_records.c.subject).where(
-                held_records.c.state == HeldState.HELD.value,
-                held_records.c.register == named.register.name,
-                held_records.c.lead.in_(leads),
-            )
-        ).all()
+        register = named.register.name
         entries: list[Entry] = []
-        for row in rows:
-            entries += self.settle(connection, row.id, HeldState.CORRECTED, f"register {named.register.name}", now)
+        for (identifier,) in _WAITING.rows(connection, lead, register, HeldState.HELD.value):
+            entries += self.settle(connection, identifier, HeldState.CORRECTED, f"register {register}", now)
         return tuple(entries)
 
     def settle(

@@ -22,7 +22,7 @@ from consent import store
 from gateway.person import registers
 from gateway.person.held import HeldRecords
 from gateway.person.values import ConflictReason, Epoch, Named, Person, Settled
-from gateway.person.words import conflict_of, corrects, counting, without
+from gateway.person.words import conflict_of, corrects, counting, is_settled, without
 from gateway.story import Story
 
 
@@ -70,8 +70,8 @@ class People:
         counts, shown = counting(held, known, web, named.member)
         epoch = Epoch(changed, tuple((link.first, link.second, link.act.value, link.at) for link in web.links))
         conflict, correction = None, None
-        if named.is_believed:
-            systems = subjects.systems(connection, around.ids) if len(named.identifiers) > 1 else ()
+        if named.is_believed and len(named.identifiers) > 1 and not is_settled(named, known, web):
+            systems = subjects.systems(connection, around.ids)
             conflict, system = conflict_of(named, known, web, systems)
             if conflict is ConflictReason.TWO_VALUES:
                 former = registers.named_before(connection, subjects, named)
@@ -123,8 +123,8 @@ class People:
             registers.remember(connection, subjects, named, met, now)
         told = [act for act in acts if act.act is not LinkAct.ATTACHED]
         entries = (self._entry(named, lead, told, now),) if told else ()
-        leads = [item.subjects[0].id for item in met[:1]]
-        return Settled(lead, (*entries, *self._held.corrected(connection, named, leads, now)))
+        first = met[0].subjects[0].id
+        return Settled(lead, (*entries, *self._held.corrected(connection, named, first, now)))
 
     def _acts(
         self, person: Person, met: Sequence[Known], lead: Subject, fresh: set[tuple[str, str]], now: datetime

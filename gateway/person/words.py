@@ -67,7 +67,7 @@ def conflict_of(
     starts = _starts(known)
     if len(named.identifiers) < 2 or not starts:
         return None, None
-    if _is_settled(named, known, web):
+    if is_settled(named, known, web):
         return None, None
     if named.contradicts_itself:
         return ConflictReason.BIRTH, None
@@ -97,7 +97,7 @@ def without(web: Web, subject: str) -> Web:
     return Web(tuple(link for link in web.links if subject not in (link.first, link.second)))
 
 
-def _is_settled(named: Named, known: Sequence[Known], web: Web) -> bool:
+def is_settled(named: Named, known: Sequence[Known], web: Web) -> bool:
     """Whether all identifiers are known, and are one person without any doubt."""
     certain = _certain(known, web)
     return all(item.subjects and item.subjects[0].id in certain for item in known) and len(known) == len(
