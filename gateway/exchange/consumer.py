@@ -9,31 +9,37 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import orjson
 from sqlalchemy import Connection
 
-from audit.entries import Categories, Entry, new_id
+from audit.entries import Categories, Entry
 from audit.log import Written
 from consent.decision import Decision, Emergency
 from consent.rulebook import Rulebook
-from gateway.exchange.context import Exchange, Standing
+from gateway.exchange.context import Exchange
 from gateway.exchange.deciding import refusal_in_advance
-from gateway.exchange.releasing import PROBLEM_TYPE, keep_bodies, keep_response, keep_signed
-from gateway.exchange.transport import Reply
+from gateway.exchange.messaging import (
+    Answered,
+    Outgoing,
+    keep_request,
+    keeps,
+    prepare,
+    refused_by_peer,
+    resolve,
+    send,
+    verified,
+)
+from gateway.exchange.releasing import keep_bodies, keep_response
 from gateway.person.values import Person
 from gateway.protocol.identifiers import ServiceId, SubsystemId
-from gateway.protocol.message import Checkpoint, DecisionSummary, RequestClaims, ResponseClaims, body_digest
-from gateway.protocol.problems import PROBLEMS, ProblemError
-from gateway.protocol.signing import request_digest, sign_request, verify_response
+from gateway.protocol.message import DecisionSummary, ResponseClaims
+from gateway.protocol.problems import ProblemError
+from gateway.protocol.signing import request_digest
 from gateway.services.backends import Locator
 from gateway.story import Story
-from gateway.trust.registry import Registry, ServiceDescriptor
-
-MESSAGE_LIFETIME = timedelta(seconds=60)
-MESSAGE_TYPE = "application/json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,27 +67,6 @@ class Reading:
     bundle: dict[str, Any]
     claims: ResponseClaims
     asked_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Outgoing:
-    """A signed message on its way to another node."""
-
-    claims: RequestClaims
-    text: str
-    body: bytes
-    service: ServiceDescriptor
-    standing: Standing
-
-
-@dataclass(frozen=True, slots=True)
-class Answered:
-    """An answer that was verified: its signed text, body and claims, and the registry's version that vouched for it."""
-
-    text: str
-    body: bytes
-    claims: ResponseClaims
-    registry: int
 
 
 class Consumer:
@@ -309,94 +294,6 @@ def _check_words(question: Question, rulebook: Rulebook) -> None:
         )
 
 
-def resolve(registry: Registry, service: ServiceId) -> ServiceDescriptor:
-    """The descriptor of a service. Raises ProblemError `member-unknown` or `service-unknown`."""
-    descriptor = registry.service(service)
-    if descriptor is None:
-        if registry.member(service.subsystem.member) is None:
-            raise ProblemError("member-unknown", detail="the registry lists no such member")
-        raise ProblemError("service-unknown", detail="the registry lists no such service of this member")
-    return descriptor
-
-
-def keeps(exchange: Exchange, service: ServiceDescriptor) -> bool:
-    """Whether the side that asks holds the bodies. Of a service of our own, the side that answers does."""
-    return service.keep_bodies and service.id.subsystem not in exchange.subsystems
-
-
-def prepare(
-    exchange: Exchange,
-    standing: Standing,
-    service: ServiceDescriptor,
-    *,
-    consumer: SubsystemId,
-    purpose: str,
-    categories: frozenset[str],
-    body: bytes,
-    case: str | None,
-    user: str | None,
-    now: datetime,
-) -> Outgoing:
-    """Sign a message to `service`. Each attempt is a message of its own, with an id of its own."""
-    latest = exchange.log.latest()
-    claims = RequestClaims(
-        issuer=consumer,
-        audience=service.id,
-        message_id=new_id(now),
-        issued_at=now,
-        expires_at=now + MESSAGE_LIFETIME,
-        method="POST",
-        target="/",
-        content_type=MESSAGE_TYPE,
-        digest=body_digest(body),
-        purpose=purpose,
-        categories=categories,
-        rulebook=standing.rulebook.digest,
-        checkpoint=Checkpoint(latest.origin, latest.size, latest.root),
-        case=case,
-        user=user,
-    )
-    return Outgoing(claims, sign_request(claims, exchange.signer()), body, service, standing)
-
-
-async def send(exchange: Exchange, outgoing: Outgoing, trace: Mapping[str, str]) -> Reply:
-    """Send the message to the first node of the member that answers. Raises ProblemError."""
-    failure: ProblemError | None = None
-    for node in outgoing.standing.registry.nodes_of(outgoing.service.id.subsystem.member):
-        try:
-            with exchange.telemetry.stage("send"):
-                return await exchange.transport.send(
-                    node.address, node.id, outgoing.text, outgoing.body, outgoing.claims.content_type, trace
-                )
-        except ProblemError as problem:
-            # A node that was reached may have acted on the message: only one that was not is passed over for the next.
-            if problem.code != "peer-unreachable":
-                raise
-            failure = problem
-    raise failure or ProblemError("member-unknown", detail="the registry lists no node that serves this member")
-
-
-def verified(exchange: Exchange, outgoing: Outgoing, reply: Reply) -> Answered:
-    """Verify the answer against the message that it answers. Raises ProblemError."""
-    if reply.message is None:
-        if reply.content_type.startswith(PROBLEM_TYPE):
-            raise refused_by_peer(reply.body, None)
-        raise ProblemError("peer-answer-invalid", detail=f"the other node answered {reply.status} without a signature")
-    now = exchange.clock()
-    # The registry may have changed while the message was under way: what counts is what it says now.
-    registry = exchange.standing(now).registry
-    claims = verify_response(
-        reply.message,
-        reply.body,
-        keys=registry.signing_key,
-        request_jws=outgoing.text,
-        service=outgoing.service.id,
-        consumer=outgoing.claims.issuer,
-        now=now,
-    )
-    return Answered(reply.message, reply.body, claims, registry.version)
-
-
 def _bundle(body: bytes) -> dict[str, Any]:
     """A signature says who answered, not that the answer can be read."""
     try:
@@ -406,40 +303,6 @@ def _bundle(body: bytes) -> dict[str, Any]:
     if not isinstance(bundle, dict):
         raise ProblemError("peer-answer-invalid", detail="the other node's signed answer is not a JSON object")
     return bundle
-
-
-def refused_by_peer(body: bytes, decision: DecisionSummary | None) -> ProblemError:
-    """The problem that the other node answered with. Its words are kept only where they are codes of the table."""
-    try:
-        document = orjson.loads(body)
-        code, pointer, remedy = document.get("code"), document.get("pointer"), document.get("remedy")
-    except (orjson.JSONDecodeError, AttributeError):
-        code, pointer, remedy = None, None, None
-    if code not in PROBLEMS:
-        return ProblemError("peer-refused", detail="the other node refused without a code that we know")
-    return ProblemError(
-        code,
-        pointer=pointer if isinstance(pointer, str) else None,
-        detail="the other organisation's node answered so",
-        remedy=remedy if isinstance(remedy, str) else "",
-        decision=decision,
-    )
-
-
-def keep_request(connection: Connection, outgoing: Outgoing, entry: Entry) -> None:
-    """Hold our signed text as evidence, in the transaction that records that it will leave."""
-    keep_signed(
-        connection,
-        outgoing.claims.message_id,
-        "sent",
-        peer=str(outgoing.service.id.subsystem),
-        service=str(outgoing.service.id),
-        request=outgoing.text,
-        response=None,
-        registry=outgoing.standing.registry.version,
-        entry=entry,
-        at=outgoing.claims.issued_at,
-    )
 
 
 def _query_body(question: Question) -> bytes:

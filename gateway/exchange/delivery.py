@@ -22,11 +22,11 @@ from audit.entries import Categories, Entry, new_id
 from audit.log import Written
 from audit.subjects import Subject
 from consent.decision import Decision
-from gateway.exchange.consumer import Answered, Outgoing, keep_request, keeps, prepare, refused_by_peer, send, verified
 from gateway.exchange.context import Exchange, Standing
 from gateway.exchange.handover import decide_for_delivery, recipient_service
 from gateway.exchange.keeping import keep_decision
 from gateway.exchange.leases import Delivery, LeaseLostError, claim, is_any_due, write
+from gateway.exchange.messaging import Answered, Outgoing, keep_request, keeps, prepare, refused_by_peer, send, verified
 from gateway.exchange.reception import complete
 from gateway.exchange.releasing import basis_and_consents, keep_bodies, keep_disclosures, keep_response
 from gateway.person.people import StaleError
