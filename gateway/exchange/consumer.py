@@ -20,7 +20,7 @@ from audit.log import Written
 from consent.decision import Decision, Emergency
 from consent.rulebook import Rulebook
 from gateway.exchange.context import Exchange
-from gateway.exchange.deciding import refusal_in_advance
+from gateway.exchange.deciding import Case, refusal_in_advance
 from gateway.exchange.messaging import (
     Answered,
     Outgoing,
@@ -148,8 +148,7 @@ class Consumer:
 
     def _refusal(self, question: Question, outgoing: Outgoing, person: Person, now: datetime) -> Decision | None:
         """The Decision that stops us from asking; None if we might get something."""
-        return refusal_in_advance(
-            outgoing.standing,
+        case = Case(
             provider=question.service.subsystem,
             requester=question.consumer,
             purpose=question.purpose,
@@ -157,7 +156,9 @@ class Consumer:
             consents=person.words,
             at=now,
             emergency=question.emergency,
+            mode="query",
         )
+        return refusal_in_advance(outgoing.standing, case)
 
     async def _record_answer(
         self, question: Question, requested: Entry, outgoing: Outgoing, answered: Answered

@@ -7,9 +7,10 @@ from the one who asks.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
-from typing import Any
+from typing import Any, Literal
 
 from consent.consents import ConsentRecord
 from consent.decision import Decision, Emergency, Party, Request, SubjectFacts, decide, legal_day
@@ -65,41 +66,46 @@ def party(registry: Registry, subsystem: SubsystemId, role: str, at: datetime) -
     )
 
 
-def decide_between(
-    registry: Registry,
-    rulebook: Rulebook,
-    *,
-    provider: SubsystemId,
-    requester: SubsystemId,
-    purpose: str,
-    categories: frozenset[str],
-    facts: SubjectFacts | None,
-    consents: Sequence[ConsentRecord],
-    at: datetime,
-    emergency: Emergency | None = None,
-    complete: bool = True,
-) -> Decision:
-    """Decide for the roles that both have at that moment; of several roles, those that permit the most.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """What is decided: who gets what from whom, for what, about whom, at which moment.
 
-    `facts` None means that the record has not been seen yet, `complete` False that only a part of it has: then a
-    Decision may be `possible`.
+    `facts` None means that the record has not been seen yet, `is_complete` False that only a part of it has: then a
+    Decision may be `possible`. `mode` says by which way the data would go, where a basis tells ways apart, and
+    `declared` holds facts that whoever asks has declared.
     """
+
+    provider: SubsystemId
+    requester: SubsystemId
+    purpose: str
+    categories: frozenset[str]
+    at: datetime
+    facts: SubjectFacts | None = None
+    consents: Sequence[ConsentRecord] = ()
+    emergency: Emergency | None = None
+    is_complete: bool = True
+    mode: Literal["handover", "query"] | None = None
+    declared: Mapping[str, object] = field(default_factory=dict)
+
+
+def decide_between(registry: Registry, rulebook: Rulebook, case: Case) -> Decision:
+    """Decide for the roles that both have at that moment; of several roles, those that permit the most."""
     best: Decision | None = None
-    for from_role in sorted(registry.roles_of(provider, at)) or [""]:
-        for to_role in sorted(registry.roles_of(requester, at)) or [""]:
+    for from_role in sorted(registry.roles_of(case.provider, case.at)) or [""]:
+        for to_role in sorted(registry.roles_of(case.requester, case.at)) or [""]:
             decision = decide(
                 Request(
-                    provider=party(registry, provider, from_role, at),
-                    requester=party(registry, requester, to_role, at),
-                    purpose=purpose,
-                    categories=categories,
-                    facts=facts,
-                    known=complete and facts is not None,
-                    emergency=emergency,
+                    provider=party(registry, case.provider, from_role, case.at),
+                    requester=party(registry, case.requester, to_role, case.at),
+                    purpose=case.purpose,
+                    categories=case.categories,
+                    facts=case.facts,
+                    known=case.is_complete and case.facts is not None,
+                    emergency=case.emergency,
                 ),
                 rulebook,
-                consents,
-                at,
+                case.consents,
+                case.at,
             )
             if best is None or len(decision.permitted) > len(best.permitted):
                 best = decision
@@ -107,41 +113,21 @@ def decide_between(
     return best
 
 
-def refusal_in_advance(
-    standing: Standing,
-    *,
-    provider: SubsystemId,
-    requester: SubsystemId,
-    purpose: str,
-    categories: frozenset[str],
-    consents: Sequence[ConsentRecord],
-    at: datetime,
-    emergency: Emergency | None,
-) -> Decision | None:
+def refusal_in_advance(standing: Standing, case: Case) -> Decision | None:
     """Could the requester ever get any of it, nothing being known of the person? None if so, else the Decision.
 
     Without consents the answer is the same for everybody until the day ends or the registry or rulebook changes, so a
     request that was found possible is not worked out again.
     """
     # Acts are in force by the Finnish calendar, roles by that of the registry.
-    key = (provider, requester, purpose, categories, legal_day(at), at.date(), emergency is not None)
-    if not consents and key in standing.possible:
+    days = (legal_day(case.at), case.at.date())
+    key = (case.provider, case.requester, case.purpose, case.categories, *days, case.emergency is not None)
+    if not case.consents and key in standing.possible:
         return None
-    decision = decide_between(
-        standing.registry,
-        standing.rulebook,
-        provider=provider,
-        requester=requester,
-        purpose=purpose,
-        categories=categories,
-        facts=None,
-        consents=consents,
-        at=at,
-        emergency=emergency,
-    )
+    decision = decide_between(standing.registry, standing.rulebook, replace(case, facts=None))
     if not decision.permitted:
         return decision
-    if not consents:
+    if not case.consents:
         if len(standing.possible) >= MOST_REMEMBERED:
             standing.possible.clear()
         standing.possible.add(key)

@@ -23,6 +23,7 @@ from audit.log import Written
 from audit.subjects import Subject
 from consent.decision import Decision
 from gateway.exchange.context import Exchange, Standing
+from gateway.exchange.deciding import Case
 from gateway.exchange.handover import decide_for_delivery, recipient_service
 from gateway.exchange.keeping import keep_decision
 from gateway.exchange.leases import Delivery, LeaseLostError, claim, is_any_due, write
@@ -231,9 +232,15 @@ class Deliveries:
         if service is None:
             raise ProblemError("recipient-unknown", detail="no member of the registry serves this municipality yet")
         person = await self._exchange.people.recall(named)
-        decision = decide_for_delivery(
-            standing, sender, service, delivery.purpose, delivery.categories, bundle, person, now
+        case = Case(
+            provider=sender,
+            requester=service.id.subsystem,
+            purpose=delivery.purpose,
+            categories=delivery.categories,
+            at=now,
+            mode="handover",
         )
+        decision = decide_for_delivery(standing, case, bundle, person)
         projection = project(bundle, decision.permitted_categories)
         body = orjson.dumps(
             {

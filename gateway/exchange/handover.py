@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -22,7 +22,7 @@ from audit.log import Written
 from consent.decision import Decision
 from consent.rulebook import Flow, FlowDelivery
 from gateway.exchange.context import Exchange, Standing
-from gateway.exchange.deciding import decide_between, facts_of
+from gateway.exchange.deciding import Case, decide_between, facts_of
 from gateway.exchange.keeping import keep_decision
 from gateway.exchange.releasing import basis_and_consents
 from gateway.person.held import HeldKind
@@ -198,9 +198,15 @@ class Handovers:
             return Planned(
                 identifier, part.to_role, part.purpose, None, part.categories, None, "due", "recipient-unknown"
             )
-        decision = decide_for_delivery(
-            standing, order.sender, service, part.purpose, part.categories, order.bundle, person, now
+        case = Case(
+            provider=order.sender,
+            requester=service.id.subsystem,
+            purpose=part.purpose,
+            categories=part.categories,
+            at=now,
+            mode="handover",
         )
+        decision = decide_for_delivery(standing, case, order.bundle, person)
         if not decision.permitted:
             return Planned(
                 identifier, part.to_role, part.purpose, service, part.categories, decision, "stopped", "not-permitted"
@@ -313,26 +319,13 @@ def _responsible(registry: Registry, municipality: str, role: str, now: datetime
 
 def decide_for_delivery(
     standing: Standing,
-    sender: SubsystemId,
-    service: ServiceDescriptor,
-    purpose: str,
-    categories: frozenset[str],
+    case: Case,
     bundle: dict[str, Any],
     person: Person,
-    now: datetime,
 ) -> Decision:
-    """What of the record may go to this recipient, at this moment, under the consents that stand."""
-    return decide_between(
-        standing.registry,
-        standing.rulebook,
-        provider=sender,
-        requester=service.id.subsystem,
-        purpose=purpose,
-        categories=categories,
-        facts=facts_of(bundle, standing.registry, now),
-        consents=person.words,
-        at=now,
-    )
+    """What of the record may go to this recipient, at this moment, under the words of the person that count."""
+    facts = facts_of(bundle, standing.registry, case.at)
+    return decide_between(standing.registry, standing.rulebook, replace(case, facts=facts, consents=person.words))
 
 
 def _check(bundle: dict[str, Any]) -> None:

@@ -18,7 +18,7 @@ from sqlalchemy import Connection
 from audit.log import Written
 from consent.decision import Decision
 from gateway.exchange.context import Exchange
-from gateway.exchange.deciding import decide_between, facts_of, refusal_in_advance
+from gateway.exchange.deciding import Case, decide_between, facts_of, refusal_in_advance
 from gateway.exchange.opening import Answer, Incoming, PeerCall, check_purpose, check_still_vouched, open_message
 from gateway.exchange.reception import Reception
 from gateway.exchange.releasing import Release, record_refusal, record_release
@@ -69,18 +69,8 @@ class Provider:
         for _ in range(DECISION_ATTEMPTS):
             incoming = self._as_of_now(incoming)
             person = await self._exchange.people.recall(named)
-            decision = decide_between(
-                incoming.registry,
-                incoming.rulebook,
-                provider=incoming.service.id.subsystem,
-                requester=incoming.claims.issuer,
-                purpose=incoming.claims.purpose,
-                categories=frozenset(incoming.claims.categories),
-                facts=facts,
-                consents=person.words,
-                at=incoming.now,
-                emergency=incoming.emergency,
-            )
+            case = replace(_case(incoming), facts=facts, consents=person.words)
+            decision = decide_between(incoming.registry, incoming.rulebook, case)
             if person.conflict is not None and not decision.emergency:
                 # The record may be about two persons: it waits for a human or for the source, an emergency does not.
                 return await self._hold(incoming, person, decision)
@@ -118,16 +108,7 @@ class Provider:
 
     def _admit(self, incoming: Incoming) -> None:
         """Could this requester, for this purpose, ever get any of it? If not, the source is not even asked."""
-        refusal = refusal_in_advance(
-            self._exchange.standing(incoming.now),
-            provider=incoming.service.id.subsystem,
-            requester=incoming.claims.issuer,
-            purpose=incoming.claims.purpose,
-            categories=frozenset(incoming.claims.categories),
-            consents=(),
-            at=incoming.now,
-            emergency=incoming.emergency,
-        )
+        refusal = refusal_in_advance(self._exchange.standing(incoming.now), _case(incoming))
         if refusal is not None:
             raise ProblemError(
                 "not-permitted",
@@ -154,3 +135,16 @@ class Provider:
     def _same_person(self, sourced: Sourced, locator: Locator) -> None:
         if not any((one.system, one.value) == (locator.system, locator.value) for one in identifiers(sourced.bundle)):
             raise ProblemError("source-invalid", detail="the source answered with another person's record")
+
+
+def _case(incoming: Incoming) -> Case:
+    """What the message asks, while nothing is known of the person."""
+    return Case(
+        provider=incoming.service.id.subsystem,
+        requester=incoming.claims.issuer,
+        purpose=incoming.claims.purpose,
+        categories=frozenset(incoming.claims.categories),
+        at=incoming.now,
+        emergency=incoming.emergency,
+        mode="query",
+    )

@@ -20,7 +20,7 @@ from audit.subjects import Subject
 from consent.consents import ConsentError, ConsentRecord
 from gateway.exchange.contact import contact_of, sealed_contact
 from gateway.exchange.context import Exchange
-from gateway.exchange.deciding import decide_between, facts_of
+from gateway.exchange.deciding import Case, decide_between, facts_of
 from gateway.exchange.opening import Answer, Incoming, check_purpose
 from gateway.exchange.releasing import keep_bodies, keep_message, provider_entry, sign_answer
 from gateway.protocol.message import DecisionSummary, body_digest
@@ -82,9 +82,7 @@ class Reception:
                 remedy="send a bundle that the published schemas accept",
             )
         categories = categories_in(bundle)
-        decision = decide_between(
-            incoming.registry,
-            incoming.rulebook,
+        case = Case(
             provider=incoming.claims.issuer,
             requester=incoming.service.id.subsystem,
             purpose=incoming.claims.purpose,
@@ -94,8 +92,10 @@ class Reception:
             consents=_asserted(document),
             at=incoming.now,
             # What was withheld may be what a condition asks about, so a fact that is not there may still hold.
-            complete=False,
+            is_complete=False,
+            mode="handover",
         )
+        decision = decide_between(incoming.registry, incoming.rulebook, case)
         # A fact that was withheld may hold all the same; a consent that the sender does not state is not there.
         carried = frozenset(given.category for given in decision.permitted if "consent" not in given.needs)
         beyond = {category for category in categories if not incoming.rulebook.covers(carried, category)}
