@@ -105,6 +105,14 @@ def test_the_codes_that_have_left_are_all_still_listed() -> None:
     }
 
 
+def test_the_docs_speak_of_no_code_that_is_not_sent() -> None:
+    docs = [*(TESTS.parent / "docs").rglob("*.md"), TESTS.parent / "README.md"]
+    spoken = {code for page in docs for code in re.findall(r"`([a-z0-9-]+)`", page.read_text("utf-8"))}
+
+    assert "not-permitted" in spoken
+    assert spoken & {*COMING, *TABLE.departed} == set()
+
+
 GOOD = """
 departed = ["gone"]
 [types]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import html
+import inspect
 import re
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
@@ -23,11 +25,13 @@ from audit.query import Filters, walk
 from audit.report import Controller, extract, extract_page, processing_page, record_of_processing, usage_sentence
 from audit.subjects import Subject
 from audit.texts import LANGUAGES
+from audit.witness import _KINDS
 from consent.rulebook import Rulebook
 from gateway.describing import activities, names_of
 from gateway.officer import Officer
 from gateway.protocol.problems import PROBLEMS
 from gateway.settings import load
+from gateway.trust import certificates, distribution, registry, targets
 from gateway.web.console import console_app
 from schemas.facts import MIGRI_CUSTOMER
 from tests.gateway.exchange.inprocess import InProcess, Place, node
@@ -35,14 +39,22 @@ from tests.people import joined
 
 ADDRESS = "http://localhost"
 CASE = "c" * 64
-#: Reasons in the log that are no problem of an exchange: of the registry that a node reads, of logs that it watches.
-OTHER_REASONS = (
-    "log-unlisted", "log-fork", "log-rollback", "log-inconsistent", "registry-altered", "registry-rolled-back",
-    "registry-unsigned", "registry-malformed", "registry-foreign", "certificate-claimed-twice", "certificate-chain",
-    "certificate-key-kind", "certificate-key-usage", "certificate-malformed",
-)  # fmt: skip
 #: Disclosures and look-ups in vain are what a person's sheet tells of; the rest is for the officer.
 TOLD = ("query", "delivery", "break-glass")
+
+
+def other_reasons() -> list[str]:
+    """Reasons in the log that are no problem of an exchange: of the registry that a node reads, of logs it watches."""
+    found = {"log-unlisted", *(f"log-{kind}" for kind in _KINDS)}
+    for module in (certificates, distribution, registry, targets):
+        for call in ast.walk(ast.parse(inspect.getsource(module))):
+            if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "TrustError":
+                found |= {part.value for part in ast.walk(call.args[0]) if isinstance(part, ast.Constant)}
+    # What is wrong with a request for a certificate is told to who made it, and never recorded.
+    return sorted(code for code in found - PROBLEMS.keys() if not code.startswith("request-"))
+
+
+OTHER_REASONS = other_reasons()
 
 
 class _Words(HTMLParser):
