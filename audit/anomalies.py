@@ -73,7 +73,7 @@ class Anomaly:
 
     def explanation(self, language: str) -> str:
         """What was seen and what may explain it, in Finnish, Swedish or English."""
-        return text(f"anomaly.{self.rule}", language).format(count=self.count, threshold=self.threshold)
+        return text(f"anomaly.{self.rule}", language, count=self.count, threshold=self.threshold)
 
 
 Rule = Callable[[Sequence[Event], Thresholds], list[Anomaly]]

@@ -14,7 +14,7 @@ from typing import Final
 from sqlalchemy import Connection, select
 
 from audit.query import Filters, Found, Search, disclosures, search, walk
-from audit.report import Names, no_names, usage_sentence
+from audit.report import Names, usage_sentence
 from audit.rows import member_of
 from audit.tables import entries
 
@@ -74,7 +74,7 @@ def find_usage(
     offset: int = 0,
     limit: int = MAX_USAGES,
     language: str = "en",
-    names: Names = no_names,
+    names: Names,
     hidden_bases: Collection[str] = (),
     find: Search = search,
 ) -> Usages:

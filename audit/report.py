@@ -28,17 +28,12 @@ from audit.query import (
 )
 from audit.rows import member_of
 from audit.tallies import of_year
-from audit.texts import label, text
+from audit.texts import text
 
 Names = Callable[[str, str, str], str | None]
-"""What something is called: kind (`subsystem`, `purpose`, `basis`), code, language → name, or None to show the code."""
+"""What something is called: kind (`subsystem`, `purpose`, `basis`, `category`), code, language → name, None without."""
 
 MAX_LINES: Final = 10_000
-
-
-def no_names(_kind: str, _code: str, _language: str) -> str | None:
-    """Shows every code as it is."""
-    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +84,7 @@ def extract(
     now: datetime,
     start: datetime | None = None,
     end: datetime | None = None,
-    names: Names = no_names,
+    names: Names,
     hidden_bases: Collection[str] = (),
     for_officer: bool = False,
     find: Search = search,
@@ -118,7 +113,7 @@ def extract(
     consents = tuple(
         ConsentLine(
             item.entry.recorded,
-            label("type", item.entry.type, language),
+            text(f"type.{item.entry.type}", language),
             _named(names, "purpose", item.entry.purpose, language),
             item.entry.withdraws,
         )
@@ -130,20 +125,23 @@ def extract(
 
 
 def _named(names: Names, kind: str, code: str | None, language: str) -> str:
-    return "" if code is None else names(kind, code, language) or code
+    """A name, or that there is none: a sheet shows no code but an organisation's own identifier."""
+    if code is None:
+        return ""
+    return names(kind, code, language) or (code if kind == "subsystem" else text(f"unnamed.{kind}", language))
 
 
 def disclosure_line(entry: Entry, language: str, names: Names) -> Disclosure:
     """An entry in words for the person it is about."""
-    unknown = text("unknown", language)
+    unknown = text("extract.unknown", language)
     return Disclosure(
         entry.recorded,
         _named(names, "subsystem", entry.agents.recipient, language) or unknown,
         _named(names, "subsystem", entry.source, language) or unknown,
         _named(names, "purpose", entry.purpose, language) or unknown,
-        tuple(label("category", code, language) for code in entry.categories.permitted),
+        tuple(_named(names, "category", code, language) for code in entry.categories.permitted),
         tuple(_named(names, "basis", code, language) for code in entry.bases),
-        label("outcome", entry.outcome, language),
+        text(f"outcome.{entry.outcome}", language),
     )
 
 
@@ -220,7 +218,7 @@ def record_of_processing(
     controller: Controller,
     language: str,
     now: datetime,
-    names: Names = no_names,
+    names: Names,
     member: str | None = None,
 ) -> RecordOfProcessing:
     """The record of processing of one year: what is described, with what was counted (of `member`, if given)."""
@@ -234,16 +232,16 @@ def record_of_processing(
         cell[0] += count.released
         cell[1] += count.refused + count.fruitless
     described = {activity.purpose for activity in activities}
-    rest = [Activity(code, names("purpose", code, language) or code, (), (), "") for code in sorted(numbers)]
+    rest = [Activity(code, _named(names, "purpose", code, language), (), (), "") for code in sorted(numbers)]
     lines = []
     for activity in (*activities, *(item for item in rest if item.purpose not in described)):
         recipients = tuple(
-            RecipientCount(_named(names, "subsystem", code, language) or text("unknown", language), *cell)
+            RecipientCount(_named(names, "subsystem", code, language) or text("extract.unknown", language), *cell)
             for code, cell in sorted(
                 numbers.get(activity.purpose, {}).items(), key=lambda item: (-sum(item[1]), item[0])
             )
         )
-        categories = tuple(label("category", code, language) for code in activity.categories)
+        categories = tuple(_named(names, "category", code, language) for code in activity.categories)
         lines.append(ProcessingLine(activity, categories, recipients))
     return RecordOfProcessing(language, year, now, controller, tuple(lines))
 
@@ -259,8 +257,8 @@ def _pages() -> Environment:
 
 
 def _render(template: str, language: str, stylesheet: str | None, **values: Any) -> str:
-    def t(key: str) -> str:
-        return text(key, language)
+    def t(key: str, **values: object) -> str:
+        return text(key, language, **values)
 
     def when(at: datetime) -> str:
         return _date(at, language, "%H.%M" if language == "fi" else "%H:%M")
@@ -295,4 +293,4 @@ def usage_sentence(found: Found, language: str, names: Names) -> str:
     """One disclosure as a sentence that a person understands."""
     line = disclosure_line(found.entry, language, names)
     categories = ", ".join(line.categories) or text("usage.none", language)
-    return text("usage", language).format(who=line.recipient, categories=categories, purpose=line.purpose)
+    return text("usage.sentence", language, who=line.recipient, categories=categories, purpose=line.purpose)

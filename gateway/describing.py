@@ -12,6 +12,7 @@ from audit.report import Activity, Names
 from consent.rulebook import Basis, Rulebook
 from gateway.exchange.context import Standing
 from gateway.protocol.identifiers import IdentifierError, SubsystemId
+from gateway.protocol.problems import PROBLEMS
 from gateway.protocol.text import Text
 from gateway.trust.registry import Registry
 
@@ -25,21 +26,36 @@ _PERSONS = Text(
 
 
 def names_of(standing: Callable[[], Standing | None]) -> Names:
-    """Names by the registry and rulebook that stand at the moment of asking; codes where there are none."""
+    """Names by the registry and rulebook that stand at the moment of asking, and of reasons by the problem table.
+
+    Kinds: `subsystem`, `purpose`, `basis`, `category`, `role`, `reason`. None for a code without a name.
+    """
 
     def name(kind: str, code: str, language: str) -> str | None:
+        if kind == "reason":
+            problem = PROBLEMS.get(code)
+            return None if problem is None else problem.title.in_language(language)
         known = standing()
         if known is None:
             return None
         if kind == "subsystem":
             return _subsystem(known.registry, code, language)
-        if kind == "purpose":
-            words = known.rulebook.purposes.get(code)
-            return None if words is None else words.get(language)
-        basis = known.rulebook.basis(code) if kind == "basis" else None
-        return None if basis is None else basis_name(basis, language)
+        return _in_rulebook(known.rulebook, kind, code, language)
 
     return name
+
+
+def _in_rulebook(rulebook: Rulebook, kind: str, code: str, language: str) -> str | None:
+    if kind == "basis":
+        basis = rulebook.basis(code)
+        return None if basis is None else basis_name(basis, language)
+    if kind == "category":
+        category = rulebook.categories.get(code)
+        return None if category is None else category.title.get(language)
+    if kind not in {"purpose", "role"}:
+        return None
+    words = (rulebook.purposes if kind == "purpose" else rulebook.roles).get(code)
+    return None if words is None else words.get(language)
 
 
 def _subsystem(registry: Registry, code: str, language: str) -> str | None:

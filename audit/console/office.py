@@ -23,10 +23,9 @@ from audit.forgotten import remembering
 from audit.log import Log, Unit
 from audit.query import Filters, Found, Order, Search, by_index, search, walk
 from audit.query import Page as Results
-from audit.report import Activity, Controller, Names, no_names
+from audit.report import Activity, Controller, Names
 from audit.rows import member_of
 from audit.subjects import Subjects
-from audit.texts import label
 
 Group = Literal["people", "log", "network", ""]
 EVERYONE: Final[frozenset[Role]] = frozenset({"officer", "operator", "auditor"})
@@ -80,8 +79,8 @@ class Office:
     subjects: Subjects
     clock: Callable[[], datetime]
     identifiers: tuple[IdentifierKind, ...]
+    names: Names
     witnesses: Callable[[], Sequence[VerifierKey]] = tuple
-    names: Names = no_names
     controller: Callable[[str], Controller] = lambda _language: Controller("")
     activities: Callable[[str], Sequence[Activity]] = lambda _language: ()
     hidden_bases: Callable[[], Collection[str]] = tuple
@@ -137,13 +136,6 @@ class Visit:
     def pseudonyms(self, subject: str) -> tuple[str, ...]:
         """The pseudonyms of a person by their opaque id; for nobody one that no entry has."""
         return self.office.subjects.pseudonyms(self.connection, subject) or (ABSENT,)
-
-    def name(self, kind: str, code: str | None) -> str:
-        """What something is called in the visitor's language."""
-        if code is None:
-            return ""
-        found = self.office.names(kind, code, self.language)
-        return found if found is not None else label(kind, code, self.language)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,36 +5,15 @@ A key that is missing is a KeyError: a page that would show nothing fails in its
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import cache
 from importlib.resources import files
 
 from audit.entries import ZONE
-from audit.texts import LANGUAGES, label
+from audit.texts import Texts, read, say
 
 NARROW = "\N{NO-BREAK SPACE}"
-Texts = Mapping[str, tuple[str, str, str]]
-
-
-def read(text: str) -> dict[str, tuple[str, str, str]]:
-    """A catalogue in TOML: `key = [Finnish, Swedish, English]` in tables, whose names are put before the keys."""
-    found: dict[str, tuple[str, str, str]] = {}
-
-    def enter(prefix: str, table: Mapping[str, object]) -> None:
-        for key, value in table.items():
-            name = f"{prefix}{key}"
-            if isinstance(value, dict):
-                enter(f"{name}.", value)
-            elif isinstance(value, list) and len(value) == len(LANGUAGES):
-                found[name] = (str(value[0]), str(value[1]), str(value[2]))
-            else:
-                raise ValueError(f"{name}: a text has exactly three languages")
-
-    enter("", tomllib.loads(text))
-    return found
 
 
 @cache
@@ -51,16 +30,20 @@ class Words:
     language: str
 
     def __call__(self, key: str, **values: object) -> str:
-        """The text of a key, with values put in. Raises KeyError."""
-        text = self.texts[key][LANGUAGES.index(self.language)]
-        return text.format(**values) if values else text
+        """The text of a key, with values put in; its form for one if `count` is one. Raises KeyError."""
+        return say(self.texts, key, self.language, values)
 
     def code(self, kind: str, code: str | None) -> str:
-        """What a code is called: in this catalogue, in that of the log, or the code itself."""
+        """What a code is called in this catalogue: where it has no name, that it has none.
+
+        Only what names itself (an organisation's identifier, the origin of a log) is shown as it is.
+        """
         if code is None:
             return ""
         key = f"{kind}.{code}"
-        return self(key) if key in self.texts else label(kind, code, self.language)
+        if key not in self.texts:
+            key = f"unnamed.{kind}"
+        return self(key) if key in self.texts else code
 
     def has(self, key: str) -> bool:
         """Whether there is a text of this key."""

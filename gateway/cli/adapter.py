@@ -276,7 +276,8 @@ def _coverage_table(covered: Any) -> Table:
         if one.ignored:
             went = "[dim]ignored by name[/]"
         elif not went:
-            went = f"[yellow]reported {one.reported} times[/]" if one.reported else "[dim]always empty[/]"
+            often = "once" if one.reported == 1 else f"{one.reported} times"
+            went = f"[yellow]reported {often}[/]" if one.reported else "[dim]always empty[/]"
         if one.lost:
             went = "[bold red]lost[/]"
         rows.append((escape(one.name), str(one.filled), went, escape(", ".join(one.transforms))))

@@ -52,7 +52,6 @@ FINAL = frozenset(
         "subject-form",
         "subject-check",
         "purpose-not-declared",
-        "category-not-declared",
         "delivery-unknown",
         "body-destroyed",
     }

@@ -25,7 +25,6 @@ from gateway.describing import activities, hidden_bases, names_of
 from gateway.exchange.context import Exchange, Standing
 from gateway.exchange.keeping import kept_decisions, kept_rulebook
 from gateway.officer import Officer
-from gateway.protocol.problem_table import PROBLEMS
 from gateway.settings import ConsoleSettings, OpenIdSettings, Settings
 from gateway.trust.entries import witness_name
 from gateway.web.console_pages import annex
@@ -117,22 +116,10 @@ class Named:
 
     def __call__(self, kind: str, code: str, language: str) -> str | None:
         """The name of a code of one of the kinds that the console asks for; None if it has none."""
-        if kind == "reason":
-            problem = PROBLEMS.get(code)
-            return problem.title.in_language(language) if problem is not None else None
-        standing = self._latest()
-        if standing is None:
-            return None
-        if kind in {"log", "witness"}:
-            return self._log(standing, code, language)
-        if kind in {"subsystem", "purpose", "basis"}:
+        if kind not in {"log", "witness"}:
             return self._names(kind, code, language)
-        rulebook = standing.rulebook
-        if kind == "category":
-            category = rulebook.categories.get(code)
-            return None if category is None else category.title[language]
-        words = rulebook.roles.get(code) if kind == "role" else None
-        return None if words is None else words[language]
+        standing = self._latest()
+        return None if standing is None else self._log(standing, code, language)
 
     def organisation(self, exchange: Exchange, language: str) -> str:
         """The organisation whose node this is."""

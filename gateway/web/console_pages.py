@@ -16,9 +16,9 @@ from sqlalchemy import Row, select
 
 from audit.console.office import EVERYONE, Annex, Answer, Page, Shown, Visit
 from audit.console.pages.searching import filters_of
-from audit.console.wording import read
 from audit.entries import moment
 from audit.query import by_id
+from audit.texts import read
 from consent.decision import Decision, legal_day
 from consent.examples import decide_case
 from consent.explaining import condition, explain

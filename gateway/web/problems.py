@@ -23,7 +23,7 @@ PROBLEM_TYPE = "application/problem+json"
 Recorder = Callable[[Request, ProblemError], Awaitable[None]]
 """Puts a refusal on record."""
 
-_BY_STATUS = {404: "not-found", 405: "method-not-allowed", 406: "not-acceptable", 415: "unsupported-media-type"}
+_BY_STATUS = {404: "not-found", 405: "method-not-allowed", 415: "unsupported-media-type"}
 
 
 def problem_response(problem: ProblemError, language: str = "en") -> Response:

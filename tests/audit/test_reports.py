@@ -27,11 +27,19 @@ NAMES = {
     ("subsystem", "FI/GOV/0245437-2/care"): "Kotkan <b>kaupunki</b>",
     ("purpose", "care"): "hoito",
     ("basis", "law-1"): "laki 1",
+    ("category", "identity"): "henkilötiedot",
+    ("category", "housing"): "asuminen",
+    ("category", "vulnerability"): "haavoittuva asema",
 }
 
 
 def names(kind: str, code: str, _language: str) -> str | None:
     return NAMES.get((kind, code))
+
+
+def nameless(_kind: str, _code: str, _language: str) -> str | None:
+    """Nothing has a name: no registry was ever fetched."""
+    return None
 
 
 @pytest.fixture
@@ -89,8 +97,10 @@ def test_extract_tells_the_person_all_that_may_be_told_and_of_nobody_else(
 def test_extract_keeps_to_its_period(bench: Bench, told: list[Entry]) -> None:
     window = {"start": START + timedelta(minutes=90), "end": START + timedelta(hours=6)}
     with bench.engine.connect() as connection:
-        made = report.extract(connection, [ANNA], controller="K", language="en", now=bench.clock(), **window)
-        nobody = report.extract(connection, [], controller="K", language="en", now=bench.clock())
+        made = report.extract(
+            connection, [ANNA], controller="K", language="en", now=bench.clock(), names=names, **window
+        )
+        nobody = report.extract(connection, [], controller="K", language="en", now=bench.clock(), names=names)
     assert [line.at for line in made.disclosures] == [told[2].recorded]
     assert (nobody.disclosures, nobody.fruitless, nobody.consents) == ((), (), ())
 
@@ -106,7 +116,7 @@ def test_record_of_processing_has_what_is_described_with_what_was_counted(
             connection, 2026, activities, controller=controller, language=language, now=bench.clock(), names=names
         )
         before = report.record_of_processing(
-            connection, 2025, activities, controller=controller, language=language, now=bench.clock()
+            connection, 2025, activities, controller=controller, language=language, now=bench.clock(), names=names
         )
     (line,) = record.lines
     assert (line.activity.purpose, line.released, line.refused) == ("care", 4, 1)
@@ -185,9 +195,9 @@ def test_exports_are_made_piece_by_piece() -> None:
 def test_person_sees_uses_newest_first_without_what_must_be_hidden(bench: Bench, told: list[Entry]) -> None:
     with bench.engine.connect() as connection:
         usages = find_usage(connection, [ANNA], names=names, hidden_bases={"secret-law"}, language="fi")
-        everything = find_usage(connection, [ANNA])
-        paged = find_usage(connection, [ANNA], offset=1, limit=1)
-        nobody = find_usage(connection, [])
+        everything = find_usage(connection, [ANNA], names=nameless)
+        paged = find_usage(connection, [ANNA], names=nameless, offset=1, limit=1)
+        nobody = find_usage(connection, [], names=names)
     document: dict[str, Any] = usages.to_json()
     assert (document["totalUsages"], len(document["usages"])) == (2, 2)
     assert document["usages"][0] == {
@@ -206,7 +216,7 @@ def test_person_sees_uses_newest_first_without_what_must_be_hidden(bench: Bench,
 @pytest.mark.parametrize(("offset", "limit"), [(-1, 1), (0, 0), (0, MAX_USAGES + 1)])
 def test_usage_beyond_the_protocols_limits_is_refused(bench: Bench, offset: int, limit: int) -> None:
     with bench.engine.connect() as connection, pytest.raises(UsageError):
-        find_usage(connection, [ANNA], offset=offset, limit=limit)
+        find_usage(connection, [ANNA], names=names, offset=offset, limit=limit)
 
 
 def test_usage_period_begins_with_the_log(bench: Bench, told: list[Entry]) -> None:

@@ -44,7 +44,15 @@ HETU = "010190-999W"
 UNKNOWN_HETU = "010190-998V"
 CUSTOMER = "90001234"
 CUSTOMER_SYSTEM = "urn:yhdyspinta:id:migri-customer"
+ATTACK = "<script>document.title='taken'</script><img src=x onerror=document.title='taken'>"
 NAMES = {
+    ATTACK: (ATTACK, ATTACK, ATTACK),
+    "identity": ("henkilötiedot", "personuppgifter", "identity"),
+    "contact": ("yhteystiedot", "kontaktuppgifter", "contact details"),
+    "language": ("kieli ja tulkkaus", "språk och tolkning", "language and interpretation"),
+    "family": ("perhe", "familj", "family"),
+    "move": ("muutto", "flytt", "move"),
+    "health-needs": ("terveydenhuollon tarpeet", "behov av hälso- och sjukvård", "health care needs"),
     CENTRE: ("Esimerkin vastaanottokeskus", "Exempelförläggningen", "Example reception centre"),
     KOTKA: ("Kotkan kaupunki", "Kotka stad", "City of Kotka"),
     COUNTY: ("Kymenlaakson hyvinvointialue", "Kymmenedalens välfärdsområde", "Kymenlaakso county"),
@@ -62,7 +70,6 @@ NAMES = {
     "service-need-lookup": ("palvelutarpeen selvittäminen", "utredning av servicebehov", "looking up service needs"),
     "integration-act": ("kotoutumisen edistäminen", "främjande av integration", "promotion of integration"),
 }
-ATTACK = "<script>document.title='taken'</script><img src=x onerror=document.title='taken'>"
 
 
 def names(_kind: str, code: str, language: str) -> str | None:

@@ -12,10 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from audit import texts as sheets
 from audit.console.figures import BAR, CELL, LEVELS, calendar, flow
-from audit.console.wording import Words, own_texts, read
+from audit.console.wording import Words, own_texts
 from audit.entries import OUTCOMES, TYPES
-from audit.texts import LANGUAGES
+from audit.texts import LANGUAGES, read
 from tests.properties import examples
 
 ROOT = Path(str(files("audit"))).parent
@@ -69,8 +70,13 @@ def test_no_flow_is_an_empty_picture() -> None:
     assert flow([]).ribbons == ()
 
 
+def every_text() -> dict[str, tuple[str, str, str]]:
+    """What the console says."""
+    return {**own_texts(), **read((ROOT / "gateway" / "web" / "console.toml").read_text("utf-8"))}
+
+
 def test_every_text_that_a_template_asks_for_exists() -> None:
-    texts = {**own_texts(), **read((ROOT / "gateway" / "web" / "console.toml").read_text("utf-8"))}
+    texts = every_text()
     asked = {
         key: template.name
         for template in TEMPLATES
@@ -82,12 +88,46 @@ def test_every_text_that_a_template_asks_for_exists() -> None:
 
 
 def test_every_text_says_something_in_all_three_languages() -> None:
-    texts = {**own_texts(), **read((ROOT / "gateway" / "web" / "console.toml").read_text("utf-8"))}
-
-    for key, words in texts.items():
+    for key, words in (*every_text().items(), *sheets.own_texts().items()):
         assert all(word.strip() for word in words), key
         places = [sorted(re.findall(r"\{(\w+)\}", word)) for word in words]
         assert places[0] == places[1] == places[2], f"{key}: a value is missing in one language"
+
+
+def test_every_text_that_a_number_governs_has_a_form_for_one() -> None:
+    """Else a page says `1 times`. A number that stands apart, after a colon or in brackets, governs nothing."""
+    apart = re.compile(r"(?:: |\(|sammanlagt |yhteensä |Disclosures in \{year\}: )\{count\}")
+
+    for texts in (every_text(), sheets.own_texts()):
+        for key, words in texts.items():
+            governs = any("{count}" in word for word in words) and not all(apart.search(word) for word in words)
+            assert not governs or f"{key}#one" in texts, f"{key}: write it as {{ one = [...], many = [...] }}"
+            assert not key.endswith("#one") or not governs, f"{key}: one is said in words or as 1"
+
+
+@pytest.mark.parametrize(
+    ("key", "count", "said"),
+    [
+        ("person.times", 1, ("kerran", "en gång", "once")),
+        ("person.times", 2, ("2 kertaa", "2 gånger", "2 times")),
+        ("person.times", 21, ("21 kertaa", "21 gånger", "21 times")),
+        ("period.days", "1", ("1 päivä", "1 dag", "1 day")),
+        ("period.days", "30", ("30 päivää", "30 dagar", "30 days")),
+    ],
+)
+def test_one_is_said_as_one(key: str, count: object, said: tuple[str, str, str]) -> None:
+    assert tuple(Words(own_texts(), language)(key, count=count) for language in LANGUAGES) == said
+
+
+def test_a_pattern_that_was_seen_once_is_said_to_have_been() -> None:
+    said = [sheets.text("anomaly.own-data", language, count=1, threshold=1) for language in LANGUAGES]
+
+    assert ["kerran" in said[0], "en gång" in said[1], "once" in said[2]] == [True, True, True]
+
+
+def test_every_outcome_has_a_name_on_the_sheets() -> None:
+    for language in LANGUAGES:
+        assert all(sheets.text(f"outcome.{code}", language) for code in OUTCOMES)
 
 
 def test_every_kind_of_entry_and_outcome_has_a_name() -> None:

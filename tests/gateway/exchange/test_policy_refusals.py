@@ -119,6 +119,17 @@ async def test_record_in_which_something_is_smuggled_is_refused_as_a_whole(
         refused_with(here, "source-invalid")
 
 
+async def test_a_service_without_a_source_system_behind_it_says_so(place: Place, database: str) -> None:
+    async with node(place, database) as here:
+        here.exchange.backends = {}
+
+        answer = await here.ask("A1")
+
+        assert (answer.status, problem_of(answer)) == (503, "service-disabled")
+        assert [entry for entry in here.entries() if entry.outcome in {"success", "partial"}] == []
+        assert [(entry.type, entry.reason) for entry in here.entries()][-1] == ("query", "service-disabled")
+
+
 def rules(change: Callable[[Any], Any]) -> Callable[[Standing], Standing]:
     """A registry whose rulebook has every basis changed so."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import gzip
 import json
 import ssl
@@ -10,9 +11,11 @@ import time
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from audit.checkpoint import LogSigner
 from tests.gateway.hostile.conftest import BODY_SECONDS, HEAD_SECONDS, Open, fake_peer
-from tests.gateway.hostile.test_messages import http
+from tests.gateway.hostile.test_messages import http, response_of, sent
 from tests.gateway.running import LOOPBACK, Raw, answer_of, raw
 from tests.waiting import until
 
@@ -313,6 +316,49 @@ async def test_a_body_of_another_type_is_not_taken_for_json(gate: Open, kind: st
     assert gate.source.asked == []
 
 
+SENSELESS: dict[str, tuple[str, dict[str, Any] | bytes | None, int, str]] = {
+    "no JSON": ("/v1/queries", b"{", 400, "invalid-json"),
+    "an array": ("/v1/queries", b"[]", 400, "invalid-json"),
+    "a purpose that the rulebook lacks": ("/v1/queries", {"purpose": "curiosity"}, 422, "purpose-unknown"),
+    "a member that the registry lacks": (
+        "/v1/queries", {"service": "FI-DEMO/GOV/9999999-9/x/palvelutarve"}, 404, "member-unknown",
+    ),
+    "a name of no service": ("/v1/queries", {"service": "palvelutarve"}, 400, "invalid-identifier"),
+    "a handover that nobody ordered": ("/v1/handovers/none", None, 404, "handover-unknown"),
+    "an adapter that is not there": ("/v1/handovers?flow=F1&adapter=none", b"a;b", 422, "adapter-unknown"),
+    "a type that says no adapter": ("/v1/handovers?flow=F1", b"a;b", 422, "adapter-unknown"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SENSELESS)
+async def test_what_makes_no_sense_is_refused_by_the_code_that_says_why(gate: Open, name: str) -> None:
+    path, content, status, code = SENSELESS[name]
+    body = json.dumps(gate.nodes.question(**content)).encode() if isinstance(content, dict) else content
+    kind = "application/json" if path == "/v1/queries" else "application/octet-stream"
+
+    async with (
+        gate.nodes.client("centre") as session,
+        session.request("GET" if body is None else "POST", path, data=body, headers={"Content-Type": kind}) as answer,
+    ):
+        document = await answer.json()
+
+    assert (answer.status, document["code"]) == (status, code), document
+    assert gate.source.asked == []
+
+
+async def test_a_flow_that_the_rulebook_lacks_is_refused_before_anything_is_planned(gate: Open) -> None:
+    header, first, *_ = gate.nodes.export.read_bytes().split(b"\r\n")
+    path = "/v1/handovers?flow=F999&adapter=reception-centre-csv"
+    async with (
+        gate.nodes.client("centre") as session,
+        session.post(path, data=b"\r\n".join([header, first, b""]), headers={"Content-Type": "text/csv"}) as answer,
+    ):
+        document = await answer.json()
+
+    assert (answer.status, document["code"]) == (422, "flow-unknown"), document
+    assert gate.nodes.entries("centre", type="handover") == []
+
+
 # --- What the source system may not do --------------------------------------------------------------------------------
 
 
@@ -376,3 +422,54 @@ async def test_a_witness_that_asks_for_what_is_not_there_yet_makes_no_log_grow(g
     assert answer is not None
     assert (answer.status, answer.code) == (404, "not-found")
     assert len(gate.nodes.entries("centre")) == before
+
+
+async def test_a_receipt_that_cannot_be_read_is_no_receipt(gate: Open) -> None:
+    """The delivery stays due: who signed is known, and not that anything was taken in."""
+    header, first, *_ = gate.nodes.export.read_bytes().split(b"\r\n")
+    headers = {"Content-Type": "text/csv", "Idempotency-Key": "receipt"}
+    path = "/v1/handovers?flow=F1&adapter=reception-centre-csv"
+
+    def unreadable(request: bytes) -> bytes:
+        claims = json.loads(base64.urlsafe_b64decode(sent(request).split(".")[1] + "=="))
+        return response_of(
+            gate,
+            request,
+            b"[]",
+            party="kymenlaakso",
+            iss=claims["aud"],
+            aud=claims["iss"],
+            cty="application/json",
+            log={"origin": "yhdyspinta/kymenlaakso.demo", "size": 0, "root": "A" * 43 + "="},
+        ).replace(b"application/fhir+json", b"application/json")
+
+    async with fake_peer(gate, "kymenlaakso", unreadable) as peer, gate.nodes.client("centre") as session:
+        async with session.post(path, data=b"\r\n".join([header, first, b""]), headers=headers) as answer:
+            assert answer.status == 201, await answer.text()
+        await until(lambda: peer.received)
+        [failed, *_] = await until(
+            lambda: gate.nodes.entries("centre", type="delivery", outcome="failed", reason="receipt-invalid")
+        )
+
+    assert failed.response_digest is not None, "what was answered is known by its digest"
+    assert not gate.nodes.entries("centre", type="delivery", outcome="success", previous=failed.previous or "")
+
+
+async def test_a_checkpoint_that_does_not_continue_the_former_is_not_cosigned(gate: Open) -> None:
+    secret = base64.b64decode((gate.nodes.party("second").folder / "secrets" / "log.key").read_bytes())
+    signer = LogSigner(Ed25519PrivateKey.from_private_bytes(secret), "yhdyspinta/second.demo")
+
+    async def bring(old: int, proof: str, size: int, root: bytes) -> Raw | None:
+        body = f"old {old}\n{proof}\n{signer.sign(size, root).note}".encode()
+        head = f"POST /peer/v1/checkpoints HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: {len(body)}"
+        context = gate.nodes.peer_context("second")
+        return await raw(gate.nodes.party("centre").peers, context, head.encode() + b"\r\n\r\n" + body)
+
+    first = await bring(0, "", 1, b"\x01" * 32)
+    assert first is not None
+    assert first.status == 200, first.body
+
+    second = await bring(1, base64.b64encode(b"\x02" * 32).decode() + "\n", 2, b"\x03" * 32)
+
+    assert second is not None
+    assert (second.status, second.code) == (422, "log-not-proven")

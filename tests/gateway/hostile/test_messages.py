@@ -272,6 +272,9 @@ LIES: dict[str, tuple[Lie, int, str]] = {
         lambda gate, _request: http(b"", status="307 Temporary Redirect", headers=(
             f"Location: http://127.0.0.1:{port(gate)}/inwards",)), 502, "peer-answer-invalid",
     ),
+    "a refusal with a code that the table does not have": (
+        lambda gate, request: response_of(gate, request, b'{"code":"no-such-code"}', sts=409), 502, "peer-refused",
+    ),
     "an answer without end": (
         lambda _gate, _request: http(b"x" * 300_000), 502, "peer-answer-too-large",
     ),

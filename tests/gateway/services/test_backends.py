@@ -79,3 +79,29 @@ async def test_a_source_that_never_answers_is_asked_twice_and_then_said_to_be_aw
             await backend.fetch(Locator(MIGRI_CUSTOMER, "A1"))
     assert caught.value.code == "source-unreachable"
     assert source.connections == [1, 1]
+
+
+async def test_a_source_that_takes_the_question_and_says_nothing_is_given_up_on() -> None:
+    gone = asyncio.Event()
+
+    async def silent(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await gone.wait()
+        writer.close()
+
+    server = await asyncio.start_server(silent, "127.0.0.1", 0)
+    backend = HttpBackend(
+        f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/",
+        load("municipality-json"),
+        timeout_seconds=0.1,
+        limits=Limits(),
+        body_limit=100_000,
+    )
+    try:
+        with pytest.raises(ProblemError) as caught:
+            await backend.fetch(Locator(MIGRI_CUSTOMER, "A1"))
+    finally:
+        gone.set()
+        await backend.close()
+        server.close()
+        await server.wait_closed()
+    assert (caught.value.code, caught.value.status) == ("source-timeout", 504)

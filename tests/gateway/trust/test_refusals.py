@@ -176,6 +176,13 @@ async def test_tls_1_2_on_the_peer_face_is_ended(peering: Peering) -> None:
     )
 
 
+async def test_a_handshake_that_is_none_is_ended(peering: Peering) -> None:
+    hello = b"\x16\x03\x01\x00\x05\x01\x00\x00\x01\x00"
+    await knocks_in_vain(
+        peering, "peers", "tls-handshake-failed", lambda: raw(peering.nodes.party("centre").peers, None, hello)
+    )
+
+
 async def test_refusals_of_one_kind_are_counted_each_and_recorded_once_in_a_while(peering: Peering) -> None:
     port, reason = peering.nodes.party("centre").peers, "tls-required"
     before = await peering.refused("peers", reason)
