@@ -82,6 +82,11 @@ class Identity:
 
         return await asyncio.to_thread(read)
 
+    async def take(self, actor: Actor, held: str) -> None:
+        """The actor answers for a held record from now on."""
+        await self._own(actor, held, HeldKind.HANDOVER, HeldKind.QUERY)
+        await self._commit(lambda at: self._exchange.held.take(at, held, actor.name, self._exchange.clock()))
+
     async def same(self, actor: Actor, held: str) -> Done:
         """A held record is about one person; a handover that waited goes on."""
         await self._own(actor, held, HeldKind.HANDOVER, HeldKind.QUERY)

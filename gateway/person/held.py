@@ -16,7 +16,7 @@ from sqlalchemy import Connection, insert, select, update
 
 from audit.entries import Agents, Entry, micros, new_id
 from audit.subjects import Subject, Subjects
-from gateway.person.values import Named, Person
+from gateway.person.values import Named, Person, acting
 from gateway.protocol.problems import ProblemError
 from gateway.storage.sealing import seal, unseal
 from gateway.storage.tables import held_records
@@ -124,7 +124,7 @@ class HeldRecords:
     ) -> tuple[str, Entry]:
         now = self._clock()
         identifier = new_id(now)
-        entry = self._entry(identifier, subject, "pending", row["reason"], now, act)
+        entry = self._entry(identifier, subject, "pending", row["reason"], now, act, by=row.get("owner"))
         connection.execute(
             insert(held_records),
             {
@@ -172,7 +172,30 @@ class HeldRecords:
         if row is None or moved == 0:
             raise ProblemError("not-found", detail="no record of that id waits for a decision about who it is about")
         subject = self._subjects.of(row.member).by_id(connection, row.subject)
-        return (self._entry(identifier, subject, "success", row.reason, now, act=state.value),)
+        who = None if state is HeldState.CORRECTED else by  # then it is the register that did it, and nobody else
+        return (self._entry(identifier, subject, "success", row.reason, now, act=state.value, by=who),)
+
+    def take(self, connection: Connection, identifier: str, by: str, now: datetime) -> tuple[Entry, ...]:
+        """Somebody answers for a held record from now on, whoever did before. In a unit.
+
+        Raises ProblemError `not-found` for one that does not wait, and for a proposal, which stays its proposer's.
+        """
+        row = connection.execute(select(held_records).where(held_records.c.id == identifier)).first()
+        taken = connection.execute(
+            update(held_records)
+            .where(
+                held_records.c.id == identifier,
+                held_records.c.state == HeldState.HELD.value,
+                held_records.c.kind != HeldKind.PROPOSAL.value,
+            )
+            .values(owner=by[:128], changed=micros(now))
+        ).rowcount
+        if row is None or taken == 0:
+            raise ProblemError("not-found", detail="no record of that id waits for a decision about who it is about")
+        if row.owner == by[:128]:
+            return ()
+        subject = self._subjects.of(row.member).by_id(connection, row.subject)
+        return (self._entry(identifier, subject, "success", row.reason, now, act="taken", by=by),)
 
     def content(self, connection: Connection, identifier: str) -> bytes | None:
         """What waits, unsealed; None where nothing was kept, or the person was forgotten."""
@@ -209,14 +232,21 @@ class HeldRecords:
         )
 
     def _entry(
-        self, identifier: str, subject: Subject | None, outcome: str, reason: str, now: datetime, act: str = "held"
+        self,
+        identifier: str,
+        subject: Subject | None,
+        outcome: str,
+        reason: str,
+        now: datetime,
+        act: str = "held",
+        by: str | None = None,
     ) -> Entry:
         return Entry(
             type="identity",
             outcome=outcome,
             recorded=now,
             id=new_id(now),
-            agents=Agents(node=self._node or None),
+            agents=Agents(node=self._node or None) if by is None else acting(by, self._node),
             subject=subject.pseudonym if subject is not None else None,
             reason="subject-ambiguous",
             detail={"act": act, "held": identifier, "conflict": reason},

@@ -14,12 +14,13 @@ from itertools import combinations
 from sqlalchemy import Connection, select
 
 from audit import links
-from audit.entries import Agents, Entry, micros, moment, new_id
+from audit.entries import Entry, micros, moment, new_id
 from audit.links import LinkAct, LinkRow
 from audit.query import RELEASED, RELEASES, Filters, walk
 from audit.subjects import Known, Subjects
 from audit.tables import claims
 from gateway.person.held import HeldRecords, HeldState
+from gateway.person.values import acting
 from gateway.protocol.problems import ProblemError
 from schemas.facts import Identifier
 
@@ -108,10 +109,13 @@ class Registrar:
         return (self._entry(left, LinkAct.PLACED, by, now),)
 
     def doubtful(self, connection: Connection) -> tuple[Doubtful, ...]:
-        """The joins that nobody has confirmed, the oldest first: for the registrar to look through."""
+        """The member's joins that nobody has confirmed, the oldest first: for the registrar to look through."""
+        found = links.unconfirmed(connection)
+        others = self._subjects.of_others(connection, [link.first for link in found])
         return tuple(
             Doubtful(link.first, link.second, moment(link.joined), link.register)
-            for link in sorted(links.unconfirmed(connection), key=lambda link: link.joined)
+            for link in sorted(found, key=lambda link: link.joined)
+            if link.first not in others
         )
 
     def _named_by(self, connection: Connection, held: str) -> list[str]:
@@ -163,7 +167,7 @@ class Registrar:
             outcome="success",
             recorded=now,
             id=new_id(now),
-            agents=Agents(client=by, node=self._node or None),
+            agents=acting(by, self._node),
             subject=left.subjects[0].pseudonym,
             detail={"act": act.value},
         )

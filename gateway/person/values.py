@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from audit.entries import Entry
+from audit.entries import Agents, Entry
 from audit.links import Web
 from audit.subjects import Known, Subject
 from consent.consents import ConsentRecord
@@ -110,6 +110,12 @@ class Person:
     def subject(self) -> Subject | None:
         """Whom the item is filed under: the first of its identifiers that is known."""
         return next((subject for known in self.known for subject in known.subjects), None)
+
+
+def acting(by: str, node: str) -> Agents:
+    """Who did an act that is signed `CLIENT USER`, as its entry names them: the user is found by their pseudonym."""
+    client, _, user = by.rpartition(" ")
+    return Agents(client=client or None, user=user, node=node or None)
 
 
 @dataclass(frozen=True, slots=True)
