@@ -92,7 +92,7 @@ def _two(document: dict[str, Any]) -> tuple[Identifier, Identifier]:
             detail="an act about who is who names two identifiers",
             remedy='send {"identifiers": [{"system": "…", "value": "…"}, {"system": "…", "value": "…"}]}',
         )
-    first, second = (Locator.of(item) for item in given)
+    first, second = (Locator.of(item, f"/identifiers/{number}") for number, item in enumerate(given))
     return Identifier(first.system, first.value), Identifier(second.system, second.value)
 
 
