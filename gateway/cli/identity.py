@@ -198,7 +198,8 @@ def _part(item: str) -> str:
 def _waiting(record: dict[str, Any]) -> Sequence[str]:
     hours = int((datetime.now(UTC) - datetime.fromisoformat(record["since"])).total_seconds() // 3600)
     age = f"{hours // 24} d {hours % 24} h" + (" [bold red]overdue[/]" if record["overdue"] else "")
-    owner = escape(record["owner"] or "nobody")
+    client, _, person = (record["owner"] or "nobody ").rpartition(" ")
+    owner = f"{escape(client)} {person[:8]}".rstrip()
     return record["id"], record["kind"], age, owner, escape(record["register"]), record["reason"]
 
 
