@@ -180,10 +180,11 @@ class IdentitySettings(_Section):
     A client, service or source with `identity = "authoritative"` is believed: the identifiers that one of its records
     names are one person from then on, unless something says otherwise; then that record is held for a registrar. Call a
     register authoritative only if it knows its people. With `identity = "claimed"`, the default, a record joins nobody.
-    Three things then do not work: a refusal that was recorded under one identifier is not found by a record or question
-    that names another one only; a consent carries nothing of a record that also names a further identifier which the
-    node knows; and an extract, a search and erasure reach what stands under the identifier that was asked for, nothing
-    else. A registrar's join, or an acceptance that names the person, mends it for that person.
+    Four things then do not work. A refusal that was recorded under one identifier does not stop a record or a question
+    that names only another one. A consent carries nothing of a record that also names a further identifier which the
+    node knows. An extract, a search and erasure reach what stands under the identifier that was asked for and nothing
+    else. And a record that mixes two people is not held. For one person at a time, a registrar's join or an acceptance
+    that names the person mends the first three.
     """
 
     two_people: bool = Field(

@@ -178,7 +178,7 @@ class HeldRecords:
     def take(self, connection: Connection, identifier: str, by: str, now: datetime) -> tuple[Entry, ...]:
         """Somebody answers for a held record from now on, whoever did before. In a unit.
 
-        Raises ProblemError `not-found` for one that does not wait, and for a proposal, which stays its proposer's.
+        Raises ProblemError `not-found` for one that does not wait.
         """
         row = connection.execute(select(held_records).where(held_records.c.id == identifier)).first()
         taken = connection.execute(
@@ -186,7 +186,6 @@ class HeldRecords:
             .where(
                 held_records.c.id == identifier,
                 held_records.c.state == HeldState.HELD.value,
-                held_records.c.kind != HeldKind.PROPOSAL.value,
             )
             .values(owner=by[:128], changed=micros(now))
         ).rowcount

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from gateway.cli.main import app
 from gateway.demo.network import Network
 from gateway.web.handovers import USER_HEADER
-from schemas.facts import HETU
+from schemas.facts import HETU, LOCAL
 from tests.gateway.running import Running, running
 from tests.waiting import until
 
@@ -27,22 +27,25 @@ ACTIONS = ["query", "handover", "inbox", "consent", "decision", "identity"]
 
 
 def prepare(network: Network) -> None:
-    """The centre's system may decide who is who."""
-    config = network.parties["centre"].config
-    text = config.read_text()
-    rights = f'identity = "authoritative"\n\n[clients.rights]\nactions = {json.dumps(ACTIONS)}\n'
-    config.write_text(text.replace('identity = "authoritative"\n', rights, 1))
+    """The organisations' systems may decide who is who; at the municipality one person will do."""
+    for name, more in (("centre", ""), ("kotka", "\n[identity]\ntwo_people = false\n")):
+        config = network.parties[name].config
+        text = config.read_text()
+        rights = f'identity = "authoritative"\n\n[clients.rights]\nactions = {json.dumps(ACTIONS)}\n'
+        config.write_text(text.replace('identity = "authoritative"\n', rights, 1) + more)
 
 
 @pytest.fixture(scope="module")
 def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """A centre, whose node a municipality's node would receive from."""
-    with running(tmp_path_factory.mktemp("registrar"), nodes=("centre",), prepare=prepare, source=False) as found:
+    """A centre and a municipality."""
+    with running(tmp_path_factory.mktemp("registrar"), prepare=prepare, source=False) as found:
         yield found
 
 
-def invoke(nodes: Running, *arguments: str, code: int = 0, given: str = "", as_json: bool = True) -> Any:
-    party, network = nodes.party("centre"), nodes.network
+def invoke(
+    nodes: Running, *arguments: str, code: int = 0, given: str = "", as_json: bool = True, at: str = "centre"
+) -> Any:
+    party, network = nodes.party(at), nodes.network
     credentials = [
         "--node", party.address, "--certificate", str(party.folder / "client.pem"),
         "--key", str(party.folder / "client.key"), "--authority", str(party.folder / "clients-authority.pem"),
@@ -119,6 +122,24 @@ def test_the_person_logged_in_proposes_and_another_approves(nodes: Running, monk
     assert person["HETU"] not in told
 
 
+async def consent(nodes: Running, system: str, value: str) -> None:
+    document = {
+        "subject": {"system": system, "value": value}, "status": "refused", "given_by": {"kind": "self"},
+        "purposes": [], "recipients": [], "categories": ["housing"],
+    }  # fmt: skip
+    async with nodes.client("kotka") as session, session.post("/v1/consents", json=document) as answer:
+        assert answer.status == 201, await answer.text()
+
+
+def test_where_the_settings_say_so_one_person_will_do(nodes: Running) -> None:
+    for system, value in ((HETU, "010190-900P"), (LOCAL, "K-1")):
+        asyncio.run(consent(nodes, system, value))
+
+    done = invoke(nodes, "join", given="hetu 010190-900P\nlocal k-1\n", at="kotka")
+
+    assert done == {"released": [], "handover": None}
+
+
 @pytest.mark.parametrize(
     "given",
     ["", "hetu 010190-900P\n", "hetu 010190-900A\nmigri 7000001\n", "010190-900P\nmigri 7000001\n"],
@@ -132,7 +153,7 @@ def test_what_is_not_two_identifiers_is_refused_before_the_node_is_asked(nodes: 
 
 
 def test_a_node_that_cannot_be_reached_is_told_apart(nodes: Running) -> None:
-    party = nodes.party("kotka")  # of this network, and not running
+    party = nodes.party("kymenlaakso")  # of this network, and not running
     folder = nodes.party("centre").folder
     arguments = ["--node", party.address, "--certificate", f"{folder}/client.pem", "--key", f"{folder}/client.key"]
     arguments += [
