@@ -95,7 +95,7 @@ class Registrar:
             # The two were joined by way of others: say of these two as well that they are apart.
             self._act(connection, mine, theirs, LinkAct.APART, by, now)
         released = self._released(connection, web.connected((mine,)), since)
-        return (self._entry(left, LinkAct.UNDONE, by, now),), released
+        return (self._entry(left, LinkAct.UNDONE, by, now, released=len(released)),), released
 
     def place(
         self, connection: Connection, first: Identifier, second: Identifier, by: str, now: datetime
@@ -161,7 +161,7 @@ class Registrar:
     def _act(self, connection: Connection, first: str, second: str, act: LinkAct, by: str, now: datetime) -> None:
         links.add(connection, LinkRow(new_id(now), first, second, act, micros(now), by[:128]))
 
-    def _entry(self, left: Known, act: LinkAct, by: str, now: datetime) -> Entry:
+    def _entry(self, left: Known, act: LinkAct, by: str, now: datetime, **more: int) -> Entry:
         return Entry(
             type="identity",
             outcome="success",
@@ -169,7 +169,7 @@ class Registrar:
             id=new_id(now),
             agents=acting(by, self._node),
             subject=left.subjects[0].pseudonym,
-            detail={"act": act.value},
+            detail={"act": act.value, **more},
         )
 
 

@@ -37,7 +37,9 @@ def router(exchange: Exchange, identity: Identity, deliveries: Deliveries, calle
                 detail="a decision about who a person is needs the person who decides",
                 remedy=f"send the user's id in the header {USER_HEADER}",
             )
-        return Actor(caller.name, caller.subsystem, pseudonym)
+        assert user is not None
+        person = exchange.subjects.user(str(caller.subsystem.member), user)
+        return Actor(caller.name, caller.subsystem, pseudonym, person)
 
     @routes.get("/v1/identity/held", summary="Records and proposals that wait for a decision about who is who")
     async def held(request: Request, user: User = None) -> dict[str, Any]:

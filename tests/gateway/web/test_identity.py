@@ -83,6 +83,8 @@ async def desk(place: Place, database_url: str) -> AsyncIterator[Desk]:
             registrar,
             replace(registrar, name="ordinary", actions=frozenset({"query", "handover", "inbox", "consent", "audit"})),
             replace(registrar, name="neighbour", subsystem=other),
+            replace(registrar, name="second-system"),
+            replace(registrar, name="sister", subsystem=SubsystemId(here.party.member, "toinen")),
         )
         registered = [Registered(client, frozenset({thumbprint(client.name.encode())})) for client in clients]
         callers = Callers(registered, tokens=None, clock=here.exchange.clock)
@@ -222,6 +224,17 @@ async def test_one_proposes_and_another_approves_and_each_is_on_record(desk: Des
     assert told[0].agents.user != told[1].agents.user == told[2].agents.user
 
 
+@pytest.mark.parametrize("by", ["second-system", "sister"])
+async def test_nobody_is_a_second_person_by_another_system_of_the_organisation(desk: Desk, by: str) -> None:
+    await doubted(desk.here)
+    proposal = (await desk.post("/v1/identity/join", BOTH)).json()["proposal"]
+
+    alone = await desk.post(f"/v1/identity/proposals/{proposal}/approval", client=by)
+    assert (alone.status_code, alone.json()["code"]) == (403, "client-not-permitted")
+    done = await desk.post(f"/v1/identity/proposals/{proposal}/approval", client=by, headers=SECOND)
+    assert done.status_code == 200
+
+
 async def test_undoing_tells_what_left(desk: Desk) -> None:
     desk.here.register.changed["7000001"] = with_code()  # type: ignore[assignment]
     await say(desk.here, "active", MIGRI_CUSTOMER, "7000001")
@@ -231,6 +244,7 @@ async def test_undoing_tells_what_left(desk: Desk) -> None:
     done = await desk.post(f"/v1/identity/proposals/{proposal}/approval", headers=SECOND)
 
     (released,) = done.json()["released"]
+    assert [entry.detail["released"] for entry in desk.here.entries() if entry.detail.get("act") == "undone"] == [1]
     assert released["recipient"] == str(desk.here.place.network.parties["kotka"].subsystem)
     assert "health-needs" in released["categories"]
 
