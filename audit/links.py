@@ -128,6 +128,12 @@ def _protects_until(link: Link) -> int | None:
 
 _FIELDS: Final = "id, first, second, act, at, made_by, register, reason"
 _JOINED: Final = Fixed("SELECT DISTINCT first, second FROM audit_links WHERE act = ?")
+#: Joins that are the last act about their two subjects, in whichever order those were named.
+_UNCONFIRMED: Final = Fixed(
+    "SELECT COUNT(*) FROM audit_links l WHERE l.act = ? AND NOT EXISTS (SELECT 1 FROM audit_links m "
+    "WHERE ((m.first = l.first AND m.second = l.second) OR (m.first = l.second AND m.second = l.first)) "
+    "AND (m.at > l.at OR (m.at = l.at AND m.id > l.id)))"
+)
 _ADD: Final = Fixed.insert("audit_links", *_FIELDS.split(", "))
 
 
@@ -169,6 +175,12 @@ def unconfirmed(connection: Connection) -> tuple[Link, ...]:
         if link is not None and link.act is LinkAct.JOINED:
             found[link.first, link.second] = link
     return tuple(found[pair] for pair in sorted(found))
+
+
+def count_unconfirmed(connection: Connection) -> int:
+    """How many joins of the database nobody has confirmed."""
+    row = _UNCONFIRMED.row(connection, LinkAct.JOINED.value)
+    return int(row[0]) if row is not None else 0
 
 
 def _around(connection: Connection, subjects: Sequence[str]) -> list[LinkRow]:

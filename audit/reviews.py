@@ -132,7 +132,15 @@ def open_emergency(connection: Connection, found: Found, now: datetime) -> Revie
     """The review of an emergency access, opened if it is not yet."""
     if found.entry.type != EMERGENCY:
         raise ReviewError(f"entry {found.entry.id} is not an emergency access")
-    return _open(connection, EMERGENCY, found.entry.id, None, found.entry.reason or "emergency", now=now)
+    reason = found.entry.reason or "emergency"
+    if is_disputed(found.entry):
+        reason += "; the record named identifiers of two people"
+    return _open(connection, EMERGENCY, found.entry.id, None, reason, now=now)
+
+
+def is_disputed(entry: Entry) -> bool:
+    """Whether data left although the record named identifiers of two people, as only an emergency lets it."""
+    return entry.detail.get("identity") == "disputed"
 
 
 def open_anomaly(connection: Connection, anomaly: Anomaly, now: datetime) -> Review:

@@ -38,6 +38,7 @@ HETU_SYSTEM: Final = "urn:oid:1.2.246.21"
 OLD_SPELLINGS: Final = 8
 KEY_BYTES: Final = 32
 _CACHED_KEYS: Final = 8_192
+_AT_ONCE: Final = 500
 
 Identifiers = Sequence[tuple[str, str]]
 
@@ -246,7 +247,7 @@ class Subjects:
         """
         met = self._met(connection, identifiers, now, is_claim=True)
         ids = [subject.id for known in met for subject in known.subjects]
-        ids += self._found_under(connection, also)
+        ids += self.found_under(connection, also)
         if len(ids) == 1 or set(ids) <= links.web(connection, ids).certain(ids[:1]):
             return met[0].subjects[0]
         claim = self._create(connection, now, is_claim=True)
@@ -254,7 +255,7 @@ class Subjects:
             _ADD_CLAIM.run(connection, claim.id, subject)
         return claim
 
-    def _found_under(self, connection: Connection, ids: Sequence[str]) -> list[str]:
+    def found_under(self, connection: Connection, ids: Sequence[str]) -> list[str]:
         """The subjects that have identifiers: of a claim, those of the identifiers that were named."""
         if not ids:
             return []
@@ -263,6 +264,11 @@ class Subjects:
         ).all()
         claimed = {row.claim for row in rows}
         return [*(row.subject for row in rows), *(id_ for id_ in ids if id_ not in claimed)]
+
+    def own(self, connection: Connection, ids: Iterable[str]) -> None:
+        """These subjects are persons of our own from now on, also where only others had named them. In a unit."""
+        for id_ in ids:
+            _OWN.run(connection, id_)
 
     def group(self, connection: Connection, id: str) -> tuple[str, ...]:  # noqa: A002
         """All ids that are this person beyond doubt, this one first; empty if unknown."""
@@ -291,6 +297,20 @@ class Subjects:
             select(identifiers_table.c.subject, identifiers_table.c.system).where(identifiers_table.c.subject.in_(ids))
         )
         return [(row.subject, row.system) for row in rows]
+
+    def of_others(self, connection: Connection, ids: Sequence[str]) -> frozenset[str]:
+        """Those of these subjects that another member of the node has made."""
+        table, found = identifiers_table, set[str]()
+        for start in range(0, len(ids), _AT_ONCE):
+            rows = connection.scalars(
+                select(table.c.subject).where(
+                    table.c.subject.in_(ids[start : start + _AT_ONCE]),
+                    table.c.member.is_not(None),
+                    table.c.member.not_in(self._members),
+                )
+            )
+            found.update(rows)
+        return frozenset(found)
 
     def destroy(self, connection: Connection, id: str, now: datetime) -> tuple[str, ...]:  # noqa: A002
         """Forget the person: key, pseudonym and identifiers of all that is this person beyond doubt.

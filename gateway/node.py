@@ -56,6 +56,7 @@ from gateway.parts import (
     utc_now,
     witness_signers,
 )
+from gateway.person.figures import IdentityWatch
 from gateway.person.held import HeldRecords
 from gateway.person.people import People
 from gateway.protocol.identifiers import MemberId, SubsystemId
@@ -249,6 +250,8 @@ class Node:
             )
             feed.start()
             stack.push_async_callback(feed.stop)
+        waiting = IdentityWatch(engine, held, clock, telemetry)
+        stack.callback(asyncio.create_task(waiting.run()).cancel)
         sweeping = asyncio.create_task(_sweep(exchange))
         stack.callback(sweeping.cancel)
         if settings.timestamps.url is not None:
@@ -315,7 +318,12 @@ class Node:
                 exchange, Handovers(exchange), deliveries, Inbox(exchange), Overview(exchange), callers
             ),
             consents_web.router(exchange, Consents(exchange), deliveries, callers),
-            identity_web.router(exchange, Identity(exchange, Handovers(exchange)), deliveries, callers),
+            identity_web.router(
+                exchange,
+                Identity(exchange, Handovers(exchange), two_people=settings.identity.two_people),
+                deliveries,
+                callers,
+            ),
             oauth.router(exchange, tokens),
             audit_web.router(exchange, desk, callers),
             usage_web.router(exchange, desk, callers),
@@ -323,7 +331,10 @@ class Node:
             refused=client_recorder(exchange),
         )
         local_app = application(
-            "yhdyspinta local", health.router(lambda: self._condition(standings, upkeep, log, witnessing))
+            "yhdyspinta local",
+            health.router(
+                lambda: {**self._condition(standings, upkeep, log, witnessing), "identity": waiting.condition()}
+            ),
         )
         patience = Patience(settings.limits.head_seconds, settings.limits.body_seconds)
         for app, bound, tls, refusing in (

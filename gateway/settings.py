@@ -157,7 +157,7 @@ class RightSettings(_Section):
     actions: list[Action] = Field(default_factory=lambda: list(_ORDINARY), description="what it may do")
 
 
-_IDENTITY: str = "whether identifiers that its records name together are believed to be one person"
+_IDENTITY: str = "whether identifiers that its records name together are believed to be one person; see `[identity]`"
 Identity = Literal["authoritative", "claimed"]
 
 
@@ -172,6 +172,24 @@ class ClientSettings(_Section):
     identity: Identity = Field("claimed", description=_IDENTITY)
     default_purpose: str | None = Field(None, description="for a system that cannot send one")
     default_categories: list[str] = Field(default_factory=list, description="for a system that cannot send any")
+
+
+class IdentitySettings(_Section):
+    """Who is one person.
+
+    A client, service or source with `identity = "authoritative"` is believed: the identifiers that one of its records
+    names are one person from then on, unless something says otherwise; then that record is held for a registrar. Call a
+    register authoritative only if it knows its people. With `identity = "claimed"`, the default, a record joins nobody.
+    Four things then do not work. A refusal that was recorded under one identifier does not stop a record or a question
+    that names only another one. A consent carries nothing of a record that also names a further identifier which the
+    node knows. An extract, a search and erasure reach what stands under the identifier that was asked for and nothing
+    else. And a record that mixes two people is not held. For one person at a time, a registrar's join or an acceptance
+    that names the person mends the first three.
+    """
+
+    two_people: bool = Field(
+        True, description="joining, undoing and placing are proposed by one and approved by another"
+    )
 
 
 class ServiceSettings(_Section):
@@ -402,6 +420,7 @@ class Settings(_Section):
     database: DatabaseSettings = DatabaseSettings()
     secrets: SecretSettings = SecretSettings()
     clients: list[ClientSettings] = Field(default_factory=list)
+    identity: IdentitySettings = IdentitySettings()
     services: list[ServiceSettings] = Field(default_factory=list)
     sources: list[SourceSettings] = Field(default_factory=list)
     console: ConsoleSettings = ConsoleSettings()

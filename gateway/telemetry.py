@@ -70,8 +70,16 @@ class Telemetry:
         )
         self._meter = meter
 
-    def watch(self, name: str, description: str, read: Callable[[], Mapping[str, float]], *, label: str = "") -> None:
-        """A gauge in seconds that is read anew whenever metrics are asked for.
+    def watch(
+        self,
+        name: str,
+        description: str,
+        read: Callable[[], Mapping[str, float]],
+        *,
+        label: str = "",
+        unit: str = "s",
+    ) -> None:
+        """A gauge, in seconds unless said otherwise, that is read anew whenever metrics are asked for.
 
         `read` gives a value for each value of `label`; without a label its one key is ignored.
         """
@@ -79,7 +87,7 @@ class Telemetry:
         def observe(_options: metrics.CallbackOptions) -> Iterable[metrics.Observation]:
             return [metrics.Observation(value, {label: key} if label else {}) for key, value in read().items()]
 
-        self._meter.create_observable_gauge(name, [observe], unit="s", description=description)
+        self._meter.create_observable_gauge(name, [observe], unit=unit, description=description)
 
     def trace(self, headers: dict[str, str] | None = None) -> tuple[str, dict[str, str]]:
         """Trace id (32 hex digits) of the exchange under way, and the headers that carry it to the next node."""

@@ -7,18 +7,15 @@ and column; 2 the command or the file is wrong; 3 the node could not be reached.
 
 from __future__ import annotations
 
-import asyncio
-import ssl
 from pathlib import Path
 from typing import Annotated, Any
 
-import aiohttp
-import orjson
 import typer
 from rich.markup import escape
 
+from gateway.cli.client_face import Authority, Certificate, Key, Node, Passphrase, face
 from gateway.cli.configuration import Json
-from gateway.cli.output import NO, OUTSIDE, WRONG, console, fail, print_json, progress, table
+from gateway.cli.output import NO, WRONG, console, fail, print_json, progress, table
 
 app = typer.Typer(help="Bring consents and refusals into a node.", no_args_is_help=True)
 _KINDS = {".csv": "text/csv; charset=utf-8", ".json": "application/json"}
@@ -32,13 +29,11 @@ def _consent() -> None:
 @app.command("import")
 def bring(
     file: Annotated[Path, typer.Argument(help="Consents as a CSV file or a JSON list.", metavar="FILE")],
-    node: Annotated[str, typer.Option("--node", metavar="URL", help="The client face, https://HOST:PORT.")],
-    certificate: Annotated[Path, typer.Option("--certificate", metavar="FILE", help="The client's certificate.")],
-    key: Annotated[Path, typer.Option("--key", metavar="FILE", help="Its private key.")],
-    authority: Annotated[Path, typer.Option("--authority", metavar="FILE", help="Who issued the node's certificate.")],
-    passphrase: Annotated[
-        Path | None, typer.Option("--passphrase", metavar="FILE", help="File with the passphrase of the key.")
-    ] = None,
+    node: Node,
+    certificate: Certificate,
+    key: Key,
+    authority: Authority,
+    passphrase: Passphrase = None,
     json: Json = False,
 ) -> None:
     """Record the consents of a form's CSV or JSON. What stands already is not doubled, so it can be run again."""
@@ -47,43 +42,18 @@ def bring(
         fail(f"{file}: neither .csv nor .json", WRONG, remedy="name the file by what it is", json=json)
     try:
         data = file.read_bytes()
-        context = ssl.create_default_context(cafile=str(authority))
-        secret = passphrase.read_text("utf-8").strip() if passphrase is not None else None
-        context.load_cert_chain(certificate, key, password=secret or "")
-    except (OSError, ssl.SSLError) as error:
-        fail(f"{getattr(error, 'filename', None) or key}: cannot be used ({type(error).__name__})", WRONG, json=json)
-    try:
-        with progress("recording the consents", quiet=json):
-            status, answer = asyncio.run(_send(node, context, kind, data))
-    except (aiohttp.ClientError, OSError, TimeoutError) as error:
-        fail(f"{node} could not be reached ({type(error).__name__})", OUTSIDE, json=json)
+    except OSError as error:
+        fail(f"{file}: cannot be used ({type(error).__name__})", WRONG, json=json)
+    client = face(node, certificate, key, authority, passphrase=passphrase, json=json)
+    with progress("recording the consents", quiet=json):
+        status, answer = client.call("POST", "/v1/consents/import", data, {"Content-Type": kind})
     if "read" not in answer:
-        fail(
-            f"{answer.get('code', status)}: {answer.get('detail', 'the node refused')}",
-            OUTSIDE if status >= 500 else WRONG,
-            remedy=str(answer.get("remedy") or ""),
-            json=json,
-        )
+        client.refused(status, answer)
     if json:
         print_json(answer)
     else:
         _tell(answer)
     raise SystemExit(NO if answer["rejected"] else 0)
-
-
-async def _send(node: str, context: ssl.SSLContext, kind: str, data: bytes) -> tuple[int, dict[str, Any]]:
-    timeout = aiohttp.ClientTimeout(total=300)
-    connector = aiohttp.TCPConnector(ssl=context)
-    async with (
-        aiohttp.ClientSession(node, connector=connector, timeout=timeout) as session,
-        session.post("/v1/consents/import", data=data, headers={"Content-Type": kind}) as answer,
-    ):
-        body = await answer.read()
-        try:
-            document = orjson.loads(body)
-        except orjson.JSONDecodeError:
-            document = {}
-        return answer.status, document if isinstance(document, dict) else {}
 
 
 def _tell(answer: dict[str, Any]) -> None:

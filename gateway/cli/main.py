@@ -28,6 +28,7 @@ NOUNS: Mapping[str, tuple[str, ...]] = {
     "registry": ("registry", "registry_member", "registry_reading"),
     "rulebook": ("rulebook",),
     "consent": ("consent",),
+    "identity": ("identity",),
 }
 
 

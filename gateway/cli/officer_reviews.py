@@ -16,7 +16,7 @@ import typer
 from rich.markup import escape
 
 from audit.entries import timestamp
-from audit.reviews import EMERGENCY, MAX_REMARK
+from audit.reviews import EMERGENCY, MAX_REMARK, is_disputed
 from gateway.cli.configuration import CONFIG, Config, Json
 from gateway.cli.officer_desk import HEADINGS, Language, WindowEnd, WindowStart, desk, rows, window
 from gateway.cli.output import NO, WRONG, console, fail, print_json, progress, table
@@ -79,6 +79,9 @@ def unreviewed(config: Config = CONFIG, json: Json = False) -> None:
     elif waits:
         if told.emergencies:
             console.print(table("emergency accesses that nobody has signed off", HEADINGS, rows(told.emergencies)))
+            for item in told.emergencies:
+                if is_disputed(item.entry):
+                    console.print(f"Entry {item.index}: identity disputed, the record named identifiers of two people.")
         if told.patterns:
             columns = ("entry", "rule", "opened (UTC)", "what was seen, and what may explain it")
             seen = [[one.entry, one.name, timestamp(one.opened)[:19], escape(one.explanation)] for one in told.patterns]

@@ -35,11 +35,15 @@ class IdentityAct(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who acts: the client, the subsystem it acts for, and the pseudonym of the person behind it."""
+    """Who acts: the client, the subsystem it acts for, and the pseudonym of the person behind it.
+
+    `person` is the pseudonym that is the same whichever client and subsystem of the member they act by.
+    """
 
     client: str
     subsystem: SubsystemId
     user: str
+    person: str = ""
 
     @property
     def name(self) -> str:
@@ -82,6 +86,11 @@ class Identity:
 
         return await asyncio.to_thread(read)
 
+    async def take(self, actor: Actor, held: str) -> None:
+        """The actor answers for a held record from now on."""
+        await self._own(actor, held, HeldKind.HANDOVER, HeldKind.QUERY)
+        await self._commit(lambda at: self._exchange.held.take(at, held, actor.name, self._exchange.clock()))
+
     async def same(self, actor: Actor, held: str) -> Done:
         """A held record is about one person; a handover that waited goes on."""
         await self._own(actor, held, HeldKind.HANDOVER, HeldKind.QUERY)
@@ -105,7 +114,8 @@ class Identity:
         """Propose an act, to be carried out by another person; where one person will do, it is carried out at once."""
         if not self._two_people:
             return await self._carry_out(actor, act, first, second)
-        kept = orjson.dumps({"act": act.value, "identifiers": [[one.system, one.value] for one in (first, second)]})
+        named = [[identifier.system, identifier.value] for identifier in (first, second)]
+        kept = orjson.dumps({"act": act.value, "identifiers": named, "by": _whoever(actor)})
         member = str(actor.subsystem.member)
 
         def record(connection: Connection) -> Written[str]:
@@ -117,13 +127,7 @@ class Identity:
 
     async def approve(self, actor: Actor, proposal: str) -> Done:
         """Carry out what another person has proposed. Raises ProblemError."""
-        record = await self._own(actor, proposal, HeldKind.PROPOSAL)
-        if record.owner == actor.name:
-            raise ProblemError(
-                "client-not-permitted",
-                detail="whoever proposed the act does not carry it out",
-                remedy="have another registrar approve it",
-            )
+        await self._own(actor, proposal, HeldKind.PROPOSAL)
 
         def read() -> bytes | None:
             with self._exchange.engine.connect() as connection:
@@ -133,6 +137,13 @@ class Identity:
         if kept is None:
             raise _unknown()
         document = orjson.loads(kept)
+        # By the person alone: by another client of theirs they are still the one who proposed it.
+        if document["by"] == _whoever(actor):
+            raise ProblemError(
+                "client-not-permitted",
+                detail="whoever proposed the act does not carry it out",
+                remedy="have another registrar approve it",
+            )
         first, second = (Identifier(*pair) for pair in document["identifiers"])
         return await self._carry_out(actor, IdentityAct(document["act"]), first, second, proposal=proposal)
 
@@ -169,6 +180,10 @@ class Identity:
 
     def _registrar(self, actor: Actor) -> Registrar:
         return Registrar(self._exchange.node, self._exchange.subjects_of(actor.subsystem), self._exchange.held)
+
+
+def _whoever(actor: Actor) -> str:
+    return actor.person or actor.user
 
 
 def _unknown() -> ProblemError:

@@ -15,16 +15,18 @@ from typing import Any
 import orjson
 from sqlalchemy import Connection, Row, insert, select, update
 
-from audit.entries import Categories, new_id
+from audit.entries import Categories, Entry, new_id
 from audit.log import Written
 from gateway.exchange.contact import Contact, kept_contact, sealed_contact
 from gateway.exchange.context import Exchange
 from gateway.exchange.cursors import following, position
+from gateway.person.acceptance import Acceptance, join
 from gateway.protocol.identifiers import SubsystemId
 from gateway.protocol.problems import ProblemError
 from gateway.storage.sealing import seal, unseal
 from gateway.storage.tables import deliveries, inbox
 from gateway.story import Story
+from schemas.facts import Identifier
 
 Permits = Callable[[str, frozenset[str]], None]
 """Refuses a purpose or categories, by raising."""
@@ -122,9 +124,13 @@ class Inbox:
         client: str,
         contact: Contact,
         *,
+        person: Identifier | None = None,
         permits: Permits = lambda _purpose, _categories: None,
     ) -> Item:
-        """Accept an arrival; doing it again changes nothing. Raises ProblemError, also what `permits` raises."""
+        """Accept an arrival; doing it again changes nothing. Raises ProblemError, also what `permits` raises.
+
+        `person` is who it is about in the recipient's own register: what the sender named is joined with that person.
+        """
         now = self._exchange.clock()
         at = int(now.timestamp() * 1_000_000)
         standing = self._exchange.standing(now)
@@ -132,8 +138,9 @@ class Inbox:
         def record(connection: Connection) -> Written[Item]:
             row = _row(connection, recipient, identifier)
             permits(row.purpose, frozenset(row.categories.split()))
+            joined = self._join(connection, recipient, row, person, client, now) if person is not None else ()
             if row.state == "accepted":
-                return Written(self._item(connection, row), ())
+                return Written(self._item(connection, row), joined)
             subject = self._exchange.subjects.by_id(connection, row.subject)
             sender = SubsystemId.parse(row.sender)
             services = standing.registry.services_of(sender, "acceptance")
@@ -184,9 +191,29 @@ class Inbox:
                         "sealed": seal(subject.key, f"deliveries/{delivery}", told),
                     },
                 )
-            return Written(self._item(connection, _row(connection, recipient, identifier)), (entry,))
+            return Written(self._item(connection, _row(connection, recipient, identifier)), (entry, *joined))
 
         return (await self._exchange.log.commit(record)).value
+
+    def _join(
+        self,
+        connection: Connection,
+        recipient: SubsystemId,
+        row: Row[Any],
+        person: Identifier,
+        client: str,
+        now: datetime,
+    ) -> tuple[Entry, ...]:
+        subjects = self._exchange.subjects_of(recipient)
+        if subjects.key_of(connection, row.subject) is None:
+            raise ProblemError(
+                "body-destroyed",
+                pointer="/person",
+                detail="whom the arrival was about was forgotten: nobody is there to be joined",
+                remedy="accept without `person`",
+            )
+        acceptance = Acceptance(row.id, row.subject, person, client, self._exchange.node)
+        return join(connection, subjects, acceptance, now)
 
     def _item(self, connection: Connection, row: Row[Any]) -> Item:
         return Item(

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Literal
+from typing import Final, Literal
 
 import orjson
 from sqlalchemy import Connection, insert
@@ -36,6 +36,7 @@ from gateway.telemetry import event
 from schemas.projection import Projection
 
 LOGGER = logging.getLogger("yhdyspinta.release")
+DISPUTED: Final = {"identity": "disputed"}
 BUNDLE_TYPE = "application/fhir+json"
 PROBLEM_TYPE = "application/problem+json"
 
@@ -83,6 +84,8 @@ async def record_release(exchange: Exchange, release: Release) -> Answer:
             decision=release.decision,
             response_digest=body_digest(body),
             kept=release.projection.kept,
+            # Whose data it is was in doubt, and an emergency did not wait for that: whoever reviews it is to see so.
+            detail=DISPUTED if release.person.conflict is not None else None,
         )
         noticed = keep_message(exchange, connection, incoming, answer, entry)
         exchange.rulebooks.keep(connection, incoming.rulebook.digest, incoming.registry.rulebook, incoming.now)

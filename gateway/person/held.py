@@ -8,7 +8,7 @@ contradiction.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 
@@ -17,7 +17,7 @@ from sqlalchemy import Connection, insert, select, update
 from audit.entries import Entry, micros, new_id
 from audit.statements import Fixed
 from audit.subjects import Subject, Subjects
-from gateway.person.values import Named, Person
+from gateway.person.values import Named, Person, acting
 from gateway.protocol.problems import ProblemError
 from gateway.storage.sealing import seal, unseal
 from gateway.storage.tables import held_records
@@ -128,7 +128,7 @@ class HeldRecords:
     ) -> tuple[str, Entry]:
         now = self._clock()
         identifier = new_id(now)
-        entry = self._entry(identifier, subject, "pending", row["reason"], now, act)
+        entry = self._entry(identifier, subject, "pending", row["reason"], now, act, by=row.get("owner"))
         connection.execute(
             insert(held_records),
             {
@@ -170,7 +170,29 @@ class HeldRecords:
         if row is None or moved == 0:
             raise ProblemError("not-found", detail="no record of that id waits for a decision about who it is about")
         subject = self._subjects.of(row.member).by_id(connection, row.subject)
-        return (self._entry(identifier, subject, "success", row.reason, now, act=state.value),)
+        who = None if state is HeldState.CORRECTED else by  # then it is the register that did it, and nobody else
+        return (self._entry(identifier, subject, "success", row.reason, now, act=state.value, by=who),)
+
+    def take(self, connection: Connection, identifier: str, by: str, now: datetime) -> tuple[Entry, ...]:
+        """Somebody answers for a held record from now on, whoever did before. In a unit.
+
+        Raises ProblemError `not-found` for one that does not wait.
+        """
+        row = connection.execute(select(held_records).where(held_records.c.id == identifier)).first()
+        taken = connection.execute(
+            update(held_records)
+            .where(
+                held_records.c.id == identifier,
+                held_records.c.state == HeldState.HELD.value,
+            )
+            .values(owner=by[:128], changed=micros(now))
+        ).rowcount
+        if row is None or taken == 0:
+            raise ProblemError("not-found", detail="no record of that id waits for a decision about who it is about")
+        if row.owner == by[:128]:
+            return ()
+        subject = self._subjects.of(row.member).by_id(connection, row.subject)
+        return (self._entry(identifier, subject, "success", row.reason, now, act="taken", by=by),)
 
     def content(self, connection: Connection, identifier: str) -> bytes | None:
         """What waits, unsealed; None where nothing was kept, or the person was forgotten."""
@@ -207,9 +229,17 @@ class HeldRecords:
         )
 
     def _entry(
-        self, identifier: str, subject: Subject | None, outcome: str, reason: str, now: datetime, act: str = "held"
+        self,
+        identifier: str,
+        subject: Subject | None,
+        outcome: str,
+        reason: str,
+        now: datetime,
+        act: str = "held",
+        by: str | None = None,
     ) -> Entry:
-        return Story(node=self._node or None, subject=subject.pseudonym if subject is not None else None).entry(
+        story = Story(node=self._node or None) if by is None else acting(by, self._node)
+        return replace(story, subject=subject.pseudonym if subject is not None else None).entry(
             "identity",
             outcome,
             now,

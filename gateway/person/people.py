@@ -87,7 +87,7 @@ class People:
     def settle(self, connection: Connection, person: Person, now: datetime) -> Settled:
         """In the transaction that records a release: whom it is filed under, and what its record joins.
 
-        Raises StaleError, and `ValueError` for a person in conflict, whose record is held instead.
+        Raises StaleError. A person in conflict joins nobody: their record is held, or an emergency passed it.
         """
         current = self.recall_in(connection, person.named)
         if current.epoch != person.epoch or current.conflict != person.conflict:

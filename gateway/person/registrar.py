@@ -7,7 +7,7 @@ either. Whoever undoes a join learns what was released under it, and to whom.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import combinations
 
@@ -20,8 +20,8 @@ from audit.query import RELEASED, RELEASES, Filters, walk
 from audit.subjects import Known, Subjects
 from audit.tables import claims
 from gateway.person.held import HeldRecords, HeldState
+from gateway.person.values import acting
 from gateway.protocol.problems import ProblemError
-from gateway.story import Story
 from schemas.facts import Identifier
 
 
@@ -95,7 +95,7 @@ class Registrar:
             # The two were joined by way of others: say of these two as well that they are apart.
             self._act(connection, mine, theirs, LinkAct.APART, by, now)
         released = self._released(connection, web.connected((mine,)), since)
-        return (self._entry(left, LinkAct.UNDONE, by, now),), released
+        return (self._entry(left, LinkAct.UNDONE, by, now, released=len(released)),), released
 
     def place(
         self, connection: Connection, first: Identifier, second: Identifier, by: str, now: datetime
@@ -109,10 +109,13 @@ class Registrar:
         return (self._entry(left, LinkAct.PLACED, by, now),)
 
     def doubtful(self, connection: Connection) -> tuple[Doubtful, ...]:
-        """The joins that nobody has confirmed, the oldest first: for the registrar to look through."""
+        """The member's joins that nobody has confirmed, the oldest first: for the registrar to look through."""
+        found = links.unconfirmed(connection)
+        others = self._subjects.of_others(connection, [link.first for link in found])
         return tuple(
             Doubtful(link.first, link.second, moment(link.joined), link.register)
-            for link in sorted(links.unconfirmed(connection), key=lambda link: link.joined)
+            for link in sorted(found, key=lambda link: link.joined)
+            if link.first not in others
         )
 
     def _named_by(self, connection: Connection, held: str) -> list[str]:
@@ -158,9 +161,9 @@ class Registrar:
     def _act(self, connection: Connection, first: str, second: str, act: LinkAct, by: str, now: datetime) -> None:
         links.add(connection, LinkRow(new_id(now), first, second, act, micros(now), by[:128]))
 
-    def _entry(self, left: Known, act: LinkAct, by: str, now: datetime) -> Entry:
-        return Story(client=by, node=self._node or None, subject=left.subjects[0].pseudonym).entry(
-            "identity", "success", now, detail={"act": act.value}
+    def _entry(self, left: Known, act: LinkAct, by: str, now: datetime, **more: int) -> Entry:
+        return replace(acting(by, self._node), subject=left.subjects[0].pseudonym).entry(
+            "identity", "success", now, detail={"act": act.value, **more}
         )
 
 

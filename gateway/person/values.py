@@ -16,6 +16,7 @@ from audit.entries import Entry
 from audit.links import Web
 from audit.subjects import Known, Subject
 from consent.consents import ConsentRecord
+from gateway.story import Story
 from schemas.facts import Identifier, contradicts_identity_code, identifiers
 
 
@@ -110,6 +111,12 @@ class Person:
     def subject(self) -> Subject | None:
         """Whom the item is filed under: the first of its identifiers that is known."""
         return next((subject for known in self.known for subject in known.subjects), None)
+
+
+def acting(by: str, node: str) -> Story:
+    """Who did an act that is signed `CLIENT USER`, as its entry names them: the user is found by their pseudonym."""
+    client, _, user = by.rpartition(" ")
+    return Story(client=client or None, user=user, node=node or None)
 
 
 @dataclass(frozen=True, slots=True)

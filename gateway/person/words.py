@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import combinations
 
 from audit.entries import micros
-from audit.links import SEPARATE, LinkAct, Web
+from audit.links import SEPARATE, Link, LinkAct, Web
 from audit.subjects import Known
 from consent.consents import ConsentRecord
 from gateway.person.values import ConflictReason, Correction, Named
@@ -78,6 +79,33 @@ def conflict_of(
             return ConflictReason.NOT_THE_SAME, None
     doubled = _doubled(named, known, web.connected(starts), systems)
     return (None, None) if doubled is None else (ConflictReason.TWO_VALUES, doubled)
+
+
+def parted(subjects: Sequence[str], web: Web, systems: Systems) -> ConflictReason | None:
+    """Why subjects that somebody says are one person are known to be several; None if nothing says so."""
+    of = dict[str, set[str]]()
+    for subject, system in systems:
+        if system is not None:
+            of.setdefault(subject, set()).add(system)
+    certain = {subject: web.certain((subject,)) for subject in subjects}
+    connected = {subject: web.connected((subject,)) for subject in subjects}
+    # Each with each: what joins two of them by way of a third must not join two persons either.
+    for first, second in combinations(subjects, 2):
+        if certain[first] != certain[second]:
+            apart = (link for link in web.links if link.act in SEPARATE)
+            if any(_lies_between(link, certain[first], certain[second]) for link in apart):
+                return ConflictReason.NOT_THE_SAME
+        if connected[first] != connected[second] and _systems(connected[first], of) & _systems(connected[second], of):
+            return ConflictReason.TWO_VALUES
+    return None
+
+
+def _lies_between(link: Link, mine: frozenset[str], theirs: frozenset[str]) -> bool:
+    return (link.first in mine and link.second in theirs) or (link.first in theirs and link.second in mine)
+
+
+def _systems(subjects: Iterable[str], of: Mapping[str, set[str]]) -> set[str]:
+    return {system for subject in subjects for system in of.get(subject, ())}
 
 
 def corrects(named: Named, known: Sequence[Known], former: Mapping[str, str], system: str | None) -> Correction | None:

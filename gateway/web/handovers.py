@@ -23,8 +23,10 @@ from gateway.exchange.inbox import Inbox, Item
 from gateway.exchange.status import Overview
 from gateway.exchange.transport import TRACE_HEADER
 from gateway.protocol.problems import ProblemError
+from gateway.services.backends import Locator
 from gateway.web.authentication import Callers
 from gateway.web.bodies import read_body, read_json
+from schemas.facts import Identifier
 
 RECORDS_AT_ONCE = 1000
 
@@ -152,12 +154,25 @@ def router(
         caller.may("inbox")
         document = await read_json(request, exchange.limits.body_bytes)
         item = await inbox.accept(
-            caller.subsystem, identifier, caller.name, contact_of(document), permits=caller.may_open
+            caller.subsystem,
+            identifier,
+            caller.name,
+            contact_of(document),
+            person=_person(document),
+            permits=caller.may_open,
         )
         deliveries.wake()
         return _item(item)
 
     return routes
+
+
+def _person(document: dict[str, Any]) -> Identifier | None:
+    """Who the arrival is about in the caller's own register, if it says so."""
+    if "person" not in document:
+        return None
+    locator = Locator.of(document["person"], "/person")
+    return Identifier(locator.system, locator.value)
 
 
 def _key(request: Request) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Request
@@ -9,7 +10,8 @@ from fastapi import APIRouter, Header, Request
 from gateway.exchange.context import Exchange
 from gateway.exchange.delivery import Deliveries
 from gateway.exchange.identity import Actor, Done, Identity, IdentityAct
-from gateway.person.held import HeldRecord
+from gateway.person.figures import overdue_from
+from gateway.person.held import HeldKind, HeldRecord
 from gateway.protocol.problems import ProblemError
 from gateway.services.backends import Locator
 from gateway.web.authentication import Callers
@@ -35,11 +37,13 @@ def router(exchange: Exchange, identity: Identity, deliveries: Deliveries, calle
                 detail="a decision about who a person is needs the person who decides",
                 remedy=f"send the user's id in the header {USER_HEADER}",
             )
-        return Actor(caller.name, caller.subsystem, pseudonym)
+        assert user is not None
+        person = exchange.subjects.user(str(caller.subsystem.member), user)
+        return Actor(caller.name, caller.subsystem, pseudonym, person)
 
     @routes.get("/v1/identity/held", summary="Records and proposals that wait for a decision about who is who")
     async def held(request: Request, user: User = None) -> dict[str, Any]:
-        return {"held": [_record(record) for record in await identity.waiting(actor(request, user))]}
+        return {"held": [_record(record, exchange.clock()) for record in await identity.waiting(actor(request, user))]}
 
     @routes.get("/v1/identity/unconfirmed", summary="Joins that nobody has confirmed")
     async def unconfirmed(request: Request, user: User = None) -> dict[str, Any]:
@@ -50,6 +54,12 @@ def router(exchange: Exchange, identity: Identity, deliveries: Deliveries, calle
                 for join in found
             ]
         }
+
+    @routes.post("/v1/identity/held/{identifier}/owner", summary="Answer for a held record from now on")
+    async def take(request: Request, identifier: str, user: User = None) -> dict[str, Any]:
+        who = actor(request, user)
+        await identity.take(who, identifier)
+        return {"id": identifier, "owner": who.name}
 
     @routes.post("/v1/identity/held/{identifier}/same", summary="A held record is about one person: it goes on")
     async def same(request: Request, identifier: str, user: User = None) -> dict[str, Any]:
@@ -84,17 +94,18 @@ def _two(document: dict[str, Any]) -> tuple[Identifier, Identifier]:
             detail="an act about who is who names two identifiers",
             remedy='send {"identifiers": [{"system": "…", "value": "…"}, {"system": "…", "value": "…"}]}',
         )
-    first, second = (Locator.of(item) for item in given)
+    first, second = (Locator.of(item, f"/identifiers/{number}") for number, item in enumerate(given))
     return Identifier(first.system, first.value), Identifier(second.system, second.value)
 
 
-def _record(record: HeldRecord) -> dict[str, Any]:
+def _record(record: HeldRecord, now: datetime) -> dict[str, Any]:
     return {
         "id": record.id,
         "kind": record.kind.value,
         "register": record.register,
         "reason": record.reason,
         "since": record.created.isoformat(),
+        "overdue": record.kind is not HeldKind.PROPOSAL and overdue_from(record.created) <= now,
         "owner": record.owner,
     }
 

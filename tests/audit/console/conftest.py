@@ -216,6 +216,7 @@ def _people(world: World, subjects: Subjects) -> None:
                 "break-glass", "success", NOW - timedelta(days=4), agents=Agents("ward", "b" * 32, "k", COUNTY),
                 source=CENTRE, subject=who, purpose="service-need-lookup",
                 categories=Categories(("health-needs", "identity")), bases=("integration-act",),
+                detail={"identity": "disputed"},
             ),
         )  # fmt: skip
         for number in range(30):

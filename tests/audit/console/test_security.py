@@ -128,6 +128,15 @@ def test_a_form_that_is_not_our_own_does_nothing(running: Running, forgery: str)
     assert any(entry.outcome == "refused" for entry in reads(running.world))
 
 
+def test_an_emergency_about_a_disputed_person_says_so_wherever_it_is_reviewed(running: Running) -> None:
+    client = running.enter()
+    emergency = running.world.entries["emergency"]
+
+    pages = {path: client.get(path).text for path in ("/reviews", f"/reviews/{emergency.id}")}
+
+    assert [path for path, page in pages.items() if "Identity disputed" not in page] == []
+
+
 def test_what_changes_something_cannot_be_asked_for_by_an_address(running: Running) -> None:
     client = running.enter()
 

@@ -7,6 +7,7 @@ from itertools import permutations
 
 import pytest
 
+from audit import reviews
 from gateway.exchange.handover import Handovers, Order
 from gateway.person.values import Register
 from gateway.protocol.identifiers import ServiceId
@@ -163,3 +164,31 @@ async def test_a_register_that_corrects_an_identity_code_takes_the_former_one_ba
     # What was refused under the former code may have been meant for this person: it holds on both sides.
     await say(here, "refused", HETU, OTHER_CODE)
     assert [entry.detail["act"] for entry in here.entries() if entry.type == "identity"]
+
+
+async def test_an_emergency_passes_a_record_that_waits_and_is_marked_for_review(here: InProcess) -> None:
+    for person, code in (("7000001", CODE), ("7000002", OTHER_CODE)):
+        here.register.changed[person] = with_code(code)  # type: ignore[assignment]
+        await here.ask(person)
+    here.register.changed["7000001"] = with_code(OTHER_CODE)  # type: ignore[assignment]
+    assert problem_of(await here.ask("7000001")) == "subject-ambiguous"
+
+    urgent = {"subject": {"system": MIGRI_CUSTOMER, "value": "7000001"}, "emergency": {"justification": "Unconscious."}}
+    answer = await here.ask("7000001", party="kymenlaakso", body=urgent)
+
+    assert answer.status == 200, answer.body
+    with here.exchange.engine.begin() as connection:
+        (waits,) = reviews.unreviewed_emergencies(connection)
+        review = reviews.open_emergency(connection, waits, here.exchange.clock())
+        assert len(here.exchange.held.waiting(connection)) == 1, "the record waits on, the emergency decided nothing"
+    assert waits.entry.detail["identity"] == "disputed"
+    assert "identifiers of two people" in review.explanation
+
+
+async def test_an_emergency_about_a_person_nobody_doubts_carries_no_mark(here: InProcess) -> None:
+    urgent = {"subject": {"system": MIGRI_CUSTOMER, "value": "7000001"}, "emergency": {"justification": "Unconscious."}}
+
+    assert (await here.ask("7000001", party="kymenlaakso", body=urgent)).status == 200
+
+    (entry,) = (entry for entry in here.entries() if entry.type == "break-glass")
+    assert "identity" not in entry.detail

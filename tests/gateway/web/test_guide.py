@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
+from gateway.demo.network import Network
 from gateway.storage.tables import inbox
 from tests import parts
 from tests.gateway.running import Running, running
@@ -26,12 +27,20 @@ BLOCK = re.compile(r"<!-- run: (\w+)(?:, (\w+))? -->\n```bash\n(.*?)```|<!-- (re
 PARTIES = {"municipality": "kotka", "centre": "centre"}
 
 
+def prepare(network: Network) -> None:
+    """The centre's system may decide who is who."""
+    config = network.parties["centre"].config
+    rights = '\n[clients.rights]\nactions = ["query", "handover", "inbox", "consent", "decision", "identity"]\n'
+    line = 'identity = "authoritative"\n'
+    config.write_text(config.read_text().replace(line, line + rights, 1))
+
+
 @pytest.fixture(scope="module")
 def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """A centre and a municipality."""
     for tool in ("curl", "jq", "openssl"):
         parts.tool(tool)
-    with running(tmp_path_factory.mktemp("guide")) as found:
+    with running(tmp_path_factory.mktemp("guide"), prepare=prepare) as found:
         yield found
 
 
@@ -111,7 +120,7 @@ def test_every_example_of_the_guide_does_what_the_guide_says(nodes: Running, rea
             wait(lambda: nodes.rows("kotka", select(inbox.c.id)))
         said += [reader.type(text) for name, reader in readers.items() if who in {name, "everyone"}]
 
-    (first, _, _, token, query, handed, followed, opened, consented, refused, again) = said
+    (first, _, _, token, query, handed, followed, opened, consented, waiting, decided, refused, again) = said
     assert json.loads(first) == {"items": [], "next": "0"}
     assert json.loads(token) == {"items": [], "next": "0"}
     assert json.loads(query.rpartition("}\n")[0] + "}")["decision"]["permitted"]
@@ -123,6 +132,8 @@ def test_every_example_of_the_guide_does_what_the_guide_says(nodes: Running, rea
     assert opened.rstrip().endswith('"accepted"')
     assert '"withdrawn"' in consented
     assert '"active",\n  "withdrawn"' in consented
+    assert waiting.split() == ["[]", "[]"]
+    assert decided.strip() == 'client-not-permitted\n{\n  "released": [],\n  "handover": null\n}'
     assert "400\n" in refused
     assert '"code": "invalid-identifier"' in refused
     assert "not-permitted" in refused

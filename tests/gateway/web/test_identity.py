@@ -1,0 +1,298 @@
+"""The registrar's acts over HTTP: who may, who is named, what is refused, and what stands on record."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from sqlalchemy import update
+
+from gateway.exchange.delivery import Deliveries
+from gateway.exchange.handover import Handovers
+from gateway.exchange.identity import Identity
+from gateway.protocol.identifiers import SubsystemId
+from gateway.protocol.signing import thumbprint
+from gateway.storage.engine import writer
+from gateway.storage.tables import held_records
+from gateway.web import identity as identity_web
+from gateway.web.application import application
+from gateway.web.authentication import Caller, Callers, Registered
+from gateway.web.handovers import USER_HEADER
+from gateway.web.listeners import CERTIFICATE
+from gateway.web.refusals import client_recorder
+from schemas.facts import HETU, MIGRI_CUSTOMER
+from tests.gateway.exchange.inprocess import InProcess, Place, node
+from tests.gateway.exchange.test_identity import held_handover
+from tests.gateway.exchange.test_persons import CODE, OTHER_CODE, moved, say, with_code
+
+FIRST, SECOND = {USER_HEADER: "rekisteri-1"}, {USER_HEADER: "rekisteri-2"}
+NUMBER, PERSON = {"system": MIGRI_CUSTOMER, "value": "7000001"}, {"system": HETU, "value": CODE}
+BOTH = {"identifiers": [NUMBER, PERSON]}
+ASGI = Callable[[Any, Any, Any], Awaitable[None]]
+
+
+@dataclass
+class Desk:
+    """The client face of a node in the test's process, as each of three clients reaches it."""
+
+    here: InProcess
+    app: FastAPI
+
+    @asynccontextmanager
+    async def client(self, name: str) -> AsyncIterator[httpx.AsyncClient]:
+        async def shown(scope: Any, receive: Any, send: Any) -> None:
+            # What the listener says of the TLS connection.
+            await self.app({**scope, CERTIFICATE: name.encode()}, receive, send)
+
+        transport = httpx.ASGITransport(app=shown)
+        async with httpx.AsyncClient(transport=transport, base_url="https://node") as client:
+            yield client
+
+    async def post(self, path: str, document: Any = None, *, client: str = "registrar", **sent: Any) -> httpx.Response:
+        async with self.client(client) as session:
+            return await session.post(path, json={} if document is None else document, **({"headers": FIRST} | sent))
+
+    async def get(self, path: str, *, client: str = "registrar", **sent: Any) -> httpx.Response:
+        async with self.client(client) as session:
+            return await session.get(path, **({"headers": FIRST} | sent))
+
+    def acts(self) -> list[Any]:
+        return [entry.detail.get("act") for entry in self.here.entries() if entry.type == "identity"]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    return Place.build(tmp_path_factory.mktemp("identity-face"))
+
+
+@pytest.fixture
+async def desk(place: Place, database_url: str) -> AsyncIterator[Desk]:
+    everything = frozenset({"*"})
+    async with node(place, database_url) as here:
+        registrar = Caller(
+            "registrar", here.party.subsystem, frozenset({"identity"}), everything, everything, everything, None,
+            frozenset(),
+        )  # fmt: skip
+        other = SubsystemId.parse("FI-DEMO/GOV/9000009-9/toinen")
+        clients = (
+            registrar,
+            replace(registrar, name="ordinary", actions=frozenset({"query", "handover", "inbox", "consent", "audit"})),
+            replace(registrar, name="neighbour", subsystem=other),
+            replace(registrar, name="second-system"),
+            replace(registrar, name="sister", subsystem=SubsystemId(here.party.member, "toinen")),
+        )
+        registered = [Registered(client, frozenset({thumbprint(client.name.encode())})) for client in clients]
+        callers = Callers(registered, tokens=None, clock=here.exchange.clock)
+        identity = Identity(here.exchange, Handovers(here.exchange))
+        routes = identity_web.router(here.exchange, identity, Deliveries(here.exchange), callers)
+        yield Desk(here, application("test", routes, documented=True, refused=client_recorder(here.exchange)))
+
+
+ADDRESSES = [
+    ("GET", "/v1/identity/held"),
+    ("GET", "/v1/identity/unconfirmed"),
+    ("POST", "/v1/identity/held/{id}/owner"),
+    ("POST", "/v1/identity/held/{id}/same"),
+    ("POST", "/v1/identity/held/{id}/apart"),
+    ("POST", "/v1/identity/join"),
+    ("POST", "/v1/identity/undo"),
+    ("POST", "/v1/identity/place"),
+    ("POST", "/v1/identity/proposals/{id}/approval"),
+]
+
+
+async def test_every_address_needs_the_right_and_the_person_who_decides(desk: Desk) -> None:
+    held = await held_handover(desk.here)
+    before = desk.acts()
+    for method, path in ADDRESSES:
+        for client, headers, status, code in (
+            ("ordinary", FIRST, 403, "client-not-permitted"),
+            ("registrar", {}, 400, "invalid-request"),
+            ("registrar", {USER_HEADER: ""}, 400, "invalid-request"),
+        ):
+            async with desk.client(client) as session:
+                sent = {"json": BOTH} if method == "POST" else {}
+                answer = await session.request(method, path.format(id=held), headers=headers, **sent)
+            assert (answer.status_code, answer.json()["code"]) == (status, code), (path, client, headers)
+            if client == "registrar":
+                assert answer.json()["pointer"] == f"/{USER_HEADER}"
+
+    assert desk.acts() == before
+    (waiting,) = (await desk.get("/v1/identity/held")).json()["held"]
+    assert waiting["owner"] is None
+
+
+@pytest.mark.parametrize("act", ["owner", "same", "apart"])
+async def test_another_members_held_record_is_not_found(desk: Desk, act: str) -> None:
+    held = await held_handover(desk.here)
+    before = desk.acts()
+
+    answer = await desk.post(f"/v1/identity/held/{held}/{act}", client="neighbour")
+
+    assert (answer.status_code, answer.json()["code"]) == (404, "not-found")
+    assert (await desk.get("/v1/identity/held", client="neighbour")).json() == {"held": []}
+    assert desk.acts() == before
+    assert [record["id"] for record in (await desk.get("/v1/identity/held")).json()["held"]] == [held]
+
+
+async def test_another_members_proposal_is_not_approved_and_its_persons_are_unknown(desk: Desk) -> None:
+    await doubted(desk.here)
+    proposal = (await desk.post("/v1/identity/join", BOTH)).json()["proposal"]
+
+    answer = await desk.post(f"/v1/identity/proposals/{proposal}/approval", client="neighbour", headers=SECOND)
+    assert answer.status_code == 404
+    # The neighbour's own proposal about the same identifiers is about other persons, whom it does not know.
+    theirs = (await desk.post("/v1/identity/join", BOTH, client="neighbour")).json()["proposal"]
+    answer = await desk.post(f"/v1/identity/proposals/{theirs}/approval", client="neighbour", headers=SECOND)
+
+    assert (answer.status_code, answer.json()["code"]) == (404, "not-found")
+    assert (await desk.get("/v1/identity/unconfirmed", client="neighbour")).json() == {"unconfirmed": []}
+    assert len((await desk.get("/v1/identity/unconfirmed")).json()["unconfirmed"]) == 1
+
+
+async def doubted(here: InProcess) -> None:
+    """Both identifiers were known when one record named them together: a join that nobody has confirmed."""
+    await say(here, "active", MIGRI_CUSTOMER, "7000001")
+    await say(here, "active", HETU, CODE)
+    here.register.changed["7000001"] = with_code()  # type: ignore[assignment]
+    await here.ask("7000001")
+
+
+WRONG: list[tuple[str, Any, str, str]] = [
+    ("none", {}, "invalid-request", "/identifiers"),
+    ("one", {"identifiers": [NUMBER]}, "invalid-request", "/identifiers"),
+    ("three", {"identifiers": [NUMBER, PERSON, PERSON]}, "invalid-request", "/identifiers"),
+    ("no list", {"identifiers": NUMBER}, "invalid-request", "/identifiers"),
+    ("a text", {"identifiers": [NUMBER, CODE]}, "invalid-request", "/identifiers/1"),
+    (
+        "check character",
+        {"identifiers": [NUMBER, PERSON | {"value": "010190-900A"}]},
+        "subject-check",
+        "/identifiers/1/value",
+    ),
+    (
+        "unknown system",
+        {"identifiers": [NUMBER | {"system": "x"}, PERSON]},
+        "subject-system-unknown",
+        "/identifiers/0/system",
+    ),
+]
+
+
+@pytest.mark.parametrize(("document", "code", "pointer"), [row[1:] for row in WRONG], ids=[row[0] for row in WRONG])
+async def test_a_body_that_names_no_two_people_is_refused_with_the_place(
+    desk: Desk, document: Any, code: str, pointer: str
+) -> None:
+    answer = await desk.post("/v1/identity/join", document)
+
+    assert (answer.status_code, answer.json()["code"], answer.json()["pointer"]) == (400, code, pointer)
+    assert desk.acts() == []
+
+
+async def test_an_act_that_is_none_and_an_identifier_that_nobody_has_are_refused(desk: Desk) -> None:
+    strange = await desk.post("/v1/identity/merge", BOTH)
+    proposal = (await desk.post("/v1/identity/join", BOTH)).json()["proposal"]
+    unknown = await desk.post(f"/v1/identity/proposals/{proposal}/approval", headers=SECOND)
+
+    assert 400 <= strange.status_code < 500
+    assert strange.headers["content-type"] == "application/problem+json"
+    assert (unknown.status_code, unknown.json()["code"]) == (404, "not-found")
+    assert CODE not in unknown.text
+    assert len((await desk.get("/v1/identity/held")).json()["held"]) == 1, "the proposal waits on"
+
+
+async def test_one_proposes_and_another_approves_and_each_is_on_record(desk: Desk) -> None:
+    await doubted(desk.here)
+    proposal = (await desk.post("/v1/identity/join", BOTH)).json()["proposal"]
+
+    alone = await desk.post(f"/v1/identity/proposals/{proposal}/approval")
+    assert (alone.status_code, alone.json()["code"]) == (403, "client-not-permitted")
+    done = await desk.post(f"/v1/identity/proposals/{proposal}/approval", headers=SECOND)
+    again = await desk.post(f"/v1/identity/proposals/{proposal}/approval", headers=SECOND)
+
+    assert (done.status_code, done.json()) == (200, {"released": [], "handover": None})
+    assert again.status_code == 404
+    assert (await desk.get("/v1/identity/unconfirmed")).json() == {"unconfirmed": []}
+    told = [entry for entry in desk.here.entries() if entry.type == "identity" and entry.agents.user]
+    assert [entry.detail["act"] for entry in told] == ["proposed", "done", "confirmed"]
+    assert {entry.agents.client for entry in told} == {"registrar"}
+    assert told[0].agents.user != told[1].agents.user == told[2].agents.user
+
+
+@pytest.mark.parametrize("by", ["second-system", "sister"])
+async def test_nobody_is_a_second_person_by_another_system_of_the_organisation(desk: Desk, by: str) -> None:
+    await doubted(desk.here)
+    proposal = (await desk.post("/v1/identity/join", BOTH)).json()["proposal"]
+
+    alone = await desk.post(f"/v1/identity/proposals/{proposal}/approval", client=by)
+    assert (alone.status_code, alone.json()["code"]) == (403, "client-not-permitted")
+    done = await desk.post(f"/v1/identity/proposals/{proposal}/approval", client=by, headers=SECOND)
+    assert done.status_code == 200
+
+
+async def test_undoing_tells_what_left(desk: Desk) -> None:
+    desk.here.register.changed["7000001"] = with_code()  # type: ignore[assignment]
+    await say(desk.here, "active", MIGRI_CUSTOMER, "7000001")
+    assert await moved(desk.here, "7000001")
+    proposal = (await desk.post("/v1/identity/undo", BOTH)).json()["proposal"]
+
+    done = await desk.post(f"/v1/identity/proposals/{proposal}/approval", headers=SECOND)
+
+    (released,) = done.json()["released"]
+    assert [entry.detail["released"] for entry in desk.here.entries() if entry.detail.get("act") == "undone"] == [1]
+    assert released["recipient"] == str(desk.here.place.network.parties["kotka"].subsystem)
+    assert "health-needs" in released["categories"]
+
+
+async def test_a_held_record_has_an_owner_until_it_leaves(desk: Desk) -> None:
+    held = await held_handover(desk.here)
+    for headers in (FIRST, FIRST, SECOND):
+        taken = await desk.post(f"/v1/identity/held/{held}/owner", headers=headers)
+        assert taken.status_code == 200
+    (record,) = (await desk.get("/v1/identity/held")).json()["held"]
+    assert record["owner"] == taken.json()["owner"]
+    assert record["owner"].startswith("registrar ")
+    assert desk.acts()[-2:] == ["taken", "taken"], "whoever has it already takes nothing"
+
+    assert (await desk.post(f"/v1/identity/held/{held}/apart")).status_code == 200
+    assert (await desk.post(f"/v1/identity/held/{held}/owner")).status_code == 404
+    proposal = (await desk.post("/v1/identity/join", BOTH)).json()["proposal"]
+    answer = await desk.post(f"/v1/identity/held/{proposal}/owner", headers=SECOND)
+    assert answer.status_code == 404, "a proposal stays its proposer's: taking it over would let one person be two"
+
+
+async def test_a_record_is_overdue_after_a_working_day(desk: Desk) -> None:
+    await held_handover(desk.here)
+    assert [record["overdue"] for record in (await desk.get("/v1/identity/held")).json()["held"]] == [False]
+
+    with writer(desk.here.exchange.engine).begin() as connection:
+        week = 7 * 86_400_000_000
+        connection.execute(update(held_records).values(created=held_records.c.created - week))
+
+    assert [record["overdue"] for record in (await desk.get("/v1/identity/held")).json()["held"]] == [True]
+
+
+async def test_the_handover_that_waited_goes_on(desk: Desk) -> None:
+    held = await held_handover(desk.here)
+
+    answer = await desk.post(f"/v1/identity/held/{held}/same")
+
+    assert answer.status_code == 200
+    assert answer.json()["handover"]
+    assert OTHER_CODE not in answer.text
+
+
+async def test_the_description_of_the_interface_shows_every_address(desk: Desk) -> None:
+    paths = (await desk.get("/openapi.json")).json()["paths"]
+
+    shown = {(method.upper(), path) for path, methods in paths.items() for method in methods}
+    for method, path in ADDRESSES:
+        found = path.replace("{id}", "{identifier}")
+        for act in ("join", "undo", "place"):
+            found = "/v1/identity/{act}" if found.endswith(f"identity/{act}") else found
+        assert (method, found) in shown
