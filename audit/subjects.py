@@ -35,7 +35,7 @@ from audit.tables import subjects as subjects_table
 
 HETU_SYSTEM: Final = "urn:oid:1.2.246.21"
 #: Under how many other spellings an identifier is looked for: each is a hash and a place in one query.
-OLD_SPELLINGS: Final = 8
+OLD_SPELLINGS: Final = 9
 KEY_BYTES: Final = 32
 _CACHED_KEYS: Final = 8_192
 _AT_ONCE: Final = 500
@@ -75,7 +75,7 @@ def _once_taken(system: str, text: str) -> Iterator[tuple[str, str]]:
     only be looked for.
     """
     lower = text.lower()
-    yield from ((system, text.upper()), (system, lower), (system, text.title()))
+    yield from ((system, text.upper()), (system, lower), (system, text.title()), (system, text.capitalize()))
     if "-" in text:
         yield from ((system, text.replace("-", sign)) for sign in "\u2010\u2013\u2212")
     yield from ((f"{system} ", text), (f"{system} ", lower))
@@ -311,6 +311,16 @@ class Subjects:
             )
             found.update(rows)
         return frozenset(found)
+
+    def names_all(self, connection: Connection, id: str, identifiers: Identifiers) -> bool:  # noqa: A002
+        """Whether these are all the identifiers that a former version put under one subject."""
+        rows = connection.scalars(
+            select(identifiers_table.c.blind).where(
+                identifiers_table.c.subject == id, identifiers_table.c.notation < NOTATION
+            )
+        )
+        named = {blind for system, value in identifiers for blind in self.blinds(system, value)}
+        return named.issuperset(map(bytes, rows))
 
     def destroy(self, connection: Connection, id: str, now: datetime) -> tuple[str, ...]:  # noqa: A002
         """Forget the person: key, pseudonym and identifiers of all that is this person beyond doubt.

@@ -11,21 +11,24 @@ from __future__ import annotations
 import base64
 import hmac
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime
+from itertools import chain, islice
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+import orjson
 from cryptography.hazmat.primitives.keywrap import InvalidUnwrap, aes_key_unwrap
 from sqlalchemy import Connection, Engine, insert, inspect, literal, select, text
 
 from audit.tables import entries, identifiers, subjects
 from consent.tables import consents
-from gateway.parts import NodeError, secret
+from gateway.parts import NodeError, secret, subjects_of
 from gateway.settings import Settings
 from gateway.storage.engine import writer
-from gateway.storage.tables import secret_fingerprints
+from gateway.storage.sealing import unseal
+from gateway.storage.tables import disclosures, handovers, inbox, secret_fingerprints
 from gateway.trust.keystore import write_secret
 
 #: What is lost with each, in an operator's words. The token key is not among them: access tokens live for minutes, and
@@ -86,18 +89,70 @@ def _verify(settings: Settings, connection: Connection, names: tuple[str, ...]) 
             )
     known = _fingerprints(connection)
     for name in names:
-        # Before the database knows a fingerprint, only the wrapping key can be tried, on what it has wrapped.
-        key = secret(_path(settings, name))
-        if name in known:
-            belongs = hmac.compare_digest(known[name], fingerprint(name, key))
-        else:
-            belongs = name != "wrapping_key" or _unwraps(connection, key)
-        if not belongs:
+        if not _belongs(settings, connection, name, known.get(name)):
             raise NodeError(
                 f"{_path(settings, name)} is not the secret with which this database was made: {DEPENDS[name]}",
                 "restore the file that belongs to this database, or name the database that belongs to the file in "
                 "database.url; nothing was changed",
             )
+
+
+def _belongs(settings: Settings, connection: Connection, name: str, known: str | None) -> bool:
+    key = secret(_path(settings, name))
+    if known is not None:
+        return hmac.compare_digest(known, fingerprint(name, key))
+    # Before the database knows a fingerprint, a key is tried on what was made with it.
+    match name:
+        case "wrapping_key":
+            return _unwraps(connection, key)
+        case "index_key":
+            wrapping = _path(settings, "wrapping_key")
+            # Of a wrapping key that opens nothing here, whoever asks about that key is told.
+            can_try = wrapping.exists() and _unwraps(connection, secret(wrapping))
+            return not can_try or _finds(settings, connection)
+    return True
+
+
+def _finds(settings: Settings, connection: Connection) -> bool:
+    """Whether people are found by the identifiers that the database keeps sealed; True if it keeps none."""
+    people, has_tried = subjects_of(settings), False
+    for pairs in islice(_sealed_names(connection, secret(_path(settings, "wrapping_key"))), _TRIED):
+        blinds = [blind for system, value in pairs for blind in people.blinds(system, value)]
+        if connection.execute(select(literal(1)).where(identifiers.c.blind.in_(blinds)).limit(1)).first():
+            return True
+        has_tried = True
+    return not has_tried
+
+
+def _sealed_names(connection: Connection, wrapping_key: bytes) -> Iterator[list[tuple[str, str]]]:
+    """The identifiers that each of some records, arrivals and disclosures names, of people whose key still opens."""
+    # Only columns that every version had: a command may stand beside a database that no node has upgraded yet.
+    kept = (
+        select(
+            literal("disclosures/") + disclosures.c.consent + "/" + disclosures.c.recipient, disclosures.c.identifiers
+        )
+        .add_columns(subjects.c.wrapped_key)
+        .join_from(disclosures, subjects, subjects.c.id == disclosures.c.subject),
+        *(
+            select(literal(f"{table.name}/") + table.c.id, table.c.sealed, subjects.c.wrapped_key)
+            .join_from(table, subjects, subjects.c.id == table.c.subject)
+            .where(table.c.sealed.is_not(None))
+            for table in (inbox, handovers)
+        ),
+    )
+    found = (connection.execute(each.where(subjects.c.wrapped_key.is_not(None)).limit(_TRIED)) for each in kept)
+    for place, sealed, wrapped in chain.from_iterable(found):
+        pairs = _pairs(orjson.loads(unseal(aes_key_unwrap(wrapping_key, bytes(wrapped)), place, bytes(sealed))))
+        if pairs:
+            yield pairs
+
+
+def _pairs(document: Any) -> list[tuple[str, str]]:
+    """Whom a disclosure, a notice or a record names."""
+    match document:
+        case {"entry": [{"resource": {"identifier": [*named]}}, *_]} | {"subject": [*named]} | [*named]:
+            return [(item["system"], item["value"]) for item in named if {"system", "value"} <= item.keys()]
+    return []
 
 
 def _unwraps(connection: Connection, key: bytes) -> bool:

@@ -116,7 +116,13 @@ class People:
         lead = (person.subject or met[0].subjects[0]) if met else None
         if lead is None:
             raise ValueError("a record names nobody")
-        acts = list(self._acts(person, met, lead, fresh, now))
+        acts = [
+            act
+            for act in self._acts(person, met, lead, fresh, now)
+            # What a former version put under one subject is confirmed as a whole, or not at all: a record that leaves
+            # one of the identifiers out says nothing of it, and what was said under it may be a stranger's.
+            if act.first != act.second or subjects.names_all(connection, act.first, named.pairs)
+        ]
         for act in acts:
             links.add(connection, act)
         if acts or fresh:

@@ -75,6 +75,13 @@ class Registrar:
         """Two identifiers are one person; also confirms a join that stands in doubt."""
         left, right = self._known(connection, first, second, now)
         ends = left.subjects[0].id, right.subjects[0].id
+        pairs = tuple((identifier.system, identifier.value) for identifier in (first, second))
+        if ends[0] == ends[1] and not self._subjects.names_all(connection, ends[0], pairs):
+            raise ProblemError(
+                "subject-ambiguous",
+                detail="a former version put more than these two identifiers together, and all of them stand or fall",
+                remedy="have the register send a record that names all of them, or ask the person for consent anew",
+            )
         self._act(connection, *ends, LinkAct.CONFIRMED, by, now)
         return (self._entry(left, LinkAct.CONFIRMED, by, now),)
 

@@ -91,7 +91,11 @@ def _former_joins() -> None:
     at = int(datetime.now(UTC).timestamp() * 1_000_000)
     columns = "INSERT INTO audit_links (id, first, second, act, at, made_by, reason)"
     made = f"'joined', {at}, 'upgrade', 'joined-before'"
-    op.execute(f"{columns} SELECT 'same-' || id, same_as, id, {made} FROM audit_subjects WHERE same_as IS NOT NULL")  # noqa: S608
+    # Of who was forgotten nothing is left that anybody could confirm.
+    op.execute(
+        f"{columns} SELECT 'same-' || id, same_as, id, {made} FROM audit_subjects "  # noqa: S608
+        "WHERE same_as IS NOT NULL AND destroyed IS NULL"
+    )
     op.execute(
         f"{columns} SELECT 'many-' || subject, subject, subject, {made} FROM audit_identifiers "  # noqa: S608
         "GROUP BY subject HAVING count(*) > 1"
