@@ -133,7 +133,7 @@ class InProcess:
         """A signed question of a peer, answered. `changes` are fields of the claims, or `body`."""
         peer = self.place.network.parties[party]
         document = changes.pop("body", {"subject": {"system": MIGRI_CUSTOMER, "value": person}})
-        body = orjson.dumps(document)
+        body = document if isinstance(document, bytes) else orjson.dumps(document)
         now = self.exchange.clock()
         standing = self.exchange.standing(now)
         checkpoint = self.exchange.log.latest()
@@ -247,7 +247,7 @@ async def node(
             engine=engine,
             log=log,
             clock=clock,
-            registry=lambda: None,
+            registry=lambda: standings.latest.registry if standings.latest is not None else None,
             transport=transport,
             signer=lambda: cosigner,
             policy=WitnessPolicy(3600.0, 3600.0),
