@@ -55,12 +55,17 @@ class Reception:
         document = _document(incoming.body)
         match incoming.service.kind:
             case "inbox":
-                return await self._recorded(incoming, self._handover(incoming, document))
+                act = self._handover(incoming, document)
             case "acceptance":
-                return await self._recorded(incoming, self._acceptance(incoming, document))
+                act = self._acceptance(incoming, document)
             case "notice":
-                return await self._recorded(incoming, self._notice(incoming, document))
-        raise ProblemError("service-unknown", detail="the service is not one that receives messages")
+                act = self._notice(incoming, document)
+            case _:
+                raise ProblemError("service-unknown", detail="the service is not one that receives messages")
+        if _NUL.search(incoming.body):
+            # One database would take it and the other not; no reader has a use for it.
+            raise ProblemError("invalid-request", detail="a text holds the character NUL", remedy="leave it out")
+        return await self._recorded(incoming, act)
 
     async def _recorded(self, incoming: Incoming, act: Callable[[Connection], Outcome]) -> Answer:
         def record(connection: Connection) -> Written[Answer]:
@@ -373,9 +378,6 @@ def _document(body: bytes) -> dict[str, Any]:
         document = None
     if not isinstance(document, dict):
         raise ProblemError("invalid-request", detail="the body is not a JSON object", remedy="send a JSON object")
-    if _NUL.search(body):
-        # One database would take it and the other not; neither has a use for it.
-        raise ProblemError("invalid-request", detail="a text holds the character NUL", remedy="leave it out")
     return document
 
 

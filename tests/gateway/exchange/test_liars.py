@@ -183,8 +183,7 @@ UNKEPT: dict[str, Any] = {
 
 def each(member: str, make: Callable[..., dict[str, Any]], unkept: dict[str, Any]) -> dict[str, Lie]:
     def lie(value: Any) -> Lie:
-        has_nul = "\\u0000" in orjson.dumps(None if value is ... else value).decode()
-        return (lambda here: make(here, **{member: value}), "invalid-request", None if has_nul else f"/{member}")
+        return (lambda here: make(here, **{member: value}), "invalid-request", f"/{member}")
 
     return {f"{member}: {name}": lie(value) for name, value in unkept.items()}
 
@@ -196,7 +195,7 @@ HANDOVERS: dict[str, Lie] = {
     **each("flow", handover, {name: value for name, value in UNKEPT.items() if not isinstance(value, str)}),
     **each("bundle", handover, {"missing": ..., "null": None, "a list": [], "a text": "x"}),
     "flow: there is none such": (lambda here: handover(here, flow="F99"), "flow-unknown", "/flow"),
-    "flow: NUL": (lambda here: handover(here, flow="F\x00"), "invalid-request", None),
+    "flow: NUL": (lambda here: handover(here, flow="F\x00"), "flow-unknown", "/flow"),
     "flow: empty": (lambda here: handover(here, flow=""), "flow-unknown", "/flow"),
     "flow: a megabyte": (lambda here: handover(here, flow="F" * 1_000_000), "flow-unknown", "/flow"),
     "bundle: empty": (lambda here: handover(here, bundle={}), "invalid-request", None),
@@ -282,7 +281,7 @@ HANDOVERS: dict[str, Lie] = {
         lambda here: carried(here, version=2**63), "invalid-request", "/consents",
     ),
     "consent: version: 1e308": (lambda here: carried(here, version=1e308), "invalid-request", "/consents"),
-    "consent: id: NUL": (lambda here: carried(here, id=NUL), "invalid-request", None),
+    "consent: id: NUL": (lambda here: carried(here, id=NUL), "invalid-request", "/consents"),
     "consent: id: none": (lambda here: carried(here, id=...), "invalid-request", "/consents"),
     "consent: version: 0": (lambda here: carried(here, version=0), "invalid-request", "/consents"),
     "consent: id: 100 000 characters": (lambda here: carried(here, id="x" * 100_000), "invalid-request", "/consents"),
@@ -323,12 +322,12 @@ NOTICES: dict[str, Lie] = {
         "/subject/1/value",
     ),
     "subject: NUL": (
-        lambda _: notice(subject=[{"system": HETU, "value": "010190-900P\x00"}]), "invalid-request", None,
+        lambda _: notice(subject=[{"system": HETU, "value": "010190-900P\x00"}]), "subject-form", "/subject/0/value",
     ),
     "messages: a text": (lambda _: notice(messages="m-1"), "invalid-request", "/messages"),
     "messages: null": (lambda _: notice(messages=None), "invalid-request", "/messages"),
     "messages: of numbers": (lambda _: notice(messages=[5]), "invalid-request", "/messages"),
-    "messages: NUL": (lambda _: notice(messages=[NUL]), "invalid-request", None),
+    "messages: NUL": (lambda _: notice(messages=[NUL]), "invalid-request", "/messages"),
     "messages: one id twice in one text": (lambda _: notice(messages=["m-1 m-1"]), "invalid-request", "/messages"),
     "messages: 65 characters": (lambda _: notice(messages=[LONG]), "invalid-request", "/messages"),
     "messages: 129": (lambda _: notice(messages=["m-1"] * 129), "invalid-request", "/messages"),
