@@ -296,7 +296,7 @@ def test_part_of_a_category_lets_only_that_part_through() -> None:
     assert "contact/address" in {one.category for one in projection.withheld}
 
 
-NEED = {**HEALTH, "code": {"coding": [{"system": "urn:yhdyspinta:code:service-need", "code": "basic-health-care"}]}}
+NEED = {**HEALTH, "code": {"coding": [{"system": "urn:yhdyspinta:codes:service-need", "code": "basic-health-care"}]}}
 HIDDEN: list[tuple[str, Any]] = [
     ("a resource that there is not", {"resourceType": "DocumentReference", "description": "asthma"}),
     ("a resource of no kind", {"description": "asthma"}),
