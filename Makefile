@@ -6,11 +6,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: demo test lint docs bench containers format wheel lock clean help
+.PHONY: demo test survive lint docs bench containers format wheel lock clean help
 
 help:
 	@echo "make demo         a whole small network on this machine; Ctrl-C ends it (make demo ONCE=1 ends by itself)"
 	@echo "make test         all tests (make test T=tests/consent: one room, in seconds)"
+	@echo "make survive      take guards out one at a time and see their tests fail (make survive M=claim-links: one)"
 	@echo "make lint         formatting, lint, types, layers, links of the pages"
 	@echo "make docs         the pages as HTML, in build/docs"
 	@echo "make bench        measure, as ratios against a baseline in the same run"
@@ -38,6 +39,14 @@ ifdef T
 else
 	@scripts/install-test-parts
 	$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder --hypothesis-profile full $(PYTEST_ARGS)
+endif
+
+# M="NAME NAME" is for some of them. PERSON_SEQUENCES: how many sequences of words and records of persons are tried.
+survive: $(VENV)/.installed-dev
+	@$(BIN)/python scripts/mutants $(M)
+ifndef M
+	PERSON_SEQUENCES=$${PERSON_SEQUENCES:-2000} $(BIN)/pytest -n 0 -k sqlite tests/gateway/person
+	PERSON_SEQUENCES=$${PERSON_SEQUENCES:-300} $(BIN)/pytest -n 0 -k postgresql tests/gateway/person
 endif
 
 lint: $(VENV)/.installed-dev

@@ -72,7 +72,7 @@ class NodeSettings(_Section):
     """Which node of the registry this is, and where it keeps its files."""
 
     id: str = Field(description="the node's id in the registry")
-    subsystems: list[Subsystem] = Field(min_length=1, description="the subsystems it speaks for")
+    subsystems: list[Subsystem] = Field(min_length=1, description="the subsystems it speaks for, all of one member")
     language: Literal["fi", "sv", "en"] = Field("fi", description="the organisation's language")
 
 
@@ -436,6 +436,17 @@ class Settings(_Section):
         names = [client.name for client in self.clients]
         if len(set(names)) != len(names):
             raise ValueError("two clients have the same name; what one may do would hold for the other")
+        return self
+
+    @model_validator(mode="after")
+    def _one_member(self) -> Settings:
+        # There is one signing key. What it signs would be either member's word, and a registry lists a key for one.
+        members = {str(SubsystemId.parse(subsystem).member) for subsystem in self.node.subsystems}
+        if len(members) > 1:
+            raise ValueError(
+                f"node.subsystems: {len(members)} members would sign with one key; "
+                "run a node for each member, each with a signing key of its own"
+            )
         return self
 
     @model_validator(mode="after")

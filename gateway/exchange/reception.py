@@ -7,6 +7,7 @@ receipt.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -23,6 +24,7 @@ from gateway.exchange.context import Exchange
 from gateway.exchange.deciding import Case, decide_between, facts_of
 from gateway.exchange.opening import Answer, Incoming, check_purpose
 from gateway.exchange.releasing import keep_bodies, keep_message, provider_entry, sign_answer
+from gateway.protocol.identifiers import SubsystemId
 from gateway.protocol.message import DecisionSummary, body_digest
 from gateway.protocol.problems import ProblemError
 from gateway.services.backends import Locator
@@ -32,8 +34,12 @@ from schemas.catalogue import catalogue
 from schemas.facts import check_single_subject, identifiers
 from schemas.projection import categories_in
 
-#: How many messages a notice may name.
-MOST_NAMED = 100
+#: How many messages or categories a notice may name, and how many consents a handover.
+MOST_NAMED = 128
+#: What an id of a peer's may be: the columns that keep it are no wider, and no text of a database holds NUL.
+_TOKEN = re.compile(r"[\x21-\x7e]{1,64}")
+_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+_HIGHEST_VERSION = 2**31 - 1
 Outcome = tuple[dict[str, Any], Entry, Subject | None]
 
 
@@ -49,12 +55,17 @@ class Reception:
         document = _document(incoming.body)
         match incoming.service.kind:
             case "inbox":
-                return await self._recorded(incoming, self._handover(incoming, document))
+                act = self._handover(incoming, document)
             case "acceptance":
-                return await self._recorded(incoming, self._acceptance(incoming, document))
+                act = self._acceptance(incoming, document)
             case "notice":
-                return await self._recorded(incoming, self._notice(incoming, document))
-        raise ProblemError("service-unknown", detail="the service is not one that receives messages")
+                act = self._notice(incoming, document)
+            case _:
+                raise ProblemError("service-unknown", detail="the service is not one that receives messages")
+        if _NUL.search(incoming.body):
+            # One database would take it and the other not; no reader has a use for it.
+            raise ProblemError("invalid-request", detail="a text holds the character NUL", remedy="leave it out")
+        return await self._recorded(incoming, act)
 
     async def _recorded(self, incoming: Incoming, act: Callable[[Connection], Outcome]) -> Answer:
         def record(connection: Connection) -> Written[Answer]:
@@ -72,7 +83,8 @@ class Reception:
 
     def _handover(self, incoming: Incoming, document: dict[str, Any]) -> Callable[[Connection], Outcome]:
         bundle = _member(document, "bundle", dict)
-        delivery, handover, flow = (_member(document, name, str) for name in ("delivery", "handover", "flow"))
+        delivery, handover = (_token(document, name) for name in ("delivery", "handover"))
+        flow = _flow(incoming, document)
         findings = catalogue().validate_bundle(bundle) or check_single_subject(bundle)
         if findings:
             raise ProblemError(
@@ -89,7 +101,7 @@ class Reception:
             categories=categories,
             facts=facts_of(bundle, incoming.registry, incoming.now),
             # The person's consents are recorded with the sender, who states those that carry this delivery.
-            consents=_asserted(document),
+            consents=_asserted(incoming, document),
             at=incoming.now,
             # What was withheld may be what a condition asks about, so a fact that is not there may still hold.
             is_complete=False,
@@ -157,7 +169,7 @@ class Reception:
         return act
 
     def _acceptance(self, incoming: Incoming, document: dict[str, Any]) -> Callable[[Connection], Outcome]:
-        delivery = _member(document, "delivery", str)
+        delivery = _token(document, "delivery")
         contact = contact_of(document)
         at = _micros(incoming)
 
@@ -194,11 +206,10 @@ class Reception:
         return act
 
     def _notice(self, incoming: Incoming, document: dict[str, Any]) -> Callable[[Connection], Outcome]:
-        notice = _member(document, "notice", str)
-        consent = _member(document, "consent", str)
-        categories = _member(document, "categories", list)
+        notice, consent = (_token(document, name) for name in ("notice", "consent"))
+        categories = _tokens("categories", _member(document, "categories", list))
         named = [(one.system, one.value) for one in Locator.several(document.get("subject"), "/subject")]
-        messages = _messages(document)
+        messages = _tokens("messages", document.get("messages", []))
         at = _micros(incoming)
 
         def act(connection: Connection) -> Outcome:
@@ -228,7 +239,7 @@ class Reception:
                         "kind": "notice",
                         "flow": "F14",
                         "purpose": incoming.claims.purpose,
-                        "categories": " ".join(sorted(str(one) for one in categories)),
+                        "categories": " ".join(sorted(categories)),
                         "subject": subject.id,
                         "state": "received",
                         "digest": body_digest(incoming.body),
@@ -251,14 +262,6 @@ class Reception:
             select(inbox.c.subject).where(inbox.c.id.in_(messages), inbox.c.sender == str(incoming.claims.issuer))
         )
         return tuple(sorted(set(found)))
-
-
-def _messages(document: dict[str, Any]) -> list[str]:
-    """The messages that a notice is about. Raises ProblemError."""
-    messages = document.get("messages", [])
-    if not isinstance(messages, list) or not all(isinstance(name, str) and len(name) <= 64 for name in messages):
-        raise ProblemError("invalid-request", pointer="/messages", detail="messages is no list of message ids")
-    return messages[:MOST_NAMED]
 
 
 def complete(connection: Connection, handover: str, at: int) -> None:
@@ -306,9 +309,12 @@ def _sent(connection: Connection, incoming: Incoming, delivery: str) -> Row[Any]
         or row.kind != "handover"
         or row.service.rpartition("/")[0] != str(incoming.claims.issuer)
         or row.consumer != str(incoming.service.id.subsystem)
+        or row.purpose != incoming.claims.purpose
     ):
         raise ProblemError(
-            "delivery-unknown", pointer="/delivery", detail="no delivery of that id was sent to this organisation"
+            "delivery-unknown",
+            pointer="/delivery",
+            detail="no delivery of that id was sent to this organisation for this purpose",
         )
     # What is due has not been sent, or its receipt is not here yet: accepted now, it would never be sent again.
     if row.state not in {"delivered", "accepted"}:
@@ -321,16 +327,40 @@ def _sent(connection: Connection, incoming: Incoming, delivery: str) -> Row[Any]
     return row
 
 
-def _asserted(document: dict[str, Any]) -> tuple[ConsentRecord, ...]:
+def _asserted(incoming: Incoming, document: dict[str, Any]) -> tuple[ConsentRecord, ...]:
+    """The consents that the sender says carry its handover. Raises ProblemError."""
+    stated = document.get("consents", [])
+    if not isinstance(stated, list) or len(stated) > MOST_NAMED:
+        raise _unread(f"consents is no list of at most {MOST_NAMED} consents")
     try:
-        return tuple(ConsentRecord.from_dict(one) for one in document.get("consents", ()))
+        words = tuple(ConsentRecord.from_dict(word) for word in stated)
+        # A sender speaks for what its own organisation holds: another's word is not its to state.
+        is_own = all(SubsystemId.parse(word.recorded_by).member == incoming.claims.issuer.member for word in words)
     except (ConsentError, TypeError, AttributeError, ValueError):
+        raise _unread("the consents that are to carry the delivery cannot be read") from None
+    if not all(_TOKEN.fullmatch(word.id) and 0 < word.version <= _HIGHEST_VERSION for word in words):
+        raise _unread("a consent has an id of at most 64 visible ASCII characters, and a version from 1")
+    if not is_own:
+        raise _unread("a consent was recorded by another organisation than the sender's")
+    return words
+
+
+def _unread(detail: str) -> ProblemError:
+    return ProblemError(
+        "invalid-request", pointer="/consents", detail=detail, remedy="send each consent as it is recorded"
+    )
+
+
+def _flow(incoming: Incoming, document: dict[str, Any]) -> str:
+    flow: str = _member(document, "flow", str)
+    if flow not in incoming.rulebook.flows:
         raise ProblemError(
-            "invalid-request",
-            pointer="/consents",
-            detail="the consents that are to carry the delivery cannot be read",
-            remedy="send each consent as it is recorded",
-        ) from None
+            "flow-unknown",
+            pointer="/flow",
+            detail="the rulebook has no such flow",
+            remedy="use one of: " + ", ".join(sorted(incoming.rulebook.flows)),
+        )
+    return flow
 
 
 def _receipt(identifier: str, delivery: str, at: int, digest: str) -> dict[str, Any]:
@@ -353,6 +383,28 @@ def _document(body: bytes) -> dict[str, Any]:
 
 def _member(document: dict[str, Any], name: str, kind: type) -> Any:
     value = document.get(name)
-    if not isinstance(value, kind) or (isinstance(value, str) and not 0 < len(value) <= 128):
+    if not isinstance(value, kind):
         raise ProblemError("invalid-request", pointer=f"/{name}", detail=f"{name} is missing or of another type")
     return value
+
+
+def _token(document: dict[str, Any], name: str) -> str:
+    value: str = _member(document, name, str)
+    if _TOKEN.fullmatch(value) is None:
+        raise ProblemError(
+            "invalid-request", pointer=f"/{name}", detail=f"{name} is to be 1 to 64 visible ASCII characters"
+        )
+    return value
+
+
+def _tokens(name: str, value: object) -> list[str]:
+    """A list of ids or codes, bounded before the log's one writer works on it. Raises ProblemError."""
+    if isinstance(value, list) and len(value) <= MOST_NAMED:
+        tokens = [item for item in value if isinstance(item, str) and _TOKEN.fullmatch(item)]
+        if len(tokens) == len(value):
+            return tokens
+    raise ProblemError(
+        "invalid-request",
+        pointer=f"/{name}",
+        detail=f"{name} is to be a list of at most {MOST_NAMED}, each of 1 to 64 visible ASCII characters",
+    )

@@ -238,6 +238,16 @@ def test_log_that_shrank_or_has_two_roots_for_one_size_is_refused() -> None:
         verify_consistency(0, ROOTS[0], 3, ROOTS[2], ())
 
 
+@pytest.mark.parametrize("old", [0, 3, 7], ids=["empty", "three", "seven"])
+@pytest.mark.parametrize("proof", [(b"\x00" * 32,), (ROOTS[2],), (b"",)], ids=["zeros", "a root", "nothing"])
+def test_proof_between_trees_of_one_size_is_empty_or_no_proof(old: int, proof: tuple[bytes, ...]) -> None:
+    root = ROOTS[old - 1] if old else EMPTY_ROOT
+    verify_consistency(old, root, old, root, ())
+
+    with pytest.raises(ProofError, match="must be empty"):
+        verify_consistency(old, root, old, root, proof)
+
+
 def test_frontier_of_the_wrong_length_is_refused() -> None:
     with pytest.raises(ProofError):
         Frontier.from_bytes(3, b"\x00" * 32)

@@ -331,6 +331,28 @@ def test_prohibition_of_a_part_leaves_the_other_part() -> None:
     assert code(decision, "contact") == "prohibited"
 
 
+@pytest.mark.parametrize(
+    ("purposes", "expected"),
+    [(frozenset(), "prohibited"), (frozenset({"p", "q"}), "prohibited"), (frozenset({"q"}), "permitted")],
+    ids=["of none, so of all", "this one", "another one"],
+)
+def test_prohibition_holds_for_the_purposes_that_it_names(purposes: frozenset[str], expected: str) -> None:
+    rules = book(basis(), prohibitions=(replace(SPARING, purposes=purposes, stops_emergencies=True),))
+    pending = ask(facts=replace(FACTS, permit_granted=False))
+
+    assert code(decide(pending, rules, (), AT)) == expected
+
+
+def test_until_its_facts_are_known_a_prohibition_leaves_nothing_more_than_possible() -> None:
+    address = "contact/address"
+    rules = book(basis(categories=frozenset({"contact"})), prohibitions=(PROHIBITED,))
+
+    decision = decide(ask(address, facts=None, known=False), rules, (), AT)
+
+    assert (decision.outcome, code(decision, address)) == ("possible", "possible")
+    assert decision.permitted[0].needs == ("named_recipient", "safety_prohibition")
+
+
 def test_named_recipient_gets_the_address_all_the_same() -> None:
     rules = book(basis(categories=frozenset({"contact"})), prohibitions=(PROHIBITED,))
     request = ask("contact", facts=replace(FACTS, safety_prohibition=True, named_recipient="285"))

@@ -92,6 +92,19 @@ def test_environment_lies_over_the_file(tmp_path: Path) -> None:
     assert settings.limits.in_flight == 64
 
 
+def test_two_members_with_one_signing_key_are_refused(tmp_path: Path) -> None:
+    """What the key signs would be either's word."""
+    other = '"FI-DEMO/GOV/9000001-1/vastaanotto"'
+    text = GOOD.replace('kotoutuminen"]', f'kotoutuminen", {other}]')
+
+    ((_, _, message),) = problems(tmp_path, text)
+
+    assert "2 members would sign with one key" in message
+    assert "run a node for each member" in message
+    of_one = GOOD.replace('kotoutuminen"]', 'kotoutuminen", "FI-DEMO/MUN/9000003-8/other"]')
+    assert len(load(written(tmp_path, of_one), {}).node.subsystems) == 2
+
+
 def test_lists_and_tables_of_lists_are_given_by_the_environment(tmp_path: Path) -> None:
     environment = {
         "YHDYSPINTA_NODE__SUBSYSTEMS": '["FI-DEMO/MUN/9000003-8/a", "FI-DEMO/MUN/9000003-8/b"]',

@@ -21,7 +21,11 @@ from schemas.shape import OWN, Shape
 from tests.properties import examples
 
 EVERY = sorted({*CATEGORIES, *PARTS})
-some = st.frozensets(st.sampled_from(EVERY), max_size=len(EVERY))
+# Few, nearly all or all: what refers to something stands only where most of a record may be seen.
+some = st.one_of(
+    st.frozensets(st.sampled_from(EVERY), max_size=len(EVERY)),
+    st.frozensets(st.sampled_from(EVERY), max_size=2).map(lambda left_out: frozenset(EVERY) - left_out),
+)
 MARK = re.compile(r"‹([^›]+)›")
 
 
@@ -31,6 +35,7 @@ class Planter:
     def __init__(self, seed: int) -> None:
         self.draw = Random(seed)
         self.marks: dict[str, tuple[str, str]] = {}  # mark -> pointer, category
+        self.names: list[str] = []  # of the bundle's resources, as references call them
 
     def mark(self, pointer: str, category: str) -> str:
         name = f"‹{len(self.marks)}›"
@@ -39,6 +44,7 @@ class Planter:
 
     def bundle(self) -> dict[str, Any]:
         kinds = ["Patient", *self.draw.choices(sorted(catalogue().resources), k=self.draw.randint(1, 5))]
+        self.names = [f"{kind}/{_dashed(kind)}-{index + 1}" for index, kind in enumerate(kinds)]
         entries = [{"resource": self.resource(kind, index)} for index, kind in enumerate(kinds)]
         found: dict[str, Any] = {"resourceType": "Bundle", "type": "collection", "entry": entries}
         if self.draw.random() < 0.3:
@@ -64,7 +70,7 @@ class Planter:
             grown[schema.by_code.steps[0]] = skeleton[schema.by_code.steps[0]]
         grown["resourceType"] = kind
         grown["id"] = f"{_dashed(kind)}-{index + 1}"
-        if self.draw.random() < 0.3:
+        if self.draw.random() < 0.15:
             grown["id"] = self.mark(f"{at}/id", UNKNOWN)
         return grown
 
@@ -83,15 +89,17 @@ class Planter:
             return self.mark(at, category)
         if shape.constant is not None and self.draw.random() < 0.9:
             return shape.constant
-        if self.draw.random() < 0.5:
-            return self.draw.choice(["Patient/patient-1", "Observation/observation-2", "Organization/organization-9"])
+        if self.draw.random() < 0.9:
+            fitting = [name for name in (*self.names, "Organization/organization-9") if shape.is_form(name)]
+            return self.draw.choice(fitting or self.names)
         return self.mark(at, UNKNOWN)  # a name where a reference or an id is to stand
 
     def object(self, shape: Shape, at: str, own: str) -> dict[str, Any]:
         grown: dict[str, Any] = {}
         for name, member in shape.members.items():
             key = member.constant is not None
-            if key or self.draw.random() < 0.6:
+            required = name in shape.required and self.draw.random() < 0.9
+            if key or required or self.draw.random() < 0.6:
                 grown[name] = member.constant if key else self.value(member, f"{at}/{name}", own)
         if self.draw.random() < 0.25:
             name = self.draw.choice(["text", "contained", "modifierExtension", "x/y~z", "_birthDate", "implicitRules"])
@@ -286,3 +294,36 @@ def test_part_of_a_category_lets_only_that_part_through() -> None:
     assert "050 000" in json.dumps(projection.bundle)
     assert "Esimerkkikatu" not in json.dumps(projection.bundle)
     assert "contact/address" in {one.category for one in projection.withheld}
+
+
+NEED = {**HEALTH, "code": {"coding": [{"system": "urn:yhdyspinta:codes:service-need", "code": "basic-health-care"}]}}
+HIDDEN: list[tuple[str, Any]] = [
+    ("a resource that there is not", {"resourceType": "DocumentReference", "description": "asthma"}),
+    ("a resource of no kind", {"description": "asthma"}),
+    ("a kind that is no text", {"resourceType": ["Patient"], "name": "asthma"}),
+    ("no resource", "asthma"),
+    ("a text where form is to stand", {**NEED, "id": "asthma-1"}),
+    ("a text where a reference is to stand", {**NEED, "subject": {"reference": "asthma"}}),
+    ("a text where a constant is to stand", {**NEED, "intent": "asthma"}),
+    ("an unknown member", {**NEED, "note": "asthma"}),
+    ("a list where a text is to stand", {**NEED, "status": ["asthma"]}),
+]
+
+
+@pytest.mark.parametrize("resource", [row[1] for row in HIDDEN], ids=[row[0] for row in HIDDEN])
+def test_what_the_schema_does_not_know_is_seen_in_a_record_that_is_only_looked_at(resource: Any) -> None:
+    """The recipient counts what it is brought: what it could not name would come in beside what it may have."""
+    entries = [{"resource": PERSON}, {"resource": NEED}]
+    assert categories_in({"resourceType": "Bundle", "entry": entries}) == {"identity", "health-needs"}
+
+    assert UNKNOWN in categories_in({"resourceType": "Bundle", "entry": [*entries, {"resource": resource}]})
+
+
+def test_bundles_that_the_properties_are_tried_with_keep_references_of_both_kinds() -> None:
+    """Properties of references show nothing with bundles that have none."""
+    drawn = [Planter(seed).bundle() for seed in range(120)]
+    kept = [bool(list(references(project(bundle, EVERY).bundle))) for bundle in drawn]
+    lost = [len(list(references(bundle))) > len(list(references(project(bundle, EVERY).bundle))) for bundle in drawn]
+
+    assert sum(kept) >= len(drawn) / 3
+    assert sum(lost) >= len(drawn) / 3

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import io
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -133,7 +133,7 @@ class InProcess:
         """A signed question of a peer, answered. `changes` are fields of the claims, or `body`."""
         peer = self.place.network.parties[party]
         document = changes.pop("body", {"subject": {"system": MIGRI_CUSTOMER, "value": person}})
-        body = orjson.dumps(document)
+        body = document if isinstance(document, bytes) else orjson.dumps(document)
         now = self.exchange.clock()
         standing = self.exchange.standing(now)
         checkpoint = self.exchange.log.latest()
@@ -211,9 +211,14 @@ async def node(
     retry_seconds: float = 30.0,
     lease_seconds: float = 30.0,
     of: str = "centre",
+    also: Sequence[str] = (),
 ) -> AsyncIterator[InProcess]:
-    """A party's node over this database. `standing` may change what the registry says at one moment or another."""
+    """A party's node over this database. `standing` may change what the registry says at one moment or another.
+
+    `also` are parties that it speaks for besides, as two members on one node would share a process and a database.
+    """
     party = place.network.parties[of]
+    spoken_for = [party, *(place.network.parties[other] for other in also)]
     settings = load_settings(party.config, {})
     passphrase = place.network.passphrase.encode()
     async with AsyncExitStack() as stack:
@@ -230,7 +235,7 @@ async def node(
         log = Log(engine, signer, origin=origin, clock=clock)
         log.start()
         stack.callback(log.close)
-        subjects = Subjects(b"\x01" * 32, INDEX_KEY, members=(str(party.member),))
+        subjects = Subjects(b"\x01" * 32, INDEX_KEY, members=tuple(str(each.member) for each in spoken_for))
         held = HeldRecords(settings.node.id, subjects, clock)
         people = People(engine, subjects, held, settings.node.id)
         stack.callback(people.close)
@@ -247,14 +252,14 @@ async def node(
             engine=engine,
             log=log,
             clock=clock,
-            registry=lambda: None,
+            registry=lambda: standings.latest.registry if standings.latest is not None else None,
             transport=transport,
             signer=lambda: cosigner,
             policy=WitnessPolicy(3600.0, 3600.0),
         )
         exchange = Exchange(
             node=settings.node.id,
-            subsystems=(party.subsystem,),
+            subsystems=tuple(each.subsystem for each in spoken_for),
             clock=clock,
             standing=lambda at: standing(standings.now(at)),
             signer=lambda: signing,

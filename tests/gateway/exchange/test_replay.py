@@ -1,0 +1,39 @@
+"""An id that was taken stays taken for longer than its message can be believed, whatever the clock does meanwhile."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import Engine
+
+from gateway.exchange.replay import Replays
+from gateway.protocol.problems import ProblemError
+from gateway.storage import schema
+from gateway.storage.engine import writer
+
+EXPIRES = datetime(2026, 3, 2, 9, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("swept_after", "is_taken_anew"),
+    [(timedelta(), False), (timedelta(hours=1), False), (timedelta(hours=1, minutes=59), False),
+     (timedelta(hours=2, minutes=1), True)],
+    ids=["at its expiry", "an hour", "nearly two hours", "over two hours"],
+)  # fmt: skip
+def test_clock_that_is_set_back_by_an_hour_opens_no_door(
+    engine: Engine, swept_after: timedelta, is_taken_anew: bool
+) -> None:
+    """Ids are swept by the clock as it is; then the clock is set back, and the message could be believed again."""
+    schema.bring_up_to_date(engine)
+    with writer(engine).begin() as connection:
+        Replays().take(connection, "m-1", EXPIRES)
+        Replays().sweep(connection, EXPIRES + swept_after)
+
+    with writer(engine).begin() as connection:
+        if is_taken_anew:
+            Replays().take(connection, "m-1", EXPIRES)
+        else:
+            with pytest.raises(ProblemError) as refused:
+                Replays().take(connection, "m-1", EXPIRES)
+            assert refused.value.code == "message-replayed"
