@@ -150,7 +150,17 @@ def conforms(engine: Engine, state: Path, ports: Mapping[str, int], person: str)
         PRODUCT, "conformance", "run", "--profile", f"{HOME}/profile.toml", "--json",
         codes=_REPORTED,
     )  # fmt: skip
-    judged(json.loads(report[report.index("{") :]))
+    judged(read(report))
+
+
+def read(text: str) -> dict[str, Any]:
+    """The report in what the container wrote. Raises PromiseError if there is none: 1 is also how a crash ends."""
+    try:
+        report, _ = json.JSONDecoder().raw_decode(text, text.index("{"))
+        return {"counts": report["counts"], "results": report["results"]}
+    except (ValueError, KeyError):
+        end = "\n".join(text.splitlines()[-15:])
+        raise PromiseError(f"the conformance kit gives a report; it wrote:\n{end}") from None
 
 
 def judged(report: Mapping[str, Any]) -> None:

@@ -153,9 +153,9 @@ def test_a_test_that_fails_or_is_not_run_breaks_the_promise(kit: ModuleType, wri
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         path = _elsewhere(written, closed.getsockname()[1])
-        failed = _report(path, "CLI-1")
+        failed = _report(kit, path, "CLI-1")
     path.write_text(path.read_text().replace("[sending.tokens]", "[sending.other]"))
-    not_run = _report(path, "CLI-7")
+    not_run = _report(kit, path, "CLI-7")
 
     with pytest.raises(broken, match="0 passed, 1 failed, 0 not run"):
         kit.judged(failed)
@@ -164,6 +164,18 @@ def test_a_test_that_fails_or_is_not_run_breaks_the_promise(kit: ModuleType, wri
     # None at all is no success either.
     with pytest.raises(broken, match="0 passed"):
         kit.judged({"counts": {"passed": 0, "failed": 0, "not-run": 0}, "results": []})
+
+
+@pytest.mark.parametrize("text", ["", "Traceback: {'counts': 1}\nMemoryError", '{"error": "no such file"}'])
+def test_a_kit_that_gives_no_report_breaks_the_promise(kit: ModuleType, text: str) -> None:
+    with pytest.raises(importlib.import_module("outside").PromiseError, match="gives a report"):
+        kit.read(text)
+
+
+def test_a_report_is_read_among_what_the_engine_warns_of(kit: ModuleType) -> None:
+    report = {"counts": {"passed": 1}, "results": []}
+
+    assert kit.read(f"WARN[0000] slow\n{json.dumps(report)}\nWARN[0001] slow\n") == report
 
 
 def test_a_kit_that_passes_keeps_the_promise_and_says_how_many(
@@ -183,9 +195,9 @@ def _elsewhere(profile: Path, port: int) -> Path:
     return path
 
 
-def _report(profile: Path, test: str) -> dict[str, object]:
+def _report(kit: ModuleType, profile: Path, test: str) -> dict[str, object]:
     command = ["conformance", "run", "--profile", str(profile), "--only", test, "--json"]
-    report: dict[str, object] = json.loads(CliRunner().invoke(app, command).stdout)
+    report: dict[str, object] = kit.read(CliRunner().invoke(app, command).output)
     return report
 
 
