@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 
 import inspection
+import kit
 from engine import HERE, PRODUCT, Engine, EngineError, missing
 from outside import LOOPBACK, PromiseError, Register, System, ask, hand_over, promise
 
@@ -88,13 +89,16 @@ def network(engine: Engine) -> None:
         systems = {name: System(name, first + offset + 1, state) for name, offset in NODES.items()}
         with _step("the main job"):
             handover = hand_over(systems, register)
-            ask(systems, register, export.splitlines()[1].split(b";")[0].decode("ascii"))
+            ask(systems, register)
         with _step("containers as they run"):
             for container in local:
                 inspection.hardened(engine, container, 10001)
                 inspection.healthy(engine, container)
             inspection.hardened(engine, "yhdyspinta_postgres_1", 999)
             inspection.secret_kept(engine, (state / "postgres" / "password").read_text("ascii").strip())
+        with _step("the conformance kit, from a container of its own"):
+            ports = {name: first + offset for name, offset in NODES.items()}
+            kit.conforms(engine, state, ports, register.person)
         with _step("killed, and back"):
             for container in ("yhdyspinta_centre_1", "yhdyspinta_kymenlaakso_1"):
                 inspection.killed(engine, container, local[container])

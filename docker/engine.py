@@ -114,8 +114,14 @@ class Engine:
                 group.rmdir()
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def run(self, *command: str, environment: Mapping[str, str] | None = None, cwd: Path | None = None) -> str:
-        """Run a command with this engine's settings; returns what it wrote. Raises EngineError."""
+    def run(
+        self,
+        *command: str,
+        environment: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        codes: tuple[int, ...] = (0,),
+    ) -> str:
+        """Run a command with this engine's settings; returns what it wrote. Raises EngineError on other exit codes."""
         with self.log.open("ab") as log:
             log.write(f"$ {' '.join(command)}\n".encode())
             log.flush()
@@ -130,7 +136,7 @@ class Engine:
             )
             log.write(done.stdout)
         text = done.stdout.decode("utf-8", "replace")
-        if done.returncode != 0:
+        if done.returncode not in codes:
             end = "\n".join(text.splitlines()[-25:])
             raise EngineError(f"`{' '.join(command[:6])} …` ended with {done.returncode}:\n{end}")
         return text

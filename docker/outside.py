@@ -19,6 +19,7 @@ from typing import Any
 
 LOOPBACK = "127.0.0.1"
 CSV = "text/csv; charset=windows-1252"
+CUSTOMER = "urn:yhdyspinta:id:migri-customer"
 _PATIENCE_SECONDS = 120
 
 
@@ -87,17 +88,26 @@ class System:
 
 
 class Register:
-    """The reception centre's client register: one person's row of an export, asked for by the centre's node."""
+    """The reception centre's client register: one person's row of an export, asked for by the centre's node.
+
+    It knows that person by the customer number only, and nobody else.
+    """
 
     def __init__(self, export: bytes, port: int) -> None:
         self.rows = b"".join(export.splitlines(keepends=True)[:2])
+        self.person = export.splitlines()[1].split(b";")[0].decode("ascii")
         self.asked = 0
         register = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
-                self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                asked = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))))
                 register.asked += 1
+                if asked["subject"] != {"system": CUSTOMER, "value": register.person}:
+                    self.send_response(404)
+                    self.send_header("Content-Length", "0")
+                    self.end_headers()
+                    return
                 self.send_response(200)
                 self.send_header("Content-Type", CSV)
                 self.send_header("Content-Length", str(len(register.rows)))
@@ -108,6 +118,7 @@ class Register:
                 """Say nothing."""
 
         self._server = ThreadingHTTPServer((LOOPBACK, port), Handler)
+        self.port = self._server.server_port
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
     def close(self) -> None:
@@ -168,11 +179,11 @@ def _accept(system: System, adapter: str) -> None:
     promise(status in (200, 201), f"{system.name} accepts it")
 
 
-def ask(systems: Mapping[str, System], register: Register, person: str) -> None:
+def ask(systems: Mapping[str, System], register: Register) -> None:
     """The municipality asks about the person; who shows no certificate asks nothing."""
     question = {
         "service": "FI-DEMO/GOV/9000001-1/vastaanotto/palvelutarve",
-        "subject": {"system": "urn:yhdyspinta:id:migri-customer", "value": person},
+        "subject": {"system": CUSTOMER, "value": register.person},
         "purpose": "service-need-lookup",
         "categories": ["identity", "language", "housing"],
         "user": "kotka-caseworker-1",

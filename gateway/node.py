@@ -17,6 +17,7 @@ from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
 
 from adapters.sdk import AdapterError
 from audit import tallies
@@ -44,6 +45,7 @@ from gateway.parts import (
     backends_of,
     client_keys,
     console_tls,
+    database_error,
     ed25519_key,
     key_places,
     keys_of,
@@ -125,6 +127,8 @@ class Node:
                 raise NodeError(f"{error.code}: {error}", error.remedy) from None
             except AdapterError as error:
                 raise NodeError(str(error)) from None
+            except SQLAlchemyError as error:
+                raise database_error(self.settings, error) from None
             except OSError as error:
                 raise NodeError(f"{error.strerror}: {error.filename or ''}".rstrip(": ")) from None
             await self._stopping.wait()

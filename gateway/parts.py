@@ -14,7 +14,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from sqlalchemy import Engine
+from sqlalchemy import Engine, make_url
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from adapters.sdk import load as load_adapter
 from audit.checkpoint import KeyType, LogSigner, WitnessSigner
@@ -54,6 +55,19 @@ class NodeError(Exception):
 def utc_now() -> datetime:
     """The clock of a running node."""
     return datetime.now(UTC)
+
+
+def database_error(settings: Settings, error: SQLAlchemyError) -> NodeError:
+    """What to tell an operator whose database does not answer, or answers with an error."""
+    # Neither the password nor the options, which may hold one; of the error nothing that a statement has carried.
+    place = make_url(settings.database.url).set(query={}).render_as_string(hide_password=True)
+    reason = type(error.__cause__ or error).__name__
+    if isinstance(error, OperationalError):
+        reason = (str(error.orig).splitlines() or [reason])[0]
+    return NodeError(
+        f"the database {place} cannot be used: {reason}",
+        "start the database, or mend database.url in the settings; then start this again",
+    )
 
 
 def log_of(settings: Settings, engine: Engine, clock: Callable[[], datetime] = utc_now) -> Log:

@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
 
 from adapters.sdk import Limits as AdapterLimits
 from audit.anomalies import Thresholds
@@ -51,6 +53,16 @@ def _service(value: str) -> str:
         raise ValueError(f"write a service as INSTANCE/CLASS/MEMBER/SUBSYSTEM/SERVICE: {error}") from None
 
 
+def _database(value: str) -> str:
+    try:
+        kind = make_url(value).get_backend_name()
+    except (ArgumentError, ValueError):
+        kind = ""
+    if kind not in ("sqlite", "postgresql"):
+        raise ValueError("name a database as sqlite:///FILE or postgresql+psycopg://USER@HOST/DATABASE")
+    return value
+
+
 Subsystem = Annotated[str, AfterValidator(_subsystem)]
 Service = Annotated[str, AfterValidator(_service)]
 
@@ -79,7 +91,9 @@ class NodeSettings(_Section):
 class DatabaseSettings(_Section):
     """Where the node keeps its data: SQLite in a file, or PostgreSQL."""
 
-    url: str = Field("sqlite:///node.db", description="sqlite:///FILE or postgresql+psycopg://USER@HOST/DATABASE")
+    url: Annotated[str, AfterValidator(_database)] = Field(
+        "sqlite:///node.db", description="sqlite:///FILE or postgresql+psycopg://USER@HOST/DATABASE"
+    )
     pool_size: int = Field(8, ge=2, le=200, description="connections kept open")
     appender_batch: int = Field(256, ge=1, le=4096, description="how many units one commit of the log takes at most")
 

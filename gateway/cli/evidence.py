@@ -9,6 +9,8 @@ from typing import Annotated, Any
 
 import typer
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from rich.markup import escape
+from sqlalchemy.exc import SQLAlchemyError
 
 from audit.checkpoint import LogSigner
 from audit.entries import Entry
@@ -20,7 +22,7 @@ from gateway.evidence import package
 from gateway.evidence.collecting import collect, entries_of
 from gateway.evidence.presenting import present
 from gateway.evidence.verifying import Report, verify
-from gateway.parts import NodeError
+from gateway.parts import NodeError, database_error
 from gateway.settings import Settings, SettingsError, load
 from gateway.storage import engine as storage
 from gateway.story import Story
@@ -88,6 +90,9 @@ def export_(
         fail(f"{error.code}: {error.detail}", NO, remedy=error.remedy, json=json)
     except NodeError as error:
         fail(str(error), OUTSIDE, remedy=error.remedy, json=json)
+    except SQLAlchemyError as error:
+        unusable = database_error(settings, error)
+        fail(escape(str(unusable)), OUTSIDE, remedy=unusable.remedy, json=json)
     except (LogError, OSError) as error:
         fail(str(error), OUTSIDE, remedy="nothing was written", json=json)
     if json:

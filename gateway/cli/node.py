@@ -7,6 +7,7 @@ import gc
 
 import typer
 import uvloop
+from rich.markup import escape
 
 from gateway.cli.configuration import CONFIG, Config, Json, settings_of
 from gateway.cli.output import OUTSIDE, console, fail, print_json
@@ -28,7 +29,7 @@ def run(config: Config = CONFIG) -> None:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(Node(settings, reread=lambda: load(config), ready=_loaded).run())
     except NodeError as error:
-        fail(str(error), OUTSIDE, remedy=error.remedy)
+        fail(escape(str(error)), OUTSIDE, remedy=escape(error.remedy))
 
 
 def _loaded() -> None:

@@ -82,7 +82,7 @@ def enrol(
             from gateway.trust.joining import ask
 
             data = ask(folder, *asked, algorithm=chosen, place=place)
-        _hand_out(data, out or folder / "request.json", json=json)
+        _hand_out(data, folder, out or folder / "request.json", json=json)
 
 
 def join(
@@ -261,14 +261,15 @@ def _files(folder: Path, place: Any, *, json: bool) -> Any:
     return found
 
 
-def _hand_out(data: bytes, path: Path, *, json: bool) -> None:
+def _hand_out(data: bytes, folder: Path, path: Path, *, json: bool) -> None:
     from gateway.trust.enrolment import read_request
 
     request = read_request(data)
     path.write_bytes(data)
-    if request.signing is not None and not (path.parent / "root.json").exists():
-        codes = [str(one.id) for one in request.member.subsystems]
-        (path.parent / "subsystems.json").write_bytes(orjson.dumps(codes))
+    if request.signing is not None and not (folder / "root.json").exists():
+        # Beside the keys, wherever the request goes: `join` looks for it there.
+        codes = [str(subsystem.id) for subsystem in request.member.subsystems]
+        (folder / "subsystems.json").write_bytes(orjson.dumps(codes))
     if json:
         print_json(
             {

@@ -25,6 +25,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from gateway.conformance.catalogue import Failed
 from gateway.conformance.profile import Identity
 
 SHOWN = 400
@@ -105,14 +106,25 @@ class Wire:
     exchanges: list[Exchange] = field(default_factory=list)
 
     def send(self, address: str, context: ssl.SSLContext, request: Request, server: str | None = None) -> Answer:
-        """Send a request and read its answer; `server` is the name to ask for, if it is not the address's host."""
+        """Send a request and read its answer; `server` is the name to ask for, if it is not the address's host.
+
+        Raises Failed if nobody listens or nothing comes: whoever is not there has refused nothing.
+        """
         parts = urlsplit(address)
         host, port = parts.hostname or "", parts.port or 443
         try:
-            with socket.create_connection((host, port), timeout=self.patience) as plain:
+            plain = socket.create_connection((host, port), timeout=self.patience)
+        except OSError as error:
+            raise Failed(f"somebody who listens at {host}:{port}", type(error).__name__) from None
+        try:
+            with plain:
                 answer = self._over(plain, context, request.written(f"{host}:{port}"), server or host)
         except ssl.SSLError as error:
             answer = Answer(0, reason=f"TLS: {error.reason or 'the connection was closed'}")
+        except TimeoutError:
+            raise Failed(
+                f"an answer, or an end, from {host}:{port}", f"nothing for {self.patience:g} seconds"
+            ) from None
         except (OSError, http.client.HTTPException) as error:
             answer = Answer(0, reason=type(error).__name__)
         self.exchanges.append(_shown(request, answer))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 import socket
 import subprocess
 import sys
@@ -72,6 +73,59 @@ def test_missing_part_is_named_and_the_node_ends_with_3(
     assert said in done.stderr
     assert remedy in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def with_database(network: Network, folder: Path, url: str) -> Path:
+    """Settings of a node whose database is another."""
+    return changed(network, folder, lambda text: text.replace('url = "sqlite:///node.db"', f'url = "{url}"'))
+
+
+def test_database_that_does_not_answer_is_named_without_its_password_and_ends_the_node_with_3(
+    built: Network, tmp_path: Path
+) -> None:
+    with socket.socket() as closed:
+        # Bound and not listened on: nobody else gets the port, and who connects to it is refused.
+        closed.bind(("127.0.0.1", 0))
+        place = f"127.0.0.1:{closed.getsockname()[1]}"
+        url = f"postgresql+psycopg://node:geheim@{place}/kotka?password=geheim"
+        done = start(with_database(built, tmp_path, url))
+
+    assert done.returncode == 3, done.stderr
+    assert len(done.stderr.splitlines()) == 2
+    assert f"{place}/kotka cannot be used" in done.stderr
+    assert "refused" in done.stderr
+    assert "mend database.url" in done.stderr
+    assert "geheim" not in done.stderr + done.stdout
+
+
+@pytest.mark.parametrize(
+    ("url", "code"),
+    [("sqlite:///nowhere/node.db", 3), ("mysql://127.0.0.1/kotka", 2), ("postgresql://db:port/kotka", 2), ("kotka", 2)],
+    ids=["no-such-folder", "another-kind", "no-port", "no-url"],
+)
+def test_database_that_cannot_be_is_told_from_a_fault_of_the_node(
+    built: Network, tmp_path: Path, url: str, code: int
+) -> None:
+    done = start(with_database(built, tmp_path, url))
+
+    assert done.returncode == code, done.stderr
+    assert "database" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_evidence_is_not_written_where_the_database_does_not_answer(lived: Running, tmp_path: Path) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        url = f"postgresql+psycopg://node@127.0.0.1:{closed.getsockname()[1]}/kotka"
+        config = with_database(lived.network, tmp_path, url)
+        command = ["evidence", "export", "019aaaaa-0000-7000-8000-000000000000", "--config", str(config), "--json"]
+        done = subprocess.run(
+            [sys.executable, "-m", "gateway", *command], cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+
+    assert done.returncode == 3, done.stderr
+    assert "cannot be used" in json.loads(done.stdout)["error"]
+    assert not list(tmp_path.iterdir())
 
 
 def test_port_in_use_is_named_before_anything_else_starts(built: Network) -> None:

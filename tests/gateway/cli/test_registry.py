@@ -144,6 +144,19 @@ def test_a_member_joins_in_three_commands_and_its_keys_never_leave_its_folder(ne
     assert client.refresh(datetime.now(UTC)).node("kotka-1") is not None
 
 
+def test_a_member_joins_wherever_its_request_was_written_to(network: Network) -> None:
+    post = network.folder / "post"
+    post.mkdir()
+
+    asked = network.enrol("kotka", "--out", str(post / "kotka.json"))
+    welcome = network.invoke("add", asked["request"])["welcome"]
+    network.invoke("join", welcome, "--folder", str(network.folder / "kotka"))
+
+    settings = load(network.folder / "kotka" / "node.toml")
+    assert settings.node.subsystems == [f"{MEMBER}/kotoutuminen"]
+    assert not (post / "subsystems.json").exists()
+
+
 async def test_the_node_of_a_member_that_joined_runs_and_serves_the_system_that_was_added(network: Network) -> None:
     request = network.enrol()["request"]
     network.invoke("add", request)
