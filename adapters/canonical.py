@@ -40,7 +40,7 @@ class CanonicalAdapter:
         bundle = dict(record.fields)
         found = catalogue().validate_bundle(bundle) or check_single_subject(bundle)
         findings = tuple(
-            finding("error", FINDINGS.get(one.code, "schema"), record.position, one.pointer) for one in found
+            finding("error", FINDINGS.get(item.code, "schema"), record.position, item.pointer) for item in found
         ) or tuple(finding("error", "contradictory", record.position, pointer) for pointer in disagreements(bundle))
         return Mapped(record.key, None if findings else bundle, {}, findings, record.position)
 

@@ -139,7 +139,7 @@ def _add_segment(fields: dict[str, Any], seen: dict[str, int], charset: str, seg
         whole = f"{name}{again}-{number}"
         if f"{name}-{number}" in form.repeating and not again:
             made = [dict(_components(charset, repetition, "")) for repetition in segment[number]]
-            fields[whole] = [one for one in made if one]
+            fields[whole] = [item for item in made if item]
         else:
             fields.update(_repetitions(charset, segment[number], whole))
 
@@ -188,7 +188,7 @@ def _key(fields: Mapping[str, Any], form: Hl7Form) -> str:
     name, _, kind = form.key.partition(":")
     found = fields.get(name, "")
     if isinstance(found, list):
-        found = next((one.get("1", "") for one in found if not kind or one.get("5") == kind), "")
+        found = next((item.get("1", "") for item in found if not kind or item.get("5") == kind), "")
     return "" if isinstance(found, Unreadable) else str(found)
 
 

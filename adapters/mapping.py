@@ -324,7 +324,7 @@ class _Compiler:
             return next(iter(systems))
         if isinstance(template, CommentedMap):
             table = self._transform(template).name
-            fitting = [one for one in systems if one == _table_system(table)]
+            fitting = [system for system in systems if system == _table_system(table)]
             if not fitting:
                 codes = set(self._values(table))
                 fitting = [one for one, shape in systems.items() if codes and codes <= set(_codes_of(shape))]
@@ -385,7 +385,7 @@ class _Compiler:
             )
         choices = shape.allowed or (code_system(shape.codes).codes if shape.codes else None)
         if choices is not None and self._values(transform.name):
-            alien = [one for one in self._values(transform.name) if one not in choices]
+            alien = [value for value in self._values(transform.name) if value not in choices]
             if alien:
                 self._fail(
                     template,
@@ -438,7 +438,7 @@ def _codes_of(coding: Shape) -> Collection[str]:
 
 
 def _giving(types: Collection[str]) -> str:
-    fitting = [one.name for one in TRANSFORMS.values() if one.gives in types]
+    fitting = [transform.name for transform in TRANSFORMS.values() if transform.gives in types]
     return "one of: " + ", ".join(fitting) if fitting else "map the parts of it"
 
 

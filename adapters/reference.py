@@ -82,10 +82,11 @@ def _transforms() -> Iterator[str]:
     yield ""
     yield "| name | what it does | for example | gives | way back |"
     yield "|---|---|---|---|---|"
-    for one in TRANSFORMS.values():
-        given, made = one.example
+    for transform in TRANSFORMS.values():
+        given, made = transform.example
         example = f"`{_cell(given)}` → `{_cell(made)}`"
-        yield f"| `{one.name}` | {one.does} | {example} | {one.gives or 'any'} | {'yes' if one.backward else 'no'} |"
+        back = "yes" if transform.backward else "no"
+        yield f"| `{transform.name}` | {transform.does} | {example} | {transform.gives or 'any'} | {back} |"
     yield "| `code TABLE` | The code of a table of the mapping or of a code system. | | string | yes |"
     yield "| `table TABLE` | The value of a table of the mapping, of any type. | | any | yes |"
     yield ""

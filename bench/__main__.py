@@ -14,7 +14,7 @@ from rich.table import Table
 
 from bench.figures import Figure
 from bench.page import page
-from gateway.cli.output import console
+from gateway.terminal.output import console
 
 PARTS = ("exchange", "deciding", "mapping", "questions", "registry")
 FOLDER = Path(__file__).parent

@@ -31,8 +31,8 @@ from bench.figures import Figure, ratio
 from gateway.demo.network import DEMO, LOOPBACK, Network, Ports, build
 from gateway.demo.patience import Patience
 from gateway.demo.processes import Processes
-from gateway.trust.authority import Authority
-from gateway.trust.certificates import to_pem
+from gateway.keys.certificates import to_pem
+from gateway.registry.run.authority import Authority
 from schemas.facts import MIGRI_CUSTOMER
 
 PART = "whole exchange"

@@ -16,13 +16,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import Connection, Engine, func, insert, select
 from sqlalchemy.schema import CreateIndex, DropIndex
 
-from audit import tallies
-from audit.checkpoint import LogSigner
-from audit.entries import Agents, Categories, Entry, micros
-from audit.merkle import Frontier
-from audit.rows import FacetRow, entry_row, facet_rows, insert_rows
-from audit.tables import FACETS, checkpoints, entries, head, metadata, tiles
-from audit.tiles import StoredTiles, completed
+from audit.log.entries import Agents, Categories, Entry, micros
+from audit.log.rows import FacetRow, entry_row, facet_rows, insert_rows
+from audit.log.tables import FACETS, checkpoints, entries, head, metadata, tiles
+from audit.questions import tallies
+from audit.tree.checkpoint import LogSigner
+from audit.tree.merkle import Frontier
+from audit.tree.tiles import StoredTiles, completed
 from schemas.categories import CATEGORIES
 
 ORIGIN: Final = "yhdyspinta/bench"

@@ -23,9 +23,10 @@ import typer
 from rich.table import Table
 from sqlalchemy import Connection, Engine, select
 
-from audit import anomalies, data_tracker, proofs, query, report, reviews, tallies
-from audit.query import Filters
-from audit.tables import checkpoints
+from audit.log.tables import checkpoints
+from audit.questions import anomalies, data_tracker, query, report, reviews, tallies
+from audit.questions.query import Filters
+from audit.tree import proofs
 from bench.figures import Figure
 from bench.invented import A_YEAR, END, SIGNER, People, fill, filled
 from gateway.storage import engine as storage
@@ -168,7 +169,7 @@ def main(
     output: Annotated[Path | None, typer.Option(help="Write the samples there, as JSON.")] = None,
 ) -> None:
     """Fill two databases, unless they are filled already, and time every question on both, in turn."""
-    from gateway.cli.output import console
+    from gateway.terminal.output import console
 
     figures = compared(small_log, large_log, small, large, typer.echo)
     table = Table(title=figures[0].part, title_justify="left")

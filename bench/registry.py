@@ -23,12 +23,10 @@ from typing import Final
 from securesystemslib.signer import CryptoSigner  # type: ignore[attr-defined]
 
 from bench.figures import Figure, ratio
-from gateway.protocol.identifiers import MemberId, ServiceId, SubsystemId
-from gateway.protocol.signing import thumbprint
-from gateway.protocol.text import Text
-from gateway.trust import certificates, targets
-from gateway.trust.distribution import RegistryClient
-from gateway.trust.entries import (
+from gateway.keys import certificates
+from gateway.registry.read import targets
+from gateway.registry.read.distribution import RegistryClient
+from gateway.registry.read.entries import (
     Content,
     Member,
     Node,
@@ -37,8 +35,11 @@ from gateway.trust.entries import (
     SigningCertificate,
     Subsystem,
 )
-from gateway.trust.publishing import ROLES, Publisher
-from gateway.trust.registry import Registry
+from gateway.registry.read.registry import Registry
+from gateway.registry.run.publishing import ROLES, Publisher
+from gateway.wire.identifiers import MemberId, ServiceId, SubsystemId
+from gateway.wire.signing import thumbprint
+from gateway.wire.text import Text
 
 INSTANCE: Final = "FI-BENCH"
 NOW: Final = datetime(2026, 10, 1, tzinfo=UTC)
@@ -204,6 +205,6 @@ def _micros(call: Callable[[], object]) -> float:
 
 if __name__ == "__main__":
     from bench.__main__ import drawn
-    from gateway.cli.output import console
+    from gateway.terminal.output import console
 
     console.print(drawn(run()))

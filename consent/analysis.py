@@ -74,7 +74,7 @@ class Check:
     @property
     def faults(self) -> tuple[Finding, ...]:
         """What must be mended."""
-        return tuple(one for one in self.findings if one.fault)
+        return tuple(finding for finding in self.findings if finding.fault)
 
     @property
     def sound(self) -> bool:
@@ -144,7 +144,7 @@ class _Walk:
                         self._reach(triple, interval, category, found)
                         self._compare(category, found)
                         if not expected:
-                            self._more[triple][", ".join(one.id for one in found)] += 1
+                            self._more[triple][", ".join(item.id for item in found)] += 1
                     elif expected:
                         self._missing(triple, interval, category, permit)
                     else:
@@ -165,7 +165,7 @@ class _Walk:
                 continue
             for world in worlds(basis):
                 stopped = prohibiting(self.rulebook, triple[2], category, interval, world, by_emergency=basis.emergency)
-                first = next((one for one in found[:place] if _carries_before(one, basis, world)), None)
+                first = next((item for item in found[:place] if _carries_before(item, basis, world)), None)
                 if stopped is None and first is None:
                     self.reached.add(basis.id)
                     break
@@ -174,7 +174,7 @@ class _Walk:
                 ] += 1
 
     def _compare(self, category: str, found: tuple[Basis, ...]) -> None:
-        named = [one for one in found if category in one.categories and not one.emergency]
+        named = [item for item in found if category in item.categories and not item.emergency]
         for one, other in combinations(named, 2):
             same = frozenset(one.conditions) == frozenset(other.conditions) and one.permits == other.permits
             if same and one.consent != other.consent:
@@ -287,7 +287,7 @@ def _without_example(rulebook: Rulebook) -> Iterator[Finding]:
     refuses: Counter[str] = Counter()
     for example in rulebook.examples:
         decision = outcome(rulebook, example)
-        carries[example.basis] += any(one.basis == example.basis for one in decision.permitted) and bool(
+        carries[example.basis] += any(permitted.basis == example.basis for permitted in decision.permitted) and bool(
             example.permitted
         )
         refuses[example.basis] += bool(example.withheld)

@@ -96,7 +96,7 @@ class Decision:
     @property
     def permitted_categories(self) -> frozenset[str]:
         """The categories and parts that may move."""
-        return frozenset(one.category for one in self.permitted)
+        return frozenset(permitted.category for permitted in self.permitted)
 
     def canonical(self) -> bytes:
         """The decision as canonical JSON (RFC 8785), the text that its id is a digest of."""
@@ -129,7 +129,7 @@ def decide(request: Request, rulebook: Rulebook, consents: Sequence[ConsentRecor
             inner = case.verdict(part) if part not in request.categories else verdict
             if isinstance(inner, PermittedCategory):
                 permitted.append(inner)
-    considered = tuple((one.id, one.version) for one in consents)
+    considered = tuple((consent.id, consent.version) for consent in consents)
     return _sealed(request, rulebook, tuple(permitted), tuple(withheld), considered, at)
 
 
@@ -167,19 +167,21 @@ class _Case:
         self._rulebook = rulebook
         self._day = day
         role, member, purpose = request.requester.role, request.requester.member, request.purpose
-        standing = [one for one in consents if one.in_force(day) and one.meant_for(purpose, role, member)]
-        self._active = [one for one in standing if one.status == "active"]
-        self._refused = [one for one in standing if one.status == "refused"]
-        self._withdrawn = [one for one in standing if one.status == "withdrawn"]
+        standing = [
+            consent for consent in consents if consent.in_force(day) and consent.meant_for(purpose, role, member)
+        ]
+        self._active = [item for item in standing if item.status == "active"]
+        self._refused = [item for item in standing if item.status == "refused"]
+        self._withdrawn = [item for item in standing if item.status == "withdrawn"]
         self._bases = rulebook.bases_for(request.provider.role, role, purpose)
         self._emergencies = frozenset(basis.id for basis in self._bases if basis.emergency)
         self._answers: dict[str, bool | None] = {}
         self._alike: dict[str, _Miss | tuple[str, ...]] = {}
         self._prohibitions = [
-            (one, needs)
-            for one in rulebook.prohibitions
-            if one.in_force(day) and (not one.purposes or purpose in one.purposes)
-            if (needs := self._stands(one)) is not None
+            (prohibition, needs)
+            for prohibition in rulebook.prohibitions
+            if prohibition.in_force(day) and (not prohibition.purposes or purpose in prohibition.purposes)
+            if (needs := self._stands(prohibition)) is not None
         ]
 
     def verdict(self, category: str) -> PermittedCategory | WithheldCategory:
@@ -188,7 +190,7 @@ class _Case:
         standing, open_ = self._prohibited(category)
         if not standing:
             found = self._first(self._bases, category)
-        elif all(not one.stops_emergencies for one in standing):
+        elif all(not item.stops_emergencies for item in standing):
             # Every prohibition that stands lets emergencies pass: theirs are the only bases that are asked.
             found = self._first(tuple(basis for basis in self._bases if basis.emergency), category)
         else:

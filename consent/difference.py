@@ -127,8 +127,8 @@ def _change(was: str, becomes: str) -> Change:
 
 
 def _prohibitions(old: Rulebook, new: Rulebook) -> list[tuple[str, str]]:
-    before = {one.id: one for one in old.prohibitions}
-    after = {one.id: one for one in new.prohibitions}
+    before = {prohibition.id: prohibition for prohibition in old.prohibitions}
+    after = {prohibition.id: prohibition for prohibition in new.prohibitions}
     said = []
     for name in sorted({*before, *after}):
         if name not in after:

@@ -27,8 +27,8 @@ def explain(decision: Decision, rulebook: Rulebook, language: str = "en") -> str
         "requester": words.role(decision.requester),
         "purpose": words.purpose(decision.purpose),
     }
-    certain = [one for one in decision.permitted if not one.possible]
-    open_ = [one for one in decision.permitted if one.possible]
+    certain = [permitted for permitted in decision.permitted if not permitted.possible]
+    open_ = [permitted for permitted in decision.permitted if permitted.possible]
     sentences: list[str] = []
     if certain:
         sentences.append(
@@ -42,16 +42,16 @@ def explain(decision: Decision, rulebook: Rulebook, language: str = "en") -> str
     if not decision.permitted:
         sentences.append(words.text("denied", **parties))
     by_basis: dict[str, list[str]] = defaultdict(list)
-    for one in decision.permitted:
-        by_basis[one.basis].append(one.category)
+    for permitted in decision.permitted:
+        by_basis[permitted.basis].append(permitted.category)
     for identifier, categories in by_basis.items():
         sentences.append(words.basis(rulebook.basis(identifier), categories))
-    by_consent = [one.category for one in decision.permitted if one.consent_id is not None]
+    by_consent = [permitted.category for permitted in decision.permitted if permitted.consent_id is not None]
     if by_consent:
         sentences.append(words.text("carried-by-consent", categories=words.categories(by_consent)))
     if decision.emergency:
         sentences.append(words.text("emergency"))
-    overridden = [one.category for one in decision.permitted if one.overridden is not None]
+    overridden = [permitted.category for permitted in decision.permitted if permitted.overridden is not None]
     if overridden:
         sentences.append(words.text("overridden", categories=words.categories(overridden)))
     by_reason: dict[str, list[str]] = defaultdict(list)
@@ -61,7 +61,10 @@ def explain(decision: Decision, rulebook: Rulebook, language: str = "en") -> str
         sentences.append(words.text("withheld", categories=words.categories(categories), reason=reason))
     if decision.obligations:
         sentences.append(
-            words.text("obligations", obligations=", ".join(words.obligation(one) for one in decision.obligations))
+            words.text(
+                "obligations",
+                obligations=", ".join(words.obligation(obligation) for obligation in decision.obligations),
+            )
         )
     return " ".join(sentences)
 
@@ -113,7 +116,7 @@ class _Words:
         named: Basis | Prohibition | None = None
         if nearest is not None:
             named = self._rulebook.basis(nearest) or next(
-                (one for one in self._rulebook.prohibitions if one.id == nearest), None
+                (prohibition for prohibition in self._rulebook.prohibitions if prohibition.id == nearest), None
             )
         title = named.title[self._language] if named is not None else (nearest or "")
         template = self._texts["reasons"].get(code, {}).get(self._language, code)

@@ -112,13 +112,13 @@ def _provision(record: ConsentRecord, kind: str) -> dict[str, Any]:
         provision["actor"] = [
             {
                 "role": {"coding": [_RECIPIENT]},
-                "reference": {"identifier": {"system": MEMBER if "/" in one else ROLE, "value": one}},
+                "reference": {"identifier": {"system": MEMBER if "/" in recipient else ROLE, "value": recipient}},
             }
-            for one in sorted(record.recipients)
+            for recipient in sorted(record.recipients)
         ]
     if record.purposes:
-        provision["purpose"] = [{"system": PURPOSE, "code": one} for one in sorted(record.purposes)]
-    provision["class"] = [{"system": CATEGORY, "code": one} for one in sorted(record.categories)]
+        provision["purpose"] = [{"system": PURPOSE, "code": purpose} for purpose in sorted(record.purposes)]
+    provision["class"] = [{"system": CATEGORY, "code": category} for category in sorted(record.categories)]
     return provision
 
 

@@ -72,7 +72,7 @@ def of_check(check: Check) -> Report:
             ("Given by a basis", _number(check.given)),
             ("Asked for and withheld on purpose", _number(sum(one.cells for one in check.explained))),
             ("Closed: no flow asks, no basis gives", _number(check.closed)),
-            ("Intervals in which the law stands still", "; ".join(str(one) for one in check.intervals)),
+            ("Intervals in which the law stands still", "; ".join(str(interval) for interval in check.intervals)),
         ),
         tables=tuple(
             table
@@ -87,7 +87,7 @@ def of_check(check: Check) -> Report:
                 _findings(
                     "Worth knowing",
                     "Not faults: the author should know of them.",
-                    tuple(one for one in check.findings if not one.fault),
+                    tuple(finding for finding in check.findings if not finding.fault),
                 ),
                 Table(
                     "Legal bases",
@@ -164,7 +164,14 @@ def _findings(title: str, caption: str, findings: Sequence[Finding]) -> Table:
         caption,
         ("what", "about", "where", "what is seen", "points"),
         tuple(
-            (one.kind, one.about, one.where, one.message, _number(one.cells) if one.cells else "") for one in findings
+            (
+                finding.kind,
+                finding.about,
+                finding.where,
+                finding.message,
+                _number(finding.cells) if finding.cells else "",
+            )
+            for finding in findings
         ),
     )
 

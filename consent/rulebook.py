@@ -55,7 +55,7 @@ class RulebookError(ValueError):
     def __init__(self, source: str, faults: Iterable[Fault]) -> None:
         self.source = source
         self.faults = tuple(faults)
-        super().__init__("\n".join(f"{source}:{one.line}: {one.pointer}: {one.message}" for one in self.faults))
+        super().__init__("\n".join(f"{source}:{fault.line}: {fault.pointer}: {fault.message}" for fault in self.faults))
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,7 +231,7 @@ class Rulebook:
 
     def basis(self, identifier: str) -> Basis | None:
         """A basis by its id."""
-        return next((one for one in self.bases if one.id == identifier), None)
+        return next((basis for basis in self.bases if basis.id == identifier), None)
 
     def covers(self, categories: frozenset[str], category: str) -> bool:
         """Whether a set of categories holds this one, or the one that it is a part of."""
@@ -598,7 +598,7 @@ def _examples_gone_wrong(rulebook: Rulebook, document: Mapping[str, Any]) -> Ite
     for place, example in zip(places, rulebook.examples, strict=True):
         permitted = outcome(rulebook, example).permitted_categories
         missing = sorted(one for one in example.permitted if not rulebook.covers(permitted, one))
-        leaking = sorted(one for one in example.withheld if rulebook.covers(permitted, one))
+        leaking = sorted(withheld for withheld in example.withheld if rulebook.covers(permitted, withheld))
         if missing:
             yield place, f"the example says permitted, the rules withhold: {', '.join(missing)}", "mend one of the two"
         if leaking:

@@ -83,7 +83,9 @@ def in_force(rulebook: Rulebook, triple: Triple, interval: Interval) -> tuple[Ba
 def carrying(rulebook: Rulebook, bases: Iterable[Basis], category: str, permit: str) -> tuple[Basis, ...]:
     """Those of the bases that could carry a category for a person with this permit."""
     return tuple(
-        one for one in bases if (not one.permits or permit in one.permits) and rulebook.covers(one.categories, category)
+        basis
+        for basis in bases
+        if (not basis.permits or permit in basis.permits) and rulebook.covers(basis.categories, category)
     )
 
 
@@ -103,14 +105,14 @@ def prohibiting(
     rulebook: Rulebook, purpose: str, category: str, interval: Interval, world: World, *, by_emergency: bool = False
 ) -> Prohibition | None:
     """The prohibition that stops a category in a world, also or not where a basis for emergencies would give it."""
-    for one in rulebook.prohibitions:
+    for prohibition in rulebook.prohibitions:
         if (
-            one.in_force(interval.first)
-            and (one.stops_emergencies or not by_emergency)
-            and (not one.purposes or purpose in one.purposes)
-            and rulebook.touches(one.categories, category)
-            and world.issuperset(one.when)
-            and world.isdisjoint(one.unless)
+            prohibition.in_force(interval.first)
+            and (prohibition.stops_emergencies or not by_emergency)
+            and (not prohibition.purposes or purpose in prohibition.purposes)
+            and rulebook.touches(prohibition.categories, category)
+            and world.issuperset(prohibition.when)
+            and world.isdisjoint(prohibition.unless)
         ):
-            return one
+            return prohibition
     return None

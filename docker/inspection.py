@@ -20,7 +20,7 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 def byte_code(engine: Engine) -> None:
     """Whether the image's byte code is used as it is, and whether there is anything in it to install with."""
     run = ("podman", "run", "--rm", "--read-only", "--network", "none", "--entrypoint", "python", PRODUCT)
-    said = engine.run(*run, "-v", "-c", "import gateway.node")
+    said = engine.run(*run, "-v", "-c", "import gateway.node.node")
     stale = [line for line in said.splitlines() if "stale" in line]
     compiled = said.count("code object from '")
     promise(compiled > 500 and not stale, f"{compiled} modules of a node come from byte code, {len(stale)} are stale")

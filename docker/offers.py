@@ -11,7 +11,7 @@ from typing import Any
 
 from consent.rulebook import load, reference_rulebook
 from gateway.demo.network import DEMO, INSTANCE, Organisation
-from gateway.protocol.text import Text
+from gateway.wire.text import Text
 from schemas.facts import HETU, MIGRI_CUSTOMER
 
 _RULEBOOK = load(reference_rulebook(), source="reference rulebook")

@@ -21,9 +21,9 @@ from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
 from adapters.sdk import Limits as AdapterLimits
-from audit.anomalies import Thresholds
+from audit.questions.anomalies import Thresholds
 from gateway import settings_environment
-from gateway.protocol.identifiers import IdentifierError, ServiceId, SubsystemId
+from gateway.wire.identifiers import IdentifierError, ServiceId, SubsystemId
 
 
 class _Section(BaseModel):

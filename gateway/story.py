@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TypedDict, Unpack
 
-from audit.entries import Agents, Categories, Entry
+from audit.log.entries import Agents, Categories, Entry
 
 Detail = Mapping[str, str | int | bool]
 

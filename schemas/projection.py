@@ -101,11 +101,11 @@ def project(bundle: Mapping[str, Any], permitted: Collection[str]) -> Projection
 def _standing(resources: list[dict[str, Any]], references: list[Any]) -> list[dict[str, Any]]:
     """The resources whose references all lead somewhere; one that lost what its schema requires goes with it."""
     while True:
-        names = {f"{one['resourceType']}/{one.get('id')}" for one in resources}
-        if all(isinstance(one, str) and one in names for one in references):
+        names = {f"{resource['resourceType']}/{resource.get('id')}" for resource in resources}
+        if all(isinstance(reference, str) and reference in names for reference in references):
             return resources
-        sound = [_without_dangling(one, names) for one in resources]
-        required = [catalogue().resources[one["resourceType"]].shape.required for one in resources]
+        sound = [_without_dangling(resource, names) for resource in resources]
+        required = [catalogue().resources[resource["resourceType"]].shape.required for resource in resources]
         whole = [
             after
             for before, after, must in zip(resources, sound, required, strict=True)

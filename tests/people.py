@@ -8,11 +8,11 @@ from datetime import datetime
 
 from sqlalchemy import Connection, update
 
-from audit import links
-from audit.entries import micros, new_id
-from audit.links import LinkAct, LinkRow
-from audit.subjects import Subject, Subjects, normalised
-from audit.tables import identifiers as identifiers_table
+from audit.log.entries import micros, new_id
+from audit.log.tables import identifiers as identifiers_table
+from audit.questions import links
+from audit.questions.links import LinkAct, LinkRow
+from audit.questions.subjects import Subject, Subjects, normalised
 
 
 def joined(

@@ -255,7 +255,7 @@ def _put(lines: list[str], name: str, value: str | None) -> None:
 def _block(lines: list[str], name: str, inner: list[str | None]) -> None:
     held = [one for one in inner if one]
     if held:
-        lines += [f"    {name}:", *(f"      {one}" for one in held)]
+        lines += [f"    {name}:", *(f"      {item}" for item in held)]
 
 
 def _inline(members: Mapping[str, str | None]) -> str | None:

@@ -173,15 +173,15 @@ def _json(data: bytes) -> Sample:
     except orjson.JSONDecodeError as error:
         raise SampleError(f"the sample is not JSON (line {error.lineno})", "export it again") from None
     records = document if isinstance(document, list) else [document]
-    if not records or not all(isinstance(one, dict) for one in records):
+    if not records or not all(isinstance(record, dict) for record in records):
         raise SampleError("the sample is no list of objects", "give a list of records: [{…}, {…}]")
-    wrapped = [name for one in records if len(records) == 1 for name, value in one.items() if _objects(value)]
+    wrapped = [name for record in records if len(records) == 1 for name, value in record.items() if _objects(value)]
     if wrapped and not any(isinstance(value, str | int) for value in records[0].values()):
         raise SampleError(
             f"the records stand inside the member {wrapped[0]!r}",
             "export the list itself, or set `records` of the feed",
         )
-    nested = any(isinstance(value, dict) for one in records for value in one.values())
+    nested = any(isinstance(value, dict) for record in records for value in record.values())
     found = list(islice(read_json(io.BytesIO(data), JsonForm("", nested), Limits()), LOOKED_AT))
     return _sample({"format": "json"} | ({"nested": True} if nested else {}), found, [], "json", "application/json")
 
@@ -197,7 +197,7 @@ def _xlsx(data: bytes) -> Sample:
     limits = Limits()
     for sheet in _sheets(data, limits):
         found = list(islice(read_xlsx(io.BytesIO(data), XlsxForm(sheet, ""), limits), LOOKED_AT))
-        if any(isinstance(one, Record) for one in found):
+        if any(isinstance(item, Record) for item in found):
             media = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
             return _sample({"format": "xlsx", "sheet": sheet}, found, [], "xlsx", media)
     raise SampleError("the workbook has no sheet with a header and a record", "put the header into the first row")
@@ -218,16 +218,16 @@ def _sheets(data: bytes, limits: Limits) -> list[str]:
 def _sample(
     source: Mapping[str, Any], found: Sequence[Record | Finding], header: Sequence[str], extension: str, media_type: str
 ) -> Sample:
-    records = [one for one in found if isinstance(one, Record)]
+    records = [item for item in found if isinstance(item, Record)]
     if not records:
-        codes = ", ".join(sorted({one.code for one in found if isinstance(one, Finding)})) or "no record"
+        codes = ", ".join(sorted({item.code for item in found if isinstance(item, Finding)})) or "no record"
         raise SampleError(f"no record of the sample can be read ({codes})", "export it again, with at least one record")
-    names = list(dict.fromkeys([*header, *(name for one in records for name in one.fields)]))
+    names = list(dict.fromkeys([*header, *(name for record in records for name in record.fields)]))
     return Sample(source, len(records), tuple(_column(name, records) for name in names), extension, media_type)
 
 
 def _column(name: str, records: Sequence[Record]) -> Column:
-    raw = [one.fields.get(name) for one in records]
+    raw = [record.fields.get(name) for record in records]
     values: list[str] = []
     for value in raw:
         values += [_written(item) for item in value] if isinstance(value, list) else [_written(value)]

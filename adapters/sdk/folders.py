@@ -61,7 +61,7 @@ def open_folder(folder: Path) -> Package:
     rejected = document.get("tool", {}).get("yhdyspinta", {}).get("rejected", [])
     if not isinstance(rejected, list) or not all(isinstance(one, str) for one in rejected):
         raise AdapterError("`rejected` under [tool.yhdyspinta] of pyproject.toml is no list of samples' names")
-    shown = tuple(one for one in found if one.name[0] != ".")
+    shown = tuple(item for item in found if item.name[0] != ".")
     return Package(folder, name, module.split(".")[0], adapter, shown, tuple(rejected))
 
 

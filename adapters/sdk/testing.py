@@ -239,12 +239,12 @@ def _maps(package: Package) -> Iterator[str]:
     for sample in package.samples:
         with sample.open("rb") as stream:
             results = list(package.adapter.convert(stream, Limits()))
-        mapped = sum(one.bundle is not None for one in results)
+        mapped = sum(result.bundle is not None for result in results)
         if sample.name in package.rejected:
             if mapped:
                 yield f"{sample.name} is declared as rejected, and {mapped} of its records are mapped"
         elif not mapped:
-            codes = ", ".join(sorted({found.code for one in results for found in one.findings if _stops(found)}))
+            codes = ", ".join(sorted({found.code for result in results for found in result.findings if _stops(found)}))
             yield (
                 f"{sample.name}: none of its {len(results)} records is mapped ({codes or 'no finding says why'}); mend "
                 f'the mapping, or declare it in pyproject.toml: [tool.yhdyspinta] rejected = ["{sample.name}"]'
@@ -283,7 +283,7 @@ def _lost(adapter: Adapter, data: bytes, name: str) -> Iterator[str]:
     if read != len(results):
         yield f"{name}: {read} records were read, {len(results)} were told of"
     for mapped in results:
-        if mapped.bundle is None and not any(one.severity == "error" for one in mapped.findings):
+        if mapped.bundle is None and not any(finding.severity == "error" for finding in mapped.findings):
             yield f"{name}: row {mapped.position.row} was rejected without a finding that says why"
 
 

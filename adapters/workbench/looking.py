@@ -87,7 +87,7 @@ class Look:
     @property
     def mapped(self) -> int:
         """How many records were mapped."""
-        return sum(one.mapped for one in self.records)
+        return sum(record.mapped for record in self.records)
 
 
 @dataclass(slots=True)
@@ -140,7 +140,7 @@ class Bench:
             self._mark = mark
             try:
                 package = open_folder(self.folder)
-                read = {one.name: _read(package, one) for one in package.samples}
+                read = {sample.name: _read(package, sample) for sample in package.samples}
             except MappingError as error:
                 self._fault = self._place(error)
             except AdapterError as error:
@@ -153,7 +153,7 @@ class Bench:
         return self._fault is not None
 
     def _place(self, error: MappingError) -> Fault:
-        path = next((one for one in self._files() if one.name == "mapping.yaml"), None)
+        path = next((file for file in self._files() if file.name == "mapping.yaml"), None)
         text = path.read_text("utf-8", "replace").splitlines() if path else []
         around = range(max(1, error.line - 2), min(len(text), error.line + 2) + 1)
         lines = tuple((number, text[number - 1]) for number in around)
@@ -222,7 +222,9 @@ def _cells(item: Record | Finding, mapped: Mapped, taken: set[str], ignored: fro
     cells = []
     for column, value in item.fields.items():
         written = ", ".join(map(str, value)) if isinstance(value, list) else "" if value is None else str(value)
-        findings = tuple(one for one in mapped.findings if one.position.column.split("[", maxsplit=1)[0] == column)
+        findings = tuple(
+            finding for finding in mapped.findings if finding.position.column.split("[", maxsplit=1)[0] == column
+        )
         if ignored_by(column, ignored):
             state = "ignored"
         elif not written.strip():

@@ -20,7 +20,7 @@ from rich.table import Table
 
 from adapters.mapping import MappingError
 from adapters.sdk import Adapter, AdapterError, Finding, Limits, Mapped, Record, available, load
-from gateway.cli.output import NO, OUTSIDE, WRONG, console, fail, print_json, progress, table
+from gateway.terminal.output import NO, OUTSIDE, WRONG, console, fail, print_json, progress, table
 
 app = typer.Typer(help="Make an adapter from a sample, look at what it does, test it, pack it.", no_args_is_help=True)
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
@@ -67,7 +67,7 @@ def new(
                     }
                     for one in found.recognised
                 ],
-                "left": [{"column": one.column.name, "reason": one.reason} for one in found.left],
+                "left": [{"column": item.column.name, "reason": item.reason} for item in found.left],
             }
         )
         return
@@ -82,7 +82,7 @@ def new(
     ]
     console.print(table("Recognised", ("column", "as", "sure", "by"), rows))
     if found.left:
-        left = [(escape(one.column.name), escape(one.reason)) for one in found.left]
+        left = [(escape(item.column.name), escape(item.reason)) for item in found.left]
         console.print(table("Left for you", ("column", "why"), left))
     console.print(f"Next: [bold]yhdyspinta adapter watch {escape(str(written.folder))}[/]")
 
@@ -99,18 +99,19 @@ def list_(json: Json = False) -> None:
         print_json(
             [
                 {
-                    "name": one.name,
-                    "title": {"fi": one.title.fi, "sv": one.title.sv, "en": one.title.en},
-                    "media_types": one.media_types,
-                    "reads": one.reads,
-                    "writes": one.writes,
+                    "name": item.name,
+                    "title": {"fi": item.title.fi, "sv": item.title.sv, "en": item.title.en},
+                    "media_types": item.media_types,
+                    "reads": item.reads,
+                    "writes": item.writes,
                 }
-                for one in found
+                for item in found
             ]
         )
         return
     rows = [
-        (one.name, one.title.en, ", ".join(one.media_types), _does(reads=one.reads, writes=one.writes)) for one in found
+        (item.name, item.title.en, ", ".join(item.media_types), _does(reads=item.reads, writes=item.writes))
+        for item in found
     ]
     console.print(table("Adapters", ("name", "what it is", "media types", "does"), rows))
 
@@ -240,14 +241,14 @@ def check(
                 "findings": dict(covered.findings),
                 "fields": [
                     {
-                        "field": one.name,
-                        "filled": one.filled,
-                        "targets": one.targets,
-                        "transforms": one.transforms,
-                        "ignored": one.ignored,
-                        "reported": one.reported,
+                        "field": field.name,
+                        "filled": field.filled,
+                        "targets": field.targets,
+                        "transforms": field.transforms,
+                        "ignored": field.ignored,
+                        "reported": field.reported,
                     }
-                    for one in covered.fields
+                    for field in covered.fields
                 ],
             }
         )
@@ -271,16 +272,16 @@ def check(
 
 def _coverage_table(covered: Any) -> Table:
     rows = []
-    for one in covered.fields:
-        went = ", ".join(one.targets)
-        if one.ignored:
+    for field in covered.fields:
+        went = ", ".join(field.targets)
+        if field.ignored:
             went = "[dim]ignored by name[/]"
         elif not went:
-            often = "once" if one.reported == 1 else f"{one.reported} times"
-            went = f"[yellow]reported {often}[/]" if one.reported else "[dim]always empty[/]"
-        if one.lost:
+            often = "once" if field.reported == 1 else f"{field.reported} times"
+            went = f"[yellow]reported {often}[/]" if field.reported else "[dim]always empty[/]"
+        if field.lost:
             went = "[bold red]lost[/]"
-        rows.append((escape(one.name), str(one.filled), went, escape(", ".join(one.transforms))))
+        rows.append((escape(field.name), str(field.filled), went, escape(", ".join(field.transforms))))
     return table("Coverage", ("source field", "filled", "target element", "by"), rows)
 
 
@@ -376,8 +377,8 @@ def watch(
     from adapters.workbench.wording import LANGUAGES
     from consent.rulebook import RulebookError, reference_rulebook
     from consent.rulebook import load as load_rulebook
+    from gateway.cli.workbench import workbench
     from gateway.web.listeners import bind
-    from gateway.web.workbench import workbench
 
     if language not in LANGUAGES:
         fail(f"there is no language {language!r}", WRONG, remedy="use fi, sv or en")

@@ -15,10 +15,10 @@ import typer
 from rich.markup import escape
 from sqlalchemy.exc import SQLAlchemyError
 
-from gateway.cli.configuration import CONFIG, Config, Json, settings_of
-from gateway.cli.output import NO, OUTSIDE, WRONG, agreed, console, fail, print_json, table
-from gateway.cli.registry import Yes, told
+from gateway.registry.cli.running import Yes, told
 from gateway.settings import Settings
+from gateway.terminal.configuration import CONFIG, Config, Json, settings_of
+from gateway.terminal.output import NO, OUTSIDE, WRONG, agreed, console, fail, print_json, table
 
 app = typer.Typer(help="List, add and shut out the information systems that may call this node.", no_args_is_help=True)
 _HEX = re.compile(r"[0-9a-fA-F]{64}")
@@ -29,10 +29,10 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 @app.command("list")
 def show(config: Config = CONFIG, json: Json = False) -> None:
     """List the registered clients, their certificates, and which are shut out."""
-    from gateway.protocol.signing import thumbprint
+    from gateway.keys.certificates import load, to_der
     from gateway.storage import engine as storage
     from gateway.storage import revocations
-    from gateway.trust.certificates import load, to_der
+    from gateway.wire.signing import thumbprint
 
     settings = settings_of(config, json=json)
     engine = storage.create(settings.database.url)
@@ -45,18 +45,18 @@ def show(config: Config = CONFIG, json: Json = False) -> None:
         finally:
             engine.dispose()
         found: list[dict[str, Any]] = []
-        for one in settings.clients:
-            shown: list[bytes | None] = [path.read_bytes() for path in one.certificates]
+        for client in settings.clients:
+            shown: list[bytes | None] = [path.read_bytes() for path in client.certificates]
             for certificate in shown or [None]:
                 name = thumbprint(to_der(certificate)) if certificate is not None else None
                 found.append(
                     {
-                        "client": one.name,
-                        "subsystem": one.subsystem,
+                        "client": client.name,
+                        "subsystem": client.subsystem,
                         "certificate": name,
                         "expires": load(certificate).not_valid_after_utc if certificate is not None else None,
-                        "tokens": one.jwks is not None,
-                        "revoked": one.name in out.clients or name in out.certificates,
+                        "tokens": client.jwks is not None,
+                        "revoked": client.name in out.clients or name in out.certificates,
                     }
                 )
     if json:
@@ -64,13 +64,13 @@ def show(config: Config = CONFIG, json: Json = False) -> None:
         return
     rows = [
         [
-            one["client"],
-            one["subsystem"],
-            one["certificate"] or ("access tokens" if one["tokens"] else "none"),
-            f"{one['expires']:%Y-%m-%d}" if one["expires"] else "",
-            "[red]shut out[/]" if one["revoked"] else "[green]may call[/]",
+            item["client"],
+            item["subsystem"],
+            item["certificate"] or ("access tokens" if item["tokens"] else "none"),
+            f"{item['expires']:%Y-%m-%d}" if item["expires"] else "",
+            "[red]shut out[/]" if item["revoked"] else "[green]may call[/]",
         ]
-        for one in found
+        for item in found
     ]
     console.print(table("Clients", ["client", "subsystem", "certificate", "expires", "state"], rows))
 
@@ -84,12 +84,12 @@ def add(
     json: Json = False,
 ) -> None:
     """Make a certificate for an information system, from the node's own authority, and register it in the settings."""
-    from gateway.trust.joining import certify_client
+    from gateway.registry.run.joining import certify_client
 
     settings = settings_of(config, json=json)
     folder = config.resolve().parent
     chosen = subsystem or settings.node.subsystems[0]
-    if not _NAME.fullmatch(name) or any(one.name == name for one in settings.clients):
+    if not _NAME.fullmatch(name) or any(client.name == name for client in settings.clients):
         fail(f"{name} is taken, or no name for a client", WRONG, remedy="letters, digits, . _ -", json=json)
     if chosen not in settings.node.subsystems:
         fail(f"{chosen} is not a subsystem of this node", WRONG, json=json)
@@ -124,8 +124,8 @@ def revoke(
     json: Json = False,
 ) -> None:
     """Shut out a stolen certificate, or a client with all its certificates and tokens. In force within five seconds."""
-    from gateway.parts import NodeError, log_of
-    from gateway.secret_files import verify
+    from gateway.node.secret_files import verify
+    from gateway.node.wiring import NodeError, log_of
     from gateway.storage import engine as storage
     from gateway.storage import revocations, schema
 
@@ -170,12 +170,12 @@ def revoke(
 
 def _named(settings: Settings, what: str, *, json: bool) -> tuple[str, str, str]:
     """What is to be shut out: its kind, its name in the table, and the client whose it is."""
-    from gateway.protocol.signing import thumbprint
-    from gateway.protocol.strict import b64url
+    from gateway.keys.certificates import to_der
     from gateway.storage.revocations import CERTIFICATE, CLIENT
-    from gateway.trust.certificates import to_der
+    from gateway.wire.signing import thumbprint
+    from gateway.wire.strict import b64url
 
-    if any(one.name == what for one in settings.clients):
+    if any(client.name == what for client in settings.clients):
         return CLIENT, what, what
     digits = what.replace(":", "").replace(" ", "")
     if Path(what).is_file():
@@ -191,10 +191,10 @@ def _named(settings: Settings, what: str, *, json: bool) -> tuple[str, str, str]
             remedy="see `yhdyspinta client list`",
             json=json,
         )
-    for one in settings.clients:
-        for path in one.certificates:
+    for client in settings.clients:
+        for path in client.certificates:
             if path.is_file() and thumbprint(to_der(path.read_bytes())) == name:
-                return CERTIFICATE, name, one.name
+                return CERTIFICATE, name, client.name
     return CERTIFICATE, name, ""
 
 

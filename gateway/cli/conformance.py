@@ -13,12 +13,12 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
-from gateway.cli.output import NO, WRONG, console, fail, print_json, table
 from gateway.conformance import demo as demo_profile
 from gateway.conformance.catalogue import Case, Group, Role, cases, chosen
 from gateway.conformance.profile import Profile, ProfileError, load
 from gateway.conformance.running import Result, Verdict, check
 from gateway.conformance.running import run as run_cases
+from gateway.terminal.output import NO, WRONG, console, fail, print_json, table
 
 app = typer.Typer(help="Judge a system from outside, by what the published pages require.", no_args_is_help=True)
 RoleOption = Annotated[

@@ -9,13 +9,13 @@ from typing import Annotated
 import typer
 from sqlalchemy.exc import SQLAlchemyError
 
-from audit.console.sessions import Role, offer_link
-from gateway.cli.configuration import CONFIG, Config, Json, settings_of
-from gateway.cli.output import OUTSIDE, WRONG, console, fail, print_json
+from gateway.desk.console.composition import address_of
+from gateway.desk.console.sessions import Role, offer_link
 from gateway.settings import Settings
 from gateway.storage import engine as storage
 from gateway.storage import schema
-from gateway.web.console import address_of
+from gateway.terminal.configuration import CONFIG, Config, Json, settings_of
+from gateway.terminal.output import OUTSIDE, WRONG, console, fail, print_json
 
 app = typer.Typer(help="Let people into the console.", no_args_is_help=True)
 

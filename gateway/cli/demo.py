@@ -20,7 +20,7 @@ import typer
 from rich.markup import escape
 from rich.rule import Rule
 
-from gateway.cli.output import NO, OUTSIDE, WRONG, console, fail, print_json, progress, table
+from gateway.terminal.output import NO, OUTSIDE, WRONG, console, fail, print_json, progress, table
 
 app = typer.Typer()
 Once = Annotated[bool, typer.Option("--once", help="End when the story is told, instead of staying up until Ctrl-C.")]
@@ -83,7 +83,7 @@ async def _run(place: Path, *, once: bool, state: Path | None, json: bool) -> bo
                 except StoryError as error:
                     processes.check()
                     fail(str(error), OUTSIDE, remedy=f"the processes' logs are in {network.folder}", json=json)
-            held = all(one.held for one in story.checks)
+            held = all(check.held for check in story.checks)
             if json:
                 print_json({**result, "checks": [{"promise": c.promise, "held": c.held} for c in story.checks]})
             else:
@@ -138,15 +138,15 @@ async def _tell(story: Any, *, json: bool) -> dict[str, Any]:
     return {
         "shares": [
             {
-                "person": one.person,
-                "flow": one.flow,
-                "recipient": one.recipient,
-                "state": one.state,
-                "got": one.got,
-                "bases": one.bases,
-                "withheld": dict(one.withheld),
+                "person": share.person,
+                "flow": share.flow,
+                "recipient": share.recipient,
+                "state": share.state,
+                "got": share.got,
+                "bases": share.bases,
+                "withheld": dict(share.withheld),
             }
-            for one in shares
+            for share in shares
         ],
         "queries": [
             {"who": one.who, "person": one.person, "status": one.status, "got": one.got, "withheld": dict(one.withheld)}
@@ -224,10 +224,10 @@ def _print_findings(dirty: dict[str, Any]) -> None:
 
 def _print_checks(story: Any, seconds: float) -> None:
     console.print(Rule("What was promised", align="left"))
-    for one in story.checks:
-        mark = "[green]✓[/]" if one.held else "[bold red]✗[/]"
-        console.print(f"  {mark} {one.promise}{f' [dim]({one.seen})[/]' if one.seen else ''}")
-    failed = sum(not one.held for one in story.checks)
+    for check in story.checks:
+        mark = "[green]✓[/]" if check.held else "[bold red]✗[/]"
+        console.print(f"  {mark} {check.promise}{f' [dim]({check.seen})[/]' if check.seen else ''}")
+    failed = sum(not check.held for check in story.checks)
     if failed:
         console.print(f"[bold red]{failed} of {len(story.checks)} promises did not hold.[/]")
     else:

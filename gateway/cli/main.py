@@ -17,18 +17,18 @@ from gateway.loglines import quiet_libraries
 
 #: Each noun and its modules: the first has its `app`, the others have more `COMMANDS` for it.
 NOUNS: Mapping[str, tuple[str, ...]] = {
-    "demo": ("demo",),
-    "node": ("node",),
-    "adapter": ("adapter",),
-    "audit": ("officer", "officer_disclosures", "officer_reviews"),
-    "client": ("client",),
-    "conformance": ("conformance",),
-    "console": ("console",),
-    "evidence": ("evidence",),
-    "registry": ("registry", "registry_member", "registry_reading"),
-    "rulebook": ("rulebook",),
-    "consent": ("consent",),
-    "identity": ("identity",),
+    "demo": ("gateway.cli.demo",),
+    "node": ("gateway.cli.node",),
+    "adapter": ("gateway.cli.adapter",),
+    "audit": ("gateway.desk.cli.officer", "gateway.desk.cli.disclosures", "gateway.desk.cli.reviews"),
+    "client": ("gateway.cli.client",),
+    "conformance": ("gateway.cli.conformance",),
+    "console": ("gateway.cli.console",),
+    "evidence": ("gateway.evidence.cli",),
+    "registry": ("gateway.registry.cli.running", "gateway.registry.cli.joining", "gateway.registry.cli.reading"),
+    "rulebook": ("gateway.cli.rulebook",),
+    "consent": ("gateway.exchange.consents.cli",),
+    "identity": ("gateway.exchange.identity.cli",),
 }
 
 
@@ -43,14 +43,16 @@ class _Nouns(TyperGroup):
         """Load a noun. None for what is not one."""
         if cmd_name not in NOUNS:
             return None
-        first, *others = (import_module(f"gateway.cli.{name}") for name in NOUNS[cmd_name])
-        present = {one.callback for one in first.app.registered_commands}
+        first, *others = (import_module(name) for name in NOUNS[cmd_name])
+        present = {registered_command.callback for registered_command in first.app.registered_commands}
         for further in (one for module in others for one in module.COMMANDS if one not in present):
             first.app.command()(further)
         command = typer.main.get_command(first.app)
         command.name = cmd_name
         # Shell completion is an option of the whole command, not of each noun.
-        command.params = [one for one in command.params if one.name not in {"install_completion", "show_completion"}]
+        command.params = [
+            param for param in command.params if param.name not in {"install_completion", "show_completion"}
+        ]
         return command
 
 

@@ -9,9 +9,9 @@ import typer
 import uvloop
 from rich.markup import escape
 
-from gateway.cli.configuration import CONFIG, Config, Json, settings_of
-from gateway.cli.output import OUTSIDE, console, fail, print_json
 from gateway.settings import load
+from gateway.terminal.configuration import CONFIG, Config, Json, settings_of
+from gateway.terminal.output import OUTSIDE, console, fail, print_json
 
 app = typer.Typer(help="Run a node, or check its settings.", no_args_is_help=True)
 
@@ -20,8 +20,8 @@ app = typer.Typer(help="Run a node, or check its settings.", no_args_is_help=Tru
 def run(config: Config = CONFIG) -> None:
     """Run the node until it is told to stop (Ctrl-C, SIGTERM)."""
     from gateway.loglines import configure_logging
-    from gateway.node import Node
-    from gateway.parts import NodeError
+    from gateway.node.node import Node
+    from gateway.node.wiring import NodeError
 
     settings = settings_of(config, json=False)
     configure_logging(settings.telemetry.log_level)

@@ -24,10 +24,20 @@ from consent.explaining import explain as explain_decision
 from consent.replaying import again
 from consent.report import Report, of_check, of_differences
 from consent.rulebook import Rulebook, RulebookError, load, reference_rulebook
-from gateway.cli.configuration import CONFIG, Config, Json
-from gateway.cli.officer_desk import desk
-from gateway.cli.output import NO, OUTSIDE, WRONG, console, errors, fail, print_json, progress, table
+from gateway.desk.cli.desk import desk
 from gateway.exchange.rejudging import Swing
+from gateway.terminal.configuration import CONFIG, Config, Json
+from gateway.terminal.output import (
+    NO,
+    OUTSIDE,
+    WRONG,
+    console,
+    errors,
+    fail,
+    print_json,
+    progress,
+    table,
+)
 
 app = typer.Typer(help="Check, compare and explain rulebooks; make recorded decisions again.", no_args_is_help=True)
 REFERENCE = "the reference rulebook"
@@ -65,14 +75,14 @@ def check(file: File = None, html: Html = None, json: Json = False) -> None:
                 ],
                 "findings": [
                     {
-                        "kind": one.kind,
-                        "fault": one.fault,
-                        "about": one.about,
-                        "where": one.where,
-                        "message": one.message,
-                        "points": one.cells,
+                        "kind": finding.kind,
+                        "fault": finding.fault,
+                        "about": finding.about,
+                        "where": finding.where,
+                        "message": finding.message,
+                        "points": finding.cells,
                     }
-                    for one in found.findings
+                    for finding in found.findings
                 ],
             }
         )
@@ -109,7 +119,7 @@ def diff(
                 "old": before.digest,
                 "new": after.digest,
                 "points": found.cells,
-                "changes": [one.to_dict() for one in found.changes],
+                "changes": [change.to_dict() for change in found.changes],
                 "prohibitions": [{"id": name, "change": said} for name, said in found.prohibitions],
                 "exchanges": None
                 if counted is None
@@ -233,20 +243,20 @@ def _rulebook(file: Path | None, *, json: bool) -> Rulebook:
                     "faults": [
                         {
                             "file": error.source,
-                            "line": one.line,
-                            "pointer": one.pointer,
-                            "message": one.message,
-                            "remedy": one.remedy,
+                            "line": fault.line,
+                            "pointer": fault.pointer,
+                            "message": fault.message,
+                            "remedy": fault.remedy,
                         }
-                        for one in error.faults
+                        for fault in error.faults
                     ]
                 }
             )
         else:
-            for one in error.faults:
+            for fault in error.faults:
                 errors.print(
-                    f"{error.source}:{one.line}: {one.pointer}: {one.message}"
-                    + (f" ({one.remedy})" if one.remedy else ""),
+                    f"{error.source}:{fault.line}: {fault.pointer}: {fault.message}"
+                    + (f" ({fault.remedy})" if fault.remedy else ""),
                     markup=False,
                     soft_wrap=True,
                 )

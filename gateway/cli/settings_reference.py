@@ -35,8 +35,8 @@ def _sections(model: type[BaseModel], path: str) -> Iterator[str]:
     nested: list[tuple[str, type[BaseModel]]] = []
     rows = []
     for name, field in model.model_fields.items():
-        found = [one for one in _types(field.annotation) if isinstance(one, type) and issubclass(one, BaseModel)]
-        inner = [one for one in found if one.__name__ != "Address"]
+        found = [kind for kind in _types(field.annotation) if isinstance(kind, type) and issubclass(kind, BaseModel)]
+        inner = [item for item in found if item.__name__ != "Address"]
         if inner:
             many = typing.get_origin(field.annotation) is list
             nested += [(f"[{path}{name}]" if many else f"{path}{name}", one) for one in inner]
@@ -65,20 +65,20 @@ def _types(annotation: Any) -> Iterator[Any]:
         arguments = arguments[:1]
     if not arguments or typing.get_origin(annotation) is Literal:
         yield annotation
-    for one in arguments:
-        yield from _types(one)
+    for argument in arguments:
+        yield from _types(argument)
 
 
 def _kind(field: FieldInfo) -> str:
     kinds = []
-    for one in _types(field.annotation):
-        if one is types.NoneType:
+    for kind in _types(field.annotation):
+        if kind is types.NoneType:
             continue
-        if typing.get_origin(one) is Literal:
-            kinds.append(" or ".join(f"`{value}`" for value in typing.get_args(one)))
-        elif isinstance(one, type):
+        if typing.get_origin(kind) is Literal:
+            kinds.append(" or ".join(f"`{value}`" for value in typing.get_args(kind)))
+        elif isinstance(kind, type):
             named = {Path: "path", str: "text", int: "whole number", float: "number", bool: "true or false"}
-            kinds.append("HOST:PORT" if one.__name__ == "Address" else named.get(one, one.__name__))
+            kinds.append("HOST:PORT" if kind.__name__ == "Address" else named.get(kind, kind.__name__))
     origin = typing.get_origin(field.annotation)
     if origin is dict:
         return "table"

@@ -22,13 +22,12 @@ from typing import Any
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from audit.checkpoint import LogSigner, WitnessSigner
+from audit.tree.checkpoint import LogSigner, WitnessSigner
 from consent.rulebook import load, reference_rulebook
-from gateway.protocol.identifiers import MemberId, ServiceId, SubsystemId
-from gateway.protocol.text import Text
-from gateway.trust import certificates
-from gateway.trust.authority import Authority
-from gateway.trust.entries import (
+from gateway.keys import certificates
+from gateway.keys.keystore import write_private_key, write_secret
+from gateway.keys.tls import peer_pin
+from gateway.registry.read.entries import (
     Content,
     County,
     Member,
@@ -40,8 +39,9 @@ from gateway.trust.entries import (
     log_origin,
     witness_name,
 )
-from gateway.trust.keystore import write_private_key, write_secret
-from gateway.trust.tls import peer_pin
+from gateway.registry.run.authority import Authority
+from gateway.wire.identifiers import MemberId, ServiceId, SubsystemId
+from gateway.wire.text import Text
 from schemas.facts import HETU, MIGRI_CUSTOMER
 
 INSTANCE = "FI-DEMO"
@@ -228,21 +228,21 @@ def build(
     reserved = Ports(5 * len(organisations))
     ports = iter(reserved)
     parties = {
-        one.name: Party(
-            name=one.name,
-            title=one.title,
-            member=MemberId.parse(f"{INSTANCE}/{one.member}"),
-            subsystem=SubsystemId.parse(f"{INSTANCE}/{one.member}/{one.subsystem}"),
-            roles=one.roles,
-            node=one.node,
-            folder=folder / one.name,
+        organisation.name: Party(
+            name=organisation.name,
+            title=organisation.title,
+            member=MemberId.parse(f"{INSTANCE}/{organisation.member}"),
+            subsystem=SubsystemId.parse(f"{INSTANCE}/{organisation.member}/{organisation.subsystem}"),
+            roles=organisation.roles,
+            node=organisation.node,
+            folder=folder / organisation.name,
             peers=next(ports),
             clients=next(ports),
             local=next(ports),
             system=next(ports),
             console=next(ports),
         )
-        for one in organisations
+        for organisation in organisations
     }
     authority = Authority(folder / "authority", passphrase.encode())
     authority.create(
@@ -365,7 +365,11 @@ def _services(parties: Mapping[str, Party]) -> tuple[ServiceDescriptor, ...]:
 
 
 def _municipalities(organisations: Sequence[Organisation], parties: Mapping[str, Party]) -> tuple[Municipality, ...]:
-    members = {code: parties[one.name].subsystem for one in organisations for code in one.municipalities}
+    members = {
+        code: parties[organisation.name].subsystem
+        for organisation in organisations
+        for code in organisation.municipalities
+    }
     return tuple(
         Municipality(code, name, county, members.get(code))
         for code, name, county in (
@@ -379,7 +383,11 @@ def _municipalities(organisations: Sequence[Organisation], parties: Mapping[str,
 
 
 def _counties(organisations: Sequence[Organisation], parties: Mapping[str, Party]) -> tuple[County, ...]:
-    members = {one.county: parties[one.name].subsystem for one in organisations if one.county is not None}
+    members = {
+        organisation.county: parties[organisation.name].subsystem
+        for organisation in organisations
+        if organisation.county is not None
+    }
     return tuple(
         County(code, name, members.get(code))
         for code, name in (

@@ -16,13 +16,13 @@ from typing import Any
 from aiohttp import ClientSession, ClientTimeout
 from sqlalchemy import Engine, select
 
-from audit import proofs
-from audit.check import Report
-from audit.check import check as check_log
-from audit.checkpoint import VerifierKey
-from audit.entries import Entry
-from audit.tables import entries
-from audit.verify import ExportReport, verify_export
+from audit.log.entries import Entry
+from audit.log.tables import entries
+from audit.questions.check import Report
+from audit.questions.check import check as check_log
+from audit.tree import proofs
+from audit.tree.checkpoint import VerifierKey
+from audit.tree.verify import ExportReport, verify_export
 from gateway.demo.network import LOOPBACK, Network
 from gateway.demo.patience import Patience
 from gateway.storage import engine as storage
@@ -148,11 +148,11 @@ class Story:
         """A person withdraws a consent under which a municipality has received data: it is told so, signed."""
         withdrawn = await self._call("centre", "POST", f"/v1/consents/{wishes.kept}/withdrawal", expect=201)
         notices = await self._until(
-            lambda: self._held("kotka"), lambda held: [one for one in held if one["kind"] == "notice"]
+            lambda: self._held("kotka"), lambda held: [item for item in held if item["kind"] == "notice"]
         )
         self._check(
             "who had received data under a withdrawn consent has a signed notice of it",
-            withdrawn["notices"] == 1 and any(one["handover"] == wishes.kept for one in notices),
+            withdrawn["notices"] == 1 and any(notice["handover"] == wishes.kept for notice in notices),
         )
         return withdrawn
 
@@ -162,7 +162,7 @@ class Story:
         patience = Patience()
         while True:
             handovers = (await self._call("centre", "GET", "/v1/handovers?limit=1000"))["handovers"]
-            parts = [part for one in handovers for part in one["deliveries"] if _can_arrive(part)]
+            parts = [part for handover in handovers for part in handover["deliveries"] if _can_arrive(part)]
             settled = sum(part["state"] in SETTLED for part in parts)
             step(settled, len(parts))
             if settled == len(parts):
@@ -171,14 +171,14 @@ class Story:
                 raise StoryError(f"{len(parts) - settled} of {len(parts)} deliveries do not arrive")
             await asyncio.sleep(0.1)
         held = {
-            name: {one["handover"]: one for one in await self._held(name) if one["kind"] == "handover"}
+            name: {item["handover"]: item for item in await self._held(name) if item["kind"] == "handover"}
             for name in ("kotka", "kymenlaakso")
         }
         found = []
-        states = {one["id"]: one for one in handovers}
+        states = {handover["id"]: handover for handover in handovers}
         for person, plan in self.plans.items():
             for part in plan["deliveries"]:
-                now = next(one for one in states[plan["id"]]["deliveries"] if one["id"] == part["id"])
+                now = next(state for state in states[plan["id"]]["deliveries"] if state["id"] == part["id"])
                 found.append(self._share(person, plan, part, now, held))
         self._check_arrivals(found, held)
         return found
@@ -341,7 +341,7 @@ class Story:
         )
 
     def _check_arrivals(self, found: list[Share], held: Mapping[str, Mapping[str, dict[str, Any]]]) -> None:
-        by = {(one.person, one.recipient): one for one in found}
+        by = {(item.person, item.recipient): item for item in found}
         ordinary = by[self._key("p10-moves-on"), "kotka"]
         self._check("a municipality receives no health needs without consent", "health-needs" not in ordinary.got)
         self._check(
@@ -361,7 +361,7 @@ class Story:
             "a consent withdrawn before delivery no longer carries anything",
             late.state == "accepted" and not {"health-needs", "social-needs"} & set(late.got),
         )
-        pending = [one for one in found if one.person == self._key("p08-pending-permit")]
+        pending = [item for item in found if item.person == self._key("p08-pending-permit")]
         self._check("without a final permit nothing moves", all(not one.got for one in pending))
         protected = by[self._key("p07-safety-prohibition"), "kymenlaakso"]
         self._check(
@@ -369,8 +369,8 @@ class Story:
             "contact/address" in by[self._key("p07-safety-prohibition"), "kotka"].got
             and "contact/address" not in protected.got,
         )
-        received = [(name, one["handover"]) for name, items in held.items() for one in items.values()]
-        accepted = [one for one in found if one.state == "accepted"]
+        received = [(name, item["handover"]) for name, items in held.items() for item in items.values()]
+        accepted = [item for item in found if item.state == "accepted"]
         self._check("each delivery was received once", len(received) == len(set(received)) == len(accepted))
 
     async def _held(self, party: str) -> list[dict[str, Any]]:
@@ -417,9 +417,9 @@ def session() -> ClientSession:
 def grouped(shares: Iterable[Share]) -> list[tuple[Share, list[str]]]:
     """Shares that are alike but for the person, with the persons; in the order in which they first came."""
     groups: dict[tuple[object, ...], tuple[Share, list[str]]] = {}
-    for one in shares:
-        alike = (one.flow, one.recipient, one.state, one.got, one.bases, one.withheld)
-        groups.setdefault(alike, (one, []))[1].append(one.person)
+    for share in shares:
+        alike = (share.flow, share.recipient, share.state, share.got, share.bases, share.withheld)
+        groups.setdefault(alike, (share, []))[1].append(share.person)
     return list(groups.values())
 
 

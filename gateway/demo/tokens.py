@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from jwt.algorithms import ECAlgorithm
 
 from gateway.demo.network import Network
-from gateway.trust.keystore import write_secret
+from gateway.keys.keystore import write_secret
 
 TOKEN_KEY = "client-token.key"  # noqa: S105  the name of a file
 _REGISTERED = 'certificates = ["client.pem"]'

@@ -14,17 +14,17 @@ from typing import Any
 import orjson
 from sqlalchemy import Connection, Row, select
 
-from audit.archive import Archive, ArchiveError, search_all
-from audit.checkpoint import VerifierKey, parse_checkpoint
-from audit.entries import Entry
-from audit.proofs import export_proofs, prove
-from audit.query import Filters
-from audit.subjects import Subjects
-from audit.verify import FORMAT as LOG_FORMAT
+from audit.log.entries import Entry
+from audit.questions.archive import Archive, ArchiveError, search_all
+from audit.questions.query import Filters
+from audit.questions.subjects import Subjects
+from audit.tree.checkpoint import VerifierKey, parse_checkpoint
+from audit.tree.proofs import export_proofs, prove
+from audit.tree.verify import FORMAT as LOG_FORMAT
 from gateway.evidence.package import Evidence
+from gateway.keys.errors import TrustError
 from gateway.storage.sealing import unseal
 from gateway.storage.tables import bodies, messages, timestamps
-from gateway.trust.errors import TrustError
 
 Vouched = Callable[[int], Mapping[str, bytes]]
 """The registry's metadata and files of one version; see `RegistryClient.vouched`."""
@@ -95,7 +95,7 @@ def _logged(connection: Connection, message_id: str, archives: Sequence[Path]) -
         raise _incomplete(
             "the log's entries of this exchange are not in the database", "name the log's archive with --archive"
         )
-    return [(one.index, one.entry) for one in page.found]
+    return [(item.index, item.entry) for item in page.found]
 
 
 def _registry(vouched: Vouched, version: int) -> Mapping[str, bytes]:

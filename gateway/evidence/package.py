@@ -17,7 +17,7 @@ from typing import Any
 
 import orjson
 
-from gateway.trust.errors import TrustError
+from gateway.keys.errors import TrustError
 
 FORMAT = "yhdyspinta-evidence/1"
 MANIFEST = "evidence.json"
@@ -32,8 +32,8 @@ class Evidence:
     """The evidence of one exchange.
 
     `registries` are the registry's signed metadata and files by version; `request_registry` and `response_registry` say
-    which version vouched for which message. `log` is an export of our log in the form of `audit.verify`, and `stamped`
-    one against the checkpoint over which `timestamp` is an RFC 3161 time stamp by one of `authorities` (PEM).
+    which version vouched for which message. `log` is an export of our log in the form of `audit.tree.verify`, and
+    `stamped` one against the checkpoint over which `timestamp` is an RFC 3161 time stamp by one of `authorities` (PEM).
     """
 
     message_id: str

@@ -14,15 +14,15 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from audit.checkpoint import VerifierKey, parse_checkpoint
+from audit.tree.checkpoint import VerifierKey, parse_checkpoint
 from gateway.evidence.package import Evidence
 from gateway.evidence.verifying import SIZE_LIMIT
-from gateway.protocol.signing import thumbprint
-from gateway.protocol.strict import split
-from gateway.trust import targets
-from gateway.trust.certificates import to_pem
-from gateway.trust.entries import Content
-from gateway.trust.errors import TrustError
+from gateway.keys.certificates import to_pem
+from gateway.keys.errors import TrustError
+from gateway.registry.read import targets
+from gateway.registry.read.entries import Content
+from gateway.wire.signing import thumbprint
+from gateway.wire.strict import split
 
 
 def present(evidence: Evidence) -> dict[str, bytes]:
@@ -42,7 +42,7 @@ def present(evidence: Evidence) -> dict[str, bytes]:
         files[f"certificates/{part}.pem"] = to_pem(_certificate(content, segments.header["x5t#S256"]))
         files[f"check/{part}.claims.json"] = json.dumps(segments.claims, indent=2, ensure_ascii=False).encode() + b"\n"
         files[f"check/{part}.signature"] = _for_openssl(algorithms[part], segments.signature)
-    files["certificates/anchors.pem"] = b"".join(to_pem(one) for one in sorted(anchors))
+    files["certificates/anchors.pem"] = b"".join(to_pem(anchor) for anchor in sorted(anchors))
     files |= _log(evidence)
     files["check/check.py"] = _CHECK.encode()
     files["README.txt"] = _readme(evidence, algorithms, moments).encode()
@@ -72,7 +72,9 @@ def _log(evidence: Evidence) -> dict[str, bytes]:
     export = orjson.loads(evidence.log)
     checkpoint = parse_checkpoint(export["checkpoint"])
     key = VerifierKey.parse(export["log_key"])
-    line = next(one for one in checkpoint.signatures if (one.name, one.key_id) == (key.name, key.key_id))
+    line = next(
+        signature for signature in checkpoint.signatures if (signature.name, signature.key_id) == (key.name, key.key_id)
+    )
     public = Ed25519PublicKey.from_public_bytes(key.public_key)
     files = {
         "log/checkpoint.txt": checkpoint.note.encode(),

@@ -24,10 +24,10 @@ from rfc3161_client import (
 )
 from sqlalchemy import Connection, insert, select
 
-from audit.log import Log, LogError, Written
+from audit.log.log import Log, LogError, Written
+from gateway.keys.errors import TrustError
 from gateway.storage.tables import timestamps
 from gateway.telemetry import event
-from gateway.trust.errors import TrustError
 
 LOGGER = logging.getLogger("yhdyspinta.timestamps")
 RESPONSE_LIMIT = 64 * 1024
@@ -39,7 +39,11 @@ def check_timestamp(token: bytes, data: bytes, authorities: Sequence[bytes]) -> 
     `authorities` are files of certificates (PEM, one or several each) whose time stamps are believed.
     """
     try:
-        roots = [one for file in authorities for one in x509.load_pem_x509_certificates(file)]
+        roots = [
+            load_pem_x509_certificate
+            for file in authorities
+            for load_pem_x509_certificate in x509.load_pem_x509_certificates(file)
+        ]
         response = decode_timestamp_response(token)
         VerifierBuilder(roots=roots).build().verify_message(response, data)
         at = response.tst_info.gen_time

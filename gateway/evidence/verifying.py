@@ -18,21 +18,21 @@ from typing import Any
 
 import orjson
 
-from audit.checkpoint import NoteError, VerifierKey
-from audit.entries import Entry
-from audit.verify import ExportError, verify_export
+from audit.log.entries import Entry
+from audit.tree.checkpoint import NoteError, VerifierKey
+from audit.tree.verify import ExportError, verify_export
 from gateway.evidence.package import Evidence
 from gateway.evidence.timestamps import check_timestamp
-from gateway.protocol.identifiers import MemberId
-from gateway.protocol.message import RequestClaims, ResponseClaims, body_digest
-from gateway.protocol.problems import ProblemError
-from gateway.protocol.signing import open_request, open_response, request_digest
-from gateway.protocol.strict import split
-from gateway.trust.distribution import RegistryClient
-from gateway.trust.errors import TrustError
-from gateway.trust.publishing import DELEGATED
-from gateway.trust.registry import Registry
-from gateway.trust.targets import FILES
+from gateway.keys.errors import TrustError
+from gateway.registry.read.distribution import RegistryClient
+from gateway.registry.read.registry import Registry
+from gateway.registry.read.targets import FILES
+from gateway.registry.run.publishing import DELEGATED
+from gateway.wire.identifiers import MemberId
+from gateway.wire.message import RequestClaims, ResponseClaims, body_digest
+from gateway.wire.problems import ProblemError
+from gateway.wire.signing import open_request, open_response, request_digest
+from gateway.wire.strict import split
 
 SIZE_LIMIT = 1024 * 1024
 
@@ -176,7 +176,11 @@ class _Checker:
         self._belong(entries)
         if code == "log":
             self.entries = entries
-        seen = f", witnessed by {', '.join(one.witness for one in report.cosignatures)}" if report.cosignatures else ""
+        seen = (
+            f", witnessed by {', '.join(cosignature.witness for cosignature in report.cosignatures)}"
+            if report.cosignatures
+            else ""
+        )
         return (
             f"the log of node {node} signed for {len(entries)} entries about this exchange, "
             f"in a log of {report.checkpoint.size}{seen}"

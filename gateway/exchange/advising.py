@@ -15,10 +15,10 @@ from consent.consents import ConsentError, ConsentRecord
 from consent.decision import Decision, Emergency, Party, Request, SubjectFacts, decide
 from consent.explaining import LANGUAGES, explain
 from consent.rulebook import FlowDelivery, Rulebook
-from gateway.exchange.context import Standing
 from gateway.exchange.deciding import party
-from gateway.protocol.identifiers import IdentifierError, SubsystemId
-from gateway.protocol.problems import ProblemError
+from gateway.registry.read.standing import Standing
+from gateway.wire.identifiers import IdentifierError, SubsystemId
+from gateway.wire.problems import ProblemError
 
 _KINDS = {name: tuple(get_args(kind)) for name, kind in get_type_hints(SubjectFacts).items()}
 MOST_CONSENTS = 100

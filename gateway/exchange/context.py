@@ -1,4 +1,4 @@
-"""What every stage of an exchange works with: the parts of one node, wired by `gateway.node`."""
+"""What every stage of an exchange works with: the parts of one node, wired by `gateway.node.node`."""
 
 from __future__ import annotations
 
@@ -9,21 +9,20 @@ from datetime import datetime
 from sqlalchemy import Engine
 
 from adapters.sdk import Limits as AdapterLimits
-from audit.log import Log
-from audit.subjects import Subjects
-from consent.rulebook import Rulebook
+from audit.log.log import Log
+from audit.questions.subjects import Subjects
 from gateway.exchange.keeping import KeptRulebooks
-from gateway.exchange.replay import Replays
 from gateway.exchange.transport import PeerTransport
 from gateway.exchange.witnessing import Witnessing
 from gateway.person.held import HeldRecords
 from gateway.person.people import People
 from gateway.person.values import Named, Register
-from gateway.protocol.identifiers import ServiceId, SubsystemId
-from gateway.protocol.signing import Signer
-from gateway.services.backends import Backend
+from gateway.registry.read.standing import Standing
+from gateway.sources.backends import Backend
+from gateway.storage.replay import Replays
 from gateway.telemetry import Telemetry
-from gateway.trust.registry import Registry
+from gateway.wire.identifiers import ServiceId, SubsystemId
+from gateway.wire.signing import Signer
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,16 +45,6 @@ class DeliveryPolicy:
     retry_limit_seconds: float
     lease_seconds: float
     overdue_seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """The registry and its rulebook as one node holds them at one moment."""
-
-    registry: Registry
-    rulebook: Rulebook
-    #: Requests that were found possible while nothing was known of the person: the same for everybody, for a day.
-    possible: set[tuple[object, ...]] = field(default_factory=set, compare=False, repr=False)
 
 
 @dataclass(slots=True)

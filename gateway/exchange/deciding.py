@@ -15,9 +15,9 @@ from typing import Any, Literal
 from consent.consents import ConsentRecord
 from consent.decision import Decision, Emergency, Party, Request, SubjectFacts, decide, legal_day
 from consent.rulebook import Rulebook
-from gateway.exchange.context import Standing
-from gateway.protocol.identifiers import SubsystemId
-from gateway.trust.registry import Registry
+from gateway.registry.read.registry import Registry
+from gateway.registry.read.standing import Standing
+from gateway.wire.identifiers import SubsystemId
 from schemas.facts import read_facts
 
 #: How many requests that are possible are remembered; beyond it the memory starts anew.

@@ -13,9 +13,9 @@ from datetime import datetime
 
 from sqlalchemy import Connection, Engine, bindparam, insert, select
 
-from audit.entries import Entry
-from audit.statements import Fixed
-from audit.subjects import Subjects
+from audit.log.entries import Entry
+from audit.log.statements import Fixed
+from audit.questions.subjects import Subjects
 from consent import replaying, store
 from consent.consents import ConsentRecord
 from consent.decision import Decision

@@ -12,15 +12,22 @@ from datetime import datetime, timedelta
 import orjson
 from sqlalchemy import Connection
 
-from audit.entries import Entry, new_id
-from gateway.exchange.context import Exchange, Standing
+from audit.log.entries import Entry, new_id
+from gateway.exchange.context import Exchange
 from gateway.exchange.releasing import PROBLEM_TYPE, keep_signed
 from gateway.exchange.transport import Reply
-from gateway.protocol.identifiers import ServiceId, SubsystemId
-from gateway.protocol.message import Checkpoint, DecisionSummary, RequestClaims, ResponseClaims, body_digest
-from gateway.protocol.problems import PROBLEMS, ProblemError
-from gateway.protocol.signing import sign_request, verify_response
-from gateway.trust.registry import Registry, ServiceDescriptor
+from gateway.registry.read.registry import Registry, ServiceDescriptor
+from gateway.registry.read.standing import Standing
+from gateway.wire.identifiers import ServiceId, SubsystemId
+from gateway.wire.message import (
+    Checkpoint,
+    DecisionSummary,
+    RequestClaims,
+    ResponseClaims,
+    body_digest,
+)
+from gateway.wire.problems import PROBLEMS, ProblemError
+from gateway.wire.signing import sign_request, verify_response
 
 MESSAGE_TYPE = "application/json"
 

@@ -13,11 +13,11 @@ from datetime import datetime
 from consent.decision import Emergency
 from consent.rulebook import Rulebook
 from gateway.exchange.context import Exchange
-from gateway.protocol.message import RequestClaims
-from gateway.protocol.problems import ProblemError
-from gateway.protocol.signing import check_body, open_request
-from gateway.trust.registry import Registry, ServiceDescriptor
-from gateway.trust.tls import peer_pin
+from gateway.keys.tls import peer_pin
+from gateway.registry.read.registry import Registry, ServiceDescriptor
+from gateway.wire.message import RequestClaims
+from gateway.wire.problems import ProblemError
+from gateway.wire.signing import check_body, open_request
 
 
 @dataclass(frozen=True, slots=True)

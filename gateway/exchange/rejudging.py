@@ -36,21 +36,21 @@ def replay(
     rulebooks = _Rulebooks(text_of)
     done = same = 0
     different, missing, forgotten = [], [], []
-    for one in kept:
+    for item in kept:
         done += 1
         progress(done)
-        if one.recorded is None or one.consents is None:
-            forgotten.append(one.entry)
+        if item.recorded is None or item.consents is None:
+            forgotten.append(item.entry)
             continue
-        rulebook = rulebooks.by(one.rulebook)
+        rulebook = rulebooks.by(item.rulebook)
         if rulebook is None:
-            missing.append(one.entry)
+            missing.append(item.entry)
             continue
-        decision = replaying.again(one.recorded, rulebook, one.consents)
-        if decision.canonical() == one.recorded.canonical and decision.id == one.decision:
+        decision = replaying.again(item.recorded, rulebook, item.consents)
+        if decision.canonical() == item.recorded.canonical and decision.id == item.decision:
             same += 1
         else:
-            different.append(one.entry)
+            different.append(item.entry)
     return Replay(done, same, tuple(different), tuple(missing), tuple(forgotten))
 
 
@@ -104,17 +104,17 @@ def swing(kept: Iterable[Kept], old: Rulebook, new: Rulebook, progress: Progress
     gained: dict[str, Counter[str]] = defaultdict(Counter)
     lost: dict[str, Counter[str]] = defaultdict(Counter)
     entries = []
-    for one in kept:
-        if one.recorded is None or one.consents is None:
+    for item in kept:
+        if item.recorded is None or item.consents is None:
             forgotten += 1
             continue
         done += 1
         progress(done)
-        before = replaying.again(one.recorded, old, one.consents).permitted_categories
-        after = replaying.again(one.recorded, new, one.consents).permitted_categories
+        before = replaying.again(item.recorded, old, item.consents).permitted_categories
+        after = replaying.again(item.recorded, new, item.consents).permitted_categories
         if before != after:
-            purpose = one.recorded.request.purpose
-            entries.append(one.entry)
+            purpose = item.recorded.request.purpose
+            entries.append(item.entry)
             purposes[purpose] += 1
             gained[purpose].update(after - before)
             lost[purpose].update(before - after)

@@ -16,23 +16,23 @@ from typing import Final, Literal
 import orjson
 from sqlalchemy import Connection, insert
 
-from audit.entries import Categories, Entry
-from audit.log import Written
-from audit.statements import Fixed
-from audit.subjects import Subject
+from audit.log.entries import Categories, Entry
+from audit.log.log import Written
+from audit.log.statements import Fixed
+from audit.questions.subjects import Subject
 from consent.decision import Decision
 from gateway.exchange.context import Exchange
 from gateway.exchange.keeping import keep_decision
 from gateway.exchange.opening import Answer, Incoming, PeerCall
 from gateway.person.people import StaleError
 from gateway.person.values import Named, Person
-from gateway.protocol.message import Checkpoint, DecisionSummary, ResponseClaims, body_digest
-from gateway.protocol.problems import ProblemError, to_problem_json
-from gateway.protocol.signing import request_digest, sign_response
 from gateway.storage.sealing import seal
 from gateway.storage.tables import disclosures
 from gateway.story import Story
 from gateway.telemetry import event
+from gateway.wire.message import Checkpoint, DecisionSummary, ResponseClaims, body_digest
+from gateway.wire.problems import ProblemError, to_problem_json
+from gateway.wire.signing import request_digest, sign_response
 from schemas.projection import Projection
 
 LOGGER = logging.getLogger("yhdyspinta.release")
@@ -211,7 +211,9 @@ def provider_entry(
         type_ or ("break-glass" if decision is not None and decision.emergency else "query"),
         outcome,
         incoming.now,
-        categories=Categories(permitted, tuple(sorted(one.category for one in decision.withheld)) if decision else ()),
+        categories=Categories(
+            permitted, tuple(sorted(withheld.category for withheld in decision.withheld)) if decision else ()
+        ),
         bases=used[0],
         consents=used[1],
         response_digest=response_digest,
@@ -222,12 +224,12 @@ def provider_entry(
 
 def basis_and_consents(decision: Decision) -> tuple[tuple[str, ...], tuple[tuple[str, int], ...]]:
     """The bases that carried a decision, and the consents with their versions."""
-    bases = sorted({one.basis for one in decision.permitted})
+    bases = sorted({permitted.basis for permitted in decision.permitted})
     consents = sorted(
         {
-            (one.consent_id, one.consent_version)
-            for one in decision.permitted
-            if one.consent_id is not None and one.consent_version is not None
+            (permitted.consent_id, permitted.consent_version)
+            for permitted in decision.permitted
+            if permitted.consent_id is not None and permitted.consent_version is not None
         }
     )
     return tuple(bases), tuple(consents)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import aiohttp
 
-from gateway.protocol.problems import ProblemError
+from gateway.wire.problems import ProblemError
 
 MESSAGE_HEADER = "Message"
 TRACE_HEADER = "traceparent"

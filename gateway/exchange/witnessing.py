@@ -21,21 +21,21 @@ import orjson
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from audit import witness
-from audit.checkpoint import Checkpoint, NoteError, VerifierKey, WitnessSigner, split_note
-from audit.entries import Entry
-from audit.log import Log, LogError, Written
-from audit.merkle import consistency_proof
-from audit.proofs import current
-from audit.tiles import StoredTiles
+from audit.log.entries import Entry
+from audit.log.log import Log, LogError, Written
+from audit.tree import witness
+from audit.tree.checkpoint import Checkpoint, NoteError, VerifierKey, WitnessSigner, split_note
+from audit.tree.merkle import consistency_proof
+from audit.tree.proofs import current
+from audit.tree.tiles import StoredTiles
 from gateway.exchange.transport import PeerTransport
-from gateway.protocol.identifiers import MemberId
-from gateway.protocol.message import Checkpoint as Claim
-from gateway.protocol.problems import ProblemError
+from gateway.registry.read.entries import Node, witness_name
+from gateway.registry.read.registry import Registry
 from gateway.story import Story
 from gateway.telemetry import event
-from gateway.trust.entries import Node, witness_name
-from gateway.trust.registry import Registry
+from gateway.wire.identifiers import MemberId
+from gateway.wire.message import Checkpoint as Claim
+from gateway.wire.problems import ProblemError
 
 LOGGER = logging.getLogger("yhdyspinta.witness")
 ROUNDS = 64
@@ -324,7 +324,7 @@ class Witnessing:
             kept = witness.keep_cosignatures(
                 connection,
                 checkpoint.note,
-                [one for one in signatures if one.name == keys[0].name],
+                [signature for signature in signatures if signature.name == keys[0].name],
                 log_key=self._log.verifier,
                 witnesses=keys,
             )
@@ -396,7 +396,7 @@ class Witnessing:
             "watched": [
                 {"origin": one.checkpoint.origin, "size": one.checkpoint.size, "proven": one.proven} for one in watched
             ],
-            "alarms": [{"origin": one.origin, "kind": one.kind, "sizes": one.sizes} for one in alarms],
+            "alarms": [{"origin": alarm.origin, "kind": alarm.kind, "sizes": alarm.sizes} for alarm in alarms],
             "cosigned": [{"witness": name, "size": size} for name, size in cosigned],
         }
 

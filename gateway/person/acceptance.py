@@ -11,14 +11,14 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from audit import links
-from audit.entries import Entry, micros, new_id
-from audit.links import GroupTooLargeError, LinkAct, LinkRow
-from audit.subjects import Subjects
+from audit.log.entries import Entry, micros, new_id
+from audit.questions import links
+from audit.questions.links import GroupTooLargeError, LinkAct, LinkRow
+from audit.questions.subjects import Subjects
 from gateway.person.values import ConflictReason
 from gateway.person.words import parted
-from gateway.protocol.problems import ProblemError
 from gateway.story import Story
+from gateway.wire.problems import ProblemError
 from schemas.facts import Identifier
 
 

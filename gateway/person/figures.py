@@ -16,8 +16,8 @@ from typing import Final
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from audit import links
-from audit.entries import ZONE
+from audit.log.entries import ZONE
+from audit.questions import links
 from gateway.person.held import HeldKind, HeldRecords
 from gateway.telemetry import Telemetry, event
 

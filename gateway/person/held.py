@@ -14,14 +14,14 @@ from enum import StrEnum
 
 from sqlalchemy import Connection, insert, select, update
 
-from audit.entries import Entry, micros, new_id
-from audit.statements import Fixed
-from audit.subjects import Subject, Subjects
+from audit.log.entries import Entry, micros, new_id
+from audit.log.statements import Fixed
+from audit.questions.subjects import Subject, Subjects
 from gateway.person.values import Named, Person, acting
-from gateway.protocol.problems import ProblemError
 from gateway.storage.sealing import seal, unseal
 from gateway.storage.tables import held_records
 from gateway.story import Story
+from gateway.wire.problems import ProblemError
 
 _WAITING = Fixed("SELECT id FROM held_records WHERE lead = ? AND register = ? AND state = ?")
 

@@ -14,10 +14,10 @@ from datetime import datetime
 
 from sqlalchemy import Connection, Engine
 
-from audit import links
-from audit.entries import Entry, micros, new_id
-from audit.links import GroupTooLargeError, LinkAct, LinkRow, Web
-from audit.subjects import Known, Subject, Subjects
+from audit.log.entries import Entry, micros, new_id
+from audit.questions import links
+from audit.questions.links import GroupTooLargeError, LinkAct, LinkRow, Web
+from audit.questions.subjects import Known, Subject, Subjects
 from consent import store
 from gateway.person import registers
 from gateway.person.held import HeldRecords

@@ -7,9 +7,9 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from audit.entries import micros
-from audit.statements import Fixed
-from audit.subjects import Known, Subjects
+from audit.log.entries import micros
+from audit.log.statements import Fixed
+from audit.questions.subjects import Known, Subjects
 from gateway.person.values import Named
 
 _FORMER = Fixed("SELECT system, subject FROM register_records WHERE register = ? AND record = ? ORDER BY at")

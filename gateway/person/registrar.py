@@ -13,15 +13,15 @@ from itertools import combinations
 
 from sqlalchemy import Connection, select
 
-from audit import links
-from audit.entries import Entry, micros, moment, new_id
-from audit.links import LinkAct, LinkRow
-from audit.query import RELEASED, RELEASES, Filters, walk
-from audit.subjects import Known, Subjects
-from audit.tables import claims
+from audit.log.entries import Entry, micros, moment, new_id
+from audit.log.tables import claims
+from audit.questions import links
+from audit.questions.links import LinkAct, LinkRow
+from audit.questions.query import RELEASED, RELEASES, Filters, walk
+from audit.questions.subjects import Known, Subjects
 from gateway.person.held import HeldRecords, HeldState
 from gateway.person.values import acting
-from gateway.protocol.problems import ProblemError
+from gateway.wire.problems import ProblemError
 from schemas.facts import Identifier
 
 

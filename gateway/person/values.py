@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from audit.entries import Entry
-from audit.links import Web
-from audit.subjects import Known, Subject
+from audit.log.entries import Entry
+from audit.questions.links import Web
+from audit.questions.subjects import Known, Subject
 from consent.consents import ConsentRecord
 from gateway.story import Story
 from schemas.facts import Identifier, contradicts_identity_code, identifiers

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
 
-from audit.entries import micros
-from audit.links import SEPARATE, Link, LinkAct, Web
-from audit.subjects import Known
+from audit.log.entries import micros
+from audit.questions.links import SEPARATE, Link, LinkAct, Web
+from audit.questions.subjects import Known
 from consent.consents import ConsentRecord
 from gateway.person.values import ConflictReason, Correction, Named
 

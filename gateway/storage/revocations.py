@@ -11,8 +11,8 @@ from datetime import datetime
 
 from sqlalchemy import Connection, insert, select
 
-from audit.entries import micros
-from audit.log import Written
+from audit.log.entries import micros
+from audit.log.log import Written
 from gateway.storage.tables import client_revocations
 from gateway.story import Story
 

@@ -14,15 +14,15 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, MetaData, text
 
-import audit.console.tables
-import audit.tables
+import audit.log.tables
 import consent.tables
+import gateway.storage.console_tables
 from gateway.storage import tables
 from gateway.storage.engine import writer
 
 METADATA: tuple[MetaData, ...] = (
-    audit.tables.metadata,
-    audit.console.tables.metadata,
+    audit.log.tables.metadata,
+    gateway.storage.console_tables.metadata,
     consent.tables.metadata,
     tables.metadata,
 )

@@ -13,11 +13,11 @@ from datetime import datetime
 from fastapi import Request
 
 from gateway.person.values import Register
-from gateway.protocol.identifiers import ServiceId, SubsystemId
-from gateway.protocol.problems import ProblemError
-from gateway.protocol.signing import thumbprint
 from gateway.storage.revocations import Revocations
 from gateway.web.listeners import CERTIFICATE
+from gateway.wire.identifiers import ServiceId, SubsystemId
+from gateway.wire.problems import ProblemError
+from gateway.wire.signing import thumbprint
 
 ANY = frozenset({"*"})
 
@@ -105,8 +105,8 @@ class Callers:
     def register(self, registered: Iterable[Registered]) -> None:
         """Know these clients from now on, and no others."""
         clients = tuple(registered)
-        self._by_name = {one.caller.name: one.caller for one in clients}
-        self._by_certificate = {certificate: one.caller for one in clients for certificate in one.certificates}
+        self._by_name = {client.caller.name: client.caller for client in clients}
+        self._by_certificate = {certificate: client.caller for client in clients for certificate in client.certificates}
 
     def shut_out(self, revoked: Revocations) -> None:
         """Refuse these certificates and clients from now on, on open connections too."""

@@ -8,8 +8,8 @@ import orjson
 from fastapi import Request
 from starlette.requests import ClientDisconnect
 
-from gateway.protocol.problems import ProblemError
 from gateway.web.listeners import TIMED_OUT
+from gateway.wire.problems import ProblemError
 
 
 async def read_body(request: Request, limit: int) -> bytes:

@@ -24,7 +24,7 @@ from typing import Any
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from gateway.protocol.problems import ProblemError, to_problem_json
+from gateway.wire.problems import ProblemError, to_problem_json
 
 CERTIFICATE = "yhdyspinta.certificate"
 TIMED_OUT = "yhdyspinta.timed-out"

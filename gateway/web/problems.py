@@ -13,9 +13,9 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
-from audit.log import LogError, LogOverloadedError
-from gateway.protocol.problems import ProblemError, to_problem_json
+from audit.log.log import LogError, LogOverloadedError
 from gateway.telemetry import event
+from gateway.wire.problems import ProblemError, to_problem_json
 
 LOGGER = logging.getLogger("yhdyspinta.web")
 PROBLEM_TYPE = "application/problem+json"

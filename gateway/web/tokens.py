@@ -24,10 +24,10 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurv
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from sqlalchemy import Connection
 
-from audit.entries import new_id
-from audit.log import Log, Written
-from gateway.exchange.replay import Replays
-from gateway.protocol.problems import ProblemError
+from audit.log.entries import new_id
+from audit.log.log import Log, Written
+from gateway.storage.replay import Replays
+from gateway.wire.problems import ProblemError
 
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 ACCESS_LIFETIME = timedelta(minutes=5)
@@ -97,7 +97,7 @@ class Tokens:
 
     def register(self, clients: Iterable[ClientKeys]) -> None:
         """Know these clients' keys from now on, and no others."""
-        self._clients = {one.client: one.keys for one in clients}
+        self._clients = {client.client: client.keys for client in clients}
 
     async def grant(self, assertion: str, pin: str | None, now: datetime) -> AccessToken:
         """A token for the client that signed the assertion; `pin` is the thumbprint of the certificate it showed.

@@ -12,10 +12,10 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import Connection, Engine
 
-from audit.checkpoint import LogSigner
-from audit.entries import Agents, Entry
-from audit.log import Log
-from audit.tables import metadata
+from audit.log.entries import Agents, Entry
+from audit.log.log import Log
+from audit.log.tables import metadata
+from audit.tree.checkpoint import LogSigner
 from tests.databases import database_url, engine, postgresql_server, postgresql_url
 
 __all__ = ["database_url", "engine", "postgresql_server", "postgresql_url"]

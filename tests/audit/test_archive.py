@@ -11,16 +11,17 @@ import orjson
 import pytest
 from sqlalchemy import Connection, func, select
 
-from audit import anomalies, archive, data_tracker, proofs, query, reviews
-from audit.archive import Archive, ArchiveError
-from audit.check import check
-from audit.checkpoint import Checkpoint
-from audit.entries import Agents, Entry
-from audit.merkle import ProofError
-from audit.query import Filters, Found, Order, Page, Search
-from audit.tables import archives, entries, facets
-from audit.tiles import Tile
-from audit.verify import verify_export
+from audit.log.entries import Agents, Entry
+from audit.log.tables import archives, entries, facets
+from audit.questions import anomalies, archive, data_tracker, query, reviews
+from audit.questions.archive import Archive, ArchiveError
+from audit.questions.check import check
+from audit.questions.query import Filters, Found, Order, Page, Search
+from audit.tree import proofs
+from audit.tree.checkpoint import Checkpoint
+from audit.tree.merkle import ProofError
+from audit.tree.tiles import Tile
+from audit.tree.verify import verify_export
 from tests.audit.conftest import Bench
 
 NOW = datetime(2026, 12, 3, tzinfo=UTC)

@@ -11,12 +11,12 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import Connection, insert, select, update
 
-from audit.check import Finding, Report, check
-from audit.checkpoint import Checkpoint, LogSigner, WitnessSigner, with_signatures
-from audit.entries import Entry, micros
-from audit.merkle import Frontier, leaf_hash, root_of
-from audit.rows import entry_row, facet_rows, seal
-from audit.tables import checkpoints, cosignatures, entries, facets, head, tiles
+from audit.log.entries import Entry, micros
+from audit.log.rows import entry_row, facet_rows, seal
+from audit.log.tables import checkpoints, cosignatures, entries, facets, head, tiles
+from audit.questions.check import Finding, Report, check
+from audit.tree.checkpoint import Checkpoint, LogSigner, WitnessSigner, with_signatures
+from audit.tree.merkle import Frontier, leaf_hash, root_of
 from tests.audit.conftest import ORIGIN, Bench
 
 SIZE = 300

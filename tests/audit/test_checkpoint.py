@@ -16,7 +16,8 @@ from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey, M
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audit.checkpoint import (
+from audit.log.entries import Entry
+from audit.tree.checkpoint import (
     MAX_SIGNATURES,
     Checkpoint,
     KeyType,
@@ -30,8 +31,7 @@ from audit.checkpoint import (
     verify_checkpoint,
     with_signatures,
 )
-from audit.entries import Entry
-from audit.proofs import prove
+from audit.tree.proofs import prove
 from tests.audit.conftest import Bench
 
 VECTORS = Path(__file__).parents[1] / "vectors" / "audit"

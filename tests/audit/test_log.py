@@ -12,10 +12,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import Connection, Engine, event, func, select, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from audit.check import check
-from audit.checkpoint import LogSigner, verify_checkpoint
-from audit.entries import Entry, EntryError
-from audit.log import (
+from audit.log.entries import Entry, EntryError
+from audit.log.log import (
     Log,
     LogAlteredError,
     LogClosedError,
@@ -24,9 +22,11 @@ from audit.log import (
     LogUnavailableError,
     Written,
 )
-from audit.merkle import EMPTY_ROOT, leaf_hash, root_of, verify_consistency, verify_inclusion
-from audit.tables import TRIGGER_DDL, checkpoints, entries, head, metadata, tiles
-from audit.tiles import StoredTiles, Tile, tiles_of, unbundle
+from audit.log.tables import TRIGGER_DDL, checkpoints, entries, head, metadata, tiles
+from audit.questions.check import check
+from audit.tree.checkpoint import LogSigner, verify_checkpoint
+from audit.tree.merkle import EMPTY_ROOT, leaf_hash, root_of, verify_consistency, verify_inclusion
+from audit.tree.tiles import StoredTiles, Tile, tiles_of, unbundle
 from gateway.storage import engine as storage
 from tests.audit.conftest import START, Bench, entry_at
 from tests.waiting import LIMIT_SECONDS

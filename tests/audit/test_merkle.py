@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audit import tiles
-from audit.merkle import (
+from audit.tree import tiles
+from audit.tree.merkle import (
     EMPTY_ROOT,
     Frontier,
     Nodes,

@@ -11,13 +11,14 @@ from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from sqlalchemy import Connection, create_engine, event, select
 
-from audit import proofs, query, tallies
-from audit.entries import Agents, Categories, Entry
-from audit.merkle import ProofError
-from audit.query import Filters, QueryError, search, walk
-from audit.rows import entry_row, insert_rows
-from audit.tables import flows, metadata
-from audit.verify import ExportError, verify_export
+from audit.log.entries import Agents, Categories, Entry
+from audit.log.rows import entry_row, insert_rows
+from audit.log.tables import flows, metadata
+from audit.questions import query, tallies
+from audit.questions.query import Filters, QueryError, search, walk
+from audit.tree import proofs
+from audit.tree.merkle import ProofError
+from audit.tree.verify import ExportError, verify_export
 from tests.audit.conftest import START, Bench, entry_at
 from tests.properties import examples
 

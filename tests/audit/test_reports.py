@@ -14,12 +14,12 @@ from fhir.resources.R4B.bundle import Bundle
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audit import export, query, report
-from audit.data_tracker import MAX_USAGES, UsageError, find_usage, heartbeat, usage_period
-from audit.entries import Agents, Categories, Entry
-from audit.query import Filters, Found, walk
-from audit.report import Activity, Controller
-from audit.texts import LANGUAGES
+from audit.log.entries import Agents, Categories, Entry
+from audit.questions import export, query, report
+from audit.questions.data_tracker import MAX_USAGES, UsageError, find_usage, heartbeat, usage_period
+from audit.questions.query import Filters, Found, walk
+from audit.questions.report import Activity, Controller
+from audit.questions.texts import LANGUAGES
 from tests.audit.conftest import START, Bench, entry_at
 
 ANNA = "a" * 64

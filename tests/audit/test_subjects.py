@@ -7,16 +7,26 @@ from collections.abc import Callable
 import pytest
 from sqlalchemy import Connection, select, update
 
-from audit import proofs, query
-from audit.check import check
-from audit.entries import Entry
-from audit.links import LinkAct
-from audit.log import Written
-from audit.query import Filters, walk
-from audit.subjects import HETU_SYSTEM, NOTATION, OLD_SPELLINGS, Subject, SubjectError, Subjects, normalised, scrub
-from audit.tables import entries, identifiers
-from audit.tables import subjects as table
-from audit.verify import verify_export
+from audit.log.entries import Entry
+from audit.log.log import Written
+from audit.log.tables import entries, identifiers
+from audit.log.tables import subjects as table
+from audit.questions import query
+from audit.questions.check import check
+from audit.questions.links import LinkAct
+from audit.questions.query import Filters, walk
+from audit.questions.subjects import (
+    HETU_SYSTEM,
+    NOTATION,
+    OLD_SPELLINGS,
+    Subject,
+    SubjectError,
+    Subjects,
+    normalised,
+    scrub,
+)
+from audit.tree import proofs
+from audit.tree.verify import verify_export
 from tests.audit.conftest import Bench
 from tests.people import as_recorded_before, joined, say
 

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audit import anomalies, reviews
-from audit.anomalies import Event, Thresholds
-from audit.entries import Agents, Entry, new_id
-from audit.query import Found, by_id
-from audit.reviews import ChoiceError, ReviewError
-from audit.texts import LANGUAGES
+from audit.log.entries import Agents, Entry, new_id
+from audit.questions import anomalies, reviews
+from audit.questions.anomalies import Event, Thresholds
+from audit.questions.query import Found, by_id
+from audit.questions.reviews import ChoiceError, ReviewError
+from audit.questions.texts import LANGUAGES
 from tests.audit.conftest import Bench
 from tests.properties import examples
 

@@ -14,15 +14,22 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey
 from sqlalchemy import Connection, Engine, delete, insert, select, update
 
-from audit import witness
-from audit.checkpoint import Checkpoint, LogSigner, NoteError, WitnessSigner, verify_checkpoint, with_signatures
-from audit.entries import Entry
-from audit.merkle import Frontier, consistency_proof, leaf_hash
-from audit.proofs import current
-from audit.rows import entry_row
-from audit.tables import entries, head, held, metadata, tiles
-from audit.tiles import StoredTiles, completed
-from audit.witness import ConsistencyRequest, Held, Verdict
+from audit.log.entries import Entry
+from audit.log.rows import entry_row
+from audit.log.tables import entries, head, held, metadata, tiles
+from audit.tree import witness
+from audit.tree.checkpoint import (
+    Checkpoint,
+    LogSigner,
+    NoteError,
+    WitnessSigner,
+    verify_checkpoint,
+    with_signatures,
+)
+from audit.tree.merkle import Frontier, consistency_proof, leaf_hash
+from audit.tree.proofs import current
+from audit.tree.tiles import StoredTiles, completed
+from audit.tree.witness import ConsistencyRequest, Held, Verdict
 from gateway.storage import engine as storage
 from tests.audit.conftest import ORIGIN, Bench
 

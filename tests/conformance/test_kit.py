@@ -23,9 +23,9 @@ from gateway.conformance.running import Result, Verdict, run
 from gateway.conformance.wire import Stranger
 from gateway.demo.network import Network
 from gateway.demo.tokens import let_in_by_token
-from gateway.trust import certificates
-from gateway.trust.authority import Authority
-from gateway.trust.keystore import write_private_key
+from gateway.keys import certificates
+from gateway.keys.keystore import write_private_key
+from gateway.registry.run.authority import Authority
 from tests.conformance.faults import CLIENT, INBOX, NODE, RECEIVING, SENDING
 from tests.conformance.faults_node import node_faults
 from tests.conformance.proxy import Fault, Proxy, server_context

@@ -22,8 +22,8 @@ from gateway.cli.main import app
 from gateway.conformance.catalogue import cases
 from gateway.conformance.profile import Profile, load
 from gateway.conformance.running import Verdict, check, run
+from gateway.registry.read.distribution import RegistryClient
 from gateway.settings import load as load_settings
-from gateway.trust.distribution import RegistryClient
 
 DOCKER = Path(__file__).parents[2] / "docker"
 FIRST = 18_400

@@ -207,7 +207,9 @@ def test_the_officer_sees_what_a_new_rulebook_would_have_changed(page: Page, sta
     page.get_by_label("From", exact=True).fill("2020-01-01")
     page.get_by_role("button", name="Compare").click()
 
-    expect(page.get_by_role("status")).to_have_text(re.compile(r"^Recorded decisions that would have gone otherwise: \d+ of \d+\.$"))
+    expect(page.get_by_role("status")).to_have_text(
+        re.compile(r"^Recorded decisions that would have gone otherwise: \d+ of \d+\.$")
+    )
     rows = page.locator("#turns tbody tr")
     expect(rows).to_have_count(2)
     for row, purpose in zip(sorted(rows.all_inner_texts()), ("arranging reception", "arranging social"), strict=True):

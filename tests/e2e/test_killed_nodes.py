@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select
 
-from audit.check import check
-from audit.checkpoint import VerifierKey
+from audit.questions.check import check
+from audit.tree.checkpoint import VerifierKey
 from gateway.storage import engine as storage
 from gateway.storage.tables import inbox
 from tests.e2e.conftest import Stage, network

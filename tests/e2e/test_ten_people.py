@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from gateway.demo.network import DEMO, Organisation
-from gateway.protocol.text import Text
+from gateway.wire.text import Text
 from schemas.facts import MIGRI_CUSTOMER
 from tests.e2e.conftest import Stage, network
 from tests.waiting import until

@@ -18,15 +18,15 @@ import aiohttp
 from sqlalchemy import select
 
 from adapters.samples import write_samples
-from audit.entries import Entry
-from audit.tables import entries
+from audit.log.entries import Entry
+from audit.log.tables import entries
 from gateway.demo import network as demo
 from gateway.demo.processes import Processes
-from gateway.protocol.identifiers import ServiceId
+from gateway.keys import certificates
+from gateway.keys.keystore import write_private_key
+from gateway.registry.run.authority import Authority
 from gateway.storage import engine as storage
-from gateway.trust import certificates
-from gateway.trust.authority import Authority
-from gateway.trust.keystore import write_private_key
+from gateway.wire.identifiers import ServiceId
 from schemas.facts import HETU
 from tests.waiting import until
 

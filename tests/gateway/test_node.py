@@ -18,8 +18,8 @@ from sqlalchemy import Engine, delete, select
 
 from adapters.samples import write_samples
 from gateway.demo.network import Network, build
-from gateway.parts import NodeError, secret
-from gateway.secret_files import DEPENDS, prepare
+from gateway.node.secret_files import DEPENDS, prepare
+from gateway.node.wiring import NodeError, secret
 from gateway.settings import load
 from gateway.storage import engine as storage
 from gateway.storage import schema

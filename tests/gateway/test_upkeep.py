@@ -13,27 +13,27 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import Engine, select
 
-from audit.checkpoint import LogSigner
-from audit.entries import Entry
-from audit.log import Log
-from audit.tables import entries
+from audit.log.entries import Entry
+from audit.log.log import Log
+from audit.log.tables import entries
+from audit.tree.checkpoint import LogSigner
 from consent.rulebook import reference_rulebook
-from gateway import standing
-from gateway.credentials import KeyPlace, Opening
-from gateway.handshakes import KINDS, WINDOW, RefusedConnections
-from gateway.protocol.problems import ProblemError
-from gateway.protocol.signing import thumbprint
+from gateway.keys import certificates
+from gateway.keys.credentials import KeyPlace, Opening
+from gateway.keys.errors import TrustError
+from gateway.keys.keystore import write_private_key
+from gateway.node.handshakes import KINDS, WINDOW, RefusedConnections
+from gateway.registry.read import standing
+from gateway.registry.read.entries import Content
+from gateway.registry.read.standing import Standings
+from gateway.registry.run.authority import Authority as RegistryAuthority
+from gateway.registry.run.publishing import Lifetimes
 from gateway.settings import KeySettings, RegistrySettings
-from gateway.standing import Standings
 from gateway.storage import revocations, schema
 from gateway.telemetry import Telemetry
-from gateway.trust import certificates
-from gateway.trust.authority import Authority as RegistryAuthority
-from gateway.trust.entries import Content
-from gateway.trust.errors import TrustError
-from gateway.trust.keystore import write_private_key
-from gateway.trust.publishing import Lifetimes
-from tests.gateway.trust.conftest import KOTKA, NOW, Authority, named
+from gateway.wire.problems import ProblemError
+from gateway.wire.signing import thumbprint
+from tests.gateway.registry.conftest import KOTKA, NOW, Authority, named
 from tests.waiting import until
 
 PHRASE = b"a passphrase"

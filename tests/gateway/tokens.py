@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from gateway.protocol.signing import Algorithm
-from gateway.trust import token
-from gateway.trust.keystore import Pkcs11KeyStore
+from gateway.keys import token
+from gateway.keys.keystore import Pkcs11KeyStore
+from gateway.wire.signing import Algorithm
 from tests import parts
 
 PIN, SO_PIN = "246810", "13579111"

@@ -19,8 +19,8 @@ import pytest
 from sqlalchemy import select
 
 from gateway.demo.network import DEMO, LOOPBACK, Network, Organisation
-from gateway.protocol.text import Text
 from gateway.storage.tables import deliveries, inbox
+from gateway.wire.text import Text
 from schemas.facts import HETU
 from tests import parts
 from tests.gateway.running import Running, running, sign_with_ed25519

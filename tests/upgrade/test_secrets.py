@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, select, text
 
-from gateway.parts import NodeError
-from gateway.secret_files import prepare, verify
+from gateway.node.secret_files import prepare, verify
+from gateway.node.wiring import NodeError
 from gateway.settings import Settings, load
 from gateway.storage import engine as storage
 from gateway.storage import schema

@@ -8,14 +8,14 @@ from typing import Any
 import orjson
 import pytest
 
-from audit import links
-from audit.links import LinkAct
-from audit.log import Written
-from gateway.exchange.handover import Handovers, Order
+from audit.log.log import Written
+from audit.questions import links
+from audit.questions.links import LinkAct
+from gateway.exchange.handover.plan import Handovers, Order
 from gateway.person.registrar import Registrar
 from gateway.person.values import Named, Register
-from gateway.protocol.problems import ProblemError
 from gateway.storage.engine import writer
+from gateway.wire.problems import ProblemError
 from schemas.facts import HETU, MIGRI_CUSTOMER, Identifier
 from schemas.projection import categories_in
 from tests.gateway.exchange.inprocess import InProcess, Place, node

@@ -19,18 +19,18 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey
 from sqlalchemy import Connection, Engine, create_engine, event
 
-from audit.checkpoint import LogSigner, VerifierKey, WitnessSigner
-from audit.console import tables as console_tables
-from audit.console.office import Annex, IdentifierKind, Office
-from audit.console.oidc import Door, Provider
-from audit.console.sessions import Role, offer_link
-from audit.console.shell import console
-from audit.entries import Agents, Categories, Entry
-from audit.log import Log, Written
-from audit.report import Activity, Controller
-from audit.subjects import HETU_SYSTEM, Subjects
-from audit.tables import metadata
-from audit.witness import keep_cosignatures
+from audit.log.entries import Agents, Categories, Entry
+from audit.log.log import Log, Written
+from audit.log.tables import metadata
+from audit.questions.report import Activity, Controller
+from audit.questions.subjects import HETU_SYSTEM, Subjects
+from audit.tree.checkpoint import LogSigner, VerifierKey, WitnessSigner
+from audit.tree.witness import keep_cosignatures
+from gateway.desk.console.office import Annex, IdentifierKind, Office
+from gateway.desk.console.oidc import Door, Provider
+from gateway.desk.console.sessions import Role, offer_link
+from gateway.desk.console.shell import console
+from gateway.storage import console_tables
 from tests.people import joined
 from tests.waiting import LIMIT_SECONDS, wait
 

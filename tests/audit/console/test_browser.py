@@ -13,11 +13,11 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-from audit.checkpoint import VerifierKey
-from audit.console.oidc import Provider
-from audit.console.pages import PAGES
-from audit.query import by_id
-from audit.verify import verify_export
+from audit.questions.query import by_id
+from audit.tree.checkpoint import VerifierKey
+from audit.tree.verify import verify_export
+from gateway.desk.console.oidc import Provider
+from gateway.desk.console.pages import PAGES
 from tests import parts
 from tests.audit.console.conftest import CUSTOMER, HETU, UNKNOWN_HETU, Running, made, serving
 from tests.browsing import chromium, context_of

@@ -6,8 +6,8 @@ import httpx
 import pytest
 from sqlalchemy import delete, select, text, update
 
-from audit.query import Filters, search
-from audit.tables import entries
+from audit.log.tables import entries
+from audit.questions.query import Filters, search
 from tests.audit.console.conftest import Running, Visitor, World, hidden
 
 

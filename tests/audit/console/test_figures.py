@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audit import texts as sheets
-from audit.console.figures import BAR, CELL, LEVELS, calendar, flow
-from audit.console.wording import Words, own_texts
-from audit.entries import OUTCOMES, TYPES
-from audit.texts import LANGUAGES, read
+from audit.log.entries import OUTCOMES, TYPES
+from audit.questions import texts as sheets
+from audit.questions.texts import LANGUAGES, read
+from gateway.desk.console.figures import BAR, CELL, LEVELS, calendar, flow
+from gateway.desk.console.wording import Words, own_texts
 from tests.properties import examples
 
 ROOT = Path(str(files("audit"))).parent

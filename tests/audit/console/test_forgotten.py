@@ -12,13 +12,13 @@ import httpx
 import pytest
 from sqlalchemy import Connection
 
-from audit.console.pages.searching import FORMATS
-from audit.entries import Agents, Entry, new_id
-from audit.log import Written
-from audit.query import case, walk
-from audit.query import person as everything_about
-from audit.subjects import HETU_SYSTEM, scrub
-from audit.verify import verify_export
+from audit.log.entries import Agents, Entry, new_id
+from audit.log.log import Written
+from audit.questions.query import case, walk
+from audit.questions.query import person as everything_about
+from audit.questions.subjects import HETU_SYSTEM, scrub
+from audit.tree.verify import verify_export
+from gateway.desk.console.pages.searching import FORMATS
 from tests.audit.console.conftest import CENTRE, CUSTOMER, CUSTOMER_SYSTEM, HETU, NOW, Running, Visitor, World, hidden
 from tests.people import joined
 

@@ -14,17 +14,17 @@ import pytest
 from sqlalchemy import Connection
 from starlette.requests import Request
 
-from audit.anomalies import Anomaly
-from audit.console.office import FORM_LIMIT
-from audit.console.pages import PAGES
-from audit.console.reading import read_form
-from audit.console.sessions import ROLES, Role, Session, SessionError
-from audit.entries import Agents, Entry
-from audit.export import to_csv
-from audit.log import Written
-from audit.query import Filters, Found, by_id, search
-from audit.reviews import open_anomaly
-from audit.subjects import HETU_SYSTEM
+from audit.log.entries import Agents, Entry
+from audit.log.log import Written
+from audit.questions.anomalies import Anomaly
+from audit.questions.export import to_csv
+from audit.questions.query import Filters, Found, by_id, search
+from audit.questions.reviews import open_anomaly
+from audit.questions.subjects import HETU_SYSTEM
+from gateway.desk.console.office import FORM_LIMIT
+from gateway.desk.console.pages import PAGES
+from gateway.desk.console.reading import read_form
+from gateway.desk.console.sessions import ROLES, Role, Session, SessionError
 from tests.audit.console.conftest import (
     ATTACK,
     CENTRE,
@@ -449,7 +449,7 @@ def test_no_cell_of_an_export_is_a_formula(start: str) -> None:
 
 def test_an_export_over_http_guards_its_cells_and_is_a_download(world: World) -> None:
     def unit(connection: Connection) -> Any:
-        from audit.log import Written
+        from audit.log.log import Written
 
         person = world.office.subjects.find(connection, HETU_SYSTEM, HETU)
         assert person is not None

@@ -11,12 +11,12 @@ import httpx
 import pytest
 from sqlalchemy import select
 
-from audit.console.door import DOOR_COOKIE, FAILURES, SESSION_COOKIE, WINDOW, Attempts
-from audit.console.oidc import Provider
-from audit.console.sessions import IDLE, LONGEST, Identity, SessionError, Sessions, role
-from audit.console.tables import sessions
-from audit.entries import Entry
-from audit.query import Filters, search
+from audit.log.entries import Entry
+from audit.questions.query import Filters, search
+from gateway.desk.console.door import DOOR_COOKIE, FAILURES, SESSION_COOKIE, WINDOW, Attempts
+from gateway.desk.console.oidc import Provider
+from gateway.desk.console.sessions import IDLE, LONGEST, Identity, SessionError, Sessions, role
+from gateway.storage.console_tables import sessions
 from tests import parts
 from tests.audit.console.conftest import NOW, Running, Visitor, World, hidden, redeem, serving
 

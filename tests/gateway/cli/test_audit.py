@@ -16,14 +16,14 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import Connection, Engine, func, select
 from typer.testing import CliRunner
 
-from audit.checkpoint import Checkpoint, LogSigner
-from audit.entries import Agents, Categories, Entry
-from audit.log import Log, Written
-from audit.proofs import export_proofs
-from audit.query import Filters, walk
-from audit.subjects import Subjects
-from audit.tables import entries, identifiers
-from audit.tables import subjects as subjects_table
+from audit.log.entries import Agents, Categories, Entry
+from audit.log.log import Log, Written
+from audit.log.tables import entries, identifiers
+from audit.log.tables import subjects as subjects_table
+from audit.questions.query import Filters, walk
+from audit.questions.subjects import Subjects
+from audit.tree.checkpoint import Checkpoint, LogSigner
+from audit.tree.proofs import export_proofs
 from gateway.cli.main import app
 from gateway.storage import engine as storage
 from gateway.storage import schema

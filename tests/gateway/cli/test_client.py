@@ -16,11 +16,11 @@ from typer.testing import CliRunner
 
 from gateway.cli.main import app
 from gateway.demo.network import Network
-from gateway.protocol.signing import thumbprint
-from gateway.trust import certificates
-from gateway.trust.certificates import to_der
-from gateway.trust.keystore import write_private_key
-from gateway.upkeep import REVOCATIONS_SECONDS
+from gateway.keys import certificates
+from gateway.keys.certificates import to_der
+from gateway.keys.keystore import write_private_key
+from gateway.node.upkeep import REVOCATIONS_SECONDS
+from gateway.wire.signing import thumbprint
 from tests.gateway.running import Running, running
 from tests.waiting import until
 

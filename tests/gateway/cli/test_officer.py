@@ -15,15 +15,15 @@ from click.testing import Result
 from sqlalchemy import Connection, Engine, select
 from typer.testing import CliRunner
 
-from audit.entries import Agents, Categories, Entry
-from audit.log import Log, Written
-from audit.query import Filters, walk
-from audit.subjects import Subjects
-from audit.tables import reviews
+from audit.log.entries import Agents, Categories, Entry
+from audit.log.log import Log, Written
+from audit.log.tables import reviews
+from audit.questions.query import Filters, walk
+from audit.questions.subjects import Subjects
 from consent.rulebook import reference_rulebook
 from gateway.cli.main import app
-from gateway.cli.output import console
 from gateway.storage import schema
+from gateway.terminal.output import console
 from schemas.facts import HETU, MIGRI_CUSTOMER
 from tests.gateway.cli.test_audit import KEY, NODE, ORIGIN, SETTINGS, SIGNER
 from tests.people import joined

@@ -20,13 +20,13 @@ import aiohttp
 import pytest
 from typer.testing import CliRunner
 
-from audit.checkpoint import VerifierKey, split_note
+from audit.tree.checkpoint import VerifierKey, split_note
 from consent.rulebook import reference_rulebook
 from gateway.cli.main import app
-from gateway.credentials import Opening
 from gateway.demo.network import Ports
+from gateway.keys.credentials import Opening
+from gateway.registry.read.distribution import RegistryClient
 from gateway.settings import load
-from gateway.trust.distribution import RegistryClient
 from tests.gateway.running import ready
 from tests.gateway.tokens import PIN, Tokens
 from tests.waiting import living, wait

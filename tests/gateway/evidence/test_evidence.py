@@ -23,21 +23,21 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection, Engine, select, text
 from typer.testing import CliRunner
 
-from audit.archive import archive_month, prune
-from audit.checkpoint import LogSigner, VerifierKey
-from audit.entries import Entry
-from audit.log import Log, Written
-from audit.subjects import Subjects
-from audit.tiles import WIDTH
-from gateway.cli.evidence import _secret
+from audit.log.entries import Entry
+from audit.log.log import Log, Written
+from audit.questions.archive import archive_month, prune
+from audit.questions.subjects import Subjects
+from audit.tree.checkpoint import LogSigner, VerifierKey
+from audit.tree.tiles import WIDTH
 from gateway.cli.main import app
 from gateway.evidence import package
+from gateway.evidence.cli import _secret
 from gateway.evidence.verifying import Report, verify
+from gateway.keys.errors import TrustError
 from gateway.storage import engine as storage
 from gateway.storage.engine import writer
 from gateway.storage.sealing import SealError, unseal
 from gateway.storage.tables import bodies
-from gateway.trust.errors import TrustError
 from tests import parts
 from tests.gateway.evidence.conftest import Exchanged, StampingAuthority
 from tests.gateway.running import Running, running
@@ -169,9 +169,9 @@ def test_without_a_root_of_ones_own_the_report_says_so(exchanged: Exchanged, tmp
 
 
 def test_the_root_of_another_network_does_not_vouch(exchanged: Exchanged, tmp_path: Path) -> None:
-    from gateway.protocol.text import Text
-    from gateway.trust.authority import Authority
-    from gateway.trust.entries import Content
+    from gateway.registry.read.entries import Content
+    from gateway.registry.run.authority import Authority
+    from gateway.wire.text import Text
 
     other = Authority(tmp_path / "other", b"passphrase")
     other.create(Content("FI-OTHER", Text("a", "b", "c"), rulebook=b"rules: []\n"), datetime.now(UTC))

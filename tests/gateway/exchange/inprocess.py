@@ -22,37 +22,37 @@ from sqlalchemy import Engine, select
 from adapters.samples import write_samples
 from adapters.sdk import Limits as AdapterLimits
 from adapters.sdk import load as load_adapter
-from audit.checkpoint import LogSigner, WitnessSigner
-from audit.entries import Entry, new_id
-from audit.log import Log
-from audit.subjects import Subjects
-from audit.tables import entries
+from audit.log.entries import Entry, new_id
+from audit.log.log import Log
+from audit.log.tables import entries
+from audit.questions.subjects import Subjects
+from audit.tree.checkpoint import LogSigner, WitnessSigner
 from gateway.demo import network as demo
-from gateway.exchange.context import DeliveryPolicy, Exchange, Limits, Standing
+from gateway.exchange.consents.record import Consents
+from gateway.exchange.context import DeliveryPolicy, Exchange, Limits
+from gateway.exchange.handover.receive import Reception
 from gateway.exchange.opening import Answer, PeerCall
-from gateway.exchange.provider import Provider
-from gateway.exchange.reception import Reception
-from gateway.exchange.replay import Replays
+from gateway.exchange.query.answer import Provider
 from gateway.exchange.transport import PeerTransport
-from gateway.exchange.withdrawal import Consents
 from gateway.exchange.witnessing import Witnessing, WitnessPolicy
+from gateway.keys.certificates import to_der
+from gateway.keys.keystore import FileKeyStore
+from gateway.keys.tls import TlsKey, client_context
 from gateway.person.held import HeldRecords
 from gateway.person.people import People
 from gateway.person.values import Register as OwnRegister
-from gateway.protocol.identifiers import ServiceId
-from gateway.protocol.message import RequestClaims, body_digest
-from gateway.protocol.problems import ProblemError
-from gateway.protocol.signing import sign_request
-from gateway.services.backends import Locator, Sourced
+from gateway.registry.read.entries import witness_name
+from gateway.registry.read.standing import Standing, Standings
 from gateway.settings import load as load_settings
-from gateway.standing import Standings
+from gateway.sources.backends import Locator, Sourced
 from gateway.storage import engine as storage
 from gateway.storage import schema
+from gateway.storage.replay import Replays
 from gateway.telemetry import Telemetry
-from gateway.trust.certificates import to_der
-from gateway.trust.entries import witness_name
-from gateway.trust.keystore import FileKeyStore
-from gateway.trust.tls import TlsKey, client_context
+from gateway.wire.identifiers import ServiceId
+from gateway.wire.message import RequestClaims, body_digest
+from gateway.wire.problems import ProblemError
+from gateway.wire.signing import sign_request
 from schemas.facts import MIGRI_CUSTOMER
 
 Bundle = dict[str, Any]
@@ -137,7 +137,7 @@ class InProcess:
         now = self.exchange.clock()
         standing = self.exchange.standing(now)
         checkpoint = self.exchange.log.latest()
-        from gateway.protocol.message import Checkpoint
+        from gateway.wire.message import Checkpoint
 
         claims = RequestClaims(
             issuer=peer.subsystem,

@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from audit import links
-from gateway.exchange.handover import Handovers
-from gateway.exchange.identity import Actor, Identity, IdentityAct
-from gateway.exchange.inbox import Inbox
+from audit.questions import links
+from gateway.exchange.handover.accept import Inbox
+from gateway.exchange.handover.plan import Handovers
+from gateway.exchange.identity.acts import Actor, Identity, IdentityAct
 from gateway.person.values import Named
-from gateway.protocol.problems import ProblemError
-from gateway.services.backends import Locator
+from gateway.sources.backends import Locator
 from gateway.storage.tables import inbox
+from gateway.wire.problems import ProblemError
 from schemas.facts import HETU, LOCAL, MIGRI_CUSTOMER, Identifier
 from schemas.projection import project
 from tests.gateway.exchange.inprocess import InProcess, Place, node

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
-from gateway.exchange.delivery import Deliveries
-from gateway.exchange.handover import Handovers, Once, Order, Plan
-from gateway.exchange.leases import Delivery, LeaseLostError
+from gateway.exchange.handover.deliver import Deliveries
+from gateway.exchange.handover.leases import Delivery, LeaseLostError
+from gateway.exchange.handover.plan import Handovers, Once, Order, Plan
 from gateway.person.values import Register
-from gateway.protocol.problems import ProblemError
 from gateway.storage.engine import writer
 from gateway.storage.tables import deliveries, handovers
+from gateway.wire.problems import ProblemError
 from tests.gateway.exchange.inprocess import InProcess, Place, node
 from tests.waiting import until
 

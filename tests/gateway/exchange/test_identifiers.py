@@ -12,15 +12,15 @@ from sqlalchemy import select
 
 from adapters.sdk import Limits as AdapterLimits
 from adapters.sdk import load
-from audit.entries import new_id
-from audit.tables import identifiers
+from audit.log.entries import new_id
+from audit.log.tables import identifiers
 from consent.consents import ConsentRecord
-from gateway.exchange.handover import Handovers, Order
+from gateway.exchange.handover.plan import Handovers, Order
 from gateway.person.values import Register
-from gateway.protocol.identifiers import ServiceId
-from gateway.protocol.problems import ProblemError
-from gateway.services.backends import Locator
+from gateway.sources.backends import Locator
 from gateway.storage import engine as storage
+from gateway.wire.identifiers import ServiceId
+from gateway.wire.problems import ProblemError
 from schemas.facts import HETU, MIGRI_CUSTOMER
 from tests.gateway.exchange.inprocess import INDEX_KEY, InProcess, Place, node, problem_of
 from tests.people import as_recorded_before

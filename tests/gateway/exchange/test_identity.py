@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from gateway.exchange.handover import Handovers
-from gateway.exchange.identity import Actor, Done, Identity, IdentityAct
-from gateway.protocol.problems import ProblemError
+from gateway.exchange.handover.plan import Handovers
+from gateway.exchange.identity.acts import Actor, Done, Identity, IdentityAct
+from gateway.wire.problems import ProblemError
 from schemas.facts import HETU, MIGRI_CUSTOMER, Identifier
 from tests.gateway.exchange.inprocess import InProcess, Place, node, problem_of
 from tests.gateway.exchange.test_persons import CODE, OTHER_CODE, moved, order_of, say, with_code

@@ -17,12 +17,12 @@ import pytest
 import pytest_asyncio
 from sqlalchemy import MetaData, select, text
 
-from audit.entries import Entry, new_id
-from audit.tables import claims, entries, held
-from gateway.protocol.message import Checkpoint
-from gateway.protocol.problems import ProblemError
+from audit.log.entries import Entry, new_id
+from audit.log.tables import claims, entries, held
 from gateway.storage import engine as storage
 from gateway.storage.tables import deliveries, inbox
+from gateway.wire.message import Checkpoint
+from gateway.wire.problems import ProblemError
 from schemas.facts import HETU, MIGRI_CUSTOMER
 from schemas.projection import project
 from tests.gateway.exchange.inprocess import Bundle, InProcess, Place, node, problem_of

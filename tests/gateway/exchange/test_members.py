@@ -8,17 +8,17 @@ from collections.abc import AsyncIterator
 import pytest
 from sqlalchemy import update
 
-from audit.subjects import normalised
-from audit.tables import identifiers
+from audit.log.tables import identifiers
+from audit.questions.subjects import normalised
 from consent.consents import ConsentRecord
-from gateway.exchange.handover import Handovers
-from gateway.exchange.identity import Actor, Identity
-from gateway.exchange.inbox import Inbox
-from gateway.exchange.status import Overview
-from gateway.protocol.identifiers import ServiceId, SubsystemId
-from gateway.protocol.problems import ProblemError
-from gateway.services.backends import Locator
+from gateway.exchange.handover.accept import Inbox
+from gateway.exchange.handover.overview import Overview
+from gateway.exchange.handover.plan import Handovers
+from gateway.exchange.identity.acts import Actor, Identity
+from gateway.sources.backends import Locator
 from gateway.storage.engine import writer
+from gateway.wire.identifiers import ServiceId, SubsystemId
+from gateway.wire.problems import ProblemError
 from schemas.facts import MIGRI_CUSTOMER
 from tests.gateway.exchange.inprocess import INDEX_KEY, InProcess, Place, node, problem_of
 from tests.gateway.exchange.test_deliveries import order

@@ -7,11 +7,11 @@ from itertools import permutations
 
 import pytest
 
-from audit import reviews
-from gateway.exchange.handover import Handovers, Order
+from audit.questions import reviews
+from gateway.exchange.handover.plan import Handovers, Order
 from gateway.person.values import Register
-from gateway.protocol.identifiers import ServiceId
-from gateway.services.backends import Locator
+from gateway.sources.backends import Locator
+from gateway.wire.identifiers import ServiceId
 from schemas.facts import HETU, MIGRI_CUSTOMER
 from tests.gateway.exchange.inprocess import Bundle, InProcess, Place, node, problem_of
 

@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 import pytest
 
-from gateway.exchange.context import Standing
+from gateway.registry.read.standing import Standing
 from schemas.facts import MIGRI_CUSTOMER
 from tests.gateway.exchange.inprocess import InProcess, Place, node, problem_of
 

@@ -10,8 +10,8 @@ import pytest
 from sqlalchemy import event
 
 from consent.rulebook import RulebookError, reference_rulebook
-from gateway.exchange.context import Standing
-from gateway.proposals import LONGEST, ComparingError, NothingStandsError, Proposals
+from gateway.desk.proposals import LONGEST, ComparingError, NothingStandsError, Proposals
+from gateway.registry.read.standing import Standing
 from schemas.facts import MIGRI_CUSTOMER
 from tests.gateway.exchange.inprocess import InProcess, Place, node
 from tests.gateway.rulebooks import without

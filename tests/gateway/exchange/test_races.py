@@ -16,9 +16,9 @@ import orjson
 import pytest
 from sqlalchemy import func, select
 
-from audit.entries import Entry
-from gateway.exchange.delivery import Deliveries
-from gateway.exchange.handover import Handovers, Order
+from audit.log.entries import Entry
+from gateway.exchange.handover.deliver import Deliveries
+from gateway.exchange.handover.plan import Handovers, Order
 from gateway.person.values import Register
 from gateway.storage.tables import deliveries
 from tests.gateway.exchange.inprocess import InProcess, Place, node
@@ -183,7 +183,7 @@ async def test_delivery_that_may_carry_nothing_any_more_is_stopped(place: Place,
     """The person's permit was taken back between plan and delivery: nothing leaves, and the log says why."""
     from dataclasses import replace
 
-    from gateway.exchange.context import Standing
+    from gateway.registry.read.standing import Standing
 
     closed = False
 

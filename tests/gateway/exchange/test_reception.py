@@ -12,14 +12,14 @@ import orjson
 import pytest
 from sqlalchemy import Table, select, update
 
-from audit.entries import new_id
-from gateway.exchange.delivery import Deliveries
-from gateway.exchange.inbox import Inbox
+from audit.log.entries import new_id
+from gateway.exchange.handover.accept import Inbox
+from gateway.exchange.handover.deliver import Deliveries
+from gateway.exchange.handover.overview import Overview
 from gateway.exchange.opening import Answer
-from gateway.exchange.status import Overview
-from gateway.protocol.problems import ProblemError
 from gateway.storage.engine import writer
 from gateway.storage.tables import deliveries, inbox
+from gateway.wire.problems import ProblemError
 from schemas.projection import project
 from tests.gateway.exchange.inprocess import InProcess, Place, node, problem_of
 from tests.gateway.exchange.test_deliveries import Clock, order, rows

@@ -7,10 +7,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import Engine
 
-from gateway.exchange.replay import Replays
-from gateway.protocol.problems import ProblemError
 from gateway.storage import schema
 from gateway.storage.engine import writer
+from gateway.storage.replay import Replays
+from gateway.wire.problems import ProblemError
 
 EXPIRES = datetime(2026, 3, 2, 9, tzinfo=UTC)
 

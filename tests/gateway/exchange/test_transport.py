@@ -8,7 +8,7 @@ import ssl
 import pytest
 
 from gateway.exchange.transport import PeerTransport
-from gateway.protocol.problems import ProblemError
+from gateway.wire.problems import ProblemError
 
 
 async def test_a_peer_that_takes_the_connection_and_says_nothing_is_given_up_on() -> None:

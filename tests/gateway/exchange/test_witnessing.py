@@ -16,14 +16,14 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import delete, func, select, update
 
-from audit.check import check
-from audit.checkpoint import LogSigner, VerifierKey, parse_checkpoint, verify_checkpoint
-from audit.entries import Entry
-from audit.merkle import Frontier, leaf_hash, root_of, verify_consistency
-from audit.tables import cosignatures, entries, facets, head, held
-from audit.tiles import unbundle
+from audit.log.entries import Entry
+from audit.log.tables import cosignatures, entries, facets, head, held
+from audit.questions.check import check
+from audit.tree.checkpoint import LogSigner, VerifierKey, parse_checkpoint, verify_checkpoint
+from audit.tree.merkle import Frontier, leaf_hash, root_of, verify_consistency
+from audit.tree.tiles import unbundle
 from gateway.demo.network import Network
-from gateway.trust.distribution import RegistryClient
+from gateway.registry.read.distribution import RegistryClient
 from tests.gateway.running import Running, running
 from tests.waiting import until
 

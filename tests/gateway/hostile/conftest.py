@@ -21,13 +21,13 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from gateway.demo.network import DEMO, LOOPBACK, Network, Organisation
-from gateway.protocol.identifiers import ServiceId
-from gateway.protocol.message import body_digest
-from gateway.protocol.signing import REQUEST_TYPE, Signer, thumbprint
-from gateway.protocol.strict import b64url
-from gateway.protocol.text import Text
-from gateway.trust.certificates import load
-from gateway.trust.keystore import FileKeyStore
+from gateway.keys.certificates import load
+from gateway.keys.keystore import FileKeyStore
+from gateway.wire.identifiers import ServiceId
+from gateway.wire.message import body_digest
+from gateway.wire.signing import REQUEST_TYPE, Signer, thumbprint
+from gateway.wire.strict import b64url
+from gateway.wire.text import Text
 from tests.gateway.running import Raw, Running, answer_of, raw, running
 
 SECOND = Organisation(

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from audit.checkpoint import LogSigner
+from audit.tree.checkpoint import LogSigner
 from tests.gateway.hostile.conftest import BODY_SECONDS, HEAD_SECONDS, Open, fake_peer
 from tests.gateway.hostile.test_messages import http, response_of, sent
 from tests.gateway.running import LOOPBACK, Raw, answer_of, raw

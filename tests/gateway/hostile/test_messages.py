@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
-from gateway.protocol.message import body_digest
-from gateway.protocol.signing import RESPONSE_TYPE, request_digest, thumbprint
-from gateway.protocol.strict import b64url
+from gateway.wire.message import body_digest
+from gateway.wire.signing import RESPONSE_TYPE, request_digest, thumbprint
+from gateway.wire.strict import b64url
 from tests.gateway.hostile.conftest import Open, fake_peer
 from tests.gateway.running import Raw
 from tests.waiting import until

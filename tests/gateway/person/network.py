@@ -15,15 +15,15 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Connection, Engine
 
-from audit.subjects import Subjects
+from audit.questions.subjects import Subjects
 from consent import store
 from consent.consents import ConsentRecord
 from gateway.person.held import HeldKind, HeldRecords
 from gateway.person.people import People, StaleError
 from gateway.person.registrar import Registrar
 from gateway.person.values import Named, Person, Register
-from gateway.protocol.problems import ProblemError
 from gateway.storage.engine import writer
+from gateway.wire.problems import ProblemError
 from schemas.facts import HETU, LOCAL, MIGRI_CUSTOMER, Identifier
 
 MEMBER = "FI/GOV/1"

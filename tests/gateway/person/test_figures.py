@@ -9,8 +9,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from prometheus_client import generate_latest
 
-from gateway.exchange.handover import Handovers
-from gateway.exchange.identity import Actor, Identity, IdentityAct
+from gateway.exchange.handover.plan import Handovers
+from gateway.exchange.identity.acts import Actor, Identity, IdentityAct
 from gateway.person.figures import IdentityWatch, overdue_from
 from gateway.telemetry import Telemetry
 from schemas.facts import HETU, MIGRI_CUSTOMER, Identifier

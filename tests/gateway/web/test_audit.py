@@ -11,9 +11,9 @@ from urllib.parse import quote
 
 import pytest
 
-from audit.checkpoint import VerifierKey, verify_checkpoint
-from audit.merkle import leaf_hash, verify_inclusion
-from audit.verify import verify_export
+from audit.tree.checkpoint import VerifierKey, verify_checkpoint
+from audit.tree.merkle import leaf_hash, verify_inclusion
+from audit.tree.verify import verify_export
 from gateway.demo.network import Network
 from schemas.facts import HETU
 from tests.gateway.running import Running, running

@@ -16,10 +16,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import select
 
 from gateway.demo.network import Network
-from gateway.protocol.signing import thumbprint
+from gateway.keys.certificates import to_der
 from gateway.storage.tables import handovers, inbox, replays
-from gateway.trust.certificates import to_der
 from gateway.web.tokens import ASSERTION_TYPE, ClientKeys, KeySetError
+from gateway.wire.signing import thumbprint
 from tests.gateway.running import Running, running
 from tests.waiting import until
 

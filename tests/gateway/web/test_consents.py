@@ -605,7 +605,7 @@ async def test_case_reference_that_was_used_for_another_person_binds_nobody_to_i
 
 async def test_emergency_is_answered_marked_kept_and_put_before_the_officer(nodes: Running) -> None:
     """The person does not live in the county, so that only an emergency opens the record."""
-    from audit.reviews import unreviewed_emergencies
+    from audit.questions.reviews import unreviewed_emergencies
     from gateway.storage import engine as storage
 
     person = moving_to(nodes, "091")[0]

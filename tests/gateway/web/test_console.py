@@ -10,9 +10,9 @@ import pytest
 
 from gateway.cli.console import make_link
 from gateway.demo.network import build
-from gateway.parts import NodeError, console_tls
+from gateway.desk.console.composition import address_of
+from gateway.node.wiring import NodeError, console_tls
 from gateway.settings import Address, ConsoleSettings, Settings, SettingsError, load
-from gateway.web.console import address_of
 
 
 @pytest.fixture(scope="module")

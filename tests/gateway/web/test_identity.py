@@ -12,19 +12,19 @@ import pytest
 from fastapi import FastAPI
 from sqlalchemy import update
 
-from gateway.exchange.delivery import Deliveries
-from gateway.exchange.handover import Handovers
-from gateway.exchange.identity import Identity
-from gateway.protocol.identifiers import SubsystemId
-from gateway.protocol.signing import thumbprint
+from gateway.exchange.handover.deliver import Deliveries
+from gateway.exchange.handover.plan import Handovers
+from gateway.exchange.handover.web import USER_HEADER
+from gateway.exchange.identity import web as identity_web
+from gateway.exchange.identity.acts import Identity
+from gateway.node.refusals import client_recorder
 from gateway.storage.engine import writer
 from gateway.storage.tables import held_records
-from gateway.web import identity as identity_web
 from gateway.web.application import application
 from gateway.web.authentication import Caller, Callers, Registered
-from gateway.web.handovers import USER_HEADER
 from gateway.web.listeners import CERTIFICATE
-from gateway.web.refusals import client_recorder
+from gateway.wire.identifiers import SubsystemId
+from gateway.wire.signing import thumbprint
 from schemas.facts import HETU, MIGRI_CUSTOMER
 from tests.gateway.exchange.inprocess import InProcess, Place, node
 from tests.gateway.exchange.test_identity import held_handover

@@ -16,23 +16,31 @@ import httpx
 import pytest
 from sqlalchemy import Connection
 
-from audit import texts
-from audit.console import wording
-from audit.console.sessions import offer_link
-from audit.entries import OUTCOMES, TYPES, Agents, Categories, Entry
-from audit.log import Written
-from audit.query import Filters, walk
-from audit.report import Controller, extract, extract_page, processing_page, record_of_processing, usage_sentence
-from audit.subjects import Subject
-from audit.texts import LANGUAGES
-from audit.witness import _KINDS
+from audit.log.entries import OUTCOMES, TYPES, Agents, Categories, Entry
+from audit.log.log import Written
+from audit.questions import texts
+from audit.questions.query import Filters, walk
+from audit.questions.report import (
+    Controller,
+    extract,
+    extract_page,
+    processing_page,
+    record_of_processing,
+    usage_sentence,
+)
+from audit.questions.subjects import Subject
+from audit.questions.texts import LANGUAGES
+from audit.tree.witness import _KINDS
 from consent.rulebook import Rulebook
-from gateway.describing import activities, names_of
-from gateway.officer import Officer
-from gateway.protocol.problems import PROBLEMS
+from gateway.desk.console import wording
+from gateway.desk.console.composition import console_app
+from gateway.desk.console.sessions import offer_link
+from gateway.desk.describing import activities, names_of
+from gateway.desk.officer import Officer
+from gateway.keys import certificates
+from gateway.registry.read import distribution, registry, targets
 from gateway.settings import load
-from gateway.trust import certificates, distribution, registry, targets
-from gateway.web.console import console_app
+from gateway.wire.problems import PROBLEMS
 from schemas.facts import MIGRI_CUSTOMER
 from tests.gateway.exchange.inprocess import InProcess, Place, node
 from tests.people import joined

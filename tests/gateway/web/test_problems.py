@@ -10,9 +10,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fastapi import FastAPI
 from sqlalchemy import Engine
 
-from audit.checkpoint import LogSigner
-from audit.entries import Entry
-from audit.log import Log
+from audit.log.entries import Entry
+from audit.log.log import Log
+from audit.tree.checkpoint import LogSigner
 from gateway.web.problems import install
 
 

@@ -17,12 +17,12 @@ from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from sqlalchemy import Engine
 
-from audit.checkpoint import LogSigner
-from audit.log import Log
-from gateway.exchange.replay import Replays
-from gateway.protocol.problems import ProblemError
+from audit.log.log import Log
+from audit.tree.checkpoint import LogSigner
 from gateway.storage import schema
+from gateway.storage.replay import Replays
 from gateway.web.tokens import ACCESS_LIFETIME, ClientKeys, Tokens
+from gateway.wire.problems import ProblemError
 from tests.properties import examples
 
 NOW = datetime(2026, 3, 2, 12, 0, 0, tzinfo=UTC)

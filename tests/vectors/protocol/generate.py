@@ -22,12 +22,12 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from gateway.protocol.identifiers import MemberId
-from gateway.protocol.message import body_digest
-from gateway.protocol.problems import PROBLEMS
-from gateway.protocol.signing import REQUEST_TYPE, RESPONSE_TYPE, request_digest, thumbprint
-from gateway.protocol.strict import b64url
-from gateway.trust.certificates import PrivateKey, issue_authority, issue_signing
+from gateway.keys.certificates import PrivateKey, issue_authority, issue_signing
+from gateway.wire.identifiers import MemberId
+from gateway.wire.message import body_digest
+from gateway.wire.problems import PROBLEMS
+from gateway.wire.signing import REQUEST_TYPE, RESPONSE_TYPE, request_digest, thumbprint
+from gateway.wire.strict import b64url
 
 FOLDER = Path(__file__).parent
 NOW = datetime(2026, 3, 2, 12, 0, 0, tzinfo=UTC)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-from audit.tables import TRIGGER_DDL
+from audit.log.tables import TRIGGER_DDL
 
 revision = "0001"
 down_revision = None

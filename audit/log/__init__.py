@@ -1,0 +1,1 @@
+"""What is durable when: entries, their rows, and the log that appends them."""

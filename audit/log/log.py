@@ -1,0 +1,504 @@
+"""The append-only log: everything that must be on record before data moves, written together and durably.
+
+Requests in flight hand over *units*: functions that write the node's own rows and say which entries go with them. One
+thread takes all units that are waiting and runs them in order in ONE transaction: it locks the log's head row, runs the
+units, gives their entries the next indices, inserts entries and completed tiles, signs the checkpoint, and commits.
+Only when the commit has returned are the waiters released, so
+
+* what was acknowledged is durable, together with its entries;
+* if the commit fails, nobody is told that it succeeded;
+* a unit that raises is undone alone (each runs in a savepoint) and raises to its own waiter;
+* units see what earlier units wrote, and nobody else appends meanwhile: on PostgreSQL several processes share one log
+  through the lock on the head row, on SQLite through the write lock that the transaction takes when it begins.
+
+The batch is whatever has gathered while the previous one was written. Under load the thread waits a little longer, for
+those who have said that they are under way (`under_way`) and for those it has just released: the more they are, the
+longer, as a batch costs nearly the same for one as for twenty. A lone request waits for nobody.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from time import monotonic
+from typing import Any, Final, Generic, TypeVar
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from audit.log.entries import Entry, micros
+from audit.log.rows import EntryRow, FacetRow, entry_row, facet_rows, insert_rows
+from audit.tree.checkpoint import (
+    Checkpoint,
+    LogSigner,
+    NoteError,
+    VerifierKey,
+    parse_checkpoint,
+    verify_checkpoint,
+)
+from audit.tree.merkle import Frontier, consistency_proof, inclusion_proof
+from audit.tree.tiles import WIDTH, StoredTiles, completed
+
+T = TypeVar("T")
+
+
+class LogError(Exception):
+    """The log could not record; nothing was released."""
+
+
+class LogUnavailableError(LogError):
+    """The database did not take the batch (lost connection, full disk, read-only); nothing in it is acknowledged."""
+
+
+class LogOverloadedError(LogError):
+    """More units are waiting than the log accepts; try again later."""
+
+    def __init__(self, waiting: int, retry_after: float) -> None:
+        super().__init__(f"{waiting} units are waiting to be recorded; try again in {retry_after:.1f} s")
+        self.retry_after = retry_after
+
+
+class LogClosedError(LogError):
+    """The log is not started, or it has been closed."""
+
+
+class LogAlteredError(LogError):
+    """The stored log is not the one this process wrote before: it went back, forked, or has another origin."""
+
+
+@dataclass(frozen=True, slots=True)
+class Written(Generic[T]):
+    """What a unit did: its result, and the entries that must stand in the log with it."""
+
+    value: T
+    entries: Sequence[Entry]
+
+
+@dataclass(frozen=True, slots=True)
+class Committed(Generic[T]):
+    """A unit that is durable: its result, the indices of its entries, and a checkpoint that includes them."""
+
+    value: T
+    indexes: tuple[int, ...]
+    checkpoint: Checkpoint
+
+
+Unit = Callable[[Connection], Written[T]]
+_Prepared = list[tuple[Entry, bytes]]
+
+
+class _Waiting:
+    """One unit in the queue, and the future (of an event loop, or of a thread) that waits for it."""
+
+    __slots__ = ("error", "future", "indexes", "loop", "prepared", "unit", "value")
+
+    def __init__(
+        self,
+        unit: Unit[Any] | None,
+        prepared: _Prepared,
+        loop: asyncio.AbstractEventLoop | None,
+        future: asyncio.Future[Any] | Future[Any],
+    ) -> None:
+        self.unit = unit
+        self.prepared = prepared
+        self.loop = loop
+        self.future = future
+        self.value: Any = None
+        self.indexes: tuple[int, ...] = ()
+        self.error: BaseException | None = None
+
+
+MAX_BATCH: Final = 1_024
+MAX_WAITING: Final = 10_000
+PATIENCE: Final = 0.0004  # seconds, for each who is expected to come
+LONGEST_WINDOW: Final = 0.02
+KEEP_EVERY: Final = timedelta(minutes=1)
+
+
+class Log:
+    """The log of one node. Safe to use from any thread and event loop; `start` it once, `close` it at the end.
+
+    `origin` is the log's name and must be the signer's. `clock` gives the time of checkpoints. A checkpoint is kept for
+    later (table `audit_checkpoints`) whenever `keep_every` has passed since the last one kept.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        signer: LogSigner,
+        *,
+        origin: str,
+        clock: Callable[[], datetime],
+        max_batch: int = MAX_BATCH,
+        max_waiting: int = MAX_WAITING,
+        keep_every: timedelta = KEEP_EVERY,
+    ) -> None:
+        if origin != signer.name:
+            raise ValueError(f"the log's origin {origin!r} must be the name of its signer, {signer.name!r}")
+        self.origin = origin
+        self._engine = engine
+        self._writer = engine.execution_options(writes=True)
+        self._signer = signer
+        self._clock = clock
+        self._max_batch = max_batch
+        self._max_waiting = max_waiting
+        self._keep_every = keep_every // timedelta(microseconds=1)
+        self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._latest: Checkpoint | None = None
+        self._frontier = Frontier()
+        self._partial: list[bytes] | None = None  # leaf hashes of the incomplete tile, if this process wrote the last
+        self._connection: Connection | None = None
+        self._statements = _Statements(engine.dialect.name)
+        self._pace = 0.0  # seconds a batch takes, smoothed
+        self._last = (0, 0.0)  # size of the last batch and when it ended
+        self._entering = threading.Lock()
+        self._under_way = 0
+
+    # -- life ---------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Make the head row of a new log, read that of an old one, and start the appender thread."""
+        if self._thread is not None:
+            raise LogError("the log has been started already")
+        with self._writer.begin() as connection:
+            now = micros(self._clock())
+            empty = self._signer.sign(0, Frontier().root())
+            connection.exec_driver_sql(self._statements.create_head, (self.origin, now, now, empty.note))
+            origin, _, _, note = self._statements.lock(connection)
+        if origin != self.origin:
+            raise LogAlteredError(f"the database holds the log of {origin!r}, not of {self.origin!r}")
+        try:
+            self._latest, _ = verify_checkpoint(note, self._signer.verifier)
+        except NoteError as error:
+            raise LogAlteredError(
+                f"the log's last checkpoint does not hold with the key given, so either is not the one it was: {error}"
+            ) from error
+        self._thread = threading.Thread(target=self._run, name="appender", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Write what is waiting, then stop. Safe to call twice."""
+        with self._entering:
+            thread, self._thread = self._thread, None
+            self._queue.put(None)
+        if thread is not None:
+            thread.join()
+
+    @property
+    def verifier(self) -> VerifierKey:
+        """The key by which others verify this log's checkpoints."""
+        return self._signer.verifier
+
+    def latest(self) -> Checkpoint:
+        """The newest checkpoint that this process knows. Raises LogClosedError before `start`."""
+        if self._latest is None:
+            raise LogClosedError("the log has not been started")
+        return self._latest
+
+    @contextmanager
+    def under_way(self) -> Iterator[None]:
+        """For as long as it is entered, the log knows of one more who will have something to record soon."""
+        with self._entering:
+            self._under_way += 1
+        try:
+            yield
+        finally:
+            with self._entering:
+                self._under_way -= 1
+
+    @property
+    def waiting(self) -> int:
+        """How many units wait to be written."""
+        return self._queue.qsize()
+
+    # -- appending ----------------------------------------------------------------------------------------------
+
+    async def commit(self, unit: Unit[T]) -> Committed[T]:
+        """Run a unit and its entries durably. Raises what the unit raises, or LogError if it could not be recorded.
+
+        The unit runs in the appender's thread, inside a transaction that is not its own to end.
+        """
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Committed[T]] = loop.create_future()
+        self._enter(_Waiting(unit, [], loop, future))
+        return await future
+
+    async def append(self, entries: Sequence[Entry]) -> Committed[None]:
+        """Record entries that go with nothing else."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Committed[None]] = loop.create_future()
+        self._enter(_Waiting(None, [(entry, entry.canonical()) for entry in entries], loop, future))
+        return await future
+
+    def commit_blocking(self, unit: Unit[T]) -> Committed[T]:
+        """`commit` for threads and commands."""
+        future: Future[Committed[T]] = Future()
+        self._enter(_Waiting(unit, [], None, future))
+        return future.result()
+
+    def append_blocking(self, entries: Sequence[Entry]) -> Committed[None]:
+        """`append` for threads and commands."""
+        future: Future[Committed[None]] = Future()
+        self._enter(_Waiting(None, [(entry, entry.canonical()) for entry in entries], None, future))
+        return future.result()
+
+    def _enter(self, waiting: _Waiting) -> None:
+        count = self._queue.qsize()
+        if count >= self._max_waiting:
+            raise LogOverloadedError(count, max(0.1, self._pace * count / self._max_batch))
+        with self._entering:  # nothing may enter after the closing mark
+            if self._thread is None:
+                raise LogClosedError("the log has been closed" if self._latest else "the log has not been started")
+            self._queue.put(waiting)
+
+    # -- the appender's thread -------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        closing = False
+        while not closing:
+            batch, closing = self._gather()
+            if not batch:
+                continue
+            begun = monotonic()
+            try:
+                checkpoint = self._write(batch)
+            except BaseException as error:
+                self._discard_connection()
+                failure = error if isinstance(error, LogError) else _unavailable(error)
+                for waiting in batch:
+                    waiting.error = waiting.error or failure
+            else:
+                self._latest = checkpoint
+            ended = monotonic()
+            self._pace += ((ended - begun) - self._pace) / 8
+            self._last = (len(batch), ended)
+            self._release(batch)
+        self._discard_connection()
+
+    def _gather(self) -> tuple[list[_Waiting], bool]:
+        batch: list[_Waiting] = []
+        item = self._queue.get()
+        until: float | None = None
+        while item is not None:
+            batch.append(item)
+            if len(batch) >= self._max_batch:
+                return batch, False
+            try:
+                item = self._queue.get_nowait()
+            except queue.Empty:
+                now = monotonic()
+                expected = self._expected(now) - len(batch)
+                if until is None:
+                    until = now + min(LONGEST_WINDOW, PATIENCE * expected)
+                if expected <= 0 or until <= now:
+                    return batch, False
+                try:
+                    item = self._queue.get(timeout=until - now)
+                except queue.Empty:
+                    return batch, False
+        return batch, True
+
+    def _expected(self, now: float) -> int:
+        """How many are likely to come soon, with those who are here already."""
+        released, ended = self._last
+        return max(self._under_way, released if now - ended < 2 * self._pace else 0)
+
+    def _write(self, batch: list[_Waiting]) -> Checkpoint:
+        connection = self._connection
+        if connection is None:
+            connection = self._connection = self._writer.connect()
+        with connection.begin():
+            origin, size, frontier, note = self._statements.lock(connection)
+            before = self._known(origin, size, frontier)
+            self._run_units(connection, batch)
+            if all(waiting.error is not None for waiting in batch):
+                connection.rollback()
+                return self.latest()
+            rows: list[EntryRow] = []
+            facets: list[FacetRow] = []
+            index = size
+            for waiting in batch:
+                if waiting.error is None:
+                    for entry, body in waiting.prepared:
+                        rows.append(entry_row(index, entry, body))
+                        facets += facet_rows(index, entry)
+                        index += 1
+                    waiting.indexes = tuple(range(index - len(waiting.prepared), index))
+            if not rows:
+                checkpoint, after = parse_checkpoint(note), before
+            else:
+                checkpoint, after = self._append(connection, before, rows, facets)
+        self._frontier = after
+        return checkpoint
+
+    def _run_units(self, connection: Connection, batch: list[_Waiting]) -> None:
+        alone = len(batch) == 1
+        for waiting in batch:
+            if waiting.future.cancelled():
+                waiting.error = LogError("nobody waits for this unit any more")
+                continue
+            if waiting.unit is None:
+                continue
+            if not alone:
+                connection.exec_driver_sql("SAVEPOINT unit")
+            try:
+                written = waiting.unit(connection)
+                waiting.prepared = [(entry, entry.canonical()) for entry in written.entries]
+                waiting.value = written.value
+            except Exception as error:
+                if isinstance(error, DBAPIError) and error.connection_invalidated:
+                    raise
+                waiting.error = error
+                if not alone:
+                    connection.exec_driver_sql("ROLLBACK TO SAVEPOINT unit")
+            if not alone:
+                connection.exec_driver_sql("RELEASE SAVEPOINT unit")
+
+    def _known(self, origin: str, size: int, data: bytes) -> Frontier:
+        """The stored frontier, held against what this process has seen. Raises LogAlteredError."""
+        if origin != self.origin:
+            raise LogAlteredError(f"the database holds the log of {origin!r}, not of {self.origin!r}")
+        if size < self.latest().size:
+            raise LogAlteredError(f"the log went back from {self.latest().size} to {size} entries")
+        frontier = Frontier.from_bytes(size, data)
+        if frontier != self._frontier:
+            self._partial = None  # another process appended, or this is the first batch
+            if size == self.latest().size and frontier.root() != self.latest().root:
+                raise LogAlteredError(f"the log of {size} entries has another root than before")
+        return frontier
+
+    def _append(
+        self, connection: Connection, before: Frontier, rows: list[EntryRow], facets: list[FacetRow]
+    ) -> tuple[Checkpoint, Frontier]:
+        leaves = [row[1] for row in rows]
+        stored = StoredTiles(connection)
+        if self._partial is None:
+            filled = before.size % WIDTH
+            self._partial = stored.hashes(0, before.size - filled, filled) if filled else []
+        tiles = completed(stored, before.size, leaves, self._partial)
+        after = before.extended(leaves)
+        checkpoint = self._signer.sign(after.size, after.root())
+        now = micros(self._clock())
+        insert_rows(connection, rows, facets)
+        if tiles:
+            connection.exec_driver_sql(self._statements.insert_tile, tiles)
+        self._statements.move_head(connection, checkpoint, after, now, self._keep_every)
+        # If the commit fails after this, the connection is discarded and this memory with it.
+        self._partial += leaves
+        del self._partial[: len(self._partial) - after.size % WIDTH]
+        return checkpoint, after
+
+    def _discard_connection(self) -> None:
+        connection, self._connection = self._connection, None
+        self._partial = None
+        if connection is None:
+            return
+        try:
+            connection.invalidate()
+            connection.close()
+        except SQLAlchemyError:
+            pass  # it was broken already, and it is out of the pool
+
+    def _release(self, batch: list[_Waiting]) -> None:
+        checkpoint = self._latest
+        loops: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Any], Any, BaseException | None]]] = {}
+        for waiting in batch:
+            result = (
+                None
+                if waiting.error is not None or checkpoint is None
+                else Committed(waiting.value, waiting.indexes, checkpoint)
+            )
+            if waiting.loop is not None and isinstance(waiting.future, asyncio.Future):
+                loops.setdefault(waiting.loop, []).append((waiting.future, result, waiting.error))
+            elif isinstance(waiting.future, Future):
+                if waiting.error is not None:
+                    waiting.future.set_exception(waiting.error)
+                else:
+                    waiting.future.set_result(result)
+        for loop, settled in loops.items():
+            try:
+                loop.call_soon_threadsafe(_settle, settled)
+            except RuntimeError:
+                continue  # that event loop is closed, so nobody waits there
+
+    # -- reading --------------------------------------------------------------------------------------------------
+
+    def inclusion(self, connection: Connection, index: int, size: int) -> tuple[bytes, ...]:
+        """The inclusion proof of an entry in the tree of this size. Raises ProofError."""
+        return inclusion_proof(index, size, StoredTiles(connection).node)
+
+    def consistency(self, connection: Connection, old: int, new: int) -> tuple[bytes, ...]:
+        """The proof that the tree of `old` entries is the beginning of that of `new`. Raises ProofError."""
+        return consistency_proof(old, new, StoredTiles(connection).node)
+
+    def entry(self, connection: Connection, index: int) -> Entry | None:
+        """The entry at this index, or None."""
+        row = connection.exec_driver_sql(self._statements.select_body, (index,)).first()
+        return None if row is None else Entry.parse(row[0])
+
+
+def _settle(settled: list[tuple[asyncio.Future[Any], Any, BaseException | None]]) -> None:
+    for future, result, error in settled:
+        if future.done():
+            continue  # its waiter gave up; what was committed stays
+        if error is not None:
+            future.set_exception(error)
+        else:
+            future.set_result(result)
+
+
+def _unavailable(error: BaseException) -> LogUnavailableError:
+    failure = LogUnavailableError(f"the log could not be written ({type(error).__name__}); nothing was recorded")
+    failure.__cause__ = error
+    return failure
+
+
+class _Statements:
+    """The fixed statements of the appender, in the words of one dialect."""
+
+    def __init__(self, dialect: str) -> None:
+        self._postgresql = dialect == "postgresql"
+        self.create_head = self._words(
+            "INSERT INTO audit_head (id, origin, size, frontier, recorded, kept, note) "
+            "VALUES (1, ?, 0, '', ?, ?, ?) ON CONFLICT (id) DO NOTHING"
+        )
+        if not self._postgresql:
+            self.create_head = self.create_head.replace("''", "x''")
+        self._lock = "SELECT origin, size, frontier, note, kept FROM audit_head WHERE id = 1"
+        if self._postgresql:
+            self._lock += " FOR UPDATE"
+        self._move = self._words(
+            "UPDATE audit_head SET size = ?, frontier = ?, recorded = ?, kept = ?, note = ? WHERE id = 1"
+        )
+        self._keep = self._words("INSERT INTO audit_checkpoints (size, recorded, note) VALUES (?, ?, ?)")
+        self.insert_tile = self._words("INSERT INTO audit_tiles (level, number, root, hashes) VALUES (?, ?, ?, ?)")
+        self.select_body = self._words("SELECT body FROM audit_entries WHERE idx = ?")
+        self._kept = 0
+
+    def _words(self, statement: str) -> str:
+        return statement.replace("?", "%s") if self._postgresql else statement
+
+    def lock(self, connection: Connection) -> tuple[str, int, bytes, str]:
+        """Lock the head row; give origin, size, frontier and note."""
+        row = connection.exec_driver_sql(self._lock).first()
+        if row is None:
+            raise LogAlteredError("the head row of the log is gone")
+        origin, size, frontier, note, self._kept = row
+        return origin, size, bytes(frontier), note
+
+    def move_head(
+        self, connection: Connection, checkpoint: Checkpoint, after: Frontier, now: int, keep_every: int
+    ) -> None:
+        """Write the new head, and keep its checkpoint if the last one kept is old enough."""
+        kept = self._kept
+        if now - kept >= keep_every or kept == 0:
+            connection.exec_driver_sql(self._keep, (after.size, now, checkpoint.note))
+            kept = now
+        connection.exec_driver_sql(self._move, (after.size, after.to_bytes(), now, kept, checkpoint.note))

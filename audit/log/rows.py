@@ -1,0 +1,133 @@
+"""Entries as database rows, and the statements that insert them.
+
+Appending is the busiest write of a node, so it goes to the driver with fixed statements: `executemany` on SQLite, one
+JSON document on PostgreSQL, which takes a batch of any size in a single round trip.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from hashlib import sha256
+from typing import Any, Final
+
+import orjson
+from sqlalchemy import Connection
+
+from audit.log.entries import REFUSED, Entry, micros
+from audit.log.tables import FACETS, WITHDRAWN, entries, facets
+from audit.tree.merkle import leaf_hash
+
+EntryRow = tuple[Any, ...]
+"""Values of `audit_entries` in column order; the first is the index."""
+FacetRow = tuple[int, str, int, int]
+"""Kind, value, recorded, index."""
+
+_ENTRY_COLUMNS: Final = tuple(str.__str__(column.name) for column in entries.columns)
+_FACET_COLUMNS: Final = ("kind", "value", "recorded", "idx")
+_BASIS, _PERMITTED, _WITHHELD, _CONSENT, _MEMBER, _REFUSED, _STATUS = (
+    FACETS[name] for name in ("basis", "permitted", "withheld", "consent", "member", "refused", "status")
+)
+_PG_TYPES: Final = {"idx": "bigint", "recorded": "bigint", "kind": "smallint"}
+_PG_BYTES: Final = ("leaf", "seal")
+
+
+def _sqlite_insert(table: str, columns: Sequence[str]) -> str:
+    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"  # noqa: S608
+
+
+def _postgresql_insert(table: str, columns: Sequence[str]) -> str:
+    read = ", ".join(f"decode({name}, 'hex')" if name in _PG_BYTES else name for name in columns)
+    types = ", ".join(f"{name} {_PG_TYPES.get(name, 'text')}" for name in columns)
+    return (
+        f"INSERT INTO {table} ({', '.join(columns)}) "  # noqa: S608
+        f"SELECT {read} FROM json_to_recordset(%s::json) AS rows ({types})"
+    )
+
+
+_SQLITE_ENTRIES: Final = _sqlite_insert(entries.name, _ENTRY_COLUMNS)
+_SQLITE_FACETS: Final = _sqlite_insert(facets.name, _FACET_COLUMNS)
+_PG_ENTRIES: Final = _postgresql_insert(entries.name, _ENTRY_COLUMNS)
+_PG_FACETS: Final = _postgresql_insert(facets.name, _FACET_COLUMNS)
+
+
+def member_of(subsystem: str | None) -> str | None:
+    """The member (`INSTANCE/CLASS/MEMBER`) that a subsystem or service id belongs to; None if it is no such id."""
+    if subsystem is None:
+        return None
+    parts = subsystem.split("/", 3)
+    return "/".join(parts[:3]) if len(parts) >= 3 else None
+
+
+def seal(index: int, leaf: bytes) -> bytes:
+    """Eight bytes that tie a leaf hash to its place."""
+    return sha256(index.to_bytes(8, "big") + leaf).digest()[:8]
+
+
+def entry_row(index: int, entry: Entry, body: bytes) -> EntryRow:
+    """The row of an entry at this index, `body` being its canonical bytes."""
+    agents, leaf = entry.agents, leaf_hash(body)
+    return (
+        index,
+        leaf,
+        seal(index, leaf),
+        micros(entry.recorded),
+        entry.id,
+        entry.type,
+        entry.outcome,
+        entry.subject,
+        agents.recipient,
+        entry.source,
+        entry.service,
+        agents.client,
+        agents.user,
+        entry.message_id,
+        entry.purpose,
+        entry.rulebook,
+        entry.reason,
+        entry.case,
+        entry.previous,
+        body.decode(),
+    )
+
+
+def facet_rows(index: int, entry: Entry) -> list[FacetRow]:
+    """The rows for what an entry may have several of: bases, categories, consents, members."""
+    at = micros(entry.recorded)
+    rows = {(_BASIS, value, at, index) for value in entry.bases}
+    rows.update((_PERMITTED, value, at, index) for value in entry.categories.permitted)
+    rows.update((_WITHHELD, value, at, index) for value in entry.categories.withheld)
+    rows.update((_CONSENT, consent, at, index) for consent, _ in entry.consents)
+    members = [one for one in (member_of(entry.source), member_of(entry.agents.recipient)) if one is not None]
+    rows.update((_MEMBER, member, at, index) for member in members)
+    if entry.outcome in REFUSED:
+        rows.update((_REFUSED, member, at, index) for member in members)
+    if entry.withdraws:
+        rows.add((_STATUS, WITHDRAWN, at, index))
+    return list(rows)
+
+
+def insert_rows(connection: Connection, rows: Sequence[EntryRow], facet: Sequence[FacetRow]) -> None:
+    """Insert entries and their facets, each kind in one go."""
+    if connection.dialect.name == "postgresql":
+        for statement, columns, values in ((_PG_ENTRIES, _ENTRY_COLUMNS, rows), (_PG_FACETS, _FACET_COLUMNS, facet)):
+            if values:
+                connection.exec_driver_sql(statement, (_document(columns, values),))
+        return
+    if rows:
+        connection.exec_driver_sql(_SQLITE_ENTRIES, list(rows))
+    if facet:
+        connection.exec_driver_sql(_SQLITE_FACETS, list(facet))
+
+
+def _document(columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> str:
+    """Rows as a JSON array of objects; bytes as hex digits."""
+    return orjson.dumps(
+        [
+            {
+                name: value.hex() if isinstance(value, bytes) else value
+                for name, value in zip(columns, row, strict=True)
+                if value is not None
+            }
+            for row in rows
+        ]
+    ).decode()

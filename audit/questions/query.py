@@ -1,0 +1,543 @@
+"""The questions that a data protection officer asks of the log.
+
+`search` takes filters and gives pages, newest or oldest first. A page ends with a cursor, the place of its last entry;
+since entries never change and new ones only come at the end, paging by cursor is stable and costs the same on every
+page. Each search is driven by one index, that of its most telling filter: a person before a case, a case before a
+member, a member before a time window. The named questions below are searches with their filters filled in.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import heapq
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+from datetime import date, datetime, timedelta
+from typing import Any, Final, Literal, Protocol
+
+from sqlalchemy import ColumnElement, Connection, Select, and_, exists, or_, select, true
+
+from audit.log.entries import REFUSED, ZONE, Entry, micros
+from audit.log.tables import FACETS, WITHDRAWN, entries, facets
+from audit.tree.merkle import ProofError
+
+MAX_PAGE: Final = 1_000
+_ASKED_AT_ONCE: Final = 500
+CLOCKS_DIFFER: Final = timedelta(hours=1)
+"""By so much the clocks of those who write one log may differ, at the very most."""
+Order = Literal["newest", "oldest"]
+
+RELEASES: Final = ("query", "handover", "delivery", "break-glass")
+"""Types of entry under which data leaves a node."""
+RELEASED: Final = ("success", "partial")
+NOT_RELEASED: Final = (*REFUSED, "not-found", "failed", "stopped")
+
+
+class QueryError(ValueError):
+    """A filter or cursor that makes no sense."""
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """What to search for; everything given must hold. Empty finds all.
+
+    `subjects` are pseudonyms (all that belong to one person), `types` and `outcomes` alternatives. `start` is
+    inclusive, `end` exclusive. `member` is `INSTANCE/CLASS/MEMBER` on either side, `recipient` and `source` are whole
+    subsystem ids.
+    """
+
+    start: datetime | None = None
+    end: datetime | None = None
+    subjects: tuple[str, ...] = ()
+    types: tuple[str, ...] = ()
+    outcomes: tuple[str, ...] = ()
+    id: str | None = None
+    message_id: str | None = None
+    previous: str | None = None
+    case: str | None = None
+    user: str | None = None
+    recipient: str | None = None
+    source: str | None = None
+    member: str | None = None
+    client: str | None = None
+    service: str | None = None
+    purpose: str | None = None
+    rulebook: str | None = None
+    reason: str | None = None
+    basis: str | None = None
+    permitted: str | None = None
+    withheld: str | None = None
+    consent: str | None = None
+
+    def to_codes(self) -> dict[str, str | int | bool]:
+        """What was searched for, fit for the `detail` of the entry that records the search: names of filters only."""
+        used = [item.name for item in fields(self) if getattr(self, item.name) not in (None, ())]
+        return {"filters": " ".join(used)}
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An entry and its index in the log."""
+
+    index: int
+    entry: Entry
+
+    def to_dict(self) -> dict[str, Any]:
+        """Its place and what it says, as JSON tells it."""
+        return {"index": self.index, "entry": self.entry.to_dict()}
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of a search, and the cursor after which the next begins (None at the end)."""
+
+    found: tuple[Found, ...]
+    next: str | None
+
+
+_COLUMNS: Final = {
+    "id": entries.c.id,
+    "message_id": entries.c.message_id,
+    "previous": entries.c.previous,
+    "case": entries.c.case_key,
+    "user": entries.c.user_id,
+    "recipient": entries.c.recipient,
+    "source": entries.c.source,
+    "client": entries.c.client,
+    "service": entries.c.service,
+    "purpose": entries.c.purpose,
+    "rulebook": entries.c.rulebook,
+    "reason": entries.c.reason,
+}
+_FACET_FILTERS: Final = ("consent", "member", "basis", "withheld", "permitted")
+_REFUSED_TO: Final = "refused"
+"""Drives a search for what was refused to a member; no filter of this name, but an index of its own."""
+# The most telling filter first; those that no index serves (client, service) are never first.
+_DRIVERS: Final = (
+    "id",
+    "message_id",
+    "previous",
+    "subjects",
+    "case",
+    "user",
+    "consent",
+    "reason",
+    "recipient",
+    "member",
+    "source",
+    "outcomes",
+    "types",
+    "basis",
+    "purpose",
+    "withheld",
+    "rulebook",
+    "permitted",
+)
+
+
+def _cursor(recorded: int, index: int) -> str:
+    return base64.urlsafe_b64encode(f"{recorded}.{index}".encode()).decode().rstrip("=")
+
+
+def _place(cursor: str) -> tuple[int, int]:
+    try:
+        text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
+        recorded, index = text.split(".")
+        return int(recorded), int(index)
+    except (ValueError, binascii.Error) as error:
+        raise QueryError("the cursor is not one that a page ended with") from error
+
+
+def _alternatives(filters: Filters) -> tuple[str, list[Filters]]:
+    """The driving filter, and one search for each of its alternatives."""
+    for name in _DRIVERS:
+        value = getattr(filters, name)
+        if not value:
+            continue
+        if name == "subjects":
+            return name, [replace(filters, subjects=(item,)) for item in dict.fromkeys(filters.subjects)]
+        if name == "outcomes":
+            return name, [replace(filters, outcomes=(item,)) for item in dict.fromkeys(filters.outcomes)]
+        if name == "types":
+            return name, [replace(filters, types=(item,)) for item in dict.fromkeys(filters.types)]
+        if name == "member" and filters.outcomes and set(filters.outcomes) <= set(REFUSED):
+            return _REFUSED_TO, [filters]
+        return name, [filters]
+    return "", [filters]
+
+
+def without_index(condition: ColumnElement[bool]) -> ColumnElement[bool]:
+    """The same condition, for which a database chooses no index whatever statistics it has; it knows how many hold."""
+    return condition.is_(true())
+
+
+def _holding(condition: ColumnElement[bool], *, drives: bool) -> ColumnElement[bool]:
+    return condition if drives else without_index(condition)
+
+
+def _statement(
+    filters: Filters, driver: str, place: tuple[int, int] | None, order: Order, limit: int
+) -> Select[int, int, str]:
+    by_facet = driver in _FACET_FILTERS or driver == _REFUSED_TO
+    recorded = facets.c.recorded if by_facet else entries.c.recorded
+    index = facets.c.idx if by_facet else entries.c.idx
+    conditions: list[ColumnElement[bool]] = []
+    for name, column in _COLUMNS.items():
+        value = getattr(filters, name)
+        if value is not None:
+            conditions.append(_holding(column == value, drives=name == driver))
+    for name, values, column in (
+        ("subjects", filters.subjects, entries.c.subject),
+        ("types", filters.types, entries.c.type),
+        ("outcomes", filters.outcomes, entries.c.outcome),
+    ):
+        if values:
+            holds = column == values[0] if len(values) == 1 else column.in_(values)
+            conditions.append(_holding(holds, drives=name == driver))
+    for name in _FACET_FILTERS:
+        value = getattr(filters, name)
+        if value is None:
+            continue
+        if name == driver or (name == "member" and driver == _REFUSED_TO):
+            conditions += [facets.c.kind == FACETS[driver], facets.c.value == value]
+        else:
+            other = facets.alias(f"facet_{name}")
+            conditions.append(
+                exists().where(
+                    other.c.kind == FACETS[name],
+                    other.c.value == value,
+                    other.c.recorded == recorded,
+                    other.c.idx == index,
+                )
+            )
+    if filters.start is not None:
+        conditions.append(recorded >= micros(filters.start))
+    if filters.end is not None:
+        conditions.append(recorded < micros(filters.end))
+    if place is not None:
+        at, after = place
+        # Written out, so that the time alone narrows the index and the index breaks ties.
+        if order == "newest":
+            conditions.append(recorded <= at)
+            conditions.append(or_(recorded < at, and_(recorded == at, index < after)))
+        else:
+            conditions.append(recorded >= at)
+            conditions.append(or_(recorded > at, and_(recorded == at, index > after)))
+    statement = select(entries.c.recorded, entries.c.idx, entries.c.body)
+    if by_facet:
+        statement = statement.select_from(facets.join(entries, entries.c.idx == facets.c.idx))
+    ordering = (recorded.desc(), index.desc()) if order == "newest" else (recorded.asc(), index.asc())
+    return statement.where(*conditions).order_by(*ordering).limit(limit)
+
+
+def search(
+    connection: Connection,
+    filters: Filters,
+    *,
+    order: Order = "newest",
+    after: str | None = None,
+    limit: int = 50,
+    read: Callable[[int, str], Entry] | None = None,
+) -> Page:
+    """One page of the entries that match. Raises QueryError for a bad cursor or limit.
+
+    `read` gives the entry for an index and the stored text, where the text lives elsewhere (in an archive).
+    """
+    if not 1 <= limit <= MAX_PAGE:
+        raise QueryError(f"a page has between 1 and {MAX_PAGE} entries")
+    place = None if after is None else _place(after)
+    driver, searches = _alternatives(filters)
+    found: list[list[tuple[int, int, str]]] = [
+        [(row[0], row[1], row[2]) for row in connection.execute(_statement(one, driver, place, order, limit + 1))]
+        for one in searches
+    ]
+    merged = heapq.merge(*found, key=lambda row: (row[0], row[1]), reverse=order == "newest")
+    rows = list(itertools.islice(merged, limit + 1))
+    more = len(rows) > limit
+    rows = rows[:limit]
+    return Page(
+        tuple(Found(index, Entry.parse(body) if read is None else read(index, body)) for _, index, body in rows),
+        _cursor(rows[-1][0], rows[-1][1]) if more else None,
+    )
+
+
+def merge_pages(pages: Sequence[Page], *, order: Order, limit: int) -> Page:
+    """One page made of the same page of several places, an entry that stands in two of them once.
+
+    Every place must have been searched with the same filters, order, cursor and limit.
+    """
+    found = {item.index: item for page in pages for item in page.found}
+    ordered = sorted(
+        found.values(), key=lambda item: (micros(item.entry.recorded), item.index), reverse=order == "newest"
+    )
+    more = len(ordered) > limit or any(page.next is not None for page in pages)
+    ordered = ordered[:limit]
+    if not more or not ordered:
+        return Page(tuple(ordered), None)
+    last = ordered[-1]
+    return Page(tuple(ordered), _cursor(micros(last.entry.recorded), last.index))
+
+
+class Search(Protocol):
+    """Something that searches as `search` does: the database alone, or with it an archive."""
+
+    def __call__(
+        self, connection: Connection, filters: Filters, *, order: Order, after: str | None, limit: int
+    ) -> Page:
+        """One page of the entries that match."""
+        ...
+
+
+def walk(
+    connection: Connection,
+    filters: Filters,
+    *,
+    order: Order = "oldest",
+    limit: int | None = None,
+    find: Search = search,
+) -> Iterator[Found]:
+    """All entries that match, page by page, at most `limit`."""
+    after: str | None = None
+    left = limit
+    while left is None or left > 0:
+        page = find(connection, filters, order=order, after=after, limit=min(MAX_PAGE, left or MAX_PAGE))
+        yield from page.found
+        if page.next is None:
+            return
+        after = page.next
+        left = None if left is None else left - len(page.found)
+
+
+# -- the questions ---------------------------------------------------------------------------------------------------
+
+
+def disclosures(pseudonyms: Sequence[str], *, start: datetime | None = None, end: datetime | None = None) -> Filters:
+    """Who received this person's data, which categories, when and on which basis?"""
+    return Filters(start, end, subjects=_known(pseudonyms), types=RELEASES, outcomes=RELEASED)
+
+
+def fruitless_lookups(pseudonyms: Sequence[str]) -> Filters:
+    """Who looked this person up and got nothing?"""
+    return Filters(subjects=_known(pseudonyms), types=("query",), outcomes=NOT_RELEASED)
+
+
+def refusals(*, reason: str | None = None, start: datetime | None = None, end: datetime | None = None) -> Filters:
+    """What was refused, and why? Each entry's reason, withheld categories and digests say what was missing."""
+    return Filters(start, end, outcomes=REFUSED, reason=reason)
+
+
+def case(key: str) -> Filters:
+    """Everything about one case; `key` is the keyed hash of its reference. Show it oldest first."""
+    return Filters(case=key)
+
+
+def person(pseudonyms: Sequence[str]) -> Filters:
+    """Everything about one person."""
+    return Filters(subjects=_known(pseudonyms))
+
+
+def _known(pseudonyms: Sequence[str]) -> tuple[str, ...]:
+    # Nobody by that identifier must find nothing, not everything.
+    return tuple(pseudonyms) or ("-",)
+
+
+def by_id(connection: Connection, id: str, *, find: Search = search) -> Found | None:  # noqa: A002
+    """The entry with this id."""
+    page = find(connection, Filters(id=id), order="newest", after=None, limit=1)
+    return page.found[0] if page.found else None
+
+
+def by_index(connection: Connection, index: int) -> Found | None:
+    """The entry at this index."""
+    row = connection.execute(select(entries.c.body).where(entries.c.idx == index)).first()
+    return None if row is None else Found(index, Entry.parse(row.body))
+
+
+At = Callable[[Connection, int], Found | None]
+"""Reads the entry at an index: from the database alone, as `by_index` does, or also from an archive."""
+
+
+def chain(
+    connection: Connection,
+    id: str,  # noqa: A002
+    *,
+    limit: int = MAX_PAGE,
+    find: Search = search,
+) -> tuple[Found, ...]:
+    """The whole story that an entry belongs to (handover, its deliveries, receipts, acceptance), oldest first."""
+    start = by_id(connection, id, find=find)
+    if start is None:
+        return ()
+    while start.entry.previous is not None:
+        before = by_id(connection, start.entry.previous, find=find)
+        if before is None or before.index >= start.index:
+            break
+        start = before
+    story = {start.index: start}
+    ahead = [start.entry.id]
+    while ahead and len(story) < limit:
+        for item in walk(connection, Filters(previous=ahead.pop(0)), limit=limit, find=find):
+            if item.index not in story:
+                story[item.index] = item
+                ahead.append(item.entry.id)
+    return tuple(story[index] for index in sorted(story))
+
+
+@dataclass(frozen=True, slots=True)
+class ConsentStory:
+    """One consent or refusal: the entries about itself, and what was disclosed under it."""
+
+    consent: str
+    history: tuple[Found, ...]
+    disclosed: tuple[Found, ...]
+    more: bool
+
+    def to_dict(self) -> dict[str, Any]:
+        """The story as JSON tells it."""
+        return {
+            "consent": self.consent,
+            "history": [item.to_dict() for item in self.history],
+            "disclosed": [item.to_dict() for item in self.disclosed],
+            "more": self.more,
+        }
+
+
+def consents_of(
+    connection: Connection, pseudonyms: Sequence[str], *, limit: int = 200, find: Search = search
+) -> tuple[ConsentStory, ...]:
+    """Consents and refusals of a person: their history, and what was disclosed under each."""
+    theirs = Filters(subjects=_known(pseudonyms), types=("consent", "refusal"))
+    about = list(walk(connection, theirs, order="oldest", limit=limit, find=find))
+    ids = dict.fromkeys(consent for item in about for consent, _ in item.entry.consents)
+    stories = []
+    for consent in ids:
+        under = Filters(consent=consent, types=RELEASES, outcomes=RELEASED)
+        page = find(connection, under, order="oldest", after=None, limit=limit)
+        history = tuple(item for item in about if any(id_ == consent for id_, _ in item.entry.consents))
+        stories.append(ConsentStory(consent, history, page.found, page.next is not None))
+    return tuple(stories)
+
+
+def left_after_withdrawal(
+    connection: Connection,
+    pseudonyms: Sequence[str] = (),
+    *,
+    start: datetime | None = None,
+    limit: int = MAX_PAGE,
+    find: Search = search,
+    at: At = by_index,
+) -> tuple[tuple[Found, Found], ...]:
+    """Pairs of a withdrawal and a release that stands after it yet cites the withdrawn consent. Must be empty.
+
+    For one person, or for everyone since `start`. `find` and `at` know what was moved out of the database. Raises
+    ProofError if an entry cannot be read: then nobody can say that nothing left.
+    """
+    suspects = _cited_later(connection, _withdrawals(connection, pseudonyms, start, find, at))
+    pairs: list[tuple[Found, Found]] = []
+    for low in range(0, len(suspects), _ASKED_AT_ONCE):
+        some = suspects[low : low + _ASKED_AT_ONCE]
+        read = _read(connection, {index for one in some for index in (one.withdrawal, one.cited)}, at)
+        for one in some:
+            withdrawal, later = read[one.withdrawal], read[one.cited]
+            withdrew = dict(withdrawal.entry.consents).get(one.consent, 0)
+            released = later.entry.type in RELEASES and later.entry.outcome in RELEASED
+            if released and any(id_ == one.consent and used <= withdrew for id_, used in later.entry.consents):
+                pairs.append((withdrawal, later))
+                if len(pairs) >= limit:
+                    return tuple(pairs)
+    return tuple(pairs)
+
+
+@dataclass(frozen=True, slots=True)
+class _Suspect:
+    """A consent, the entry that withdrew it, and one that came after and cites it. It may cite a later version."""
+
+    consent: str
+    withdrawal: int
+    cited: int
+
+
+def _withdrawals(
+    connection: Connection, pseudonyms: Sequence[str], start: datetime | None, find: Search, at: At
+) -> list[tuple[str, int, int]]:
+    """Consent, time and index of each withdrawal: those of a person, or all since `start`; in order of the log."""
+    about: Iterable[Found]
+    if pseudonyms:
+        about = walk(connection, Filters(start, subjects=tuple(pseudonyms), types=("consent",)), find=find)
+    else:
+        ended = select(facets.c.idx).where(
+            facets.c.kind == FACETS["status"],
+            facets.c.value == WITHDRAWN,
+            facets.c.recorded >= (0 if start is None else micros(start)),
+        )
+        indexes = connection.scalars(ended).all()
+        about = [
+            found
+            for low in range(0, len(indexes), _ASKED_AT_ONCE)
+            for found in _read(connection, indexes[low : low + _ASKED_AT_ONCE], at).values()
+        ]
+    return sorted(
+        (
+            (consent, micros(item.entry.recorded), item.index)
+            for item in about
+            if item.entry.withdraws
+            for consent, _ in item.entry.consents
+        ),
+        key=lambda one: one[2],
+    )
+
+
+def _cited_later(connection: Connection, withdrawals: Sequence[tuple[str, int, int]]) -> list[_Suspect]:
+    suspects: list[_Suspect] = []
+    for low in range(0, len(withdrawals), _ASKED_AT_ONCE):
+        some = withdrawals[low : low + _ASKED_AT_ONCE]
+        # The index decides what came after; the time only narrows the search, with room for clocks that differ.
+        since = min(recorded for _, recorded, _ in some) - CLOCKS_DIFFER // timedelta(microseconds=1)
+        rows = connection.execute(
+            select(facets.c.value, facets.c.idx).where(
+                facets.c.kind == FACETS["consent"],
+                facets.c.value.in_({consent for consent, _, _ in some}),
+                facets.c.recorded >= since,
+            )
+        )
+        cited: dict[str, list[int]] = {}
+        for consent, index in rows:
+            cited.setdefault(consent, []).append(index)
+        suspects += [
+            _Suspect(consent, withdrawal, index)
+            for consent, _, withdrawal in some
+            for index in sorted(cited.get(consent, ()))
+            if index > withdrawal
+        ]
+    return suspects
+
+
+def _read(connection: Connection, indexes: Iterable[int], at: At) -> dict[int, Found]:
+    wanted = set(indexes)
+    rows = connection.execute(select(entries.c.idx, entries.c.body).where(entries.c.idx.in_(wanted)))
+    read = {row.idx: Found(row.idx, Entry.parse(row.body)) for row in rows}
+    for index in sorted(wanted - read.keys()):
+        archived = at(connection, index)
+        if archived is None:
+            raise ProofError(f"entry {index} is neither in the database nor in its archive")
+        read[index] = archived
+    return read
+
+
+@dataclass(frozen=True, slots=True)
+class Day:
+    """How often something happened on one day, of Finnish time."""
+
+    date: date
+    count: int
+
+
+def heat(connection: Connection, filters: Filters, *, limit: int = 10_000, find: Search = search) -> tuple[Day, ...]:
+    """Entries per day, for a calendar: meant for one person's or one case's entries."""
+    counts: dict[date, int] = {}
+    for item in walk(connection, filters, limit=limit, find=find):
+        day = item.entry.recorded.astimezone(ZONE).date()
+        counts[day] = counts.get(day, 0) + 1
+    return tuple(Day(day, counts[day]) for day in sorted(counts))

@@ -1,0 +1,419 @@
+"""The people that entries speak of, known by pseudonyms only, and how they can be forgotten.
+
+An identifier of a person is never stored: only a blind index of it, an HMAC-SHA-256 under the node's index key, apart
+for each member that the node serves. Each identifier has a subject of its own, with a key, kept AES-key-wrapped (RFC
+3394) under the node's wrapping key; the pseudonym in entries is an HMAC-SHA-256 under that key, and personal payloads
+elsewhere are sealed with it. Destroying the key, the pseudonym and the blind indices makes the entries unlinkable,
+while the tree and all its proofs stay as they are.
+
+Which subjects are one person stands in `audit.questions.links`. What another organisation names together is a *claim*:
+a subject of its own for that one item, found under each of the identifiers that were named, and nothing else.
+"""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+import unicodedata
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
+from threading import Lock
+from typing import Final
+
+from cryptography.hazmat.primitives.keywrap import aes_key_unwrap, aes_key_wrap
+from sqlalchemy import Connection, delete, select, update
+
+from audit.log.entries import micros
+from audit.log.statements import Fixed
+from audit.log.tables import claims as claims_table
+from audit.log.tables import identifiers as identifiers_table
+from audit.log.tables import subjects as subjects_table
+from audit.questions import links
+
+HETU_SYSTEM: Final = "urn:oid:1.2.246.21"
+#: Under how many other spellings an identifier is looked for: each is a hash and a place in one query.
+OLD_SPELLINGS: Final = 9
+KEY_BYTES: Final = 32
+_CACHED_KEYS: Final = 8_192
+_AT_ONCE: Final = 500
+
+Identifiers = Sequence[tuple[str, str]]
+
+
+class SubjectError(ValueError):
+    """No such subject, one whose key was destroyed, or no identifier to go by."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A data subject: an opaque id, the pseudonym that entries carry, and the 32-byte key that seals their payloads."""
+
+    id: str
+    pseudonym: str
+    key: bytes
+
+    def __repr__(self) -> str:
+        return f"Subject(id={self.id!r})"  # the key stays out of tracebacks and logs
+
+
+def normalised(system: str, value: str) -> str:
+    """What of an identifier goes into its blind index: NFKC, no space around it, personal identity codes in upper case.
+
+    Whoever takes an identifier in has checked it and written it in its one notation, which this leaves as it is.
+    """
+    text = unicodedata.normalize("NFKC", value).strip()
+    return text.upper() if system == HETU_SYSTEM else text
+
+
+def _once_taken(system: str, text: str) -> Iterator[tuple[str, str]]:
+    """The identifier as it may have been recorded when it was taken as it came, likelier spellings first.
+
+    The index does not give the text back, so that a refusal recorded under such a spelling cannot be rewritten: it can
+    only be looked for.
+    """
+    lower = text.lower()
+    yield from ((system, text.upper()), (system, lower), (system, text.title()), (system, text.capitalize()))
+    if "-" in text:
+        yield from ((system, text.replace("-", sign)) for sign in "\u2010\u2013\u2212")
+    yield from ((f"{system} ", text), (f"{system} ", lower))
+    if "-" in text:
+        yield system, lower.replace("-", "\u2010")
+    oid = system.removeprefix("urn:oid:")
+    yield from ((oid, text), (oid, lower))
+
+
+_COLUMNS: Final = "s.id, s.pseudonym, s.wrapped_key, s.claimed"
+_BY_ID: Final = Fixed(f"SELECT {_COLUMNS} FROM audit_subjects s WHERE s.id = ?")  # noqa: S608
+_ADD_SUBJECT: Final = Fixed.insert("audit_subjects", "id", "pseudonym", "wrapped_key", "created", "claimed")
+_OWN: Final = Fixed("UPDATE audit_subjects SET claimed = 0 WHERE id = ? AND claimed = 1")
+_ADD_IDENTIFIER: Final = Fixed.insert(
+    "audit_identifiers", "blind", "subject", "created", "member", "system", "notation", "index_key"
+)
+_ADD_CLAIM: Final = Fixed.insert("audit_claims", "claim", "subject")
+_BY_BLIND: Final[dict[int, Fixed]] = {}
+
+NOTATION: Final = 2
+"""How identifiers are written before they are hashed: 2 is with the member's name in front; 1 was without."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of one identifier: the subjects that have it, of several the one in today's notation first."""
+
+    system: str
+    value: str
+    subjects: tuple[Subject, ...]
+
+
+class Subjects:
+    """Finds, makes and forgets data subjects. All functions work inside the caller's transaction.
+
+    Two members of a node have no person in common: whatever is made, is made for the first of `members`. Whoever looks
+    for a person at the desk of the whole node looks among all of them.
+    """
+
+    def __init__(self, wrapping_key: bytes, index_key: bytes, *, members: Sequence[str] = ("",)) -> None:
+        if len(wrapping_key) not in (16, 24, 32) or len(index_key) < KEY_BYTES:
+            raise SubjectError("the wrapping key has 16, 24 or 32 bytes and the index key at least 32")
+        self._wrapping_key = wrapping_key
+        self._index_key = index_key
+        self._key_id = hmac.digest(index_key, b"key id", "sha256").hex()[:8]
+        self._members = tuple(members)
+        self._keys: OrderedDict[bytes, bytes] = OrderedDict()
+        self._lock = Lock()
+
+    def of(self, member: str) -> Subjects:
+        """The data subjects of one member of this node."""
+        if self._members == (member,):
+            return self
+        other = Subjects(self._wrapping_key, self._index_key, members=(member,))
+        other._keys, other._lock = self._keys, self._lock
+        return other
+
+    def blind(self, system: str, value: str) -> bytes:
+        """The blind index of an identifier, 32 bytes."""
+        return self._blind(self._members[0], system, value)
+
+    def _hash(self, text: str) -> bytes:
+        return hmac.digest(self._index_key, text.encode(), "sha256")
+
+    def _blind(self, member: str, system: str, value: str) -> bytes:
+        message = f"identifier/{NOTATION}\x00{member}\x00{system}\x00{normalised(system, value)}"
+        return hmac.digest(self._index_key, message.encode(), "sha256")
+
+    def blinds(self, system: str, value: str) -> tuple[bytes, ...]:
+        """Every blind index under which the identifier may stand: today's, then those of a former version, which took
+        identifiers as they came and kept no members apart.
+        """
+        text = normalised(system, value)
+        others = dict.fromkeys((system_, normalised(system_, spelt)) for system_, spelt in _once_taken(system, text))
+        others.pop((system, text), None)
+        former = ((system, text), *islice(others, OLD_SPELLINGS))
+        return (
+            *(self._blind(member, system, value) for member in self._members),
+            *(
+                hmac.digest(self._index_key, f"identifier\x00{kind}\x00{spelt}".encode(), "sha256")
+                for kind, spelt in former
+            ),
+        )
+
+    def case(self, reference: str) -> str:
+        """The keyed hash that stands for a case reference in entries, 64 hex digits."""
+        return hmac.digest(self._index_key, f"case\x00{reference}".encode(), "sha256").hex()
+
+    def user(self, system: str, user: str) -> str:
+        """The pseudonym of a person who uses a system (never of a data subject), 32 hex digits."""
+        return hmac.digest(self._index_key, f"user\x00{system}\x00{user}".encode(), "sha256").hex()[:32]
+
+    def fingerprint(self, purpose: str, *parts: bytes) -> str:
+        """The keyed hash of these parts, 64 hex digits: personal data has so few values that a plain hash tells it."""
+        message = b"".join(len(part).to_bytes(8, "big") + part for part in (purpose.encode(), *parts))
+        return hmac.digest(self._index_key, b"fingerprint\x00" + message, "sha256").hex()
+
+    def find(self, connection: Connection, system: str, value: str) -> Subject | None:
+        """The subject with this identifier, or None. Creates nothing."""
+        return next(iter(self.all_of(connection, system, value)), None)
+
+    def all_of(self, connection: Connection, system: str, value: str) -> tuple[Subject, ...]:
+        """All subjects that this identifier was recorded for, those that only others have named included: more than
+        one if it was recorded in several spellings before identifiers had one notation, or by several members.
+        """
+        (known,) = self._read(connection, ((system, value),), claimed=True)
+        return known.subjects
+
+    def known(self, connection: Connection, identifiers: Identifiers) -> tuple[Known, ...]:
+        """What is known of each identifier, in their order. Creates nothing.
+
+        One that only other organisations have named is not known: their messages change nothing for anybody.
+        """
+        return self._read(connection, identifiers, claimed=False)
+
+    def _read(self, connection: Connection, identifiers: Identifiers, *, claimed: bool) -> tuple[Known, ...]:
+        asked = [self.blinds(system, value) for system, value in identifiers]
+        rows = self._rows(connection, tuple(blind for blinds in asked for blind in blinds), claimed=claimed)
+        return tuple(
+            Known(system, value, _once(rows[blind] for blind in blinds if blind in rows))
+            for (system, value), blinds in zip(identifiers, asked, strict=True)
+        )
+
+    def by_id(self, connection: Connection, id: str) -> Subject | None:  # noqa: A002
+        """The subject of this id, or None if there is none or it was destroyed."""
+        row = _BY_ID.row(connection, id)
+        return None if row is None else self._subject(*row[:3])
+
+    def key_of(self, connection: Connection, id: str) -> bytes | None:  # noqa: A002
+        """The key of this id, or None if there is none or it was destroyed."""
+        subject = self.by_id(connection, id)
+        return None if subject is None else subject.key
+
+    def ensure(self, connection: Connection, identifiers: Identifiers, now: datetime) -> tuple[Known, ...]:
+        """The same as `known`, with a new subject for each identifier that nobody had. Links nothing.
+
+        Call it under the log's lock (in a unit), so that two requests do not make the same subject twice.
+        Raises SubjectError without identifiers.
+        """
+        return self._met(connection, identifiers, now, is_claim=False)
+
+    def _met(
+        self, connection: Connection, identifiers: Identifiers, now: datetime, *, is_claim: bool
+    ) -> tuple[Known, ...]:
+        if not identifiers:
+            raise SubjectError("a person needs at least one identifier")
+        met: list[Known] = []
+        for known in self._read(connection, tuple(dict.fromkeys(identifiers)), claimed=True):
+            if known.subjects:
+                self._reindex(connection, known, now)
+                if not is_claim:
+                    for subject in known.subjects:
+                        _OWN.run(connection, subject.id)
+                met.append(known)
+            else:
+                subject = self._create(connection, now, is_claim=is_claim)
+                self._index(connection, known, subject, now)
+                met.append(Known(known.system, known.value, (subject,)))
+        return tuple(met)
+
+    def claim(
+        self, connection: Connection, identifiers: Identifiers, now: datetime, also: Sequence[str] = ()
+    ) -> Subject:
+        """The subject of one item that another organisation brought, found under each identifier that it named.
+
+        What others name together links nobody. If all of it is one person here beyond doubt, the item is that
+        person's; else it gets a subject, and so a key, of its own. `also` are further subjects that it is found
+        under; of a claim, those that it is found under. Call it in a unit.
+        """
+        met = self._met(connection, identifiers, now, is_claim=True)
+        ids = [subject.id for known in met for subject in known.subjects]
+        ids += self.found_under(connection, also)
+        if len(ids) == 1 or set(ids) <= links.web(connection, ids).certain(ids[:1]):
+            return met[0].subjects[0]
+        claim = self._create(connection, now, is_claim=True)
+        for subject in sorted(set(ids)):
+            _ADD_CLAIM.run(connection, claim.id, subject)
+        return claim
+
+    def found_under(self, connection: Connection, ids: Sequence[str]) -> list[str]:
+        """The subjects that have identifiers: of a claim, those of the identifiers that were named."""
+        if not ids:
+            return []
+        rows = connection.execute(
+            select(claims_table.c.claim, claims_table.c.subject).where(claims_table.c.claim.in_(ids))
+        ).all()
+        claimed = {row.claim for row in rows}
+        return [*(row.subject for row in rows), *(id_ for id_ in ids if id_ not in claimed)]
+
+    def own(self, connection: Connection, ids: Iterable[str]) -> None:
+        """These subjects are persons of our own from now on, also where only others had named them. In a unit."""
+        for id_ in ids:
+            _OWN.run(connection, id_)
+
+    def group(self, connection: Connection, id: str) -> tuple[str, ...]:  # noqa: A002
+        """All ids that are this person beyond doubt, this one first; empty if unknown."""
+        if _BY_ID.row(connection, id) is None:
+            return ()
+        return (id, *sorted(links.web(connection, (id,)).certain((id,)) - {id}))
+
+    def pseudonyms(self, connection: Connection, id: str) -> tuple[str, ...]:  # noqa: A002
+        """All pseudonyms under which entries speak of this person, this id's first; empty if unknown or destroyed."""
+        ids = self.group(connection, id)
+        claimed = connection.scalars(select(claims_table.c.claim).where(claims_table.c.subject.in_(ids)))
+        wanted = (*ids, *sorted(claimed))
+        found = {
+            row.id: row.pseudonym
+            for row in connection.execute(
+                select(subjects_table.c.id, subjects_table.c.pseudonym).where(
+                    subjects_table.c.id.in_(wanted), subjects_table.c.pseudonym.is_not(None)
+                )
+            )
+        }
+        return tuple(found[wanted_id] for wanted_id in dict.fromkeys(wanted) if wanted_id in found)
+
+    def systems(self, connection: Connection, ids: Sequence[str]) -> list[tuple[str, str | None]]:
+        """Each identifier's subject and system, of these subjects; the system is None where it was not kept."""
+        rows = connection.execute(
+            select(identifiers_table.c.subject, identifiers_table.c.system).where(identifiers_table.c.subject.in_(ids))
+        )
+        return [(row.subject, row.system) for row in rows]
+
+    def of_others(self, connection: Connection, ids: Sequence[str]) -> frozenset[str]:
+        """Those of these subjects that another member of the node has made."""
+        table, found = identifiers_table, set[str]()
+        for start in range(0, len(ids), _AT_ONCE):
+            rows = connection.scalars(
+                select(table.c.subject).where(
+                    table.c.subject.in_(ids[start : start + _AT_ONCE]),
+                    table.c.member.is_not(None),
+                    table.c.member.not_in(self._members),
+                )
+            )
+            found.update(rows)
+        return frozenset(found)
+
+    def names_all(self, connection: Connection, id: str, identifiers: Identifiers) -> bool:  # noqa: A002
+        """Whether these are all the identifiers that a former version put under one subject."""
+        rows = connection.scalars(
+            select(identifiers_table.c.blind).where(
+                identifiers_table.c.subject == id, identifiers_table.c.notation < NOTATION
+            )
+        )
+        named = {blind for system, value in identifiers for blind in self.blinds(system, value)}
+        return named.issuperset(map(bytes, rows))
+
+    def destroy(self, connection: Connection, id: str, now: datetime) -> tuple[str, ...]:  # noqa: A002
+        """Forget the person: key, pseudonym and identifiers of all that is this person beyond doubt.
+
+        What others claimed about several persons goes when the last of them is forgotten. Returns the ids concerned.
+        Call it in a unit together with its entry of type `key`. On SQLite the freed space is overwritten; what the
+        write-ahead log and backups still hold goes with `scrub` and with their own retention.
+        """
+        ids = self.group(connection, id)
+        if not ids:
+            raise SubjectError("there is no such subject")
+        claimed = connection.scalars(select(claims_table.c.claim).where(claims_table.c.subject.in_(ids))).all()
+        connection.execute(delete(claims_table).where(claims_table.c.subject.in_(ids)))
+        shared = connection.scalars(select(claims_table.c.claim).where(claims_table.c.claim.in_(claimed))).all()
+        gone = (*ids, *sorted(set(claimed) - set(shared)))
+        wrapped = connection.scalars(select(subjects_table.c.wrapped_key).where(subjects_table.c.id.in_(gone))).all()
+        connection.execute(delete(identifiers_table).where(identifiers_table.c.subject.in_(ids)))
+        connection.execute(
+            update(subjects_table)
+            .where(subjects_table.c.id.in_(gone))
+            .values(wrapped_key=None, pseudonym=None, destroyed=micros(now))
+        )
+        with self._lock:
+            for item in wrapped:
+                self._keys.pop(bytes(item or b""), None)
+        return gone
+
+    def _rows(self, connection: Connection, blinds: tuple[bytes, ...], *, claimed: bool = True) -> dict[bytes, Subject]:
+        statement = _BY_BLIND.get(len(blinds))
+        if statement is None:
+            places = ", ".join("?" * len(blinds))
+            statement = _BY_BLIND[len(blinds)] = Fixed(
+                f"SELECT i.blind, {_COLUMNS} FROM audit_identifiers i "  # noqa: S608
+                f"JOIN audit_subjects s ON s.id = i.subject WHERE i.blind IN ({places})"
+            )
+        rows = statement.rows(connection, *blinds)
+        found = {bytes(row[0]): self._subject(*row[1:4]) for row in rows if claimed or not row[4]}
+        return {blind: subject for blind, subject in found.items() if subject is not None}
+
+    def _index(self, connection: Connection, known: Known, subject: Subject, now: datetime) -> None:
+        blind = self.blind(known.system, known.value)
+        _ADD_IDENTIFIER.run(
+            connection, blind, subject.id, micros(now), self._members[0], known.system, NOTATION, self._key_id
+        )
+
+    def _reindex(self, connection: Connection, known: Known, now: datetime) -> None:
+        """Add today's notation to an identifier that stands in a former one only.
+
+        The former row stays: on a node of several members it is the only one that the others find their words by.
+        """
+        if not self._rows(connection, (self.blind(known.system, known.value),)):
+            self._index(connection, known, known.subjects[0], now)
+
+    def _create(self, connection: Connection, now: datetime, *, is_claim: bool = False) -> Subject:
+        key = secrets.token_bytes(KEY_BYTES)
+        subject = Subject(f"s-{secrets.token_hex(16)}", _pseudonym(key), key)
+        wrapped = aes_key_wrap(self._wrapping_key, key)
+        _ADD_SUBJECT.run(connection, subject.id, subject.pseudonym, wrapped, micros(now), int(is_claim))
+        return subject
+
+    def _subject(self, id_: str, pseudonym: str | None, wrapped: bytes | None) -> Subject | None:
+        if wrapped is None or pseudonym is None:
+            return None
+        return Subject(id_, pseudonym, self._unwrap(bytes(wrapped)))
+
+    def _unwrap(self, wrapped: bytes) -> bytes:
+        with self._lock:
+            key = self._keys.get(wrapped)
+            if key is not None:
+                self._keys.move_to_end(wrapped)
+                return key
+        key = aes_key_unwrap(self._wrapping_key, wrapped)
+        with self._lock:
+            self._keys[wrapped] = key
+            if len(self._keys) > _CACHED_KEYS:
+                self._keys.popitem(last=False)
+        return key
+
+
+def _once(subjects: Iterable[Subject]) -> tuple[Subject, ...]:
+    return tuple({subject.id: subject for subject in subjects}.values())
+
+
+def _pseudonym(key: bytes) -> str:
+    return hmac.digest(key, b"pseudonym", "sha256").hex()
+
+
+def scrub(connection: Connection) -> None:
+    """After a destruction was committed: empty SQLite's write-ahead log, so that old pages do not linger in it.
+
+    On PostgreSQL: vacuum the dead rows. Needs a connection outside a transaction (AUTOCOMMIT).
+    """
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").close()
+    else:
+        connection.exec_driver_sql("VACUUM audit_subjects, audit_identifiers")

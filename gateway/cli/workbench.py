@@ -1,0 +1,254 @@
+"""The adapter developer's workbench in the browser: a server for one person on one machine.
+
+It listens on loopback and answers only to loopback's names, so that no page elsewhere can read what it shows. Who
+would get what is decided by the same functions as in a node, by the reference rulebook or the one that is named.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from datetime import datetime
+from importlib.resources import files
+from typing import Any
+from urllib.parse import urlencode
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from adapters.workbench.looking import Bench, Look
+from adapters.workbench.wording import LANGUAGES, why, words
+from consent.decision import Decision, Party, PermittedCategory, decide
+from consent.explaining import explain
+from consent.request import Request as Question
+from consent.request import SubjectFacts
+from consent.rulebook import FlowDelivery, Rulebook
+from gateway.exchange.deciding import facts_in
+from schemas.categories import PARTS
+from schemas.facts import read_facts
+from schemas.projection import project
+
+_LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
+_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; "
+    "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+_STATIC = {"workbench.css": "text/css", "workbench.js": "text/javascript"}
+#: How often the files are looked at: seconds.
+LOOK_SECONDS = 0.2
+#: Stands for the wellbeing services county that is responsible for the person, whichever that is.
+_COUNTY = "of-residence"
+
+
+@dataclass(frozen=True, slots=True)
+class Recipient:
+    """One recipient of a flow, what was decided for it, and that in plain words."""
+
+    title: str
+    purpose: str
+    explained: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Whether a recipient gets a field, and by which basis or why not."""
+
+    gets: bool
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A field of the result against all recipients."""
+
+    target: str
+    column: str
+    category: str
+    answers: tuple[Answer, ...]
+
+
+def who_gets(
+    look: Look, rulebook: Rulebook, flow: str, at: datetime, language: str
+) -> tuple[tuple[Recipient, ...], tuple[Row, ...]]:
+    """Which recipient of a flow would get which field of a mapped record, under which basis."""
+    assert look.bundle is not None
+    bundle = dict(look.bundle)
+    facts = facts_in(bundle, _COUNTY if read_facts(bundle).municipality else None, at)
+    every = {withheld.pointer: withheld.category for withheld in project(bundle, ()).withheld}
+    recipients: list[Recipient] = []
+    columns: list[Callable[[str], Answer]] = []
+    for part in rulebook.flows[flow].deliveries:
+        decision = _decide(rulebook, part, facts, at)
+        kept = every.keys() - {withheld.pointer for withheld in project(bundle, decision.permitted_categories).withheld}
+        recipients.append(
+            Recipient(
+                _opening(rulebook.roles.get(part.to_role, {}).get(language, part.to_role)),
+                rulebook.purposes.get(part.purpose, {}).get(language, part.purpose),
+                explain(decision, rulebook, language),
+            )
+        )
+        columns.append(_answering(decision, rulebook, every, kept, language))
+    rows = []
+    for resource, values in look.values.items():
+        kind = resource.partition("/")[0]
+        for value in values:
+            pointer = next((one for one in every if one == value.pointer or one.startswith(value.pointer + "/")), None)
+            if pointer is None:
+                continue
+            known = rulebook.categories.get(every[pointer])
+            title = known.title[language] if known is not None else every[pointer]
+            target = value.target if kind == "Patient" else f"{kind}.{value.target}"
+            rows.append(Row(target, value.column, title, tuple(answer(pointer) for answer in columns)))
+    return tuple(recipients), tuple(rows)
+
+
+def _answering(
+    decision: Decision, rulebook: Rulebook, every: dict[str, str], kept: Any, language: str
+) -> Callable[[str], Answer]:
+    permitted = {one.category: one for one in decision.permitted}
+    withheld = {one.category: one.code for one in decision.withheld}
+
+    def answer(pointer: str) -> Answer:
+        category = every[pointer]
+        whole = PARTS.get(category, category)
+        if pointer in kept:
+            return Answer(True, _basis(permitted.get(category) or permitted.get(whole), rulebook, language))
+        return Answer(False, why(withheld.get(category) or withheld.get(whole) or "not-asked", language))
+
+    return answer
+
+
+def _opening(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _basis(permitted: PermittedCategory | None, rulebook: Rulebook, language: str) -> str:
+    basis = rulebook.basis(permitted.basis) if permitted is not None else None
+    return basis.title[language] if basis is not None else ""
+
+
+def _decide(rulebook: Rulebook, part: FlowDelivery, facts: SubjectFacts, at: datetime) -> Decision:
+    """For the recipient that is responsible for the person; of several roles it may come from, the most generous."""
+    serves = frozenset({facts.municipality} if facts.municipality else ())
+    requester = Party(part.to_role, municipalities=serves, counties=frozenset({_COUNTY}))
+    providers = sorted(part.from_roles) or sorted(rulebook.roles)
+    decisions = [
+        decide(Question(Party(role), requester, part.purpose, part.categories, facts), rulebook, (), at)
+        for role in providers
+    ]
+    return max(decisions, key=lambda one: len(one.permitted))
+
+
+class _Guard:
+    """Answers only to loopback's own names, and puts the protective headers on everything."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        host = Request(scope).headers.get("host", "")
+        name = host[: host.index("]") + 1] if host.startswith("[") and "]" in host else host.partition(":")[0]
+        if name.lower() not in _LOOPBACK:
+            refusal = PlainTextResponse("The workbench answers to 127.0.0.1 and localhost only.\n", 421)
+            await refusal(scope, receive, send)
+            return
+
+        async def guarded(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [
+                    *message["headers"],
+                    *((name.lower().encode(), value.encode()) for name, value in _HEADERS.items()),
+                ]
+            await send(message)
+
+        await self._app(scope, receive, guarded)
+
+
+def workbench(
+    bench: Bench, rulebook: Rulebook, clock: Callable[[], datetime], stopping: asyncio.Event, *, language: str = "fi"
+) -> Starlette:
+    """The workbench's application."""
+    pages = Environment(
+        loader=PackageLoader("adapters.workbench"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    flows = {code: flow for code, flow in rulebook.flows.items() if flow.deliveries}
+
+    def shown(request: Request, template: str) -> Response:
+        asked = request.query_params
+        chosen = asked.get("language", "")
+        state: dict[str, Any] = {
+            "sample": asked.get("sample", ""),
+            "record": int(asked["record"]) if asked.get("record", "").isdecimal() else 0,
+            "language": chosen if chosen in LANGUAGES else language,
+            "flow": asked["flow"] if asked.get("flow") in flows else next(iter(flows)),
+        }
+        mark = bench.mark()
+        look = bench.look(state["sample"], state["record"])
+        speaking = state["language"]
+        recipients, rows = (
+            who_gets(look, rulebook, state["flow"], clock(), speaking) if look.bundle is not None else ((), ())
+        )
+
+        def link(**changes: object) -> str:
+            return "/?" + urlencode({**state, **changes})
+
+        html = pages.get_template(template).render(
+            t=words(speaking),
+            link=link,
+            look=look,
+            say=lambda text: getattr(text, speaking),
+            mark=mark,
+            language=speaking,
+            flow=state["flow"],
+            flows=[(code, _opening(flow.title[speaking])) for code, flow in flows.items()],
+            flow_title=_opening(flows[state["flow"]].title[speaking]),
+            recipients=recipients,
+            rows=rows,
+        )
+        return HTMLResponse(html)
+
+    def page(request: Request) -> Response:
+        return shown(request, "page.html")
+
+    def view(request: Request) -> Response:
+        return shown(request, "bench.html")
+
+    async def events(_: Request) -> Response:
+        async def told() -> AsyncIterator[str]:
+            last = ""
+            while not stopping.is_set():
+                mark = await asyncio.to_thread(bench.mark)
+                if mark != last:
+                    last = mark
+                    yield f"event: mark\ndata: {mark}\n\n"
+                try:
+                    await asyncio.wait_for(stopping.wait(), LOOK_SECONDS)
+                except TimeoutError:
+                    continue
+
+        return StreamingResponse(told(), media_type="text/event-stream")
+
+    def static(request: Request) -> Response:
+        name = request.path_params["name"]
+        if name not in _STATIC:
+            return PlainTextResponse("not found\n", 404)
+        return Response((files("adapters.workbench") / "static" / name).read_bytes(), media_type=_STATIC[name])
+
+    return Starlette(
+        routes=[Route("/", page), Route("/view", view), Route("/events", events), Route("/static/{name}", static)],
+        middleware=[Middleware(_Guard)],
+    )

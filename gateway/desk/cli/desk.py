@@ -1,0 +1,127 @@
+"""What commands at the officer's desk share: the desk, the person asked about, a window of time, entries as rows.
+
+A person is never named on the command line, where the shell would remember it: identifiers are read from standard
+input.
+"""
+
+from __future__ import annotations
+
+import getpass
+import sys
+from collections.abc import Generator, Iterable
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+import typer
+from rich.markup import escape
+from sqlalchemy.exc import SQLAlchemyError
+
+from audit.log.entries import timestamp
+from audit.log.log import LogError
+from audit.questions.archive import ArchiveError
+from audit.questions.query import Found, QueryError
+from audit.questions.reviews import ReviewError
+from audit.tree.merkle import ProofError
+from gateway.desk.cli.log import open_database
+from gateway.desk.officer import Officer
+from gateway.desk.questions import OfficerError, Person, Reader
+from gateway.terminal.configuration import settings_of
+from gateway.terminal.identifiers import SYSTEMS
+from gateway.terminal.output import NO, OUTSIDE, WRONG, fail
+from schemas.identifiers import SubjectIdentifierError, canonical
+
+CLIENT: Final = "command-line"
+DAYS: Final = 30
+HEADINGS: Final = ("entry", "recorded (UTC)", "type", "outcome", "recipient", "categories", "basis or reason")
+Language = Annotated[Literal["fi", "sv", "en"], typer.Option("--language", "-l", help="In this language.")]
+Who = Annotated[
+    bool, typer.Option("--person", help="About one person: their identifier is read from standard input, one line.")
+]
+System = Annotated[
+    str, typer.Option("--system", help="What kind of identifier: `hetu`, `migri`, `local`, or the URI of its system.")
+]
+Since = Annotated[datetime | None, typer.Option("--from", help="From this time on (UTC).")]
+Until = Annotated[datetime | None, typer.Option("--to", help="Before this time (UTC).")]
+WindowStart = Annotated[
+    datetime | None, typer.Option("--from", help=f"From this time on (UTC). Without it, {DAYS} days before the end.")
+]
+WindowEnd = Annotated[datetime | None, typer.Option("--to", help="Before this time (UTC). Without it, now.")]
+
+
+@contextmanager
+def desk(config: Path, *, json: bool) -> Generator[tuple[Officer, Reader]]:
+    """The officer's desk of a node, running or not; what goes wrong there ends the command."""
+    from gateway.node.secret_files import verify
+    from gateway.node.wiring import NodeError, officer_of
+
+    settings = settings_of(config, json=json)
+    for path in (settings.secrets.log_key, settings.secrets.wrapping_key, settings.secrets.index_key):
+        if not path.is_file():
+            fail(f"{path}: there is no such file", WRONG, remedy="run this where the node's secrets are", json=json)
+    engine = open_database(settings, json=json)
+    with ExitStack() as stack:
+        stack.callback(engine.dispose)
+        try:
+            verify(settings, engine, "log_key", "wrapping_key", "index_key")
+            officer, log, subjects = officer_of(settings, engine)
+            log.start()
+            stack.callback(log.close)
+            stack.callback(officer.close)
+            yield officer, Reader(CLIENT, subjects.user(CLIENT, getpass.getuser()))
+        except (OfficerError, QueryError, ArchiveError) as error:
+            fail(str(error), WRONG, json=json)
+        except ReviewError as error:
+            fail(str(error), NO, remedy="`yhdyspinta audit unreviewed` names what waits", json=json)
+        except ProofError as error:
+            fail(str(error), NO, remedy="run `yhdyspinta audit check`", json=json)
+        except NodeError as error:
+            fail(str(error), OUTSIDE, remedy=error.remedy, json=json)
+        except LogError as error:
+            fail(str(error), OUTSIDE, remedy="run `yhdyspinta audit check`", json=json)
+        except SQLAlchemyError as error:
+            reason = type(error.__cause__ or error).__name__
+            fail(f"the database cannot be used ({reason})", OUTSIDE, remedy="is it the one of this node?", json=json)
+
+
+def person_given(system: str, *, json: bool) -> Person:
+    """The person whose identifier stands on standard input, one line; none, or one that cannot be, ends the command."""
+    prompt = "Identifier of the person (not shown): "
+    value = getpass.getpass(prompt) if sys.stdin.isatty() else sys.stdin.readline()
+    if not value.strip():
+        fail("no identifier was given", WRONG, remedy="write it to standard input, on one line", json=json)
+    try:
+        return canonical(SYSTEMS.get(system, system), value)
+    except SubjectIdentifierError as error:
+        fail(error.detail, WRONG, remedy=error.remedy, json=json)
+
+
+def utc(at: datetime | None) -> datetime | None:
+    """A time from the command line, which names no zone and means UTC."""
+    return None if at is None else at.replace(tzinfo=UTC) if at.tzinfo is None else at
+
+
+def window(start: datetime | None, end: datetime | None, *, json: bool) -> tuple[datetime, datetime]:
+    """The window between --from and --to; without them the last DAYS days. One that is empty ends the command."""
+    last = utc(end) or datetime.now(UTC)
+    first = utc(start) or last - timedelta(days=DAYS)
+    if first >= last:
+        fail("the time window ends before it begins", WRONG, remedy="give a --from that is before --to", json=json)
+    return first, last
+
+
+def rows(found: Iterable[Found]) -> list[list[str]]:
+    """Entries under HEADINGS."""
+    return [
+        [
+            str(item.index),
+            timestamp(item.entry.recorded)[:19],
+            item.entry.type,
+            item.entry.outcome,
+            escape(item.entry.agents.recipient or item.entry.agents.client or ""),
+            escape(" ".join(item.entry.categories.permitted)),
+            escape(item.entry.reason or " ".join(item.entry.bases)),
+        ]
+        for item in found
+    ]

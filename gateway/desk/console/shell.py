@@ -1,0 +1,314 @@
+"""The shell around every page: who visits, may they, is the form theirs, is the visit on record, and how it is shown.
+
+No page does any of this itself, so no page can forget it. The order is fixed: host, session, role, form token, read,
+record, show. If the log cannot record the visit, nothing is shown.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+from importlib.resources import files
+from typing import Any, Final
+from urllib.parse import urlencode, urlsplit
+
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response, StreamingResponse
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from audit.log.entries import Agents, Entry
+from audit.log.log import LogError
+from audit.questions.texts import LANGUAGES
+from gateway.desk.console.door import SESSION_COOKIE, Doorway
+from gateway.desk.console.office import (
+    Act,
+    Annex,
+    Answer,
+    Moved,
+    NotHereError,
+    Office,
+    Page,
+    Sent,
+    Shown,
+    Visit,
+)
+from gateway.desk.console.oidc import Door
+from gateway.desk.console.pages import PAGES
+from gateway.desk.console.reading import language_of, language_switch, read_form, same_origin, too_large
+from gateway.desk.console.sessions import Session, Sessions
+from gateway.desk.console.wording import Words, own_texts
+
+LOGGER = logging.getLogger("yhdyspinta.console")
+_GROUPS: Final = ("people", "log", "network")
+_STATIC: Final = {
+    "console.css": "text/css; charset=utf-8",
+    "console.js": "text/javascript; charset=utf-8",
+    "verify.js": "text/javascript; charset=utf-8",
+    "htmx.min.js": "text/javascript; charset=utf-8",
+    "icon.svg": "image/svg+xml",
+}
+_HEADERS: Final = {
+    b"content-security-policy": (
+        b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+        b"form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+    ),
+    b"x-frame-options": b"DENY",
+    b"x-content-type-options": b"nosniff",
+    b"referrer-policy": b"same-origin",
+    b"cross-origin-opener-policy": b"same-origin",
+    b"cross-origin-resource-policy": b"same-origin",
+    b"permissions-policy": b"camera=(), geolocation=(), microphone=(), payment=(), usb=()",
+}
+
+
+def console(office: Office, door: Door | None = None, annexes: Iterable[Annex] = ()) -> ASGIApp:
+    """The console as an ASGI application. Without a `door` only one-time links sign in."""
+    return _Guard(_Shell(office, door, tuple(annexes)).application(), office.address)
+
+
+class _Guard:
+    """Answers only under the console's own name, and gives every answer the headers that keep a browser safe."""
+
+    def __init__(self, app: ASGIApp, address: str) -> None:
+        self._app = app
+        parts = urlsplit(address)
+        self._host = parts.netloc.encode()
+        self._secure = parts.scheme == "https"
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+
+        async def guarded(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                headers = dict(_HEADERS)
+                if self._secure:
+                    headers[b"strict-transport-security"] = b"max-age=31536000"
+                given = {name for name, _ in message["headers"]}
+                if b"cache-control" not in given:
+                    headers[b"cache-control"] = b"no-store"
+                message["headers"] = [*message["headers"], *((name, value) for name, value in headers.items())]
+            await send(message)
+
+        host = next((value for name, value in scope["headers"] if name == b"host"), b"")
+        if host.lower() != self._host.lower():
+            await Response("The console does not answer under this name.\n", 421)(scope, receive, guarded)
+            return
+        await self._app(scope, receive, guarded)
+
+
+class _Shell:
+    def __init__(self, office: Office, door: Door | None, annexes: tuple[Annex, ...]) -> None:
+        self._office = office
+        self._sessions = Sessions(office.engine)
+        self._pages = (*PAGES, *(page for annex in annexes for page in annex.pages))
+        texts = dict(own_texts())
+        for annex in annexes:
+            texts.update(annex.texts)
+        self._words = {language: Words(texts, language) for language in LANGUAGES}
+        loaders = [PackageLoader("gateway.desk.console", "templates")]
+        loaders += [PackageLoader(*annex.templates.split(":")) for annex in annexes if annex.templates is not None]
+        self._templates = Environment(
+            loader=ChoiceLoader(loaders),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self._doorway = Doorway(office, self._sessions, door, self._render_plain)
+
+    def application(self) -> Starlette:
+        routes = [
+            Route("/static/{name}", self._static),
+            *self._doorway.routes(),
+            *(
+                Route(page.path, self._endpoint(page), methods=["GET", "POST"], name=f"{page.name}:{page.path}")
+                for page in self._pages
+            ),
+        ]
+        return Starlette(
+            routes=routes,
+            exception_handlers={
+                404: self._not_found,
+                405: self._not_found,
+                LogError: self._broken,
+                SQLAlchemyError: self._broken,
+                Exception: self._broken,
+            },
+        )
+
+    # -- one visit -------------------------------------------------------------------------------------------------
+
+    def _endpoint(self, page: Page) -> Callable[[Request], Awaitable[Response]]:
+        async def visit(request: Request) -> Response:
+            language = language_of(request)
+            switched = language_switch(request)
+            if switched is not None:
+                return switched
+            office = self._office
+            now = office.clock()
+            token = request.cookies.get(SESSION_COOKIE, "")
+            session = await asyncio.to_thread(self._sessions.find, token, now) if token else None
+            if session is None:
+                return self._to_sign_in(request)
+            if session.identity.role not in page.roles:
+                await self._record(page, session, "refused", {"reason": "role"})
+                return self._page(request, language, session, page, Shown("refused.html", status=403))
+            if request.method not in page.methods:
+                return self._page(request, language, session, page, Shown("missing.html", status=405))
+            form: dict[str, str] = {}
+            if request.method == "POST":
+                if too_large(request, page.form_bytes):
+                    await self._record(page, session, "refused", {"reason": "form"})
+                    return self._page(request, language, session, page, Shown("too-large.html", status=413))
+                form = await read_form(request, page.form_bytes)
+                if not same_origin(request, office.address) or not _equal(form.pop("csrf", ""), session.csrf):
+                    await self._record(page, session, "refused", {"reason": "form"})
+                    return self._page(request, language, session, page, Shown("stale.html", status=403))
+            visit = Visit(
+                office=office,
+                session=session,
+                connection=None,  # type: ignore[arg-type]  # opened in the reading thread
+                language=language,
+                now=now,
+                method=request.method,
+                path={name: str(value) for name, value in request.path_params.items()},
+                query=dict(request.query_params),
+                form=form,
+            )
+            try:
+                answer = await asyncio.to_thread(self._read, page, visit)
+            except NotHereError:
+                await self._record(page, session, "not-found", {})
+                return self._page(request, language, session, page, Shown("missing.html", status=404))
+            return await self._answer(request, page, visit, answer)
+
+        return visit
+
+    def _read(self, page: Page, visit: Visit) -> Answer:
+        with self._office.engine.connect() as connection:
+            return page.answer(replace(visit, connection=connection))
+
+    async def _answer(self, request: Request, page: Page, visit: Visit, answer: Answer) -> Response:
+        session, office = visit.session, self._office
+        if isinstance(answer, Act):
+            await office.log.commit(answer.unit)
+            return RedirectResponse(answer.then, 303)
+        if isinstance(answer, Sent):
+            await self._record(page, session, "success", answer.detail, answer.subject, None, kind="export")
+            headers = {"cache-control": "no-store"}
+            if answer.filename is not None:
+                headers["content-disposition"] = f'attachment; filename="{answer.filename}"'
+            return StreamingResponse(self._stream(answer), media_type=answer.media_type, headers=headers)
+        await self._record(page, session, "success", answer.detail, answer.subject, answer.case)
+        if isinstance(answer, Moved):
+            return RedirectResponse(answer.to, 303)
+        return self._page(request, visit.language, session, page, answer)
+
+    def _stream(self, answer: Sent) -> Iterator[bytes]:
+        with self._office.engine.connect() as connection:
+            yield from answer.body(connection)
+
+    async def _record(
+        self,
+        page: Page,
+        session: Session,
+        outcome: str,
+        detail: Mapping[str, str | int | bool],
+        subject: str | None = None,
+        case: str | None = None,
+        *,
+        kind: str = "console-read",
+    ) -> None:
+        entry = Entry(
+            kind,
+            outcome,
+            self._office.clock(),
+            agents=Agents(client="console", user=session.identity.user, node=self._office.node),
+            subject=subject,
+            case=case,
+            detail={"page": page.name, "role": session.identity.role, **detail},
+        )
+        await self._office.log.append([entry])
+
+    # -- showing ---------------------------------------------------------------------------------------------------
+
+    def _page(self, request: Request, language: str, session: Session, page: Page, shown: Shown) -> Response:
+        menu = {
+            group: [
+                one
+                for one in sorted(self._pages, key=lambda one: one.rank)
+                if one.group == group and session.identity.role in one.roles
+            ]
+            for group in _GROUPS
+        }
+        values = {"session": session, "csrf": session.csrf, "menu": menu, "page": page, **shown.values}
+        html = self._render(shown.template, request, language, values)
+        return Response(html, shown.status, media_type="text/html")
+
+    def _render(self, template: str, request: Request, language: str, values: Mapping[str, Any]) -> str:
+        words, office = self._words[language], self._office
+
+        def name(kind: str, code: str | None) -> str:
+            if code is None:
+                return ""
+            return office.names(kind, code, language) or words.code(kind, code)
+
+        return self._templates.get_template(template).render(
+            t=words,
+            language=language,
+            languages=LANGUAGES,
+            organisation=office.organisation(language),
+            name=name,
+            here=request.url.path,
+            query=dict(request.query_params),
+            language_links={one: _with_language(request, one) for one in LANGUAGES},
+            link=_link,
+            **values,
+        )
+
+    def _render_plain(self, template: str, request: Request, status: int = 200, **values: Any) -> Response:
+        html = self._render(template, request, language_of(request), {"session": None, "page": None, **values})
+        return Response(html, status, media_type="text/html")
+
+    def _to_sign_in(self, request: Request) -> Response:
+        if request.headers.get("hx-request"):
+            return Response(status_code=401, headers={"hx-redirect": "/sign-in"})
+        return RedirectResponse("/sign-in", 303)
+
+    async def _not_found(self, request: Request, _error: Exception) -> Response:
+        return self._render_plain("missing.html", request, 404)
+
+    async def _broken(self, request: Request, error: Exception) -> Response:
+        unavailable = isinstance(error, LogError | SQLAlchemyError)
+        LOGGER.error("page-failed", extra={"fields": {"reason": type(error).__name__}})
+        return self._render_plain("broken.html", request, 503 if unavailable else 500)
+
+    async def _static(self, request: Request) -> Response:
+        name = request.path_params["name"]
+        if name not in _STATIC:
+            return self._render_plain("missing.html", request, 404)
+        body = (files("gateway.desk.console") / "static" / name).read_bytes()
+        return Response(body, media_type=_STATIC[name], headers={"cache-control": "public, max-age=3600"})
+
+
+def _with_language(request: Request, language: str) -> str:
+    rest = [(name, value) for name, value in request.query_params.multi_items() if name != "language"]
+    return f"?{urlencode([*rest, ('language', language)])}"
+
+
+def _link(query: Mapping[str, str], **changed: str | None) -> str:
+    """The query string with some members changed, or left out where None."""
+    merged = {**query, **changed}
+    return f"?{urlencode({name: value for name, value in merged.items() if value})}"
+
+
+def _equal(given: str, wanted: str) -> bool:
+    return hmac.compare_digest(given.encode(), wanted.encode())

@@ -1,0 +1,102 @@
+"""What codes of the log are called: organisations by the registry, purposes and bases by the rulebook in force.
+
+The log speaks in codes, so that it need not be rewritten when a name changes. Whoever shows it to people looks the
+names up here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from audit.questions.report import Activity, Names
+from consent.rulebook import Basis, Rulebook
+from gateway.registry.read.registry import Registry
+from gateway.registry.read.standing import Standing
+from gateway.wire.identifiers import IdentifierError, SubsystemId
+from gateway.wire.problems import PROBLEMS
+from gateway.wire.text import Text
+
+HIDE: str = "hide-from-subject"
+"""Obligation of a basis under which the law forbids telling the person."""
+_PERSONS = Text(
+    "kansainvälistä tai tilapäistä suojelua saaneet henkilöt ja heidän perheenjäsenensä",
+    "personer som har fått internationellt eller tillfälligt skydd och deras familjemedlemmar",
+    "persons who have received international or temporary protection, and their families",
+)
+
+
+def names_of(standing: Callable[[], Standing | None]) -> Names:
+    """Names by the registry and rulebook that stand at the moment of asking, and of reasons by the problem table.
+
+    Kinds: `subsystem`, `purpose`, `basis`, `category`, `role`, `reason`. None for a code without a name.
+    """
+
+    def name(kind: str, code: str, language: str) -> str | None:
+        if kind == "reason":
+            problem = PROBLEMS.get(code)
+            return None if problem is None else problem.title.in_language(language)
+        known = standing()
+        if known is None:
+            return None
+        if kind == "subsystem":
+            return _subsystem(known.registry, code, language)
+        return _in_rulebook(known.rulebook, kind, code, language)
+
+    return name
+
+
+def _in_rulebook(rulebook: Rulebook, kind: str, code: str, language: str) -> str | None:
+    if kind == "basis":
+        basis = rulebook.basis(code)
+        return None if basis is None else basis_name(basis, language)
+    if kind == "category":
+        category = rulebook.categories.get(code)
+        return None if category is None else category.title.get(language)
+    if kind not in {"purpose", "role"}:
+        return None
+    words = (rulebook.purposes if kind == "purpose" else rulebook.roles).get(code)
+    return None if words is None else words.get(language)
+
+
+def _subsystem(registry: Registry, code: str, language: str) -> str | None:
+    try:
+        identifier = SubsystemId.parse(code)
+    except IdentifierError:
+        return None
+    member = registry.member(identifier.member)
+    subsystem = registry.subsystem(identifier)
+    if member is None:
+        return None
+    names = [member.name.in_language(language)]
+    if subsystem is not None and subsystem.name != member.name:
+        names.append(subsystem.name.in_language(language))
+    return ", ".join(names)
+
+
+def basis_name(basis: Basis, language: str) -> str:
+    """A basis with the act that it stands on."""
+    title = basis.title.get(language) or basis.id
+    section = f", {basis.statute.section}" if basis.statute.section else ""
+    return f"{title} ({basis.statute.name} {basis.statute.number}{section})"
+
+
+def hidden_bases(rulebook: Rulebook) -> frozenset[str]:
+    """Bases under which the person must not be told."""
+    return frozenset(basis.id for basis in rulebook.bases if HIDE in basis.obligations)
+
+
+def activities(rulebook: Rulebook, language: str) -> tuple[Activity, ...]:
+    """The purposes of the rulebook as activities of the record of processing."""
+    found = []
+    for code, words in rulebook.purposes.items():
+        bases = [basis for basis in rulebook.bases if code in basis.purposes]
+        found.append(
+            Activity(
+                code,
+                words.get(language) or code,
+                tuple(dict.fromkeys(basis_name(basis, language) for basis in bases)),
+                tuple(sorted({category for basis in bases for category in basis.categories})),
+                _PERSONS.in_language(language),
+            )
+        )
+    return tuple(found)

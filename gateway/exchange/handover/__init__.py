@@ -1,0 +1,1 @@
+"""A handover: planned, delivered, received, accepted."""

@@ -1,0 +1,238 @@
+"""What has arrived for our organisation, and its acceptance: the receiving end of an escorted handover.
+
+Opening an arrival is a read of personal data and is on record as one. Accepting it names who is responsible from now
+on and tells the sender so, by a delivery of its own that is as durable as the handover was.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+from sqlalchemy import Connection, Row, insert, select, update
+
+from audit.log.entries import Categories, Entry, new_id
+from audit.log.log import Written
+from gateway.exchange.context import Exchange
+from gateway.exchange.handover.contact import Contact, kept_contact, sealed_contact
+from gateway.exchange.handover.cursors import following, position
+from gateway.person.acceptance import Acceptance, join
+from gateway.storage.sealing import seal, unseal
+from gateway.storage.tables import deliveries, inbox
+from gateway.story import Story
+from gateway.wire.identifiers import SubsystemId
+from gateway.wire.problems import ProblemError
+from schemas.facts import Identifier
+
+Permits = Callable[[str, frozenset[str]], None]
+"""Refuses a purpose or categories, by raising."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One arrival, without its content."""
+
+    id: str
+    kind: str
+    delivery: str
+    handover: str
+    sender: str
+    flow: str
+    purpose: str
+    categories: tuple[str, ...]
+    state: str
+    received: datetime
+    contact: Contact | None
+
+
+class Inbox:
+    """The arrivals of one node."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+
+    async def list(
+        self, recipient: SubsystemId, *, state: str | None, after: str, limit: int
+    ) -> tuple[list[Item], str]:
+        """Arrivals for a subsystem in the order in which they arrived, after a cursor; and the cursor to go on with."""
+
+        def read() -> tuple[list[Item], str]:
+            own = inbox.c.recipient == str(recipient)
+            with self._exchange.engine.connect() as connection:
+                before = position(connection, inbox, after, own)
+                statement = select(inbox).where(own, inbox.c.number > before).order_by(inbox.c.number).limit(limit)
+                if state is not None:
+                    statement = statement.where(inbox.c.state == state)
+                rows = connection.execute(statement).all()
+                return [self._item(connection, row) for row in rows], following(rows, before)
+
+        return await asyncio.to_thread(read)
+
+    async def open(
+        self,
+        recipient: SubsystemId,
+        identifier: str,
+        client: str,
+        user: str | None,
+        *,
+        permits: Permits = lambda _purpose, _categories: None,
+    ) -> tuple[Item, dict[str, Any]]:
+        """One arrival with its content; the read is on record before it is given. Raises ProblemError.
+
+        `permits` refuses, by raising, a purpose or categories that the client has no right to.
+        """
+        now = self._exchange.clock()
+
+        def record(connection: Connection) -> Written[tuple[Item, bytes]]:
+            row = _row(connection, recipient, identifier)
+            permits(row.purpose, frozenset(row.categories.split()))
+            subject = self._exchange.subjects.by_id(connection, row.subject)
+            key = self._exchange.subjects.key_of(connection, row.subject)
+            if subject is None or key is None or row.sealed is None:
+                raise ProblemError("body-destroyed", detail="the content is gone: its data subject's key was destroyed")
+            entry = Story(
+                client=client,
+                user=user,
+                node=self._exchange.node,
+                recipient=str(recipient),
+                source=row.sender,
+                subject=subject.pseudonym,
+                purpose=row.purpose,
+                case=row.case_reference,
+            ).entry(
+                "receipt",
+                "success",
+                now,
+                categories=Categories(tuple(row.categories.split()), ()),
+                previous=row.entry,
+                detail={"act": "opened", "handover": row.handover, "delivery": row.delivery},
+            )
+            return Written((self._item(connection, row), unseal(key, f"inbox/{row.id}", row.sealed)), (entry,))
+
+        item, content = (await self._exchange.log.commit(record)).value
+        document: dict[str, Any] = orjson.loads(content)
+        return item, document
+
+    async def accept(
+        self,
+        recipient: SubsystemId,
+        identifier: str,
+        client: str,
+        contact: Contact,
+        *,
+        person: Identifier | None = None,
+        permits: Permits = lambda _purpose, _categories: None,
+    ) -> Item:
+        """Accept an arrival; doing it again changes nothing. Raises ProblemError, also what `permits` raises.
+
+        `person` is who it is about in the recipient's own register: what the sender named is joined with that person.
+        """
+        now = self._exchange.clock()
+        at = int(now.timestamp() * 1_000_000)
+        standing = self._exchange.standing(now)
+
+        def record(connection: Connection) -> Written[Item]:
+            row = _row(connection, recipient, identifier)
+            permits(row.purpose, frozenset(row.categories.split()))
+            joined = self._join(connection, recipient, row, person, client, now) if person is not None else ()
+            if row.state == "accepted":
+                return Written(self._item(connection, row), joined)
+            subject = self._exchange.subjects.by_id(connection, row.subject)
+            sender = SubsystemId.parse(row.sender)
+            services = standing.registry.services_of(sender, "acceptance")
+            entry = Story(
+                client=client,
+                node=self._exchange.node,
+                recipient=str(recipient),
+                source=row.sender,
+                subject=subject.pseudonym if subject else None,
+                purpose=row.purpose,
+                case=row.case_reference,
+            ).entry(
+                "acceptance",
+                "success",
+                now,
+                previous=row.entry,
+                detail={"handover": row.handover, "delivery": row.delivery},
+            )
+            kept = sealed_contact(self._exchange.subjects, connection, "inbox", row, contact)
+            connection.execute(
+                update(inbox)
+                .where(inbox.c.id == row.id)
+                .values(state="accepted", contact_sealed=kept, changed=at, entry=entry.id)
+            )
+            if row.kind == "handover" and services and subject is not None:
+                delivery = new_id(now)
+                told = orjson.dumps({"delivery": row.delivery, "contact": contact})
+                connection.execute(
+                    insert(deliveries),
+                    {
+                        "id": delivery,
+                        "handover": None,
+                        "kind": "acceptance",
+                        "service": str(services[0].id),
+                        "consumer": str(recipient),
+                        "role": "",
+                        "purpose": row.purpose,
+                        "categories": "",
+                        "subject": subject.id,
+                        "state": "due",
+                        "attempts": 0,
+                        "due": at,
+                        "lease": 0,
+                        "created": at,
+                        "changed": at,
+                        "entry": entry.id,
+                        "case_reference": row.case_reference,
+                        "sealed": seal(subject.key, f"deliveries/{delivery}", told),
+                    },
+                )
+            return Written(self._item(connection, _row(connection, recipient, identifier)), (entry, *joined))
+
+        return (await self._exchange.log.commit(record)).value
+
+    def _join(
+        self,
+        connection: Connection,
+        recipient: SubsystemId,
+        row: Row[Any],
+        person: Identifier,
+        client: str,
+        now: datetime,
+    ) -> tuple[Entry, ...]:
+        subjects = self._exchange.subjects_of(recipient)
+        if subjects.key_of(connection, row.subject) is None:
+            raise ProblemError(
+                "body-destroyed",
+                pointer="/person",
+                detail="whom the arrival was about was forgotten: nobody is there to be joined",
+                remedy="accept without `person`",
+            )
+        acceptance = Acceptance(row.id, row.subject, person, client, self._exchange.node)
+        return join(connection, subjects, acceptance, now)
+
+    def _item(self, connection: Connection, row: Row[Any]) -> Item:
+        return Item(
+            row.id,
+            row.kind,
+            row.delivery,
+            row.handover,
+            row.sender,
+            row.flow,
+            row.purpose,
+            tuple(row.categories.split()),
+            row.state,
+            datetime.fromtimestamp(row.received / 1_000_000, UTC),
+            kept_contact(self._exchange.subjects, connection, "inbox", row),
+        )
+
+
+def _row(connection: Connection, recipient: SubsystemId, identifier: str) -> Row[Any]:
+    row = connection.execute(select(inbox).where(inbox.c.id == identifier, inbox.c.recipient == str(recipient))).first()
+    if row is None:
+        raise ProblemError("not-found", detail="nothing of that id has arrived for this organisation")
+    return row

@@ -1,0 +1,1 @@
+"""What a registrar does about who is who."""

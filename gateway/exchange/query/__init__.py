@@ -1,0 +1,1 @@
+"""A query: asked on one side, answered on the other."""

@@ -1,0 +1,153 @@
+"""Answer one message from another organisation: the provider's side, from top to bottom.
+
+`Provider.answer` is the whole story of a query. Each stage either hands on to the next or refuses with a named
+problem, in this order and no other: is the registry valid, is the message what it claims to be, is it new, what does
+it ask for, could the one who asks ever get any of it, what does the source hold, may it move now, what of it may
+move, is that on record. Only then does anything leave.
+
+Messages that bring something instead of asking (a handover, an acceptance, a notice) pass the same first four stages
+and are then received by `gateway.exchange.handover.receive`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from sqlalchemy import Connection
+
+from audit.log.log import Written
+from consent.decision import Decision
+from gateway.exchange.context import Exchange
+from gateway.exchange.deciding import Case, decide_between, facts_of, refusal_in_advance
+from gateway.exchange.handover.receive import Reception
+from gateway.exchange.opening import Answer, Incoming, PeerCall, check_purpose, check_still_vouched, open_message
+from gateway.exchange.releasing import Release, record_refusal, record_release
+from gateway.person.held import HeldKind
+from gateway.person.people import StaleError
+from gateway.person.values import Named, Person
+from gateway.sources.backends import Locator, Sourced, read_query
+from gateway.wire.message import DecisionSummary
+from gateway.wire.problems import ProblemError
+from schemas.catalogue import catalogue
+from schemas.facts import check_single_subject, identifiers
+from schemas.projection import project
+
+DECISION_ATTEMPTS = 5
+
+
+class Provider:
+    """The node's answer to its peers."""
+
+    def __init__(self, exchange: Exchange, reception: Reception) -> None:
+        self._exchange = exchange
+        self._reception = reception
+
+    async def answer(self, call: PeerCall) -> Answer:
+        """Answer a peer's message. Refusals are answers too: signed, with a problem as their body, and on record."""
+        with self._exchange.log.under_way():
+            incoming = open_message(self._exchange, call)
+            try:
+                if incoming.service.kind != "query":
+                    return await self._reception.receive(incoming)
+                return await self._query(incoming)
+            except ProblemError as problem:
+                return await record_refusal(self._exchange, incoming, problem)
+
+    async def _query(self, incoming: Incoming) -> Answer:
+        locator, justification = read_query(incoming.body)
+        incoming = incoming.with_emergency(justification)
+        check_purpose(incoming)
+        self._admit(incoming)
+        sourced = await self._fetch(incoming, locator)
+        self._validate(sourced)
+        self._same_person(sourced, locator)
+        subsystem = incoming.service.id.subsystem
+        register = self._exchange.register_of(incoming.service.id)
+        named = Named.in_record(str(subsystem.member), sourced.bundle, register)
+        facts = facts_of(sourced.bundle, incoming.registry, incoming.now)
+
+        for _ in range(DECISION_ATTEMPTS):
+            incoming = self._as_of_now(incoming)
+            person = await self._exchange.people.recall(named)
+            case = replace(_case(incoming), facts=facts, consents=person.words)
+            decision = decide_between(incoming.registry, incoming.rulebook, case)
+            if person.conflict is not None and not decision.emergency:
+                # The record may be about two persons: it waits for a human or for the source, an emergency does not.
+                return await self._hold(incoming, person, decision)
+            if not decision.permitted:
+                problem = ProblemError(
+                    "not-permitted", detail="no legal basis lets any of it move", decision=DecisionSummary.of(decision)
+                )
+                return await record_refusal(self._exchange, incoming, problem, named=named, decision=decision)
+            check_still_vouched(self._exchange, incoming)
+            projection = project(sourced.bundle, decision.permitted_categories)
+            release = Release(incoming, person, decision, projection)
+            try:
+                return await record_release(self._exchange, release)
+            except StaleError:
+                continue
+        raise ProblemError("busy", detail="the person's consents are changing right now", retry_after=1)
+
+    async def _hold(self, incoming: Incoming, person: Person, decision: Decision) -> Answer:
+        """Put the record aside, and answer that it waits: nothing of it may move, and nothing else waits with it."""
+
+        def put_aside(connection: Connection) -> Written[ProblemError]:
+            problem, entries = self._exchange.held.hold(connection, person, HeldKind.QUERY)
+            return Written(problem, entries)
+
+        problem = (await self._exchange.log.commit(put_aside)).value
+        return await record_refusal(self._exchange, incoming, problem, named=person.named, decision=decision)
+
+    def _as_of_now(self, incoming: Incoming) -> Incoming:
+        """The same message under the rulebook that stands now: it may have changed while the source was read."""
+        standing = self._exchange.standing(self._exchange.clock())
+        if standing.rulebook.digest == incoming.rulebook.digest:
+            return incoming
+        check_still_vouched(self._exchange, incoming)
+        return replace(incoming, registry=standing.registry, rulebook=standing.rulebook)
+
+    def _admit(self, incoming: Incoming) -> None:
+        """Could this requester, for this purpose, ever get any of it? If not, the source is not even asked."""
+        refusal = refusal_in_advance(self._exchange.standing(incoming.now), _case(incoming))
+        if refusal is not None:
+            raise ProblemError(
+                "not-permitted",
+                detail="no legal basis gives any of these categories to this requester for this purpose",
+                decision=DecisionSummary.of(refusal),
+            )
+
+    async def _fetch(self, incoming: Incoming, locator: Locator) -> Sourced:
+        backend = self._exchange.backends.get(incoming.service.id)
+        if backend is None:
+            raise ProblemError("service-disabled", detail="this node has no source system behind the service")
+        with self._exchange.telemetry.stage("fetch"):
+            return await backend.fetch(locator)
+
+    def _validate(self, sourced: Sourced) -> None:
+        findings = catalogue().validate_bundle(sourced.bundle) or check_single_subject(sourced.bundle)
+        if findings:
+            raise ProblemError(
+                "source-invalid",
+                detail="the source's record breaks the schema: "
+                + "; ".join(f"{finding.pointer} {finding.code}" for finding in findings[:5]),
+            )
+
+    def _same_person(self, sourced: Sourced, locator: Locator) -> None:
+        if not any(
+            (identifier.system, identifier.value) == (locator.system, locator.value)
+            for identifier in identifiers(sourced.bundle)
+        ):
+            raise ProblemError("source-invalid", detail="the source answered with another person's record")
+
+
+def _case(incoming: Incoming) -> Case:
+    """What the message asks, while nothing is known of the person."""
+    return Case(
+        provider=incoming.service.id.subsystem,
+        requester=incoming.claims.issuer,
+        purpose=incoming.claims.purpose,
+        categories=frozenset(incoming.claims.categories),
+        at=incoming.now,
+        emergency=incoming.emergency,
+        mode="query",
+    )

@@ -1,0 +1,1 @@
+"""Keys and certificates: in files, in tokens, and in use for TLS."""

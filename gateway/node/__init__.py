@@ -1,0 +1,1 @@
+"""One node: its parts, wired, started and looked after."""

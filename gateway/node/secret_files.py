@@ -1,0 +1,183 @@
+"""The node's secret files, held against the database that depends on them.
+
+A secret that is made anew over a database with rows opens or loses what people trusted to it: under another index key
+every refusal is passed over, under another wrapping key nothing that is kept can be read. So secrets are made for an
+empty database only. From then on the database knows them by a fingerprint, and a node whose files are missing or belong
+to another database does not start.
+"""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from datetime import datetime
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+from cryptography.hazmat.primitives.keywrap import InvalidUnwrap, aes_key_unwrap
+from sqlalchemy import Connection, Engine, insert, inspect, literal, select, text
+
+from audit.log.tables import entries, identifiers, subjects
+from consent.tables import consents
+from gateway.keys.keystore import write_secret
+from gateway.node.wiring import NodeError, secret, subjects_of
+from gateway.settings import Settings
+from gateway.storage.engine import writer
+from gateway.storage.sealing import unseal
+from gateway.storage.tables import disclosures, handovers, inbox, secret_fingerprints
+
+#: What is lost with each, in an operator's words. The token key is not among them: access tokens live for minutes, and
+#: clients fetch others.
+DEPENDS: Final[Mapping[str, str]] = {
+    "wrapping_key": "without it nothing that is kept of any person can be read",
+    "index_key": "without it no person is found, and their consents and refusals are passed over",
+    "log_key": "it signs the audit log, which cannot go on under another key",
+    "witness_key": "the registry lists it as the key with which this node cosigns the logs of others",
+}
+#: Those that the database itself can be held against.
+_FINGERPRINTED: Final = ("wrapping_key", "index_key")
+_TRIED: Final = 10
+_ADVISORY_LOCK: Final = 0x79686473  # "yhds": replicas that start at once on an empty database make one set of secrets
+
+
+def prepare(settings: Settings, engine: Engine, now: datetime) -> None:
+    """For a node that starts: make the secrets of an empty database, else refuse those that do not belong to it.
+
+    Raises NodeError, and makes nothing then.
+    """
+    with writer(engine).begin() as connection:
+        if connection.dialect.name == "postgresql":
+            connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _ADVISORY_LOCK})
+        if not _depended_on(connection):
+            for name in DEPENDS:
+                with suppress(FileExistsError):
+                    write_secret(_path(settings, name), base64.b64encode(secrets.token_bytes(32)) + b"\n")
+        _verify(settings, connection, tuple(DEPENDS))
+        known = _fingerprints(connection)
+        for name in _FINGERPRINTED:
+            if name not in known:
+                row = {"name": name, "fingerprint": fingerprint(name, secret(_path(settings, name)))}
+                connection.execute(insert(secret_fingerprints), {**row, "at": int(now.timestamp() * 1_000_000)})
+    if not settings.secrets.token_key.exists():
+        with suppress(FileExistsError):
+            write_secret(settings.secrets.token_key, base64.b64encode(secrets.token_bytes(32)) + b"\n")
+
+
+def verify(settings: Settings, engine: Engine, *names: str) -> None:
+    """For a command beside a node: are these the secrets of this database? Raises NodeError. Writes nothing."""
+    with engine.connect() as connection:
+        _verify(settings, connection, names)
+
+
+def fingerprint(name: str, key: bytes) -> str:
+    """By what the database knows a secret; it tells nothing of the secret."""
+    return hmac.digest(key, f"yhdyspinta fingerprint\x00{name}".encode(), "sha256").hex()
+
+
+def _verify(settings: Settings, connection: Connection, names: tuple[str, ...]) -> None:
+    for name in names:
+        if not _path(settings, name).exists():
+            raise NodeError(
+                f"{_path(settings, name)} is missing, and the database depends on it: {DEPENDS[name]}",
+                "restore the file from the backup of the node's secrets; a node makes secrets only for a database that "
+                "is empty, so name another one in database.url if this is a new node",
+            )
+    known = _fingerprints(connection)
+    for name in names:
+        if not _belongs(settings, connection, name, known.get(name)):
+            raise NodeError(
+                f"{_path(settings, name)} is not the secret with which this database was made: {DEPENDS[name]}",
+                "restore the file that belongs to this database, or name the database that belongs to the file in "
+                "database.url; nothing was changed",
+            )
+
+
+def _belongs(settings: Settings, connection: Connection, name: str, known: str | None) -> bool:
+    key = secret(_path(settings, name))
+    if known is not None:
+        return hmac.compare_digest(known, fingerprint(name, key))
+    # Before the database knows a fingerprint, a key is tried on what was made with it.
+    match name:
+        case "wrapping_key":
+            return _unwraps(connection, key)
+        case "index_key":
+            wrapping = _path(settings, "wrapping_key")
+            # Of a wrapping key that opens nothing here, whoever asks about that key is told.
+            can_try = wrapping.exists() and _unwraps(connection, secret(wrapping))
+            return not can_try or _finds(settings, connection)
+    return True
+
+
+def _finds(settings: Settings, connection: Connection) -> bool:
+    """Whether people are found by the identifiers that the database keeps sealed; True if it keeps none."""
+    people, has_tried = subjects_of(settings), False
+    for pairs in islice(_sealed_names(connection, secret(_path(settings, "wrapping_key"))), _TRIED):
+        blinds = [blind for system, value in pairs for blind in people.blinds(system, value)]
+        if connection.execute(select(literal(1)).where(identifiers.c.blind.in_(blinds)).limit(1)).first():
+            return True
+        has_tried = True
+    return not has_tried
+
+
+def _sealed_names(connection: Connection, wrapping_key: bytes) -> Iterator[list[tuple[str, str]]]:
+    """The identifiers that each of some records, arrivals and disclosures names, of people whose key still opens."""
+    # Only columns that every version had: a command may stand beside a database that no node has upgraded yet.
+    kept = (
+        select(
+            literal("disclosures/") + disclosures.c.consent + "/" + disclosures.c.recipient, disclosures.c.identifiers
+        )
+        .add_columns(subjects.c.wrapped_key)
+        .join_from(disclosures, subjects, subjects.c.id == disclosures.c.subject),
+        *(
+            select(literal(f"{table.name}/") + table.c.id, table.c.sealed, subjects.c.wrapped_key)
+            .join_from(table, subjects, subjects.c.id == table.c.subject)
+            .where(table.c.sealed.is_not(None))
+            for table in (inbox, handovers)
+        ),
+    )
+    found = (connection.execute(each.where(subjects.c.wrapped_key.is_not(None)).limit(_TRIED)) for each in kept)
+    for place, sealed, wrapped in chain.from_iterable(found):
+        pairs = _pairs(orjson.loads(unseal(aes_key_unwrap(wrapping_key, bytes(wrapped)), place, bytes(sealed))))
+        if pairs:
+            yield pairs
+
+
+def _pairs(document: Any) -> list[tuple[str, str]]:
+    """Whom a disclosure, a notice or a record names."""
+    match document:
+        case {"entry": [{"resource": {"identifier": [*named]}}, *_]} | {"subject": [*named]} | [*named]:
+            return [(item["system"], item["value"]) for item in named if {"system", "value"} <= item.keys()]
+    return []
+
+
+def _unwraps(connection: Connection, key: bytes) -> bool:
+    wrapped = connection.scalars(
+        select(subjects.c.wrapped_key).where(subjects.c.wrapped_key.is_not(None)).limit(_TRIED)
+    ).all()
+    try:
+        return all(aes_key_unwrap(key, bytes(item)) for item in wrapped)
+    except InvalidUnwrap:
+        return False
+
+
+def _depended_on(connection: Connection) -> bool:
+    """Whether the database holds anything that a secret opens, or knows its secrets already."""
+    held = (subjects, identifiers, consents, entries, secret_fingerprints)
+    return any(connection.execute(select(literal(1)).select_from(table).limit(1)).first() for table in held)
+
+
+def _fingerprints(connection: Connection) -> dict[str, str]:
+    if not inspect(connection).has_table(secret_fingerprints.name):
+        return {}  # a command beside a database that no node of this version has opened yet
+    rows = connection.execute(select(secret_fingerprints.c.name, secret_fingerprints.c.fingerprint))
+    return {row.name: row.fingerprint for row in rows}
+
+
+def _path(settings: Settings, name: str) -> Path:
+    path: Path = getattr(settings.secrets, name)
+    return path

@@ -1,0 +1,298 @@
+"""The parts that a node's settings name, made ready: secrets and keys, the log, the officer's desk, clients, backends.
+
+Each function makes one part and raises NodeError in an operator's words where that cannot be. `gateway.node.node` wires
+them into a node; commands that work beside a node take from here what they need.
+"""
+
+from __future__ import annotations
+
+import base64
+import ssl
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack, suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from sqlalchemy import Engine, make_url
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
+
+from adapters.sdk import load as load_adapter
+from audit.log.log import Log
+from audit.questions.report import Controller
+from audit.questions.subjects import Subjects
+from audit.tree.checkpoint import KeyType, LogSigner, WitnessSigner
+from consent.rulebook import RulebookError
+from consent.rulebook import load as load_rulebook
+from gateway.desk.officer import Officer
+from gateway.keys.certificates import to_der
+from gateway.keys.credentials import KeyPlace, Opening
+from gateway.keys.errors import TrustError
+from gateway.keys.tls import TlsKey, browser_context, peer_pin
+from gateway.person.values import Register
+from gateway.registry.read.distribution import RegistryClient
+from gateway.registry.read.entries import log_origin, witness_name
+from gateway.registry.read.standing import Standing, Standings
+from gateway.settings import KeySettings, Settings
+from gateway.sources.backends import Backend, HttpBackend
+from gateway.web.authentication import Caller, Registered
+from gateway.web.tokens import ClientKeys, KeySetError
+from gateway.wire.identifiers import MemberId, ServiceId, SubsystemId
+from gateway.wire.signing import Signer, thumbprint
+
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
+class NodeError(Exception):
+    """The node cannot start: what is missing, and what would make it right."""
+
+    def __init__(self, message: str, remedy: str = "") -> None:
+        super().__init__(message)
+        self.remedy = remedy
+
+
+def utc_now() -> datetime:
+    """The clock of a running node."""
+    return datetime.now(UTC)
+
+
+def database_error(settings: Settings, error: SQLAlchemyError) -> NodeError:
+    """What to tell an operator whose database does not answer, or answers with an error."""
+    # Neither the password nor the options, which may hold one; of the error nothing that a statement has carried.
+    place = make_url(settings.database.url).set(query={}).render_as_string(hide_password=True)
+    reason = type(error.__cause__ or error).__name__
+    if isinstance(error, OperationalError):
+        reason = (str(error.orig).splitlines() or [reason])[0]
+    return NodeError(
+        f"the database {place} cannot be used: {reason}",
+        "start the database, or mend database.url in the settings; then start this again",
+    )
+
+
+def log_of(settings: Settings, engine: Engine, clock: Callable[[], datetime] = utc_now) -> Log:
+    """The node's log, not yet started: for the node itself, and for commands that put something on record."""
+    origin = log_origin(settings.node.id)
+    return Log(
+        engine,
+        LogSigner(ed25519_key(settings.secrets.log_key), origin),
+        origin=origin,
+        clock=clock,
+        max_batch=settings.database.appender_batch,
+        max_waiting=settings.limits.queue,
+    )
+
+
+def witness_signer(settings: Settings) -> WitnessSigner:
+    """The key with which this node cosigns the checkpoints of others."""
+    name = witness_name(settings.node.id)
+    return WitnessSigner.from_seed(secret(settings.secrets.witness_key), name, witness_type(settings))
+
+
+def witness_type(settings: Settings) -> KeyType:
+    """Of what type the key is with which this node cosigns."""
+    ed25519 = settings.audit.witness_algorithm == "ed25519"
+    return KeyType.COSIGNATURE_ED25519 if ed25519 else KeyType.COSIGNATURE_ML_DSA_44
+
+
+def witness_signers(settings: Settings, listed: Callable[[str], bool]) -> Callable[[], WitnessSigner]:
+    """The same, for a node that runs: a key that was put in place of another is used once the registry lists it."""
+    held, path = witness_signer(settings), settings.secrets.witness_key
+
+    def current() -> WitnessSigner:
+        nonlocal held
+        if path.exists():
+            # Half-copied or lost files stop nothing: the former goes on.
+            with suppress(NodeError, OSError):
+                found = witness_signer(settings)
+                held = found if listed(str(found.verifier)) else held
+        return held
+
+    return current
+
+
+def subjects_of(settings: Settings) -> Subjects:
+    """The data subjects of the members that the node speaks for."""
+    members = dict.fromkeys(str(SubsystemId.parse(subsystem).member) for subsystem in settings.node.subsystems)
+    return Subjects(secret(settings.secrets.wrapping_key), secret(settings.secrets.index_key), members=tuple(members))
+
+
+def officer_of(
+    settings: Settings,
+    engine: Engine,
+    clock: Callable[[], datetime] = utc_now,
+    *,
+    log: Log | None = None,
+    subjects: Subjects | None = None,
+    standing: Callable[[], Standing | None] | None = None,
+) -> tuple[Officer, Log, Subjects]:
+    """The officer's desk with its log and subjects: for the node itself, and for commands beside it."""
+    log = log or log_of(settings, engine, clock)
+    subjects = subjects or subjects_of(settings)
+    officer = Officer(
+        settings.node.id,
+        engine,
+        log,
+        subjects,
+        clock=clock,
+        standing=standing or _kept_standing(settings, clock),
+        log_key=log.verifier,
+        controller=Controller(
+            settings.audit.controller or settings.node.id, settings.audit.contact, settings.audit.officer
+        ),
+        thresholds=settings.audit.unusual.thresholds(),
+    )
+    return officer, log, subjects
+
+
+def _kept_standing(settings: Settings, clock: Callable[[], datetime]) -> Callable[[], Standing | None]:
+    """The registry and rulebook for a command: read once, when a name is first asked for; None without a registry."""
+    found: list[Standing | None] = []
+
+    def standing() -> Standing | None:
+        if not found:
+            try:
+                root = settings.registry.root.read_bytes()
+                registry = RegistryClient(settings.registry.source, settings.registry.cache, root).refresh(clock())
+                found.append(Standing(registry, load_rulebook(registry.rulebook)))
+            except (TrustError, RulebookError, OSError):
+                found.append(None)
+        return found[0]
+
+    return standing
+
+
+def console_tls(settings: Settings) -> ssl.SSLContext | None:
+    """What the console's listener shows browsers; None for plain HTTP, which is for loopback only. Raises NodeError."""
+    if settings.console.tls is not None:
+        key = settings.console.tls
+        if key.key is None:
+            raise NodeError("console.tls: the key is in a token", "use a key in a file for the console's TLS")
+        passphrase = key.passphrase.read_bytes().strip() if key.passphrase is not None else None
+        return browser_context(TlsKey(key.certificate, key.key, passphrase))
+    assert settings.listen.console is not None
+    if settings.listen.console.host not in LOOPBACK:
+        raise NodeError(
+            "listen.console: without TLS the console listens on loopback only",
+            "give console.tls, or listen on 127.0.0.1 behind a reverse proxy that speaks TLS",
+        )
+    return None
+
+
+def keys_of(settings: Settings) -> dict[str, KeySettings]:
+    return {
+        "signing": settings.signing,
+        "peers": settings.tls.peers,
+        "clients": settings.tls.clients or settings.tls.peers,
+    }
+
+
+def key_places(
+    stack: AsyncExitStack, settings: Settings, standings: Standings, members: frozenset[MemberId]
+) -> dict[str, KeyPlace]:
+    def signs(certificate: bytes, now: datetime) -> bool:
+        latest = standings.latest
+        key = latest.registry.signing_key(thumbprint(certificate)) if latest is not None else None
+        return key is not None and key.member in members and key.not_before <= now <= key.not_after
+
+    def connects(certificate: bytes, _now: datetime) -> bool:
+        latest = standings.latest
+        node = latest.registry.node_by_pin(peer_pin(certificate)) if latest is not None else None
+        return node is not None and node.id == settings.node.id
+
+    opening = Opening()
+    stack.callback(opening.close)
+    # Two refreshes: by then every peer that is alive has the registry that lists the new certificate.
+    overlap = timedelta(seconds=2 * settings.registry.refresh_seconds)
+    keys = keys_of(settings)
+    return {
+        "signing": KeyPlace("signing", keys["signing"], opening.signing, signs, overlap),
+        "peers": KeyPlace("peers", keys["peers"], opening.tls, connects, overlap),
+        "clients": KeyPlace("clients", keys["clients"], opening.tls, lambda _certificate, _now: True, timedelta(0)),
+    }
+
+
+def signer_of(places: Mapping[str, KeyPlace]) -> Signer:
+    signer = places["signing"].held.signer
+    assert signer is not None
+    return signer
+
+
+def authorities(settings: Settings) -> list[bytes]:
+    if not settings.tls.client_authorities and not any(client.jwks for client in settings.clients):
+        raise NodeError(
+            "tls.client_authorities is empty and no client has a jwks, so no client could ever connect",
+            "name the certificates of the authorities that issue your clients' certificates",
+        )
+    return [to_der(path.read_bytes()) for path in settings.tls.client_authorities]
+
+
+def secret(path: Path) -> bytes:
+    """32 bytes in base64. Never made here: over a database that depends on it, a new one would open or lose what the
+    old one held. Raises NodeError.
+    """
+    if not path.exists():
+        raise NodeError(f"{path} is missing", "restore the file from the backup of the node's secrets")
+    try:
+        secret = base64.b64decode(path.read_bytes(), validate=False)
+    except ValueError:
+        secret = b""
+    if len(secret) != 32:
+        raise NodeError(f"{path} does not hold 32 bytes in base64", "restore the file from your backup")
+    return secret
+
+
+def ed25519_key(path: Path) -> Ed25519PrivateKey:
+    return Ed25519PrivateKey.from_private_bytes(secret(path))
+
+
+def client_keys(settings: Settings) -> list[ClientKeys]:
+    try:
+        return [ClientKeys.read(client.name, client.jwks) for client in settings.clients if client.jwks is not None]
+    except KeySetError as error:
+        raise NodeError(
+            f"clients.jwks: {error}", "a JWK set holds the client's public keys, P-256 or Ed25519"
+        ) from None
+
+
+def backends_of(settings: Settings) -> dict[ServiceId, Backend]:
+    return {
+        ServiceId.parse(service.service): HttpBackend(
+            service.url,
+            load_adapter(service.adapter),
+            timeout_seconds=service.timeout_seconds,
+            limits=settings.adapters.limits(),
+            body_limit=settings.limits.body_bytes,
+            context=ssl.create_default_context(cafile=str(service.certificate_authority))
+            if service.certificate_authority
+            else None,
+        )
+        for service in settings.services
+    }
+
+
+def registers_of(settings: Settings) -> dict[ServiceId, Register]:
+    """The registers behind the query services, and whether they are believed."""
+    return {
+        ServiceId.parse(service.service): Register(service.service, service.identity == "authoritative")
+        for service in settings.services
+    }
+
+
+def registered_clients(settings: Settings) -> list[Registered]:
+    return [
+        Registered(
+            Caller(
+                name=client.name,
+                subsystem=SubsystemId.parse(client.subsystem),
+                actions=frozenset(client.rights.actions),
+                services=frozenset(client.rights.services),
+                purposes=frozenset(client.rights.purposes),
+                categories=frozenset(client.rights.categories),
+                default_purpose=client.default_purpose,
+                default_categories=frozenset(client.default_categories),
+                is_authoritative=client.identity == "authoritative",
+            ),
+            frozenset(thumbprint(to_der(path.read_bytes())) for path in client.certificates),
+        )
+        for client in settings.clients
+    ]

@@ -1,0 +1,476 @@
+"""The registry's files and their form: what the authorities sign and the nodes read.
+
+`network.json` (instance, anchors), `members.json` (members and nodes), `services.json`, `territories.json`,
+`witnesses.json` and `rulebook.yaml`. Reading is strict about what it knows and ignores members that a later version may
+add; what cannot be read is a TrustError `registry-malformed` with the file and the place in it.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping
+from datetime import UTC, date, datetime
+from typing import Any, TypeVar, cast
+
+import orjson
+
+from gateway.keys.errors import TrustError
+from gateway.registry.read.entries import (
+    ALWAYS,
+    ROLES,
+    SERVICE_KINDS,
+    Contact,
+    Content,
+    County,
+    Endpoint,
+    Member,
+    Municipality,
+    Node,
+    Period,
+    RoleTerm,
+    ServiceDescriptor,
+    ServiceKind,
+    SigningCertificate,
+    Subsystem,
+    Witness,
+)
+from gateway.registry.run.offers import Offers
+from gateway.wire.identifiers import IdentifierError, MemberId, ServiceId, SubsystemId
+from gateway.wire.signing import Algorithm
+from gateway.wire.text import Text
+
+NETWORK = "network.json"
+MEMBERS = "members.json"
+SERVICES = "services.json"
+TERRITORIES = "territories.json"
+WITNESSES = "witnesses.json"
+RULEBOOK = "rulebook.yaml"
+FILES = (NETWORK, MEMBERS, SERVICES, TERRITORIES, WITNESSES, RULEBOOK)
+
+FORMAT = 1
+# Up to this many bytes people may still read the file; beyond it, blanks only cost time.
+_READABLE_LIMIT = 1_000_000
+_PIN = re.compile(r"[A-Za-z0-9_-]{43}")
+_NODE_ID = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
+_MUNICIPALITY = re.compile(r"[0-9]{3}")
+_T = TypeVar("_T")
+
+
+def read(files: Mapping[str, bytes], *, services: Collection[ServiceDescriptor] | None = None) -> Content:
+    """Read all files of the registry. Raises TrustError `registry-malformed` or `registry-foreign`.
+
+    `services` is what `services.json` gave when these very bytes were read before, to spare reading them again.
+    """
+    missing = [name for name in FILES if name not in files]
+    if missing:
+        raise TrustError("registry-malformed", f"the registry has no {', '.join(missing)}")
+    network = _load(files, NETWORK)
+    members = _load(files, MEMBERS)
+    offers = services if services is not None else read_offers(_load(files, SERVICES))
+    territories = _load(files, TERRITORIES)
+    witnesses = _load(files, WITNESSES)
+    with _Place(NETWORK):
+        instance = _string(network["instance"])
+        name = _text(network["name"])
+        anchors = tuple(_bytes(one) for one in _list(network["anchors"]))
+    content = Content(
+        instance=instance,
+        name=name,
+        anchors=anchors,
+        members=_each(MEMBERS, "members", members, read_member),
+        nodes=_each(MEMBERS, "nodes", members, read_node),
+        services=offers,
+        municipalities=_each(TERRITORIES, "municipalities", territories, _read_municipality),
+        counties=_each(TERRITORIES, "counties", territories, _read_county),
+        witnesses=_each(
+            WITNESSES, "witnesses", witnesses, lambda one: Witness(_string(one["name"]), _string(one["key"]))
+        ),
+        rulebook=files[RULEBOOK],
+    )
+    for member in content.members:
+        if member.id.instance != instance:
+            raise TrustError("registry-foreign", f"{member.id} is not of the instance {instance}")
+    return content
+
+
+def write(content: Content) -> dict[str, bytes]:
+    """The registry's files: the same content always gives the same bytes."""
+    return {
+        NETWORK: _dump(
+            {
+                "instance": content.instance,
+                "name": _say(content.name),
+                "anchors": [_b64(anchor) for anchor in content.anchors],
+            }
+        ),
+        MEMBERS: _dump(
+            {
+                "members": [write_member(member) for member in content.members],
+                "nodes": [write_node(node) for node in content.nodes],
+            }
+        ),
+        SERVICES: _dump({"subsystems": write_services(content.services)}),
+        TERRITORIES: _dump(
+            {
+                "counties": [_write_area(county) for county in content.counties],
+                "municipalities": [
+                    _kept({**_write_area(municipality), "county": municipality.county})
+                    for municipality in content.municipalities
+                ],
+            }
+        ),
+        WITNESSES: _dump({"witnesses": [{"name": witness.name, "key": witness.key} for witness in content.witnesses]}),
+        RULEBOOK: content.rulebook,
+    }
+
+
+class _Place:
+    """Says where in a file it was that something could not be read."""
+
+    def __init__(self, place: str) -> None:
+        self._place = place
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if isinstance(error, KeyError):
+            raise TrustError("registry-malformed", f"{self._place}: {error.args[0]} is missing") from None
+        if isinstance(error, IdentifierError | ValueError | TypeError | AttributeError):
+            raise TrustError("registry-malformed", f"{self._place}: {error}") from None
+
+
+class _Shared:
+    """Keeps one of each set of codes: services by the thousand offer the same few."""
+
+    def __init__(self) -> None:
+        self._sets: dict[tuple[str, ...], frozenset[str]] = {}
+
+    def codes(self, value: object) -> frozenset[str]:
+        key = tuple(_list(value))
+        found = self._sets.get(key)
+        if found is None:
+            found = self._sets[key] = frozenset(_string(one) for one in key)
+        return found
+
+
+def _load(files: Mapping[str, bytes], name: str) -> dict[str, Any]:
+    try:
+        document = orjson.loads(files[name])
+    except orjson.JSONDecodeError as error:
+        raise TrustError("registry-malformed", f"{name}: {error}") from None
+    if not isinstance(document, dict) or document.get("format") != FORMAT:
+        raise TrustError("registry-malformed", f"{name}: this is not format {FORMAT}, the one that this node reads")
+    return document
+
+
+def _each(file: str, name: str, document: Mapping[str, Any], read_one: Callable[[Any], _T]) -> tuple[_T, ...]:
+    items = document.get(name, [])
+    done: list[_T] = []
+    try:
+        for item in _list(items):
+            done.append(read_one(item))  # noqa: PERF401
+    except KeyError as error:
+        raise TrustError("registry-malformed", f"{file}: /{name}/{len(done)}: {error.args[0]} is missing") from None
+    except (ValueError, TypeError, AttributeError) as error:
+        raise TrustError("registry-malformed", f"{file}: /{name}/{len(done)}: {error}") from None
+    return tuple(done)
+
+
+def read_member(value: Mapping[str, Any]) -> Member:
+    """One member from its JSON. Raises ValueError, TypeError, KeyError or AttributeError."""
+    member = MemberId.parse(value["id"])
+    return Member(
+        id=member,
+        name=_text(value["name"]),
+        roles=_roles(value.get("roles", [])),
+        subsystems=tuple(
+            Subsystem(SubsystemId(member, one["code"]), _text(one["name"]), _roles(one.get("roles", [])))
+            for one in value.get("subsystems", [])
+        ),
+        signing=tuple(
+            SigningCertificate(
+                member,
+                _bytes(one["certificate"]),
+                _algorithm(one["algorithm"]),
+                _time(one["from"]),
+                _time(one["until"]),
+            )
+            for one in value.get("signing", [])
+        ),
+        contacts=tuple(
+            Contact(_text(one["topic"]), _string(one["name"]), _maybe(one.get("email")), _maybe(one.get("phone")))
+            for one in value.get("contacts", [])
+        ),
+    )
+
+
+def write_member(member: Member) -> dict[str, Any]:
+    """The JSON of one member."""
+    return {
+        "id": str(member.id),
+        "name": _say(member.name),
+        "roles": _write_roles(member.roles),
+        "subsystems": [
+            {"code": subsystem.id.code, "name": _say(subsystem.name), "roles": _write_roles(subsystem.roles)}
+            for subsystem in member.subsystems
+        ],
+        "signing": [
+            {
+                "certificate": _b64(one.certificate),
+                "algorithm": one.algorithm,
+                "from": _write_time(one.not_before),
+                "until": _write_time(one.not_after),
+            }
+            for one in member.signing
+        ],
+        "contacts": [
+            _kept({"topic": _say(contact.topic), "name": contact.name, "email": contact.email, "phone": contact.phone})
+            for contact in member.contacts
+        ],
+    }
+
+
+def read_node(value: Mapping[str, Any]) -> Node:
+    """One node from its JSON. Raises ValueError, TypeError, KeyError or AttributeError."""
+    node, address = value["id"], value["address"]
+    if not isinstance(node, str) or not _NODE_ID.fullmatch(node):
+        raise ValueError("a node's id is a DNS name in small letters")
+    if not isinstance(address, str) or not address.startswith(("https://", "xroad:")):
+        raise ValueError("a node's address begins with https:// or xroad:")
+    pins = frozenset(_string(pin) for pin in _list(value["pins"]))
+    if not all(_PIN.fullmatch(pin) for pin in pins):
+        raise ValueError("a pin is a SHA-256 in base64url, 43 characters")
+    # Half of a log's name and key would verify nothing, so both are there or neither is.
+    log = value.get("log")
+    return Node(
+        id=node,
+        owner=MemberId.parse(value["owner"]),
+        address=address.rstrip("/"),
+        pins=pins,
+        serves=frozenset(MemberId.parse(one) for one in value.get("serves", [])),
+        log_origin=_string(log["origin"]) if log is not None else None,
+        log_key=_string(log["key"]) if log is not None else None,
+        witness=tuple(_string(one) for one in _list(value.get("witness", []))),
+    )
+
+
+def write_node(node: Node) -> dict[str, Any]:
+    """The JSON of one node."""
+    log = {"origin": node.log_origin, "key": node.log_key} if node.log_origin is not None else None
+    return _kept(
+        {
+            "id": node.id,
+            "owner": str(node.owner),
+            "address": node.address,
+            "pins": sorted(node.pins),
+            "serves": sorted(str(serve) for serve in node.serves),
+            "log": log,
+            "witness": list(node.witness) or None,
+        }
+    )
+
+
+def read_offers(document: Mapping[str, Any]) -> Offers:
+    """The services of a document in the form of `services.json`. Raises TrustError."""
+    shared = _Shared()
+    groups: dict[SubsystemId, Mapping[str, Any]] = {}
+    size = 0
+    for subsystem, group, count in _each(SERVICES, "subsystems", document, _group):
+        if subsystem in groups:
+            raise TrustError("registry-malformed", f"{SERVICES}: {subsystem} is listed twice")
+        groups[subsystem] = group
+        size += count
+
+    def read_group(group: Mapping[str, Any]) -> list[ServiceDescriptor]:
+        with _Place(f"{SERVICES}: {group.get('subsystem')}"):
+            return _read_services(group, shared)
+
+    return Offers(groups, read_group, size)
+
+
+def _group(value: Mapping[str, Any]) -> tuple[SubsystemId, Mapping[str, Any], int]:
+    return SubsystemId.parse(value["subsystem"]), value, len(_list(value["services"]))
+
+
+def _read_services(value: Mapping[str, Any], shared: _Shared) -> list[ServiceDescriptor]:
+    subsystem = SubsystemId.parse(value["subsystem"])
+    return [
+        ServiceDescriptor(
+            id=ServiceId(subsystem, one["code"]),
+            kind=_kind(one["kind"]),
+            title=_text(one["title"]),
+            purposes=shared.codes(one.get("purposes", ())),
+            categories=shared.codes(one.get("categories", ())),
+            schema=_maybe(one.get("schema")),
+            locator=tuple(_string(each) for each in _list(one.get("locator", ()))),
+            endpoints=tuple(
+                Endpoint(_string(each["method"]), _string(each["path"])) for each in one.get("endpoints", ())
+            ),
+            openapi=_maybe(one.get("openapi")),
+            keep_bodies=_flag(one.get("keep_bodies", False)),
+            enabled=_flag(one.get("enabled", True)),
+        )
+        for one in value["services"]
+    ]
+
+
+def write_services(services: Iterable[ServiceDescriptor]) -> list[dict[str, Any]]:
+    """The JSON of services, grouped by their subsystem."""
+    groups: dict[SubsystemId, list[dict[str, Any]]] = {}
+    for service in services:
+        groups.setdefault(service.id.subsystem, []).append(
+            _kept(
+                {
+                    "code": service.id.code,
+                    "kind": service.kind,
+                    "title": _say(service.title),
+                    "purposes": sorted(service.purposes),
+                    "categories": sorted(service.categories),
+                    "schema": service.schema,
+                    "locator": list(service.locator),
+                    "endpoints": [{"method": each.method, "path": each.path} for each in service.endpoints],
+                    "openapi": service.openapi,
+                    "keep_bodies": service.keep_bodies,
+                    "enabled": service.enabled,
+                }
+            )
+        )
+    return [{"subsystem": str(subsystem), "services": listed} for subsystem, listed in groups.items()]
+
+
+def _read_municipality(value: Mapping[str, Any]) -> Municipality:
+    code = value["code"]
+    if not isinstance(code, str) or not _MUNICIPALITY.fullmatch(code):
+        raise ValueError("a municipality's code has three digits")
+    return Municipality(
+        code, _text(value["name"]), _maybe(value.get("county")), _subsystem(value.get("subsystem")), _period(value)
+    )
+
+
+def _read_county(value: Mapping[str, Any]) -> County:
+    return County(_string(value["code"]), _text(value["name"]), _subsystem(value.get("subsystem")), _period(value))
+
+
+def _write_area(area: Municipality | County) -> dict[str, Any]:
+    return _kept(
+        {
+            "code": area.code,
+            "name": _say(area.name),
+            "subsystem": str(area.subsystem) if area.subsystem is not None else None,
+            **_write_period(area.period),
+        }
+    )
+
+
+def _roles(value: object) -> tuple[RoleTerm, ...]:
+    terms = tuple(RoleTerm(_string(one["role"]), _period(one)) for one in _list(value))
+    for term in terms:
+        if term.role not in ROLES:
+            raise ValueError(f"{term.role!r} is not a role")
+    return terms
+
+
+def _write_roles(terms: Iterable[RoleTerm]) -> list[dict[str, Any]]:
+    return [_kept({"role": term.role, **_write_period(term.period)}) for term in terms]
+
+
+def _period(value: Mapping[str, Any]) -> Period:
+    begins, ends = value.get("from"), value.get("until")
+    if begins is None and ends is None:
+        return ALWAYS
+    return Period(
+        date.fromisoformat(begins) if begins is not None else None,
+        date.fromisoformat(ends) if ends is not None else None,
+    )
+
+
+def _write_period(period: Period) -> dict[str, str | None]:
+    return {
+        "from": period.begins.isoformat() if period.begins is not None else None,
+        "until": period.ends.isoformat() if period.ends is not None else None,
+    }
+
+
+def _text(value: Mapping[str, Any]) -> Text:
+    return Text(_string(value["fi"]), _string(value["sv"]), _string(value["en"]))
+
+
+def _say(text: Text) -> dict[str, str]:
+    return {"fi": text.fi, "sv": text.sv, "en": text.en}
+
+
+def _string(value: object) -> str:
+    if not isinstance(value, str) or not value:
+        raise ValueError("a text is missing or empty")
+    return value
+
+
+def _maybe(value: object) -> str | None:
+    return _string(value) if value is not None else None
+
+
+def _flag(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError("true or false was expected")
+    return value
+
+
+def _list(value: object) -> list[Any]:
+    if not isinstance(value, list | tuple):
+        raise TypeError("a list was expected")
+    return cast("list[Any]", value)
+
+
+def _bytes(value: object) -> bytes:
+    try:
+        return binascii.a2b_base64(_string(value), strict_mode=True)
+    except binascii.Error:
+        raise ValueError("bytes are written in base64") from None
+
+
+def _b64(value: bytes) -> str:
+    return base64.b64encode(value).decode("ascii")
+
+
+def _time(value: object) -> datetime:
+    moment = datetime.fromisoformat(_string(value))
+    if moment.tzinfo is None:
+        raise ValueError("a time says its zone, for example 2026-01-01T00:00:00Z")
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("a time lies outside the calendar") from None
+
+
+def _write_time(moment: datetime) -> str:
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _algorithm(value: object) -> Algorithm:
+    if value not in ("ES256", "EdDSA"):
+        raise ValueError("the algorithm is ES256 or EdDSA")
+    return value
+
+
+def _kind(value: object) -> ServiceKind:
+    if value not in SERVICE_KINDS:
+        raise ValueError(f"a service is one of {', '.join(SERVICE_KINDS)}")
+    return value
+
+
+def _subsystem(value: object) -> SubsystemId | None:
+    return SubsystemId.parse(_string(value)) if value is not None else None
+
+
+def _kept(document: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in document.items() if value is not None}
+
+
+def _dump(document: dict[str, Any]) -> bytes:
+    packed = orjson.dumps({"format": FORMAT, **document}, option=orjson.OPT_APPEND_NEWLINE)
+    if len(packed) > _READABLE_LIMIT:
+        return packed
+    return orjson.dumps({"format": FORMAT, **document}, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)

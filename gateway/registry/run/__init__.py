@@ -1,0 +1,1 @@
+"""What an authority and a joining member do to the trust registry."""

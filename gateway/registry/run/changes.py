@@ -1,0 +1,241 @@
+"""What changes in a registry: taking members, nodes and certificates in and out, and saying what differs.
+
+All of it is pure: content in, content out. Nothing is published here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+from gateway.keys.errors import TrustError
+from gateway.registry.read import targets
+from gateway.registry.read.entries import (
+    Content,
+    County,
+    Member,
+    Municipality,
+    Node,
+    RoleTerm,
+    ServiceDescriptor,
+    SigningCertificate,
+)
+from gateway.wire.identifiers import MemberId
+from gateway.wire.signing import thumbprint
+
+_T = TypeVar("_T")
+_Area = TypeVar("_Area", Municipality, County)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One difference: what kind of thing, which one, and `added`, `removed` or `changed` with the fields that did."""
+
+    kind: str
+    name: str
+    what: str
+    fields: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        sign = {"added": "+", "removed": "-", "changed": "~"}[self.what]
+        return f"{sign} {self.kind} {self.name}" + (f": {', '.join(self.fields)}" if self.fields else "")
+
+
+def with_member(
+    content: Content,
+    member: Member,
+    node: Node,
+    services: Iterable[ServiceDescriptor],
+    *,
+    signing: SigningCertificate | None,
+    pin: str | None,
+    roles: tuple[str, ...] | None = None,
+) -> Content:
+    """Take a member and its node in, or add to what is listed of them. Keys that are listed stay listed beside the new.
+
+    `roles` are those that the authority grants instead of those that were asked for. A member that is listed already
+    keeps its names and roles unless `roles` says otherwise. Raises TrustError `request-refused`.
+    """
+    if member.id.instance != content.instance:
+        raise TrustError("request-refused", f"{member.id} is not of the instance {content.instance}")
+    listed = {one.id: one for one in content.members}
+    nodes = {one.id: one for one in content.nodes}
+    held, running = listed.get(member.id), nodes.get(node.id)
+    if running is not None and running.owner != member.id:
+        raise TrustError("request-refused", f"the node {node.id} belongs to {running.owner}", "choose another id")
+    if signing is None and (held is None or not held.signing):
+        raise TrustError("request-refused", f"{member.id} has no signing certificate yet, and asks for none")
+    if pin is None and running is None:
+        raise TrustError("request-refused", f"the node {node.id} has no TLS certificate yet, and asks for none")
+    if held is not None:
+        subsystems = {subsystem.id: subsystem for subsystem in held.subsystems} | {
+            subsystem.id: subsystem for subsystem in member.subsystems
+        }
+        member = replace(
+            held, subsystems=tuple(subsystems.values()), contacts=member.contacts or held.contacts, signing=held.signing
+        )
+    if roles is not None:
+        member = replace(member, roles=tuple(RoleTerm(role) for role in roles))
+    if signing is not None:
+        member = replace(member, signing=(*member.signing, signing))
+    pins = (running.pins if running is not None else frozenset()) | ({pin} if pin is not None else frozenset())
+    node = replace(
+        node,
+        pins=pins,
+        serves=(running.serves if running is not None else frozenset()) | node.serves | {member.id},
+        witness=tuple(dict.fromkeys((*(running.witness if running is not None else ()), *node.witness))),
+    )
+    offered = tuple(services)
+    anew = {one.id.subsystem for one in offered}
+    return replace(
+        content,
+        members=tuple((listed | {member.id: member}).values()),
+        nodes=tuple((nodes | {node.id: node}).values()),
+        services=(*(service for service in content.services if service.id.subsystem not in anew), *offered),
+    )
+
+
+def without_member(content: Content, member: MemberId) -> Content:
+    """Take a member out, with its nodes, its services and what it receives for. Raises TrustError if it is not in."""
+    if all(one.id != member for one in content.members):
+        raise TrustError("request-refused", f"the registry lists no member {member}")
+
+    def emptied(areas: tuple[_Area, ...]) -> tuple[_Area, ...]:
+        return tuple(
+            replace(area, subsystem=None) if area.subsystem is not None and area.subsystem.member == member else area
+            for area in areas
+        )
+
+    return replace(
+        content,
+        members=tuple(one for one in content.members if one.id != member),
+        nodes=tuple(replace(node, serves=node.serves - {member}) for node in content.nodes if node.owner != member),
+        services=tuple(service for service in content.services if service.id.member != member),
+        municipalities=emptied(content.municipalities),
+        counties=emptied(content.counties),
+    )
+
+
+def without_node(content: Content, node: str) -> Content:
+    """Take a node out. Raises TrustError if it is not in."""
+    if all(one.id != node for one in content.nodes):
+        raise TrustError("request-refused", f"the registry lists no node {node}")
+    return replace(content, nodes=tuple(one for one in content.nodes if one.id != node))
+
+
+def without_certificate(content: Content, certificate: str) -> Content:
+    """Revoke a signing or TLS certificate, or an anchor, by its thumbprint. Raises TrustError if none is listed."""
+    changed = replace(
+        content,
+        anchors=tuple(anchor for anchor in content.anchors if thumbprint(anchor) != certificate),
+        members=tuple(
+            replace(
+                member, signing=tuple(each for each in member.signing if thumbprint(each.certificate) != certificate)
+            )
+            for member in content.members
+        ),
+        nodes=tuple(replace(node, pins=node.pins - {certificate}) for node in content.nodes),
+    )
+    if changed == content:
+        raise TrustError("request-refused", f"the registry lists no certificate with the thumbprint {certificate}")
+    if not changed.anchors:
+        raise TrustError("request-refused", "this is the last anchor: without it nobody is trusted", "rotate it first")
+    return changed
+
+
+def without_witness(content: Content, key: str) -> Content:
+    """Revoke a witness's key, given whole or as `NAME+ID`. Raises TrustError if none is listed."""
+
+    def meant(listed: str) -> bool:
+        return listed == key or listed.startswith(f"{key}+")
+
+    changed = replace(
+        content,
+        nodes=tuple(
+            replace(node, witness=tuple(each for each in node.witness if not meant(each))) for node in content.nodes
+        ),
+        witnesses=tuple(witness for witness in content.witnesses if not meant(witness.key)),
+    )
+    if changed == content:
+        raise TrustError("request-refused", "the registry lists no such witness key", "see `registry show --json`")
+    return changed
+
+
+def short(key: str) -> str:
+    """A witness's key as people name it: `NAME+ID`, without the key itself."""
+    return "+".join(key.split("+")[:2])
+
+
+def differences(old: Content, new: Content) -> tuple[Change, ...]:
+    """What differs between two contents, thing by thing."""
+    found: list[Change] = []
+    if old.name != new.name or old.instance != new.instance:
+        found.append(Change("network", new.instance, "changed", ("name",)))
+    found += _compare("anchor", old.anchors, new.anchors, thumbprint, lambda _one: {})
+    found += _compare("member", old.members, new.members, lambda one: str(one.id), _member)
+    found += _compare("signing certificate", _signing(old), _signing(new), lambda one: one[0], lambda _one: {})
+    found += _compare("node", old.nodes, new.nodes, lambda one: one.id, _node)
+    found += _compare("witness key", _witness_keys(old), _witness_keys(new), short, lambda _one: {})
+    found += _compare("service", old.services, new.services, lambda one: str(one.id), _service)
+    found += _compare("municipality", old.municipalities, new.municipalities, _area, _fields)
+    found += _compare("county", old.counties, new.counties, _area, _fields)
+    found += _compare("witness", old.witnesses, new.witnesses, lambda one: one.name, _fields)
+    if old.rulebook != new.rulebook:
+        found.append(Change("rulebook", "rulebook.yaml", "changed"))
+    return tuple(found)
+
+
+def _compare(
+    kind: str,
+    old: Iterable[_T],
+    new: Iterable[_T],
+    name: Callable[[_T], str],
+    fields: Callable[[_T], Mapping[str, Any]],
+) -> list[Change]:
+    before, after = {name(one): one for one in old}, {name(one): one for one in new}
+    found = [Change(kind, one, "removed") for one in before.keys() - after.keys()]
+    found += [Change(kind, one, "added") for one in after.keys() - before.keys()]
+    for one in before.keys() & after.keys():
+        was, now = before[one], after[one]
+        if was is not now and was != now:
+            first, second = fields(was), fields(now)
+            changed = tuple(sorted(key for key in first.keys() | second.keys() if first.get(key) != second.get(key)))
+            if changed:
+                found.append(Change(kind, one, "changed", changed))
+    return sorted(found, key=lambda change: (change.name, change.what))
+
+
+def _member(member: Member) -> Mapping[str, Any]:
+    return {key: value for key, value in targets.write_member(member).items() if key != "signing"}
+
+
+def _signing(content: Content) -> list[tuple[str, str]]:
+    return [
+        (f"{member.id} {thumbprint(each.certificate)}", each.algorithm)
+        for member in content.members
+        for each in member.signing
+    ]
+
+
+def _node(node: Node) -> Mapping[str, Any]:
+    return {key: value for key, value in targets.write_node(node).items() if key != "witness"}
+
+
+def _witness_keys(content: Content) -> list[str]:
+    return [key for node in content.nodes for key in node.witness]
+
+
+def _service(service: ServiceDescriptor) -> Mapping[str, Any]:
+    [group] = targets.write_services([service])
+    [written] = group["services"]
+    found: Mapping[str, Any] = written
+    return found
+
+
+def _area(area: Municipality | County) -> str:
+    return f"{area.code} {area.period.begins or ''}".strip()
+
+
+def _fields(one: Any) -> Mapping[str, Any]:
+    return {name: getattr(one, name) for name in one.__dataclass_fields__}

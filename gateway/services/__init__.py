@@ -1,1 +1,0 @@
-"""What a node offers to others, and the source systems that stand behind it."""

@@ -1,0 +1,100 @@
+"""A directory that is watched: whatever is put there is read once and put away.
+
+A file is taken when two looks in a row find it with the same size and time, so that one which is still being written
+is left alone; names that begin with a dot or end in `.part` or `.tmp` are never taken. It is moved into `working`
+before it is read, and into `done` when it has been worked to the end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Sequence
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import BinaryIO
+
+from gateway.sources.batches import Batch, FileBatch, SourceError, identity
+
+UNFINISHED = (".part", ".tmp", ".filepart", ".crdownload")
+
+
+class Directory:
+    """Files of a directory that match a pattern, oldest first."""
+
+    def __init__(self, folder: Path, pattern: str = "*") -> None:
+        self._folder = folder
+        self._pattern = pattern
+        self._seen: dict[str, tuple[int, int]] = {}
+
+    async def poll(self, position: str | None) -> Batch | None:
+        """See Source."""
+        try:
+            return await asyncio.to_thread(self._next)
+        except OSError as error:
+            raise SourceError(
+                "source-unreachable",
+                f"the directory cannot be read: {error.strerror}",
+                "the node must be able to read it and to move its files",
+            ) from None
+
+    async def finished(self, batch: Batch) -> None:
+        """See Source."""
+        try:
+            await asyncio.to_thread(self._put_away, batch)
+        except OSError as error:
+            raise SourceError(
+                "source-unreachable", f"a file that is done cannot be moved: {error.strerror}", "let the node move it"
+            ) from None
+
+    async def close(self) -> None:
+        """See Source."""
+
+    def _next(self) -> FileBatch | None:
+        for name in ("working", "done"):
+            (self._folder / name).mkdir(parents=True, exist_ok=True, mode=0o700)
+        begun = sorted(one for one in (self._folder / "working").iterdir() if one.is_file() and not one.is_symlink())
+        chosen = begun[0] if begun else self._settled()
+        if chosen is None:
+            return None
+        digest = _digest(chosen)
+
+        def opened() -> BinaryIO:
+            return chosen.open("rb")
+
+        return FileBatch(identity(chosen.name.encode(), digest), chosen.name, opened)
+
+    def _settled(self) -> Path | None:
+        """The oldest file that has not changed since the last look, moved to where it is worked."""
+        found: dict[str, tuple[int, int]] = {}
+        for entry in self._folder.iterdir():
+            if entry.is_file() and not entry.is_symlink() and wanted(entry.name, self._pattern):
+                stat = entry.stat()
+                found[entry.name] = (stat.st_mtime_ns, stat.st_size)
+        quiet = sorted((state, name) for name, state in found.items() if self._seen.get(name) == state)
+        self._seen = found
+        if not quiet:
+            return None
+        name = quiet[0][1]
+        target = self._folder / "working" / name
+        (self._folder / name).rename(target)
+        return target
+
+    def _put_away(self, batch: Batch) -> None:
+        working = self._folder / "working" / batch.title
+        if not working.exists():
+            return
+        target = self._folder / "done" / batch.title
+        if target.exists():  # another file of the same name, and no file is ever lost
+            target = target.with_name(f"{target.stem}-{batch.id[:12]}{target.suffix}")
+        working.rename(target)
+
+
+def wanted(name: str, pattern: str, unfinished: Sequence[str] = UNFINISHED) -> bool:
+    """Whether a file of this name is meant to be read."""
+    return not name.startswith(".") and not name.lower().endswith(tuple(unfinished)) and fnmatch(name, pattern)
+
+
+def _digest(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()

@@ -1,0 +1,187 @@
+"""Hand over what a source holds, each record once, and lose nothing.
+
+A batch is worked in small groups: its records are mapped and handed over, what was rejected is written into the
+report, and only then the books say that the group is done. Killed in between, the feed works that group again: a
+handover is known by the digest of its record, so the second time changes nothing, and the report is taken back to what
+the books say. A source moves on only when its batch is done to the last record.
+
+A refusal of one record is a finding in the report. A node that cannot decide now (no registry, no log) is no refusal:
+the feed waits and tries the same batch again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from adapters.sdk import Adapter, AdapterError, Limits, Mapped
+from audit.log.log import LogError
+from gateway.sources.batches import Batch, Source, SourceError
+from gateway.sources.progress import Done, Progress
+from gateway.sources.reports import Report, rejection_line
+from gateway.telemetry import event
+from gateway.wire.problems import ProblemError
+
+LOGGER = logging.getLogger("yhdyspinta.sources")
+
+#: Records between two entries in the books.
+GROUP = 32
+
+#: Hands one record over: the bundle and its idempotency key; gives whether it had been handed over before.
+HandOver = Callable[[dict[str, Any], str], Awaitable[bool]]
+
+
+@dataclass(frozen=True, slots=True)
+class FeedPolicy:
+    """How often a source is asked, and how long after a failure: seconds."""
+
+    poll_seconds: float = 10.0
+    retry_limit_seconds: float = 300.0
+
+
+class Feed:
+    """One source, its adapter, and the handovers that its records become."""
+
+    def __init__(
+        self,
+        name: str,
+        source: Source,
+        adapter: Adapter,
+        hand_over: HandOver,
+        progress: Progress,
+        *,
+        reports: Path,
+        policy: FeedPolicy,
+        limits: Limits,
+    ) -> None:
+        self.name = name
+        self._source = source
+        self._adapter = adapter
+        self._hand_over = hand_over
+        self._progress = progress
+        self._reports = reports
+        self._policy = policy
+        self._limits = limits
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to read the source, again and again."""
+        self._task = asyncio.create_task(self._run(), name=f"source {self.name}")
+
+    async def stop(self) -> None:
+        """End what is under way and let go of the source."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        await self._source.close()
+
+    async def step(self) -> bool:
+        """Work the next batch to its end; False if the source has nothing new. Raises SourceError, ProblemError."""
+        position = await self._progress.position(self.name)
+        batch = await self._source.poll(position)
+        if batch is None:
+            return False
+        done = await self._progress.done(self.name, batch.id)
+        if not done.finished:
+            await self._work(batch, done)
+        await self._source.finished(batch)
+        moved = batch.position is not None and batch.position != position
+        if moved:
+            assert batch.position is not None
+            await self._progress.advance(self.name, batch.position)
+        return moved or not done.finished
+
+    async def _run(self) -> None:
+        wait = self._policy.poll_seconds
+        while True:
+            try:
+                if await self.step():
+                    wait = self._policy.poll_seconds
+                    continue
+                wait = self._policy.poll_seconds
+            except (SourceError, ProblemError, LogError, AdapterError) as error:
+                wait = min(wait * 2, max(self._policy.retry_limit_seconds, self._policy.poll_seconds))
+                code = getattr(error, "code", type(error).__name__)
+                event(LOGGER, logging.WARNING, "source-waits", source=self.name, reason=str(code), seconds=wait)
+            except Exception as error:
+                # Whatever it is, the other sources and the next try must not suffer from it.
+                wait = min(wait * 2, max(self._policy.retry_limit_seconds, self._policy.poll_seconds))
+                event(LOGGER, logging.ERROR, "source-failed", source=self.name, reason=type(error).__name__)
+            await asyncio.sleep(wait)
+
+    async def _work(self, batch: Batch, done: Done) -> None:
+        report = Report(self._reports, batch.title, batch.id)
+        await asyncio.to_thread(report.rewind, done.report)
+        read = done.records
+        handed = unchanged = rejected = 0
+        records = batch.mapped(self._adapter, self._limits)
+        await asyncio.to_thread(_skip, records, done.records)
+        while group := await asyncio.to_thread(_take, records):
+            outcomes = await asyncio.gather(*(self._one(mapped) for mapped in group), return_exceptions=True)
+            lines: list[dict[str, Any]] = []
+            for outcome in outcomes:
+                if isinstance(outcome, BaseException):
+                    raise outcome
+                lines += outcome.lines
+                handed += outcome.handed_over
+                unchanged += outcome.unchanged
+                rejected += outcome.rejected
+            read += len(group)
+            length = await asyncio.to_thread(report.append, lines)
+            await self._progress.store(self.name, batch.id, Done(read, length))
+        length = await asyncio.to_thread(self._close, report, read)
+        await self._progress.store(self.name, batch.id, Done(read, length, finished=True))
+        event(
+            LOGGER,
+            logging.INFO,
+            "source-read",
+            source=self.name,
+            batch=batch.id[:12],
+            read=read,
+            handed_over=handed,
+            unchanged=unchanged,
+            rejected=rejected,
+        )
+
+    @staticmethod
+    def _close(report: Report, read: int) -> int:
+        rejected = report.rejected()
+        return report.append([{"summary": True, "read": read, "taken": read - rejected, "rejected": rejected}])
+
+    async def _one(self, mapped: Mapped) -> _Outcome:
+        lines = [finding.to_dict() for finding in mapped.findings]
+        if mapped.bundle is None:
+            return _Outcome([*lines, rejection_line(mapped, "not-mapped")], rejected=1)
+        digest = hashlib.sha256(orjson.dumps([self.name, mapped.bundle], option=orjson.OPT_SORT_KEYS)).hexdigest()
+        try:
+            existing = await self._hand_over(mapped.bundle, f"source/{digest}")
+        except ProblemError as problem:
+            if problem.status >= 500 or problem.code == "flow-unknown":
+                raise
+            return _Outcome([*lines, rejection_line(mapped, problem.code, problem.detail, problem.remedy)], rejected=1)
+        return _Outcome(lines, unchanged=1) if existing else _Outcome(lines, handed_over=1)
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    lines: list[dict[str, Any]]
+    handed_over: int = 0
+    unchanged: int = 0
+    rejected: int = 0
+
+
+def _take(records: Iterator[Mapped]) -> list[Mapped]:
+    return list(islice(records, GROUP))
+
+
+def _skip(records: Iterator[Mapped], count: int) -> None:
+    for _ in islice(records, count):
+        pass

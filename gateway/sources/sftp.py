@@ -1,0 +1,140 @@
+"""An SFTP drop: files that someone puts on a server are fetched, read once and put away there.
+
+The server is known by its host key from a file; an unknown key ends the connection before anything is shown. Files are
+taken as in a watched directory: when two looks find the same size and time, moved into `working` on the server before
+they are read, and into `done` when they have been worked to the end.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import asyncssh
+
+from gateway.sources.batches import Batch, FileBatch, SourceError, identity
+from gateway.sources.directory import wanted
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Where the drop is and as whom the node comes: `key` (PKCS#8) and `passphrase` are files."""
+
+    host: str
+    port: int
+    user: str
+    key: Path
+    known_hosts: Path
+    passphrase: Path | None = None
+
+
+class SftpDrop:
+    """Files in a folder of an SFTP server that match a pattern, oldest first."""
+
+    def __init__(
+        self,
+        account: Account,
+        folder: str,
+        *,
+        pattern: str = "*",
+        body_limit: int = 64 * 1024 * 1024,
+        timeout_seconds: float = 30.0,
+    ) -> None:
+        self._account = account
+        self._folder = folder.rstrip("/")
+        self._pattern = pattern
+        self._body_limit = body_limit
+        self._timeout = timeout_seconds
+        self._seen: dict[str, tuple[int, int]] = {}
+
+    async def poll(self, position: str | None) -> Batch | None:
+        """See Source."""
+        async with self._connected() as server:
+            for folder in ("working", "done"):
+                await server.makedirs(self._path(folder), exist_ok=True)
+            begun = sorted(str(entry.filename) for entry in await self._files(server, self._path("working")))
+            name: str | None = begun[0] if begun else await self._settled(server)
+            if name is None:
+                return None
+            async with server.open(self._path(f"working/{name}"), "rb") as file:
+                content = await file.read(self._body_limit + 1)
+        if len(content) > self._body_limit:
+            raise SourceError(
+                "source-failed",
+                f"a file is over {self._body_limit} bytes",
+                "split the file, or raise limits.body_bytes",
+            )
+        return FileBatch(identity(name.encode(), content), name, lambda: io.BytesIO(content))
+
+    async def finished(self, batch: Batch) -> None:
+        """See Source."""
+        working, target = self._path(f"working/{batch.title}"), self._path(f"done/{batch.title}")
+        async with self._connected() as server:
+            if not await server.exists(working):
+                return
+            if await server.exists(target):  # another file of the same name, and no file is ever lost
+                target = f"{target}-{batch.id[:12]}"
+            await server.rename(working, target)
+
+    async def _settled(self, server: Any) -> str | None:
+        """The oldest file that has not changed since the last look, moved to where it is worked."""
+        found = {
+            str(entry.filename): (int(entry.attrs.mtime or 0), int(entry.attrs.size or 0))
+            for entry in await self._files(server, self._folder or ".")
+            if wanted(str(entry.filename), self._pattern)
+        }
+        quiet = sorted((state, name) for name, state in found.items() if self._seen.get(name) == state)
+        self._seen = found
+        if not quiet:
+            return None
+        name = quiet[0][1]
+        await server.rename(self._path(name), self._path(f"working/{name}"))
+        return name
+
+    @staticmethod
+    async def _files(server: Any, folder: str) -> list[Any]:
+        return [one for one in await server.readdir(folder) if one.attrs.type == asyncssh.FILEXFER_TYPE_REGULAR]
+
+    async def close(self) -> None:
+        """See Source."""
+
+    def _path(self, name: str) -> str:
+        return f"{self._folder}/{name}" if self._folder else name
+
+    @asynccontextmanager
+    async def _connected(self) -> AsyncIterator[Any]:
+        account = self._account
+        passphrase = account.passphrase.read_text("utf-8").strip() if account.passphrase else None
+        try:
+            async with (
+                asyncssh.connect(
+                    account.host,
+                    account.port,
+                    username=account.user,
+                    client_keys=[asyncssh.read_private_key(account.key, passphrase)],
+                    known_hosts=str(account.known_hosts),
+                    config=None,
+                    agent_path=None,
+                    preferred_auth="publickey",
+                    connect_timeout=self._timeout,
+                    login_timeout=self._timeout,
+                ) as connection,
+                connection.start_sftp_client() as server,
+            ):
+                yield server
+        except asyncssh.HostKeyNotVerifiable:
+            raise SourceError(
+                "source-unauthorized",
+                "the server's host key is not the one that is known",
+                "compare it with the server's keeper before you change the known_hosts file",
+            ) from None
+        except asyncssh.PermissionDenied:
+            raise SourceError(
+                "source-unauthorized", "the server refuses the node's key", "have the key's public half added there"
+            ) from None
+        except (asyncssh.Error, OSError) as error:
+            raise SourceError("source-unreachable", f"the server cannot be used ({type(error).__name__})") from None

@@ -1,0 +1,1 @@
+"""What commands share: where settings are found, and how answers are written."""

@@ -1,0 +1,89 @@
+"""How commands call a node as one of its information systems would: at its client face, with a client's certificate.
+
+What such a command may do is what that client may do, and it is on record as that client.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import aiohttp
+import orjson
+import typer
+
+from gateway.terminal.output import NO, OUTSIDE, WRONG, fail
+
+Node = Annotated[str, typer.Option("--node", metavar="URL", help="The client face, https://HOST:PORT.")]
+Certificate = Annotated[Path, typer.Option("--certificate", metavar="FILE", help="The client's certificate.")]
+Key = Annotated[Path, typer.Option("--key", metavar="FILE", help="Its private key.")]
+Authority = Annotated[Path, typer.Option("--authority", metavar="FILE", help="Who issued the node's certificate.")]
+Passphrase = Annotated[
+    Path | None, typer.Option("--passphrase", metavar="FILE", help="File with the passphrase of the key.")
+]
+
+_REFUSED = (403, 404, 409)
+
+
+@dataclass(frozen=True, slots=True)
+class Face:
+    """A node's client face. `json` is how faults are told."""
+
+    node: str
+    context: ssl.SSLContext
+    json: bool
+
+    def call(
+        self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+    ) -> tuple[int, dict[str, Any]]:
+        """Status and JSON object of the answer; a node that cannot be reached ends the command."""
+        try:
+            return asyncio.run(self._call(method, path, body, dict(headers or {})))
+        except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
+            fail(f"{self.node} could not be reached ({type(error).__name__})", OUTSIDE, json=self.json)
+
+    async def _call(
+        self, method: str, path: str, body: bytes | None, headers: dict[str, str]
+    ) -> tuple[int, dict[str, Any]]:
+        timeout = aiohttp.ClientTimeout(total=300)
+        connector = aiohttp.TCPConnector(ssl=self.context)
+        async with (
+            aiohttp.ClientSession(self.node, connector=connector, timeout=timeout) as session,
+            session.request(method, path, data=body, headers=headers) as answer,
+        ):
+            text = await answer.read()
+            try:
+                document = orjson.loads(text)
+            except orjson.JSONDecodeError:
+                document = {}
+            return answer.status, document if isinstance(document, dict) else {}
+
+    def refused(self, status: int, answer: Mapping[str, Any], *, refusals: tuple[int, ...] = ()) -> NoReturn:
+        """End the command with what the node answered; `refusals` are statuses that mean no, not a wrong command."""
+        fail(
+            f"{answer.get('code', status)}: {answer.get('detail', 'the node refused')}",
+            OUTSIDE if status >= 500 else NO if status in refusals else WRONG,
+            remedy=str(answer.get("remedy") or ""),
+            json=self.json,
+        )
+
+    def done(self, status: int, answer: dict[str, Any]) -> dict[str, Any]:
+        """The answer, if the node did what it was asked; else the command ends."""
+        if status >= 300:
+            self.refused(status, answer, refusals=_REFUSED)
+        return answer
+
+
+def face(node: str, certificate: Path, key: Path, authority: Path, *, passphrase: Path | None, json: bool) -> Face:
+    """The face with this client's credentials; files that cannot be used end the command."""
+    try:
+        context = ssl.create_default_context(cafile=str(authority))
+        secret = passphrase.read_text("utf-8").strip() if passphrase is not None else None
+        context.load_cert_chain(certificate, key, password=secret or "")
+    except (OSError, ssl.SSLError) as error:
+        fail(f"{getattr(error, 'filename', None) or key}: cannot be used ({type(error).__name__})", WRONG, json=json)
+    return Face(node, context, json)

@@ -1,0 +1,40 @@
+"""What commands that speak of one node share: the option for its settings, and how faults in them are told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gateway.settings import Settings, SettingsError, load
+from gateway.terminal.output import WRONG, errors, print_json
+
+Config = Annotated[Path, typer.Option("--config", "-c", help="The node's settings, a TOML file.", metavar="FILE")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+CONFIG = Path("node.toml")
+
+
+def settings_of(config: Path, *, json: bool) -> Settings:
+    """The settings in this file; what is wrong with them is told line by line, and ends the command."""
+    try:
+        return load(config)
+    except SettingsError as error:
+        if json:
+            print_json(
+                {
+                    "problems": [
+                        {
+                            "file": str(error.source),
+                            "line": problem.line,
+                            "key": problem.key,
+                            "message": problem.message,
+                        }
+                        for problem in error.problems
+                    ]
+                }
+            )
+        else:
+            for line in error.lines():
+                errors.print(line, markup=False, soft_wrap=True)
+        raise SystemExit(WRONG) from None
