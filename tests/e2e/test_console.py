@@ -215,7 +215,7 @@ def test_the_officer_sees_what_a_new_rulebook_would_have_changed(page: Page, sta
     for row, purpose in zip(sorted(rows.all_inner_texts()), ("arranging reception", "arranging social"), strict=True):
         assert row.startswith(purpose)
         assert "language" in row
-    expect(page.locator("#texts .tally")).to_have_text("88")
+    expect(page.locator("#texts .tally")).to_have_text("116")
     assert page.locator("section", has=page.locator("#texts")).locator("tbody tr .tag.bad").count() == 50
     assert proposal.read_text("utf-8")[:200] not in page.content()
     weights = page.evaluate(WEIGHTS)
