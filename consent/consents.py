@@ -98,7 +98,10 @@ class ConsentRecord:
             return False
         if self.purposes and purpose not in self.purposes:
             return False
-        return not self.recipients or role in self.recipients or member in self.recipients
+        if not self.recipients or role in self.recipients or member in self.recipients:
+            return True
+        # A refusal that names one system of an organisation is meant for the organisation: it may only protect.
+        return self.status == "refused" and any(named.startswith(f"{member}/") for named in self.recipients)
 
     def withdrawn(self, at: datetime, by: str) -> ConsentRecord:
         """The next version of it, withdrawn."""
@@ -249,6 +252,19 @@ def _kind(document: Mapping[str, Any], status: Status) -> WordKind:
     if kind is not None and kind not in get_args(WordKind):
         raise ConsentError("/kind", f"use one of {', '.join(get_args(WordKind))}")
     return kind or ("prohibition" if status == "refused" else "consent")
+
+
+def newest(records: Iterable[ConsentRecord]) -> tuple[ConsentRecord, ...]:
+    """Of each record its newest version, in the order given: an older one says nothing any more.
+
+    Of two that claim the same version, the one that gives nothing stands.
+    """
+    found: dict[str, ConsentRecord] = {}
+    for record in records:
+        known = found.get(record.id)
+        if known is None or (record.version, record.status != "active") > (known.version, known.status != "active"):
+            found[record.id] = record
+    return tuple(found.values())
 
 
 def _check_giver(record: ConsentRecord, age: int | None, unaccompanied: object) -> None:

@@ -443,11 +443,25 @@ def left_after_withdrawal(
             withdrawal, later = read[one.withdrawal], read[one.cited]
             withdrew = dict(withdrawal.entry.consents).get(one.consent, 0)
             released = later.entry.type in RELEASES and later.entry.outcome in RELEASED
+            if released and _left_before(connection, withdrawal, later, find):
+                continue
             if released and any(id_ == one.consent and used <= withdrew for id_, used in later.entry.consents):
                 pairs.append((withdrawal, later))
                 if len(pairs) >= limit:
                     return tuple(pairs)
     return tuple(pairs)
+
+
+def _left_before(connection: Connection, withdrawal: Found, later: Found, find: Search) -> bool:
+    """Whether an entry only tells the receipt of what was on record as leaving before the withdrawal."""
+    if later.entry.type != "delivery" or later.entry.previous is None:
+        return False
+    requested = by_id(connection, later.entry.previous, find=find)
+    return (
+        requested is not None
+        and (requested.entry.type, requested.entry.outcome) == ("delivery", "requested")
+        and requested.index < withdrawal.index
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, get_args, get_type_hints
 
-from consent.consents import ConsentError, ConsentRecord
+from consent.consents import ConsentError, ConsentRecord, newest
 from consent.decision import Decision, Emergency, Party, Request, SubjectFacts, decide
 from consent.explaining import LANGUAGES, explain
 from consent.rulebook import FlowDelivery, Rulebook
@@ -45,7 +45,7 @@ def advise(standing: Standing, case: Case) -> list[Advice]:
     """Decide a case: for each recipient of its flow, or for its one purpose. Raises ProblemError `invalid-request`."""
     document, rulebook = case.document, standing.rulebook
     facts = _facts(document.get("facts"))
-    consents = [*case.standing, *_consents(document.get("consents"), case.at)]
+    consents = newest([*case.standing, *_consents(document.get("consents"), case.at)])
     emergency = _emergency(document.get("emergency"))
     found = []
     for part in _parts(rulebook, document):

@@ -132,6 +132,28 @@ def test_what_left_after_a_withdrawal_is_shown_and_otherwise_nothing(
         assert query.left_after_withdrawal(connection, (BORIS,)) == ()
 
 
+@pytest.mark.parametrize("withdrawn_before", [False, True])
+def test_a_receipt_after_a_withdrawal_is_no_release_after_it(
+    bench: Bench, make_entry: Callable[..., Entry], withdrawn_before: bool
+) -> None:
+    """What was on record as leaving before is told by its receipt only; what was so afterwards did leave."""
+    given = {"type": "delivery", "subject": ANNA, "consents": (("c-9", 1),)}
+    requested = make_entry(**given, outcome="requested")
+    receipt = make_entry(**given, outcome="success", previous=requested.id)
+    ended = make_entry(
+        type="consent", outcome="success", subject=ANNA, consents=(("c-9", 2),), detail={"status": "withdrawn"}
+    )
+    with bench.log() as log:
+        log.append_blocking([ended, requested, receipt] if withdrawn_before else [requested, ended, receipt])
+
+    with bench.engine.connect() as connection:
+        pairs = query.left_after_withdrawal(connection)
+
+    assert [(first.entry.id, later.entry.id) for first, later in pairs] == (
+        [(ended.id, receipt.id)] if withdrawn_before else []
+    )
+
+
 def test_days_count_what_was_disclosed(bench: Bench, story: dict[str, Entry]) -> None:
     with bench.engine.connect() as connection:
         (day,) = query.heat(connection, query.disclosures([ANNA]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consent.consents import LANGUAGES, ConsentError, ConsentRecord, Evidence, Giver
+from consent.consents import LANGUAGES, ConsentError, ConsentRecord, Evidence, Giver, newest
 from consent.fhir import form_of, to_fhir
 from tests.properties import examples
 
@@ -248,3 +249,14 @@ def test_what_a_recipient_is_told_names_nobody(record: ConsentRecord) -> None:
     assert "subject" not in told
     assert "evidence" not in told
     assert ConsentRecord.from_dict(told).categories == record.categories
+
+
+def test_of_a_record_the_newest_version_counts_whatever_the_order() -> None:
+    given = ConsentRecord.from_form(FORM, id="c-1", subject="s", recorded_by="r", recorded_at=AT)
+    ended = given.withdrawn(AT, "r")
+    other = replace(given, id="c-2")
+    twin = replace(given, status="withdrawn")
+
+    assert newest([given, ended, other]) == (ended, other)
+    assert newest([ended, given]) == (ended,)
+    assert newest([given, twin]) == newest([twin, given]) == (twin,)

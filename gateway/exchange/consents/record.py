@@ -170,9 +170,12 @@ class Consents:
             for index, code in enumerate(_listed(document.get(name))):
                 if code not in known:
                     raise _invalid(ConsentError(f"/{name}/{index}", "is no code of the rulebook"))
+        members = {str(member.id) for member in standing.registry.members()}
         for index, code in enumerate(_listed(document.get("recipients"))):
-            if isinstance(code, str) and code not in roles and "/" not in code:
-                raise _invalid(ConsentError(f"/recipients/{index}", "is neither a role nor a member"))
+            # A refusal may name one system of an organisation, and then holds for all of it.
+            known = code if document.get("status") != "refused" else "/".join(str(code).split("/")[:3])
+            if isinstance(code, str) and code not in roles and known not in members:
+                raise _invalid(ConsentError(f"/recipients/{index}", "is neither a role nor a member of the registry"))
 
     def _entry(
         self, client: str, recorder: SubsystemId, record: ConsentRecord, subject: Subject, now: datetime

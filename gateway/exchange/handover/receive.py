@@ -18,7 +18,7 @@ from sqlalchemy import Connection, Row, Select, bindparam, func, insert, select,
 from audit.log.entries import Entry
 from audit.log.log import Written
 from audit.questions.subjects import Subject
-from consent.consents import ConsentError, ConsentRecord
+from consent.consents import ConsentError, ConsentRecord, newest
 from gateway.exchange.context import Exchange
 from gateway.exchange.deciding import Case, decide_between, facts_of
 from gateway.exchange.handover.contact import contact_of, sealed_contact
@@ -342,7 +342,7 @@ def _asserted(incoming: Incoming, document: dict[str, Any]) -> tuple[ConsentReco
         raise _unread("a consent has an id of at most 64 visible ASCII characters, and a version from 1")
     if not is_own:
         raise _unread("a consent was recorded by another organisation than the sender's")
-    return words
+    return newest(words)
 
 
 def _unread(detail: str) -> ProblemError:

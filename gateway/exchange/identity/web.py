@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -29,7 +30,9 @@ def router(exchange: Exchange, identity: Identity, deliveries: Deliveries, calle
     def actor(request: Request, user: str | None) -> Actor:
         caller = callers.identify(request)
         caller.may("identity")
-        pseudonym = exchange.user_pseudonym(caller.subsystem, user)
+        # One person however they are spelt: the two who are needed may not be one who writes the name in two ways.
+        name = unicodedata.normalize("NFKC", user).strip().casefold() if user else None
+        pseudonym = exchange.user_pseudonym(caller.subsystem, name)
         if pseudonym is None:
             raise ProblemError(
                 "invalid-request",

@@ -12,6 +12,7 @@ from gateway.exchange.handover.plan import Handovers, Order
 from gateway.person.values import Register
 from gateway.sources.backends import Locator
 from gateway.wire.identifiers import ServiceId
+from gateway.wire.problems import ProblemError
 from schemas.facts import HETU, MIGRI_CUSTOMER
 from tests.gateway.exchange.inprocess import Bundle, InProcess, Place, node, problem_of
 
@@ -192,3 +193,46 @@ async def test_an_emergency_about_a_person_nobody_doubts_carries_no_mark(here: I
 
     (entry,) = (entry for entry in here.entries() if entry.type == "break-glass")
     assert "identity" not in entry.detail
+
+
+@pytest.mark.parametrize("named", ["member", "system"])
+async def test_a_refusal_that_names_an_organisation_or_one_of_its_systems_holds_for_the_organisation(
+    here: InProcess, named: str
+) -> None:
+    kotka = here.place.network.parties["kotka"].subsystem
+    await say(here, "active", MIGRI_CUSTOMER, "7000001")
+    assert await moved(here, "7000001")
+    centre = here.place.network.parties["centre"].subsystem
+    form = {"status": "refused", "categories": ["health-needs"]}
+
+    recipients = [str(kotka.member if named == "member" else kotka)]
+    await here.consents.record("test", centre, Locator(MIGRI_CUSTOMER, "7000001"), form | {"recipients": recipients})
+
+    assert not await moved(here, "7000001")
+
+
+@pytest.mark.parametrize("status", ["active", "refused"])
+@pytest.mark.parametrize("spelt", ["FI-DEMO/MUN/1234567-1", "lower", "nobody/at/all", "trailing"])
+async def test_a_word_that_names_nobody_of_the_registry_is_refused(here: InProcess, status: str, spelt: str) -> None:
+    member = str(here.place.network.parties["kotka"].subsystem.member)
+    code = {"lower": member.lower(), "trailing": f"{member.rpartition('/')[0]}/"}.get(spelt, spelt)
+    form = {"status": status, "categories": ["health-needs"], **CARRIED, "recipients": [code]}
+    centre = here.place.network.parties["centre"].subsystem
+
+    with pytest.raises(ProblemError) as refused:
+        await here.consents.record("test", centre, Locator(MIGRI_CUSTOMER, "7000001"), form)
+
+    assert (refused.value.code, refused.value.pointer) == ("consent-invalid", "/recipients/0")
+
+
+async def test_a_consent_for_one_system_of_an_organisation_is_refused_since_it_would_carry_nothing(
+    here: InProcess,
+) -> None:
+    kotka = here.place.network.parties["kotka"].subsystem
+    form = {"status": "active", "categories": ["health-needs"], **CARRIED, "recipients": [str(kotka)]}
+    centre = here.place.network.parties["centre"].subsystem
+
+    with pytest.raises(ProblemError) as refused:
+        await here.consents.record("test", centre, Locator(MIGRI_CUSTOMER, "7000001"), form)
+
+    assert refused.value.pointer == "/recipients/0"
