@@ -173,8 +173,8 @@ class Consents:
         members = {str(member.id) for member in standing.registry.members()}
         for index, code in enumerate(_listed(document.get("recipients"))):
             # A refusal may name one system of an organisation, and then holds for all of it.
-            known = code if document.get("status") != "refused" else "/".join(str(code).split("/")[:3])
-            if isinstance(code, str) and code not in roles and known not in members:
+            member = code if document.get("status") != "refused" else "/".join(str(code).split("/")[:3])
+            if isinstance(code, str) and code not in roles and member not in members:
                 raise _invalid(ConsentError(f"/recipients/{index}", "is neither a role nor a member of the registry"))
 
     def _entry(
