@@ -21,12 +21,12 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from audit.log.entries import Agents, Entry
 from audit.log.log import Written
 from gateway.desk.console.office import Office
 from gateway.desk.console.oidc import Door, SignInError
 from gateway.desk.console.reading import language_switch, read_form, same_origin
 from gateway.desk.console.sessions import Identity, Sessions, redeem_link
+from gateway.story import Story
 
 SESSION_COOKIE: Final = "__Host-yhdyspinta"
 DOOR_COOKIE: Final = "__Host-yhdyspinta-door"
@@ -203,8 +203,8 @@ class Doorway:
         if identity is not None:
             detail["role"] = identity.role
         user = identity.user if identity is not None else None
-        agents = Agents(client="console", user=user, node=office.node)
-        await office.log.append([Entry("console-read", outcome, office.clock(), agents=agents, detail=detail)])
+        story = Story(client="console", user=user, node=office.node)
+        await office.log.append([story.entry("console-read", outcome, office.clock(), detail=detail)])
 
 
 def _form_token(cookie: str) -> str:

@@ -23,7 +23,6 @@ from starlette.responses import RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from audit.log.entries import Agents, Entry
 from audit.log.log import LogError
 from audit.questions.texts import LANGUAGES
 from gateway.desk.console.door import SESSION_COOKIE, Doorway
@@ -44,6 +43,7 @@ from gateway.desk.console.pages import PAGES
 from gateway.desk.console.reading import language_of, language_switch, read_form, same_origin, too_large
 from gateway.desk.console.sessions import Session, Sessions
 from gateway.desk.console.wording import Words, own_texts
+from gateway.story import Story
 
 LOGGER = logging.getLogger("yhdyspinta.console")
 _GROUPS: Final = ("people", "log", "network")
@@ -227,14 +227,10 @@ class _Shell:
         *,
         kind: str = "console-read",
     ) -> None:
-        entry = Entry(
-            kind,
-            outcome,
-            self._office.clock(),
-            agents=Agents(client="console", user=session.identity.user, node=self._office.node),
-            subject=subject,
-            case=case,
-            detail={"page": page.name, "role": session.identity.role, **detail},
+        entry = Story(
+            client="console", user=session.identity.user, node=self._office.node, subject=subject, case=case
+        ).entry(
+            kind, outcome, self._office.clock(), detail={"page": page.name, "role": session.identity.role, **detail}
         )
         await self._office.log.append([entry])
 

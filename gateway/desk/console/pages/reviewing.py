@@ -7,12 +7,13 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
-from audit.log.entries import Agents, Entry
+from audit.log.entries import Entry
 from audit.log.log import Written
 from audit.questions import reviews
 from audit.questions.anomalies import Anomaly, detect
 from audit.questions.query import Found, by_id
 from gateway.desk.console.office import INSPECTORS, OFFICER, Act, Answer, NotHereError, Page, Shown, Visit
+from gateway.story import Story
 
 VERDICTS: Final = ("justified", "explained", "not-justified", "escalated")
 WINDOWS: Final = (1, 7, 30)
@@ -61,8 +62,8 @@ def _noticed(visit: Visit, anomaly: Anomaly, review: reviews.Review) -> Entry:
 def _entry(
     visit: Visit, kind: str, outcome: str, detail: dict[str, str | int | bool], previous: str | None = None
 ) -> Entry:
-    agents = Agents(client="console", user=visit.session.identity.user, node=visit.office.node)
-    return Entry(kind, outcome, visit.now, agents=agents, previous=previous, detail=detail)
+    story = Story(client="console", user=visit.session.identity.user, node=visit.office.node)
+    return story.entry(kind, outcome, visit.now, previous=previous, detail=detail)
 
 
 def _of_entry(visit: Visit) -> tuple[Found, dict[str, reviews.Review | None]]:
