@@ -24,7 +24,7 @@ from gateway.wire.text import Text
 from schemas.facts import HETU
 from tests import parts
 from tests.gateway.running import Running, running, sign_with_ed25519
-from tests.waiting import until
+from tests.waiting import living, until
 
 pytestmark = pytest.mark.xdist_group("interop")
 HERE = Path(__file__).parent
@@ -101,14 +101,13 @@ def mixed(program: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[M
                 prepare=lambda network: sign_with_ed25519(network, "kymenlaakso"),
             )
         )
-        for party in THEIRS:
-            stack.enter_context(_other_node(nodes.network, party, program))
-        asyncio.run(_up(nodes))
+        processes = [stack.enter_context(_other_node(nodes.network, party, program)) for party in THEIRS]
+        asyncio.run(_up(nodes, living(*processes)))
         yield Mixed(nodes)
 
 
 @contextlib.contextmanager
-def _other_node(network: Network, name: str, program: Path) -> Iterator[None]:
+def _other_node(network: Network, name: str, program: Path) -> Iterator[subprocess.Popen[bytes]]:
     party = network.parties[name]
     config = {
         "registry": str(network.folder / "authority" / "registry"),
@@ -128,13 +127,13 @@ def _other_node(network: Network, name: str, program: Path) -> Iterator[None]:
             ["node", "node.mjs", str(party.folder / "js.json")], cwd=program, stdout=output, stderr=output
         )
     try:
-        yield
+        yield process
     finally:
         process.terminate()
         process.wait()
 
 
-async def _up(nodes: Running, alive: Callable[[], None]) -> None:
+async def _up(nodes: Running, alive: Callable[[], object]) -> None:
     async with aiohttp.ClientSession() as session:
         for party in THEIRS:
             await until(lambda party=party: _is_up(session, nodes, party), alive=alive)  # type: ignore[misc]

@@ -21,8 +21,8 @@ from tests.properties import examples
 
 ROOT = Path(str(files("audit"))).parent
 TEMPLATES = [
-    *sorted((ROOT / "audit" / "console" / "templates").glob("*.html")),
-    *sorted((ROOT / "gateway" / "web" / "templates").glob("*.html")),
+    *sorted((ROOT / "gateway" / "desk" / "console" / "templates").glob("*.html")),
+    *sorted((ROOT / "gateway" / "desk" / "console" / "board_templates").glob("*.html")),
 ]
 
 
@@ -72,7 +72,7 @@ def test_no_flow_is_an_empty_picture() -> None:
 
 def every_text() -> dict[str, tuple[str, str, str]]:
     """What the console says."""
-    return {**own_texts(), **read((ROOT / "gateway" / "web" / "console.toml").read_text("utf-8"))}
+    return {**own_texts(), **read((ROOT / "gateway" / "desk" / "console" / "boards.toml").read_text("utf-8"))}
 
 
 def test_every_text_that_a_template_asks_for_exists() -> None:

@@ -455,7 +455,7 @@ def test_person_who_is_forgotten_is_found_by_no_query_and_every_proof_still_hold
     assert invoke("verify", proof, "--log-key", str(SIGNER.verifier)).exit_code == 0
     assert ask("check").exit_code == 0
     (destroyed, *_) = [one for one in reads() if one.type == "key"]
-    assert (destroyed.subject, destroyed.detail["keys"]) == (None, 1)
+    assert (destroyed.subject, destroyed.detail["keys"]) == (None, 2)
     engine.dispose()
     for path in folder.glob("node.db*"):
         data = path.read_bytes()
