@@ -157,11 +157,6 @@ def web(connection: Connection, subjects: Sequence[str]) -> Web:
     return Web(_folded(acts.values()))
 
 
-def acts_about(connection: Connection, subjects: Sequence[str]) -> tuple[LinkRow, ...]:
-    """Every act about these subjects, oldest first: the history of who they are."""
-    return tuple(sorted(_around(connection, sorted(set(subjects))), key=_order))
-
-
 def day_of(at: int) -> int:
     """The Finnish day of a moment in microseconds, as a number that grows by one each day."""
     return moment(at).astimezone(ZONE).date().toordinal()

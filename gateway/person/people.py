@@ -98,6 +98,10 @@ class People:
         """The same where nothing was decided on before: whom an entry about this person is filed under."""
         return self._join(connection, self.recall_in(connection, named), now)
 
+    def file_as(self, connection: Connection, person: Person, now: datetime) -> Settled:
+        """The same for a person who was recalled in this very transaction."""
+        return self._join(connection, person, now)
+
     def pseudonyms(self, connection: Connection, person: Person) -> tuple[str, ...]:
         """All pseudonyms under which entries may speak of this person, doubtful joins included: for protecting only."""
         subjects = self._subjects.of(person.named.member)

@@ -119,7 +119,7 @@ class Consumer:
         def record(connection: Connection) -> Written[Entry | Decision]:
             person = self._exchange.people.recall_in(connection, named)
             refusal = self._refusal(question, outgoing, person, now)
-            subject = self._exchange.people.file(connection, named, now).subject
+            subject = self._exchange.people.file_as(connection, person, now).subject
             if refusal is not None:
                 refused = self._entry(
                     question,
