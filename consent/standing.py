@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
-from typing import Any
+from typing import Any, Protocol
 
 from consent.provisions import Provision, ProvisionError
 
@@ -20,6 +20,16 @@ _MEMBERS = frozenset(
 )
 _LONGEST = 300
 _MOST = 128
+
+
+class _Party(Protocol):
+    """One side of an exchange, as far as a standing request names it."""
+
+    @property
+    def role(self) -> str: ...
+
+    @property
+    def member(self) -> str: ...
 
 
 class StandingRequestError(ValueError):
@@ -54,10 +64,10 @@ class StandingRequest:
         """Whether it stands on a day."""
         return self.first <= day and (self.last is None or day <= self.last)
 
-    def asks(self, *, member: str, role: str, provider: str, provider_member: str, purpose: str) -> bool:
+    def asks(self, requester: _Party, provider: _Party, purpose: str) -> bool:
         """Whether this recipient asks this provider for this purpose by it."""
-        return (self.member, self.role, self.purpose) == (member, role, purpose) and (
-            provider in self.providers or provider_member in self.providers
+        return (self.member, self.role, self.purpose) == (requester.member, requester.role, purpose) and not (
+            self.providers.isdisjoint((provider.role, provider.member))
         )
 
     def to_dict(self) -> dict[str, Any]:
