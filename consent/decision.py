@@ -25,6 +25,7 @@ from consent.conditions import CONDITIONS
 from consent.consents import ConsentRecord
 from consent.request import Emergency, Party, Request, SubjectFacts
 from consent.rulebook import Basis, Prohibition, Rulebook
+from consent.said import Asked, Said, Silence
 
 __all__ = [
     "Decision",
@@ -153,9 +154,17 @@ _NEARNESS = {
             "emergency-only",
             "consent-missing",
             "consent-withdrawn",
+            "reported",
             "refused",
         )
     )
+}
+
+
+_SILENCES = {
+    Silence.MISSING: "consent-missing",
+    Silence.WITHDRAWN: "consent-withdrawn",
+    Silence.REPORTED: "reported",
 }
 
 
@@ -167,12 +176,12 @@ class _Case:
         self._rulebook = rulebook
         self._day = day
         role, member, purpose = request.requester.role, request.requester.member, request.purpose
-        standing = [
-            consent for consent in consents if consent.in_force(day) and consent.meant_for(purpose, role, member)
-        ]
-        self._active = [item for item in standing if item.status == "active"]
-        self._refused = [item for item in standing if item.status == "refused"]
-        self._withdrawn = [item for item in standing if item.status == "withdrawn"]
+        self._said = Said(
+            # No basis tells permissions from consents yet: a word that names no purpose or recipient carries nothing.
+            (word for word in consents if word.forbids or (word.purposes and word.recipients and word.categories)),
+            Asked(request.provider.member, role, member, purpose, day),
+            rulebook,
+        )
         self._bases = rulebook.bases_for(request.provider.role, role, purpose)
         self._emergencies = frozenset(basis.id for basis in self._bases if basis.emergency)
         self._answers: dict[str, bool | None] = {}
@@ -209,7 +218,7 @@ class _Case:
 
     def _first(self, bases: Sequence[Basis], category: str) -> PermittedCategory | _Miss | None:
         """What the first basis that carries a category says, else the nearest miss; None if none speaks of it."""
-        refusal = next((one for one in self._refused if self._rulebook.touches(one.categories, category)), None)
+        refusal = self._said.prohibition_of(category)
         carried: PermittedCategory | None = None
         nearest: _Miss | None = None
         for basis in bases:
@@ -234,14 +243,16 @@ class _Case:
             return alike
         if refusal is not None and basis.consent != "not-needed":
             return _Miss("refused", basis.id)
-        needs, consent = alike, None
+        needs: tuple[str, ...] = alike
+        consent: ConsentRecord | None = None
         if basis.consent == "required":
-            consent = next((one for one in self._active if self._rulebook.covers(one.categories, category)), None)
-            if consent is None and self._request.known:
-                gone = any(self._rulebook.covers(one.categories, category) for one in self._withdrawn)
-                return _Miss("consent-withdrawn" if gone else "consent-missing", basis.id)
-            if consent is None:
+            word = self._said.word_for(category)
+            if word is Silence.REPORTED or (isinstance(word, Silence) and self._request.known):
+                return _Miss(_SILENCES[word], basis.id)
+            if isinstance(word, Silence):
                 needs = (*alike, "consent")
+            else:
+                consent = word
         return PermittedCategory(
             category,
             basis.id,

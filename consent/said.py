@@ -1,0 +1,77 @@
+"""What a person's words say about one question: which prohibits a category, and which carries it.
+
+A prohibition stops whatever rests on a word. A report stops it too while it holds, but for the person's own permission.
+Neither has a say about what no word carries. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from datetime import date
+from enum import StrEnum
+from typing import Final
+
+from consent.consents import ConsentRecord, WordKind, WordStatus
+from consent.rulebook import Rulebook
+
+CARRYING: Final = frozenset({WordKind.PERMISSION, WordKind.CONSENT})
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Who would hear it, of what role, from which member, for what, on which day."""
+
+    holder: str
+    role: str
+    member: str
+    purpose: str
+    day: date
+
+
+class Silence(StrEnum):
+    """Why no word carries a category."""
+
+    MISSING = "missing"
+    WITHDRAWN = "withdrawn"
+    REPORTED = "reported"
+
+
+class Said:
+    """The words of one person that are about one question."""
+
+    def __init__(self, words: Iterable[ConsentRecord], asked: Asked, rulebook: Rulebook) -> None:
+        about = [
+            word
+            for word in words
+            if word.in_force(asked.day)
+            and word.meant_for(asked.purpose, asked.role, asked.member)
+            and word.aimed_at(asked.holder, asked.role)
+        ]
+        self._rulebook = rulebook
+        self._carrying = [word for word in about if word.carries]
+        self._prohibitions = [word for word in about if word.forbids and word.kind is not WordKind.REPORT]
+        self._reports = [word for word in about if word.forbids and word.kind is WordKind.REPORT]
+        self._withdrawn = [word for word in about if word.status == WordStatus.WITHDRAWN]
+
+    def prohibition_of(self, category: str) -> ConsentRecord | None:
+        """The prohibition that is about any part of a category."""
+        return next((word for word in self._prohibitions if self._touches(word, category)), None)
+
+    def word_for(self, category: str, kinds: Collection[WordKind] = CARRYING) -> ConsentRecord | Silence:
+        """The permission or consent, of these kinds, that carries a whole category and is not held by a report."""
+        given = [word for word in self._carrying if word.kind in kinds and self._covers(word, category)]
+        for word in given:
+            if not any(report.holds(word) and self._touches(report, category) for report in self._reports):
+                return word
+        if given:
+            return Silence.REPORTED
+        if any(self._covers(word, category) for word in self._withdrawn):
+            return Silence.WITHDRAWN
+        return Silence.MISSING
+
+    def _covers(self, word: ConsentRecord, category: str) -> bool:
+        return word.is_whole or self._rulebook.covers(word.categories, category)
+
+    def _touches(self, word: ConsentRecord, category: str) -> bool:
+        return word.names_all or self._rulebook.touches(word.categories, category)
