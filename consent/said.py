@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Final
 
 from consent.consents import ConsentRecord, WordKind, WordStatus
-from consent.rulebook import Rulebook
+from consent.law import Rulebook
 
 CARRYING: Final = frozenset({WordKind.PERMISSION, WordKind.CONSENT})
 
@@ -35,20 +35,22 @@ class Silence(StrEnum):
     MISSING = "missing"
     WITHDRAWN = "withdrawn"
     REPORTED = "reported"
+    ENDED = "ended"  # by its own end, or that of the giver's mandate
+    ANOTHER = "another"  # one of another kind would
 
 
 class Said:
     """The words of one person that are about one question."""
 
     def __init__(self, words: Iterable[ConsentRecord], asked: Asked, rulebook: Rulebook) -> None:
-        about = [
+        meant = [
             word
             for word in words
-            if word.in_force(asked.day)
-            and word.meant_for(asked.purpose, asked.role, asked.member)
-            and word.aimed_at(asked.holder, asked.role)
+            if word.meant_for(asked.purpose, asked.role, asked.member) and word.aimed_at(asked.holder, asked.role)
         ]
+        about = [word for word in meant if word.in_force(asked.day)]
         self._rulebook = rulebook
+        self._ended = [word for word in meant if word.carries and not word.in_force(asked.day)]
         self._carrying = [word for word in about if word.carries]
         self._prohibitions = [word for word in about if word.forbids and word.kind is not WordKind.REPORT]
         self._reports = [word for word in about if word.forbids and word.kind is WordKind.REPORT]
@@ -60,15 +62,17 @@ class Said:
 
     def word_for(self, category: str, kinds: Collection[WordKind] = CARRYING) -> ConsentRecord | Silence:
         """The permission or consent, of these kinds, that carries a whole category and is not held by a report."""
-        given = [word for word in self._carrying if word.kind in kinds and self._covers(word, category)]
+        covering = [word for word in self._carrying if self._covers(word, category)]
+        given = [word for word in covering if word.kind in kinds]
         for word in given:
             if not any(report.holds(word) and self._touches(report, category) for report in self._reports):
                 return word
         if given:
             return Silence.REPORTED
-        if any(self._covers(word, category) for word in self._withdrawn):
-            return Silence.WITHDRAWN
-        return Silence.MISSING
+        for gone, silence in ((self._withdrawn, Silence.WITHDRAWN), (self._ended, Silence.ENDED)):
+            if any(word.kind in kinds and self._covers(word, category) for word in gone):
+                return silence
+        return Silence.ANOTHER if covering else Silence.MISSING
 
     def _covers(self, word: ConsentRecord, category: str) -> bool:
         return word.is_whole or self._rulebook.covers(word.categories, category)

@@ -241,7 +241,7 @@ def test_permission_is_no_consent_and_a_consent_no_permission(rulebook: Rulebook
     for kind, other in itertools.permutations(("permission", "consent")):
         said = Said([named(kind=kind)], asked, rulebook)
         assert isinstance(said.word_for("health-needs", {WordKind(kind)}), ConsentRecord)
-        assert said.word_for("health-needs", {WordKind(other)}) is Silence.MISSING
+        assert said.word_for("health-needs", {WordKind(other)}) is Silence.ANOTHER
 
 
 def test_confirmed_report_is_the_persons_own_prohibition(rulebook: Rulebook) -> None:
