@@ -26,8 +26,10 @@ from gateway.desk import usage as usage_web
 from gateway.desk import web as audit_web
 from gateway.desk.console.composition import address_of, console_app
 from gateway.evidence.timestamps import Stamping
+from gateway.exchange.consents import reports_web
 from gateway.exchange.consents import web as consents_web
 from gateway.exchange.consents.record import Consents
+from gateway.exchange.consents.reports import Reports
 from gateway.exchange.context import DeliveryPolicy, Exchange, Limits
 from gateway.exchange.handover import web as handovers_web
 from gateway.exchange.handover.accept import Inbox
@@ -256,7 +258,9 @@ class Node:
             stack.push_async_callback(feed.stop)
         waiting = IdentityWatch(engine, held, clock, telemetry)
         stack.callback(asyncio.create_task(waiting.run()).cancel)
-        sweeping = asyncio.create_task(_sweep(exchange))
+        consents = Consents(exchange)
+        reports = Reports(exchange, consents)
+        sweeping = asyncio.create_task(_sweep(exchange, reports))
         stack.callback(sweeping.cancel)
         if settings.timestamps.url is not None:
             stamping = Stamping(
@@ -321,7 +325,8 @@ class Node:
             handovers_web.router(
                 exchange, Handovers(exchange), deliveries, Inbox(exchange), Overview(exchange), callers
             ),
-            consents_web.router(exchange, Consents(exchange), deliveries, callers),
+            consents_web.router(exchange, consents, reports, deliveries, callers),
+            reports_web.router(exchange, reports, deliveries, callers),
             identity_web.router(
                 exchange,
                 Identity(exchange, Handovers(exchange), two_people=settings.identity.two_people),
@@ -431,8 +436,8 @@ def _keep(day: tallies.Counted, connection: Connection) -> Written[bool]:
     return Written(tallies.keep(connection, day), ())
 
 
-async def _sweep(exchange: Exchange) -> None:
-    """Let go of message ids that nobody could replay any more, and count the days that are over."""
+async def _sweep(exchange: Exchange, reports: Reports) -> None:
+    """Let go of message ids that nobody could replay any more, and of reports whose time is over; count past days."""
 
     def forget(connection: Connection) -> Written[int]:
         return Written(exchange.replays.sweep(connection, exchange.clock()), ())
@@ -445,6 +450,7 @@ async def _sweep(exchange: Exchange) -> None:
         await asyncio.sleep(SWEEP_SECONDS)
         try:
             await exchange.log.commit(forget)
+            await reports.lapse()
             while (day := await asyncio.to_thread(counted)) is not None:
                 await exchange.log.commit(partial(_keep, day))
         except LogError as error:

@@ -14,7 +14,7 @@ from enum import StrEnum
 
 from sqlalchemy import Connection, insert, select, update
 
-from audit.log.entries import Entry, micros, new_id
+from audit.log.entries import Entry, EntryType, Outcome, micros, new_id
 from audit.log.statements import Fixed
 from audit.questions.subjects import Subject, Subjects
 from gateway.person.values import Named, Person, acting
@@ -23,6 +23,7 @@ from gateway.storage.tables import held_records
 from gateway.story import Story
 from gateway.wire.problems import ProblemError
 
+NOT_PLACED = "not-placed"
 _WAITING = Fixed("SELECT id FROM held_records WHERE lead = ? AND register = ? AND state = ?")
 
 
@@ -33,7 +34,7 @@ class HeldState(StrEnum):
     SAME = "same"  # a registrar said that it is one person
     APART = "apart"  # a registrar said that it is not
     CORRECTED = "corrected"  # the register sent another record in its place
-    DONE = "done"  # of a proposal: it was carried out
+    DONE = "done"  # of a proposal: it was carried out; of a word: it was placed
 
 
 class HeldKind(StrEnum):
@@ -42,6 +43,7 @@ class HeldKind(StrEnum):
     HANDOVER = "handover"
     QUERY = "query"
     PROPOSAL = "proposal"  # an act about two identifiers, until another person carries it out
+    WORD = "word"  # a prohibition that names nobody whom it could protect
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +121,13 @@ class HeldRecords:
         identifier, entry = self._keep(connection, row | {"owner": by[:128]}, subject, act, "proposed")
         return identifier, (entry,)
 
+    def keep_word(self, connection: Connection, member: str, form: bytes) -> tuple[str, tuple[Entry, ...]]:
+        """Keep a prohibition that cannot be tied to a person until a human places it. In a unit; gives its id."""
+        subject = self._subjects.of(member).nobody(connection, self._clock())
+        row = {"kind": HeldKind.WORD.value, "member": member, "register": "", "reason": NOT_PLACED, "lead": ""}
+        identifier, entry = self._keep(connection, row, subject, form, "held")
+        return identifier, (entry,)
+
     def approved(self, connection: Connection, proposal: str, by: str, now: datetime) -> tuple[Entry, ...]:
         """A proposal is being carried out. Raises ProblemError for one that does not wait any more."""
         return self.settle(connection, proposal, HeldState.DONE, by, now)
@@ -128,7 +137,7 @@ class HeldRecords:
     ) -> tuple[str, Entry]:
         now = self._clock()
         identifier = new_id(now)
-        entry = self._entry(identifier, subject, "pending", row["reason"], now, act, by=row.get("owner"))
+        entry = self._entry(identifier, subject, Outcome.PENDING, row["reason"], now, act, by=row.get("owner"))
         connection.execute(
             insert(held_records),
             {
@@ -171,7 +180,7 @@ class HeldRecords:
             raise ProblemError("not-found", detail="no record of that id waits for a decision about who it is about")
         subject = self._subjects.of(row.member).by_id(connection, row.subject)
         who = None if state is HeldState.CORRECTED else by  # then it is the register that did it, and nobody else
-        return (self._entry(identifier, subject, "success", row.reason, now, act=state.value, by=who),)
+        return (self._entry(identifier, subject, Outcome.SUCCESS, row.reason, now, act=state.value, by=who),)
 
     def take(self, connection: Connection, identifier: str, by: str, now: datetime) -> tuple[Entry, ...]:
         """Somebody answers for a held record from now on, whoever did before. In a unit.
@@ -192,7 +201,7 @@ class HeldRecords:
         if row.owner == by[:128]:
             return ()
         subject = self._subjects.of(row.member).by_id(connection, row.subject)
-        return (self._entry(identifier, subject, "success", row.reason, now, act="taken", by=by),)
+        return (self._entry(identifier, subject, Outcome.SUCCESS, row.reason, now, act="taken", by=by),)
 
     def content(self, connection: Connection, identifier: str) -> bytes | None:
         """What waits, unsealed; None where nothing was kept, or the person was forgotten."""
@@ -232,7 +241,7 @@ class HeldRecords:
         self,
         identifier: str,
         subject: Subject | None,
-        outcome: str,
+        outcome: Outcome,
         reason: str,
         now: datetime,
         act: str = "held",
@@ -240,10 +249,10 @@ class HeldRecords:
     ) -> Entry:
         story = Story(node=self._node or None) if by is None else acting(by, self._node)
         return replace(story, subject=subject.pseudonym if subject is not None else None).entry(
-            "identity",
+            EntryType.IDENTITY,
             outcome,
             now,
-            reason="subject-ambiguous",
+            reason=NOT_PLACED if reason == NOT_PLACED else "subject-ambiguous",
             detail={"act": act, "held": identifier, "conflict": reason},
         )
 

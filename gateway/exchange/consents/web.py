@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,11 +11,12 @@ import orjson
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from consent.consents import ConsentError, ConsentRecord
+from consent.consents import ConsentError, ConsentRecord, WordStatus
 from consent.fhir import form_of, to_fhir
 from consent.forms import Row, column_of, read_csv, read_json
 from gateway.exchange.advising import Case, advise
-from gateway.exchange.consents.record import Consents, Recorded
+from gateway.exchange.consents.record import Consents, Recorded, Recorder, is_prohibition
+from gateway.exchange.consents.reports import Reports
 from gateway.exchange.context import Exchange
 from gateway.exchange.handover.deliver import Deliveries
 from gateway.sources.backends import Locator
@@ -53,8 +55,10 @@ def _takes(example: dict[str, Any]) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": content}}
 
 
-def router(exchange: Exchange, consents: Consents, deliveries: Deliveries, callers: Callers) -> APIRouter:
-    """What people have consented to, refused and withdrawn, and what would be decided for a case."""
+def router(
+    exchange: Exchange, consents: Consents, reports: Reports, deliveries: Deliveries, callers: Callers
+) -> APIRouter:
+    """What people have permitted, forbidden and withdrawn, and what would be decided for a case."""
     routes = APIRouter(tags=["consents"])
 
     @routes.post(
@@ -69,7 +73,16 @@ def router(exchange: Exchange, consents: Consents, deliveries: Deliveries, calle
         document = await read_document(request, exchange.limits.body_bytes)
         fhir = _is_fhir(request.headers.get("content-type", ""))
         form = _form_of(document) if fhir else document
-        locator = Locator.of(form.pop("subject", None), "/patient/identifier" if fhir else "/subject")
+        try:
+            locator = Locator.of(form.get("subject"), "/patient/identifier" if fhir else "/subject")
+        except ProblemError as problem:
+            if not is_prohibition(form):
+                raise
+            # What was forbidden is not turned away: it waits until a human says whom it is about.
+            waits = await reports.put_aside(Recorder(caller.name, caller.subsystem), form)
+            return _json(
+                {"id": waits, "status": "not-placed", "pointer": problem.pointer, "detail": problem.detail}, 202
+            )
         recorded = await consents.record(caller.name, caller.subsystem, locator, form)
         deliveries.wake()
         if fhir:
@@ -86,19 +99,24 @@ def router(exchange: Exchange, consents: Consents, deliveries: Deliveries, calle
         body = await read_body(request, exchange.limits.body_bytes)
         rows = await asyncio.to_thread(_rows, request.headers.get("content-type", ""), body)
 
-        async def one(row: Row) -> Recorded | ProblemError:
+        async def taken(row: Row) -> Recorded | Unplaced | ProblemError:
             if row.form is None:
                 error = row.error or ConsentError("", "the row cannot be read")
                 return ProblemError("consent-invalid", pointer=error.pointer, detail=error.reason)
             try:
-                locator = Locator.of(row.form.pop("subject", None))
+                locator = Locator.of(row.form.get("subject"))
+            except ProblemError as problem:
+                if not is_prohibition(row.form):
+                    return problem
+                return Unplaced(await reports.put_aside(Recorder(caller.name, caller.subsystem), row.form), problem)
+            try:
                 return await consents.record(caller.name, caller.subsystem, locator, row.form, once=True)
             except ProblemError as problem:
                 if problem.status >= 500:
                     raise
                 return problem
 
-        outcomes = await asyncio.gather(*(one(row) for row in rows))
+        outcomes = await asyncio.gather(*(taken(row) for row in rows))
         deliveries.wake()
         answer = _imported(rows, outcomes)
         return _json(answer, 201 if answer["recorded"] or not rows else 422 if answer["rejected"] else 200)
@@ -141,7 +159,7 @@ def router(exchange: Exchange, consents: Consents, deliveries: Deliveries, calle
     async def error(request: Request, identifier: str) -> Response:
         caller = callers.identify(request)
         caller.may("consent")
-        ended = await consents.withdraw(caller.name, caller.subsystem, identifier, "entered-in-error")
+        ended = await consents.withdraw(caller.name, caller.subsystem, identifier, WordStatus.ENTERED_IN_ERROR)
         deliveries.wake()
         return _json({**_record(ended.record), "notices": ended.notices}, 201)
 
@@ -176,24 +194,36 @@ def router(exchange: Exchange, consents: Consents, deliveries: Deliveries, calle
     return routes
 
 
-def _imported(rows: list[Row], outcomes: list[Recorded | ProblemError]) -> dict[str, Any]:
-    stood = [(row, one) for row, one in zip(rows, outcomes, strict=True) if isinstance(one, Recorded)]
-    wrong = [(row, one) for row, one in zip(rows, outcomes, strict=True) if isinstance(one, ProblemError)]
+@dataclass(frozen=True, slots=True)
+class Unplaced:
+    """A prohibition that is tied to nobody: the id under which it waits, and why."""
+
+    id: str
+    problem: ProblemError
+
+
+def _imported(rows: list[Row], outcomes: list[Recorded | Unplaced | ProblemError]) -> dict[str, Any]:
+    said = list(zip(rows, outcomes, strict=True))
+    stood = [(row, outcome) for row, outcome in said if isinstance(outcome, Recorded)]
+    unplaced = [(row, outcome) for row, outcome in said if isinstance(outcome, Unplaced)]
+    wrong = [(row, outcome) for row, outcome in said if isinstance(outcome, ProblemError)]
+    found = [*wrong, *((row, outcome.problem) for row, outcome in unplaced)]
     return {
         "read": len(rows),
-        "recorded": sum(not one.known for _, one in stood),
-        "known": sum(one.known for _, one in stood),
+        "recorded": sum(not recorded.known for _, recorded in stood),
+        "known": sum(recorded.known for _, recorded in stood),
         "rejected": len(wrong),
-        "consents": [{"row": row.number, "id": one.record.id, "known": one.known} for row, one in stood],
+        "consents": [{"row": row.number, "id": recorded.record.id, "known": recorded.known} for row, recorded in stood],
+        "not_placed": [{"row": row.number, "id": outcome.id} for row, outcome in unplaced],
         "findings": [
             {
                 "row": row.number,
-                "code": one.code,
-                "pointer": one.pointer,
-                "column": column_of(one.pointer or ""),
-                "message": one.detail,
+                "code": problem.code,
+                "pointer": problem.pointer,
+                "column": column_of(problem.pointer or ""),
+                "message": problem.detail,
             }
-            for row, one in wrong
+            for row, problem in sorted(found, key=lambda pair: pair[0].number)
         ],
     }
 
