@@ -15,11 +15,8 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, Final
 
-import orjson
-
 from consent.conditions import CONDITIONS, Answer
 from consent.consents import ConsentRecord
-from consent.decision import decide
 from consent.document import Fault, RulebookError, read
 from consent.law import Basis, Mode, Prohibition, Rulebook, Triple, Words
 from consent.naming import day
@@ -27,7 +24,7 @@ from consent.provisions import Provision
 from consent.request import Emergency, Party, Request, Way
 from consent.space import Interval, intervals
 from consent.standing import StandingRequest
-from consent.verdicts import Decision
+from consent.supposed import Supposed
 from consent.worlds import World, placed, sited, worlds
 
 #: What a person may have said. `nothing` is to have said nothing, `prohibition` to have forbidden everything.
@@ -63,47 +60,11 @@ class Invariant:
 
 @dataclass(frozen=True, slots=True)
 class Counterexample:
-    """A case that breaks an invariant: what would be decided, and by which basis it moves, if it is that it moves."""
+    """A case that breaks an invariant: the category, and the basis by which it moves, if it is that it moves."""
 
-    request: Request
-    words: tuple[ConsentRecord, ...]
-    at: datetime
+    supposed: Supposed
     category: str
     basis: str | None
-
-    def decision(self, rulebook: Rulebook) -> Decision:
-        """What the rulebook decides for it."""
-        return decide(self.request, rulebook, self.words, self.at)
-
-    def to_dict(self) -> dict[str, Any]:
-        """As the case that `rulebook explain` takes."""
-        request = self.request
-        facts = {
-            name: value
-            for name in request.stated.__dataclass_fields__
-            if (value := getattr(request.stated, name)) is not None
-        }
-        return {
-            "on": self.at.date().isoformat(),
-            "from": _party(request.provider),
-            "to": _party(request.requester),
-            "purpose": request.purpose,
-            "way": request.way.value,
-            "emergency": request.emergency is not None,
-            "categories": sorted(request.categories),
-            "facts": facts,
-            "words": [
-                {
-                    "kind": word.kind,
-                    "status": word.status,
-                    "purposes": sorted(word.purposes),
-                    "recipients": sorted(word.recipients),
-                    "categories": sorted(word.categories),
-                }
-                for word in self.words
-            ],
-            "standing": [asked.to_dict() for asked in request.standing],
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -394,13 +355,8 @@ class _Point:
             way=self._way,
             standing=tuple(self._standing()) if self._invariant.asked else (),
         )
-        return Counterexample(
-            request,
-            tuple(_word(said, self._category, purpose, requester, at)),
-            at,
-            self._category,
-            basis.id if basis is not None else None,
-        )
+        words = tuple(_word(said, self._category, purpose, requester, at))
+        return Counterexample(Supposed(request, words, at), self._category, basis.id if basis is not None else None)
 
     def _standing(self) -> Iterator[StandingRequest]:
         if self._way is Way.QUERY:
@@ -449,16 +405,3 @@ def _word(said: str, category: str, purpose: str, requester: str, at: datetime) 
             "categories": [category],
         }
     )
-
-
-def _party(party: Party) -> dict[str, Any]:
-    return {
-        "role": party.role,
-        "municipalities": sorted(party.municipalities),
-        "counties": sorted(party.counties),
-    }
-
-
-def as_json(counterexample: Counterexample) -> bytes:
-    """The case as a file."""
-    return orjson.dumps(counterexample.to_dict(), option=orjson.OPT_INDENT_2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -9,7 +10,7 @@ from functools import cache
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from consent.analysis import Check, Finding
-from consent.difference import Differences
+from consent.difference import Differences, Group
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,13 +103,17 @@ def of_check(check: Check) -> Report:
 
 def of_differences(found: Differences, swing: tuple[int, int] | None = None) -> Report:
     """The report on a change of rulebook. `swing` is how many recorded exchanges would have gone otherwise, of all."""
+    groups = found.groups()
+    classes: Counter[tuple[str, str]] = Counter()
+    for group in groups:
+        classes[group.was.value, group.becomes.value] += group.points
     summary = [
         ("From", f"{found.old.name} {found.old.version}, {found.old.digest}"),
         ("To", f"{found.new.name} {found.new.version}, {found.new.digest}"),
         ("Points compared", _number(found.cells)),
         *(
-            (title, _number(sum(len(one.permits) for one in found.changes if one.change == change)))
-            for change, title in _CHANGES.items()
+            (title, _number(sum(len(change.permits) for change in found.changes if change.change == kind)))
+            for kind, title in _CHANGES.items()
         ),
     ]
     verdict = (
@@ -118,29 +123,19 @@ def of_differences(found: Differences, swing: tuple[int, int] | None = None) -> 
         verdict += f" {_number(swing[0])} of {_number(swing[1])} recorded exchanges would have gone otherwise."
     tables = [
         Table(
-            title,
-            "By whom, to whom, for what, which category, between which days.",
-            ("from", "to", "purpose", "category", "days", "permits", "before", "after"),
-            tuple(
-                (
-                    one.provider,
-                    one.requester,
-                    one.purpose,
-                    one.category,
-                    str(one.interval),
-                    ", ".join(one.permits),
-                    one.before or "not at all",
-                    one.after or "not at all",
-                )
-                for one in found.changes
-                if one.change == change
-            ),
-        )
-        for change, title in _CHANGES.items()
+            "Classes of change",
+            "From the strongest: duty, may-give, right, on-request, unless-refused, word, emergency, nothing.",
+            ("from", "to", "points"),
+            tuple((was, becomes, _number(points)) for (was, becomes), points in classes.items()),
+        ),
+        Table(
+            "Changes by basis",
+            "By which bases it was given and is given, who gives what to whom, at how many points.",
+            ("class", "bases", "who and what", "points"),
+            tuple(_grouped(group) for group in groups),
+        ),
+        Table("Prohibitions", "What may not move although a basis gives it.", ("id", "change"), found.prohibitions),
     ]
-    tables.append(
-        Table("Prohibitions", "What may not move, whatever permits it.", ("prohibition", "change"), found.prohibitions)
-    )
     return Report(
         title=f"From {found.old.version} to {found.new.version}",
         verdict=verdict,
@@ -148,6 +143,20 @@ def of_differences(found: Differences, swing: tuple[int, int] | None = None) -> 
         summary=tuple(summary),
         tables=tuple(table for table in tables if table.rows),
     )
+
+
+def _grouped(group: Group) -> tuple[str, ...]:
+    """A group as a row that is read in 80 columns: what is long, breaks at its commas."""
+    return (
+        f"{group.was.value} → {group.becomes.value}",
+        f"{_list(group.old_bases) or 'none'} → {_list(group.new_bases) or 'none'}",
+        f"{_list(group.providers)} → {_list(group.requesters)} ({_list(group.purposes)}): {_list(group.categories)}",
+        _number(group.points),
+    )
+
+
+def _list(names: Sequence[str]) -> str:
+    return ", ".join(names)
 
 
 _CHANGES = {
