@@ -54,9 +54,9 @@ class Answer:
 class Reports:
     """What people are still to be asked about."""
 
-    def __init__(self, exchange: Exchange, consents: Consents) -> None:
+    def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
-        self._consents = consents
+        self._consents = Consents(exchange)
         self._notices = Notices(exchange)
 
     async def waiting(self, recorder: SubsystemId) -> Waiting:
@@ -167,6 +167,6 @@ def _is_over(report: ConsentRecord, today: date) -> bool:
     return report.ends is not None and report.ends < today
 
 
-def overdue(report: ConsentRecord, now: datetime) -> bool:
+def is_last_day(report: ConsentRecord, now: datetime) -> bool:
     """Whether today is the last day on which a report holds, or it is over."""
     return report.ends is None or report.ends <= now.astimezone(ZONE).date()

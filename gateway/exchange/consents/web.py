@@ -3,29 +3,49 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import orjson
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response
 
-from consent.consents import ConsentError, ConsentRecord, WordStatus
+from consent.consents import ConsentError, ConsentRecord, Ending, WordStatus
 from consent.fhir import form_of, to_fhir
-from consent.forms import Row, column_of, read_csv, read_json
+from consent.forms import Row, read_csv, read_json
 from gateway.exchange.advising import Case, advise
+from gateway.exchange.consents.forms import (
+    CODES,
+    AdvisedForm,
+    CaseForm,
+    ConsentForm,
+    FoundForm,
+    HistoryForm,
+    ImportedForm,
+    RecordedForm,
+    RecordForm,
+    SearchForm,
+    Unplaced,
+    UnplacedForm,
+    advised,
+    imported,
+)
 from gateway.exchange.consents.record import Consents, Recorded, Recorder, is_prohibition
 from gateway.exchange.consents.reports import Reports
 from gateway.exchange.context import Exchange
 from gateway.exchange.handover.deliver import Deliveries
-from gateway.sources.backends import Locator
-from gateway.web.authentication import Callers
-from gateway.web.bodies import read_body
-from gateway.web.bodies import read_json as read_document
+from gateway.person.held import NOT_PLACED
+from gateway.web.authentication import Caller, Callers
+from gateway.web.bodies import check_media_type, media_type, read_body
+from gateway.web.description import problems
+from gateway.web.doors import JSON, Body, Bytes, Door
+from gateway.web.forms import PathKey
+from gateway.web.validation import plain_json, read
 from gateway.wire.problems import ProblemError
 
 FHIR = "application/fhir+json"
+CSV = "text/csv"
 _FORM = {
     "subject": {"system": "urn:oid:1.2.246.21", "value": "010190-900P"},
     "status": "active",
@@ -48,225 +68,263 @@ _CASE = {
     "consents": [],
     "at": "2026-03-01T12:00:00Z",
 }
+_NOBODY = ("subject-system-unknown", "subject-form", "subject-check")
+_FHIR_TOO: dict[str, Any] = {"content": {FHIR: {"schema": {"type": "object"}}}}
 
 
-def _takes(example: dict[str, Any]) -> dict[str, Any]:
-    content = {"application/json": {"schema": {"type": "object"}, "example": example}}
-    return {"requestBody": {"required": True, "content": content}}
+@dataclass(frozen=True, slots=True)
+class Astray:
+    """A prohibition that names nobody whom it could protect, as it came, and why."""
+
+    form: dict[str, Any]
+    problem: ProblemError
 
 
-def router(
-    exchange: Exchange, consents: Consents, reports: Reports, deliveries: Deliveries, callers: Callers
-) -> APIRouter:
-    """What people have permitted, forbidden and withdrawn, and what would be decided for a case."""
+class ConsentBody(Body):
+    """A word as our own JSON, or as a FHIR R4 Consent."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(ConsentForm, limit, codes=CODES, example=_FORM)
+        self.media_types = (JSON, FHIR)
+
+    async def __call__(self, request: Request) -> ConsentForm | Astray:
+        """The word. Raises ProblemError."""
+        check_media_type(request, self.media_types)
+        body = await read_body(request, self.limit)
+        if not _is_fhir(request.headers.get("content-type", "")):
+            return read_word(body)
+        return _from_fhir(body)
+
+
+def router(exchange: Exchange, consents: Consents, deliveries: Deliveries, callers: Callers) -> APIRouter:
+    """What people have consented to, refused and withdrawn, and what would be decided for a case."""
     routes = APIRouter(tags=["consents"])
+    routes.include_router(_recording(exchange, consents, deliveries, Door(callers, "consent")))
+    routes.include_router(_reading(exchange, consents, Door(callers, "consent")))
+    routes.include_router(_ending(consents, deliveries, Door(callers, "consent")))
+    routes.include_router(_deciding(exchange, consents, Door(callers, "decision")))
+    return routes
+
+
+def _recording(exchange: Exchange, consents: Consents, deliveries: Deliveries, door: Door) -> APIRouter:
+    routes = APIRouter()
+    reports = Reports(exchange)
+    let_in = Depends(door)
+    sent = Depends(ConsentBody(exchange.limits.body_bytes))
+    file = Depends(Bytes(exchange.limits.body_bytes, (CSV, JSON)))
 
     @routes.post(
         "/v1/consents",
         status_code=201,
         summary="Record a consent or a refusal, as JSON or as FHIR R4 Consent",
-        openapi_extra=_takes(_FORM),
+        response_model=None,
+        responses={
+            201: {"model": RecordedForm, **_FHIR_TOO},
+            202: {"model": UnplacedForm, "description": "a prohibition that cannot be tied to a person waits"},
+            **problems("consent-invalid", *_NOBODY),
+        },
     )
-    async def record(request: Request) -> Response:
-        caller = callers.identify(request)
-        caller.may("consent")
-        document = await read_document(request, exchange.limits.body_bytes)
-        fhir = _is_fhir(request.headers.get("content-type", ""))
-        form = _form_of(document) if fhir else document
-        try:
-            locator = Locator.of(form.get("subject"), "/patient/identifier" if fhir else "/subject")
-        except ProblemError as problem:
-            if not is_prohibition(form):
-                raise
-            # What was forbidden is not turned away: it waits until a human says whom it is about.
-            waits = await reports.put_aside(Recorder(caller.name, caller.subsystem), form)
-            return _json(
-                {"id": waits, "status": "not-placed", "pointer": problem.pointer, "detail": problem.detail}, 202
-            )
-        recorded = await consents.record(caller.name, caller.subsystem, locator, form)
+    async def record(request: Request, caller: Caller = let_in, form: ConsentForm | Astray = sent) -> Response:
+        if isinstance(form, Astray):
+            waits = await reports.put_aside(Recorder(caller.name, caller.subsystem), form.form)
+            told = {"pointer": form.problem.pointer, "detail": form.problem.detail}
+            return _json({"id": waits, "status": NOT_PLACED, **told}, 202)
+        locator = form.subject.locator
+        recorded = await consents.record(caller.name, caller.subsystem, locator, form.said())
         deliveries.wake()
-        if fhir:
+        if _is_fhir(request.headers.get("content-type", "")):
             shown = to_fhir(recorded.record, (locator.system, locator.value))
             return Response(orjson.dumps(shown), 201, media_type=FHIR)
-        return _json({**_record(recorded.record), "notices": recorded.notices}, 201)
+        return _json(RecordForm.of(recorded.record) | {"notices": recorded.notices}, 201)
 
     @routes.post(
-        "/v1/consents/import", status_code=201, summary="Record many consents from a form's CSV file or JSON list"
+        "/v1/consents/import",
+        status_code=201,
+        summary="Record many consents from a form's CSV file or JSON list",
+        response_model=None,
+        responses={
+            200: {"model": ImportedForm, "description": "all were known already"},
+            201: {"model": ImportedForm},
+            422: {"model": ImportedForm, "description": "consent-invalid"},
+        },
     )
-    async def bring(request: Request) -> Response:
-        caller = callers.identify(request)
-        caller.may("consent")
-        body = await read_body(request, exchange.limits.body_bytes)
+    async def bring(request: Request, caller: Caller = let_in, body: bytes = file) -> Response:
         rows = await asyncio.to_thread(_rows, request.headers.get("content-type", ""), body)
-
-        async def taken(row: Row) -> Recorded | Unplaced | ProblemError:
-            if row.form is None:
-                error = row.error or ConsentError("", "the row cannot be read")
-                return ProblemError("consent-invalid", pointer=error.pointer, detail=error.reason)
-            try:
-                locator = Locator.of(row.form.get("subject"))
-            except ProblemError as problem:
-                if not is_prohibition(row.form):
-                    return problem
-                return Unplaced(await reports.put_aside(Recorder(caller.name, caller.subsystem), row.form), problem)
-            try:
-                return await consents.record(caller.name, caller.subsystem, locator, row.form, once=True)
-            except ProblemError as problem:
-                if problem.status >= 500:
-                    raise
-                return problem
-
-        outcomes = await asyncio.gather(*(taken(row) for row in rows))
+        outcomes = await asyncio.gather(*(_bring(consents, reports, caller, row) for row in rows))
         deliveries.wake()
-        answer = _imported(rows, outcomes)
+        answer = imported(rows, outcomes)
         return _json(answer, 201 if answer["recorded"] or not rows else 422 if answer["rejected"] else 200)
 
-    @routes.post("/v1/consents/search", summary="The consents and refusals of a person that stand")
-    async def search(request: Request) -> Response:
-        caller = callers.identify(request)
-        caller.may("consent")
-        document = await read_document(request, exchange.limits.body_bytes)
-        locator = Locator.of(document.get("subject"))
+    return routes
+
+
+def _reading(exchange: Exchange, consents: Consents, door: Door) -> APIRouter:
+    routes = APIRouter()
+    let_in = Depends(door)
+    looked_for = Depends(Body(SearchForm, exchange.limits.body_bytes))
+
+    @routes.post(
+        "/v1/consents/search",
+        summary="The consents and refusals of a person that stand",
+        response_model=None,
+        responses={200: {"model": FoundForm, **_FHIR_TOO}, **problems(*_NOBODY)},
+    )
+    async def search(request: Request, caller: Caller = let_in, form: SearchForm = looked_for) -> Response:
+        locator = form.subject.locator
         found = await consents.of(caller.name, caller.subsystem, locator)
         if _is_fhir(request.headers.get("accept", "")):
             return _bundle([to_fhir(item, (locator.system, locator.value)) for item in found], "searchset")
-        return _json({"consents": [_record(item) for item in found]})
+        return _json({"consents": [RecordForm.of(item) for item in found]})
 
-    @routes.get("/v1/consents/{identifier}", summary="All versions of one consent")
-    async def history(request: Request, identifier: str) -> Response:
-        caller = callers.identify(request)
-        caller.may("consent")
+    @routes.get(
+        "/v1/consents/{identifier}",
+        summary="All versions of one consent",
+        response_model=None,
+        responses={200: {"model": HistoryForm, **_FHIR_TOO}, **problems("consent-unknown")},
+    )
+    async def history(request: Request, identifier: PathKey, caller: Caller = let_in) -> Response:
         versions = await consents.history(caller.name, caller.subsystem, identifier)
         if _is_fhir(request.headers.get("accept", "")):
             return _bundle([to_fhir(version) for version in versions], "collection")
-        return _json({"versions": [_record(version) for version in versions]})
+        return _json({"versions": [RecordForm.of(version) for version in versions]})
+
+    return routes
+
+
+def _ending(consents: Consents, deliveries: Deliveries, door: Door) -> APIRouter:
+    routes = APIRouter()
+    let_in = Depends(door)
+    answers: dict[int | str, dict[str, Any]] = {
+        201: {"model": RecordedForm},
+        **problems("consent-unknown", "consent-withdrawn"),
+    }
+
+    async def end(caller: Caller, identifier: str, ending: Ending) -> Response:
+        ended = await consents.withdraw(caller.name, caller.subsystem, identifier, ending)
+        deliveries.wake()
+        return _json(RecordForm.of(ended.record) | {"notices": ended.notices}, 201)
 
     @routes.post(
-        "/v1/consents/{identifier}/withdrawal", status_code=201, summary="Withdraw, and tell those who hold data"
+        "/v1/consents/{identifier}/withdrawal",
+        status_code=201,
+        summary="Withdraw, and tell those who hold data",
+        response_model=None,
+        responses=answers,
     )
-    async def withdraw(request: Request, identifier: str) -> Response:
-        caller = callers.identify(request)
-        caller.may("consent")
-        ended = await consents.withdraw(caller.name, caller.subsystem, identifier)
-        deliveries.wake()
-        return _json({**_record(ended.record), "notices": ended.notices}, 201)
+    async def withdraw(identifier: PathKey, caller: Caller = let_in) -> Response:
+        return await end(caller, identifier, WordStatus.WITHDRAWN)
 
     @routes.post(
         "/v1/consents/{identifier}/error",
         status_code=201,
         summary="Say that a record was entered in error; tell holders",
+        response_model=None,
+        responses=answers,
     )
-    async def error(request: Request, identifier: str) -> Response:
-        caller = callers.identify(request)
-        caller.may("consent")
-        ended = await consents.withdraw(caller.name, caller.subsystem, identifier, WordStatus.ENTERED_IN_ERROR)
-        deliveries.wake()
-        return _json({**_record(ended.record), "notices": ended.notices}, 201)
-
-    @routes.post(
-        "/v1/decisions",
-        summary="What would be decided for a case, real or supposed, and why; nothing moves and nothing is stored",
-        openapi_extra=_takes(_CASE),
-    )
-    async def decision(request: Request) -> Response:
-        caller = callers.identify(request)
-        caller.may("decision")
-        document = await read_document(request, exchange.limits.body_bytes)
-        now = exchange.clock()
-        standing = exchange.standing(now)
-        held: tuple[ConsentRecord, ...] = ()
-        if "subject" in document:
-            caller.may("consent")
-            held = await consents.of(caller.name, caller.subsystem, Locator.of(document["subject"]))
-        found = await asyncio.to_thread(advise, standing, Case(document, _moment(document.get("at"), now), held))
-        return _json(
-            {
-                "rulebook": {
-                    "name": standing.rulebook.name,
-                    "version": standing.rulebook.version,
-                    "status": standing.rulebook.status,
-                    "digest": standing.rulebook.digest,
-                },
-                "decisions": [{"decision": item.decision.to_dict(), "explanation": item.explanation} for item in found],
-            }
-        )
+    async def error(identifier: PathKey, caller: Caller = let_in) -> Response:
+        return await end(caller, identifier, WordStatus.ENTERED_IN_ERROR)
 
     return routes
 
 
-@dataclass(frozen=True, slots=True)
-class Unplaced:
-    """A prohibition that is tied to nobody: the id under which it waits, and why."""
+def _deciding(exchange: Exchange, consents: Consents, door: Door) -> APIRouter:
+    routes = APIRouter()
+    let_in = Depends(door)
+    put = Depends(Body(CaseForm, exchange.limits.body_bytes, example=_CASE))
 
-    id: str
-    problem: ProblemError
+    @routes.post(
+        "/v1/decisions",
+        summary="What would be decided for a case, real or supposed, and why; nothing moves and nothing is stored",
+        response_model=None,
+        responses={200: {"model": AdvisedForm}, **problems("justification-missing", *_NOBODY)},
+    )
+    async def decision(caller: Caller = let_in, form: CaseForm = put) -> Response:
+        now = exchange.clock()
+        standing = exchange.standing(now)
+        held: tuple[ConsentRecord, ...] = ()
+        if form.subject is not None:
+            caller.may("consent")
+            held = await consents.of(caller.name, caller.subsystem, form.subject.locator)
+        found = await asyncio.to_thread(advise, standing, Case(form.stated(), form.at or now, held))
+        return _json(advised(standing, found))
+
+    return routes
 
 
-def _imported(rows: list[Row], outcomes: list[Recorded | Unplaced | ProblemError]) -> dict[str, Any]:
-    said = list(zip(rows, outcomes, strict=True))
-    stood = [(row, outcome) for row, outcome in said if isinstance(outcome, Recorded)]
-    unplaced = [(row, outcome) for row, outcome in said if isinstance(outcome, Unplaced)]
-    wrong = [(row, outcome) for row, outcome in said if isinstance(outcome, ProblemError)]
-    found = [*wrong, *((row, outcome.problem) for row, outcome in unplaced)]
-    return {
-        "read": len(rows),
-        "recorded": sum(not recorded.known for _, recorded in stood),
-        "known": sum(recorded.known for _, recorded in stood),
-        "rejected": len(wrong),
-        "consents": [{"row": row.number, "id": recorded.record.id, "known": recorded.known} for row, recorded in stood],
-        "not_placed": [{"row": row.number, "id": outcome.id} for row, outcome in unplaced],
-        "findings": [
-            {
-                "row": row.number,
-                "code": problem.code,
-                "pointer": problem.pointer,
-                "column": column_of(problem.pointer or ""),
-                "message": problem.detail,
-            }
-            for row, problem in sorted(found, key=lambda pair: pair[0].number)
-        ],
-    }
+async def _bring(consents: Consents, reports: Reports, caller: Caller, row: Row) -> Recorded | Unplaced | ProblemError:
+    """Record one row of a file; what is wrong with it is told and the others go on."""
+    if row.form is None:
+        error = row.error or ConsentError("", "the row cannot be read")
+        return ProblemError("consent-invalid", pointer=error.pointer, detail=error.reason)
+    try:
+        form = read_word(orjson.dumps(row.form))
+        if isinstance(form, Astray):
+            waits = await reports.put_aside(Recorder(caller.name, caller.subsystem), form.form)
+            return Unplaced(waits, form.problem)
+        return await consents.record(caller.name, caller.subsystem, form.subject.locator, form.said(), once=True)
+    except ProblemError as problem:
+        if problem.status >= 500:
+            raise
+        return problem
 
 
 def _rows(content_type: str, body: bytes) -> list[Row]:
-    kind = content_type.split(";", maxsplit=1)[0].strip().lower()
-    if kind not in {"text/csv", "application/json"}:
+    if media_type(content_type) == CSV:
+        return _all_rows(read_csv, body)
+    document = plain_json(body)
+    if isinstance(document, Mapping) and document.keys() - {"consents"}:
         raise ProblemError(
-            "unsupported-media-type",
-            detail="consents are brought as CSV or JSON",
-            remedy="send Content-Type: text/csv or application/json",
+            "invalid-request",
+            pointer="",
+            detail="a file of consents has the one member consents",
+            remedy='send {"consents": [...]}',
         )
+    return _all_rows(read_json, body)
+
+
+def _all_rows(reader: Any, body: bytes) -> list[Row]:
     try:
-        return list(read_csv(body) if kind == "text/csv" else read_json(body))
+        return list(reader(body))
     except ConsentError as error:
         raise ProblemError(
             "consent-invalid", pointer=error.pointer, detail=error.reason, remedy="mend the file and send it again"
         ) from None
 
 
-def _form_of(document: dict[str, Any]) -> dict[str, Any]:
+def read_word(body: bytes) -> ConsentForm | Astray:
+    """A word, in its declared form. Raises ProblemError, but for a prohibition of which only the person is wrong."""
     try:
-        return form_of(document)
+        return read(ConsentForm, body, codes=CODES)
+    except ProblemError as problem:
+        document = plain_json(body)
+        pointer = problem.pointer or ""
+        is_nobody = pointer == "/subject" or pointer.startswith("/subject/")
+        if is_nobody and isinstance(document, dict) and is_prohibition(document):
+            # What was forbidden is not turned away: it waits until a human says whom it is about.
+            return Astray(document, problem)
+        raise
+
+
+def _from_fhir(body: bytes) -> ConsentForm | Astray:
+    document = plain_json(body)
+    if not isinstance(document, dict):
+        raise ProblemError("invalid-json", detail="the body is not a JSON object", remedy="send a FHIR R4 Consent")
+    try:
+        form = form_of(document)
     except ConsentError as error:
         raise ProblemError(
             "consent-invalid", pointer=error.pointer, detail=error.reason, remedy="send a FHIR R4 Consent"
         ) from None
-
-
-def _is_fhir(media_type: str) -> bool:
-    return media_type.split(";", maxsplit=1)[0].strip().lower() == FHIR
-
-
-def _moment(stated: object, now: datetime) -> datetime:
-    if stated is None:
-        return now
     try:
-        moment = datetime.fromisoformat(str(stated))
-    except ValueError:
-        raise ProblemError(
-            "invalid-request", pointer="/at", detail="a time is needed", remedy="write it in ISO 8601, with its zone"
-        ) from None
-    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+        return read_word(orjson.dumps(form))
+    except ProblemError as problem:
+        if problem.pointer is not None and problem.pointer.startswith("/subject"):
+            problem.pointer = "/patient/identifier" + problem.pointer.removeprefix("/subject")
+        raise
+
+
+def _is_fhir(header: str) -> bool:
+    return media_type(header) == FHIR
 
 
 def _json(document: dict[str, Any], status: int = 200) -> Response:
@@ -284,9 +342,3 @@ def _bundle(resources: list[dict[str, Any]], kind: str) -> Response:
     if not resources:
         del bundle["entry"]
     return Response(orjson.dumps(bundle), media_type=FHIR)
-
-
-def _record(record: ConsentRecord) -> dict[str, Any]:
-    document = record.to_dict()
-    document.pop("subject", None)  # an opaque id of this node's, of no use to anyone else
-    return document

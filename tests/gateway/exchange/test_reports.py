@@ -43,7 +43,7 @@ async def test_report_that_nobody_confirms_lapses_with_an_entry(place: Place, da
         await here.consent("A1")
         assert await is_given(here, "A1")
         report = await here.consent("A1", kind="prohibition", given_by={"kind": "other"})
-        reports = Reports(here.exchange, here.consents)
+        reports = Reports(here.exchange)
         assert not await is_given(here, "A1")
 
         (waiting,) = (await reports.waiting(here.party.subsystem)).reports
@@ -68,7 +68,7 @@ async def test_report_of_the_fourth_working_day_still_stands(place: Place, tmp_p
     clock = Clock()
     async with node(place, f"sqlite:///{tmp_path / 'node.db'}", clock=clock) as here:
         await here.consent("A1", kind="prohibition", given_by={"kind": "other"})
-        reports = Reports(here.exchange, here.consents)
+        reports = Reports(here.exchange)
         (waiting,) = (await reports.waiting(here.party.subsystem)).reports
         assert waiting.ends is not None
 
