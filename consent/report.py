@@ -10,7 +10,11 @@ from functools import cache
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from consent.analysis import Check, Finding
+from consent.coverage import Coverage
 from consent.difference import Differences, Group
+from consent.explaining import LANGUAGES, explain
+from consent.invariants import Proof
+from consent.law import Basis, Prohibition, Rulebook
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +44,16 @@ class Report:
         )
 
 
-def of_check(check: Check) -> Report:
-    """The report on one rulebook."""
+def of_check(check: Check, proofs: Sequence[Proof] = ()) -> Report:
+    """The report on one rulebook, with what became of its invariants."""
     rulebook = check.rulebook
     faults = check.faults
+    broken = [proof for proof in proofs if not proof.holds]
+    number = len(faults) + len(broken)
     verdict = (
         "Nothing to mend: every gap is meant, nothing contradicts, every basis can carry."
-        if check.sound
-        else f"{len(faults)} {'thing' if len(faults) == 1 else 'things'} to mend."
+        if not number
+        else f"{number} {'thing' if number == 1 else 'things'} to mend."
     )
     bases = tuple(
         (
@@ -64,7 +70,7 @@ def of_check(check: Check) -> Report:
     return Report(
         title=f"Rulebook {rulebook.name} {rulebook.version}",
         verdict=verdict,
-        good=check.sound,
+        good=not number,
         summary=(
             ("Status", rulebook.status),
             ("Digest", rulebook.digest),
@@ -78,6 +84,9 @@ def of_check(check: Check) -> Report:
             table
             for table in (
                 _findings("To mend", "Faults: these must go before the rulebook is used.", faults),
+                _proofs(rulebook, proofs),
+                _stopped(rulebook),
+                _sourceless(rulebook),
                 Table(
                     "Gaps that are meant",
                     "What flows ask for and the law withholds.",
@@ -164,6 +173,83 @@ _CHANGES = {
     "becomes-withheld": "Becomes withheld",
     "changes": "Stays, by another rule",
 }
+
+
+def _proofs(rulebook: Rulebook, proofs: Sequence[Proof]) -> Table:
+    """Each invariant, proved or broken; what breaks one is said in three languages."""
+    rows = []
+    for proof in proofs:
+        told = f"proved at {_number(proof.points)} points"
+        if proof.counterexample is not None:
+            decision = proof.counterexample.supposed.decision(rulebook)
+            told = "broken: " + " / ".join(explain(decision, rulebook, language) for language in LANGUAGES)
+        rows.append((proof.invariant.id, proof.invariant.says["en"], told))
+    return Table("Invariants", "What must hold of the whole rulebook.", ("id", "says", "outcome"), tuple(rows))
+
+
+def _stopped(rulebook: Rulebook) -> Table:
+    """What each prohibition stops, and what it marks."""
+    rows = []
+    for prohibition in rulebook.prohibitions:
+        stops = [basis.id for basis in rulebook.bases if _stops(rulebook, prohibition, basis)]
+        source = str(prohibition.source.provision) if prohibition.source is not None else "none"
+        rows.append(
+            (prohibition.id, source, f"{len(stops)}: {', '.join(stops)}", ", ".join(sorted(prohibition.obliges)))
+        )
+    return Table(
+        "What prohibitions stop",
+        "The bases that each stops while it applies, and what it asks of the others.",
+        ("prohibition", "provision", "stops", "marks"),
+        tuple(rows),
+    )
+
+
+def _stops(rulebook: Rulebook, prohibition: Prohibition, basis: Basis) -> bool:
+    return prohibition.stops(basis) and any(
+        rulebook.touches(prohibition.categories, category) for category in basis.categories
+    )
+
+
+def _sourceless(rulebook: Rulebook) -> Table:
+    """Bases of which nothing says where they stand, and those that were amended since somebody here read them."""
+    rows = []
+    for basis in rulebook.bases:
+        if basis.source is None and (basis.statute is None or basis.statute.section is None):
+            rows.append((basis.id, "no section is named"))
+        elif basis.source is not None and basis.source.amended_unread:
+            rows.append((basis.id, f"amended, unread: {', '.join(basis.source.amended_unread)}"))
+    return Table("Sources", "Bases without a section, or amended since they were read.", ("basis", "what"), tuple(rows))
+
+
+def of_coverage(found: Coverage, language: str = "en") -> Report:
+    """The report on an act: its moments with a basis, without one and why, or unaccounted for."""
+    rows = []
+    for moment in found.moments:
+        named = [basis.id for basis in moment.bases] + [prohibition.id for prohibition in moment.prohibitions]
+        why = [entry.reason[language] for entry in moment.without]
+        rows.append(
+            (
+                moment.provision.said(language),
+                ", ".join(named) or "; ".join(why) or "UNACCOUNTED FOR",
+                ", ".join(moment.amended_unread),
+            )
+        )
+    missing = len(found.missing)
+    return Report(
+        title=f"{found.act.name[language]} ({found.act.number})",
+        verdict="Every moment is accounted for." if not missing else f"{missing} moments are unaccounted for.",
+        good=not missing,
+        summary=(
+            ("Text", found.act.eli or ""),
+            ("Moments", _number(len(found.moments))),
+            ("Amended, unread", _number(found.unread)),
+        ),
+        tables=(
+            Table(
+                "Moments", "By what each is accounted for.", ("provision", "basis, or why none", "unread"), tuple(rows)
+            ),
+        ),
+    )
 
 
 def _findings(title: str, caption: str, findings: Sequence[Finding]) -> Table:

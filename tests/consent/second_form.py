@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime, time
 from functools import cache
-from importlib.resources import files
 from typing import Any
 
 from consent.consents import ConsentRecord
@@ -13,7 +12,7 @@ from consent.examples import decide_case
 from consent.law import Act, Basis, Category, Mode, Permit, Prohibition, Rulebook, Source, Word
 from consent.provisions import Provision
 from consent.request import Party, Request, SubjectFacts, Way
-from consent.rulebook import load
+from consent.rulebook import load, next_rulebook
 from consent.standing import StandingRequest
 
 WORDS = {"fi": "x", "sv": "x", "en": "x"}
@@ -25,7 +24,7 @@ FACTS = SubjectFacts(permit_ground="asylum", permit_granted=True, age=30, munici
 
 @cache
 def reference() -> Rulebook:
-    return load((files("consent") / "reference" / "fi-kotoutuminen-2.yaml").read_bytes(), source="reference")
+    return load(next_rulebook(), source="reference")
 
 
 def source(section: str = "1", moment: int | None = 1) -> Source:

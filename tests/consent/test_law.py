@@ -13,10 +13,11 @@ import pytest
 
 from consent.coverage import cover
 from consent.difference import Strength, differences
+from consent.document import read
 from consent.explaining import explain
 from consent.law import Mode, Word
 from consent.report import of_differences
-from consent.rulebook import RulebookError, load
+from consent.rulebook import RulebookError, load, next_rulebook
 from tests.consent.second_form import decided, reference, sections, why
 
 HAND = {"way": "handover", "asked": True}
@@ -183,12 +184,7 @@ def test_change_from_a_right_to_the_persons_word_is_told_as_the_change_that_it_i
 
 
 def _document() -> Any:
-    from importlib.resources import files
-
-    from consent.document import read
-
-    path = files("consent") / "reference" / "fi-kotoutuminen-2.yaml"
-    return json.loads(json.dumps(read(path.read_bytes(), "r").values))
+    return json.loads(json.dumps(read(next_rulebook(), "r").values))
 
 
 def _march() -> Any:

@@ -214,5 +214,5 @@ class Content:
     municipalities: tuple[Municipality, ...] = ()
     counties: tuple[County, ...] = ()
     witnesses: tuple[Witness, ...] = ()
-    standing_requests: tuple[StandingRequest, ...] = ()
     rulebook: bytes = field(default=b"", repr=False)
+    standing_requests: tuple[StandingRequest, ...] = ()
