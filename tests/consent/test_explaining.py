@@ -135,4 +135,4 @@ def test_case_without_a_known_municipality_is_withheld_and_says_so(rulebook: Rul
     )
 
     assert not decision.permitted
-    assert "nothing of what was asked" in explain(decision, rulebook)
+    assert "Nothing of what was asked moves" in explain(decision, rulebook)
