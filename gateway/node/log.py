@@ -24,8 +24,8 @@ from audit.tree.merkle import ProofError
 from audit.tree.proofs import current
 from audit.tree.tiles import StoredTiles, Tile, TilePathError
 from gateway.exchange.context import Exchange
+from gateway.exchange.opening import calling_node
 from gateway.exchange.witnessing import ANSWER_TYPE, Witnessing
-from gateway.keys.tls import peer_pin
 from gateway.node.peer_forms import Alarm, Consistency, Judged
 from gateway.registry.read.entries import Node
 from gateway.story import Story
@@ -47,19 +47,15 @@ class PeerDoor(Gate):
     """Lets in a node of the registry, by its pinned certificate."""
 
     schemes = (CERTIFICATE_SCHEME,)
-    codes = ("tls-certificate-unknown",)
+    codes = ("tls-certificate-unknown", "tls-certificate-unfit", "tls-certificate-not-in-force")
 
     def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
 
     async def __call__(self, request: Request) -> Node:
         """The node that calls. Raises ProblemError."""
-        certificate: bytes = request.scope.get(CERTIFICATE) or b""
-        registry = self._exchange.standing(self._exchange.clock()).registry
-        node = registry.node_by_pin(peer_pin(certificate)) if certificate else None
-        if node is None:
-            raise ProblemError("tls-certificate-unknown", detail="the registry lists no node with this TLS certificate")
-        return node
+        now = self._exchange.clock()
+        return calling_node(self._exchange.standing(now).registry, request.scope.get(CERTIFICATE) or b"", now)
 
 
 def router(
