@@ -33,7 +33,7 @@ from gateway.exchange.witnessing import Witnessing, WitnessPolicy
 from gateway.keys.credentials import KeyPlace
 from gateway.keys.errors import TrustError
 from gateway.node import health, secret_files
-from gateway.node.faces import Beside, client_face, peer_face
+from gateway.node.faces import Beside, client_admission, client_face, peer_admission, peer_face
 from gateway.node.handshakes import RefusedConnections
 from gateway.node.refusals import client_listener, peer_listener
 from gateway.node.upkeep import TlsFaces, Upkeep
@@ -70,6 +70,7 @@ from gateway.telemetry import Telemetry, event
 from gateway.web.application import application
 from gateway.web.authentication import Callers
 from gateway.web.listeners import Listener, Patience, bind
+from gateway.web.slots import SlotLimits
 from gateway.web.tokens import Tokens
 from gateway.wire.identifiers import MemberId, SubsystemId
 from gateway.wire.problems import ProblemError
@@ -307,13 +308,14 @@ class Node:
             ),
         )
         patience = Patience(settings.limits.head_seconds, settings.limits.body_seconds)
-        for app, bound, tls, refusing in (
-            (peer_app, sockets["peers"], faces.peers, peer_listener(exchange)),
-            (client_app, sockets["clients"], faces.clients, client_listener()),
-            (local_app, sockets["local"], None, None),
+        limits = SlotLimits(settings.limits.in_flight, settings.limits.in_flight_each, settings.limits.strangers)
+        for app, bound, tls, admission, refusing in (
+            (peer_app, sockets["peers"], faces.peers, peer_admission(exchange), peer_listener(exchange)),
+            (client_app, sockets["clients"], faces.clients, client_admission(callers), client_listener()),
+            (local_app, sockets["local"], None, None, None),
         ):
             listener = Listener(
-                app, bound, tls=tls, in_flight=settings.limits.in_flight, patience=patience, refused=refusing
+                app, bound, tls=tls, limits=limits, patience=patience, admission=admission, refused=refusing
             )
             await self._serve(stack, listener)
         if settings.listen.console is not None:
@@ -322,7 +324,7 @@ class Node:
                 console_app(settings, address, exchange, lambda: standings.latest, desk),
                 sockets["console"],
                 tls=console_tls(settings),
-                in_flight=settings.limits.in_flight,
+                limits=SlotLimits(settings.limits.in_flight),
                 patience=patience,
             )
             await self._serve(stack, listener)
