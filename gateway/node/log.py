@@ -18,7 +18,7 @@ from sqlalchemy import Engine
 
 from audit.log.log import Log
 from audit.tree import witness
-from audit.tree.checkpoint import MAX_NOTE_BYTES, NoteError, verify_checkpoint
+from audit.tree.checkpoint import MAX_NOTE_BYTES, Checkpoint, NoteError, verify_checkpoint
 from audit.tree.merkle import ProofError
 from audit.tree.proofs import current
 from audit.tree.tiles import StoredTiles, Tile, TilePathError
@@ -44,8 +44,12 @@ def router(
     *,
     readers: Collection[str] = (),
     verified: Callable[[str], bool],
+    heard: Callable[[str, Checkpoint], None] = lambda _node, _checkpoint: None,
 ) -> APIRouter:
-    """`readers` are ids of nodes that may read entries; `verified` says whether a signed message is one of ours."""
+    """`readers` are ids of nodes that may read entries; `verified` says whether a signed message is one of ours.
+
+    `heard` is told what a peer showed of our log that our tree does not bear out: it blocks.
+    """
     routes = APIRouter()
 
     @routes.get("/log/checkpoint")
@@ -67,6 +71,11 @@ def router(
             ],
         }
         return Response(orjson.dumps(document), 200, {"Cache-Control": "no-store"}, ANSWER_TYPE)
+
+    @routes.get("/peer/v1/log/held")
+    async def held(request: Request) -> Response:
+        statement = await witnessing.held_of(_peer(exchange, request))
+        return Response(statement, 200 if statement is not None else 204, {"Cache-Control": "no-store"}, NOTE_TYPE)
 
     @routes.get("/log/{path:path}")
     @routes.get("/peer/v1/log/{path:path}")
@@ -102,12 +111,15 @@ def router(
         node = _peer(exchange, request)
         kind, first, second = _alarm(await read_body(request, 2 * MAX_NOTE_BYTES))
         for statement in (first, second):
-            if not _ours(exchange.log, statement, verified):
+            if not is_ours(exchange.log, statement, verified):
                 raise ProblemError("log-refused", detail="a statement of the alarm is not one of this node")
         try:
             borne_out = await witnessing.accused(kind, first, second, node)
         except (witness.WitnessError, NoteError) as error:
             raise ProblemError("log-refused", detail=str(error)) from None
+        if borne_out:
+            for statement in (first, second):
+                await asyncio.to_thread(heard, node.id, witness.read_statement(statement))
         return Response(orjson.dumps({"borne_out": borne_out}), 200, media_type=ANSWER_TYPE)
 
     return routes
@@ -116,7 +128,7 @@ def router(
 def _peer(exchange: Exchange, request: Request) -> Node:
     """The node that calls, by its pinned certificate. Raises ProblemError."""
     now = exchange.clock()
-    return calling_node(exchange.standing(now).registry, request.scope.get(CERTIFICATE) or b"", now)
+    return calling_node(exchange.standing_though_held(now).registry, request.scope.get(CERTIFICATE) or b"", now)
 
 
 def _note(engine: Engine) -> str:
@@ -190,7 +202,8 @@ def _alarm(body: bytes) -> tuple[str, str, str]:
     return kind, first, second
 
 
-def _ours(log: Log, statement: str, verified: Callable[[str], bool]) -> bool:
+def is_ours(log: Log, statement: str, verified: Callable[[str], bool]) -> bool:
+    """Whether a statement, a note or a message, was signed by this node."""
     if "\n" not in statement:
         return verified(statement)
     try:
