@@ -255,6 +255,10 @@ class Subjects:
             _ADD_CLAIM.run(connection, claim.id, subject)
         return claim
 
+    def nobody(self, connection: Connection, now: datetime) -> Subject:
+        """The subject, and so the key, of one item that names nobody: it is found under no identifier. In a unit."""
+        return self._create(connection, now, is_claim=True)
+
     def found_under(self, connection: Connection, ids: Sequence[str]) -> list[str]:
         """The subjects that have identifiers: of a claim, those of the identifiers that were named."""
         if not ids:
