@@ -54,8 +54,8 @@ class Story:
     def entry(self, kind: str, outcome: str, at: datetime, **said: Unpack[Said]) -> Entry:
         """One entry of the story: of a type and with an outcome of the log's vocabulary. Raises EntryError."""
         return Entry(
-            type=kind,
-            outcome=outcome,
+            type=str(kind),
+            outcome=str(outcome),
             recorded=at,
             agents=Agents(client=self.client, user=self.user, node=self.node, recipient=self.recipient),
             source=self.source,
@@ -69,6 +69,10 @@ class Story:
             case=self.case,
             **said,
         )
+
+    def about(self, subject: str | None, case: str | None = None) -> Story:
+        """The same story, told of this person or case."""
+        return replace(self, subject=subject, case=case)
 
     def to(self, service: str | None, recipient: str | None, purpose: str | None) -> Story:
         """The same story as far as it concerns one recipient."""

@@ -11,41 +11,58 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 import orjson
 
-TYPES: Final = frozenset(
-    {
-        "query",
-        "handover",
-        "delivery",
-        "receipt",
-        "acceptance",
-        "consent",
-        "refusal",
-        "decision",
-        "registry",
-        "key",
-        "console-read",
-        "export",
-        "break-glass",
-        "anomaly",
-        "identity",
-        "permission",
-        "prohibition",
-        "notice",
-        "obligation",
-        "retention",
-        "secret",
-        "restore",
-        "maintenance",
-    }
-)
-OUTCOMES: Final = frozenset(
-    {"success", "partial", "refused", "failed", "requested", "withheld", "not-found", "stopped", "planned", "pending"}
-)
+
+class EntryType(StrEnum):
+    """What an entry speaks of. A reader takes a type that it does not know as it stands."""
+
+    QUERY = "query"
+    HANDOVER = "handover"
+    DELIVERY = "delivery"
+    RECEIPT = "receipt"
+    ACCEPTANCE = "acceptance"
+    CONSENT = "consent"
+    REFUSAL = "refusal"
+    DECISION = "decision"
+    REGISTRY = "registry"
+    KEY = "key"
+    CONSOLE_READ = "console-read"
+    EXPORT = "export"
+    BREAK_GLASS = "break-glass"
+    ANOMALY = "anomaly"
+    IDENTITY = "identity"
+    PERMISSION = "permission"
+    PROHIBITION = "prohibition"
+    NOTICE = "notice"
+    OBLIGATION = "obligation"
+    RETENTION = "retention"
+    SECRET = "secret"  # noqa: S105 - a word of the log
+    RESTORE = "restore"
+    MAINTENANCE = "maintenance"
+
+
+class Outcome(StrEnum):
+    """What came of it."""
+
+    SUCCESS = "success"
+    PARTIAL = "partial"
+    REFUSED = "refused"
+    FAILED = "failed"
+    REQUESTED = "requested"
+    WITHHELD = "withheld"
+    NOT_FOUND = "not-found"
+    STOPPED = "stopped"
+    PLANNED = "planned"
+    PENDING = "pending"
+
+
+TYPES: Final = frozenset(kind.value for kind in EntryType)
+OUTCOMES: Final = frozenset(outcome.value for outcome in Outcome)
 MAX_BYTES: Final = 65_535  # the length of an entry must fit the 16-bit prefix of an entry bundle
 ZONE: Final = ZoneInfo("Europe/Helsinki")
 """The calendar by which days, months and years are told to people."""
@@ -103,7 +120,7 @@ class Categories:
     withheld: tuple[str, ...] = ()
 
 
-REFUSED: Final = ("refused", "withheld")
+REFUSED: Final = (Outcome.REFUSED.value, Outcome.WITHHELD.value)
 """Outcomes that say that somebody was told no."""
 
 
@@ -192,7 +209,7 @@ class Entry:
     @property
     def withdraws(self) -> bool:
         """Whether it records that a consent was withdrawn (its `detail.status` says so)."""
-        return self.type == "consent" and self.detail.get("status") == "withdrawn"
+        return self.type == EntryType.CONSENT and self.detail.get("status") == "withdrawn"
 
     def canonical(self) -> bytes:
         """The canonical JSON of RFC 8785: these bytes are the leaf of the tree. Raises EntryError."""

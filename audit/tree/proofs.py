@@ -81,7 +81,7 @@ def prove(
     if entry is None:
         row = connection.execute(select(entries.c.body).where(entries.c.idx == index)).first()
         if row is None:
-            raise ProofError(f"entry {index} is not in this database")
+            raise ProofError(f"record {index + 1} is not in this database")
         entry = Entry.parse(row.body)
     proof = inclusion_proof(index, against.size, StoredTiles(connection).node)
     kept = connection.scalar(
