@@ -8,7 +8,7 @@ that were, only the officer's version says.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, Final
@@ -64,6 +64,19 @@ class Extract:
     consents: tuple[ConsentLine, ...]
     for_officer: bool
     hidden: int
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the log has nothing to tell."""
+        return not (self.disclosures or self.fruitless or self.consents)
+
+    def page(self, stylesheet: str | None = None) -> str:
+        """The extract as a printable page; its style is inside unless a stylesheet's address is given."""
+        return _render("extract.html", self.language, stylesheet, extract=self)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The extract as JSON tells it."""
+        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +241,14 @@ class RecordOfProcessing:
     controller: Controller
     lines: tuple[ProcessingLine, ...]
 
+    def page(self, stylesheet: str | None = None) -> str:
+        """The record as a printable page."""
+        return _render("processing.html", self.language, stylesheet, record=self)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The record as JSON tells it."""
+        return asdict(self)
+
 
 def record_of_processing(
     connection: Connection, year: int, activities: Sequence[Activity], telling: Telling, *, member: str | None = None
@@ -290,16 +311,6 @@ def _date(at: datetime, language: str, clock: str) -> str:
     local = at.astimezone(ZONE)
     date = local.strftime("%Y-%m-%d") if language == "en" else f"{local.day}.{local.month}.{local.year}"
     return f"{date} {local.strftime(clock)}" if clock else date
-
-
-def extract_page(report: Extract, *, stylesheet: str | None = None) -> str:
-    """The extract as a printable HTML page; its style is inside unless a stylesheet's address is given."""
-    return _render("extract.html", report.language, stylesheet, extract=report)
-
-
-def processing_page(record: RecordOfProcessing, *, stylesheet: str | None = None) -> str:
-    """The record of processing as a printable HTML page."""
-    return _render("processing.html", record.language, stylesheet, record=record)
 
 
 def usage_sentence(found: Found, language: str, names: Names) -> str:

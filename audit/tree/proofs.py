@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import orjson
 from sqlalchemy import Connection, select
@@ -47,6 +48,22 @@ class EntryProof:
     def position(self) -> int:
         """The entry's place, counted from one."""
         return self.index + 1
+
+    def to_dict(self) -> dict[str, Any]:
+        """The proof as JSON tells it."""
+        return {
+            "index": self.index,
+            "position": self.position,
+            "entry": self.entry.to_dict(),
+            "canonical": self.entry.canonical().decode(),
+            "proof": _texts(self.proof),
+            "checkpoint": self.checkpoint.note,
+            "since": None if self.since is None else self.since.note,
+            "cosignatures": [
+                {"witness": mark.witness, "timestamp": mark.timestamp, "size": checkpoint.size}
+                for checkpoint, mark in self.cosignatures
+            ],
+        }
 
 
 def current(connection: Connection) -> Checkpoint:
@@ -105,6 +122,16 @@ class Continuity:
         """Nothing that the earlier checkpoint covers has changed."""
         return self.problem is None
 
+    def to_dict(self) -> dict[str, Any]:
+        """The answer as JSON tells it."""
+        return {
+            "unchanged": self.unchanged,
+            "problem": self.problem,
+            "earlier": _told(self.earlier),
+            "now": _told(self.now),
+            "proof": _texts(self.proof),
+        }
+
 
 def unchanged_since(connection: Connection, note: str, log_key: VerifierKey) -> Continuity:
     """Has the log been altered since this checkpoint of it? Raises NoteError if the note is not the log's."""
@@ -162,6 +189,10 @@ def export_proofs(
         "entries": items,
     }
     return orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS)
+
+
+def _told(checkpoint: Checkpoint) -> dict[str, Any]:
+    return {"size": checkpoint.size, "root": base64.b64encode(checkpoint.root).decode(), "note": checkpoint.note}
 
 
 def _texts(hashes: Sequence[bytes]) -> list[str]:

@@ -11,13 +11,16 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Generic, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from sqlalchemy import Connection
 
 from audit.log.entries import Entry, EntryType
+from gateway.web.forms import Moment, Shape
+from gateway.web.validation import fault, problem_of
 
 if TYPE_CHECKING:
     from gateway.desk.reading import Reading
@@ -53,28 +56,6 @@ class Asker:
     page: str | None = None
 
 
-class QuestionError(ValueError):
-    """A question that makes no sense: `pointer` names the part (as in a JSON pointer), `code` the problem."""
-
-    def __init__(self, pointer: str | None, detail: str, remedy: str = "", code: str = "invalid-request") -> None:
-        super().__init__(detail)
-        self.pointer = pointer
-        self.detail = detail
-        self.remedy = remedy
-        self.code = code
-
-
-class WrongError(ValueError):
-    """What is wrong with one part of a form; `member` is the part of it that is meant, if it has parts."""
-
-    def __init__(self, detail: str, remedy: str = "", code: str = "invalid-request", member: str = "") -> None:
-        super().__init__(detail)
-        self.detail = detail
-        self.remedy = remedy
-        self.code = code
-        self.member = member
-
-
 class NotPermittedError(PermissionError):
     """The asker's role has no right to this question; the attempt is on record."""
 
@@ -94,8 +75,8 @@ class Answered(Generic[A]):
     """An answer that nobody has seen yet, and what goes on record before anybody does.
 
     `write` changes something in the same transaction, and gives the answer with the entries that tell of it. `placed`
-    makes the answer from the place of its entry, where the answer is the log as it was when it was asked.
-    Without a note only what `write` gives is recorded.
+    makes the answer from the place of its entry, where the answer is the log as it was when it was asked. Without a
+    note only what `write` gives is recorded.
     """
 
     value: A | None
@@ -104,15 +85,21 @@ class Answered(Generic[A]):
     placed: Callable[[int], A] | None = None
 
 
-class Question(BaseModel, ABC, Generic[A]):
+class Question(Shape, ABC, Generic[A]):
     """One question. `named` is what it is called on record, `roles` who may ask it, `kind` the type of its entry."""
 
-    model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True, populate_by_name=True)
+    model_config = ConfigDict(arbitrary_types_allowed=True)
 
-    named: ClassVar[str]
+    named: ClassVar[str] = ""
     kind: ClassVar[EntryType] = EntryType.CONSOLE_READ
     roles: ClassVar[frozenset[Role]] = INSPECTORS
     is_recorded: ClassVar[bool] = True
+
+    def __init_subclass__(cls, **about: Any) -> None:
+        """Let a question say of itself what it is, as arguments of its class."""
+        super().__init_subclass__()
+        for name, value in about.items():
+            setattr(cls, name, value)
 
     @abstractmethod
     def read(self, reading: Reading) -> Answered[A]:
@@ -124,60 +111,48 @@ class Question(BaseModel, ABC, Generic[A]):
         return self.named
 
     @classmethod
-    def documented(cls) -> dict[str, str]:
-        """The members of the form that a caller may give, by the names of the fields behind them."""
-        return {name: field.alias or name for name, field in cls.model_fields.items() if not field.exclude}
-
-    @classmethod
-    def asked(cls, document: Mapping[str, Any]) -> Self:
-        """The question that a document from outside asks; what is null or no member of the form says nothing.
-
-        Raises QuestionError.
-        """
-        members = cls.documented().values()
-        return cls.of(**{name: document[name] for name in members if document.get(name) is not None})
-
-    @classmethod
     def of(cls, **given: Any) -> Self:
-        """The question that these values ask. Raises QuestionError that names the part which makes no sense."""
+        """The question that these values ask; None says nothing. Raises ProblemError that names what makes no sense."""
+        said = {cls.model_fields[name].alias or name: value for name, value in given.items() if value is not None}
         try:
-            return cls.model_validate(given)
+            return cls.model_validate(said)
         except ValidationError as error:
-            raise _refused(error) from None
+            raise problem_of(error.errors(include_url=False, include_input=False), cls) from None
 
 
-def _refused(error: ValidationError) -> QuestionError:
-    """The first thing that is wrong, in this product's words: what was given may be personal and is not repeated."""
-    first = error.errors(include_url=False, include_input=False)[0]
-    name = next((str(part) for part in reversed(first["loc"]) if isinstance(part, str)), "")
-    pointer = "".join(f"/{part}" for part in first["loc"]).rstrip("/0123456789") or None
-    context = first.get("ctx", {})
-    cause = context.get("error")
-    if isinstance(cause, WrongError):
-        where = f"{pointer or ''}/{cause.member}" if cause.member else pointer
-        return QuestionError(where, cause.detail, cause.remedy, cause.code)
-    if first["type"] == "extra_forbidden":
-        return QuestionError(pointer, "there is no such filter", "GET /v1/audit/questions names those that there are")
-    said = _SAID.get(first["type"])
-    detail = said.format(**context) if said else "does not have the right form"
-    return QuestionError(pointer, f"{name} {detail}".strip())
+def _zoned(stated: Any) -> Any:
+    try:
+        is_local = isinstance(stated, str) and datetime.fromisoformat(stated).tzinfo is None
+    except ValueError:
+        is_local = False  # the moment itself says what is wrong
+    if is_local:
+        raise fault("invalid-request", "a time needs its zone", "write it as in 2026-01-31T12:00:00Z")
+    return stated
 
 
-_SAID: Final = {
-    "missing": "is missing",
-    "string_type": "is to be a text",
-    "string_too_long": "is a text of at most {max_length} characters",
-    "string_too_short": "is not to be empty",
-    "int_type": "is to be a whole number",
-    "greater_than_equal": "is to be at least {ge}",
-    "less_than_equal": "is to be at most {le}",
-    "bool_type": "is to be true or false",
-    "enum": "is to be one of {expected}",
-    "literal_error": "is to be one of {expected}",
-    "list_type": "is to be a list of texts",
-    "tuple_type": "is to be a list",
-    "too_long": "is a list of at most {max_length}",
-    "too_short": "is a list of at least {min_length}",
-    "model_type": "is to be an object of names and values",
-    "dict_type": "is to be an object of names and values",
-}
+Zoned = Annotated[Moment, BeforeValidator(_zoned)]
+
+
+class Windowed(Question[A], Generic[A]):
+    """A question within a window of time, open at either end unless it `needs_both`."""
+
+    needs_both: ClassVar[bool] = False
+
+    start: Zoned | None = Field(None, alias="from")
+    end: Zoned | None = Field(None, alias="to")
+
+    @property
+    def window(self) -> tuple[datetime, datetime]:
+        """The window of a question that needs both ends."""
+        assert self.start is not None
+        assert self.end is not None
+        return self.start, self.end
+
+    @model_validator(mode="after")
+    def _begins_before_it_ends(self) -> Self:
+        start, end, remedy = self.start, self.end, "give a beginning that is before the end"
+        if self.needs_both and (start is None or end is None or start >= end):
+            raise fault("invalid-request", "from and to make a time window", remedy, member="from")
+        if start is not None and end is not None and start >= end:
+            raise fault("invalid-request", "the time window ends before it begins", remedy, member="to")
+        return self

@@ -1,39 +1,28 @@
-"""The parts of which the officer's forms are made, each with its limits and with what is wrong beyond them.
+"""The parts of which the officer's forms are made beside those of all interfaces, each with its limits.
 
-Nothing in a form may be more than a database can hold or compare: texts have a length and no NUL, times lie between
-the years that a calendar of people knows, numbers fit. What cannot be is refused here, with its place, and never asked.
+Nothing in a form may be more than a database can hold or compare. What cannot be is refused here, with its place, and
+never asked.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
 from typing import Annotated, Any, Final
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PlainValidator,
-    StrictInt,
-    StringConstraints,
-    WithJsonSchema,
-)
+from pydantic import BeforeValidator, Field, PlainValidator, StringConstraints, TypeAdapter, ValidationError
+from pydantic import WithJsonSchema as As
 
 from audit.log.entries import ZONE, EntryType, Outcome
 from audit.questions.query import Filters
-from gateway.desk.asking import QuestionError, WrongError
-from schemas.identifiers import SubjectIdentifierError, canonical
+from gateway.web.forms import PersonForm, Shape, Subject
+from gateway.web.validation import fault
+from gateway.wire.problems import ProblemError
 
 LONGEST: Final = 1_300
-"""Characters of a text: as long as the longest identifier of a service."""
+"""Characters of a filter: as long as the longest identifier of a service."""
 MAX_INDEX: Final = 10**15
-EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
-LATEST: Final = datetime(2201, 1, 1, tzinfo=UTC)
 YEARS: Final = (2020, 2200)
 
 
@@ -60,64 +49,27 @@ class Format(StrEnum):
     FHIR = "fhir"
 
 
-def _plain(text: str) -> str:
-    if "\0" in text:
-        raise WrongError("a text holds no NUL character")
-    return text
+def lines(longest: int, shortest: int = 1) -> StringConstraints:
+    """A text of so many characters, of any lines; a NUL no database takes."""
+    return StringConstraints(min_length=shortest, max_length=longest, pattern=r"^[^\x00]*$")
 
 
-def text(longest: int, shortest: int = 1) -> Any:
-    """What a text of a form is: so many characters, none of them NUL."""
-    return StringConstraints(strict=True, min_length=shortest, max_length=longest), AfterValidator(_plain)
+Text = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST, pattern=r"^[^\x00-\x1f\x7f]*$")]
 
 
-Text = Annotated[str, *text(LONGEST)]
+def _entry(stated: Any) -> str | int:
+    text = str(stated) if isinstance(stated, str | int) else ""
+    if not 1 <= len(text) <= 100 or not text.isprintable():
+        raise fault("invalid-request", "an entry is named by its id or its index", "give one of them")
+    if not (text.isascii() and text.isdecimal()):
+        return text
+    if len(text) > len(str(MAX_INDEX)) or int(text) > MAX_INDEX:
+        raise fault("invalid-request", "no log has so many entries", "give an index of this log")
+    return int(text)
 
 
-def _moment(given: object) -> datetime:
-    if isinstance(given, str):
-        try:
-            given = datetime.fromisoformat(given)
-        except ValueError:
-            given = None
-    if not isinstance(given, datetime) or given.tzinfo is None:
-        raise WrongError("is not a time with a zone", "write it as in 2026-01-31T12:00:00Z")
-    # Compared as it stands: at the ends of the calendar a time cannot be told in another zone.
-    if not EARLIEST <= given < LATEST:
-        raise WrongError(
-            f"the time lies outside {EARLIEST.year} to {LATEST.year - 1}", "write it as in 2026-01-31T12:00:00Z"
-        )
-    return given.astimezone(UTC)
-
-
-Moment = Annotated[datetime, PlainValidator(_moment), WithJsonSchema({"type": "string", "format": "date-time"})]
-
-
-def _entry(given: object) -> str | int:
-    if isinstance(given, int) and not isinstance(given, bool):
-        given = str(given)
-    if not isinstance(given, str) or not 1 <= len(given) <= 100 or "\0" in given:
-        raise WrongError("an entry is named by its id or its index")
-    if not (given.isascii() and given.isdecimal()):
-        return given
-    if len(given) > len(str(MAX_INDEX)) or int(given) > MAX_INDEX:
-        raise WrongError("no log has so many entries")
-    return int(given)
-
-
-EntryRef = Annotated[str | int, PlainValidator(_entry), WithJsonSchema({"type": "string", "maxLength": 100})]
+EntryRef = Annotated[str | int, PlainValidator(_entry), As({"type": "string", "minLength": 1, "maxLength": 100})]
 """An entry by its id, or by its index."""
-
-
-@dataclass(frozen=True, slots=True)
-class Identifier:
-    """A person by an identifier in its one notation, with the system that gives it meaning."""
-
-    system: str
-    value: str
-
-    def __repr__(self) -> str:
-        return f"Identifier(system={self.system!r})"  # the value stays out of tracebacks and logs
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,57 +79,51 @@ class Handle:
     subject: str
 
 
-def _person(given: object) -> Identifier | Handle:
-    if isinstance(given, Identifier | Handle):
-        return given
-    system, value = (given.get("system"), given.get("value")) if isinstance(given, Mapping) else (None, None)
-    if not (isinstance(system, str) and isinstance(value, str) and 0 < len(value) <= 64 and 0 < len(system) <= 128):
-        raise WrongError("the question does not say about which person it is", 'send {"system": "…", "value": "…"}')
-    return identifier(system, value)
+_SUBJECT: Final[TypeAdapter[PersonForm]] = TypeAdapter(Subject)
 
 
-def identifier(system: str, value: str) -> Identifier:
-    """The identifier in its one notation. Raises WrongError for one that nobody can have."""
+def _someone(stated: Any) -> PersonForm | Handle:
+    if isinstance(stated, Handle | PersonForm):
+        return stated
     try:
-        return Identifier(*canonical(system, value))
-    except SubjectIdentifierError as error:
-        raise WrongError(error.detail, error.remedy, error.code, error.member) from None
+        return _SUBJECT.validate_python(stated)
+    except ValidationError as error:
+        said = error.errors()[0]["ctx"]
+        raise fault(said["code"], said["detail"], said["remedy"], member=said["member"]) from None
 
 
-_PERSON: Final = {
-    "type": "object",
-    "required": ["system", "value"],
-    "properties": {
-        "system": {"type": "string", "minLength": 1, "maxLength": 128},
-        "value": {"type": "string", "minLength": 1, "maxLength": 64},
-    },
-}
-Person = Annotated[Identifier | Handle, PlainValidator(_person), WithJsonSchema(_PERSON)]
+Person = Annotated[PersonForm | Handle, PlainValidator(_someone, json_schema_input_type=PersonForm)]
 
 
-def _several(given: object) -> object:
-    return [given] if isinstance(given, str) else given
+def person(system: str, value: str) -> PersonForm:
+    """A person by an identifier, in its one notation. Raises ProblemError for one that nobody can have."""
+    try:
+        return _SUBJECT.validate_python({"system": system, "value": value})
+    except ValidationError as error:
+        code, detail, remedy = (error.errors()[0]["ctx"][name] for name in ("code", "detail", "remedy"))
+        raise ProblemError(code, detail=detail, remedy=remedy) from None
 
 
-def _one_only(given: object) -> object:
-    if isinstance(given, list):
-        if len(given) != 1:
-            raise WrongError("the filter is given twice")
-        given = given[0]
-    return given
+def _several(stated: Any) -> Any:
+    return [stated] if isinstance(stated, str) else stated
 
 
-Plain = Annotated[Text | None, BeforeValidator(_one_only)]
+def _single(stated: Any) -> Any:
+    if isinstance(stated, list) and len(stated) > 1:
+        raise fault("invalid-request", "the filter is given twice", "give it once")
+    return stated[0] if isinstance(stated, list) and stated else stated
 
 
-class FiltersForm(BaseModel):
+Plain = Annotated[Text | None, BeforeValidator(_single)]
+Several = BeforeValidator(_several), Field(max_length=64)
+
+
+class FiltersForm(Shape):
     """What a search is narrowed by: everything given must hold; `type`, `outcome` and `subject` take alternatives."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    type: Annotated[tuple[EntryType, ...], BeforeValidator(_several), Field(max_length=30)] = ()
-    outcome: Annotated[tuple[Outcome, ...], BeforeValidator(_several), Field(max_length=30)] = ()
-    subject: Annotated[tuple[Text, ...], BeforeValidator(_several), Field(max_length=64)] = ()
+    type: Annotated[list[Annotated[EntryType, Field(strict=False)]], *Several] = Field(default_factory=list)
+    outcome: Annotated[list[Annotated[Outcome, Field(strict=False)]], *Several] = Field(default_factory=list)
+    subject: Annotated[list[Text], *Several] = Field(default_factory=list)
     id: Plain = None
     message_id: Plain = None
     previous: Plain = None
@@ -198,46 +144,21 @@ class FiltersForm(BaseModel):
 
     def within(self, start: datetime | None, end: datetime | None) -> Filters:
         """The filters, with a window of time."""
-        return Filters(
-            start,
-            end,
-            subjects=self.subject,
-            types=tuple(kind.value for kind in self.type),
-            outcomes=tuple(outcome.value for outcome in self.outcome),
-            **self.model_dump(exclude={"type", "outcome", "subject"}),
-        )
+        plain = self.model_dump(exclude={"type", "outcome", "subject"})
+        subjects, types, outcomes = tuple(self.subject), tuple(self.type), tuple(self.outcome)
+        return Filters(start, end, subjects=subjects, types=types, outcomes=outcomes, **plain)
 
 
 FILTERS: Final = tuple(sorted(FiltersForm.model_fields))
 """Filters by the names that callers use."""
-Year = Annotated[StrictInt, Field(ge=YEARS[0], le=YEARS[1])]
+Year = Annotated[int, Field(ge=YEARS[0], le=YEARS[1])]
 
 
-def ordered(start: datetime | None, end: datetime | None) -> None:
-    """Refuse a window that ends before it begins. Raises WrongError."""
-    if start is not None and end is not None and start >= end:
-        raise WrongError(
-            "the time window ends before it begins", "give a beginning that is before the end", member="to"
-        )
-
-
-def day_begins(name: str, written: str) -> datetime | None:
-    """When a Finnish day that a person wrote begins; None for nothing. Raises QuestionError."""
+def day_of(written: str, *, is_over: bool = False) -> datetime | None:
+    """When a Finnish day that a person wrote begins, or is over; None for nothing. Raises ValueError."""
     if not written.strip():
         return None
-    try:
-        day = date.fromisoformat(written.strip())
-    except ValueError:
-        raise QuestionError(f"/{name}", "is no day", "write it as in 2026-03-31") from None
-    if not EARLIEST.year < day.year < LATEST.year:
-        raise QuestionError(f"/{name}", f"lies outside {EARLIEST.year + 1} to {LATEST.year - 1}")
-    return datetime.combine(day, time(), ZONE).astimezone(UTC)
-
-
-def day_ends(name: str, written: str) -> datetime | None:
-    """When a Finnish day that a person wrote is over; None for nothing. Raises QuestionError."""
-    begins = day_begins(name, written)
-    if begins is None:
-        return None
-    day = begins.astimezone(ZONE).date() + timedelta(days=1)
-    return datetime.combine(day, time(), ZONE).astimezone(UTC)
+    day = date.fromisoformat(written.strip())
+    if not 1970 <= day.year < YEARS[1]:
+        raise ValueError("no calendar of people has such a year")
+    return datetime.combine(day + timedelta(days=is_over), time(), ZONE).astimezone(UTC)

@@ -18,8 +18,8 @@ from audit.questions import archive
 from audit.questions.subjects import scrub
 from gateway.desk.asking import Asker, Detail
 from gateway.desk.desk import Desk
-from gateway.desk.forms import Identifier
 from gateway.desk.reading import story_of
+from gateway.web.forms import PersonForm
 
 
 def archive_months(
@@ -71,7 +71,7 @@ def _archived(desk: Desk, asker: Asker, action: str, month: archive.Month) -> En
     return story_of(desk.context, asker).entry(EntryType.EXPORT, Outcome.SUCCESS, desk.context.clock(), detail=detail)
 
 
-def forget(desk: Desk, asker: Asker, person: Identifier) -> int:
+def forget(desk: Desk, asker: Asker, person: PersonForm) -> int:
     """Destroy a person's key: their entries stay, and nobody can tell whose they are. Gives how many keys went."""
     context = desk.context
     now = context.clock()

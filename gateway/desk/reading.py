@@ -19,8 +19,9 @@ from audit.questions.query import Filters, Found, Order, Page
 from audit.questions.report import Telling
 from gateway.desk.asking import Asker
 from gateway.desk.context import DeskContext
-from gateway.desk.forms import Handle, Identifier
+from gateway.desk.forms import Handle
 from gateway.story import Story
+from gateway.web.forms import PersonForm
 
 if TYPE_CHECKING:
     from gateway.desk.proposals import Proposals
@@ -138,7 +139,7 @@ class Reading:
         found = self.shelves.at(self.connection, entry)
         return found if found is not None and self.sees(found.entry) else None
 
-    def someone(self, person: Identifier | Handle | None) -> Someone:
+    def someone(self, person: PersonForm | Handle | None) -> Someone:
         """The person, under all pseudonyms by which entries speak of them."""
         subjects, connection = self.context.subjects, self.connection
         if person is None:

@@ -1,89 +1,117 @@
-"""What the officer's interface answers, as its description states it; the answers' `to_dict` are held against it."""
+"""What the officer's interface answers, as its description states it; a test holds the answers against it."""
 
 from __future__ import annotations
 
-from typing import Any, NotRequired
+from typing import Any
 
-from typing_extensions import TypedDict  # pydantic reads this one on every Python that we run on
+from pydantic import Field
 
-Texts = list[str]
+from audit.questions.damage import Finding
+from audit.questions.reviews import Review
+from gateway.web.forms import Shown
 
-
-class AgentsShape(TypedDict, total=False):
-    client: str
-    node: str
-    recipient: str
-    user: str
+Texts = tuple[str, ...]
 
 
-class CategoriesShape(TypedDict, total=False):
-    permitted: Texts
-    withheld: Texts
+class Agents(Shown):
+    """Who took part."""
+
+    client: str = ""
+    node: str = ""
+    recipient: str = ""
+    user: str = Field("", description="a pseudonym")
 
 
-class EntryShape(TypedDict):
+class Categories(Shown):
+    """What was let through, and what was held back."""
+
+    permitted: Texts = ()
+    withheld: Texts = ()
+
+
+class EntryForm(Shown):
+    """One entry; members that say nothing are left out."""
+
     id: str
     recorded: str
     type: str
     outcome: str
-    agents: NotRequired[AgentsShape]
-    categories: NotRequired[CategoriesShape]
-    bases: NotRequired[Texts]
-    consents: NotRequired[list[tuple[str, int]]]
-    detail: NotRequired[dict[str, str | int | bool]]
-    case: NotRequired[str]
-    message_id: NotRequired[str]
-    previous: NotRequired[str]
-    purpose: NotRequired[str]
-    reason: NotRequired[str]
-    request_digest: NotRequired[str]
-    response_digest: NotRequired[str]
-    rulebook: NotRequired[str]
-    service: NotRequired[str]
-    source: NotRequired[str]
-    subject: NotRequired[str]
-    trace_id: NotRequired[str]
+    agents: Agents = Agents()
+    categories: Categories = Categories()
+    bases: Texts = ()
+    consents: tuple[tuple[str, int], ...] = Field((), description="id and version")
+    detail: dict[str, str | int | bool] = Field(default_factory=dict)
+    source: str = ""
+    service: str = ""
+    subject: str = Field("", description="a pseudonym")
+    purpose: str = ""
+    rulebook: str = ""
+    reason: str = ""
+    case: str = Field("", description="a keyed hash")
+    previous: str = Field("", description="the entry that this one follows from")
+    message_id: str = ""
+    trace_id: str = ""
+    request_digest: str = ""
+    response_digest: str = ""
 
 
-class FoundShape(TypedDict):
+class FoundForm(Shown):
+    """An entry and its place, counted from 0."""
+
     index: int
-    entry: EntryShape
+    entry: EntryForm
 
 
-class DisclosedShape(FoundShape):
-    carried: Texts
+class CourseForm(Shown):
+    """Entries, oldest first."""
+
+    found: list[FoundForm]
 
 
-class CourseShape(TypedDict):
-    found: list[FoundShape]
+class PageForm(CourseForm):
+    """Entries, and the cursor of the next page."""
 
-
-class PageShape(CourseShape):
     next: str | None
 
 
-class ConsentShape(TypedDict):
+class DisclosedForm(FoundForm):
+    """A disclosure under a consent, and the categories of it that the consent is about."""
+
+    carried: Texts
+
+
+class ConsentStoryForm(Shown):
+    """One consent or refusal: the entries about itself, and what was disclosed under it."""
+
     consent: str
-    history: list[FoundShape]
-    disclosed: list[DisclosedShape]
+    history: list[FoundForm]
+    disclosed: list[DisclosedForm]
     more: bool
 
 
-class ConsentsShape(TypedDict):
-    consents: list[ConsentShape]
+class ConsentStories(Shown):
+    """A person's consents and refusals."""
+
+    consents: list[ConsentStoryForm]
 
 
-class PairShape(TypedDict):
-    withdrawal: FoundShape
-    release: FoundShape
+class LatePair(Shown):
+    """A withdrawal, and what left after it."""
+
+    withdrawal: FoundForm
+    release: FoundForm
 
 
-class LateShape(TypedDict):
+class LateForm(Shown):
+    """What left after a withdrawal: must be nothing."""
+
     holds: bool
-    left: list[PairShape]
+    left: list[LatePair]
 
 
-class PatternShape(TypedDict):
+class PatternForm(Shown):
+    """An unusual pattern, and what may explain it."""
+
     rule: str
     actor: str
     first: str
@@ -94,11 +122,15 @@ class PatternShape(TypedDict):
     explanation: str
 
 
-class PatternsShape(TypedDict):
-    unusual: list[PatternShape]
+class PatternList(Shown):
+    """Unusual patterns."""
+
+    unusual: list[PatternForm]
 
 
-class FlowShape(TypedDict):
+class FlowForm(Shown):
+    """How much went from whom to whom: disclosed, refused, and without result (not found, failed, stopped)."""
+
     source: str | None
     recipient: str | None
     released: int
@@ -106,46 +138,35 @@ class FlowShape(TypedDict):
     fruitless: int
 
 
-class FlowsShape(TypedDict):
-    flows: list[FlowShape]
+class FlowList(Shown):
+    """How much went from whom to whom."""
+
+    flows: list[FlowForm]
 
 
-class DayShape(TypedDict):
+class DayForm(Shown):
+    """How many disclosures there were on a day of Finnish time."""
+
     date: str
     count: int
 
 
-class DaysShape(TypedDict):
-    days: list[DayShape]
+class DayList(Shown):
+    """Disclosures by day."""
+
+    days: list[DayForm]
 
 
-class ReviewShape(TypedDict):
-    id: str
-    kind: str
-    entry: str
-    opened: str
-    rule: str | None
-    explanation: str
-    signed_off: str | None
-    signed_by: str | None
-    verdict: str | None
-    remark: str | None
+class QueueForm(Shown):
+    """What nobody has signed off: emergency accesses, and patterns."""
+
+    found: list[FoundForm]
+    patterns: list[Review]
 
 
-class QueueShape(TypedDict):
-    found: list[FoundShape]
-    patterns: list[ReviewShape]
+class CheckForm(Shown):
+    """What a check of the newest entries found."""
 
-
-class FindingShape(TypedDict):
-    kind: str
-    index: int
-    through: int
-    entry: str | None
-    explanation: str
-
-
-class CheckShape(TypedDict):
     sound: bool
     origin: str
     size: int
@@ -153,116 +174,60 @@ class CheckShape(TypedDict):
     checked: int
     anchors: int
     root: str
-    findings: list[FindingShape]
+    findings: list[Finding]
 
 
-class CosignatureShape(TypedDict):
+class CosignatureForm(Shown):
+    """Who bears witness, when (seconds), to how many entries."""
+
     witness: str
     timestamp: int
     size: int
 
 
-class ProofShape(TypedDict):
+class EntryProofForm(Shown):
+    """An entry with the path and the signatures that prove it."""
+
     index: int
     position: int
-    entry: EntryShape
+    entry: EntryForm
     canonical: str
     proof: Texts
     checkpoint: str
     since: str | None
-    cosignatures: list[CosignatureShape]
+    cosignatures: list[CosignatureForm]
 
 
-class CheckpointShape(TypedDict):
+class SealForm(Shown):
+    """A checkpoint."""
+
     size: int
     root: str
     note: str
 
 
-class UnchangedShape(TypedDict):
+class UnchangedForm(Shown):
+    """Whether the log of now continues an earlier checkpoint."""
+
     unchanged: bool
     problem: str | None
-    earlier: CheckpointShape
-    now: CheckpointShape
+    earlier: SealForm
+    now: SealForm
     proof: Texts
 
 
-class LineShape(TypedDict):
-    at: str
-    recipient: str
-    source: str
-    purpose: str
-    categories: Texts
-    bases: Texts
-    result: str
+class DifferencesForm(Shown):
+    """What becomes permitted or withheld, whether anybody asked or not."""
 
-
-class WordShape(TypedDict):
-    at: str
-    kind: str
-    purpose: str
-    withdrawn: bool
-
-
-class ExtractShape(TypedDict):
-    language: str
-    controller: str
-    start: str | None
-    end: str
-    made: str
-    disclosures: list[LineShape]
-    fruitless: list[LineShape]
-    consents: list[WordShape]
-    for_officer: bool
-    hidden: int
-
-
-class ControllerShape(TypedDict):
-    name: str
-    contact: str
-    officer: str
-    measures: Texts
-
-
-class ActivityShape(TypedDict):
-    purpose: str
-    title: str
-    bases: Texts
-    categories: Texts
-    subjects: str
-    retention: str
-    transfers: str
-
-
-class RecipientShape(TypedDict):
-    name: str
-    released: int
-    refused: int
-    fruitless: int
-
-
-class ProcessingLineShape(TypedDict):
-    activity: ActivityShape
-    categories: Texts
-    recipients: list[RecipientShape]
-
-
-class ProcessingShape(TypedDict):
-    language: str
-    year: int
-    made: str
-    controller: ControllerShape
-    lines: list[ProcessingLineShape]
-
-
-class DifferencesShape(TypedDict):
     points: int
     changes: list[dict[str, Any]]
     more: bool
     prohibitions: list[dict[str, str]]
 
 
-class ChangeShape(TypedDict):
+class ChangeForm(Shown):
+    """What a proposed rulebook would change."""
+
     old: str
     new: str
     recorded: int
@@ -274,15 +239,19 @@ class ChangeShape(TypedDict):
     lost: dict[str, int]
     entries: Texts
     more: bool
-    differences: DifferencesShape | None
+    differences: DifferencesForm | None
 
 
-class AskableShape(TypedDict):
+class Askable(Shown):
+    """What can be asked."""
+
     questions: Texts
     filters: Texts
     formats: Texts
 
 
-class ProofFileShape(TypedDict):
+class ProofFileForm(Shown):
+    """A file for `audit verify`."""
+
     checkpoint: str
     entries: list[dict[str, Any]]

@@ -14,7 +14,7 @@ from typing import Any, Final
 import orjson
 from fastapi import APIRouter, Request, Response
 
-from gateway.desk.asking import Asker, QuestionError
+from gateway.desk.asking import Asker
 from gateway.desk.desk import Desk
 from gateway.desk.questions.persons import Heartbeat, UsagePeriod, Usages
 from gateway.exchange.context import Exchange
@@ -55,11 +55,11 @@ def router(exchange: Exchange, desk: Desk, callers: Callers) -> APIRouter:
             )
         asker = Asker(system.name, exchange.user_pseudonym(system.subsystem, user))
         try:
-            question = Usages.asked(_asked(request.query_params) | {"language": language_of(request)})
-            told = await asyncio.to_thread(desk.ask, question, asker)
-        except QuestionError as error:
+            question = Usages.of(**_asked(request.query_params), language=language_of(request))
+        except ProblemError as error:
             pointer = _CALLED.get(error.pointer or "", error.pointer)
             raise ProblemError(error.code, pointer=pointer, detail=error.detail, remedy=error.remedy) from None
+        told = await asyncio.to_thread(desk.ask, question, asker)
         return _json(told.to_json())
 
     @routes.get(f"{PATH}/usagePeriod", summary="The time that can be told about")
@@ -78,7 +78,7 @@ def router(exchange: Exchange, desk: Desk, callers: Callers) -> APIRouter:
 def _asked(query: Mapping[str, str]) -> dict[str, Any]:
     """The protocol's parameters as members of the form."""
     given: dict[str, Any] = {"person": {"system": HETU, "value": query.get("userCode", "")}}
-    for name, called in (("from", "periodStart"), ("to", "periodEnd")):
+    for name, called in (("start", "periodStart"), ("end", "periodEnd")):
         if called in query:
             # A plus sign that was not encoded arrives as a blank.
             given[name] = query[called].replace(" ", "+")

@@ -87,7 +87,7 @@ def test_extract_tells_the_person_all_that_may_be_told_and_of_nobody_else(
         (False, told[3].recorded),
     ]
     assert made.hidden == (1 if for_officer else 0)
-    page = report.extract_page(made)
+    page = made.page()
     assert f'<html lang="{language}"' in page
     assert "Kotkan &lt;b&gt;kaupunki&lt;/b&gt;" in page, "a name is shown as text"
     for absent in ("FI/MUN/3-3/other", "u-9", "u-1", "secret-law", ANNA):
@@ -125,7 +125,7 @@ def test_record_of_processing_has_what_is_described_with_what_was_counted(
         ("FI/MUN/3-3/other", 1, 0),
     ]
     assert (before.lines[0].released, before.lines[0].refused) == (0, 0)
-    page = report.processing_page(record)
+    page = record.page()
     assert f'<html lang="{language}"' in page
     assert "tsv@kotka.example" in page
 

@@ -24,13 +24,15 @@ from audit.questions.archive import ArchiveError
 from audit.questions.query import Found, QueryError
 from audit.questions.reviews import ReviewError
 from audit.tree.merkle import ProofError
-from gateway.desk.asking import Asker, QuestionError, WrongError
+from gateway.desk.asking import Asker
 from gateway.desk.cli.log import open_database
 from gateway.desk.desk import Desk
-from gateway.desk.forms import Identifier, identifier
+from gateway.desk.forms import person
 from gateway.terminal.configuration import settings_of
 from gateway.terminal.identifiers import SYSTEMS
 from gateway.terminal.output import NO, OUTSIDE, WRONG, fail
+from gateway.web.forms import PersonForm
+from gateway.wire.problems import ProblemError
 
 CLIENT: Final = "command-line"
 DAYS: Final = 30
@@ -70,7 +72,7 @@ def desk(config: Path, *, json: bool) -> Generator[tuple[Desk, Asker]]:
             stack.callback(made.context.log.close)
             stack.callback(made.close)
             yield made, Asker(CLIENT, made.context.subjects.user(CLIENT, getpass.getuser()))
-        except QuestionError as error:
+        except ProblemError as error:
             fail(error.detail, WRONG, remedy=error.remedy, json=json)
         except (QueryError, ArchiveError) as error:
             fail(str(error), WRONG, json=json)
@@ -87,15 +89,15 @@ def desk(config: Path, *, json: bool) -> Generator[tuple[Desk, Asker]]:
             fail(f"the database cannot be used ({reason})", OUTSIDE, remedy="is it the one of this node?", json=json)
 
 
-def person_given(system: str, *, json: bool) -> Identifier:
+def person_given(system: str, *, json: bool) -> PersonForm:
     """The person whose identifier stands on standard input, one line; none, or one that cannot be, ends the command."""
     prompt = "Identifier of the person (not shown): "
     value = getpass.getpass(prompt) if sys.stdin.isatty() else sys.stdin.readline()
     if not value.strip():
         fail("no identifier was given", WRONG, remedy="write it to standard input, on one line", json=json)
     try:
-        return identifier(SYSTEMS.get(system, system), value)
-    except WrongError as error:
+        return person(SYSTEMS.get(system, system), value.strip())
+    except ProblemError as error:
         fail(error.detail, WRONG, remedy=error.remedy, json=json)
 
 

@@ -83,26 +83,7 @@ def check(
 
 def _tell_check(report: Report, *, json: bool) -> None:
     if json:
-        print_json(
-            {
-                "sound": report.sound,
-                "origin": report.origin,
-                "size": report.size,
-                "root": base64.b64encode(report.root).decode(),
-                "checked": report.checked,
-                "anchors": report.anchors,
-                "findings": [
-                    {
-                        "kind": finding.kind,
-                        "index": finding.index,
-                        "through": finding.through,
-                        "entry": finding.entry,
-                        "explanation": finding.explanation,
-                    }
-                    for finding in report.findings
-                ],
-            }
-        )
+        print_json(report.to_dict())
         return
     if report.sound:
         which = f"{report.size} records" if report.checked >= report.size else f"the newest {report.checked} records"

@@ -16,6 +16,8 @@ from typing import Annotated, Any
 
 import typer
 
+from audit.questions.report import Extract as Made
+from audit.questions.report import RecordOfProcessing
 from gateway.desk.cli.desk import (
     HEADINGS,
     Language,
@@ -33,8 +35,8 @@ from gateway.desk.cli.log import app, notes_in
 from gateway.desk.forms import YEARS, Format, Order
 from gateway.desk.keeping import archive_months
 from gateway.desk.keeping import forget as forget_person
-from gateway.desk.questions.counting import Processing, Record
-from gateway.desk.questions.persons import Extract, Sheet
+from gateway.desk.questions.counting import Processing
+from gateway.desk.questions.persons import ExtractOf
 from gateway.desk.questions.proving import Proofs
 from gateway.desk.questions.searching import Export, Find, Timeline
 from gateway.terminal.configuration import CONFIG, Config, Json
@@ -208,7 +210,7 @@ def extract(
     """Write the extract for a person (GDPR art. 15) as a printable page. The identifier is read from standard input."""
     who = person_given(system, json=json)
     with desk(config, json=json) as (officer, asker):
-        asked = Extract.of(person=who, language=language, start=utc(start), end=utc(end), for_officer=for_officer)
+        asked = ExtractOf.of(person=who, language=language, start=utc(start), end=utc(end), for_officer=for_officer)
         made = officer.ask(asked, asker)
     _write_report(made, output, json=json)
     raise SystemExit(NO if made.is_empty else 0)
@@ -228,7 +230,7 @@ def report(
     _write_report(made, output, json=json)
 
 
-def _write_report(made: Sheet | Record, output: Path | None, *, json: bool) -> None:
+def _write_report(made: Made | RecordOfProcessing, output: Path | None, *, json: bool) -> None:
     if output is not None:
         with _opened(output) as file:
             file.write(made.page().encode())

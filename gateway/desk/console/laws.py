@@ -12,16 +12,16 @@ from consent.decision import Decision, legal_day
 from consent.examples import decide_case
 from consent.explaining import condition, explain
 from consent.rulebook import Case, Rulebook, RulebookError
-from gateway.desk.asking import QuestionError
 from gateway.desk.console.office import EVERYONE, Answer, Ask, Page, Shown, Visit
 from gateway.desk.console.pages.searching import period_of
 from gateway.desk.proposals import LONGEST, MOST, ComparingError, Foresight, NothingStandsError
-from gateway.desk.questions.rulebooks import Change, RulebookChange
+from gateway.desk.questions.rulebooks import Change, ChangeShown
+from gateway.wire.problems import ProblemError
 
 FIRST: Final = date(2022, 1, 1)
 LAST: Final = date(2027, 12, 31)
 SPAN: Final = (LAST - FIRST).days
-SHOWN: Final = 50
+SHOWN: Final = ChangeShown.shown
 FAULTS: Final = 10
 PROPOSAL_FORM: Final = 1024 * 1024  # as browsers write forms, a letter takes up to three times its bytes
 
@@ -230,7 +230,7 @@ def change(visit: Visit) -> Answer:
             faults = {"faults": error.faults[:FAULTS], "more_faults": max(len(error.faults) - FAULTS, 0)}
         elif isinstance(error, ComparingError):
             wrong["rulebook"] = "change.another"
-        elif isinstance(error, QuestionError) and error.pointer == "/to":
+        elif isinstance(error, ProblemError) and error.pointer == "/to":
             wrong["to"] = "change.wrong-period"
         else:
             wrong["rulebook"] = "change.no-rulebook"
@@ -241,8 +241,8 @@ def change(visit: Visit) -> Answer:
     # Browsers end the lines of a form with CRLF, whatever the file had.
     text = visit.form.get("rulebook", "").replace("\r\n", "\n")
     try:
-        asked = RulebookChange.of(rulebook=text, shown=SHOWN, **window)
-    except QuestionError as error:
+        asked = ChangeShown.of(rulebook=text, **window)
+    except ProblemError as error:
         return refused(error)
 
     def shown(told: Change) -> Answer:
@@ -313,7 +313,7 @@ PAGES: Final = (
         "/rulebook/change",
         "rulebook-change",
         change,
-        RulebookChange.roles,
+        ChangeShown.roles,
         methods=("GET", "POST"),
         group="network",
         rank=50,

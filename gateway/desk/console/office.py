@@ -12,10 +12,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, Literal
 
-from gateway.desk.asking import EVERYONE, INSPECTORS, OFFICER, Asker, Detail, Question, QuestionError, Role
+from gateway.desk.asking import EVERYONE, INSPECTORS, OFFICER, Asker, Detail, Question, Role
 from gateway.desk.console.sessions import Session
 from gateway.desk.desk import Desk
-from gateway.desk.forms import Identifier, identifier
+from gateway.desk.forms import person
+from gateway.web.forms import PersonForm
+from gateway.wire.problems import ProblemError
 
 __all__ = ["EVERYONE", "INSPECTORS", "OFFICER"]
 Group = Literal["people", "log", "network", ""]
@@ -33,7 +35,7 @@ class IdentifierKind:
 
     code: str
     system: str
-    read: Callable[[str, str], Identifier] = identifier
+    read: Callable[[str, str], PersonForm] = person
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +139,7 @@ def asked(make: Callable[[], Question[Any]], then: Callable[[Any], Answer]) -> A
     """Ask what an address names; an address that names what cannot be is one of nothing."""
     try:
         return Ask(make(), then)
-    except QuestionError:
+    except ProblemError:
         raise NotHereError from None
 
 

@@ -6,12 +6,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
 from sqlalchemy import Row, select
 
 from audit.log.entries import moment
-from gateway.desk.asking import EVERYONE, Answered, Note, Question, Role
+from gateway.desk.asking import EVERYONE, Answered, Note, Question
 from gateway.desk.reading import Reading
 from gateway.exchange.handover.contact import kept_contact
 from gateway.storage.tables import deliveries, handovers, inbox
@@ -90,14 +90,10 @@ class Board:
     after: timedelta
 
 
-class Handovers(Question[Board]):
+class Handovers(Question[Board], named="handovers", roles=EVERYONE):
     """Handovers under way and those that are over, and arrivals that nobody has accepted yet."""
 
-    named: ClassVar[str] = "handovers"
-    roles: ClassVar[frozenset[Role]] = EVERYONE
-
     def read(self, reading: Reading) -> Answered[Board]:
-        """Those of the asker's member."""
         after = timedelta(seconds=reading.context.overdue_seconds)
         before = reading.now - after
         told = Board(tuple(_journeys(reading, before)), tuple(_arrivals(reading, before)), after)

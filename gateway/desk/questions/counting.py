@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from datetime import timedelta
-from typing import Any, ClassVar, Final, Self
-
-from pydantic import Field, model_validator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final, Self
 
 from audit.log.entries import ZONE, EntryType
 from audit.questions import query, report, reviews, tallies
@@ -15,17 +13,11 @@ from audit.questions.query import Filters, Order
 from audit.questions.tallies import Count
 from audit.tree.checkpoint import Checkpoint
 from audit.tree.witness import Alarm, all_alarms
-from gateway.desk.asking import EVERYONE, Answered, Note, Question, Role, WrongError
-from gateway.desk.forms import Language, Moment, Year
+from gateway.desk.asking import EVERYONE, Answered, Note, Question, Role, Windowed
+from gateway.desk.forms import Language, Year
 from gateway.desk.reading import Reading
 
 DAYS: Final = 30
-
-
-def window(start: object, end: object) -> None:
-    """Refuse what is no window of time. Raises WrongError."""
-    if start is None or end is None or start >= end:  # type: ignore[operator]  # both are moments by then
-        raise WrongError("from and to make a time window", "give a beginning that is before the end", member="from")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,32 +50,18 @@ class Flowed:
         return Totals.of(self.counts)
 
     def to_dict(self) -> dict[str, Any]:
-        """The counts as JSON tells them."""
         return {"flows": [count.to_dict() for count in self.counts]}
 
 
-class Flows(Question[Flowed]):
+class Flows(Windowed[Flowed], named="flows", needs_both=True):
     """How much went from whom to whom in a time window: disclosed, refused, and without result."""
 
-    named: ClassVar[str] = "flows"
-
-    start: Moment | None = Field(None, alias="from")
-    end: Moment | None = Field(None, alias="to")
-
-    @model_validator(mode="after")
-    def _sensible(self) -> Self:
-        window(self.start, self.end)
-        return self
-
     def read(self, reading: Reading) -> Answered[Flowed]:
-        """The counts, as far as they concern the asker's member."""
-        assert self.start is not None
-        assert self.end is not None
-        told = Flowed(_between(reading, self.start, self.end))
+        told = Flowed(_between(reading, *self.window))
         return Answered(told, Note(bool(told.counts)))
 
 
-def _between(reading: Reading, start: Moment, end: Moment) -> tuple[Count, ...]:
+def _between(reading: Reading, start: datetime, end: datetime) -> tuple[Count, ...]:
     counts = tallies.between(reading.connection, start, end)
     return tuple(count for count in counts if count.concerns(reading.asker.member))
 
@@ -98,14 +76,10 @@ class Figures:
     checkpoint: Checkpoint | None
 
 
-class Overview(Question[Figures]):
+class Overview(Question[Figures], named="overview", roles=EVERYONE):
     """Figures of the last days, what waits, and the state of the log. Operators see no figures."""
 
-    named: ClassVar[str] = "overview"
-    roles: ClassVar[frozenset[Role]] = EVERYONE
-
     def read(self, reading: Reading) -> Answered[Figures]:
-        """What this asker may see of it."""
         if reading.asker.role is Role.OPERATOR:
             return Answered(Figures(None, 0, (), None), Note())
         connection, now = reading.connection, reading.now
@@ -128,43 +102,24 @@ class Overview(Question[Figures]):
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
-    """The record of processing activities of one year."""
-
-    record: report.RecordOfProcessing
-
-    def page(self, stylesheet: str | None = None) -> str:
-        """The record as a printable page."""
-        return report.processing_page(self.record, stylesheet=stylesheet)
-
-    def to_dict(self) -> dict[str, Any]:
-        """The record as JSON tells it."""
-        return asdict(self.record)
-
-
-class Processing(Question[Record]):
+class Processing(Question[report.RecordOfProcessing], named="record-of-processing", kind=EntryType.EXPORT):
     """The record of processing activities (GDPR art. 30) of one year of Finnish time.
 
     Of a year before the log began it says nothing, and of another what this organisation had a part in by the law of
     that year.
     """
 
-    named: ClassVar[str] = "record-of-processing"
-    kind: ClassVar[EntryType] = EntryType.EXPORT
-
     year: Year
     language: Language = Language.EN
 
-    def read(self, reading: Reading) -> Answered[Record]:
-        """What is described, with what was counted."""
+    def read(self, reading: Reading) -> Answered[report.RecordOfProcessing]:
         language = self.language.value
         years = recorded_years(reading)
         described = reading.context.activities(self.year, language) if self.year in years else ()
         made = report.record_of_processing(
             reading.connection, self.year, described, reading.telling(language), member=reading.asker.member
         )
-        return Answered(Record(made), Note(detail={"year": self.year}))
+        return Answered(made, Note(detail={"year": self.year}))
 
 
 def recorded_years(reading: Reading) -> range:
@@ -178,11 +133,8 @@ def recorded_years(reading: Reading) -> range:
     return range(0) if first is None else range(first, max(first, reading.now.astimezone(ZONE).year) + 1)
 
 
-class Years(Question[tuple[int, ...]]):
+class Years(Question[tuple[int, ...]], named="recorded-years"):
     """The years of which there is a record of processing, newest first."""
 
-    named: ClassVar[str] = "recorded-years"
-
     def read(self, reading: Reading) -> Answered[tuple[int, ...]]:
-        """Those that the log covers."""
         return Answered(tuple(reversed(recorded_years(reading))), Note())

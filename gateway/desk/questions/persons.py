@@ -2,49 +2,37 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import date
-from typing import Annotated, Any, ClassVar, Final, Generic, Self
+from typing import Annotated, Any, Final, Generic
 
-from pydantic import Field, StrictBool, StrictInt, model_validator
+from pydantic import Field
 
 from audit.log.entries import ZONE, EntryType
 from audit.questions import data_tracker, query, report
 from audit.questions.query import ConsentStory, Day, Found
-from gateway.desk.asking import OFFICER, A, Answered, Note, Question, Role
-from gateway.desk.forms import Handle, Identifier, Language, Moment, Person, ordered
+from gateway.desk.asking import OFFICER, A, Answered, Note, Question, Windowed, Zoned
+from gateway.desk.forms import Handle, Language, Person
 from gateway.desk.reading import NOBODY, Reading
+from gateway.web.forms import PersonForm
 
 MOST: Final = 5_000
 LATEST: Final = 50
 
 
-class OfPerson(Question[A], Generic[A]):
+class OfPerson(Windowed[A], Generic[A], roles=OFFICER):
     """What all questions about one person have in their form."""
 
-    roles: ClassVar[frozenset[Role]] = OFFICER
-
     person: Person
-    start: Moment | None = Field(None, alias="from")
-    end: Moment | None = Field(None, alias="to")
-
-    @model_validator(mode="after")
-    def _sensible(self) -> Self:
-        ordered(self.start, self.end)
-        return self
 
 
-class FindPerson(Question[Handle]):
+class FindPerson(Question[Handle], named="find-person", roles=OFFICER):
     """Who has an identifier. Whether anybody has it makes no difference to what is done and answered."""
-
-    named: ClassVar[str] = "find-person"
-    roles: ClassVar[frozenset[Role]] = OFFICER
 
     person: Person
 
     def read(self, reading: Reading) -> Answered[Handle]:
-        """The person, or one of whom nothing is known."""
-        assert isinstance(self.person, Identifier)
+        assert isinstance(self.person, PersonForm)
         found = reading.context.subjects.find(reading.connection, self.person.system, self.person.value)
         if found is None:
             return Answered(Handle(NOBODY[0]), Note())
@@ -77,13 +65,10 @@ class Disclosures:
         return sorted(recipients.items(), key=lambda pair: -len(pair[1]))
 
 
-class DisclosuresOf(OfPerson[Disclosures]):
+class DisclosuresOf(OfPerson[Disclosures], named="person-disclosures"):
     """Who received this person's data, and who asked and got nothing."""
 
-    named: ClassVar[str] = "person-disclosures"
-
     def read(self, reading: Reading) -> Answered[Disclosures]:
-        """Both, newest first."""
         someone = reading.someone(self.person)
         given = query.disclosures(someone.pseudonyms, start=self.start, end=self.end)
         told = Disclosures(
@@ -106,17 +91,13 @@ class Consents:
         return [pair for story in self.stories for pair in story.late()]
 
     def to_dict(self) -> dict[str, Any]:
-        """The consents as JSON tells them."""
         return {"consents": [story.to_dict() for story in self.stories]}
 
 
-class ConsentsOf(OfPerson[Consents]):
+class ConsentsOf(OfPerson[Consents], named="consents"):
     """A person's consents and refusals: their history, and what was disclosed under each."""
 
-    named: ClassVar[str] = "consents"
-
     def read(self, reading: Reading) -> Answered[Consents]:
-        """Each with its history."""
         someone = reading.someone(self.person)
         told = Consents(query.consents_of(reading.connection, someone.pseudonyms, find=reading.find))
         return Answered(told, Note(bool(told.stories), someone.mark))
@@ -129,72 +110,41 @@ class Days:
     days: tuple[Day, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """The days as JSON tells them."""
         return {"days": [{"date": day.date.isoformat(), "count": day.count} for day in self.days]}
 
 
-class DaysOf(OfPerson[Days]):
+class DaysOf(OfPerson[Days], named="days"):
     """How often a person's data was disclosed, by day."""
 
-    named: ClassVar[str] = "days"
-
     def read(self, reading: Reading) -> Answered[Days]:
-        """The days on which something was disclosed."""
         someone = reading.someone(self.person)
         given = query.disclosures(someone.pseudonyms, start=self.start, end=self.end)
         told = Days(query.heat(reading.connection, given, find=reading.find))
         return Answered(told, Note(bool(told.days), someone.mark))
 
 
-@dataclass(frozen=True, slots=True)
-class Sheet:
-    """The extract for a person."""
-
-    extract: report.Extract
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether the log has nothing to tell."""
-        return not (self.extract.disclosures or self.extract.fruitless or self.extract.consents)
-
-    def page(self, stylesheet: str | None = None) -> str:
-        """The extract as a printable page."""
-        return report.extract_page(self.extract, stylesheet=stylesheet)
-
-    def to_dict(self) -> dict[str, Any]:
-        """The extract as JSON tells it."""
-        return asdict(self.extract)
-
-
-class Extract(OfPerson[Sheet]):
+class ExtractOf(OfPerson[report.Extract], named="extract", kind=EntryType.EXPORT):
     """The extract for a person (GDPR art. 15), as JSON or as a printable page."""
 
-    named: ClassVar[str] = "extract"
-    kind: ClassVar[EntryType] = EntryType.EXPORT
-
     language: Language = Language.EN
-    for_officer: StrictBool = False
+    for_officer: bool = False
 
-    def read(self, reading: Reading) -> Answered[Sheet]:
-        """What the log says about the person, for them to read."""
+    def read(self, reading: Reading) -> Answered[report.Extract]:
         someone = reading.someone(self.person)
         telling = reading.telling(self.language.value, for_officer=self.for_officer)
         made = report.extract(reading.connection, someone.pseudonyms, telling, start=self.start, end=self.end)
         detail = {"lines": len(made.disclosures), "language": self.language.value, "hidden_counted": self.for_officer}
-        return Answered(Sheet(made), Note(someone.mark is not None, someone.mark, detail=detail))
+        return Answered(made, Note(someone.mark is not None, someone.mark, detail=detail))
 
 
-class Usages(OfPerson[data_tracker.Usages]):
+class Usages(OfPerson[data_tracker.Usages], named="usages"):
     """Who has used a person's data, as they may see it themselves, newest first."""
 
-    named: ClassVar[str] = "usages"
-
-    offset: Annotated[StrictInt, Field(ge=0, le=data_tracker.MOST)] = 0
-    limit: Annotated[StrictInt, Field(ge=1, le=data_tracker.MAX_USAGES)] = data_tracker.MAX_USAGES
+    offset: Annotated[int, Field(ge=0, le=data_tracker.MOST)] = 0
+    limit: Annotated[int, Field(ge=1, le=data_tracker.MAX_USAGES)] = data_tracker.MAX_USAGES
     language: Language = Language.EN
 
     def read(self, reading: Reading) -> Answered[data_tracker.Usages]:
-        """One page of them, and how many there are."""
         someone = reading.someone(self.person)
         wanted = data_tracker.Wanted(self.start, self.end, self.offset, self.limit)
         telling = reading.telling(self.language.value)
@@ -202,25 +152,17 @@ class Usages(OfPerson[data_tracker.Usages]):
         return Answered(told, Note(bool(told.usages), someone.mark, detail={"shown": len(told.usages)}))
 
 
-class UsagePeriod(Question[data_tracker.UsagePeriod]):
+class UsagePeriod(Question[data_tracker.UsagePeriod], named="usage-period", is_recorded=False):
     """The time that can be told about; about nobody, so not on record."""
 
-    named: ClassVar[str] = "usage-period"
-    is_recorded: ClassVar[bool] = False
-
     def read(self, reading: Reading) -> Answered[data_tracker.UsagePeriod]:
-        """From the first entry on."""
         return Answered(data_tracker.usage_period(reading.connection, reading.now, find=reading.find), None)
 
 
-class Heartbeat(Question[data_tracker.Heartbeat]):
+class Heartbeat(Question[data_tracker.Heartbeat], named="heartbeat", is_recorded=False):
     """Whether uses can be looked up just now; about nobody, so not on record."""
 
-    named: ClassVar[str] = "heartbeat"
-    is_recorded: ClassVar[bool] = False
-
     def read(self, reading: Reading) -> Answered[data_tracker.Heartbeat]:
-        """OK if the log can be read."""
         return Answered(data_tracker.heartbeat(reading.connection), None)
 
 
@@ -231,21 +173,17 @@ class Late:
     left: tuple[tuple[Found, Found], ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """The answer as JSON tells it."""
         left = [{"withdrawal": gone.to_dict(), "release": release.to_dict()} for gone, release in self.left]
         return {"holds": not left, "left": left}
 
 
-class AfterWithdrawal(Question[Late]):
+class AfterWithdrawal(Question[Late], named="after-withdrawal"):
     """What left after a withdrawal although it needed the consent, of one person or of everybody: must be nothing."""
 
-    named: ClassVar[str] = "after-withdrawal"
-
     person: Person | None = None
-    start: Moment | None = Field(None, alias="from")
+    start: Zoned | None = Field(None, alias="from")
 
     def read(self, reading: Reading) -> Answered[Late]:
-        """The pairs, as far as the asker may see them."""
         someone = reading.someone(self.person)
         pairs = query.left_after_withdrawal(
             reading.connection,

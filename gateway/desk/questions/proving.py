@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import base64
-from dataclasses import asdict, dataclass
-from typing import Annotated, Any, ClassVar, Final
+from dataclasses import dataclass
+from typing import Annotated, Final
 
 import orjson
-from pydantic import Field, StrictInt
+from pydantic import Field
 from sqlalchemy import func, select
 
 from audit.log.entries import EntryType
@@ -23,19 +22,14 @@ from audit.tree.witness import Alarm, Watched, all_alarms, watched
 from consent import replaying
 from consent.explaining import explain
 from gateway.desk.asking import EVERYONE, Answered, Note, Question, Role
-from gateway.desk.forms import EntryRef, Language, text
+from gateway.desk.forms import EntryRef, Language, lines
 from gateway.desk.questions.rulebooks import kept_of, loaded
 from gateway.desk.reading import Reading
 from gateway.exchange.keeping import kept_rulebook
 
 MOST_PROVEN: Final = 1_000
 MOST_EARLIER: Final = 16
-NoteText = Annotated[str, *text(MAX_NOTE_BYTES)]
-
-
-def checkpoint_to_dict(checkpoint: Checkpoint) -> dict[str, Any]:
-    """A checkpoint as JSON tells it."""
-    return {"size": checkpoint.size, "root": base64.b64encode(checkpoint.root).decode(), "note": checkpoint.note}
+NoteText = Annotated[str, lines(MAX_NOTE_BYTES)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +43,10 @@ class Standing:
     alarms: tuple[Alarm, ...]
 
 
-class Health(Question[Standing]):
+class Health(Question[Standing], named="health", roles=EVERYONE):
     """The log's seal, witnesses, watched logs and alarms."""
 
-    named: ClassVar[str] = "health"
-    roles: ClassVar[frozenset[Role]] = EVERYONE
-
     def read(self, reading: Reading) -> Answered[Standing]:
-        """All of it."""
         marks = select(cosignatures.c.witness, func.max(cosignatures.c.size), func.max(cosignatures.c.timestamp))
         rows = reading.connection.execute(marks.group_by(cosignatures.c.witness).order_by(cosignatures.c.witness))
         told = Standing(
@@ -69,31 +59,12 @@ class Health(Question[Standing]):
         return Answered(told, Note())
 
 
-@dataclass(frozen=True, slots=True)
-class Checked:
-    """How a check of the newest records came out."""
-
-    report: Report
-
-    def to_dict(self) -> dict[str, Any]:
-        """The report as JSON tells it."""
-        names = ("sound", "origin", "size", "since", "checked", "anchors")
-        return {name: getattr(self.report, name) for name in names} | {
-            "root": base64.b64encode(self.report.root).decode(),
-            "findings": [asdict(finding) for finding in self.report.findings],
-        }
-
-
-class Check(Question[Checked]):
+class Check(Question[Report], named="check", roles=EVERYONE):
     """Have the newest entries been altered? Raises CheckingError while another check is made."""
 
-    named: ClassVar[str] = "check"
-    roles: ClassVar[frozenset[Role]] = EVERYONE
+    newest: Annotated[int, Field(ge=1, le=MOST)] = MOST
 
-    newest: Annotated[StrictInt, Field(ge=1, le=MOST)] = MOST
-
-    def read(self, reading: Reading) -> Answered[Checked]:
-        """What the check found."""
+    def read(self, reading: Reading) -> Answered[Report]:
         context = reading.context
         told = check_newest(
             context.engine,
@@ -102,78 +73,30 @@ class Check(Question[Checked]):
             witnesses=context.witnesses(),
             newest=self.newest,
         )
-        return Answered(Checked(told), Note(detail=told.to_codes()))
+        return Answered(told, Note(detail=told.to_codes()))
 
 
-@dataclass(frozen=True, slots=True)
-class Continuity:
-    """Whether the log of today continues an earlier checkpoint of it."""
-
-    told: proofs.Continuity
-
-    def to_dict(self) -> dict[str, Any]:
-        """The answer as JSON tells it."""
-        return {
-            "unchanged": self.told.unchanged,
-            "problem": self.told.problem,
-            "earlier": checkpoint_to_dict(self.told.earlier),
-            "now": checkpoint_to_dict(self.told.now),
-            "proof": [base64.b64encode(step).decode() for step in self.told.proof],
-        }
-
-
-class Unchanged(Question[Continuity]):
+class Unchanged(Question[proofs.Continuity], named="unchanged-since", roles=EVERYONE):
     """Has the log been altered since this checkpoint of it? Raises NoteError for what is no checkpoint."""
-
-    named: ClassVar[str] = "unchanged-since"
-    roles: ClassVar[frozenset[Role]] = EVERYONE
 
     checkpoint: NoteText
 
-    def read(self, reading: Reading) -> Answered[Continuity]:
-        """Whether it continues it."""
+    def read(self, reading: Reading) -> Answered[proofs.Continuity]:
         told = proofs.unchanged_since(reading.connection, self.checkpoint, reading.context.log_key)
-        return Answered(Continuity(told), Note(detail={"size": told.earlier.size, "holds": told.unchanged}))
+        return Answered(told, Note(detail={"size": told.earlier.size, "holds": told.unchanged}))
 
 
-@dataclass(frozen=True, slots=True)
-class Proven:
-    """One entry with what proves it."""
-
-    proof: proofs.EntryProof
-
-    def to_dict(self) -> dict[str, Any]:
-        """The proof as JSON tells it."""
-        proof = self.proof
-        return {
-            "index": proof.index,
-            "position": proof.position,
-            "entry": proof.entry.to_dict(),
-            "canonical": proof.entry.canonical().decode(),
-            "proof": [base64.b64encode(step).decode() for step in proof.proof],
-            "checkpoint": proof.checkpoint.note,
-            "since": None if proof.since is None else proof.since.note,
-            "cosignatures": [
-                {"witness": mark.witness, "timestamp": mark.timestamp, "size": checkpoint.size}
-                for checkpoint, mark in proof.cosignatures
-            ],
-        }
-
-
-class Proof(Question[Proven | None]):
+class Proof(Question[proofs.EntryProof | None], named="proof"):
     """The proof that an entry stands in the log; None if there is no such entry. Raises ProofError."""
-
-    named: ClassVar[str] = "proof"
 
     entry: EntryRef
 
-    def read(self, reading: Reading) -> Answered[Proven | None]:
-        """Entry, path and signatures."""
+    def read(self, reading: Reading) -> Answered[proofs.EntryProof | None]:
         found = reading.locate(self.entry)
         if found is None:
             return Answered(None, Note(found=False))
         proof = proofs.prove(reading.connection, found.index, found.entry)
-        return Answered(Proven(proof), Note(subject=found.entry.subject, detail={"of": found.index}))
+        return Answered(proof, Note(subject=found.entry.subject, detail={"of": found.index}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,17 +112,13 @@ class ProofFile:
         return int(orjson.loads(self.whole)["checkpoint"].split("\n")[1])
 
 
-class Proofs(Question[ProofFile]):
+class Proofs(Question[ProofFile], named="proofs", kind=EntryType.EXPORT):
     """A file that proves entries to anyone, for `audit verify`. Raises ProofError."""
 
-    named: ClassVar[str] = "proofs"
-    kind: ClassVar[EntryType] = EntryType.EXPORT
-
-    entries: Annotated[tuple[EntryRef, ...], Field(max_length=MOST_PROVEN)] = ()
-    earlier: Annotated[tuple[NoteText, ...], Field(max_length=MOST_EARLIER)] = ()
+    entries: list[EntryRef] = Field(default_factory=list, max_length=MOST_PROVEN)
+    earlier: list[NoteText] = Field(default_factory=list, max_length=MOST_EARLIER)
 
     def read(self, reading: Reading) -> Answered[ProofFile]:
-        """The file, without what is not there."""
         located = {entry: reading.locate(entry) for entry in self.entries}
         found = [item for item in located.values() if item is not None]
         context = reading.context
@@ -242,16 +161,13 @@ class Opened:
         return sorted(earliest.items())
 
 
-class Record(Question[Opened | None]):
+class Record(Question[Opened | None], named="record"):
     """What one entry says, and what proves that it has not changed; None if there is no such entry."""
-
-    named: ClassVar[str] = "record"
 
     entry: EntryRef
     language: Language = Language.EN
 
     def read(self, reading: Reading) -> Answered[Opened | None]:
-        """The entry with all that belongs to it."""
         found = reading.locate(self.entry)
         if found is None:
             return Answered(None, Note(found=False))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Annotated, Any, ClassVar, Final, Self
+from typing import Annotated, Any, ClassVar
 
-from pydantic import Field, StrictBool, model_validator
+from pydantic import field_validator
 from sqlalchemy import Connection
 
 from audit.log.entries import Entry, EntryType, Outcome
@@ -14,12 +14,12 @@ from audit.questions import reviews
 from audit.questions.anomalies import Anomaly, Seen, Span, detect
 from audit.questions.query import Found, by_id
 from audit.questions.reviews import EMERGENCY, MAX_REMARK, Kind, Review, Verdict
-from gateway.desk.asking import OFFICER, Answered, Note, Question, QuestionError, Role, WrongError
-from gateway.desk.forms import EntryRef, Language, Moment, Text, text
-from gateway.desk.questions.counting import window
+from gateway.desk.asking import OFFICER, Answered, Note, Question, Windowed
+from gateway.desk.forms import EntryRef, Language, Text, lines
 from gateway.desk.reading import Reading
-
-LATELY: Final = 50
+from gateway.web.forms import Shape
+from gateway.web.validation import fault
+from gateway.wire.problems import ProblemError
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,33 +30,19 @@ class Patterns:
     language: str
 
     def to_dict(self) -> dict[str, Any]:
-        """The patterns as JSON tells them."""
         told = [asdict(pattern) | {"explanation": pattern.explanation(self.language)} for pattern in self.found]
         return {"unusual": told}
 
 
-class Unusual(Question[Patterns]):
+class Unusual(Windowed[Patterns], named="unusual", roles=OFFICER, needs_both=True):
     """Unusual patterns in a time window. With `queue` those that are new wait for review from then on."""
 
-    named: ClassVar[str] = "unusual"
-    roles: ClassVar[frozenset[Role]] = OFFICER
-
-    start: Moment | None = Field(None, alias="from")
-    end: Moment | None = Field(None, alias="to")
-    queue: StrictBool = False
+    queue: bool = False
     language: Language = Language.EN
 
-    @model_validator(mode="after")
-    def _sensible(self) -> Self:
-        window(self.start, self.end)
-        return self
-
     def read(self, reading: Reading) -> Answered[Patterns]:
-        """What is seen, and the reviews that it opens."""
-        assert self.start is not None
-        assert self.end is not None
         context = reading.context
-        span, seen = Span(self.start, self.end, reading.now), Seen(reading.shelves.find, context.subjects)
+        span, seen = Span(*self.window, reading.now), Seen(reading.shelves.find, context.subjects)
         told = Patterns(detect(reading.connection, span, context.thresholds, seen), self.language.value)
         note = Note(bool(told.found), detail={"shown": len(told.found)})
 
@@ -91,22 +77,18 @@ class Queue:
         return len(self.emergencies) + len(self.patterns)
 
     def to_dict(self) -> dict[str, Any]:
-        """What waits, as JSON tells it."""
         return {
             "found": [item.to_dict() for item in self.emergencies],
             "patterns": [review.to_dict() for review, _ in self.patterns],
         }
 
 
-class Unreviewed(Question[Queue]):
-    """Emergency accesses and patterns that nobody has signed off; with `done` also those that were lately."""
+class Unreviewed(Question[Queue], named="unreviewed"):
+    """Emergency accesses and patterns that nobody has signed off, as far as the asker may see them."""
 
-    named: ClassVar[str] = "unreviewed"
-
-    done: StrictBool = Field(False, exclude=True)
+    lately: ClassVar[int] = 0
 
     def read(self, reading: Reading) -> Answered[Queue]:
-        """As far as the asker may see them."""
         connection = reading.connection
 
         def seen(found: tuple[Review, ...]) -> tuple[tuple[Review, Found | None], ...]:
@@ -117,9 +99,13 @@ class Unreviewed(Question[Queue]):
         told = Queue(
             tuple(item for item in emergencies if reading.sees(item.entry)),
             seen(reviews.waiting(connection, kind=Kind.ANOMALY)),
-            seen(reviews.done(connection, limit=LATELY)) if self.done else (),
+            seen(reviews.done(connection, limit=self.lately)) if self.lately else (),
         )
         return Answered(told, Note(bool(told.waits), detail={"shown": told.waits}))
+
+
+class Reviews(Unreviewed, lately=50):
+    """The same, with what was signed off lately."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,16 +121,13 @@ class Case:
         return tuple(name for name, review in self.reviews.items() if review is None or review.signed_off is None)
 
 
-class ReviewOf(Question[Case | None]):
+class ReviewOf(Question[Case | None], named="review"):
     """One entry that waits for review, or did."""
-
-    named: ClassVar[str] = "review"
 
     entry: EntryRef
     rule: Text | None = None
 
     def read(self, reading: Reading) -> Answered[Case | None]:
-        """The entry and its reviews; None where there is nothing to review."""
         found = reading.locate(self.entry)
         if found is None:
             return Answered(None, Note(found=False))
@@ -154,28 +137,27 @@ class ReviewOf(Question[Case | None]):
         return Answered(Case(found, told) if told else None, Note(bool(told), found.entry.subject, detail=detail))
 
 
-class SignOff(Question[Review]):
-    """Sign an emergency access or a pattern off. The decision is on record with it.
+class Conclusion(Shape):
+    """What a reviewer concludes, and why. `rule` says which of the reviews of an entry is meant where several wait."""
 
-    `rule` says which of the reviews of an entry is meant where several wait.
-    """
-
-    named: ClassVar[str] = "sign-off"
-    roles: ClassVar[frozenset[Role]] = OFFICER
-
-    entry: EntryRef
     verdict: Verdict
-    remark: Annotated[str, *text(MAX_REMARK)]
+    remark: Annotated[str, lines(MAX_REMARK)]
     rule: Text | None = None
 
-    @model_validator(mode="after")
-    def _with_reasons(self) -> Self:
-        if not self.remark.strip():
-            raise WrongError("a sign-off needs its reasons: the remark is empty", member="remark")
-        return self
+    @field_validator("remark")
+    @classmethod
+    def _with_reasons(cls, remark: str) -> str:
+        if not remark.strip():
+            raise fault("invalid-request", "a sign-off needs its reasons", "say why")
+        return remark
+
+
+class SignOff(Conclusion, Question[Review], named="sign-off", roles=OFFICER):
+    """Sign an emergency access or a pattern off. The decision is on record with it."""
+
+    entry: EntryRef
 
     def read(self, reading: Reading) -> Answered[Review]:
-        """Signs it off. Raises ReviewError; QuestionError where it is not said which review is meant."""
         found = reading.locate(self.entry)
         if found is None:
             raise reviews.ReviewError("there is no such entry")
@@ -184,7 +166,8 @@ class SignOff(Question[Review]):
             try:
                 review = reviews.meant(connection, found, self.rule, reading.now)
             except reviews.ChoiceError as error:
-                raise QuestionError("/rule", str(error)) from None
+                remedy = f"name one of {', '.join(error.choices)}"
+                raise ProblemError("invalid-request", pointer="/rule", detail=str(error), remedy=remedy) from None
             by = reading.asker.user or reading.asker.client
             done = reviews.sign_off(connection, review.id, reviews.Said(by, self.verdict, self.remark), reading.now)
             detail = {"question": self.named, "review": review.kind, "rule": review.name, "verdict": self.verdict}

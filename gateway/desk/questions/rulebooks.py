@@ -6,14 +6,14 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Annotated, Any, ClassVar, Final, Self
+from typing import Annotated, Any, ClassVar, Final
 
-from pydantic import Field, InstanceOf, model_validator
+from pydantic import InstanceOf
 
 from audit.questions.query import Filters, Found, by_id
 from consent.rulebook import Rulebook, load
-from gateway.desk.asking import Answered, Detail, Note, Question
-from gateway.desk.forms import EntryRef, Moment, ordered, text
+from gateway.desk.asking import Answered, Detail, Note, Question, Windowed, Zoned
+from gateway.desk.forms import EntryRef, lines
 from gateway.desk.proposals import LONGEST, Foresight
 from gateway.desk.reading import Reading
 from gateway.exchange.keeping import Kept, kept_decisions, kept_rulebook
@@ -45,15 +45,12 @@ def _note_of(found: Found | None, detail: Detail, *, seen: bool) -> Note:
     return Note(seen, found.entry.subject, detail={**detail, "of": found.index})
 
 
-class Explain(Question[tuple[Kept, bytes] | None]):
+class Explain(Question[tuple[Kept, bytes] | None], named="explain"):
     """The decision that is kept for an entry, opened, and the text of the rulebook by which it was made."""
-
-    named: ClassVar[str] = "explain"
 
     entry: EntryRef
 
     def read(self, reading: Reading) -> Answered[tuple[Kept, bytes] | None]:
-        """Both, or None if none is kept."""
         found = reading.locate(self.entry)
         kept = None if found is None else kept_of(reading, found.entry.id)
         made_by = None if kept is None else kept_rulebook(reading.context.engine, kept.rulebook)
@@ -61,17 +58,14 @@ class Explain(Question[tuple[Kept, bytes] | None]):
         return Answered(told, _note_of(found, {}, seen=kept is not None))
 
 
-class Again(Question[Replay]):
+class Again(Question[Replay], named="replay"):
     """The kept decisions since a moment, or that of one entry, made again. One entry records the whole run."""
 
-    named: ClassVar[str] = "replay"
-
-    since: Moment | None = None
+    since: Zoned | None = None
     entry: EntryRef | None = None
-    progress: Callable[[int], None] = Field(unheard, exclude=True)
+    progress: Callable[[int], None] = unheard
 
     def read(self, reading: Reading) -> Answered[Replay]:
-        """How they came out."""
         context = reading.context
         found = None if self.entry is None else reading.locate(self.entry)
         wanted = None if self.entry is None else str(self.entry) if found is None else found.entry.id
@@ -81,18 +75,15 @@ class Again(Question[Replay]):
         return Answered(told, _note_of(found, detail, seen=bool(told.decisions)))
 
 
-class Swings(Question[Swing]):
+class Swings(Question[Swing], named="rulebook-change"):
     """How two rulebooks decide what was recorded since a moment. One entry records the whole run."""
-
-    named: ClassVar[str] = "rulebook-change"
 
     old: InstanceOf[Rulebook]
     new: InstanceOf[Rulebook]
-    since: Moment | None = None
-    progress: Callable[[int], None] = Field(unheard, exclude=True)
+    since: Zoned | None = None
+    progress: Callable[[int], None] = unheard
 
     def read(self, reading: Reading) -> Answered[Swing]:
-        """What would have gone otherwise."""
         context = reading.context
         with closing(kept_decisions(context.engine, context.subjects, since=self.since)) as kept:
             told = swing(kept, self.old, self.new, self.progress)
@@ -112,7 +103,6 @@ class Change:
     found: tuple[Found, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """The comparison as JSON tells it."""
         told, apart = self.foresight.swing, self.foresight.differences
         return {
             "old": self.foresight.old.digest,
@@ -137,27 +127,22 @@ class Change:
         }
 
 
-class RulebookChange(Question[Change]):
+class RulebookChange(Windowed[Change], named="rulebook-change"):
     """Which recorded exchanges of a window would a proposed rulebook change? The proposal is not kept.
 
     Raises RulebookError, NothingStandsError, ComparingError.
     """
 
-    named: ClassVar[str] = "rulebook-change"
+    shown: ClassVar[int] = 0
 
-    rulebook: Annotated[str, *text(LONGEST, 0)]
-    start: Moment | None = Field(None, alias="from")
-    end: Moment | None = Field(None, alias="to")
-    shown: int = Field(0, exclude=True)
-
-    @model_validator(mode="after")
-    def _sensible(self) -> Self:
-        ordered(self.start, self.end)
-        return self
+    rulebook: Annotated[str, lines(LONGEST, 0)]
 
     def read(self, reading: Reading) -> Answered[Change]:
-        """The comparison."""
         told = reading.proposals.compare(self.rulebook, start=self.start, end=self.end, member=reading.asker.member)
         located = (by_id(reading.connection, entry, find=reading.find) for entry in told.swing.entries[: self.shown])
         found = tuple(item for item in located if item is not None)
         return Answered(Change(told, found), _note_of_change(Filters(self.start, self.end), told.new, told.swing))
+
+
+class ChangeShown(RulebookChange, shown=50):
+    """The same with the first of the records that would have gone otherwise."""

@@ -7,17 +7,18 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar, Final, Generic, Self
 
-from pydantic import Field, StrictInt, model_validator
+from pydantic import Field, model_validator
 from sqlalchemy import Engine, select
 
 from audit.log.entries import REFUSED, EntryType
 from audit.questions import export, query
 from audit.questions.query import MAX_PAGE, Filters, Found, Page, Search
 from audit.questions.words import NOT_RELEASED, READS, Word
-from gateway.desk.asking import A, Answered, Note, Question, WrongError
-from gateway.desk.forms import EntryRef, FiltersForm, Format, Moment, Order, Person, Text, ordered, text
+from gateway.desk.asking import A, Answered, Note, Question, Windowed
+from gateway.desk.forms import EntryRef, FiltersForm, Format, Order, Person, Text
 from gateway.desk.reading import Reading, Someone
 from gateway.storage.tables import handovers, inbox
+from gateway.web.validation import fault
 
 LONGEST_COURSE: Final = 1_000
 
@@ -49,26 +50,23 @@ NAMED: Final[Mapping[Named, Filters]] = {
 OF_A_PERSON: Final = frozenset({Named.PERSON, Named.DISCLOSURES, Named.FRUITLESS})
 
 
-class Searching(Question[A], Generic[A]):
+class Searching(Windowed[A], Generic[A]):
     """What a search has in its form."""
 
     question: Named = Named.SEARCH
     person: Person | None = None
     case: Text | None = None
     filters: FiltersForm = FiltersForm()
-    start: Moment | None = Field(None, alias="from")
-    end: Moment | None = Field(None, alias="to")
 
     @model_validator(mode="after")
-    def _sensible(self) -> Self:
-        ordered(self.start, self.end)
+    def _about_somebody(self) -> Self:
         if self.question in OF_A_PERSON and self.person is None and not self.filters.subject:
-            raise WrongError(f"the question {self.question} is about a person; say which", member="person")
+            detail = f"the question {self.question} is about a person; say which"
+            raise fault("invalid-request", detail, "name the person", member="person")
         return self
 
     @property
     def recorded_as(self) -> str:
-        """Its name among the named ones."""
         return self.question.value
 
     def narrowed(self, reading: Reading) -> tuple[Filters, Someone]:
@@ -91,14 +89,11 @@ class Searching(Question[A], Generic[A]):
 class Find(Searching[Page]):
     """Who received a person's data, what was refused, everything under one basis, purpose or member: page by page."""
 
-    named: ClassVar[str] = "search"
-
     order: Order = Order.NEWEST
     after: Text | None = None
-    limit: Annotated[StrictInt, Field(ge=1, le=MAX_PAGE)] = 50
+    limit: Annotated[int, Field(ge=1, le=MAX_PAGE)] = 50
 
     def read(self, reading: Reading) -> Answered[Page]:
-        """One page of what is found."""
         filters, someone = self.narrowed(reading)
         page = reading.page(filters, order=self.order.value, after=self.after, limit=self.limit)
         detail = {**filters.to_codes(), "shown": len(page.found)}
@@ -148,27 +143,25 @@ class Entries:
                 yield from export.to_fhir(found, origin=self.origin)
 
 
-class Export(Searching[Entries]):
+class Export(Searching[Entries], kind=EntryType.EXPORT):
     """The whole answer to a search, as CSV, JSON Lines or a FHIR bundle."""
 
-    named: ClassVar[str] = "export"
-    kind: ClassVar[EntryType] = EntryType.EXPORT
+    most: ClassVar[int | None] = None
 
     form: Format = Field(Format.JSONL, alias="format")
-    most: StrictInt | None = Field(None, exclude=True)
 
     def read(self, reading: Reading) -> Answered[Entries]:
-        """Entries, of which none is read before the export is on record."""
         filters, someone = self.narrowed(reading)
         is_any = bool(reading.page(filters, order="oldest", limit=1).found)
         context = reading.context
         made = Entries(self.form, filters, context.engine, reading.find, context.log.origin, self.most)
-        detail = {**filters.to_codes(), "format": self.form.value}
-        return Answered(
-            made,
-            Note(is_any, someone.mark, filters.case, detail),
-            placed=lambda place: replace(made, before=place),
-        )
+        note = Note(is_any, someone.mark, filters.case, {**filters.to_codes(), "format": self.form.value})
+        # None is read before the export is on record.
+        return Answered(made, note, placed=lambda place: replace(made, before=place))
+
+
+class Download(Export, most=100_000):
+    """The same for a browser, which gets the oldest of them if there are very many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,42 +176,42 @@ class Course:
         return tuple(item for item in self.found if item.entry.type not in READS)
 
     def to_dict(self) -> dict[str, Any]:
-        """The course as JSON tells it."""
         return {"found": [item.to_dict() for item in self.found]}
 
 
+class CourseOf(Question[Course], named="timeline-case"):
+    """Everything about one case, by the key that entries have for it; oldest first."""
+
+    key: Text
+
+    def read(self, reading: Reading) -> Answered[Course]:
+        course = Course(reading.walk(Filters(case=self.key), limit=LONGEST_COURSE))
+        key = self.key if course.found else None
+        return Answered(course, Note(bool(course.found), None, key, {"shown": len(course.found)}))
+
+
 class Timeline(Question[Course]):
-    """Everything about one handover (sent or received), one entry's story, or one case; oldest first.
-
-    A case is named by its reference, or by the key that entries have for it.
-    """
-
-    named: ClassVar[str] = "timeline"
+    """Everything about one handover (sent or received), one entry's story, or one case; oldest first."""
 
     handover: Text | None = None
     entry: EntryRef | None = None
     case: Text | None = None
-    key: Text | None = Field(None, exclude=True)
 
     @model_validator(mode="after")
     def _of_one_thing(self) -> Self:
-        if sum(value is not None for value in (self.handover, self.entry, self.case, self.key)) != 1:
-            raise WrongError("a timeline is of one thing", "give one of handover, entry and case")
+        if sum(value is not None for value in (self.handover, self.entry, self.case)) != 1:
+            raise fault("invalid-request", "a timeline is of one thing", "give one of handover, entry and case")
         return self
 
     @property
     def recorded_as(self) -> str:
-        """What it is of."""
-        given = {"handover": self.handover, "entry": self.entry}
-        return f"timeline-{next((name for name, value in given.items() if value is not None), 'case')}"
+        if self.case is not None:
+            return CourseOf.named
+        return "timeline-handover" if self.handover is not None else "timeline-entry"
 
     def read(self, reading: Reading) -> Answered[Course]:
-        """What happened, oldest first."""
-        key = self.key if self.case is None else reading.case(self.case)
-        if key is not None:
-            course = Course(reading.walk(Filters(case=key), limit=LONGEST_COURSE))
-            note = Note(bool(course.found), None, key if course.found else None, {"shown": len(course.found)})
-            return Answered(course, note)
+        if self.case is not None:
+            return CourseOf.of(key=reading.case(self.case)).read(reading)
         story: dict[int, Found] = {}
         for start in self._starts(reading):
             chain = query.chain(reading.connection, start, limit=LONGEST_COURSE, find=reading.find)
@@ -237,15 +230,12 @@ class Timeline(Question[Course]):
         return [] if found is None else [found.entry.id]
 
 
-class FindCase(Question[str]):
+class FindCase(Question[str], named="find-case"):
     """The key that entries have for a case reference, which is not kept."""
 
-    named: ClassVar[str] = "find-case"
-
-    case: Annotated[str, *text(200)]
+    case: Text
 
     def read(self, reading: Reading) -> Answered[str]:
-        """The key, whether the log knows the case or not."""
         key = reading.case(self.case)
         is_known = bool(reading.page(Filters(case=key), limit=1).found)
         return Answered(key, Note(case=key if is_known else None))

@@ -25,15 +25,16 @@ from audit.questions.report import Activity, Controller
 from audit.questions.subjects import HETU_SYSTEM, Subjects
 from audit.tree.checkpoint import LogSigner, VerifierKey, WitnessSigner
 from audit.tree.witness import keep_cosignatures
-from gateway.desk.asking import Role, WrongError
+from gateway.desk.asking import Role
 from gateway.desk.console.office import Annex, IdentifierKind, Office
 from gateway.desk.console.oidc import Door, Provider
 from gateway.desk.console.sessions import Identity, offer_link
 from gateway.desk.console.shell import console
 from gateway.desk.context import DeskContext
 from gateway.desk.desk import Desk
-from gateway.desk.forms import Identifier
 from gateway.storage.schema import METADATA
+from gateway.web.forms import PersonForm
+from gateway.wire.problems import ProblemError
 from tests.people import joined
 from tests.waiting import LIMIT_SECONDS, wait
 
@@ -297,11 +298,11 @@ def made(folder: Path) -> Iterator[World]:
 def office(world: World, subjects: Subjects, witnesses: list[VerifierKey]) -> Office:
     titles = {"fi": "Esimerkin vastaanottokeskus", "sv": "Exempelförläggningen", "en": "Example reception centre"}
 
-    def read(is_one: Callable[[str], bool]) -> Callable[[str, str], Identifier]:
-        def identifier(system: str, text: str) -> Identifier:
+    def read(is_one: Callable[[str], bool]) -> Callable[[str, str], PersonForm]:
+        def identifier(system: str, text: str) -> PersonForm:
             if not is_one(text):
-                raise WrongError("is none")
-            return Identifier(system, text)
+                raise ProblemError("subject-form")
+            return PersonForm(system=system, value=text)
 
         return identifier
 

@@ -24,8 +24,6 @@ from audit.questions.report import (
     Controller,
     Telling,
     extract,
-    extract_page,
-    processing_page,
     record_of_processing,
     usage_sentence,
 )
@@ -199,7 +197,7 @@ async def test_no_sheet_shows_a_code(here: InProcess, language: str) -> None:
 
     assert made.disclosures
     assert made.fruitless
-    for page in (extract_page(made), processing_page(record), "\n".join(sentences)):
+    for page in (made.page(), record.page(), "\n".join(sentences)):
         assert shown_codes(page, codes_of(rulebook)) == set()
         assert not [words for words in nameless(language) if words in page]
         assert rulebook.categories["health-needs"].title[language] in page

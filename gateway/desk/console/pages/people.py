@@ -11,7 +11,6 @@ from typing import Any, Final
 
 from audit.questions.query import Page as Found
 from audit.questions.texts import LANGUAGES
-from gateway.desk.asking import WrongError
 from gateway.desk.console.figures import calendar
 from gateway.desk.console.office import (
     OFFICER,
@@ -26,11 +25,12 @@ from gateway.desk.console.office import (
     asked,
     inside,
 )
-from gateway.desk.console.pages.searching import EXPORT_LIMIT, sent
+from gateway.desk.console.pages.searching import sent
 from gateway.desk.console.sessions import SessionError
 from gateway.desk.forms import Format, Handle
-from gateway.desk.questions.persons import MOST, Consents, ConsentsOf, Disclosures, DisclosuresOf, Extract, FindPerson
-from gateway.desk.questions.searching import Export, Find, Named
+from gateway.desk.questions.persons import MOST, Consents, ConsentsOf, Disclosures, DisclosuresOf, ExtractOf, FindPerson
+from gateway.desk.questions.searching import Download, Find, Named
+from gateway.wire.problems import ProblemError
 
 LIMIT: Final = 50
 
@@ -44,7 +44,7 @@ def find(visit: Visit) -> Answer:
     typed = visit.form.get("value", "").strip()[:200]
     try:
         person = kind.read(kind.system, typed)
-    except WrongError:
+    except ProblemError:
         wrong = "people.malformed" if typed else "people.empty"
         return Shown("people.html", {"kinds": kinds, "wrong": wrong, "chosen": kind.code}, status=400)
     return Ask(FindPerson.of(person=person), lambda found: Moved(f"/people/{visit.session.handle(found.subject)}"))
@@ -112,8 +112,8 @@ def extract_sheet(visit: Visit) -> Answer:
     language = visit.path["of"]
     for_officer = visit.query.get("for") == "officer"
     return asked(
-        lambda: Extract.of(person=person_of(visit), language=language, for_officer=for_officer),
-        lambda sheet: Shown("sheet.html", {"sheet": inside(sheet.page(STYLE)), "of": language}),
+        lambda: ExtractOf.of(person=person_of(visit), language=language, for_officer=for_officer),
+        lambda made: Shown("sheet.html", {"sheet": inside(made.page(STYLE)), "of": language}),
     )
 
 
@@ -121,7 +121,7 @@ def export(visit: Visit) -> Answer:
     """Everything about the person as a file."""
     form = visit.path["form"]
     return asked(
-        lambda: Export.of(question=Named.PERSON, person=person_of(visit), form=form, most=EXPORT_LIMIT),
+        lambda: Download.of(question=Named.PERSON, person=person_of(visit), form=form),
         lambda made: sent(visit, made, "person"),
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gateway.desk.console.office import Answer, Ask, Moved, NotHereError, Page, Sent, Shown, Visit, asked, here
 from gateway.desk.questions.proving import Opened, ProofFile, Proofs, Record
-from gateway.desk.questions.searching import Course, FindCase, Timeline
+from gateway.desk.questions.searching import Course, CourseOf, FindCase, Timeline
 
 
 def _index(visit: Visit) -> int:
@@ -65,7 +65,7 @@ def one_case(visit: Visit) -> Answer:
         read = len(course.found) - len(course.happened)
         return Shown("timeline.html", {"found": course.happened, "kind": "case", "read": read})
 
-    return asked(lambda: Timeline.of(key=visit.path["key"]), shown)
+    return asked(lambda: CourseOf.of(key=visit.path["key"]), shown)
 
 
 PAGES = (

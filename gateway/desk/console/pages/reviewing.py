@@ -6,9 +6,10 @@ from datetime import timedelta
 from typing import Any, Final
 
 from audit.questions.reviews import MAX_REMARK, ReviewError, Verdict
-from gateway.desk.asking import QuestionError, Role
+from gateway.desk.asking import Role
 from gateway.desk.console.office import Answer, Ask, Moved, NotHereError, Page, Shown, Visit, asked
-from gateway.desk.questions.reviewing import Case, Queue, ReviewOf, SignOff, Unreviewed, Unusual
+from gateway.desk.questions.reviewing import Case, Queue, ReviewOf, Reviews, SignOff, Unusual
+from gateway.wire.problems import ProblemError
 
 WINDOWS: Final = (1, 7, 30)
 _WRONG: Final = {"/verdict": "review.no-verdict", "/remark": "review.no-remark", "/rule": "review.no-rule"}
@@ -26,7 +27,7 @@ def queue(_visit: Visit) -> Answer:
         }
         return Shown("reviews.html", values)
 
-    return Ask(Unreviewed.of(done=True), shown)
+    return Ask(Reviews(), shown)
 
 
 def look(visit: Visit) -> Answer:
@@ -63,8 +64,8 @@ def review(visit: Visit) -> Answer:
         return signed(case) if posted else shown(case)
 
     def signed(case: Case) -> Answer:
-        def refused(error: QuestionError | ReviewError) -> Answer:
-            if isinstance(error, QuestionError):
+        def refused(error: ProblemError | ReviewError) -> Answer:
+            if isinstance(error, ProblemError):
                 return shown(case, _WRONG.get(error.pointer or "", "review.no-remark"), 400)
             return shown(case, status=409)  # it was signed off before
 
@@ -73,12 +74,12 @@ def review(visit: Visit) -> Answer:
         verdict, remark = visit.form.get("verdict", ""), visit.form.get("remark", "").strip()
         try:
             asked = SignOff.of(entry=case.found.entry.id, verdict=verdict, remark=remark, rule=rule)
-        except QuestionError as error:
+        except ProblemError as error:
             return refused(error)
         return Ask(
             asked,
             lambda done: Moved(f"/reviews/{done.entry}?rule={done.name}"),
-            (QuestionError, ReviewError),
+            (ProblemError, ReviewError),
             refused,
         )
 
@@ -86,7 +87,7 @@ def review(visit: Visit) -> Answer:
 
 
 PAGES = (
-    Page("/reviews", "reviews", queue, Unreviewed.roles, group="people", rank=30),
+    Page("/reviews", "reviews", queue, Reviews.roles, group="people", rank=30),
     Page("/reviews/look", "look", look, Unusual.roles, ("POST",)),
     Page("/reviews/{entry}", "review", review, ReviewOf.roles, ("GET", "POST")),
 )

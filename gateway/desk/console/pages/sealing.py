@@ -6,9 +6,10 @@ from typing import Any, Final
 
 from audit.questions.checking import MOST, CheckingError
 from audit.tree.checkpoint import NoteError
-from gateway.desk.asking import QuestionError
+from audit.tree.proofs import Continuity
 from gateway.desk.console.office import INSPECTORS, Answer, Ask, Page, Shown, Visit
-from gateway.desk.questions.proving import Check, Continuity, Health, Standing, Unchanged
+from gateway.desk.questions.proving import Check, Health, Standing, Unchanged
+from gateway.wire.problems import ProblemError
 
 _NOTHING: Final = {"continuity": None, "wrong": None, "report": None, "busy": False}
 
@@ -30,7 +31,7 @@ def health(visit: Visit) -> Answer:
     if visit.form.get("act") == "check":
         return Ask(
             Check(),
-            lambda told: with_standing(report=told.report),
+            lambda told: with_standing(report=told),
             (CheckingError,),
             lambda _error: with_standing(409, busy=True),
         )
@@ -39,12 +40,12 @@ def health(visit: Visit) -> Answer:
         return with_standing(400, wrong="log.not-a-seal")
 
     def continued(told: Continuity) -> Answer:
-        return with_standing(continuity=told.told)
+        return with_standing(continuity=told)
 
     note = visit.form.get("note", "").replace("\r\n", "\n").strip("\n")
     try:
         return Ask(Unchanged.of(checkpoint=f"{note}\n"), continued, (NoteError,), no_seal)
-    except QuestionError as error:
+    except ProblemError as error:
         return no_seal(error)
 
 

@@ -11,13 +11,12 @@ from typing import Any, Final
 from audit.log.entries import OUTCOMES, TYPES
 from audit.questions.query import Page as Found
 from audit.questions.query import QueryError
-from gateway.desk.asking import QuestionError
 from gateway.desk.console.office import Answer, Ask, NotHereError, Page, Sent, Shown, Visit
-from gateway.desk.forms import LONGEST, FiltersForm, Format, Order, day_begins, day_ends
-from gateway.desk.questions.searching import Entries, Export, Find
+from gateway.desk.forms import LONGEST, FiltersForm, Format, Order, day_of
+from gateway.desk.questions.searching import Download, Entries, Find
+from gateway.wire.problems import ProblemError
 
 LIMIT: Final = 50
-EXPORT_LIMIT: Final = 100_000
 _CHOICES: Final = ("type", "outcome")
 _TEXT: Final = tuple(name for name in FiltersForm.model_fields if name not in {*_CHOICES, "subject"})
 _MAIN: Final = ("member", "purpose", "basis", "reason", "user")
@@ -34,10 +33,10 @@ _SAID: Final = {
 def period_of(query: Mapping[str, str], wrong: dict[str, str]) -> dict[str, Any]:
     """The days that a form names, as a window of time; what is none is noted with the text that says why."""
     window: dict[str, Any] = {}
-    for name, field, read in (("from", "start", day_begins), ("to", "end", day_ends)):
+    for name, field in (("from", "start"), ("to", "end")):
         try:
-            window[field] = read(name, query.get(name, ""))
-        except QuestionError:
+            window[field] = day_of(query.get(name, ""), is_over=name == "to")
+        except ValueError:
             wrong[name] = _SAID[name]
     return window
 
@@ -77,23 +76,23 @@ def search(visit: Visit) -> Answer:
         return shown(None)
     try:
         asked = Find.of(filters=filters_of(visit.query), order=order, after=after, limit=LIMIT, **window)
-    except QuestionError as error:
-        name = (error.pointer or "").rsplit("/", 1)[-1]
+    except ProblemError as error:
+        name = next((part for part in (error.pointer or "").split("/") if part in _SAID), "")
         wrong[name] = _SAID.get(name, "search.wrong")
         return shown(None)
     return Ask(asked, shown, (QueryError,), misplaced)
 
 
 def export(visit: Visit) -> Answer:
-    """Everything that the filters find, as a file; at most EXPORT_LIMIT entries."""
+    """Everything that the filters find, as a file; at most so many as a Download has."""
     wrong: dict[str, str] = {}
     window = period_of(visit.query, wrong)
     if wrong:
         raise NotHereError
     try:
         form = visit.path["form"]
-        asked = Export.of(filters=filters_of(visit.query), form=form, most=EXPORT_LIMIT, **window)
-    except QuestionError:
+        asked = Download.of(filters=filters_of(visit.query), form=form, **window)
+    except ProblemError:
         raise NotHereError from None
     return Ask(asked, lambda made: sent(visit, made, "log"))
 
@@ -114,5 +113,5 @@ def with_mark(pieces: Any) -> Any:
 
 PAGES = (
     Page("/search", "search", search, Find.roles, group="people", rank=20),
-    Page("/search/export/{form}", "export", export, Export.roles),
+    Page("/search/export/{form}", "export", export, Download.roles),
 )
