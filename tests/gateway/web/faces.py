@@ -16,6 +16,7 @@ from jsonschema import Draft202012Validator
 
 from gateway.desk.context import DeskContext
 from gateway.desk.desk import Desk
+from gateway.exchange.context import Exchange
 from gateway.exchange.handover.deliver import Deliveries
 from gateway.keys.certificates import to_der
 from gateway.node.faces import Beside, client_face, peer_face
@@ -75,7 +76,8 @@ class Face:
         return next(found, None)
 
     def _wrong(self, operation: dict[str, Any], answer: httpx.Response) -> str | None:
-        told = operation["responses"].get(str(answer.status_code))
+        responses = operation["responses"]
+        told = responses.get(str(answer.status_code)) or responses.get("default")
         if told is None:
             return "a status that the description does not tell"
         kind = answer.headers.get("content-type", "").split(";")[0]
@@ -103,6 +105,21 @@ class Faces:
     peers: Face
 
 
+def desk_of(exchange: Exchange) -> Desk:
+    """The officer's desk of a node that exchanges messages in this process."""
+    return Desk(
+        DeskContext(
+            node=exchange.node,
+            engine=exchange.engine,
+            log=exchange.log,
+            subjects=exchange.subjects,
+            clock=exchange.clock,
+            standing=lambda: exchange.standing(exchange.clock()),
+            subsystems=exchange.subsystems,
+        )
+    )
+
+
 @asynccontextmanager
 async def faces(here: InProcess) -> AsyncIterator[Faces]:
     """The faces of a node. The client whose certificate is `system` may do everything."""
@@ -120,17 +137,7 @@ async def faces(here: InProcess) -> AsyncIterator[Faces]:
     )
     registered = [Registered(system, frozenset({thumbprint(b"system")}))]
     callers = Callers(registered, tokens=tokens.client_of, clock=exchange.clock)
-    desk = Desk(
-        DeskContext(
-            node=exchange.node,
-            engine=exchange.engine,
-            log=exchange.log,
-            subjects=exchange.subjects,
-            clock=exchange.clock,
-            standing=lambda: exchange.standing(exchange.clock()),
-            subsystems=exchange.subsystems,
-        )
-    )
+    desk = desk_of(exchange)
     try:
         clients = client_face(exchange, Deliveries(exchange), callers, Beside(tokens, desk))
         peers = peer_face(exchange, exchange.witnessing, readers=("kotka.demo",), verified=lambda _text: False)

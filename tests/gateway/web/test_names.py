@@ -35,15 +35,14 @@ from gateway.desk.asking import Role
 from gateway.desk.console import wording
 from gateway.desk.console.composition import console_app
 from gateway.desk.console.sessions import Identity, offer_link
-from gateway.desk.context import DeskContext
 from gateway.desk.describing import activities, names_of
-from gateway.desk.desk import Desk
 from gateway.keys import certificates
 from gateway.registry.read import distribution, registry, targets
 from gateway.settings import load
 from gateway.wire.problems import PROBLEMS
 from schemas.facts import MIGRI_CUSTOMER
 from tests.gateway.exchange.inprocess import InProcess, Place, node
+from tests.gateway.web.faces import desk_of
 from tests.people import joined
 
 ADDRESS = "http://localhost"
@@ -216,16 +215,7 @@ async def test_a_code_that_the_rulebook_no_longer_has_is_said_to_have_no_name(he
 async def test_no_page_of_the_console_shows_a_code(here: InProcess, place: Place) -> None:
     await filled(here)
     exchange, settings = here.exchange, load(here.party.config, {})
-    context = DeskContext(
-        node=exchange.node,
-        engine=exchange.engine,
-        log=exchange.log,
-        subjects=exchange.subjects,
-        clock=exchange.clock,
-        standing=lambda: exchange.standing(exchange.clock()),
-        subsystems=exchange.subsystems,
-    )
-    app = console_app(settings, ADDRESS, Desk(context))
+    app = console_app(settings, ADDRESS, desk_of(exchange))
 
     def link(connection: Connection) -> Written[str]:
         valid = timedelta(hours=1)
