@@ -15,11 +15,14 @@ from audit.questions import anomalies, reviews
 from audit.questions.anomalies import Event, Thresholds
 from audit.questions.query import Found, by_id
 from audit.questions.reviews import ChoiceError, Kind, ReviewError, Said
+from audit.questions.subjects import Subjects
 from audit.questions.texts import LANGUAGES
 from tests.audit.conftest import Bench
+from tests.people import joined
 from tests.properties import examples
 
 NOON = datetime(2026, 10, 1, 9, 0, tzinfo=UTC)  # noon in Helsinki, in summer time
+CUSTOMERS = "urn:yhdyspinta:id:migri-customer"
 NEXT = NOON + timedelta(days=1)
 LIMITS = Thresholds(bulk_lookups_per_hour=4, persons_per_day=5, night_lookups=2, denied_per_hour=3, never_clients=2)
 
@@ -134,6 +137,45 @@ def emergency(bench: Bench, make_entry: Callable[..., Entry]) -> Entry:
     with bench.log() as log:
         log.append_blocking([make_entry(), entry])
     return entry
+
+
+def test_a_person_counts_once_in_a_pattern_however_many_pseudonyms_they_have(
+    bench: Bench, make_entry: Callable[..., Entry]
+) -> None:
+    subjects, now = Subjects(b"\x01" * 32, b"\x02" * 32), bench.clock.move(seconds=0)
+    with bench.writing() as connection:
+        people = [
+            joined(connection, subjects, [(CUSTOMERS, f"7{person}{number}00001") for number in range(3)], now)
+            for person in range(2)
+        ]
+        pseudonyms = [subjects.pseudonyms(connection, person.id) for person in people]
+    with bench.log() as log:
+        log.append_blocking(
+            [make_entry(subject=pseudonym, agents=Agents(user="u-1")) for known in pseudonyms for pseudonym in known]
+        )
+        # Whoever became a client under one pseudonym is one, however they were looked up.
+        log.append_blocking([make_entry(type="receipt", subject=pseudonyms[0][2])])
+        looked = [make_entry(subject=pseudonyms[0][number], agents=Agents(user="u-2")) for number in range(2)]
+        log.append_blocking(looked)
+    limits = Thresholds(persons_per_day=2, never_clients=1, client_within=timedelta(0))
+    span = anomalies.Span(now - timedelta(hours=1), now + timedelta(hours=1), now + timedelta(days=1))
+    with bench.engine.connect() as connection:
+        told = anomalies.detect(connection, span, limits, anomalies.Seen(subjects=subjects))
+    counts = {(seen.rule, seen.actor): seen.count for seen in told}
+    assert counts == {("many-persons", "u-1"): 2, ("never-clients", "u-1"): 1}
+
+
+def test_ones_own_data_is_ones_own_under_any_pseudonym(bench: Bench, make_entry: Callable[..., Entry]) -> None:
+    subjects, now = Subjects(b"\x01" * 32, b"\x02" * 32), bench.clock.move(seconds=0)
+    with bench.writing() as connection:
+        person = joined(connection, subjects, [(CUSTOMERS, "7000001"), (CUSTOMERS, "7000002")], now)
+        own, other = subjects.pseudonyms(connection, person.id)
+    with bench.log() as log:
+        log.append_blocking([make_entry(subject=other, agents=Agents(user="u-1"))])
+    span = anomalies.Span(now - timedelta(hours=1), now + timedelta(hours=1), now)
+    with bench.engine.connect() as connection:
+        told = anomalies.detect(connection, span, Thresholds(staff={"u-1": own}), anomalies.Seen(subjects=subjects))
+    assert [seen.rule for seen in told] == ["own-data"]
 
 
 def test_emergency_waits_for_review_because_it_is_in_the_log(bench: Bench, emergency: Entry) -> None:
