@@ -30,7 +30,7 @@ from gateway.desk.console.door import SESSION_COOKIE, Doorway
 from gateway.desk.console.office import Annex, Ask, Moved, NotHereError, Office, Page, Sent, Shown, Visit
 from gateway.desk.console.oidc import Door
 from gateway.desk.console.pages import PAGES
-from gateway.desk.console.reading import language_of, language_switch, read_form, same_origin, too_large
+from gateway.desk.console.reading import kept, language_of, language_switch, read_form, same_origin, too_large
 from gateway.desk.console.sessions import Session, Sessions
 from gateway.desk.console.wording import Words, own_texts
 
@@ -167,9 +167,9 @@ class _Shell:
                 language=language,
                 now=now,
                 method=request.method,
-                path={name: str(value) for name, value in request.path_params.items()},
-                query=dict(request.query_params),
-                form=form,
+                path=kept({name: str(value) for name, value in request.path_params.items()}),
+                query=kept(request.query_params),
+                form=kept(form),
             )
             try:
                 return self._given(request, page, visit, await asyncio.to_thread(self._answered, page, visit))
