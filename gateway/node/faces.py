@@ -9,7 +9,7 @@ from fastapi import FastAPI
 
 from gateway.desk import usage as usage_web
 from gateway.desk import web as audit_web
-from gateway.desk.officer import Officer
+from gateway.desk.desk import Desk
 from gateway.exchange.consents import reports_web
 from gateway.exchange.consents import web as consents_web
 from gateway.exchange.consents.record import Consents
@@ -44,7 +44,7 @@ class Beside:
     """
 
     tokens: Tokens
-    desk: Officer
+    desk: Desk
     two_people: bool = True
 
 

@@ -48,11 +48,11 @@ from gateway.node.wiring import (
     client_keys,
     console_tls,
     database_error,
+    desk_of,
     ed25519_key,
     key_places,
     keys_of,
     log_of,
-    officer_of,
     registered_clients,
     registers_of,
     signer_of,
@@ -327,7 +327,7 @@ class Node:
             verified=lambda text: _said_by(members, standings, text, clock()),
             heard=hold.hear,
         )
-        desk, _, _ = officer_of(settings, engine, clock, log=log, subjects=subjects, standing=lambda: standings.latest)
+        desk = desk_of(settings, engine, clock, parts=(log, subjects), standing=lambda: standings.latest)
         stack.callback(desk.close)
         client_app = client_face(
             exchange, deliveries, callers, Beside(tokens, desk, two_people=settings.identity.two_people)
@@ -355,7 +355,7 @@ class Node:
         if settings.listen.console is not None:
             address = address_of(settings.console, settings.listen.console.host, settings.listen.console.port)
             listener = Listener(
-                console_app(settings, address, exchange, lambda: standings.latest, desk),
+                console_app(settings, address, desk),
                 sockets["console"],
                 tls=console_tls(settings),
                 limits=SlotLimits(settings.limits.in_flight),
