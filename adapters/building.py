@@ -9,16 +9,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
-from adapters.legibility import is_damaged
-from adapters.sdk import UNREADABLE, Finding, Origin, Position, Record, Unreadable
+from adapters.legibility import has_lost_letters, is_damaged
+from adapters.sdk import UNREADABLE, Finding, NumberCell, Origin, Position, Record, Shown, Unreadable
 from adapters.texts import damage, finding
 from adapters.transforms import Transform, TransformError
 
 #: What no text of the canonical record may hold, for FHIR's strings cannot.
 _CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
+
+#: From here on a spreadsheet does not hold every whole number.
+_EXACT = 10**15
+#: Characters of a value that the developer's tools show.
+_SHOWN = 80
 
 #: Nothing: an empty source field, or an object that holds no value of the source.
 NOTHING: Any = object()
@@ -43,6 +48,11 @@ class Build:
     def at(self, column: str) -> Position:
         """The place of a field of this record."""
         return Position(self.record.position.file, self.record.position.row, column)
+
+    def refuse(self, code: str, column: str, pointer: str, *, costs: bool = False, shown: Shown | None = None) -> None:
+        """A value that cannot be taken: it stops the record, or costs itself alone."""
+        refusal = finding("warning" if costs else "error", code, self.at(column), pointer)
+        self.findings.append(refusal if shown is None else replace(refusal, shown=shown))
 
 
 @dataclass(slots=True)
@@ -100,6 +110,10 @@ class Source:
     field: str
     transform: Transform
     required: bool
+    #: Whether a value that cannot be taken costs itself alone, or stops the record.
+    costs: bool = False
+    #: Whether what is made of it tells one person from another.
+    identifies: bool = False
 
     def build(self, build: Build, pointer: str) -> tuple[Any, bool]:
         """The transformed value; a finding if there is none and must be, or if it cannot be taken."""
@@ -114,24 +128,37 @@ class Source:
             raw = raw[0] if len(raw) == 1 else raw or NOTHING
         if raw is None or raw is NOTHING or (isinstance(raw, str) and not raw.strip()):
             if self.required:
-                build.findings.append(finding("error", "field-missing", build.at(column), pointer))
+                build.refuse("field-missing", column, pointer)
             return NOTHING, False
-        if isinstance(raw, dict | list | Unreadable):
-            build.findings.append(finding("error", "unreadable", build.at(column), pointer))
+        if doubt := self._doubt(raw):
+            build.refuse(doubt, column, pointer, costs=self.costs)
             return NOTHING, False
-        if isinstance(raw, str) and not raw.isprintable() and _CONTROLS.search(raw):
-            build.findings.append(finding("error", "control-character", build.at(column), pointer))
-            return NOTHING, False
-        if isinstance(raw, str) and is_damaged(raw):
-            build.findings.append(damage(build.at(column), pointer))
+        if isinstance(raw, str):
+            if is_damaged(raw) or ("/name/" in pointer and has_lost_letters(raw)):
+                build.findings.append(damage(build.at(column), pointer))
+        elif self.identifies and isinstance(raw, NumberCell):
+            build.findings.append(finding("warning", "number-in-identifier", build.at(column), pointer))
         try:
             value = self.transform.forward(raw)
         except TransformError as error:
-            build.findings.append(finding("error", error.code, build.at(column), pointer))
+            shown = Shown(str(raw)[:_SHOWN], self.transform.name, error.near)
+            build.refuse(error.code, column, pointer, costs=self.costs, shown=shown)
             return NOTHING, False
         build.taken.add(name)
         build.provenance[pointer] = Origin(build.at(column), self.transform.name)
         return value, True
+
+    def _doubt(self, raw: Any) -> str:
+        """The code of the finding for a value that no transform may see; empty for any other."""
+        if isinstance(raw, dict | list | Unreadable):
+            return "unreadable"
+        if isinstance(raw, str):
+            return "control-character" if not raw.isprintable() and _CONTROLS.search(raw) else ""
+        if not self.identifies:
+            return ""
+        # What was a number has lost its zeros, and beyond fifteen digits its end; yes or no is no identifier at all.
+        is_whole = isinstance(raw, int) and not isinstance(raw, bool)
+        return "" if is_whole and abs(raw) < _EXACT else "number-in-identifier"
 
     def fits(self, value: Any) -> bool:
         """A value that the transform can bring back fits."""
@@ -262,7 +289,7 @@ class Each:
         if not isinstance(part, dict) or any(part.get(name) is UNREADABLE for name, _ in self.where):
             return "unreadable"
         told = [(str(part.get(name, "")), value) for name, value in self.where]
-        is_near = all(one.strip().casefold() == value.casefold() for one, value in told)
+        is_near = all(said.strip().casefold() == value.casefold() for said, value in told)
         return "code-unknown" if is_near else ""
 
     def gather(self, write: Write, parts: list[Any], part: dict[str, Any]) -> None:

@@ -36,6 +36,9 @@ from adapters.building import (
     Resource,
     Source,
 )
+from adapters.layouts import MEMBERS as LAYOUT
+from adapters.layouts import LayoutError, layout_of
+from adapters.protecting import paths, rule_of
 from adapters.transforms import TRANSFORMS, Transform, TransformError
 from schemas.catalogue import Catalogue
 from schemas.codes import PREFIX, code_system, code_systems
@@ -74,10 +77,11 @@ class CompiledMapping:
 
 #: What a mapping says of its source, by format: what must be said, and what may.
 _FORMATS: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {
-    "csv": (frozenset({"encoding", "delimiter", "key"}), frozenset()),
-    "xml": (frozenset({"record", "key"}), frozenset({"root"})),
-    "json": (frozenset({"key"}), frozenset({"nested"})),
-    "xlsx": (frozenset({"sheet", "key"}), frozenset()),
+    "csv": (frozenset({"encoding", "delimiter", "key"}), frozenset({"layout"})),
+    "fixed": (frozenset({"encoding", "key", "layout"}), frozenset()),
+    "xml": (frozenset({"record", "key"}), frozenset({"root", "layout"})),
+    "json": (frozenset({"key"}), frozenset({"nested", "layout"})),
+    "xlsx": (frozenset({"sheet", "key"}), frozenset({"layout"})),
     "hl7": (frozenset({"messages", "key"}), frozenset({"repeating"})),
 }
 _MEMBERS = ("mapping", "version", "source", "tables", "ignored", "resources")
@@ -116,6 +120,7 @@ class _Compiler:
         self._optional: set[str] = set()
         self._parts: dict[str, set[str]] = {}
         self._each_of: Each | None = None
+        self._code = ""
 
     def compile(self) -> CompiledMapping:
         for name in ("mapping", "source", "resources"):
@@ -156,6 +161,20 @@ class _Compiler:
         missing = sorted(must - set(source))
         if missing:
             self._fail(self._document, "source", f"`{missing[0]}` is missing", f"say: {', '.join(sorted(must))}")
+        if "layout" in source:
+            self._check_layout(source["format"], self._object(source, "layout"))
+
+    def _check_layout(self, form: str, layout: CommentedMap) -> None:
+        for name in layout:
+            if name not in LAYOUT[form]:
+                self._fail(layout, name, f"unknown member {name!r}", _near(name, sorted(LAYOUT[form])))
+        try:
+            found = layout_of(layout)
+        except LayoutError as error:
+            at = error.member if error.member in layout else None
+            self._fail(layout, at, str(error), error.remedy)
+        if form == "fixed" and (not found.widths or len(found.widths) != len(found.columns)):
+            self._fail(layout, None, "each column has a name and a width", "write columns: [NAME, …], widths: [8, …]")
 
     def _object(self, holder: Any, key: Any, message: str = "", remedy: str = "") -> CommentedMap:
         found = holder[key]
@@ -176,6 +195,7 @@ class _Compiler:
                 yield self._resource(kind, schema.shape, template, stated)
 
     def _resource(self, kind: str, shape: Shape, template: CommentedMap, parent: CommentedMap) -> Resource:
+        self._code = str(template.get("code", ""))
         each, members = self._within(template, lambda: self._members(shape, template, skip={"each"}))
         filled: dict[str, Node] = {"resourceType": Literal(kind)}
         for name, inner in shape.members.items():
@@ -345,7 +365,7 @@ class _Compiler:
         return list(code_system(argument).codes)
 
     def _source_of(self, template: CommentedMap, shape: Shape, parent: Any, key: Any) -> Source:
-        allowed = ("from", "as", "required", "optional", "each")
+        allowed = ("from", "as", "required", "optional", "or", "each")
         for name in template:
             if name not in allowed:
                 self._fail(template, name, f"unknown member {name!r}", _near(name, allowed))
@@ -372,7 +392,23 @@ class _Compiler:
             self._each_of.names.add(named[2:])
         transform = self._transform(template)
         self._possible(transform, shape, template, parent, key)
-        return Source(named, transform, bool(template.get("required", False)))
+        path = paths().get(id(shape if shape.item is None else shape.item), "")
+        if path.startswith("Observation"):  # what it is about, and so what protects it, its code tells
+            path = f"Observation({self._code}){path.removeprefix('Observation')}"
+        is_required = bool(template.get("required", False))
+        return Source(named, transform, is_required, self._costs(template, path), ".identifier" in path)
+
+    def _costs(self, template: CommentedMap, path: str) -> bool:
+        """Whether a value that cannot be taken costs itself alone: as the table of rules says, or the mapping."""
+        rule = rule_of(path)
+        told = template.get("or")
+        if told not in (None, "drop", "reject"):
+            self._fail(template, "or", f"there is no {told!r} here", "write or: drop, or or: reject")
+        if told == "drop" and not rule.costs:
+            self._fail(
+                template, "or", f"a value of “{rule.fact}” that cannot be read stops the record", "leave `or` out"
+            )
+        return rule.costs and told != "reject" and not template.get("required", False)
 
     def _possible(self, transform: Transform, shape: Shape, template: CommentedMap, parent: Any, key: Any) -> None:
         """Whether what a transform gives can stand at a place of the schema."""

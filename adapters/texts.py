@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from typing import Final
 
 from adapters.sdk import Finding, Limits, Position, Severity, Text
@@ -160,6 +163,122 @@ _TEXTS: dict[str, tuple[Text, Text]] = {
             "Mend the text in the source system, or export with the right characters.",
         ),
     ),
+    "number-in-identifier": (
+        Text(
+            "Tunnus on luku, joten sen etunollat ovat kadonneet.",
+            "Beteckningen är ett tal, så dess inledande nollor har försvunnit.",
+            "An identifier is a number, so that zeros before it are lost.",
+        ),
+        Text(
+            "Muotoile sarake tekstiksi ennen vientiä.",
+            "Formatera kolumnen som text före exporten.",
+            "Format the column as text before it is exported.",
+        ),
+    ),
+    "identity-disagrees": (
+        Text(
+            "Henkilötunnus kertoo toisen syntymäajan tai sukupuolen kuin tietue.",
+            "Personbeteckningen anger en annan födelsedag eller ett annat kön än posten.",
+            "The identity code tells another day of birth or sex than the record.",
+        ),
+        Text(
+            "Tarkista, ettei kahden henkilön tietoja ole sekoittunut.",
+            "Kontrollera att inte två personers uppgifter har blandats ihop.",
+            "Check that two persons' data have not been mixed.",
+        ),
+    ),
+    "date-future": (
+        Text("Päivä on tulevaisuudessa.", "Dagen ligger i framtiden.", "The day lies ahead."),
+        Text("Tarkista vuosi.", "Kontrollera året.", "Check the year."),
+    ),
+    "no-record": (
+        Text(
+            "Lähteessä ei ole yhtään tietuetta.",
+            "Källan innehåller ingen post.",
+            "There is no record in the source.",
+        ),
+        Text(
+            "Tarkista, että tietueen nimi ja tiedoston asettelu ovat ne, jotka kuvaus sanoo.",
+            "Kontrollera att postens namn och filens uppställning är de som mappningen anger.",
+            "Check that the record's name and the layout are those that the mapping says.",
+        ),
+    ),
+    "header-unknown": (
+        Text(
+            "Otsikkorivillä ei ole yhtäkään kuvauksen saraketta.",
+            "Rubrikraden har ingen av mappningens kolumner.",
+            "The header has none of the mapping's columns.",
+        ),
+        Text(
+            "Tarkista erotin ja se, monesko rivi on otsikko.",
+            "Kontrollera avgränsaren och vilken rad som är rubrik.",
+            "Check the delimiter, and which row is the header.",
+        ),
+    ),
+    "count-differs": (
+        Text(
+            "Lähde sanoo tietueita olevan toisen määrän kuin niitä on.",
+            "Källan anger ett annat antal poster än det finns.",
+            "The source names another number of records than there are.",
+        ),
+        Text(
+            "Tarkista, ettei lähteestä puutu loppuosa tai seuraava sivu.",
+            "Kontrollera att slutet eller nästa sida inte saknas.",
+            "Check that neither its end nor a next page is missing.",
+        ),
+    ),
+    "group-apart": (
+        Text(
+            "Yhteen kuuluvat rivit eivät ole peräkkäin.",
+            "Rader som hör ihop står inte efter varandra.",
+            "Rows that belong together do not stand together.",
+        ),
+        Text("Lajittele vienti tuon sarakkeen mukaan.", "Sortera exporten efter kolumnen.", "Sort by that column."),
+    ),
+    "code-not-in-use": (
+        Text("Koodi ei ole käytössä.", "Koden är inte i bruk.", "The code is not in use."),
+        Text(
+            "Käytä voimassa olevaa koodia tai korjaa koodiston päivät.",
+            "Använd en giltig kod eller rätta tabellens datum.",
+            "Use a code in force, or mend the dates in the table.",
+        ),
+    ),
+    "join-apart": (
+        Text(
+            "Rivi kuuluu tietueelle, jota lähteessä ei ole.",
+            "Raden hör till en post som inte finns i källan.",
+            "The row belongs to a record that is not in the source.",
+        ),
+        Text(
+            "Tarkista avain molemmissa taulukoissa.",
+            "Kontrollera nyckeln i båda bladen.",
+            "Check the key in both sheets.",
+        ),
+    ),
+    "sheet-missing": (
+        Text(
+            "Työkirjassa ei ole tuon nimistä taulukkoa.",
+            "Arbetsboken har inget blad med det namnet.",
+            "The workbook has no sheet of that name.",
+        ),
+        Text(
+            "Nimeä taulukko niin kuin kuvaus sanoo, tai korjaa kuvaus.",
+            "Ge bladet det namn som mappningen anger, eller rätta mappningen.",
+            "Name the sheet as the mapping says, or mend the mapping.",
+        ),
+    ),
+    "delimiter": (
+        Text(
+            "Tiedosto sanoo toisen erottimen kuin kuvaus.",
+            "Filen anger en annan avgränsare än mappningen.",
+            "The file names another delimiter than the mapping.",
+        ),
+        Text(
+            "Muuta kuvauksen erotin tai vie tiedosto sillä erottimella.",
+            "Ändra mappningens avgränsare eller exportera med den.",
+            "Change the mapping's delimiter, or export with that one.",
+        ),
+    ),
     "column-missing": (
         Text("Otsikosta puuttuu sarake.", "En kolumn saknas i rubriken.", "The header lacks a column."),
         Text("Vie tiedosto kaikilla sarakkeilla.", "Exportera med alla kolumner.", "Export the file with all columns."),
@@ -285,6 +404,21 @@ def finding(severity: Severity, code: str, position: Position, target: str | Non
     """A finding with its words."""
     message, hint = _TEXTS[code]
     return Finding(severity, code, position, target, message, hint)
+
+
+def missing_columns(columns: Sequence[str], header: Collection[str], row: int) -> Finding:
+    """The one finding for all columns that a header lacks, with the names in it that come nearest to them."""
+    lacking = finding("error", "column-missing", Position(row=row, column=", ".join(columns)))
+    near = {name: found for name in columns for found in difflib.get_close_matches(name, header, 1, 0.7)}
+    if not near:
+        return lacking
+    told = ", ".join(f"{found} ({name})" for name, found in near.items())
+    hint = Text(
+        f"Otsikossa on lähes samanniminen: {told}. Korjaa kuvaus tai vienti.",
+        f"Rubriken har en nästan likadan: {told}. Rätta mappningen eller exporten.",
+        f"The header has one almost like it: {told}. Mend the mapping or the export.",
+    )
+    return replace(lacking, hint=hint)
 
 
 def damage(position: Position, target: str) -> Finding:

@@ -10,9 +10,10 @@ from typing import Any
 import orjson
 from lxml import etree
 
+from adapters.csv_reader import CsvForm
 from adapters.json_reader import JsonForm
-from adapters.readers import CsvForm, XmlForm
 from adapters.spreadsheets import guarded
+from adapters.xml_reader import XmlForm
 
 
 def write_csv(fields: Mapping[str, Any], columns: Sequence[str], form: CsvForm) -> bytes:

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 
 import orjson
 
-from adapters.agreement import disagreements
+from adapters.agreement import doubts, today
 from adapters.converting import convert_with
 from adapters.fhir_r4.taking import MOVED, Taking
 from adapters.json_reader import JsonForm, read_json
@@ -249,12 +249,13 @@ def _person_out(resource: dict[str, Any]) -> dict[str, Any]:
 def _wrong(bundle: dict[str, Any], provenance: Mapping[str, Origin], position: Position) -> Iterator[Finding]:
     is_sound = True
     for one in catalogue().validate_bundle(bundle) or check_single_subject(bundle):
+        is_sound = False
         if one.code in {"subject-form", "subject-check"}:
             continue  # told when the identifier was read
         origin = provenance.get(one.pointer)
         code = {"required": "field-missing", "format": "date-form", "enum": "code-unknown"}.get(one.code, "schema")
         yield finding("error", code, origin.position if origin is not None else position, one.pointer)
-        is_sound = False
-    for pointer in disagreements(bundle) if is_sound else ():
-        origin = provenance.get(pointer)
-        yield finding("error", "contradictory", origin.position if origin is not None else position, pointer)
+    for doubt in doubts(bundle, today()) if is_sound else ():
+        origin = provenance.get(doubt.pointer)
+        place = origin.position if origin is not None else position
+        yield finding(doubt.severity, doubt.code, place, doubt.pointer)

@@ -92,7 +92,6 @@ def test_an_archive_of_too_many_parts_is_refused() -> None:
         pytest.param(GOOD[:-30], id="cut"),
         pytest.param(with_part(GOOD, "xl/worksheets/sheet1.xml", b"<worksheet"), id="broken-sheet"),
         pytest.param(with_part(GOOD, "xl/workbook.xml", b""), id="no-workbook"),
-        pytest.param(write_rows([{"NRO": "A1"}], ["NRO"], XlsxForm("Muu", "NRO")), id="other-sheet"),
     ],
 )
 def test_what_is_no_such_workbook_is_one_finding(data: bytes) -> None:
@@ -100,6 +99,13 @@ def test_what_is_no_such_workbook_is_one_finding(data: bytes) -> None:
 
     assert [one.code for one in found if isinstance(one, Finding)] == ["unreadable"]
     assert len(found) == 1
+
+
+def test_a_workbook_without_the_sheet_says_which_sheet_is_missing() -> None:
+    (found,) = xlsx_of(write_rows([{"NRO": "A1"}], ["NRO"], XlsxForm("Muu", "NRO")))
+
+    assert isinstance(found, Finding)
+    assert (found.code, found.position.column) == ("sheet-missing", SHEET.sheet)
 
 
 def test_entities_in_a_workbook_are_not_resolved() -> None:

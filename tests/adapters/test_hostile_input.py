@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 
+from adapters.csv_reader import CsvForm, read_csv
 from adapters.json_reader import JsonForm, read_json
-from adapters.readers import CsvForm, XmlForm, read_csv, read_xml
 from adapters.sdk import Finding, Limits, Record
 from adapters.spreadsheets import guarded
+from adapters.xml_reader import XmlForm, read_xml
 from tests.adapters.reading import codes, convert, refusals
 
 GIGABYTE = 1_000_000_000
