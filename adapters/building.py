@@ -13,7 +13,18 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from adapters.legibility import has_lost_letters, is_damaged
-from adapters.sdk import UNREADABLE, Finding, NumberCell, Origin, Position, Record, Shown, Unreadable
+from adapters.sdk import (
+    UNREADABLE,
+    Finding,
+    NumberCell,
+    Origin,
+    Position,
+    Record,
+    Severity,
+    Shown,
+    Unreadable,
+    Withdrawn,
+)
 from adapters.texts import damage, finding
 from adapters.transforms import Transform, TransformError
 
@@ -48,6 +59,12 @@ class Build:
     def at(self, column: str) -> Position:
         """The place of a field of this record."""
         return Position(self.record.position.file, self.record.position.row, column)
+
+    def tell(self, severity: Severity, code: str, column: str) -> None:
+        """Something of a place, once however often it is come upon."""
+        told = finding(severity, code, self.at(column))
+        if told not in self.findings:
+            self.findings.append(told)
 
     def refuse(self, code: str, column: str, pointer: str, *, costs: bool = False, shown: Shown | None = None) -> None:
         """A value that cannot be taken: it stops the record, or costs itself alone."""
@@ -257,6 +274,8 @@ class Each:
     by: str | None = None
     names: set[str] | None = None
     where: tuple[tuple[str, str], ...] = ()
+    #: Whether a part that its source takes back stops the record.
+    protects: bool = False
 
     def parts(self, build: Build) -> Iterator[tuple[Any, str]]:
         """The parts that are not empty, each with its place."""
@@ -275,22 +294,25 @@ class Each:
         listed = raw if isinstance(raw, list) else [] if raw is None else [raw]
         for index, part in enumerate(listed):
             place = f"{self.field}[{index + 1}]"
-            if isinstance(part, dict) and all(part.get(name) == value for name, value in self.where):
+            if isinstance(part, Withdrawn) and self._is_near(part):
+                build.matched.setdefault(self.field, set()).add(index)
+                build.tell("error" if self.protects else "warning", "withdrawn", place)
+            elif isinstance(part, dict) and all(part.get(name) == value for name, value in self.where):
                 build.matched.setdefault(self.field, set()).add(index)
                 yield part, place
             elif doubt := self._doubt(part):
                 # What cannot be told apart from what is asked for may be just that: a prohibition, for one.
-                refusal = finding("error", doubt, build.at(place))
-                if refusal not in build.findings:
-                    build.findings.append(refusal)
+                build.tell("error", doubt, place)
 
     def _doubt(self, part: Any) -> str:
         """The code of the finding for a part that may be meant by `where` and does not say so; empty for any other."""
         if not isinstance(part, dict) or any(part.get(name) is UNREADABLE for name, _ in self.where):
             return "unreadable"
-        told = [(str(part.get(name, "")), value) for name, value in self.where]
-        is_near = all(said.strip().casefold() == value.casefold() for said, value in told)
-        return "code-unknown" if is_near else ""
+        return "code-unknown" if self._is_near(part) else ""
+
+    def _is_near(self, part: Mapping[str, Any]) -> bool:
+        """Whether a part is what is asked for but for blanks and case."""
+        return all(str(part.get(name, "")).strip().casefold() == value.casefold() for name, value in self.where)
 
     def gather(self, write: Write, parts: list[Any], part: dict[str, Any]) -> None:
         """Bring the values of one item back into the field."""

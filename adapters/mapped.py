@@ -69,7 +69,7 @@ class MappedAdapter:
 
     def to_canonical(self, record: Record) -> Mapped:
         """See Adapter."""
-        build = Build(record)
+        build = Build(record, findings=list(record.findings))
         resources: list[dict[str, Any]] = []
         count: dict[str, int] = {}
         for resource in self.mapping.resources:

@@ -19,7 +19,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Collection, Iterator, Mapping
 from copy import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn, TypeVar
 
 from ruamel.yaml import YAML
@@ -38,7 +38,7 @@ from adapters.building import (
 )
 from adapters.layouts import MEMBERS as LAYOUT
 from adapters.layouts import LayoutError, layout_of
-from adapters.protecting import paths, rule_of
+from adapters.protecting import Then, paths, rule_of
 from adapters.transforms import TRANSFORMS, Transform, TransformError
 from schemas.catalogue import Catalogue
 from schemas.codes import PREFIX, code_system, code_systems
@@ -121,6 +121,7 @@ class _Compiler:
         self._parts: dict[str, set[str]] = {}
         self._each_of: Each | None = None
         self._code = ""
+        self._protects = False
 
     def compile(self) -> CompiledMapping:
         for name in ("mapping", "source", "resources"):
@@ -219,8 +220,11 @@ class _Compiler:
         each = self._each(template)
         outer = self._each_of
         self._each_of = each or outer
+        around, self._protects = self._protects, False
         made = make()
-        self._each_of = outer
+        if each is not None and self._protects:
+            each = replace(each, protects=True)
+        self._each_of, self._protects = outer, around or self._protects
         return each, made
 
     def _each(self, template: Any) -> Each | None:
@@ -401,6 +405,7 @@ class _Compiler:
     def _costs(self, template: CommentedMap, path: str) -> bool:
         """Whether a value that cannot be taken costs itself alone: as the table of rules says, or the mapping."""
         rule = rule_of(path)
+        self._protects = self._protects or rule.withdrawn is Then.STOPS
         told = template.get("or")
         if told not in (None, "drop", "reject"):
             self._fail(template, "or", f"there is no {told!r} here", "write or: drop, or or: reject")

@@ -37,6 +37,8 @@ class Rule:
     empty: Then
     unreadable: Then
     contradictory: Then
+    #: What its source takes back: nobody knows whether it holds on.
+    withdrawn: Then = Then.STOPS
 
     @property
     def costs(self) -> bool:
@@ -72,6 +74,7 @@ RULES: Final = (
         Then.LEFT_OUT,
         Then.STOPS,
         Then.STOPS,
+        Then.COSTS,
     ),
     Rule(
         "health, child protection",
@@ -80,6 +83,7 @@ RULES: Final = (
         Then.LEFT_OUT,
         Then.STOPS,
         Then.STOPS,
+        Then.COSTS,
     ),
     Rule(
         "contact, language, sex, family size, urgency, other observations",
@@ -103,8 +107,9 @@ RULES: Final = (
         Then.LEFT_OUT,
         Then.COSTS,
         Then.STOPS,
+        Then.COSTS,
     ),
-    Rule("everything else", ("",), Then.LEFT_OUT, Then.LEFT_OUT, Then.STOPS, Then.STOPS),
+    Rule("everything else", ("",), Then.LEFT_OUT, Then.LEFT_OUT, Then.STOPS, Then.STOPS, Then.COSTS),
 )
 
 #: The facts that a source which cannot know them must declare, by the names that `cannot-say` has for them.
@@ -131,7 +136,8 @@ def _paths() -> Iterator[tuple[int, str]]:
             yield id(shape), f"{kind}.{path}"
 
 
-def table() -> Iterator[tuple[str, str, str, str, str]]:
-    """The rules for the documentation: fact, absent column, empty cell, unreadable cell, contradiction."""
+def table() -> Iterator[tuple[str, ...]]:
+    """The rules for the documentation: fact, absent column, empty, unreadable, contradictory, taken back."""
     for rule in RULES:
-        yield (rule.fact, rule.absent.value, rule.empty.value, rule.unreadable.value, rule.contradictory.value)
+        thens = (rule.absent, rule.empty, rule.unreadable, rule.contradictory, rule.withdrawn)
+        yield (rule.fact, *(then.value for then in thens))

@@ -45,6 +45,10 @@ class NumberCell(int):
     """A whole number that a cell of a spreadsheet holds as such: whether zeros stood before it nobody knows."""
 
 
+class Withdrawn(dict[str, Any]):
+    """An object in a list of a record that its source takes back: deleted, or posted to the wrong person."""
+
+
 @dataclass(frozen=True, slots=True)
 class Text:
     """A sentence for people, in Finnish, Swedish and English."""
@@ -128,11 +132,12 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One record of a source: its key, its fields by name or path, and its place."""
+    """One record of a source: its key, its fields by name or path, its place, and what its reader has to tell of it."""
 
     key: str
     fields: Mapping[str, Any]
     position: Position
+    findings: tuple[Finding, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
