@@ -106,7 +106,7 @@ def _to_named_month(value: Any) -> str:
     return f"{found.day} {_MONTHS[found.month - 1].capitalize()} {found.year}"
 
 
-def _day_of_instant(value: Any) -> str:
+def day_of_instant(value: Any) -> str:
     """What day it was in Finland: the evening before, in UTC, is already that day there."""
     try:
         instant = datetime.fromisoformat(str(value).strip())
@@ -233,7 +233,7 @@ _ALL = (
         "day-of",
         "The day of an instant, as it is in Finland.",
         ("1990-05-04T22:00:00Z", "1990-05-05"),
-        _day_of_instant,
+        day_of_instant,
         str,
     ),
     Transform(
