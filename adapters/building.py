@@ -131,6 +131,8 @@ class Source:
     costs: bool = False
     #: Whether what is made of it tells one person from another.
     identifies: bool = False
+    #: What an empty field stands for.
+    default: Any = NOTHING
 
     def build(self, build: Build, pointer: str) -> tuple[Any, bool]:
         """The transformed value; a finding if there is none and must be, or if it cannot be taken."""
@@ -140,13 +142,15 @@ class Source:
         elif name == ".":
             raw, column = build.part, build.part_field
         else:
-            raw, column = _member(build.part, name[2:]), f"{build.part_field}/{name[2:]}"
+            raw, column = member_of(build.part, name[2:]), f"{build.part_field}/{name[2:]}"
         if isinstance(raw, list):
             raw = raw[0] if len(raw) == 1 else raw or NOTHING
         if raw is None or raw is NOTHING or (isinstance(raw, str) and not raw.strip()):
             if self.required:
                 build.refuse("field-missing", column, pointer)
-            return NOTHING, False
+            elif self.default is not NOTHING:
+                build.provenance[pointer] = Origin(build.at(column), "default")
+            return self.default, False
         if doubt := self._doubt(raw):
             build.refuse(doubt, column, pointer, costs=self.costs)
             return NOTHING, False
@@ -220,8 +224,14 @@ class Source:
             return False
 
 
-def _member(part: Any, name: str) -> Any:
-    return part.get(name) if isinstance(part, dict) else None
+def member_of(part: Any, name: str) -> Any:
+    """A member of a part, by its name or its path."""
+    if not isinstance(part, dict):
+        return None
+    if name in part or "/" not in name:
+        return part.get(name)
+    first, _, rest = name.partition("/")
+    return member_of(part.get(first), rest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,7 +307,10 @@ class Each:
             if isinstance(part, Withdrawn) and self._is_near(part):
                 build.matched.setdefault(self.field, set()).add(index)
                 build.tell("error" if self.protects else "warning", "withdrawn", place)
-            elif isinstance(part, dict) and all(part.get(name) == value for name, value in self.where):
+            elif isinstance(part, dict) and all(
+                part.get(name) == value or ("/" in name and member_of(part, name) == value)
+                for name, value in self.where
+            ):
                 build.matched.setdefault(self.field, set()).add(index)
                 yield part, place
             elif doubt := self._doubt(part):
@@ -306,13 +319,15 @@ class Each:
 
     def _doubt(self, part: Any) -> str:
         """The code of the finding for a part that may be meant by `where` and does not say so; empty for any other."""
-        if not isinstance(part, dict) or any(part.get(name) is UNREADABLE for name, _ in self.where):
+        if not isinstance(part, dict) or any(member_of(part, name) is UNREADABLE for name, _ in self.where):
             return "unreadable"
         return "code-unknown" if self._is_near(part) else ""
 
     def _is_near(self, part: Mapping[str, Any]) -> bool:
         """Whether a part is what is asked for but for blanks and case."""
-        return all(str(part.get(name, "")).strip().casefold() == value.casefold() for name, value in self.where)
+        return all(
+            str(member_of(part, name) or "").strip().casefold() == value.casefold() for name, value in self.where
+        )
 
     def gather(self, write: Write, parts: list[Any], part: dict[str, Any]) -> None:
         """Bring the values of one item back into the field."""
@@ -368,7 +383,7 @@ class Resource:
     """One resource of the record, or one for each part of a field."""
 
     kind: str
-    template: Object
+    template: Node
     each: Each | None
 
     def build(self, build: Build, count: Mapping[str, int], index: int) -> Iterator[dict[str, Any]]:
@@ -379,7 +394,7 @@ class Resource:
         for _ in _ONCE if self.each is None else _parts(build, self.each):
             pointer = f"/entry/{index + made}/resource"
             value, full = self.template.build(build, pointer)
-            if value is not NOTHING and full:
+            if value is not NOTHING and (full or getattr(self.template, "form", True)):
                 number = count.get(self.kind, 0) + 1
                 made += 1
                 yield {"resourceType": self.kind, "id": f"{_dashed(self.kind)}-{number}", **value}

@@ -52,7 +52,13 @@ class MappedAdapter:
     def mapping(self) -> CompiledMapping:
         """The compiled mapping. Raises MappingError at first use if the file is wrong."""
         text = (files(self._package) / self._file).read_text(encoding="utf-8")
-        return compile_mapping(text, catalogue(), source=self._file, functions=self._functions)
+        return compile_mapping(text, catalogue(), source=self._file, functions=self._functions, read=self._beside)
+
+    def _beside(self, name: str) -> str:
+        """The text of a file in the package. Raises OSError."""
+        if ".." in name.split("/") or name.startswith("/"):
+            raise FileNotFoundError(name)
+        return (files(self._package) / name).read_text(encoding="utf-8")
 
     @cached_property
     def _form(self) -> Form:
@@ -163,9 +169,19 @@ def _unmapped_parts(
         if index not in matched:
             yield f"{field}[{index + 1}]", True
         elif isinstance(part, dict):
-            for name, value in part.items():
+            for name, value in _paths(part, names):
                 if name not in names and f"{field}/{name}" not in names and not _empty(value):
                     yield f"{field}[{index + 1}]/{name}", False
+
+
+def _paths(part: Mapping[str, Any], names: Collection[str], before: str = "") -> Iterator[tuple[str, Any]]:
+    """The members of a part by their paths, as deep as the mapping looks."""
+    for name, value in part.items():
+        path = f"{before}{name}"
+        if isinstance(value, dict) and any(known.startswith(f"{path}/") for known in names):
+            yield from _paths(value, names, f"{path}/")
+        else:
+            yield path, value
 
 
 def _empty(value: Any) -> bool:
