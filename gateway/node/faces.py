@@ -94,15 +94,18 @@ def peer_admission(exchange: Exchange) -> Admission:
 
 
 def peer_face(
-    exchange: Exchange, witnessing: Witnessing, *, readers: Collection[str] = (), verified: Callable[[str], bool]
+    exchange: Exchange,
+    witnessing: Witnessing,
+    *,
+    readers: Collection[str] = (),
+    verified: Callable[[str], bool],
+    heard: log_web.Heard = lambda _node, _checkpoint: None,
 ) -> FastAPI:
-    """The face towards other nodes. `readers` are ids of nodes that may read entries; `verified` says whether a signed
-    message is one of ours.
-    """
+    """The face towards other nodes; the rest as `gateway.node.log.router` has it."""
     return application(
         "yhdyspinta peers",
         peers.router(exchange, Provider(exchange, Reception(exchange))),
-        log_web.router(exchange, witnessing, readers=readers, verified=verified),
+        log_web.router(exchange, witnessing, readers=readers, verified=verified, heard=heard),
         documented=True,
         refused=peer_recorder(exchange),
     )

@@ -33,7 +33,10 @@ from gateway.exchange.transport import PeerTransport
 from gateway.exchange.witnessing import Witnessing, WitnessPolicy
 from gateway.keys.credentials import KeyPlace
 from gateway.keys.errors import TrustError
+from gateway.keys.expiry import STEPS
 from gateway.node import health, secret_files
+from gateway.node import hold as holding
+from gateway.node import log as log_web
 from gateway.node.faces import Beside, client_admission, client_face, peer_admission, peer_face
 from gateway.node.handshakes import RefusedConnections
 from gateway.node.refusals import client_listener, peer_listener
@@ -145,7 +148,7 @@ class Node:
         stack.callback(engine.dispose)
         schema.bring_up_to_date(engine)
         # Before anything is read under a secret, let alone released.
-        secret_files.prepare(settings, engine, clock())
+        is_token_key_another = secret_files.prepare(settings, engine, clock())
 
         members = frozenset(SubsystemId.parse(subsystem).member for subsystem in settings.node.subsystems)
         standings = Standings(settings.registry, min(member.instance for member in members), clock, telemetry)
@@ -160,6 +163,11 @@ class Node:
                 str(error), "the log must be the one this node wrote: see `yhdyspinta audit check`"
             ) from None
         stack.callback(log.close)
+        if is_token_key_another:
+            event(LOGGER, logging.WARNING, "token-key-another")
+            await log.append((secret_files.noticed(settings.node.id, clock()),))
+        hold = holding.Hold(holding.path_of(settings), engine, log)
+        hold.look()
 
         subjects = subjects_of(settings)
         held = HeldRecords(settings.node.id, subjects, clock)
@@ -195,11 +203,24 @@ class Node:
                 settings.audit.witness_seconds, settings.audit.cosign_seconds, settings.audit.witnesses
             ),
         )
+        asking = asyncio.create_task(
+            hold.ask(
+                lambda but: witnessing.held_by_others(
+                    but,
+                    lambda text: log_web.is_ours(log, text, lambda said: _said_by(members, standings, said, clock())),
+                ),
+                settings.audit.answers_at_start,
+            )
+        )
+        stack.callback(asking.cancel)
+        # Nothing has been released yet: no delivery is worked and no listener accepts before the first answers are in.
+        await asyncio.wait((asking,), timeout=holding.ASKING_SECONDS)
         exchange = Exchange(
             node=settings.node.id,
             subsystems=tuple(SubsystemId.parse(subsystem) for subsystem in settings.node.subsystems),
             clock=clock,
-            standing=standings.now,
+            standing=hold.gate(standings.now),
+            standing_ungated=standings.now,
             signer=lambda: signer_of(places),
             log=log,
             engine=engine,
@@ -282,6 +303,7 @@ class Node:
             refused=refused,
             engine=engine,
             log=log,
+            hold=hold,
         )
         await upkeep.start()
         stack.push_async_callback(upkeep.stop)
@@ -292,11 +314,19 @@ class Node:
             lambda: {name: place.remaining(clock()) for name, place in places.items()},
             label="key",
         )
+        telemetry.watch(
+            "yhdyspinta_endings",
+            "what ends within so many days: certificates of this node and anchors of the registry",
+            lambda: {str(step): float(sum(e.within <= step for e in upkeep.endings(clock()))) for step in STEPS},
+            label="days",
+            unit="1",
+        )
         peer_app = peer_face(
             exchange,
             witnessing,
             readers=settings.audit.readers,
             verified=lambda text: _said_by(members, standings, text, clock()),
+            heard=hold.hear,
         )
         desk, _, _ = officer_of(settings, engine, clock, log=log, subjects=subjects, standing=lambda: standings.latest)
         stack.callback(desk.close)
@@ -306,7 +336,10 @@ class Node:
         local_app = application(
             "yhdyspinta local",
             health.router(
-                lambda: {**self._condition(standings, upkeep, log, witnessing), "identity": waiting.condition()}
+                lambda: {
+                    **self._condition(standings, upkeep, log, witnessing, hold),
+                    "identity": waiting.condition(),
+                }
             ),
         )
         patience = Patience(settings.limits.head_seconds, settings.limits.body_seconds)
@@ -362,17 +395,21 @@ class Node:
             event(LOGGER, logging.INFO, "settings-renewed")
         upkeep.hurry()
 
-    def _condition(self, standings: Standings, upkeep: Upkeep, log: Log, witnessing: Witnessing) -> dict[str, Any]:
+    def _condition(
+        self, standings: Standings, upkeep: Upkeep, log: Log, witnessing: Witnessing, hold: holding.Hold
+    ) -> dict[str, Any]:
         now = self._clock()
         registry = standings.condition(now)
         checkpoint = log.latest()
         return {
             "node": self.settings.node.id,
-            "ready": registry["in_force"] and upkeep.in_force(now) and not self._stopping.is_set(),
+            "ready": registry["in_force"] and upkeep.in_force(now) and not hold.is_held and not self._stopping.is_set(),
             "registry": registry,
             "keys": upkeep.condition(now),
+            "endings": [ending.to_json() for ending in upkeep.endings(now)],
             "log": {"origin": checkpoint.origin, "size": checkpoint.size, "waiting": log.waiting},
             "witness": witnessing.condition(),
+            "hold": hold.condition(),
         }
 
 
