@@ -196,6 +196,7 @@ def _prove(rulebook: Rulebook, invariant: Invariant, spans: Iterable[Interval]) 
         code for code in rulebook.categories if not invariant.categories or rulebook.touches(invariant.categories, code)
     ]
     points = 0
+    known: _Known = {}
     for triple in _triples(rulebook, invariant):
         for span in spans:
             if not _within(invariant, span):
@@ -203,7 +204,7 @@ def _prove(rulebook: Rulebook, invariant: Invariant, spans: Iterable[Interval]) 
             for category in categories:
                 for way in invariant.ways:
                     points += 1
-                    point = _Point(rulebook, invariant, triple, way, category, span.first)
+                    point = _Point(rulebook, invariant, _Spot(triple, way, category, span.first), known)
                     broken = point.not_moving() if invariant.always else point.moving()
                     if broken is not None:
                         return Proof(invariant, points, broken)
@@ -239,26 +240,37 @@ def _within(invariant: Invariant, span: Interval) -> bool:
     return invariant.starts is None or span.last >= invariant.starts
 
 
+#: Whether a basis can carry somebody past certain prohibitions, on days on which the law knows certain permits.
+_Known = dict[tuple[str, tuple[str, ...], tuple[str, ...]], tuple[World, str] | None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Spot:
+    """Where is looked: who and for what, by which way, which category, from which day on."""
+
+    triple: Triple
+    way: Way
+    category: str
+    first: date
+
+
 class _Point:
     """One provider, requester, purpose, way, category and period."""
 
-    def __init__(
-        self, rulebook: Rulebook, invariant: Invariant, triple: Triple, way: Way, category: str, first: date
-    ) -> None:
+    def __init__(self, rulebook: Rulebook, invariant: Invariant, spot: _Spot, known: _Known) -> None:
         self._rulebook = rulebook
         self._invariant = invariant
-        self._triple = triple
-        self._way = way
-        self._category = category
-        self._day = max(first, invariant.starts or first)
-        bases = rulebook.carriers(triple, category, self._day)
+        self._triple, self._way, self._category = spot.triple, spot.way, spot.category
+        self._known = known
+        self._day = max(spot.first, invariant.starts or spot.first)
+        bases = rulebook.carriers(spot.triple, spot.category, self._day)
         self._bases = [basis for basis in bases if not basis.emergency or invariant.emergency]
         self._prohibitions = [
             prohibition
             for prohibition in rulebook.prohibitions
             if prohibition.in_force(self._day)
-            and (not prohibition.purposes or triple[2] in prohibition.purposes)
-            and rulebook.touches(prohibition.categories, category)
+            and (not prohibition.purposes or spot.triple[2] in prohibition.purposes)
+            and rulebook.touches(prohibition.categories, spot.category)
         ]
 
     def moving(self) -> Counterexample | None:
@@ -267,14 +279,32 @@ class _Point:
             said = next((word for word in self._invariant.said if self._by_word(basis, word)), None)
             if said is None or not self._by_way(basis) or self._is_excepted(basis):
                 continue
-            for ground in self._grounds(basis):
-                for world in self._worlds_of(basis, ground):
-                    if not self._is_stopped(basis, world):
-                        return self._case(world, ground, said, basis)
+            somebody = self._carried(basis)
+            if somebody is not None:
+                return self._case(*somebody, said, basis)
         return None
+
+    def _carried(self, basis: Basis) -> tuple[World, str] | None:
+        """Somebody whom a basis carries, and on which ground: the same for every way, purpose and period alike."""
+        stopping = tuple(prohibition.id for prohibition in self._prohibitions if prohibition.stops(basis))
+        grounds = tuple(self._grounds(basis))
+        key = (basis.id, stopping, grounds)
+        if key not in self._known:
+            self._known[key] = next(
+                (
+                    (world, ground)
+                    for ground in grounds
+                    for world in self._worlds_of(basis, ground)
+                    if not self._is_stopped(basis, world)
+                ),
+                None,
+            )
+        return self._known[key]
 
     def not_moving(self) -> Counterexample | None:
         """A case in which it does not move."""
+        if any(self._carries_everybody(basis) for basis in self._bases):
+            return None
         names = {*self._invariant.when, *self._invariant.unless}
         for basis in self._bases:
             names.update(basis.conditions)
@@ -286,6 +316,16 @@ class _Point:
                     if not any(self._carries(basis, world, ground, said) for basis in self._bases):
                         return self._case(world, ground, said, None)
         return None
+
+    def _carries_everybody(self, basis: Basis) -> bool:
+        """Whether nothing about the person can keep a basis from carrying."""
+        return (
+            not basis.permits
+            and not basis.conditions
+            and not basis.needs_word
+            and self._by_way(basis)
+            and not any(prohibition.stops(basis) for prohibition in self._prohibitions)
+        )
 
     def _carries(self, basis: Basis, world: World, ground: str, said: str) -> bool:
         return (

@@ -23,6 +23,7 @@ from sqlalchemy.exc import ArgumentError
 from adapters.sdk import Limits as AdapterLimits
 from audit.questions.anomalies import Thresholds
 from gateway import settings_environment
+from gateway.exchange.rates import RateLimits
 from gateway.wire.identifiers import IdentifierError, ServiceId, SubsystemId
 
 
@@ -343,10 +344,31 @@ class LimitSettings(_Section):
     body_bytes: int = Field(8 * 1024 * 1024, ge=1024, description="largest body")
     message_bytes: int = Field(16 * 1024, ge=1024, description="largest signed message, without its body")
     in_flight: int = Field(512, ge=1, description="requests at once on each face")
+    in_flight_each: int = Field(128, ge=1, description="requests at once of one client, or of one other node")
+    strangers: int = Field(32, ge=1, description="requests at once of all who have not shown yet who they are")
     queue: int = Field(4096, ge=1, description="units that may wait for the log")
     peer_timeout_seconds: float = Field(15.0, gt=0, le=300, description="how long another node is waited for")
     head_seconds: float = Field(10.0, gt=0, le=300, description="a caller's time for the head of a request")
     body_seconds: float = Field(60.0, gt=0, le=3600, description="a caller's time for the body of a request")
+
+
+class RateSettings(_Section):
+    """How much one asker may ask, a client of the node's own or another member; 0 is as much as it likes."""
+
+    user_per_minute: int = Field(120, ge=0, description="questions of one user for one purpose in a minute")
+    caller_per_minute: int = Field(
+        3000, ge=0, description="questions of one client, or of one other member, in a minute"
+    )
+    user_in_vain_per_hour: int = Field(
+        20, ge=0, description="persons about whom one user gets nothing in an hour; then it asks no more"
+    )
+    caller_in_vain_per_hour: int = Field(
+        200, ge=0, description="the same of one client or other member, whatever users it names"
+    )
+
+    def limits(self) -> RateLimits:
+        """The same as the exchange takes them."""
+        return RateLimits(**self.model_dump())
 
 
 class AdapterSettings(_Section):
@@ -394,6 +416,9 @@ class AuditSettings(_Section):
     witness_seconds: float = Field(60.0, gt=0, le=86400, description="how often peers are asked for proofs")
     cosign_seconds: float = Field(3600.0, gt=0, le=86400, description="how often witnesses are asked to cosign")
     witnesses: int = Field(5, ge=0, le=32, description="how many of the registry's witnesses are asked")
+    answers_at_start: int = Field(
+        0, ge=0, le=16, description="how many nodes must have said how far they know the log before data moves"
+    )
     readers: list[str] = Field(default_factory=list, description="ids of nodes that may read entries, not only hashes")
     witness_algorithm: Literal["ml-dsa-44", "ed25519"] = Field(
         "ml-dsa-44", description="what the node cosigns the logs of others with"
@@ -440,6 +465,7 @@ class Settings(_Section):
     console: ConsoleSettings = ConsoleSettings()
     delivery: DeliverySettings = DeliverySettings()
     limits: LimitSettings = LimitSettings()
+    rates: RateSettings = RateSettings()
     adapters: AdapterSettings = AdapterSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
     audit: AuditSettings = AuditSettings()
