@@ -9,9 +9,9 @@ words of an emergency's justification are not part of it: that there was one is 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
@@ -19,6 +19,8 @@ from consent.consents import ConsentRecord
 from consent.decision import Decision, decide
 from consent.request import Emergency, Party, Request, SubjectFacts
 from consent.rulebook import Rulebook
+
+FACTS: Final = tuple(field.name for field in fields(SubjectFacts))
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +85,8 @@ def again(recorded: Recorded, rulebook: Rulebook, consents: Sequence[ConsentReco
 def _facts(facts: SubjectFacts | None) -> dict[str, Any] | None:
     if facts is None:
         return None
-    return {name: value for name, value in asdict(facts).items() if value is not None}
+    # Every fact is a plain value: `asdict` would copy each of them deeply, a tenth of what recording an exchange took.
+    return {name: value for name in FACTS if (value := getattr(facts, name)) is not None}
 
 
 def _party(party: Party) -> dict[str, Any]:

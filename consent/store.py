@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, Select, bindparam, insert, select, update
 
 from consent.consents import ConsentRecord
 from consent.tables import consents, epochs
@@ -76,31 +75,22 @@ def current(connection: Connection, id: str) -> ConsentRecord | None:  # noqa: A
     return None if row is None else ConsentRecord.from_dict(json.loads(row.document))
 
 
-@dataclass(frozen=True, slots=True)
-class SubjectKeys:
-    """The opaque ids whose words belong together for one question; only `gateway.person` knows which those are."""
+def words(subjects: Sequence[Any]) -> Select[Any]:
+    """The statement that finds the newest versions of all records of these subjects, oldest record first.
 
-    ids: tuple[str, ...]
-
-
-def words_of(connection: Connection, keys: SubjectKeys) -> tuple[ConsentRecord, ...]:
-    """The newest versions of all records of these subjects, oldest record first."""
-    rows = _of(
-        connection, "SELECT document FROM consents WHERE current = 1 AND subject IN ({}) ORDER BY recorded_at, id", keys
+    It runs for every exchange, so whoever runs it hands it to the driver; `subjects` are values or parameters.
+    """
+    table = consents.c
+    return (
+        select(table.document)
+        .where(table.current == 1, table.subject.in_(subjects))
+        .order_by(table.recorded_at, table.id)
     )
-    return tuple(ConsentRecord.from_dict(json.loads(document)) for (document,) in rows)
 
 
-def epochs_of(connection: Connection, keys: SubjectKeys) -> tuple[tuple[str, int], ...]:
-    """How often the words of each of these subjects have changed; those that never had any are left out."""
-    rows = _of(connection, "SELECT subject, epoch FROM consent_epochs WHERE subject IN ({})", keys)
-    return tuple(sorted((str(subject), int(epoch)) for subject, epoch in rows))
-
-
-def _of(connection: Connection, statement: str, keys: SubjectKeys) -> Sequence[Any]:
-    """Run a statement that every exchange runs, handed to the driver as it is written."""
-    place = "%s" if connection.dialect.name == "postgresql" else "?"
-    return connection.exec_driver_sql(statement.format(", ".join([place] * len(keys.ids))), keys.ids).all()
+def changes(subjects: Sequence[Any]) -> Select[Any]:
+    """The same for how often the words of each of these subjects have changed; who never had any is left out."""
+    return select(epochs.c.subject, epochs.c.epoch).where(epochs.c.subject.in_(subjects))
 
 
 def history(connection: Connection, id: str) -> tuple[ConsentRecord, ...]:  # noqa: A002
