@@ -22,33 +22,20 @@ from sqlalchemy.exc import SQLAlchemyError
 from adapters.sdk import AdapterError
 from audit.log.log import Log, LogError, Written
 from audit.questions import tallies
-from gateway.desk import usage as usage_web
-from gateway.desk import web as audit_web
 from gateway.desk.console.composition import address_of, console_app
 from gateway.evidence.timestamps import Stamping
-from gateway.exchange.consents import web as consents_web
-from gateway.exchange.consents.record import Consents
 from gateway.exchange.context import DeliveryPolicy, Exchange, Limits
-from gateway.exchange.handover import web as handovers_web
-from gateway.exchange.handover.accept import Inbox
 from gateway.exchange.handover.deliver import Deliveries
 from gateway.exchange.handover.feeds import open_feed
-from gateway.exchange.handover.overview import Overview
 from gateway.exchange.handover.plan import Handovers
-from gateway.exchange.handover.receive import Reception
-from gateway.exchange.identity import web as identity_web
-from gateway.exchange.identity.acts import Identity
-from gateway.exchange.query import web as queries
-from gateway.exchange.query.answer import Provider
-from gateway.exchange.query.ask import Consumer
 from gateway.exchange.transport import PeerTransport
 from gateway.exchange.witnessing import Witnessing, WitnessPolicy
 from gateway.keys.credentials import KeyPlace
 from gateway.keys.errors import TrustError
-from gateway.node import health, oauth, peers, secret_files
-from gateway.node import log as log_web
+from gateway.node import health, secret_files
+from gateway.node.faces import Beside, client_face, peer_face
 from gateway.node.handshakes import RefusedConnections
-from gateway.node.refusals import client_listener, client_recorder, peer_listener, peer_recorder
+from gateway.node.refusals import client_listener, peer_listener
 from gateway.node.upkeep import TlsFaces, Upkeep
 from gateway.node.wiring import (
     NodeError,
@@ -302,37 +289,16 @@ class Node:
             lambda: {name: place.remaining(clock()) for name, place in places.items()},
             label="key",
         )
-        peer_app = application(
-            "yhdyspinta peers",
-            peers.router(exchange, Provider(exchange, Reception(exchange))),
-            log_web.router(
-                exchange,
-                witnessing,
-                readers=settings.audit.readers,
-                verified=lambda text: _said_by(members, standings, text, clock()),
-            ),
-            refused=peer_recorder(exchange),
+        peer_app = peer_face(
+            exchange,
+            witnessing,
+            readers=settings.audit.readers,
+            verified=lambda text: _said_by(members, standings, text, clock()),
         )
         desk, _, _ = officer_of(settings, engine, clock, log=log, subjects=subjects, standing=lambda: standings.latest)
         stack.callback(desk.close)
-        client_app = application(
-            "yhdyspinta",
-            queries.router(exchange, Consumer(exchange), callers),
-            handovers_web.router(
-                exchange, Handovers(exchange), deliveries, Inbox(exchange), Overview(exchange), callers
-            ),
-            consents_web.router(exchange, Consents(exchange), deliveries, callers),
-            identity_web.router(
-                exchange,
-                Identity(exchange, Handovers(exchange), two_people=settings.identity.two_people),
-                deliveries,
-                callers,
-            ),
-            oauth.router(exchange, tokens),
-            audit_web.router(exchange, desk, callers),
-            usage_web.router(exchange, desk, callers),
-            documented=True,
-            refused=client_recorder(exchange),
+        client_app = client_face(
+            exchange, deliveries, callers, Beside(tokens, desk, two_people=settings.identity.two_people)
         )
         local_app = application(
             "yhdyspinta local",

@@ -28,7 +28,6 @@ from gateway.keys.tls import (
     TlsKey,
     client_context,
     client_face_context,
-    peer_pin,
     server_context,
     serving,
     watched,
@@ -79,8 +78,10 @@ class TlsFaces:
 
     def _listed(self, node: str, certificate: bytes) -> bool:
         latest = self._standings.latest
-        known = latest.registry.node(node) if latest is not None else None
-        return known is not None and peer_pin(certificate) in known.pins
+        if latest is None:
+            return False
+        known = latest.registry.node(node)
+        return known is not None and latest.registry.tls_certificate(known, certificate) is not None
 
     def _peers(self) -> Any:
         return watched(server_context(self._tls("peers"), self.anchors()), self._refused.on("peers"))
