@@ -30,10 +30,10 @@ _EXAMPLE = {
 }
 _PROBLEMS = problems(
     "invalid-identifier", "subject-system-unknown", "subject-form", "subject-check", "justification-missing",
-    "purpose-unknown", "category-unknown", "member-unknown", "service-unknown", "not-permitted", "subject-not-found",
-    "subject-ambiguous", "purpose-not-declared", "service-disabled", "peer-unreachable", "peer-refused",
-    "peer-answer-too-large", "peer-answer-invalid", "peer-timeout", "response-to-another", "digest-mismatch",
-    "source-unreachable", "source-failed", "source-invalid", "source-timeout",
+    "purpose-unknown", "category-unknown", "member-unknown", "service-unknown", "not-permitted", "not-available",
+    "subject-not-found", "subject-ambiguous", "purpose-not-declared", "service-disabled", "peer-unreachable",
+    "peer-refused", "peer-answer-too-large", "peer-answer-invalid", "peer-timeout", "response-to-another",
+    "digest-mismatch", "source-unreachable", "source-failed", "source-invalid", "source-timeout",
 )  # fmt: skip
 
 
