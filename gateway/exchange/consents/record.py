@@ -69,7 +69,7 @@ class Consents:
 
         Raises ProblemError `consent-invalid`.
         """
-        standing = self._exchange.standing(self._exchange.clock())
+        standing = self._exchange.standing_though_held(self._exchange.clock())
         check_codes(standing, document)
         who = Recorder(client, recorder)
 
@@ -83,7 +83,7 @@ class Consents:
     ) -> Written[Recorded]:
         """The same inside a transaction, of a form whose codes were checked."""
         now = self._exchange.clock()
-        standing = self._exchange.standing(now)
+        standing = self._exchange.standing_though_held(now)
         named = self._exchange.looked_for(who.subsystem, locator.system, locator.value)
         subject = self._exchange.people.file(connection, named, now).subject
         person = self._exchange.people.recall_in(connection, named)
@@ -112,7 +112,7 @@ class Consents:
         Raises ProblemError `consent-unknown`, `consent-withdrawn`.
         """
         now = self._exchange.clock()
-        standing = self._exchange.standing(now)
+        standing = self._exchange.standing_though_held(now)
         who = Recorder(client, recorder)
 
         def write(connection: Connection) -> Written[Withdrawn]:

@@ -92,7 +92,7 @@ class Reports:
             now = self._exchange.clock()
             entries = self._exchange.held.settle(connection, identifier, HeldState.DONE, who.client, now)
             form = orjson.loads(kept or b"{}")
-            check_codes(self._exchange.standing(now), form)
+            check_codes(self._exchange.standing_though_held(now), form)
             recorded = self._consents.write(connection, who, locator, form)
             return Written(recorded.value, (*entries, *recorded.entries))
 
@@ -125,7 +125,7 @@ class Reports:
                 record = held.ended(WordStatus.LAPSED, now, by)
             store.add(connection, record)
             entry = entry_of(self._exchange, who, record, subject, now)
-            change = Change(record, who.subsystem, subject, entry, self._exchange.standing(now), now)
+            change = Change(record, who.subsystem, subject, entry, self._exchange.standing_though_held(now), now)
             told = self._notices.of_prohibition(connection, change, person, known_by) if answer.forbids else 0
             return Written(Recorded(record, False, told), (entry,))
 

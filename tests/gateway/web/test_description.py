@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any
 
+import httpx
 import pytest
 
+from audit.log.entries import EntryType, Outcome
+from consent.rulebook import reference_rulebook
 from gateway.exchange.handover.plan import Handovers
+from gateway.story import Story
 from gateway.web.description import CERTIFICATE_SCHEME, TOKEN_SCHEME
 from gateway.web.forms import USER_HEADER
 from gateway.wire.problems import ProblemError
@@ -99,11 +103,54 @@ async def _everything(here: Faces) -> None:
     await _handovers(here)
     await _identity(here)
     await _queries(face)
+    await _audit(here)
     for path in ("/v1/handovers", "/v1/inbox", "/v1/consents/x", "/v1/identity/held"):
         assert (await face.call("GET", path, certificate=b"stranger")).status_code == 401
         assert (await face.call("GET", f"{path}?nonsense=1", headers=USER)).json()["code"] == "invalid-request"
     assert (await face.call("POST", "/oauth/token", data={"grant_type": "password"})).status_code == 400
     assert (await face.call("POST", "/oauth/token", json={})).status_code == 415
+
+
+async def _audit(here: Faces) -> None:
+    face, exchange = here.clients, here.here.exchange
+
+    async def ask(path: str, expected: int = 200, **document: Any) -> httpx.Response:
+        answer = await face.call("POST", f"/v1/audit/{path}", json=document, headers=USER)
+        assert answer.status_code == expected, (path, answer.text)
+        return answer
+
+    window = {"from": "2026-01-01T00:00:00Z", "to": "2100-01-01T00:00:00Z"}
+    (found,) = (await ask("search", limit=1)).json()["found"]
+    for path in ("consents", "days", "extract", "after-withdrawal"):
+        await ask(path, person=PERSON)
+        await ask(path, 400, person=CODE | {"value": "010190-900A"})
+    await ask("search", question="disclosures", person=PERSON, order="oldest")
+    await ask("timeline", entry=found["entry"]["id"])
+    for path in ("flows", "unusual"):
+        await ask(path, **window)
+    await ask("rulebook-change", rulebook=reference_rulebook().decode(), **window)
+    await ask("rulebook-change", 400, rulebook="no: rulebook")
+    await ask("check", newest=100)
+    await ask("proofs", entries=[found["entry"]["id"]])
+    await ask("proofs", 404, entries=["no-such"])
+    for form in ("csv", "jsonl", "fhir"):
+        await ask("export", format=form)
+    proof = await face.call("GET", f"/v1/audit/entries/{found['index']}/proof")
+    await ask("unchanged", checkpoint=proof.json()["checkpoint"])
+    await ask("unchanged", 400, checkpoint="no seal")
+    for path, status in (
+        ("questions", 200), ("unreviewed", 200), ("entries/no-such/proof", 404),
+        ("entries/99999999999999999/proof", 400),
+        ("processing/2026", 200), ("processing/1", 400), ("processing/9999", 400), ("processing/then", 400),
+    ):  # fmt: skip
+        assert (await face.call("GET", f"/v1/audit/{path}")).status_code == status, path
+    page = await face.call("GET", "/v1/audit/processing/2026", headers={"Accept": "text/html"})
+    assert page.headers["content-type"].startswith("text/html")
+    verdict = {"verdict": "justified", "remark": "seen"}
+    await ask(f"reviews/{found['entry']['id']}", 400, **verdict)
+    emergency = Story(client="test").entry(EntryType.BREAK_GLASS, Outcome.SUCCESS, exchange.clock())
+    await exchange.log.append([emergency])
+    await ask(f"reviews/{emergency.id}", 201, **verdict)
 
 
 async def _consents(face: Face) -> None:
