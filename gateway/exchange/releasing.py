@@ -24,6 +24,7 @@ from consent.decision import Decision
 from gateway.exchange.context import Exchange
 from gateway.exchange.keeping import keep_decision
 from gateway.exchange.opening import Answer, Incoming, PeerCall
+from gateway.exchange.telling import told
 from gateway.person.people import StaleError
 from gateway.person.values import Named, Person
 from gateway.storage.sealing import seal
@@ -78,7 +79,7 @@ async def record_release(exchange: Exchange, release: Release) -> Answer:
     """Sign the answer, record it, hand it out. Raises StaleError if the rulebook or the person's consents changed."""
     incoming = release.incoming
     body = orjson.dumps(release.projection.bundle)
-    summary = DecisionSummary.of(release.decision)
+    summary = told(incoming, release.decision)
     answer = sign_answer(exchange, incoming, 200, BUNDLE_TYPE, body, summary)
 
     def record(connection: Connection) -> Written[Answer]:
@@ -126,10 +127,18 @@ async def record_release(exchange: Exchange, release: Release) -> Answer:
     return committed.value
 
 
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why something is refused, as it stands in the log, and what the other side is told in its place."""
+
+    problem: ProblemError
+    told: ProblemError
+
+
 async def record_refusal(
     exchange: Exchange,
     incoming: Incoming,
-    problem: ProblemError,
+    refusal: ProblemError | Refusal,
     *,
     named: Named | None = None,
     decision: Decision | None = None,
@@ -137,8 +146,9 @@ async def record_refusal(
     """Answer a verified message with a problem, signed and on record; under the person's pseudonym where the record
     had been seen, so that who asked in vain is on it as well.
     """
-    body = to_problem_json(problem)
-    answer = sign_answer(exchange, incoming, problem.status, PROBLEM_TYPE, body, problem.decision)
+    problem, answered = (refusal.problem, refusal.told) if isinstance(refusal, Refusal) else (refusal, refusal)
+    body = to_problem_json(answered)
+    answer = sign_answer(exchange, incoming, answered.status, PROBLEM_TYPE, body, answered.decision)
 
     def record(connection: Connection) -> Written[Answer]:
         exchange.replays.take(connection, incoming.claims.message_id, incoming.claims.expires_at)
