@@ -24,6 +24,7 @@ from audit.log.log import Log, LogError, Written
 from audit.questions import tallies
 from gateway.desk.console.composition import address_of, console_app
 from gateway.evidence.timestamps import Stamping
+from gateway.exchange.consents.reports import Reports
 from gateway.exchange.context import DeliveryPolicy, Exchange, Limits
 from gateway.exchange.handover.deliver import Deliveries
 from gateway.exchange.handover.feeds import open_feed
@@ -36,7 +37,7 @@ from gateway.keys.expiry import STEPS
 from gateway.node import health, secret_files
 from gateway.node import hold as holding
 from gateway.node import log as log_web
-from gateway.node.faces import Beside, client_face, peer_face
+from gateway.node.faces import Beside, client_admission, client_face, peer_admission, peer_face
 from gateway.node.handshakes import RefusedConnections
 from gateway.node.refusals import client_listener, peer_listener
 from gateway.node.upkeep import TlsFaces, Upkeep
@@ -47,11 +48,11 @@ from gateway.node.wiring import (
     client_keys,
     console_tls,
     database_error,
+    desk_of,
     ed25519_key,
     key_places,
     keys_of,
     log_of,
-    officer_of,
     registered_clients,
     registers_of,
     signer_of,
@@ -74,6 +75,7 @@ from gateway.telemetry import Telemetry, event
 from gateway.web.application import application
 from gateway.web.authentication import Callers
 from gateway.web.listeners import Listener, Patience, bind
+from gateway.web.slots import SlotLimits
 from gateway.web.tokens import Tokens
 from gateway.wire.identifiers import MemberId, SubsystemId
 from gateway.wire.problems import ProblemError
@@ -338,7 +340,7 @@ class Node:
             verified=lambda text: _said_by(members, standings, text, clock()),
             heard=hold.hear,
         )
-        desk, _, _ = officer_of(settings, engine, clock, log=log, subjects=subjects, standing=lambda: standings.latest)
+        desk = desk_of(settings, engine, clock, parts=(log, subjects), standing=lambda: standings.latest)
         stack.callback(desk.close)
         client_app = client_face(
             exchange, deliveries, callers, Beside(tokens, desk, two_people=settings.identity.two_people)
@@ -354,22 +356,23 @@ class Node:
             ),
         )
         patience = Patience(settings.limits.head_seconds, settings.limits.body_seconds)
-        for app, bound, tls, refusing in (
-            (peer_app, sockets["peers"], faces.peers, peer_listener(exchange)),
-            (client_app, sockets["clients"], faces.clients, client_listener()),
-            (local_app, sockets["local"], None, None),
+        limits = SlotLimits(settings.limits.in_flight, settings.limits.in_flight_each, settings.limits.strangers)
+        for app, bound, tls, admission, refusing in (
+            (peer_app, sockets["peers"], faces.peers, peer_admission(exchange), peer_listener(exchange)),
+            (client_app, sockets["clients"], faces.clients, client_admission(callers), client_listener()),
+            (local_app, sockets["local"], None, None, None),
         ):
             listener = Listener(
-                app, bound, tls=tls, in_flight=settings.limits.in_flight, patience=patience, refused=refusing
+                app, bound, tls=tls, limits=limits, patience=patience, admission=admission, refused=refusing
             )
             await self._serve(stack, listener)
         if settings.listen.console is not None:
             address = address_of(settings.console, settings.listen.console.host, settings.listen.console.port)
             listener = Listener(
-                console_app(settings, address, exchange, lambda: standings.latest, desk),
+                console_app(settings, address, desk),
                 sockets["console"],
                 tls=console_tls(settings),
-                in_flight=settings.limits.in_flight,
+                limits=SlotLimits(settings.limits.in_flight),
                 patience=patience,
             )
             await self._serve(stack, listener)
@@ -449,7 +452,8 @@ def _keep(day: tallies.Counted, connection: Connection) -> Written[bool]:
 
 
 async def _sweep(exchange: Exchange) -> None:
-    """Let go of message ids that nobody could replay any more, and count the days that are over."""
+    """Let go of message ids that nobody could replay any more, and of reports whose time is over; count past days."""
+    reports = Reports(exchange)
 
     def forget(connection: Connection) -> Written[int]:
         return Written(exchange.replays.sweep(connection, exchange.clock()), ())
@@ -462,6 +466,7 @@ async def _sweep(exchange: Exchange) -> None:
         await asyncio.sleep(SWEEP_SECONDS)
         try:
             await exchange.log.commit(forget)
+            await reports.lapse()
             while (day := await asyncio.to_thread(counted)) is not None:
                 await exchange.log.commit(partial(_keep, day))
         except LogError as error:
