@@ -84,7 +84,7 @@ class Hostile:
 
     def lies(self):
         import adapters.serving
-        adapters.serving._mapped = lambda mapped: b'{"key": 1, "bundle": "no", "findings": 7}'
+        adapters.serving._mapped = lambda mapped: b'{"key": 1, "bundle": "no", "findings": [], "position": ["", 0, ""]}'
         return "lies"
 """
 
