@@ -47,6 +47,8 @@ MOST_NAMED = 128
 #: What an id of a peer's may be: the columns that keep it are no wider, and no text of a database holds NUL.
 _TOKEN = re.compile(r"[\x21-\x7e]{1,64}")
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+#: What a decision may still need that is no fact, but the person's word.
+_WORDS = frozenset({"consent", "permission"})
 _HIGHEST_VERSION = 2**31 - 1
 Received = tuple[dict[str, Any], Entry, Subject | None]
 
@@ -116,8 +118,8 @@ class Reception:
             mode="handover",
         )
         decision = decide_between(incoming.registry, incoming.rulebook, case)
-        # A fact that was withheld may hold all the same; a consent that the sender does not state is not there.
-        carried = frozenset(given.category for given in decision.permitted if "consent" not in given.needs)
+        # A fact that was withheld may hold all the same; a word that the sender does not state is not there.
+        carried = frozenset(given.category for given in decision.permitted if _WORDS.isdisjoint(given.needs))
         beyond = {category for category in categories if not incoming.rulebook.covers(carried, category)}
         if beyond:
             raise ProblemError(

@@ -9,30 +9,56 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
+from consent.provisions import Provision
 from consent.rulebook import Rulebook, load, next_rulebook
+from consent.standing import StandingRequest
 from gateway.demo import network as demo
 from gateway.registry.run.authority import Authority
+from gateway.storage.tables import inbox
 from tests.gateway.running import Running, running
+from tests.waiting import until
 
 RULEBOOK = load(next_rulebook(), source="next")
+PATH = "/v1/handovers?flow=F1&adapter=reception-centre-csv"
 TABLE = Path(__file__).parents[2] / "consent" / "law.csv"
 
 
+#: What the municipality asks the centre to send it once for all; the county has asked for nothing.
+PROVISIONS = ("681/2023 86:1", "681/2023 83:2")
+
+
 def with_next_rulebook(network: demo.Network) -> None:
-    """The network's authority publishes the next reference before a node has started."""
+    """The network's authority publishes the next reference, and what Kotka asks, before a node has started."""
     authority = Authority(network.folder / "authority", network.passphrase.encode())
-    authority.publish(replace(authority.content(), rulebook=next_rulebook()), datetime.now(UTC))
+    kotka = str(network.parties["kotka"].member)
+    asked = tuple(
+        StandingRequest(
+            id=f"kotka-{number}",
+            member=kotka,
+            role="municipality",
+            providers=frozenset({"reception-centre"}),
+            provision=Provision.parse(provision),
+            purpose="reception-to-municipality",
+            categories=frozenset(RULEBOOK.categories) - {"social-needs", "finances"},
+            first=date(2025, 1, 1),
+        )
+        for number, provision in enumerate(PROVISIONS)
+    )
+    content = replace(authority.content(), rulebook=next_rulebook(), standing_requests=asked)
+    authority.publish(content, datetime.now(UTC))
 
 
 @pytest.fixture(scope="module")
 def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    with running(tmp_path_factory.mktemp("law"), nodes=("kotka",), prepare=with_next_rulebook) as found:
+    folder = tmp_path_factory.mktemp("law")
+    with running(folder, nodes=("centre", "kotka", "kymenlaakso"), prepare=with_next_rulebook) as found:
         yield found
 
 
@@ -93,14 +119,56 @@ async def test_node_decides_every_row_of_the_law_as_the_acts_say(nodes: Running)
     assert count > 90
 
 
-async def test_handover_is_decided_by_the_standing_requests_of_the_registry(nodes: Running) -> None:
-    row = {"case": "p01-asylum-adult", "from": "centre", "to": "kotka", "purpose": "reception-to-municipality",
-           "on": "2026-03-01", "how": "sent", "category": "housing"}  # fmt: skip
+@pytest.mark.parametrize(("to", "code"), [("kymenlaakso", "nobody-asked"), ("kotka", None)])
+async def test_supposed_handover_is_decided_by_the_standing_requests_of_the_registry(
+    nodes: Running, to: str, code: str | None
+) -> None:
+    county = to == "kymenlaakso"
+    row = {
+        "case": "p02-quota-family",
+        "from": "centre",
+        "to": to,
+        "purpose": "reception-to-county" if county else "reception-to-municipality",
+        "on": "2026-03-01",
+        "how": "sent",
+        "category": "housing",
+    }
     document = case_of(row)
-    document["requester"] = {"subsystem": str(nodes.party("kotka").subsystem)}
+    document["requester"] = {"subsystem": str(nodes.party(to).subsystem)}
 
     async with nodes.client("kotka") as session, session.post("/v1/decisions", json=document) as answer:
         (advice,) = (await answer.json())["decisions"]
 
-    assert {held["code"] for held in advice["decision"]["withheld"]} == {"nobody-asked"}
+    assert {held["code"] for held in advice["decision"]["withheld"]} == ({code} if code else set())
     assert "pysyvän pyynnön" in advice["explanation"]["fi"]
+
+
+async def test_centre_hands_over_what_was_asked_for_once_for_all_and_nothing_that_was_not(nodes: Running) -> None:
+    header, *people = nodes.export.read_bytes().split(b"\r\n")
+    body = b"\r\n".join([header, *people[:12], b""])
+    async with (
+        nodes.client("centre") as session,
+        session.post(PATH, data=body, headers={"Content-Type": "text/csv", "Yhdyspinta-User": "U-1"}) as answer,
+    ):
+        planned = await answer.json()
+
+    parts = [part for handover in planned["handovers"] for part in handover["deliveries"]]
+    sent = [part for part in parts if part["role"] == "municipality" and part.get("permitted")]
+    assert sent, parts
+    for part in sent:
+        bases = [RULEBOOK.basis(permitted["basis"]) for permitted in part["permitted"]]
+        assert {str(basis.source.provision) for basis in bases if basis and basis.source} <= set(PROVISIONS)
+        assert "health-needs" not in {permitted["category"] for permitted in part["permitted"]}
+    asked = [part for part in parts if part["role"] == "county" and part.get("withheld")]
+    assert asked
+    for part in asked:
+        assert not part["permitted"]
+        assert part["state"] == "stopped"
+        assert {"nobody-asked", "permission-missing"} & {held["code"] for held in part["withheld"]}
+
+    await until(lambda: _received(nodes), alive=nodes.processes.check)
+
+
+async def _received(nodes: Running) -> bool:
+    """Whether Kotka has taken something in, by its own copy of the rulebook and the registry."""
+    return bool(nodes.rows("kotka", select(inbox.c.id)))
