@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from sqlalchemy.exc import SQLAlchemyError
 
-from gateway.desk.console.composition import address_of
-from gateway.desk.console.sessions import Role, offer_link
 from gateway.settings import Settings
-from gateway.storage import engine as storage
-from gateway.storage import schema
 from gateway.terminal.configuration import CONFIG, Config, Json, settings_of
 from gateway.terminal.output import OUTSIDE, WRONG, console, fail, print_json
+
+if TYPE_CHECKING:
+    from gateway.desk.console.sessions import Role
 
 app = typer.Typer(help="Let people into the console.", no_args_is_help=True)
 
@@ -45,6 +43,8 @@ def link(
     json: Json = False,
 ) -> None:
     """Print a link that signs one person in, once. Whoever has the link can use it: hand it over safely."""
+    from sqlalchemy.exc import SQLAlchemyError
+
     settings = settings_of(config, json=json)
     if settings.listen.console is None:
         fail(
@@ -75,6 +75,11 @@ def make_link(
     settings: Settings, *, role: Role, name: str = "", member: str | None = None, minutes: int = 15, now: datetime
 ) -> str:
     """A link into the console of a node that has one; its token's digest is written to the node's database."""
+    from gateway.desk.console.composition import address_of
+    from gateway.desk.console.sessions import offer_link
+    from gateway.storage import engine as storage
+    from gateway.storage import schema
+
     assert settings.listen.console is not None
     engine = storage.create(settings.database.url, pool_size=2)
     try:

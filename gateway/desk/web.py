@@ -43,11 +43,11 @@ from gateway.exchange.context import Exchange
 from gateway.sources.backends import Locator
 from gateway.web.authentication import Callers
 from gateway.web.bodies import read_json
+from gateway.web.headers import USER_HEADER
 from gateway.web.problems import language_of
 from gateway.wire.problems import ProblemError
 
 T = TypeVar("T")
-USER_HEADER = "Yhdyspinta-User"
 _MEDIA = {"csv": "text/csv; charset=utf-8", "jsonl": "application/x-ndjson", "fhir": "application/fhir+json"}
 _PAGE = "text/html; charset=utf-8"
 _NO_STORE = {"Cache-Control": "no-store"}

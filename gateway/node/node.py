@@ -1,4 +1,4 @@
-"""The composition root: the one place where the parts of a node are made and wired together.
+"""A node that serves: its parts (`gateway.node.parts`) behind the sockets of its faces.
 
 `Node(settings).run()` opens the database, reads the registry, starts the log, binds the listeners and serves until it
 is told to stop. It binds before it starts anything, so that a taken port is told at once; it stops in the opposite
@@ -12,84 +12,61 @@ import logging
 import signal
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
 from typing import Any
 
-from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
+from starlette.types import ASGIApp
 
 from adapters.sdk import AdapterError
-from audit.log.log import Log, LogError, Written
-from audit.questions import tallies
-from gateway.desk import usage as usage_web
-from gateway.desk import web as audit_web
-from gateway.desk.console.composition import address_of, console_app
-from gateway.evidence.timestamps import Stamping
-from gateway.exchange.consents import web as consents_web
-from gateway.exchange.consents.record import Consents
-from gateway.exchange.context import DeliveryPolicy, Exchange, Limits
-from gateway.exchange.handover import web as handovers_web
-from gateway.exchange.handover.accept import Inbox
-from gateway.exchange.handover.deliver import Deliveries
-from gateway.exchange.handover.feeds import open_feed
-from gateway.exchange.handover.overview import Overview
-from gateway.exchange.handover.plan import Handovers
-from gateway.exchange.handover.receive import Reception
-from gateway.exchange.identity import web as identity_web
-from gateway.exchange.identity.acts import Identity
-from gateway.exchange.query import web as queries
-from gateway.exchange.query.answer import Provider
-from gateway.exchange.query.ask import Consumer
-from gateway.exchange.transport import PeerTransport
-from gateway.exchange.witnessing import Witnessing, WitnessPolicy
+from gateway.desk.officer import Officer
 from gateway.keys.credentials import KeyPlace
 from gateway.keys.errors import TrustError
-from gateway.node import health, oauth, peers, secret_files
-from gateway.node import log as log_web
-from gateway.node.handshakes import RefusedConnections
-from gateway.node.refusals import client_listener, client_recorder, peer_listener, peer_recorder
-from gateway.node.upkeep import TlsFaces, Upkeep
+from gateway.node import health
+from gateway.node.parts import Parts, assemble
+from gateway.node.refusals import client_listener, peer_listener
+from gateway.node.serving import client_app, peer_app
+from gateway.node.upkeep import Upkeep
 from gateway.node.wiring import (
     NodeError,
-    authorities,
-    backends_of,
     client_keys,
     console_tls,
     database_error,
     ed25519_key,
-    key_places,
     keys_of,
-    log_of,
     officer_of,
     registered_clients,
-    registers_of,
-    signer_of,
-    subjects_of,
     utc_now,
-    witness_signers,
 )
-from gateway.person.figures import IdentityWatch
-from gateway.person.held import HeldRecords
-from gateway.person.people import People
-from gateway.registry.read.registry import Registry
-from gateway.registry.read.standing import Standings
-from gateway.settings import Settings, SettingsError
-from gateway.sources.progress import Progress
-from gateway.storage import engine as storage
-from gateway.storage import schema
-from gateway.storage.replay import Replays
-from gateway.telemetry import Telemetry, event
+from gateway.node.working import Work, start_work
+from gateway.settings import Address, Settings, SettingsError
+from gateway.telemetry import event
 from gateway.web.application import application
 from gateway.web.authentication import Callers
 from gateway.web.listeners import Listener, Patience, bind
 from gateway.web.tokens import Tokens
-from gateway.wire.identifiers import MemberId, SubsystemId
-from gateway.wire.problems import ProblemError
-from gateway.wire.signing import author
 
 LOGGER = logging.getLogger("yhdyspinta.node")
-SWEEP_SECONDS = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Doors:
+    """Who may come in at the clients' face, and the upkeep that shuts out whom it must."""
+
+    callers: Callers
+    tokens: Tokens
+    upkeep: Upkeep
+
+
+@dataclass(frozen=True, slots=True)
+class _Running:
+    """All of a node that its faces ask."""
+
+    parts: Parts
+    work: Work
+    doors: _Doors
+    desk: Officer
 
 
 class Node:
@@ -135,235 +112,74 @@ class Node:
             event(LOGGER, logging.INFO, "stopping")
 
     async def _start(self, stack: AsyncExitStack) -> None:
-        settings, clock = self.settings, self._clock
-        sockets = {
-            name: _bound(stack, name, str(address.host), address.port)
-            for name, address in (
-                ("peers", settings.listen.peers),
-                ("clients", settings.listen.clients),
-                ("local", settings.listen.local),
-                ("console", settings.listen.console),
-            )
-            if address is not None
-        }
-        telemetry = Telemetry(
-            settings.node.id,
-            otlp_endpoint=settings.telemetry.otlp_endpoint,
-            sample_ratio=settings.telemetry.sample_ratio,
-        )
-        stack.callback(telemetry.close)
-        engine = storage.create(settings.database.url, pool_size=settings.database.pool_size)
-        stack.callback(engine.dispose)
-        schema.bring_up_to_date(engine)
-        # Before anything is read under a secret, let alone released.
-        secret_files.prepare(settings, engine, clock())
+        # Bound before anything is opened, so that a taken port is told at once.
+        sockets = _bound_sockets(stack, self.settings)
+        parts = await assemble(self.settings, stack, self._clock)
+        work = start_work(parts, stack)
+        doors = await self._open_doors(stack, parts)
+        desk = officer_of(self.settings, parts.on_record, parts.latest)
+        stack.callback(desk.close)
+        await self._serve_faces(stack, sockets, _Running(parts, work, doors, desk))
+        parts.exchange.witnessing.start()
+        stack.push_async_callback(parts.exchange.witnessing.stop)
+        self._ready()
+        event(LOGGER, logging.INFO, "ready", node=self.settings.node.id)
 
-        members = frozenset(SubsystemId.parse(subsystem).member for subsystem in settings.node.subsystems)
-        standings = Standings(settings.registry, min(member.instance for member in members), clock, telemetry)
-        await standings.start()
-        stack.push_async_callback(standings.stop)
-
-        log = log_of(settings, engine, clock)
-        try:
-            log.start()
-        except LogError as error:
-            raise NodeError(
-                str(error), "the log must be the one this node wrote: see `yhdyspinta audit check`"
-            ) from None
-        stack.callback(log.close)
-
-        subjects = subjects_of(settings)
-        held = HeldRecords(settings.node.id, subjects, clock)
-        people = People(engine, subjects, held, settings.node.id)
-        stack.callback(people.close)
-        refused = RefusedConnections(settings.node.id, clock, telemetry)
-        refused.report_to(log)
-        places = key_places(stack, settings, standings, members)
-        faces = TlsFaces(places, authorities(settings), standings, refused)
-        transport = PeerTransport(
-            faces.outgoing(),
-            timeout_seconds=settings.limits.peer_timeout_seconds,
-            body_limit=settings.limits.body_bytes,
-        )
-        await transport.open()
-        stack.push_async_callback(transport.close)
-        backends = backends_of(settings)
-        for backend in backends.values():
-            stack.push_async_callback(backend.close)
-
-        def registry() -> Registry | None:
-            return standings.latest.registry if standings.latest is not None else None
-
-        witnessing = Witnessing(
-            settings.node.id,
-            engine=engine,
-            log=log,
-            clock=clock,
-            registry=registry,
-            transport=transport,
-            signer=witness_signers(settings, lambda key: (now := registry()) is not None and now.lists_witness(key)),
-            policy=WitnessPolicy(
-                settings.audit.witness_seconds, settings.audit.cosign_seconds, settings.audit.witnesses
-            ),
-        )
-        exchange = Exchange(
-            node=settings.node.id,
-            subsystems=tuple(SubsystemId.parse(subsystem) for subsystem in settings.node.subsystems),
-            clock=clock,
-            standing=standings.now,
-            signer=lambda: signer_of(places),
-            log=log,
-            engine=engine,
-            subjects=subjects,
-            people=people,
-            held=held,
-            registers=registers_of(settings),
-            replays=Replays(),
-            witnessing=witnessing,
-            transport=transport,
-            backends=backends,
-            telemetry=telemetry,
-            limits=Limits(
-                settings.limits.body_bytes,
-                settings.limits.message_bytes,
-                settings.limits.peer_timeout_seconds,
-                settings.adapters.limits(),
-            ),
-            delivery=DeliveryPolicy(
-                settings.delivery.workers,
-                settings.delivery.poll_seconds,
-                settings.delivery.retry_seconds,
-                settings.delivery.retry_limit_seconds,
-                settings.delivery.lease_seconds,
-                settings.delivery.overdue_hours * 3600,
-            ),
-        )
-        deliveries = Deliveries(exchange)
-        deliveries.start()
-        stack.push_async_callback(deliveries.stop)
-        progress = Progress(engine, log, clock)
-        for source in settings.sources:
-            feed = open_feed(
-                source,
-                Handovers(exchange),
-                deliveries,
-                progress,
-                body_limit=settings.limits.body_bytes,
-                limits=settings.adapters.limits(),
-                trace_id=lambda: telemetry.trace()[0],
-            )
-            feed.start()
-            stack.push_async_callback(feed.stop)
-        waiting = IdentityWatch(engine, held, clock, telemetry)
-        stack.callback(asyncio.create_task(waiting.run()).cancel)
-        sweeping = asyncio.create_task(_sweep(exchange))
-        stack.callback(sweeping.cancel)
-        if settings.timestamps.url is not None:
-            stamping = Stamping(
-                settings.timestamps.url,
-                settings.timestamps.authorities,
-                settings.timestamps.every_seconds,
-                log=log,
-                clock=clock,
-            )
-            stack.callback(asyncio.create_task(stamping.run()).cancel)
-
+    async def _open_doors(self, stack: AsyncExitStack, parts: Parts) -> _Doors:
+        """Who may come in, and the upkeep that shuts out whom it must before anybody does."""
+        settings, exchange = self.settings, parts.exchange
         tokens = Tokens(
             settings.node.id,
             ed25519_key(settings.secrets.token_key),
             client_keys(settings),
-            log=log,
+            log=exchange.log,
             replays=exchange.replays,
         )
         callers = Callers(
             registered_clients(settings),
             tokens=tokens.client_of,
-            clock=clock,
-            refused=lambda code, pin: refused.count("clients", code, pin),
+            clock=self._clock,
+            refused=lambda code, pin: parts.refused.count("clients", code, pin),
         )
-        upkeep = Upkeep(
-            settings.node.id,
-            clock=clock,
-            standings=standings,
-            places=places,
-            faces=faces,
-            transport=transport,
-            callers=callers,
-            refused=refused,
-            engine=engine,
-            log=log,
-        )
-        await upkeep.start()
-        stack.push_async_callback(upkeep.stop)
-        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._renew, upkeep, places, callers, tokens)
-        telemetry.watch(
+        doors = _Doors(callers, tokens, Upkeep(parts, callers))
+        await doors.upkeep.start()
+        stack.push_async_callback(doors.upkeep.stop)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._renew, doors, parts.places)
+        exchange.telemetry.watch(
             "yhdyspinta_certificate_remaining",
             "until the certificate of one of the node's keys expires",
-            lambda: {name: place.remaining(clock()) for name, place in places.items()},
+            lambda: {name: place.remaining(self._clock()) for name, place in parts.places.items()},
             label="key",
         )
-        peer_app = application(
-            "yhdyspinta peers",
-            peers.router(exchange, Provider(exchange, Reception(exchange))),
-            log_web.router(
-                exchange,
-                witnessing,
-                readers=settings.audit.readers,
-                verified=lambda text: _said_by(members, standings, text, clock()),
-            ),
-            refused=peer_recorder(exchange),
-        )
-        desk, _, _ = officer_of(settings, engine, clock, log=log, subjects=subjects, standing=lambda: standings.latest)
-        stack.callback(desk.close)
-        client_app = application(
-            "yhdyspinta",
-            queries.router(exchange, Consumer(exchange), callers),
-            handovers_web.router(
-                exchange, Handovers(exchange), deliveries, Inbox(exchange), Overview(exchange), callers
-            ),
-            consents_web.router(exchange, Consents(exchange), deliveries, callers),
-            identity_web.router(
-                exchange,
-                Identity(exchange, Handovers(exchange), two_people=settings.identity.two_people),
-                deliveries,
-                callers,
-            ),
-            oauth.router(exchange, tokens),
-            audit_web.router(exchange, desk, callers),
-            usage_web.router(exchange, desk, callers),
-            documented=True,
-            refused=client_recorder(exchange),
-        )
-        local_app = application(
-            "yhdyspinta local",
-            health.router(
-                lambda: {**self._condition(standings, upkeep, log, witnessing), "identity": waiting.condition()}
-            ),
-        )
+        return doors
+
+    async def _serve_faces(self, stack: AsyncExitStack, sockets: Mapping[str, Any], running: _Running) -> None:
+        settings, parts, doors = self.settings, running.parts, running.doors
         patience = Patience(settings.limits.head_seconds, settings.limits.body_seconds)
+        local_app = application("yhdyspinta local", health.router(lambda: self._condition(running)))
         for app, bound, tls, refusing in (
-            (peer_app, sockets["peers"], faces.peers, peer_listener(exchange)),
-            (client_app, sockets["clients"], faces.clients, client_listener()),
+            (peer_app(parts), sockets["peers"], parts.faces.peers, peer_listener(parts.exchange)),
+            (
+                client_app(parts, running.work.deliveries, doors.callers, doors.tokens, running.desk),
+                sockets["clients"],
+                parts.faces.clients,
+                client_listener(),
+            ),
             (local_app, sockets["local"], None, None),
         ):
-            listener = Listener(
-                app, bound, tls=tls, in_flight=settings.limits.in_flight, patience=patience, refused=refusing
+            await self._serve(
+                stack,
+                Listener(app, bound, tls=tls, in_flight=settings.limits.in_flight, patience=patience, refused=refusing),
             )
-            await self._serve(stack, listener)
         if settings.listen.console is not None:
-            address = address_of(settings.console, settings.listen.console.host, settings.listen.console.port)
             listener = Listener(
-                console_app(settings, address, exchange, lambda: standings.latest, desk),
+                _console(settings.listen.console, parts, running.desk),
                 sockets["console"],
                 tls=console_tls(settings),
                 in_flight=settings.limits.in_flight,
                 patience=patience,
             )
             await self._serve(stack, listener)
-        witnessing.start()
-        stack.push_async_callback(witnessing.stop)
-        self._ready()
-        event(LOGGER, logging.INFO, "ready", node=settings.node.id)
 
     async def _serve(self, stack: AsyncExitStack, listener: Listener) -> None:
         serving = asyncio.create_task(listener.run_until_stopped())
@@ -376,13 +192,13 @@ class Node:
         stack.push_async_callback(end)
         await listener.opened()
 
-    def _renew(self, upkeep: Upkeep, places: Mapping[str, KeyPlace], callers: Callers, tokens: Tokens) -> None:
+    def _renew(self, doors: _Doors, places: Mapping[str, KeyPlace]) -> None:
         """SIGHUP: read the settings of keys and clients anew, and look at everything at once."""
         try:
             settings = self._reread() if self._reread is not None else self.settings
-            tokens.register(client_keys(settings))
-            callers.register(registered_clients(settings))
-            upkeep.renew_authorities(settings.tls.client_authorities)
+            doors.tokens.register(client_keys(settings))
+            doors.callers.register(registered_clients(settings))
+            doors.upkeep.renew_authorities(settings.tls.client_authorities)
             for name, key in keys_of(settings).items():
                 places[name].use(key)
         except (SettingsError, NodeError, TrustError, OSError) as error:
@@ -390,20 +206,39 @@ class Node:
             event(LOGGER, logging.ERROR, "settings-not-renewed", reason=type(error).__name__)
         else:
             event(LOGGER, logging.INFO, "settings-renewed")
-        upkeep.hurry()
+        doors.upkeep.hurry()
 
-    def _condition(self, standings: Standings, upkeep: Upkeep, log: Log, witnessing: Witnessing) -> dict[str, Any]:
-        now = self._clock()
-        registry = standings.condition(now)
-        checkpoint = log.latest()
+    def _condition(self, running: _Running) -> dict[str, Any]:
+        now, exchange = self._clock(), running.parts.exchange
+        registry = running.parts.standings.condition(now)
+        checkpoint = exchange.log.latest()
         return {
             "node": self.settings.node.id,
-            "ready": registry["in_force"] and upkeep.in_force(now) and not self._stopping.is_set(),
+            "ready": registry["in_force"] and running.doors.upkeep.in_force(now) and not self._stopping.is_set(),
             "registry": registry,
-            "keys": upkeep.condition(now),
-            "log": {"origin": checkpoint.origin, "size": checkpoint.size, "waiting": log.waiting},
-            "witness": witnessing.condition(),
+            "keys": running.doors.upkeep.condition(now),
+            "log": {"origin": checkpoint.origin, "size": checkpoint.size, "waiting": exchange.log.waiting},
+            "witness": exchange.witnessing.condition(),
+            "identity": running.work.waiting.condition(),
         }
+
+
+def _console(address: Address, parts: Parts, desk: Officer) -> ASGIApp:
+    # Loaded where the settings ask for a console: its pages, OpenID Connect and templates are of no use to others.
+    from gateway.desk.console.composition import address_of, console_app
+
+    shown = address_of(parts.settings.console, address.host, address.port)
+    return console_app(parts.settings, shown, parts.exchange, parts.latest, desk)
+
+
+def _bound_sockets(stack: AsyncExitStack, settings: Settings) -> dict[str, Any]:
+    listen = settings.listen
+    addresses = {"peers": listen.peers, "clients": listen.clients, "local": listen.local, "console": listen.console}
+    return {
+        name: _bound(stack, name, str(address.host), address.port)
+        for name, address in addresses.items()
+        if address is not None
+    }
 
 
 def _bound(stack: AsyncExitStack, name: str, host: str, port: int) -> Any:
@@ -416,36 +251,3 @@ def _bound(stack: AsyncExitStack, name: str, host: str, port: int) -> Any:
         ) from None
     stack.callback(bound.close)
     return bound
-
-
-def _said_by(members: frozenset[MemberId], standings: Standings, message: str, now: datetime) -> bool:
-    """Whether a signed message is one of ours."""
-    latest = standings.latest
-    try:
-        return latest is not None and author(message, keys=latest.registry.signing_key, now=now) in members
-    except ProblemError:
-        return False
-
-
-def _keep(day: tallies.Counted, connection: Connection) -> Written[bool]:
-    return Written(tallies.keep(connection, day), ())
-
-
-async def _sweep(exchange: Exchange) -> None:
-    """Let go of message ids that nobody could replay any more, and count the days that are over."""
-
-    def forget(connection: Connection) -> Written[int]:
-        return Written(exchange.replays.sweep(connection, exchange.clock()), ())
-
-    def counted() -> tallies.Counted | None:
-        with exchange.engine.connect() as connection:
-            return tallies.next_day(connection, exchange.clock())
-
-    while True:
-        await asyncio.sleep(SWEEP_SECONDS)
-        try:
-            await exchange.log.commit(forget)
-            while (day := await asyncio.to_thread(counted)) is not None:
-                await exchange.log.commit(partial(_keep, day))
-        except LogError as error:
-            event(LOGGER, logging.WARNING, "sweep-failed", reason=type(error).__name__)

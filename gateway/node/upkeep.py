@@ -10,31 +10,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from audit.log.log import Log, LogError
-from gateway.exchange.transport import PeerTransport, PinnedContext, pinned
+from audit.log.log import LogError
 from gateway.keys.certificates import to_der
-from gateway.keys.credentials import KeyPlace
 from gateway.keys.errors import TrustError
-from gateway.keys.tls import (
-    ServingContext,
-    TlsKey,
-    client_context,
-    client_face_context,
-    peer_pin,
-    server_context,
-    serving,
-    watched,
-)
-from gateway.node.handshakes import RefusedConnections
-from gateway.registry.read.standing import Standing, Standings
+from gateway.node.parts import Parts
+from gateway.registry.read.standing import Standing
 from gateway.storage import revocations
 from gateway.story import Story
 from gateway.telemetry import event
@@ -45,85 +32,21 @@ EVERY_SECONDS = 1.0
 REVOCATIONS_SECONDS = 5.0
 
 
-class TlsFaces:
-    """The TLS contexts of a node, made anew whenever a key or the registry's anchors change."""
-
-    def __init__(
-        self,
-        places: Mapping[str, KeyPlace],
-        authorities: list[bytes],
-        standings: Standings,
-        refused: RefusedConnections,
-    ) -> None:
-        """`places` has the keys `peers` and `clients`. Raises TrustError if they cannot be used."""
-        self._places = places
-        self._standings = standings
-        self._refused = refused
-        self._authorities = authorities
-        self.peers: ServingContext = serving(self._peers())
-        self.clients: ServingContext = serving(self._clients())
-
-    def renew(self, authorities: list[bytes] | None = None) -> None:
-        """Serve new connections with the keys and anchors of this moment."""
-        self._authorities = authorities if authorities is not None else self._authorities
-        self.peers.current, self.clients.current = self._peers(), self._clients()
-
-    def outgoing(self) -> PinnedContext:
-        """What the node connects to its peers with."""
-        return pinned(client_context(self._tls("peers"), self.anchors(), PinnedContext), self._listed)
-
-    def anchors(self) -> tuple[bytes, ...]:
-        """The registry's anchors, of the last registry that was good."""
-        latest = self._standings.latest
-        return latest.registry.anchors if latest is not None else ()
-
-    def _listed(self, node: str, certificate: bytes) -> bool:
-        latest = self._standings.latest
-        known = latest.registry.node(node) if latest is not None else None
-        return known is not None and peer_pin(certificate) in known.pins
-
-    def _peers(self) -> Any:
-        return watched(server_context(self._tls("peers"), self.anchors()), self._refused.on("peers"))
-
-    def _clients(self) -> Any:
-        return watched(
-            client_face_context(self._tls("clients"), self._authorities, demand=False), self._refused.on("clients")
-        )
-
-    def _tls(self, name: str) -> TlsKey:
-        key = self._places[name].held.tls
-        assert key is not None
-        return key
-
-
 class Upkeep:
     """Tends one node until it is stopped. Belongs to the node's event loop."""
 
-    def __init__(
-        self,
-        node: str,
-        *,
-        clock: Callable[[], datetime],
-        standings: Standings,
-        places: Mapping[str, KeyPlace],
-        faces: TlsFaces,
-        transport: PeerTransport,
-        callers: Callers,
-        refused: RefusedConnections,
-        engine: Engine,
-        log: Log,
-    ) -> None:
-        self._node = node
-        self._clock = clock
-        self._standings = standings
-        self._places = places
-        self._faces = faces
-        self._transport = transport
+    def __init__(self, parts: Parts, callers: Callers) -> None:
+        self._node = parts.exchange.node
+        self._clock = parts.exchange.clock
+        self._standings = parts.standings
+        self._places = parts.places
+        self._faces = parts.faces
+        self._transport = parts.exchange.transport
         self._callers = callers
-        self._refused = refused
-        self._engine = engine
-        self._log = log
-        self._seen: Standing | None = standings.latest
+        self._refused = parts.refused
+        self._engine = parts.exchange.engine
+        self._log = parts.exchange.log
+        self._seen: Standing | None = parts.standings.latest
         self._said = ""
         self._looked: float | None = None
         self._wake = asyncio.Event()

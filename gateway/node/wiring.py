@@ -10,6 +10,7 @@ import base64
 import ssl
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -110,38 +111,47 @@ def witness_signers(settings: Settings, listed: Callable[[str], bool]) -> Callab
     return current
 
 
+def subsystems_of(settings: Settings) -> tuple[SubsystemId, ...]:
+    """The subsystems that the node speaks for."""
+    return tuple(SubsystemId.parse(subsystem) for subsystem in settings.node.subsystems)
+
+
 def subjects_of(settings: Settings) -> Subjects:
     """The data subjects of the members that the node speaks for."""
-    members = dict.fromkeys(str(SubsystemId.parse(subsystem).member) for subsystem in settings.node.subsystems)
+    members = dict.fromkeys(str(subsystem.member) for subsystem in subsystems_of(settings))
     return Subjects(secret(settings.secrets.wrapping_key), secret(settings.secrets.index_key), members=tuple(members))
 
 
-def officer_of(
-    settings: Settings,
-    engine: Engine,
-    clock: Callable[[], datetime] = utc_now,
-    *,
-    log: Log | None = None,
-    subjects: Subjects | None = None,
-    standing: Callable[[], Standing | None] | None = None,
-) -> tuple[Officer, Log, Subjects]:
-    """The officer's desk with its log and subjects: for the node itself, and for commands beside it."""
-    log = log or log_of(settings, engine, clock)
-    subjects = subjects or subjects_of(settings)
-    officer = Officer(
+@dataclass(frozen=True, slots=True)
+class OnRecord:
+    """What a node has on record, and the clock of what is put there."""
+
+    engine: Engine
+    log: Log
+    subjects: Subjects
+    clock: Callable[[], datetime] = utc_now
+
+    @classmethod
+    def of(cls, settings: Settings, engine: Engine, clock: Callable[[], datetime] = utc_now) -> OnRecord:
+        """The same for a command beside the node; its log is not yet started."""
+        return cls(engine, log_of(settings, engine, clock), subjects_of(settings), clock)
+
+
+def officer_of(settings: Settings, record: OnRecord, standing: Callable[[], Standing | None] | None = None) -> Officer:
+    """The officer's desk: for the node itself, and for commands beside it, which have no `standing` at hand."""
+    return Officer(
         settings.node.id,
-        engine,
-        log,
-        subjects,
-        clock=clock,
-        standing=standing or _kept_standing(settings, clock),
-        log_key=log.verifier,
+        record.engine,
+        record.log,
+        record.subjects,
+        clock=record.clock,
+        standing=standing or _kept_standing(settings, record.clock),
+        log_key=record.log.verifier,
         controller=Controller(
             settings.audit.controller or settings.node.id, settings.audit.contact, settings.audit.officer
         ),
         thresholds=settings.audit.unusual.thresholds(),
     )
-    return officer, log, subjects
 
 
 def _kept_standing(settings: Settings, clock: Callable[[], datetime]) -> Callable[[], Standing | None]:

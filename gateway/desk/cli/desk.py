@@ -54,7 +54,7 @@ WindowEnd = Annotated[datetime | None, typer.Option("--to", help="Before this ti
 def desk(config: Path, *, json: bool) -> Generator[tuple[Officer, Reader]]:
     """The officer's desk of a node, running or not; what goes wrong there ends the command."""
     from gateway.node.secret_files import verify
-    from gateway.node.wiring import NodeError, officer_of
+    from gateway.node.wiring import NodeError, OnRecord, officer_of
 
     settings = settings_of(config, json=json)
     for path in (settings.secrets.log_key, settings.secrets.wrapping_key, settings.secrets.index_key):
@@ -65,11 +65,12 @@ def desk(config: Path, *, json: bool) -> Generator[tuple[Officer, Reader]]:
         stack.callback(engine.dispose)
         try:
             verify(settings, engine, "log_key", "wrapping_key", "index_key")
-            officer, log, subjects = officer_of(settings, engine)
-            log.start()
-            stack.callback(log.close)
+            record = OnRecord.of(settings, engine)
+            officer = officer_of(settings, record)
+            record.log.start()
+            stack.callback(record.log.close)
             stack.callback(officer.close)
-            yield officer, Reader(CLIENT, subjects.user(CLIENT, getpass.getuser()))
+            yield officer, Reader(CLIENT, record.subjects.user(CLIENT, getpass.getuser()))
         except (OfficerError, QueryError, ArchiveError) as error:
             fail(str(error), WRONG, json=json)
         except ReviewError as error:

@@ -21,7 +21,6 @@ from gateway.sources.directory import Directory
 from gateway.sources.feed import Feed, FeedPolicy, HandOver
 from gateway.sources.http import ClientCredentials, HttpApi, Paging
 from gateway.sources.progress import Progress
-from gateway.sources.sftp import Account, SftpDrop
 from gateway.wire.identifiers import SubsystemId
 
 
@@ -108,6 +107,8 @@ def _source(settings: SourceSettings, adapter: Adapter, body_limit: int) -> Sour
                 else None,
             )
         case SftpSource():
+            from gateway.sources.sftp import Account, SftpDrop  # loads asyncssh, which only this kind of source needs
+
             return SftpDrop(
                 Account(
                     settings.host, settings.port, settings.user, settings.key, settings.known_hosts, settings.passphrase

@@ -25,6 +25,7 @@ from gateway.exchange.transport import TRACE_HEADER
 from gateway.sources.backends import Locator
 from gateway.web.authentication import Callers
 from gateway.web.bodies import read_body, read_json
+from gateway.web.headers import USER_HEADER
 from gateway.wire.problems import ProblemError
 from schemas.facts import Identifier
 
@@ -32,7 +33,6 @@ RECORDS_AT_ONCE = 1000
 
 #: The caller's references travel in headers, since addresses are written down by whatever they pass.
 CASE_HEADER = "Yhdyspinta-Case"
-USER_HEADER = "Yhdyspinta-User"
 
 LONGEST_KEY = 255
 #: Headers that say what is to be done, beside the address and the body.

@@ -23,11 +23,11 @@ import orjson
 import typer
 from rich.markup import escape
 
-from gateway.exchange.handover.web import USER_HEADER
 from gateway.terminal.client_face import Authority, Certificate, Face, Key, Node, Passphrase, face
 from gateway.terminal.configuration import Json
 from gateway.terminal.identifiers import SYSTEMS
 from gateway.terminal.output import NO, WRONG, console, fail, print_json, table
+from gateway.web.headers import USER_HEADER
 from schemas.identifiers import SubjectIdentifierError, canonical
 
 app = typer.Typer(help="Decide who is one person and who is not.", no_args_is_help=True)

@@ -10,13 +10,13 @@ from fastapi import APIRouter, Header, Request
 
 from gateway.exchange.context import Exchange
 from gateway.exchange.handover.deliver import Deliveries
-from gateway.exchange.handover.web import USER_HEADER
 from gateway.exchange.identity.acts import Actor, Done, Identity, IdentityAct
 from gateway.person.figures import overdue_from
 from gateway.person.held import HeldKind, HeldRecord
 from gateway.sources.backends import Locator
 from gateway.web.authentication import Callers
 from gateway.web.bodies import read_json
+from gateway.web.headers import USER_HEADER
 from gateway.wire.problems import ProblemError
 from schemas.facts import Identifier
 

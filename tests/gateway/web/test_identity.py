@@ -14,7 +14,6 @@ from sqlalchemy import update
 
 from gateway.exchange.handover.deliver import Deliveries
 from gateway.exchange.handover.plan import Handovers
-from gateway.exchange.handover.web import USER_HEADER
 from gateway.exchange.identity import web as identity_web
 from gateway.exchange.identity.acts import Identity
 from gateway.node.refusals import client_recorder
@@ -22,6 +21,7 @@ from gateway.storage.engine import writer
 from gateway.storage.tables import held_records
 from gateway.web.application import application
 from gateway.web.authentication import Caller, Callers, Registered
+from gateway.web.headers import USER_HEADER
 from gateway.web.listeners import CERTIFICATE
 from gateway.wire.identifiers import SubsystemId
 from gateway.wire.signing import thumbprint

@@ -1,0 +1,192 @@
+"""Put the parts of a node together, without a socket: for a node that serves, and for tests and commands that do not.
+
+`assemble` opens the database, reads the registry, starts the log and wires what an exchange passes through. Nothing
+listens and nothing works in the background; `gateway.node.node` adds that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Engine
+
+from audit.log.log import Log, LogError
+from gateway.exchange.context import DeliveryPolicy, Exchange, Limits
+from gateway.exchange.transport import PeerTransport
+from gateway.exchange.witnessing import Witnessing, WitnessPolicy
+from gateway.keys.credentials import KeyPlace
+from gateway.node import secret_files
+from gateway.node.faces import TlsFaces
+from gateway.node.handshakes import RefusedConnections
+from gateway.node.wiring import (
+    NodeError,
+    OnRecord,
+    authorities,
+    backends_of,
+    key_places,
+    log_of,
+    registers_of,
+    signer_of,
+    subjects_of,
+    subsystems_of,
+    utc_now,
+    witness_signers,
+)
+from gateway.person.held import HeldRecords
+from gateway.person.people import People
+from gateway.registry.read.registry import Registry
+from gateway.registry.read.standing import Standing, Standings
+from gateway.settings import Settings
+from gateway.storage import engine as storage
+from gateway.storage import schema
+from gateway.storage.replay import Replays
+from gateway.telemetry import Telemetry
+from gateway.wire.identifiers import MemberId
+from gateway.wire.problems import ProblemError
+from gateway.wire.signing import author
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The parts of one node, open and wired. Closed by the stack that they were assembled on."""
+
+    settings: Settings
+    exchange: Exchange
+    standings: Standings
+    places: Mapping[str, KeyPlace]
+    faces: TlsFaces
+    refused: RefusedConnections
+
+    @property
+    def on_record(self) -> OnRecord:
+        """What the officer's desk reads and writes."""
+        exchange = self.exchange
+        return OnRecord(exchange.engine, exchange.log, exchange.subjects, exchange.clock)
+
+    @property
+    def members(self) -> frozenset[MemberId]:
+        """The members that the node speaks for."""
+        return frozenset(subsystem.member for subsystem in self.exchange.subsystems)
+
+    def latest(self) -> Standing | None:
+        """The registry and rulebook that the node has, in force or expired."""
+        return self.standings.latest
+
+    def said_by_us(self, message: str) -> bool:
+        """Whether a signed message is one of this node's members."""
+        latest = self.standings.latest
+        try:
+            return (
+                latest is not None
+                and author(message, keys=latest.registry.signing_key, now=self.exchange.clock()) in self.members
+            )
+        except ProblemError:
+            return False
+
+
+async def assemble(settings: Settings, stack: AsyncExitStack, clock: Callable[[], datetime] = utc_now) -> Parts:
+    """The parts that these settings name. Raises NodeError, TrustError, AdapterError, SQLAlchemyError or OSError."""
+    telemetry = Telemetry(
+        settings.node.id,
+        otlp_endpoint=settings.telemetry.otlp_endpoint,
+        sample_ratio=settings.telemetry.sample_ratio,
+    )
+    stack.callback(telemetry.close)
+    engine = _database(settings, stack, clock)
+    members = frozenset(subsystem.member for subsystem in subsystems_of(settings))
+    standings = Standings(settings.registry, min(member.instance for member in members), clock, telemetry)
+    await standings.start()
+    stack.push_async_callback(standings.stop)
+    log = _log(settings, stack, engine, clock)
+    subjects = subjects_of(settings)
+    refused = RefusedConnections(settings.node.id, clock, telemetry)
+    refused.report_to(log)
+    places = key_places(stack, settings, standings, members)
+    faces = TlsFaces(places, authorities(settings), standings, refused)
+    transport = PeerTransport(
+        faces.outgoing(), timeout_seconds=settings.limits.peer_timeout_seconds, body_limit=settings.limits.body_bytes
+    )
+    await transport.open()
+    stack.push_async_callback(transport.close)
+    backends = backends_of(settings)
+    for backend in backends.values():
+        stack.push_async_callback(backend.close)
+    held = HeldRecords(settings.node.id, subjects, clock)
+    people = People(engine, subjects, held, settings.node.id)
+    stack.callback(people.close)
+    exchange = Exchange(
+        node=settings.node.id,
+        subsystems=subsystems_of(settings),
+        clock=clock,
+        standing=standings.now,
+        signer=lambda: signer_of(places),
+        log=log,
+        engine=engine,
+        subjects=subjects,
+        people=people,
+        held=held,
+        registers=registers_of(settings),
+        replays=Replays(),
+        witnessing=_witnessing(settings, standings, transport, OnRecord(engine, log, subjects, clock)),
+        transport=transport,
+        backends=backends,
+        telemetry=telemetry,
+        limits=_limits(settings),
+        delivery=_delivery(settings),
+    )
+    return Parts(settings, exchange, standings, places, faces, refused)
+
+
+def _database(settings: Settings, stack: AsyncExitStack, clock: Callable[[], datetime]) -> Engine:
+    engine = storage.create(settings.database.url, pool_size=settings.database.pool_size)
+    stack.callback(engine.dispose)
+    schema.bring_up_to_date(engine)
+    # Before anything is read under a secret, let alone released.
+    secret_files.prepare(settings, engine, clock())
+    return engine
+
+
+def _log(settings: Settings, stack: AsyncExitStack, engine: Engine, clock: Callable[[], datetime]) -> Log:
+    log = log_of(settings, engine, clock)
+    try:
+        log.start()
+    except LogError as error:
+        raise NodeError(str(error), "the log must be the one this node wrote: see `yhdyspinta audit check`") from None
+    stack.callback(log.close)
+    return log
+
+
+def _witnessing(settings: Settings, standings: Standings, transport: PeerTransport, record: OnRecord) -> Witnessing:
+    def registry() -> Registry | None:
+        return standings.latest.registry if standings.latest is not None else None
+
+    return Witnessing(
+        settings.node.id,
+        engine=record.engine,
+        log=record.log,
+        clock=record.clock,
+        registry=registry,
+        transport=transport,
+        signer=witness_signers(settings, lambda key: (now := registry()) is not None and now.lists_witness(key)),
+        policy=WitnessPolicy(settings.audit.witness_seconds, settings.audit.cosign_seconds, settings.audit.witnesses),
+    )
+
+
+def _limits(settings: Settings) -> Limits:
+    limits = settings.limits
+    return Limits(limits.body_bytes, limits.message_bytes, limits.peer_timeout_seconds, settings.adapters.limits())
+
+
+def _delivery(settings: Settings) -> DeliveryPolicy:
+    delivery = settings.delivery
+    return DeliveryPolicy(
+        delivery.workers,
+        delivery.poll_seconds,
+        delivery.retry_seconds,
+        delivery.retry_limit_seconds,
+        delivery.lease_seconds,
+        delivery.overdue_hours * 3600,
+    )
