@@ -20,7 +20,7 @@ from bench.figures import Figure
 from consent import store
 from consent.consents import ConsentRecord, Evidence, Giver
 from consent.decision import Decision, Party, Request, decide
-from consent.rulebook import Basis, Rulebook, load, reference_rulebook
+from consent.rulebook import Rulebook, load, reference_rulebook
 from consent.tables import metadata
 from gateway.storage import engine as storage
 
@@ -72,14 +72,17 @@ def cases(rulebook: Rulebook, asked: frozenset[str]) -> list[tuple[str, Request,
 def enlarged(rulebook: Rulebook, count: int) -> Rulebook:
     """The rulebook with further bases, out of force, between the roles that are measured, until there are `count`."""
     bases = list(rulebook.bases)
-    index: dict[tuple[str, str, str], list[Basis]] = {key: list(found) for key, found in rulebook._index.items()}
     pattern = next(one for one in bases if one.id == "handover-municipality-2025")
-    for number in range(count - len(bases)):
-        copy = replace(pattern, id=f"further-{number}", starts=None, ends=datetime(2000, 1, 1, tzinfo=UTC).date())
-        bases.append(copy)
-        for purpose in ("reception-to-municipality", "service-need-lookup"):
-            index["reception-centre", "municipality", purpose].append(copy)
-    return replace(rulebook, bases=tuple(bases), _index={key: tuple(found) for key, found in index.items()})
+    further = replace(
+        pattern,
+        starts=None,
+        ends=datetime(2000, 1, 1, tzinfo=UTC).date(),
+        purposes=frozenset({"reception-to-municipality", "service-need-lookup"}),
+        providers=frozenset({"reception-centre"}),
+        requesters=frozenset({"municipality"}),
+    )
+    bases.extend(replace(further, id=f"further-{number}") for number in range(count - len(bases)))
+    return rulebook.with_bases(bases)
 
 
 def record(identifier: str, subject: str = "s-measured", status: str = "active") -> ConsentRecord:

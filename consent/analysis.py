@@ -177,7 +177,7 @@ class _Walk:
         named = [item for item in found if category in item.categories and not item.emergency]
         for one, other in combinations(named, 2):
             same = frozenset(one.conditions) == frozenset(other.conditions) and one.permits == other.permits
-            if same and one.consent != other.consent:
+            if same and one.word is not other.word:
                 self._against[one.id, other.id][category] += 1
             else:
                 self._twice[one.id, other.id][category] += 1
@@ -197,11 +197,11 @@ class _Walk:
     def contradictions(self) -> Iterator[Finding]:
         """Two bases that ask different things of the same person for the same data."""
         for (one, other), categories in sorted(self._against.items()):
-            rules = [basis.consent for basis in map(self.rulebook.basis, (one, other)) if basis is not None]
+            rules = [basis.word.value for basis in map(self.rulebook.basis, (one, other)) if basis is not None]
             yield Finding(
                 "contradiction",
                 f"{one} / {other}",
-                f"the same persons and data, and consent is {rules[0]} by the one and {rules[1]} by the other",
+                f"the same persons and data; the person's word is {rules[0]} by the one, {rules[1]} by the other",
                 ", ".join(sorted(categories)),
                 categories.total(),
             )
@@ -257,7 +257,7 @@ def _carries_before(earlier: Basis, later: Basis, world: frozenset[str]) -> bool
     if not world.issuperset(earlier.conditions) or (earlier.emergency and not later.emergency):
         return False
     # For a later basis that needs no consent, there is a person who has given none.
-    return earlier.consent != "required" or later.consent == "required"
+    return not earlier.needs_word or later.needs_word
 
 
 def _explains(rulebook: Rulebook, gap: Gap, triple: Triple, interval: Interval, category: str, permit: str) -> bool:

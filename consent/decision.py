@@ -1,30 +1,34 @@
 """Decide what may move: each data category on its own, denied unless a legal basis in force gives it.
 
-Pure and total: the same request, rulebook, consents and moment always give the same Decision, byte for byte. The first
-basis that carries a category without a condition left open is named; of several, that which asks the least of the
-person, then that which the rulebook names first.
+Pure and total: the same request, rulebook, words and moment always give the same Decision, byte for byte. In this
+order:
 
-What beats what, from the strongest: a prohibition (but not a basis for emergencies, where the rulebook says that the
-prohibition does not stop them); a refusal by the person (but not of a statutory duty, where the
-Decision shows the refusal beside the basis that overrides it); a basis that needs no consent; a basis that a refusal
-would have stopped; a basis with the consent that it requires; a basis for emergencies.
+1. a basis for emergencies, where one is claimed;
+2. a duty to give, or a right to get: no word of the person stops it, a prohibition is shown beside it. A right to get
+   answers a query, and carries a handover only under a standing request of the recipient; a right that is on request
+   only never carries one;
+3. a basis by word: it needs the permission or consent that its section asks for, and a prohibition stops it;
+4. otherwise nothing moves.
+
+A prohibition of the rulebook stops the bases that it names, and no others. What a record does not say is taken to the
+safe side: a condition of a basis does not hold then, one of a prohibition does. A rulebook of the first form is decided
+as it was when it was new, by `consent.older`.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any, Literal
-from zoneinfo import ZoneInfo
+from typing import Final
 
-import orjson
-
+from consent import older
 from consent.conditions import CONDITIONS
 from consent.consents import ConsentRecord
-from consent.request import Emergency, Party, Request, SubjectFacts
-from consent.rulebook import Basis, Prohibition, Rulebook
+from consent.law import Basis, Mode, Prohibition, Rulebook, Word
+from consent.request import Emergency, Party, Request, SubjectFacts, Way
+from consent.standing import StandingRequest
+from consent.verdicts import Decision, PermittedCategory, Verdicts, WithheldCategory, legal_day, sealed
 
 __all__ = [
     "Decision",
@@ -33,89 +37,19 @@ __all__ = [
     "PermittedCategory",
     "Request",
     "SubjectFacts",
+    "Way",
     "WithheldCategory",
     "decide",
     "legal_day",
 ]
 
-Outcome = Literal["permit", "partial", "deny", "possible"]
 
-#: Acts are in force by the Finnish calendar.
-_HELSINKI = ZoneInfo("Europe/Helsinki")
-
-
-@dataclass(frozen=True, slots=True)
-class PermittedCategory:
-    """A category that may move: by which basis and consent, with the facts still needed if it is only possible.
-
-    `overridden` is the id of a refusal that the basis is not stopped by.
-    """
-
-    category: str
-    basis: str
-    consent_id: str | None = None
-    consent_version: int | None = None
-    possible: bool = False
-    needs: tuple[str, ...] = ()
-    overridden: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class WithheldCategory:
-    """A category that may not move: why, and the basis that came nearest with its first unmet condition."""
-
-    category: str
-    code: str
-    nearest_basis: str | None = None
-    unmet: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """What may move and what not, for one request at one moment under one rulebook.
-
-    `request` and `considered` (ids and versions of the consents that stood) are what it was made of; with the rulebook
-    and the moment they make the same Decision again. `request` holds facts about the person: it is never logged.
-    """
-
-    id: str
-    outcome: Outcome
-    permitted: tuple[PermittedCategory, ...]
-    withheld: tuple[WithheldCategory, ...]
-    obligations: tuple[str, ...]
-    rulebook: str
-    at: datetime
-    provider: str
-    requester: str
-    purpose: str
-    emergency: bool
-    request: Request = field(repr=False, compare=False)
-    considered: tuple[tuple[str, int], ...] = field(repr=False, compare=False)
-    _canonical: bytes = field(repr=False, compare=False)
-
-    @property
-    def permitted_categories(self) -> frozenset[str]:
-        """The categories and parts that may move."""
-        return frozenset(permitted.category for permitted in self.permitted)
-
-    def canonical(self) -> bytes:
-        """The decision as canonical JSON (RFC 8785), the text that its id is a digest of."""
-        return self._canonical
-
-    def to_dict(self) -> dict[str, Any]:
-        """The decision as JSON values, with its id."""
-        document: dict[str, Any] = orjson.loads(self._canonical)
-        return {"id": self.id, **document}
-
-
-def legal_day(at: datetime) -> date:
-    """The day of a moment by the Finnish calendar, by which acts are in force or not."""
-    return at.astimezone(_HELSINKI).date()
-
-
-def decide(request: Request, rulebook: Rulebook, consents: Sequence[ConsentRecord], at: datetime) -> Decision:
+def decide(request: Request, rulebook: Rulebook, words: Sequence[ConsentRecord], at: datetime) -> Decision:
     """Decide each category of the request. A category that is withheld as a whole is also tried by its parts."""
-    case = _Case(request, rulebook, consents, legal_day(at))
+    day = legal_day(at)
+    if rulebook.form == 1:
+        return sealed(request, rulebook, older.verdicts(request, rulebook, words, day), at)
+    case = _Case(request, rulebook, words, day)
     permitted: list[PermittedCategory] = []
     withheld: list[WithheldCategory] = []
     for category in sorted(request.categories):
@@ -126,11 +60,14 @@ def decide(request: Request, rulebook: Rulebook, consents: Sequence[ConsentRecor
         withheld.append(verdict)
         known = rulebook.categories.get(category)
         for part in known.parts if known is not None else ():
-            inner = case.verdict(part) if part not in request.categories else verdict
+            if part in request.categories:
+                continue
+            inner = case.verdict(part)
             if isinstance(inner, PermittedCategory):
                 permitted.append(inner)
-    considered = tuple((consent.id, consent.version) for consent in consents)
-    return _sealed(request, rulebook, tuple(permitted), tuple(withheld), considered, at)
+    considered = tuple((word.id, word.version) for word in words)
+    found = Verdicts(tuple(permitted), tuple(withheld), considered, case.obliged(permitted))
+    return sealed(request, rulebook, found, at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +80,7 @@ class _Miss:
 
 
 #: Reasons from the farthest to the nearest miss: the one told is that of the basis that came nearest.
-_NEARNESS = {
+_NEARNESS: Final = {
     code: place
     for place, code in enumerate(
         (
@@ -151,112 +88,172 @@ _NEARNESS = {
             "subject-group",
             "condition-unmet",
             "emergency-only",
+            "on-request-only",
+            "nobody-asked",
             "consent-missing",
+            "permission-missing",
+            "permission-not-asked",
+            "consent-ended",
+            "permission-ended",
             "consent-withdrawn",
+            "permission-withdrawn",
+            "reported",
             "refused",
+            "prohibited",
+            "safety-unknown",
         )
     )
 }
 
 
+class _Words:
+    """What the person has said, as far as it speaks of this recipient and purpose."""
+
+    def __init__(self, request: Request, rulebook: Rulebook, words: Sequence[ConsentRecord], day: date) -> None:
+        role, member = request.requester.role, request.requester.member
+        meant = [word for word in words if word.meant_for(request.purpose, role, member)]
+        standing = [word for word in meant if word.in_force(day)]
+        self._rulebook = rulebook
+        self._given = [word for word in standing if word.status == "active"]
+        self._withdrawn = [word for word in standing if word.status == "withdrawn"]
+        self._ended = [word for word in meant if word.status == "active" and not word.in_force(day)]
+        refused = [word for word in standing if word.status == "refused"]
+        self._reported = [word for word in refused if word.kind == "report"]
+        self._refused = [word for word in refused if word.kind != "report"]
+
+    def refusal(self, category: str) -> ConsentRecord | None:
+        """What forbids it: also where only a part of it, or what it is a part of, is named."""
+        return next((word for word in self._refused if self._rulebook.touches(word.categories, category)), None)
+
+    def carrying(self, basis: Basis, category: str) -> ConsentRecord | _Miss:
+        """The permission or consent that a basis needs, or why there is none that counts."""
+        kind = basis.word.value
+        report = next((word for word in self._reported if self._rulebook.touches(word.categories, category)), None)
+        given = [word for word in self._given if self._rulebook.covers(word.categories, category)]
+        for word in given:
+            if word.kind != kind:
+                continue
+            # What somebody else reports holds what rests on words, but not the person's own permission.
+            if report is None or (basis.word is Word.PERMISSION and word.given_by.kind == "self"):
+                return word
+        if report is not None and any(word.kind == kind for word in given):
+            return _Miss("reported", basis.id)
+        for gone, code in ((self._withdrawn, "withdrawn"), (self._ended, "ended")):
+            if any(word.kind == kind and self._rulebook.covers(word.categories, category) for word in gone):
+                return _Miss(f"{kind}-{code}", basis.id)
+        if basis.word is Word.PERMISSION and given:
+            # A consent is for what its own words name: it is no permission, and nobody has asked for one.
+            return _Miss("permission-not-asked", basis.id)
+        return _Miss(f"{kind}-missing", basis.id)
+
+
 class _Case:
     """One request, with what can be worked out once for all its categories."""
 
-    def __init__(self, request: Request, rulebook: Rulebook, consents: Sequence[ConsentRecord], day: date) -> None:
+    def __init__(self, request: Request, rulebook: Rulebook, words: Sequence[ConsentRecord], day: date) -> None:
         self._request = request
         self._rulebook = rulebook
         self._day = day
-        role, member, purpose = request.requester.role, request.requester.member, request.purpose
-        standing = [
-            consent for consent in consents if consent.in_force(day) and consent.meant_for(purpose, role, member)
-        ]
-        self._active = [item for item in standing if item.status == "active"]
-        self._refused = [item for item in standing if item.status == "refused"]
-        self._withdrawn = [item for item in standing if item.status == "withdrawn"]
-        self._bases = rulebook.bases_for(request.provider.role, role, purpose)
-        self._emergencies = frozenset(basis.id for basis in self._bases if basis.emergency)
+        self._words = _Words(request, rulebook, words, day)
+        self._triple = (request.provider.role, request.requester.role, request.purpose)
         self._answers: dict[str, bool | None] = {}
         self._alike: dict[str, _Miss | tuple[str, ...]] = {}
-        self._prohibitions = [
+        self._applying = [
             (prohibition, needs)
             for prohibition in rulebook.prohibitions
-            if prohibition.in_force(day) and (not prohibition.purposes or purpose in prohibition.purposes)
-            if (needs := self._stands(prohibition)) is not None
+            if prohibition.in_force(day) and (not prohibition.purposes or request.purpose in prohibition.purposes)
+            if (needs := self._applies(prohibition)) is not None
         ]
 
     def verdict(self, category: str) -> PermittedCategory | WithheldCategory:
+        """What becomes of one category."""
         if category not in self._rulebook.categories:
             return WithheldCategory(category, "category-unknown")
-        standing, open_ = self._prohibited(category)
-        if not standing:
-            found = self._first(self._bases, category)
-        elif all(not item.stops_emergencies for item in standing):
-            # Every prohibition that stands lets emergencies pass: theirs are the only bases that are asked.
-            found = self._first(tuple(basis for basis in self._bases if basis.emergency), category)
-        else:
-            found = None
-        if standing and not isinstance(found, PermittedCategory):
-            return WithheldCategory(category, "prohibited", standing[0].id)
-        if found is None:
-            return WithheldCategory(category, "no-basis")
-        if isinstance(found, _Miss):
-            return WithheldCategory(category, found.code, found.basis, found.unmet)
-        by_emergency = found.basis in self._emergencies
-        open_facts = {fact for one, needs in open_ if one.stops_emergencies or not by_emergency for fact in needs}
-        if open_facts:
-            return replace(found, possible=True, needs=tuple(sorted({*found.needs, *open_facts})))
-        return found
-
-    def _first(self, bases: Sequence[Basis], category: str) -> PermittedCategory | _Miss | None:
-        """What the first basis that carries a category says, else the nearest miss; None if none speaks of it."""
-        refusal = next((one for one in self._refused if self._rulebook.touches(one.categories, category)), None)
-        carried: PermittedCategory | None = None
+        possible: PermittedCategory | None = None
         nearest: _Miss | None = None
-        for basis in bases:
-            if not self._rulebook.covers(basis.categories, category):
-                continue
-            found = self._by(basis, category, refusal)
+        for basis in self._ordered(category):
+            found = self._by(basis, category)
             if isinstance(found, _Miss):
-                if nearest is None or _NEARNESS[found.code] > _NEARNESS[nearest.code]:
+                if nearest is None or _NEARNESS.get(found.code, 99) > _NEARNESS.get(nearest.code, 99):
                     nearest = found
             elif not found.possible:
                 return found
-            elif carried is None:
-                carried = found
-        return carried if carried is not None else nearest
+            elif possible is None:
+                possible = found
+        if possible is not None:
+            return possible
+        nearest = nearest or self._out_of_force(category)
+        if nearest is None:
+            return WithheldCategory(category, "no-basis")
+        return WithheldCategory(category, nearest.code, nearest.basis, nearest.unmet)
 
-    def _by(self, basis: Basis, category: str, refusal: ConsentRecord | None) -> PermittedCategory | _Miss:
+    def obliged(self, permitted: Sequence[PermittedCategory]) -> frozenset[str]:
+        """What prohibitions that apply ask of whoever gets what they speak of all the same."""
+        return frozenset(
+            obligation
+            for prohibition, needs in self._applying
+            if prohibition.obliges and not needs
+            if any(self._rulebook.touches(prohibition.categories, item.category) for item in permitted)
+            for obligation in prohibition.obliges
+        )
+
+    def _ordered(self, category: str) -> Sequence[Basis]:
+        bases = self._rulebook.carriers(self._triple, category, self._day)
+        if self._request.emergency is None:
+            return bases
+        return (*(basis for basis in bases if basis.emergency), *(basis for basis in bases if not basis.emergency))
+
+    def _out_of_force(self, category: str) -> _Miss | None:
+        """The basis that would speak of it on another day."""
+        for basis in self._rulebook.bases_for(*self._triple):
+            if self._rulebook.covers(basis.categories, category) and not basis.in_force(self._day):
+                limit = basis.ends if basis.ends is not None and self._day > basis.ends else basis.starts
+                return _Miss("basis-not-in-force", basis.id, limit.isoformat() if limit else None)
+        return None
+
+    def _by(self, basis: Basis, category: str) -> PermittedCategory | _Miss:
         """What one basis says of one category."""
         alike = self._alike.get(basis.id)
         if alike is None:
             alike = self._alike[basis.id] = self._whatever_category(basis)
         if isinstance(alike, _Miss):
             return alike
-        if refusal is not None and basis.consent != "not-needed":
-            return _Miss("refused", basis.id)
-        needs, consent = alike, None
-        if basis.consent == "required":
-            consent = next((one for one in self._active if self._rulebook.covers(one.categories, category)), None)
-            if consent is None and self._request.known:
-                gone = any(self._rulebook.covers(one.categories, category) for one in self._withdrawn)
-                return _Miss("consent-withdrawn" if gone else "consent-missing", basis.id)
-            if consent is None:
-                needs = (*alike, "consent")
+        needs = set(alike)
+        for prohibition, open_ in self._applying:
+            if prohibition.stops(basis) and self._rulebook.touches(prohibition.categories, category):
+                if not open_:
+                    return _Miss(prohibition.code, prohibition.id)
+                needs.update(open_)
+        standing: StandingRequest | None = None
+        if basis.mode is Mode.RIGHT_TO_GET and self._request.way is Way.HANDOVER:
+            standing = self._asked(basis, category)
+            if standing is None:
+                return _Miss("nobody-asked", basis.id)
+        refusal = self._words.refusal(category)
+        word: ConsentRecord | None = None
+        if basis.needs_word:
+            if refusal is not None:
+                return _Miss("refused", basis.id)
+            carrying = self._words.carrying(basis, category)
+            if isinstance(carrying, ConsentRecord):
+                word = carrying
+            elif self._request.known:
+                return carrying
+            else:
+                needs.add(basis.word.value)
         return PermittedCategory(
             category,
             basis.id,
-            consent.id if consent is not None else None,
-            consent.version if consent is not None else None,
-            bool(needs),
-            tuple(sorted(set(needs))) if needs else (),
-            refusal.id if refusal is not None else None,
+            consent_id=word.id if word is not None else None,
+            consent_version=word.version if word is not None else None,
+            possible=bool(needs),
+            needs=tuple(sorted(needs)),
+            overridden=refusal.id if refusal is not None else None,
+            standing=standing.id if standing is not None else None,
         )
 
     def _whatever_category(self, basis: Basis) -> _Miss | tuple[str, ...]:
         """Why a basis carries nothing, whatever the category; or the facts that it still needs, none if it carries."""
-        if not basis.in_force(self._day):
-            limit = basis.ends if basis.ends is not None and self._day > basis.ends else basis.starts
-            return _Miss("basis-not-in-force", basis.id, limit.isoformat() if limit else None)
         needs: list[str] = []
         group = self._in_group(basis)
         if group is False:
@@ -265,12 +262,16 @@ class _Case:
             needs.append("permit_ground")
         for name in basis.conditions:
             holds = self._holds(name)
+            if holds is None and self._request.known:
+                holds = False  # the safe side of what permits
             if holds is False:
                 return _Miss("condition-unmet", basis.id, name)
             if holds is None:
                 needs.append(CONDITIONS[name].needs)
         if basis.emergency and self._request.emergency is None:
             return _Miss("emergency-only", basis.id)
+        if basis.mode is Mode.ON_REQUEST and self._request.way is Way.HANDOVER:
+            return _Miss("on-request-only", basis.id)
         return tuple(needs)
 
     def _in_group(self, basis: Basis) -> bool | None:
@@ -282,101 +283,32 @@ class _Case:
             return ground in basis.permits and permit is not None and permit.in_force(self._day)
         return False if self._request.known else None
 
-    def _stands(self, one: Prohibition) -> tuple[str, ...] | None:
-        """None if a prohibition does not apply; else the facts on which it still depends, none if it does apply."""
-        when = [self._holds(name) for name in one.when]
-        unless = [self._holds(name) for name in one.unless]
-        if any(answer is False for answer in when) or any(answer is True for answer in unless):
-            return None
-        named = zip((*one.when, *one.unless), (*when, *unless), strict=True)
-        return tuple(CONDITIONS[name].needs for name, answer in named if answer is None)
+    def _asked(self, basis: Basis, category: str) -> StandingRequest | None:
+        """The standing request by which the recipient has asked for this, of the persons of whom this one is."""
+        request = self._request
+        for standing in request.standing:
+            if (
+                basis.source is not None
+                and standing.provision.covers(basis.source.provision)
+                and standing.stands(self._day)
+                and standing.asks(request.requester, request.provider, request.purpose)
+                and self._rulebook.covers(standing.categories, category)
+                and all(name in CONDITIONS and self._holds(name) for name in standing.conditions)
+            ):
+                return standing
+        return None
 
-    def _prohibited(self, category: str) -> tuple[list[Prohibition], list[tuple[Prohibition, tuple[str, ...]]]]:
-        """The prohibitions that stop a category, and those of which it is open, with the facts that they depend on."""
-        standing: list[Prohibition] = []
-        open_: list[tuple[Prohibition, tuple[str, ...]]] = []
-        for one, needs in self._prohibitions:
-            if self._rulebook.touches(one.categories, category):
-                if needs:
-                    open_.append((one, needs))
-                else:
-                    standing.append(one)
-        return standing, open_
+    def _applies(self, prohibition: Prohibition) -> tuple[str, ...] | None:
+        """None if a prohibition does not apply; else the facts on which it still depends, none if it does apply."""
+        when = {name: self._holds(name) for name in prohibition.when}
+        unless = {name: self._holds(name) for name in prohibition.unless}
+        if any(answer is False for answer in when.values()) or any(answer is True for answer in unless.values()):
+            return None
+        if self._request.known:
+            return ()  # the safe side of what protects: what the record does not say is taken to hold
+        return tuple(CONDITIONS[name].needs for name, answer in (when | unless).items() if answer is None)
 
     def _holds(self, name: str) -> bool | None:
         if name not in self._answers:
-            answer = CONDITIONS[name].holds(self._request)
-            # With the record at hand, what it does not say does not hold.
-            self._answers[name] = False if answer is None and self._request.known else answer
+            self._answers[name] = CONDITIONS[name].holds(self._request)
         return self._answers[name]
-
-
-def _sealed(
-    request: Request,
-    rulebook: Rulebook,
-    permitted: tuple[PermittedCategory, ...],
-    withheld: tuple[WithheldCategory, ...],
-    considered: tuple[tuple[str, int], ...],
-    at: datetime,
-) -> Decision:
-    outcome: Outcome = "permit"
-    if not permitted:
-        outcome = "deny"
-    elif any(one.possible for one in permitted):
-        outcome = "possible"
-    elif withheld:
-        outcome = "partial"
-    named = {one.basis for one in permitted}
-    used = [basis for basis in rulebook.bases if basis.id in named] if named else []
-    obligations = tuple(sorted(frozenset().union(*(basis.obligations for basis in used))))
-    emergency = any(basis.emergency for basis in used)
-    document = {
-        "at": at.isoformat(),
-        "emergency": emergency,
-        "obligations": obligations,
-        "outcome": outcome,
-        "permitted": [_permitted(one) for one in permitted],
-        "provider": request.provider.role,
-        "purpose": request.purpose,
-        "requester": request.requester.role,
-        "rulebook": rulebook.digest,
-        "withheld": [_withheld(one) for one in withheld],
-    }
-    # All names are ASCII and there are no numbers but small integers, so sorted compact JSON is RFC 8785's form.
-    canonical = orjson.dumps(document, option=orjson.OPT_SORT_KEYS)
-    return Decision(
-        id="d-" + hashlib.sha256(canonical).hexdigest()[:32],
-        outcome=outcome,
-        permitted=permitted,
-        withheld=withheld,
-        obligations=obligations,
-        rulebook=rulebook.digest,
-        at=at,
-        provider=request.provider.role,
-        requester=request.requester.role,
-        purpose=request.purpose,
-        emergency=emergency,
-        request=request,
-        considered=considered,
-        _canonical=canonical,
-    )
-
-
-def _permitted(one: PermittedCategory) -> dict[str, Any]:
-    document: dict[str, Any] = {"category": one.category, "basis": one.basis}
-    if one.consent_id is not None:
-        document["consent"] = [one.consent_id, one.consent_version]
-    if one.possible:
-        document["needs"] = one.needs
-    if one.overridden is not None:
-        document["overridden"] = one.overridden
-    return document
-
-
-def _withheld(one: WithheldCategory) -> dict[str, Any]:
-    document: dict[str, Any] = {"category": one.category, "code": one.code}
-    if one.nearest_basis is not None:
-        document["nearest"] = one.nearest_basis
-    if one.unmet is not None:
-        document["unmet"] = one.unmet
-    return document

@@ -7,12 +7,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from consent.rulebook import Basis, Rulebook
+from consent.law import Basis, Rulebook, Word
 from consent.space import Interval, Triple, carrying, in_force, intervals, triples
 
 Change = Literal["becomes-permitted", "becomes-withheld", "changes"]
 Progress = Callable[[int, int], None]
-_Rule = tuple[str, bool, frozenset[str]]
+_Rule = tuple[Word, bool, frozenset[str]]
+_SAID = {
+    Word.SHOWN: "by law",
+    Word.REFUSABLE: "unless refused",
+    Word.PERMISSION: "by permission",
+    Word.CONSENT: "by consent",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,14 +110,14 @@ def _rules(
     if category not in rulebook.categories or known is None or not known.in_force(interval.first):
         return frozenset()
     return frozenset(
-        (one.consent, one.emergency, frozenset(one.conditions)) for one in carrying(rulebook, bases, category, permit)
+        (one.word, one.emergency, frozenset(one.conditions)) for one in carrying(rulebook, bases, category, permit)
     )
 
 
 def _said(rules: frozenset[_Rule]) -> str:
     texts = []
-    for consent, emergency, conditions in rules:
-        said = {"not-needed": "by duty", "refusable": "unless refused", "required": "by consent"}[consent]
+    for word, emergency, conditions in rules:
+        said = _SAID[word]
         if emergency:
             said = "in an emergency"
         if conditions:

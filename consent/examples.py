@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, date, datetime, time
 from typing import Any
 
 from consent.consents import ConsentRecord
 from consent.decision import Decision, decide
-from consent.request import Emergency, Party, Request
-from consent.rulebook import Case, Example, Rulebook
+from consent.law import Case, Example, Mode, Rulebook
+from consent.request import Emergency, Party, Request, Way
+from consent.standing import StandingRequest
 
 
 def outcome(rulebook: Rulebook, example: Example) -> Decision:
@@ -22,6 +23,8 @@ def outcome(rulebook: Rulebook, example: Example) -> Decision:
         purpose=example.purpose,
         on=example.on,
         emergency=example.emergency,
+        way=Way(example.mode),
+        asked=example.asked,
     )
 
 
@@ -35,25 +38,51 @@ def decide_case(
     on: date,
     emergency: bool = False,
     categories: Iterable[str] | None = None,
+    way: Way = Way.QUERY,
+    asked: bool = False,
 ) -> Decision:
-    """Decide for a case of the rulebook between two of its parties, at noon (UTC) of a day."""
-    asked = categories
-    if asked is None:
-        asked = (code for code, category in rulebook.categories.items() if category.parent is None)
+    """Decide for a case of the rulebook between two of its parties, at noon (UTC) of a day.
+
+    With `asked` the recipient has standing requests for all that it has a right to get.
+    """
+    named = categories
+    if named is None:
+        named = (code for code, category in rulebook.categories.items() if category.parent is None)
+    giving, getting = party(rulebook.parties[provider], provider), party(rulebook.parties[requester], requester)
     at = datetime.combine(on, time(12), UTC)
     return decide(
         Request(
-            provider=party(rulebook.parties[provider], provider),
-            requester=party(rulebook.parties[requester], requester),
+            provider=giving,
+            requester=getting,
             purpose=purpose,
-            categories=frozenset(asked),
+            categories=frozenset(named),
             facts=case.facts,
             emergency=Emergency("worked example") if emergency else None,
+            way=way,
+            standing=tuple(standing_requests(rulebook, giving, getting, purpose, on)) if asked else (),
         ),
         rulebook,
         [consent(document, index, at) for index, document in enumerate(case.consents)],
         at,
     )
+
+
+def standing_requests(
+    rulebook: Rulebook, provider: Party, requester: Party, purpose: str, on: date
+) -> Iterator[StandingRequest]:
+    """The standing requests that this recipient could make of this provider for a purpose, one for each right."""
+    for basis in rulebook.bases_for(provider.role, requester.role, purpose):
+        if basis.mode is Mode.RIGHT_TO_GET and basis.source is not None and basis.in_force(on):
+            yield StandingRequest(
+                id=f"asked-{basis.id}",
+                member=requester.member,
+                role=requester.role,
+                providers=frozenset({provider.role}),
+                provision=basis.source.provision,
+                purpose=purpose,
+                categories=basis.categories,
+                first=on,
+            )
 
 
 def party(document: Mapping[str, Any], name: str) -> Party:

@@ -101,14 +101,11 @@ class _Words:
     def basis(self, basis: Basis | None, categories: Iterable[str]) -> str:
         if basis is None:
             return ""
-        statute = f"{basis.statute.name} {basis.statute.number}"
-        if basis.statute.section:
-            statute += f", {basis.statute.section}"
         return self.text(
             "basis",
             categories=self.categories(categories),
             title=basis.title[self._language],
-            statute=statute,
+            statute=basis.cited(self._language),
             review="" if basis.reviewed else str(self._texts["unreviewed"][self._language]),
         )
 

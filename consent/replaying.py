@@ -17,8 +17,9 @@ import orjson
 
 from consent.consents import ConsentRecord
 from consent.decision import Decision, decide
-from consent.request import Emergency, Party, Request, SubjectFacts
+from consent.request import Emergency, Party, Request, SubjectFacts, Way
 from consent.rulebook import Rulebook
+from consent.standing import StandingRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,7 @@ def written(decision: Decision) -> bytes:
             "provider": _party(request.provider),
             "purpose": request.purpose,
             "requester": _party(request.requester),
+            **_handed_over(request),
         },
     }
     return orjson.dumps(document, option=orjson.OPT_SORT_KEYS)
@@ -66,6 +68,8 @@ def read(data: bytes) -> Recorded:
                 facts=None if facts is None else SubjectFacts(**facts),
                 known=stated["known"],
                 emergency=Emergency("") if stated["emergency"] else None,
+                way=Way(stated.get("way", Way.QUERY)),
+                standing=tuple(StandingRequest.from_dict(asked) for asked in stated.get("standing", ())),
             ),
             considered=tuple((str(id_), int(version)) for id_, version in document["considered"]),
             at=datetime.fromisoformat(document["at"]),
@@ -78,6 +82,13 @@ def read(data: bytes) -> Recorded:
 def again(recorded: Recorded, rulebook: Rulebook, consents: Sequence[ConsentRecord]) -> Decision:
     """The decision made again by a rulebook. `consents` are those that `considered` names, in its order."""
     return decide(recorded.request, rulebook, consents, recorded.at)
+
+
+def _handed_over(request: Request) -> dict[str, Any]:
+    """By which way it goes and under which standing requests; nothing for a query, as it always was."""
+    if request.way is Way.QUERY:
+        return {}
+    return {"way": request.way.value, "standing": [asked.to_dict() for asked in request.standing]}
 
 
 def _facts(facts: SubjectFacts | None) -> dict[str, Any] | None:

@@ -52,10 +52,9 @@ def of_check(check: Check) -> Report:
         (
             basis.id,
             basis.title["en"],
-            f"{basis.statute.name} {basis.statute.number}"
-            + (f", {basis.statute.section}" if basis.statute.section else ""),
+            basis.cited("en"),
             f"{basis.starts or '…'} – {basis.ends or '…'}",
-            basis.consent,
+            basis.word.value,
             "yes" if basis.reviewed else "no",
         )
         for basis in rulebook.bases
@@ -92,7 +91,7 @@ def of_check(check: Check) -> Report:
                 Table(
                     "Legal bases",
                     "All bases, with the act that each stands on.",
-                    ("basis", "title", "act", "in force", "consent", "reviewed"),
+                    ("basis", "title", "act", "in force", "the person's word", "reviewed"),
                     bases,
                 ),
             )

@@ -3,6 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
+
+from consent.standing import StandingRequest
+
+
+class Way(StrEnum):
+    """By which way data would go."""
+
+    QUERY = "query"  # the recipient asks about one person
+    HANDOVER = "handover"  # the holder sends on its own
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +32,11 @@ class SubjectFacts:
     `municipality` is the three-digit code of residence or destination, `county` the code of its wellbeing services
     county (None as well for a municipality that belongs to none), `named_recipient` the municipality that alone may
     have the address of a person under a safety prohibition, `plan_in_force` whether an integration plan of the person
-    is in force on the day of the decision.
+    is in force on the day of the decision. `unaccompanied` is whether the person came as a minor without a guardian.
+
+    `within_three_years` is whether at most three years have passed since the first residence permit,
+    `plan_made_in_time` whether an integration plan was made within them, `directed` whether the person was directed to
+    a municipal place, `cannot_permit` whether the person can neither give a permission nor has anybody who could.
     """
 
     permit_ground: str | None = None
@@ -39,6 +53,26 @@ class SubjectFacts:
     moves_independently: bool | None = None
     family_size: int | None = None
     plan_in_force: bool | None = None
+    within_three_years: bool | None = None
+    assessment_due: bool | None = None
+    county_takes_part: bool | None = None
+    plan_made_in_time: bool | None = None
+    plan_ended: bool | None = None
+    studies_continue: bool | None = None
+    directed: bool | None = None
+    place_proposed: bool | None = None
+    trafficking_victim: bool | None = None
+    social_assistance: bool | None = None
+    home_care_allowance: bool | None = None
+    cannot_permit: bool | None = None
+    evident_need: bool | None = None
+    client_of_social_care: bool | None = None
+    threatened: bool | None = None
+    private_lodging: bool | None = None
+    sent_to_training: bool | None = None
+    costs_before_counties: bool | None = None
+    lived_here_before: bool | None = None
+    deceased: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +84,10 @@ class Emergency:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is asked. With `known` False, a fact that is missing may still turn out either way."""
+    """What is asked. With `known` False, a fact that is missing may still turn out either way.
+
+    `standing` are the standing requests of the recipient, by which a right to get carries a handover.
+    """
 
     provider: Party
     requester: Party
@@ -59,6 +96,8 @@ class Request:
     facts: SubjectFacts | None = None
     known: bool = True
     emergency: Emergency | None = None
+    way: Way = Way.QUERY
+    standing: tuple[StandingRequest, ...] = ()
 
     @property
     def stated(self) -> SubjectFacts:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TypedDict, Unpack
 
-from audit.log.entries import Agents, Categories, Entry
+from audit.log.entries import Agents, Categories, Entry, EntryType, Outcome
 
 Detail = Mapping[str, str | int | bool]
 
@@ -51,11 +51,11 @@ class Story:
     trace_id: str | None = None
     case: str | None = None
 
-    def entry(self, kind: str, outcome: str, at: datetime, **said: Unpack[Said]) -> Entry:
-        """One entry of the story: of a type and with an outcome of the log's vocabulary. Raises EntryError."""
+    def entry(self, kind: EntryType | str, outcome: Outcome | str, at: datetime, **said: Unpack[Said]) -> Entry:
+        """One entry of the story: of a type and with an outcome of the log's vocabulary. Raises ValueError."""
         return Entry(
-            type=kind,
-            outcome=outcome,
+            type=EntryType(kind),
+            outcome=Outcome(outcome),
             recorded=at,
             agents=Agents(client=self.client, user=self.user, node=self.node, recipient=self.recipient),
             source=self.source,

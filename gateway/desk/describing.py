@@ -76,8 +76,7 @@ def _subsystem(registry: Registry, code: str, language: str) -> str | None:
 def basis_name(basis: Basis, language: str) -> str:
     """A basis with the act that it stands on."""
     title = basis.title.get(language) or basis.id
-    section = f", {basis.statute.section}" if basis.statute.section else ""
-    return f"{title} ({basis.statute.name} {basis.statute.number}{section})"
+    return f"{title} ({basis.cited(language)})"
 
 
 def hidden_bases(rulebook: Rulebook) -> frozenset[str]:

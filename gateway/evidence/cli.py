@@ -117,9 +117,10 @@ def verify_(
 ) -> None:
     """Check evidence offline: needs no node, no network and no key."""
     try:
-        evidence, _ = package.read(file.read_bytes())
+        evidence, files = package.read(file.read_bytes())
         report = verify(
             evidence,
+            files,
             root=root.read_bytes() if root is not None else None,
             timestamp_authorities=[path.read_bytes() for path in timestamp_authority or ()],
         )
@@ -146,6 +147,12 @@ def _show(report: Report) -> None:
             "think it is, give the root that you were handed: --root FILE",
             soft_wrap=True,
         )
+    if not report.compared:
+        console.print(
+            "[yellow]![/] The package is of an earlier form, whose README, certificates/, check/ and log/entry-* can "
+            "be compared with nothing that was signed: believe only what is shown here",
+            soft_wrap=True,
+        )
     console.print("[green]✓[/] everything holds" if report.sound else "[bold red]✗[/] the evidence does not hold")
 
 
@@ -154,6 +161,7 @@ def _document(report: Report) -> dict[str, Any]:
         "message_id": report.message_id,
         "sound": report.sound,
         "anchored": report.anchored,
+        "compared": report.compared,
         "findings": [
             {"code": finding.code, "holds": finding.holds, "text": finding.text} for finding in report.findings
         ],

@@ -19,11 +19,14 @@ import orjson
 
 from gateway.keys.errors import TrustError
 
-FORMAT = "yhdyspinta-evidence/1"
+FORMAT = "yhdyspinta-evidence/2"
+FORMER = "yhdyspinta-evidence/1"
+"""Packages whose files for people were made otherwise, and can be compared with nothing."""
 MANIFEST = "evidence.json"
 FILE_LIMIT = 64 * 1024 * 1024
 TOTAL_LIMIT = 256 * 1024 * 1024
 COUNT_LIMIT = 500
+MESSAGE_LIMIT = 1024 * 1024
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}(?:/[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}){0,4}")
 
 
@@ -48,11 +51,12 @@ class Evidence:
     timestamp: bytes | None = field(default=None, repr=False)
     authorities: bytes | None = field(default=None, repr=False)
     bodies: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    format: str = FORMAT
 
     def manifest(self) -> dict[str, Any]:
         """What the package is about, for programs."""
         return {
-            "format": FORMAT,
+            "format": self.format,
             "message_id": self.message_id,
             "direction": self.direction,
             "request_registry": self.request_registry,
@@ -63,7 +67,20 @@ class Evidence:
 
 
 def write(evidence: Evidence, extra: Mapping[str, bytes], at: datetime) -> bytes:
-    """The ZIP file. `extra` are files that only help a reader and that are never read back; `at` dates all files."""
+    """The ZIP file. `extra` are the files for people, see `gateway.evidence.presenting`; `at` dates all files."""
+    files = complete(evidence, extra)
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in sorted(files):
+            info = zipfile.ZipInfo(name, at.timetuple()[:6])
+            info.compress_type = zipfile.ZIP_DEFLATED
+            info.external_attr = 0o644 << 16
+            archive.writestr(info, files[name])
+    return target.getvalue()
+
+
+def complete(evidence: Evidence, extra: Mapping[str, bytes]) -> dict[str, bytes]:
+    """All files of the package by name: those of the evidence, and `extra`."""
     files: dict[str, bytes] = {
         **extra,
         MANIFEST: orjson.dumps(evidence.manifest(), option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS),
@@ -81,14 +98,7 @@ def write(evidence: Evidence, extra: Mapping[str, bytes], at: datetime) -> bytes
             "timestamp/authority.pem": evidence.authorities or b"",
         }
     files |= {f"bodies/{part}": body for part, body in evidence.bodies.items()}
-    target = io.BytesIO()
-    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name in sorted(files):
-            info = zipfile.ZipInfo(name, at.timetuple()[:6])
-            info.compress_type = zipfile.ZIP_DEFLATED
-            info.external_attr = 0o644 << 16
-            archive.writestr(info, files[name])
-    return target.getvalue()
+    return files
 
 
 def read(data: bytes) -> tuple[Evidence, Mapping[str, bytes]]:
@@ -126,7 +136,7 @@ def _files(archive: zipfile.ZipFile) -> Iterator[tuple[str, bytes]]:
 
 def _evidence(files: Mapping[str, bytes]) -> Evidence:
     manifest = orjson.loads(files[MANIFEST])
-    if manifest["format"] != FORMAT:
+    if manifest["format"] not in (FORMAT, FORMER):
         raise _malformed(f"the package is not of the form {FORMAT}")
     registries: dict[int, dict[str, bytes]] = {}
     for name, content in files.items():
@@ -147,6 +157,7 @@ def _evidence(files: Mapping[str, bytes]) -> Evidence:
         timestamp=files.get("timestamp/checkpoint.tsr"),
         authorities=files.get("timestamp/authority.pem"),
         bodies={name.removeprefix("bodies/"): body for name, body in files.items() if name.startswith("bodies/")},
+        format=manifest["format"],
     )
 
 

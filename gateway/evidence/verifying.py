@@ -2,8 +2,9 @@
 
 Each thing that is claimed becomes one Finding: that the registry vouched for the certificates when the messages were
 signed, that the signatures hold, that the response answers the request, that the bodies are those that were signed,
-that the log of one side includes what happened and signed for it, and that a time stamp says by when. Without a root of
-one's own the package is only shown to be consistent with the root that it carries, and the report says so.
+that the log of one side includes what happened and signed for it, that a time stamp says by when, and that the package
+holds the files which follow from all that and no others. Without a root of one's own the package is only shown to be
+consistent with the root that it carries, and the report says so.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ import orjson
 from audit.log.entries import Entry
 from audit.tree.checkpoint import NoteError, VerifierKey
 from audit.tree.verify import ExportError, verify_export
-from gateway.evidence.package import Evidence
+from gateway.evidence.package import FORMER, MESSAGE_LIMIT, Evidence, complete
+from gateway.evidence.presenting import present
 from gateway.evidence.timestamps import check_timestamp
 from gateway.keys.errors import TrustError
 from gateway.registry.read.distribution import RegistryClient
@@ -33,8 +35,6 @@ from gateway.wire.message import RequestClaims, ResponseClaims, body_digest
 from gateway.wire.problems import ProblemError
 from gateway.wire.signing import open_request, open_response, request_digest
 from gateway.wire.strict import split
-
-SIZE_LIMIT = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +48,14 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The outcome. `anchored`: the registry's root was given by the caller, and not taken from the package."""
+    """The outcome. `anchored`: the registry's root was given by the caller, and not taken from the package.
+
+    `compared`: the files for people were held against what was signed; those of an earlier form cannot be.
+    """
 
     message_id: str
     anchored: bool
+    compared: bool
     findings: tuple[Finding, ...]
     request: RequestClaims | None
     response: ResponseClaims | None
@@ -63,17 +67,28 @@ class Report:
         return all(finding.holds for finding in self.findings)
 
 
-def verify(evidence: Evidence, *, root: bytes | None = None, timestamp_authorities: Sequence[bytes] = ()) -> Report:
+def verify(
+    evidence: Evidence,
+    files: Mapping[str, bytes],
+    *,
+    root: bytes | None = None,
+    timestamp_authorities: Sequence[bytes] = (),
+) -> Report:
     """Check everything in the package. `root` is the registry's root metadata that the caller trusts.
+
+    `evidence` and `files` are what `package.read` returns.
 
     `timestamp_authorities` are certificates (PEM) whose time stamps the caller believes; without them those in the
     package are used.
     """
     checker = _Checker(evidence, root, timestamp_authorities)
     checker.run()
+    if evidence.format != FORMER:
+        checker.compare(files)
     return Report(
         evidence.message_id,
         root is not None,
+        evidence.format != FORMER,
         tuple(checker.findings),
         checker.request,
         checker.response,
@@ -106,12 +121,35 @@ class _Checker:
         if self.evidence.timestamp is not None:
             self._step("timestamp", self._timestamp)
 
+    def compare(self, files: Mapping[str, bytes]) -> None:
+        """Hold every file against the package that this evidence makes."""
+        self._step("files", lambda: self._files(files))
+
+    def _files(self, files: Mapping[str, bytes]) -> str:
+        # What a person reads or compares with is made anew from the signed texts; what the package holds is not asked.
+        expected = complete(self.evidence, present(self.evidence))
+        used = {self.evidence.request_registry, self.evidence.response_registry}
+        wrong = {name for name in expected.keys() | files.keys() if expected.get(name) != files.get(name)}
+        wrong |= {f"registry/{version}" for version in self.evidence.registries if version not in used}
+        if wrong:
+            raise _unsound(f"not what follows from the signed texts, missing or in excess: {', '.join(sorted(wrong))}")
+        return f"all {len(files)} files are those that follow from the signed texts"
+
     def _step(self, code: str, check: Callable[[], str]) -> None:
         try:
             self._say(code, True, check())
         except (TrustError, ProblemError) as error:
             self._say(code, False, str(error))
-        except (ExportError, NoteError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (
+            ExportError,
+            NoteError,
+            ValueError,
+            KeyError,
+            TypeError,
+            AttributeError,
+            OverflowError,
+            OSError,
+        ) as error:
             self._say(code, False, f"cannot be read: {error}")
 
     def _say(self, code: str, holds: bool, text: str) -> None:
@@ -128,7 +166,7 @@ class _Checker:
             audience=lambda _service: True,
             tls_members=frozenset({member}),
             now=signed,
-            limit=SIZE_LIMIT,
+            limit=MESSAGE_LIMIT,
         )
         if claims.message_id != evidence.message_id:
             raise _unsound("the request is another message than the package says")
@@ -152,7 +190,7 @@ class _Checker:
             service=request.audience,
             consumer=request.issuer,
             now=signed,
-            limit=SIZE_LIMIT,
+            limit=MESSAGE_LIMIT,
         )
         if not abs(signed - request.issued_at) <= timedelta(minutes=5):
             raise _unsound("the response was signed at another time than its request")
@@ -193,17 +231,22 @@ class _Checker:
         for entry in entries:
             if entry.message_id != self.evidence.message_id or entry.request_digest != expected:
                 raise _unsound("an entry of the log is about another message")
-        if self.response is not None and not any(one.response_digest == self.response.digest for one in entries):
+        if self.response is not None and not any(entry.response_digest == self.response.digest for entry in entries):
             raise _unsound("no entry of the log names the response")
 
     def _log_key(self, export: bytes) -> tuple[VerifierKey, str]:
         assert self.registry is not None
         assert self.request is not None
-        origin = str(orjson.loads(export)["checkpoint"]).split("\n", 1)[0]
+        document = orjson.loads(export)
+        origin = str(document["checkpoint"]).split("\n", 1)[0]
         ours = self.request.issuer if self.evidence.direction == "sent" else self.request.audience.subsystem
         for node in self.registry.nodes_of(ours.member):
             if node.log_origin == origin and node.log_key is not None:
-                return VerifierKey.parse(node.log_key), node.id
+                key = VerifierKey.parse(node.log_key)
+                # The key that the export names goes into log/key.pem, which a person verifies with.
+                if document["log_key"] != str(key):
+                    raise _unsound("the key that the log's export names is not the one that the registry lists")
+                return key, node.id
         raise _unsound("the registry knows no log of that name at a node of this side of the exchange")
 
     def _witnesses(self) -> tuple[VerifierKey, ...]:
@@ -223,14 +266,14 @@ class _Checker:
 
 def _moment(jws: str) -> datetime:
     """When a message says that it was signed: the moment at which its certificate must have been vouched for."""
-    issued = split(jws, SIZE_LIMIT).claims.get("iat")
+    issued = split(jws, MESSAGE_LIMIT).claims.get("iat")
     if type(issued) is not int or not 0 <= issued < 2**33:
         raise _unsound("the message does not say when it was signed")
     return datetime.fromtimestamp(issued, UTC)
 
 
 def _member(jws: str) -> MemberId:
-    issuer = str(split(jws, SIZE_LIMIT).claims.get("iss"))
+    issuer = str(split(jws, MESSAGE_LIMIT).claims.get("iss"))
     return MemberId.parse("/".join(issuer.split("/")[:3]))
 
 

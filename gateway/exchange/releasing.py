@@ -16,7 +16,7 @@ from typing import Final, Literal
 import orjson
 from sqlalchemy import Connection, insert
 
-from audit.log.entries import Categories, Entry
+from audit.log.entries import Categories, Entry, EntryType, Outcome
 from audit.log.log import Written
 from audit.log.statements import Fixed
 from audit.questions.subjects import Subject
@@ -79,7 +79,7 @@ async def record_release(exchange: Exchange, release: Release) -> Answer:
         entry = provider_entry(
             exchange,
             incoming,
-            outcome="success" if not release.decision.withheld else "partial",
+            outcome=Outcome.SUCCESS if not release.decision.withheld else Outcome.PARTIAL,
             subject=subject.pseudonym,
             decision=release.decision,
             response_digest=body_digest(body),
@@ -136,7 +136,7 @@ async def record_refusal(
         entry = provider_entry(
             exchange,
             incoming,
-            outcome="refused",
+            outcome=Outcome.REFUSED,
             reason=problem.code,
             subject=subject.pseudonym if subject else None,
             decision=decision,
@@ -165,8 +165,8 @@ async def record_unopened(exchange: Exchange, call: PeerCall, problem: ProblemEr
                 request_digest=request_digest(call.message) if call.message else None,
                 trace_id=call.trace_id,
             ).entry(
-                "query",
-                "refused",
+                EntryType.QUERY,
+                Outcome.REFUSED,
                 exchange.clock(),
                 reason=problem.code,
                 detail={"pin": body_digest(call.certificate)} if call.certificate else {},
@@ -179,13 +179,13 @@ def provider_entry(
     exchange: Exchange,
     incoming: Incoming,
     *,
-    outcome: str,
+    outcome: Outcome,
     subject: str | None = None,
     decision: Decision | None = None,
     response_digest: str | None = None,
     reason: str | None = None,
     kept: frozenset[str] | None = None,
-    type_: str | None = None,
+    type_: EntryType | None = None,
     detail: Mapping[str, str | int | bool] | None = None,
 ) -> Entry:
     """The log entry of the side that was asked."""
@@ -208,7 +208,7 @@ def provider_entry(
         trace_id=incoming.call.trace_id,
         case=exchange.case_pseudonym(claims.case),
     ).entry(
-        type_ or ("break-glass" if decision is not None and decision.emergency else "query"),
+        type_ or (EntryType.BREAK_GLASS if decision is not None and decision.emergency else EntryType.QUERY),
         outcome,
         incoming.now,
         categories=Categories(

@@ -11,7 +11,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from audit.log.entries import Entry, micros, new_id
+from audit.log.entries import Entry, EntryType, Outcome, micros, new_id
 from audit.questions import links
 from audit.questions.links import GroupTooLargeError, LinkAct, LinkRow
 from audit.questions.subjects import Subjects
@@ -59,8 +59,8 @@ def join(connection: Connection, subjects: Subjects, acceptance: Acceptance, now
     if not fresh:
         return ()
     entry = Story(client=acceptance.client, node=acceptance.node or None, subject=mine.pseudonym).entry(
-        "identity",
-        "success",
+        EntryType.IDENTITY,
+        Outcome.SUCCESS,
         now,
         detail={"act": LinkAct.CONFIRMED.value, "acts": len(fresh), "arrival": acceptance.arrival},
     )

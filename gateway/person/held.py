@@ -14,7 +14,7 @@ from enum import StrEnum
 
 from sqlalchemy import Connection, insert, select, update
 
-from audit.log.entries import Entry, micros, new_id
+from audit.log.entries import Entry, EntryType, Outcome, micros, new_id
 from audit.log.statements import Fixed
 from audit.questions.subjects import Subject, Subjects
 from gateway.person.values import Named, Person, acting
@@ -128,7 +128,7 @@ class HeldRecords:
     ) -> tuple[str, Entry]:
         now = self._clock()
         identifier = new_id(now)
-        entry = self._entry(identifier, subject, "pending", row["reason"], now, act, by=row.get("owner"))
+        entry = self._entry(identifier, subject, Outcome.PENDING, row["reason"], now, act, by=row.get("owner"))
         connection.execute(
             insert(held_records),
             {
@@ -171,7 +171,7 @@ class HeldRecords:
             raise ProblemError("not-found", detail="no record of that id waits for a decision about who it is about")
         subject = self._subjects.of(row.member).by_id(connection, row.subject)
         who = None if state is HeldState.CORRECTED else by  # then it is the register that did it, and nobody else
-        return (self._entry(identifier, subject, "success", row.reason, now, act=state.value, by=who),)
+        return (self._entry(identifier, subject, Outcome.SUCCESS, row.reason, now, act=state.value, by=who),)
 
     def take(self, connection: Connection, identifier: str, by: str, now: datetime) -> tuple[Entry, ...]:
         """Somebody answers for a held record from now on, whoever did before. In a unit.
@@ -192,7 +192,7 @@ class HeldRecords:
         if row.owner == by[:128]:
             return ()
         subject = self._subjects.of(row.member).by_id(connection, row.subject)
-        return (self._entry(identifier, subject, "success", row.reason, now, act="taken", by=by),)
+        return (self._entry(identifier, subject, Outcome.SUCCESS, row.reason, now, act="taken", by=by),)
 
     def content(self, connection: Connection, identifier: str) -> bytes | None:
         """What waits, unsealed; None where nothing was kept, or the person was forgotten."""
@@ -232,7 +232,7 @@ class HeldRecords:
         self,
         identifier: str,
         subject: Subject | None,
-        outcome: str,
+        outcome: Outcome,
         reason: str,
         now: datetime,
         act: str = "held",
@@ -240,7 +240,7 @@ class HeldRecords:
     ) -> Entry:
         story = Story(node=self._node or None) if by is None else acting(by, self._node)
         return replace(story, subject=subject.pseudonym if subject is not None else None).entry(
-            "identity",
+            EntryType.IDENTITY,
             outcome,
             now,
             reason="subject-ambiguous",

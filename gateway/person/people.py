@@ -14,7 +14,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, Engine
 
-from audit.log.entries import Entry, micros, new_id
+from audit.log.entries import Entry, EntryType, Outcome, micros, new_id
 from audit.questions import links
 from audit.questions.links import GroupTooLargeError, LinkAct, LinkRow, Web
 from audit.questions.subjects import Known, Subject, Subjects
@@ -168,8 +168,8 @@ class People:
 
     def _entry(self, named: Named, lead: Subject, acts: Sequence[LinkRow], now: datetime) -> Entry:
         return Story(node=self._node or None, subject=lead.pseudonym).entry(
-            "identity",
-            "success",
+            EntryType.IDENTITY,
+            Outcome.SUCCESS,
             now,
             detail={
                 "act": acts[-1].act.value,

@@ -13,7 +13,7 @@ from itertools import combinations
 
 from sqlalchemy import Connection, select
 
-from audit.log.entries import Entry, micros, moment, new_id
+from audit.log.entries import Entry, EntryType, Outcome, micros, moment, new_id
 from audit.log.tables import claims
 from audit.questions import links
 from audit.questions.links import LinkAct, LinkRow
@@ -170,7 +170,7 @@ class Registrar:
 
     def _entry(self, left: Known, act: LinkAct, by: str, now: datetime, **more: int) -> Entry:
         return replace(acting(by, self._node), subject=left.subjects[0].pseudonym).entry(
-            "identity", "success", now, detail={"act": act.value, **more}
+            EntryType.IDENTITY, Outcome.SUCCESS, now, detail={"act": act.value, **more}
         )
 
 

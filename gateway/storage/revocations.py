@@ -11,7 +11,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, insert, select
 
-from audit.log.entries import micros
+from audit.log.entries import EntryType, Outcome, micros
 from audit.log.log import Written
 from gateway.storage.tables import client_revocations
 from gateway.story import Story
@@ -45,7 +45,7 @@ def revoke(connection: Connection, kind: str, revoked: str, *, client: str, node
     if connection.execute(select(held.at).where(held.kind == kind, held.revoked == revoked)).first() is not None:
         return Written(False, ())
     entry = Story(client=client or None, node=node).entry(
-        "key", "success", now, reason="client-revoked", detail={kind: revoked}
+        EntryType.KEY, Outcome.SUCCESS, now, reason="client-revoked", detail={kind: revoked}
     )
     connection.execute(
         insert(client_revocations), {"revoked": revoked, "kind": kind, "at": micros(now), "entry": entry.id}

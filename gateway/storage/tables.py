@@ -91,7 +91,7 @@ handovers = Table(
     Column("case_reference", String(64)),
     Column("client", String(128), nullable=False),
     Column("idempotency", String(128), nullable=False),
-    Column("state", String(16), nullable=False),  # planned, completed, stopped, nothing-due
+    Column("state", String(16), nullable=False),  # of `handover.states`
     Column("created", BigInteger, nullable=False),
     Column("changed", BigInteger, nullable=False),
     Column("entry", String(64), nullable=False),
@@ -117,14 +117,14 @@ deliveries = Table(
     metadata,
     Column("id", String(64), primary_key=True),
     Column("handover", String(64), ForeignKey("handovers.id"), index=True),
-    Column("kind", String(16), nullable=False),  # handover, acceptance, notice
+    Column("kind", String(16), nullable=False),  # of `handover.states`
     Column("service", String(1300), nullable=False),
     Column("consumer", String(1300), nullable=False),  # the subsystem that sends it
     Column("role", String(32), nullable=False),
     Column("purpose", String(64), nullable=False),
     Column("categories", Text, nullable=False),
     Column("subject", String(64), nullable=False, index=True),
-    Column("state", String(16), nullable=False),  # due, delivered, accepted, stopped
+    Column("state", String(16), nullable=False),  # of `handover.states`
     Column("attempts", Integer, nullable=False),
     Column("due", BigInteger, nullable=False),
     Column("lease", BigInteger, nullable=False),
@@ -149,12 +149,12 @@ inbox = Table(
     Column("handover", String(64), nullable=False),
     Column("sender", String(1300), nullable=False),
     Column("recipient", String(1300), nullable=False),
-    Column("kind", String(16), nullable=False),  # handover or notice
+    Column("kind", String(16), nullable=False),  # of `handover.states`
     Column("flow", String(8), nullable=False),
     Column("purpose", String(64), nullable=False),
     Column("categories", Text, nullable=False),
     Column("subject", String(64), nullable=False, index=True),
-    Column("state", String(16), nullable=False),  # received, accepted, withdrawn
+    Column("state", String(16), nullable=False),  # of `handover.states`
     Column("contact", Text),  # as former versions wrote it; now in `contact_sealed`
     Column("digest", String(128), nullable=False),
     Column("received", BigInteger, nullable=False),

@@ -89,7 +89,7 @@ def test_facts_that_are_still_needed_are_said_in_words(rulebook: Rulebook) -> No
 
 
 def test_every_word_that_a_decision_can_need_exists_in_three_languages(rulebook: Rulebook) -> None:
-    facts = {*SubjectFacts.__slots__, "consent"} - {"county"}  # the county follows from the municipality
+    facts = {*SubjectFacts.__slots__, "consent", "permission"} - {"county"}  # the county follows from the municipality
 
     assert set(TEXTS["conditions"]) == set(CONDITIONS)
     assert set(TEXTS["facts"]) == facts

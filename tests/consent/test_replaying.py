@@ -12,8 +12,9 @@ from hypothesis import given
 from consent import replaying
 from consent.decision import Decision, Emergency, decide
 from consent.examples import outcome
+from consent.law import Word
 from consent.rulebook import Rulebook, load, reference_rulebook
-from tests.consent.test_decision import AT, World, ask, basis, book, decided, record, worlds
+from tests.consent.test_older_decision import AT, World, ask, basis, book, decided, record, worlds
 from tests.properties import examples
 
 
@@ -59,7 +60,7 @@ def test_another_rulebook_makes_another_decision() -> None:
 
 
 def test_consent_of_another_version_is_seen() -> None:
-    rules = book(basis(consent="required"))
+    rules = book(basis(word=Word.CONSENT))
     first = decide(ask(), rules, (record(version=1),), AT)
 
     again = replaying.again(replaying.read(replaying.written(first)), rules, (record(version=2),))

@@ -210,7 +210,7 @@ def test_digest_names_the_exact_text(rulebook: Rulebook) -> None:
 def test_lightest_basis_is_asked_first_whatever_the_order_in_the_rulebook(rulebook: Rulebook) -> None:
     found = rulebook.bases_for("reception-centre", "municipality", "service-need-lookup")
 
-    weights = [("not-needed", "refusable", "required").index(one.consent) for one in found]
+    weights = [("shown", "refusable", "consent").index(one.word.value) for one in found]
     assert weights == sorted(weights)
     emergencies = rulebook.bases_for("reception-centre", "county", "service-need-lookup")
     assert [one.emergency for one in emergencies] == sorted(one.emergency for one in emergencies)
@@ -331,6 +331,7 @@ STATUTES: dict[str, tuple[set[str | None], str | None, str | None]] = {
 
 def test_statutes_are_cited_only_as_far_as_they_are_sure(rulebook: Rulebook) -> None:
     for basis in rulebook.bases:
+        assert basis.statute is not None
         sections, first, last = STATUTES[basis.statute.number]
         assert basis.statute.section in sections, basis.id
         if first is not None:

@@ -15,11 +15,12 @@ from typing import Any
 import orjson
 from sqlalchemy import Connection, Row, insert, select, update
 
-from audit.log.entries import Categories, Entry, new_id
+from audit.log.entries import Categories, Entry, EntryType, Outcome, new_id
 from audit.log.log import Written
 from gateway.exchange.context import Exchange
 from gateway.exchange.handover.contact import Contact, kept_contact, sealed_contact
 from gateway.exchange.handover.cursors import following, position
+from gateway.exchange.handover.states import ArrivalKind, ArrivalState, DeliveryKind, DeliveryState
 from gateway.person.acceptance import Acceptance, join
 from gateway.storage.sealing import seal, unseal
 from gateway.storage.tables import deliveries, inbox
@@ -37,14 +38,14 @@ class Item:
     """One arrival, without its content."""
 
     id: str
-    kind: str
+    kind: ArrivalKind
     delivery: str
     handover: str
     sender: str
     flow: str
     purpose: str
     categories: tuple[str, ...]
-    state: str
+    state: ArrivalState
     received: datetime
     contact: Contact | None
 
@@ -104,8 +105,8 @@ class Inbox:
                 purpose=row.purpose,
                 case=row.case_reference,
             ).entry(
-                "receipt",
-                "success",
+                EntryType.RECEIPT,
+                Outcome.SUCCESS,
                 now,
                 categories=Categories(tuple(row.categories.split()), ()),
                 previous=row.entry,
@@ -139,7 +140,7 @@ class Inbox:
             row = _row(connection, recipient, identifier)
             permits(row.purpose, frozenset(row.categories.split()))
             joined = self._join(connection, recipient, row, person, client, now) if person is not None else ()
-            if row.state == "accepted":
+            if row.state == ArrivalState.ACCEPTED.value:
                 return Written(self._item(connection, row), joined)
             subject = self._exchange.subjects.by_id(connection, row.subject)
             sender = SubsystemId.parse(row.sender)
@@ -153,8 +154,8 @@ class Inbox:
                 purpose=row.purpose,
                 case=row.case_reference,
             ).entry(
-                "acceptance",
-                "success",
+                EntryType.ACCEPTANCE,
+                Outcome.SUCCESS,
                 now,
                 previous=row.entry,
                 detail={"handover": row.handover, "delivery": row.delivery},
@@ -163,9 +164,9 @@ class Inbox:
             connection.execute(
                 update(inbox)
                 .where(inbox.c.id == row.id)
-                .values(state="accepted", contact_sealed=kept, changed=at, entry=entry.id)
+                .values(state=ArrivalState.ACCEPTED.value, contact_sealed=kept, changed=at, entry=entry.id)
             )
-            if row.kind == "handover" and services and subject is not None:
+            if row.kind == ArrivalKind.HANDOVER.value and services and subject is not None:
                 delivery = new_id(now)
                 told = orjson.dumps({"delivery": row.delivery, "contact": contact})
                 connection.execute(
@@ -173,14 +174,14 @@ class Inbox:
                     {
                         "id": delivery,
                         "handover": None,
-                        "kind": "acceptance",
+                        "kind": DeliveryKind.ACCEPTANCE.value,
                         "service": str(services[0].id),
                         "consumer": str(recipient),
                         "role": "",
                         "purpose": row.purpose,
                         "categories": "",
                         "subject": subject.id,
-                        "state": "due",
+                        "state": DeliveryState.DUE.value,
                         "attempts": 0,
                         "due": at,
                         "lease": 0,
@@ -218,14 +219,14 @@ class Inbox:
     def _item(self, connection: Connection, row: Row[Any]) -> Item:
         return Item(
             row.id,
-            row.kind,
+            ArrivalKind(row.kind),
             row.delivery,
             row.handover,
             row.sender,
             row.flow,
             row.purpose,
             tuple(row.categories.split()),
-            row.state,
+            ArrivalState(row.state),
             datetime.fromtimestamp(row.received / 1_000_000, UTC),
             kept_contact(self._exchange.subjects, connection, "inbox", row),
         )

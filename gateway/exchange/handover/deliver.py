@@ -18,7 +18,7 @@ from typing import Any
 import orjson
 from sqlalchemy import Connection, Row, select
 
-from audit.log.entries import Categories, Entry, new_id
+from audit.log.entries import Categories, Entry, EntryType, Outcome, new_id
 from audit.log.log import Written
 from audit.questions.subjects import Subject
 from consent.decision import Decision
@@ -27,6 +27,7 @@ from gateway.exchange.deciding import Case
 from gateway.exchange.handover.leases import Delivery, LeaseLostError, claim, is_any_due, write
 from gateway.exchange.handover.plan import decide_for_delivery, recipient_service
 from gateway.exchange.handover.receive import complete
+from gateway.exchange.handover.states import OPEN, DeliveryKind, DeliveryState
 from gateway.exchange.keeping import keep_decision
 from gateway.exchange.messaging import Answered, Outgoing, keep_request, keeps, prepare, refused_by_peer, send, verified
 from gateway.exchange.releasing import basis_and_consents, keep_bodies, keep_disclosures, keep_response
@@ -178,7 +179,7 @@ class Deliveries:
                     self._exchange.people.settle(connection, sending.person, now)
                 subject = self._exchange.subjects.by_id(connection, delivery.subject)
                 entry = self._entry(
-                    delivery, sending, "requested", now, trace_id, subject.pseudonym if subject else None
+                    delivery, sending, Outcome.REQUESTED, now, trace_id, subject.pseudonym if subject else None
                 )
                 keep_request(connection, sending.outgoing, entry)
                 if keeps(self._exchange, sending.outgoing.service):
@@ -219,7 +220,7 @@ class Deliveries:
 
     async def _prepare(self, delivery: Delivery, standing: Standing, now: datetime) -> Sending:
         sender = SubsystemId.parse(delivery.consumer)
-        if delivery.kind != "handover":
+        if delivery.kind is not DeliveryKind.HANDOVER:
             return self._prepare_plain(
                 delivery, standing, sender, await asyncio.to_thread(self._unsealed, delivery), now
             )
@@ -291,7 +292,7 @@ class Deliveries:
     def _unsealed(self, delivery: Delivery) -> bytes:
         with self._exchange.engine.connect() as connection:
             key = self._exchange.subjects.key_of(connection, delivery.subject)
-            if delivery.kind == "handover":
+            if delivery.kind is DeliveryKind.HANDOVER:
                 place, statement = "handovers", select(handovers.c.sealed).where(handovers.c.id == delivery.handover)
             else:
                 place, statement = "deliveries", select(deliveries.c.sealed).where(deliveries.c.id == delivery.id)
@@ -312,7 +313,7 @@ class Deliveries:
             entry = self._entry(
                 delivery,
                 sending,
-                "stopped",
+                Outcome.STOPPED,
                 now,
                 trace_id,
                 subject.pseudonym if subject else None,
@@ -320,7 +321,7 @@ class Deliveries:
             )
             if subject is not None:
                 self._keep(connection, entry, sending, subject, now)
-            _settle(connection, delivery, "stopped", "not-permitted", entry, now)
+            _settle(connection, delivery, DeliveryState.STOPPED, "not-permitted", entry, now)
             return Written(None, (entry,))
 
         await self._exchange.log.commit(record)
@@ -338,7 +339,7 @@ class Deliveries:
         now = self._exchange.clock()
 
         def record(connection: Connection) -> Written[None]:
-            entry = self._follow(released, "success", now, response_digest=answered.claims.digest)
+            entry = self._follow(released, Outcome.SUCCESS, now, response_digest=answered.claims.digest)
             message_id = sending.outgoing.claims.message_id
             noticed = keep_response(
                 self._exchange, connection, message_id, answered.text, answered.claims, entry, answered.registry
@@ -346,11 +347,11 @@ class Deliveries:
             if keeps(self._exchange, sending.outgoing.service):
                 subject = self._exchange.subjects.by_id(connection, delivery.subject)
                 keep_bodies(connection, message_id, subject, response=answered.body)
-            state = "delivered" if delivery.kind == "handover" else "accepted"
+            state = DeliveryState.DELIVERED if delivery.kind is DeliveryKind.HANDOVER else DeliveryState.ACCEPTED
             write(
                 connection,
                 delivery,
-                state=state,
+                state=state.value,
                 receipt=receipt,
                 problem=None,
                 lease=0,
@@ -382,7 +383,7 @@ class Deliveries:
             entry = (
                 self._follow(
                     released,
-                    "stopped" if final else "failed",
+                    Outcome.STOPPED if final else Outcome.FAILED,
                     now,
                     reason=problem.code,
                     response_digest=answered.claims.digest if answered is not None else None,
@@ -391,7 +392,7 @@ class Deliveries:
                 else self._entry(
                     delivery,
                     None,
-                    "stopped" if final else "failed",
+                    Outcome.STOPPED if final else Outcome.FAILED,
                     now,
                     trace_id,
                     subject.pseudonym if subject else None,
@@ -405,7 +406,7 @@ class Deliveries:
                     self._exchange, connection, message_id, answered.text, answered.claims, entry, answered.registry
                 )
             if final:
-                _settle(connection, delivery, "stopped", problem.code, entry, now)
+                _settle(connection, delivery, DeliveryState.STOPPED, problem.code, entry, now)
             else:
                 write(
                     connection,
@@ -435,7 +436,7 @@ class Deliveries:
         self,
         delivery: Delivery,
         sending: Sending | None,
-        outcome: str,
+        outcome: Outcome,
         now: datetime,
         trace_id: str,
         subject: str | None,
@@ -457,11 +458,11 @@ class Deliveries:
             trace_id=trace_id,
             case=delivery.case,
         ).entry(
-            "delivery",
+            EntryType.DELIVERY,
             outcome,
             now,
             categories=Categories(
-                tuple(sorted(sending.kept)) if sending and outcome == "requested" else (),
+                tuple(sorted(sending.kept)) if sending and outcome is Outcome.REQUESTED else (),
                 sending.withheld if sending else (),
             ),
             bases=bases,
@@ -474,7 +475,7 @@ class Deliveries:
     def _follow(
         self,
         released: Entry,
-        outcome: str,
+        outcome: Outcome,
         now: datetime,
         *,
         reason: str | None = None,
@@ -513,8 +514,8 @@ def overdue(connection: Connection, now: datetime, after: timedelta) -> list[Row
         connection.execute(
             select(deliveries)
             .where(
-                deliveries.c.kind == "handover",
-                deliveries.c.state.in_(("due", "delivered")),
+                deliveries.c.kind == DeliveryKind.HANDOVER.value,
+                deliveries.c.state.in_(OPEN),
                 deliveries.c.created < _micros(now - after),
             )
             .order_by(deliveries.c.created)
@@ -522,8 +523,10 @@ def overdue(connection: Connection, now: datetime, after: timedelta) -> list[Row
     )
 
 
-def _settle(connection: Connection, delivery: Delivery, state: str, problem: str, entry: Entry, now: datetime) -> None:
-    write(connection, delivery, state=state, problem=problem, lease=0, changed=_micros(now), entry=entry.id)
+def _settle(
+    connection: Connection, delivery: Delivery, state: DeliveryState, problem: str, entry: Entry, now: datetime
+) -> None:
+    write(connection, delivery, state=state.value, problem=problem, lease=0, changed=_micros(now), entry=entry.id)
     if delivery.handover is not None:
         complete(connection, delivery.handover, _micros(now))
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, func, select, update
 
+from gateway.exchange.handover.states import DeliveryKind, DeliveryState
 from gateway.storage.tables import deliveries, handovers
 
 
@@ -27,7 +28,7 @@ class Delivery:
 
     id: str
     handover: str | None
-    kind: str
+    kind: DeliveryKind
     service: str
     consumer: str
     role: str
@@ -57,7 +58,7 @@ def claim(connection: Connection, at: int, until: int, most: int) -> list[Delive
             Delivery(
                 row.id,
                 row.handover,
-                row.kind,
+                DeliveryKind(row.kind),
                 row.service,
                 row.consumer,
                 row.role,
@@ -87,7 +88,11 @@ def write(connection: Connection, delivery: Delivery, **values: Any) -> None:
         update(deliveries)
         # Without the state, what an acceptance has settled would be written over; without the token, what another
         # worker is sending at this moment.
-        .where(deliveries.c.id == delivery.id, deliveries.c.state == "due", deliveries.c.token == delivery.token)
+        .where(
+            deliveries.c.id == delivery.id,
+            deliveries.c.state == DeliveryState.DUE.value,
+            deliveries.c.token == delivery.token,
+        )
         .values(**values)
     )
     if changed.rowcount != 1:
@@ -104,7 +109,11 @@ _DUE = (
         ).label("case"),
         select(handovers.c.flow).where(handovers.c.id == deliveries.c.handover).scalar_subquery().label("flow"),
     )
-    .where(deliveries.c.state == "due", deliveries.c.due <= bindparam("at"), deliveries.c.lease <= bindparam("at"))
+    .where(
+        deliveries.c.state == DeliveryState.DUE.value,
+        deliveries.c.due <= bindparam("at"),
+        deliveries.c.lease <= bindparam("at"),
+    )
     .order_by(deliveries.c.due)
     .limit(bindparam("most"))
 )

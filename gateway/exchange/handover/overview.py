@@ -13,6 +13,7 @@ from gateway.exchange.context import Exchange
 from gateway.exchange.handover.contact import kept_contact
 from gateway.exchange.handover.cursors import following, position
 from gateway.exchange.handover.deliver import overdue
+from gateway.exchange.handover.states import DeliveryState
 from gateway.storage.tables import deliveries, handovers
 from gateway.wire.identifiers import SubsystemId
 from gateway.wire.problems import ProblemError
@@ -78,7 +79,7 @@ class Overview:
                     "purpose": part.purpose,
                     "state": part.state,
                     "attempts": part.attempts,
-                    "due": _time(part.due) if part.state == "due" else None,
+                    "due": _time(part.due) if part.state == DeliveryState.DUE.value else None,
                     "problem": part.problem,
                     "receipt": part.receipt,
                     "contact": kept_contact(self._exchange.subjects, connection, "deliveries", part),

@@ -17,12 +17,13 @@ from typing import Any
 import orjson
 from sqlalchemy import Connection, Row, insert, select
 
-from audit.log.entries import Categories, Entry, micros, new_id
+from audit.log.entries import Categories, Entry, EntryType, Outcome, micros, new_id
 from audit.log.log import Written
 from consent.decision import Decision
 from consent.rulebook import Flow, FlowDelivery
 from gateway.exchange.context import Exchange
 from gateway.exchange.deciding import Case, decide_between, facts_of
+from gateway.exchange.handover.states import DeliveryKind, DeliveryState, HandoverState
 from gateway.exchange.keeping import keep_decision
 from gateway.exchange.releasing import basis_and_consents
 from gateway.person.held import HeldKind
@@ -110,7 +111,7 @@ class Planned:
     service: ServiceDescriptor | None
     categories: frozenset[str]
     decision: Decision | None
-    state: str
+    state: DeliveryState
     problem: str | None
 
 
@@ -119,7 +120,7 @@ class Plan:
     """A handover as it was planned; `existing` if the same order had been taken before."""
 
     id: str
-    state: str
+    state: HandoverState
     deliveries: tuple[Planned, ...]
     existing: bool
 
@@ -197,7 +198,14 @@ class Handovers:
         order.permits(service.id if service else None, part.purpose, part.categories)
         if service is None:
             return Planned(
-                identifier, part.to_role, part.purpose, None, part.categories, None, "due", "recipient-unknown"
+                identifier,
+                part.to_role,
+                part.purpose,
+                None,
+                part.categories,
+                None,
+                DeliveryState.DUE,
+                "recipient-unknown",
             )
         case = Case(
             provider=order.sender,
@@ -210,9 +218,18 @@ class Handovers:
         decision = decide_for_delivery(standing, case, order.bundle, person)
         if not decision.permitted:
             return Planned(
-                identifier, part.to_role, part.purpose, service, part.categories, decision, "stopped", "not-permitted"
+                identifier,
+                part.to_role,
+                part.purpose,
+                service,
+                part.categories,
+                decision,
+                DeliveryState.STOPPED,
+                "not-permitted",
             )
-        return Planned(identifier, part.to_role, part.purpose, service, part.categories, decision, "due", None)
+        return Planned(
+            identifier, part.to_role, part.purpose, service, part.categories, decision, DeliveryState.DUE, None
+        )
 
     def _store(
         self,
@@ -229,7 +246,8 @@ class Handovers:
         at = int(now.timestamp() * 1_000_000)
         due = int(order.not_before.timestamp() * 1_000_000) if order.not_before else at
         handover = new_id(now)
-        state = "planned" if any(one.state == "due" for one in planned) else "stopped"
+        is_planned = any(part.state is DeliveryState.DUE for part in planned)
+        state = HandoverState.PLANNED if is_planned else HandoverState.STOPPED
         story = Story(
             node=self._exchange.node,
             client=order.client,
@@ -242,7 +260,11 @@ class Handovers:
         )
         detail = {"flow": order.flow, "handover": handover}
         opening = story.entry(
-            "handover", "planned" if state == "planned" else "stopped", now, id=handover, detail=detail
+            EntryType.HANDOVER,
+            Outcome.PLANNED if is_planned else Outcome.STOPPED,
+            now,
+            id=handover,
+            detail=detail,
         )
         entries = [opening]
         self._exchange.rulebooks.keep(connection, standing.rulebook.digest, standing.registry.rulebook, now)
@@ -255,7 +277,7 @@ class Handovers:
                 "case_reference": order.case,
                 "client": order.client,
                 "idempotency": key,
-                "state": state,
+                "state": state.value,
                 "created": at,
                 "changed": at,
                 "entry": opening.id,
@@ -272,14 +294,14 @@ class Handovers:
                 {
                     "id": one.id,
                     "handover": handover,
-                    "kind": "handover",
+                    "kind": DeliveryKind.HANDOVER.value,
                     "service": str(one.service.id) if one.service else "",
                     "consumer": str(order.sender),
                     "role": one.role,
                     "purpose": one.purpose,
                     "categories": " ".join(sorted(one.categories)),
                     "subject": subject,
-                    "state": one.state,
+                    "state": one.state.value,
                     "attempts": 0,
                     "due": due,
                     "lease": 0,
@@ -348,8 +370,8 @@ def _delivery_entry(story: Story, opening: Entry, planned: Planned) -> Entry:
         str(service.id) if service else None, str(service.id.subsystem) if service else None, planned.purpose
     )
     return story.entry(
-        "decision",
-        "planned" if planned.state == "due" else "withheld",
+        EntryType.DECISION,
+        Outcome.PLANNED if planned.state is DeliveryState.DUE else Outcome.WITHHELD,
         opening.recorded,
         categories=Categories(
             tuple(sorted(decision.permitted_categories)) if decision else (),
@@ -395,13 +417,20 @@ def _existing(connection: Connection, held: Row[Any]) -> Plan:
     rows = connection.execute(select(deliveries).where(deliveries.c.handover == held.id).order_by(deliveries.c.id))
     return Plan(
         held.id,
-        held.state,
+        HandoverState(held.state),
         tuple(
             Planned(
-                row.id, row.role, row.purpose, None, frozenset(row.categories.split()), None, row.state, row.problem
+                row.id,
+                row.role,
+                row.purpose,
+                None,
+                frozenset(row.categories.split()),
+                None,
+                DeliveryState(row.state),
+                row.problem,
             )
             for row in rows
-            if row.kind == "handover"
+            if row.kind == DeliveryKind.HANDOVER.value
         ),
         existing=True,
     )

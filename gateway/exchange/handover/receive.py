@@ -15,13 +15,21 @@ from typing import Any
 import orjson
 from sqlalchemy import Connection, Row, Select, bindparam, func, insert, select, update
 
-from audit.log.entries import Entry
+from audit.log.entries import Entry, EntryType, Outcome
 from audit.log.log import Written
 from audit.questions.subjects import Subject
 from consent.consents import ConsentError, ConsentRecord, newest
 from gateway.exchange.context import Exchange
 from gateway.exchange.deciding import Case, decide_between, facts_of
 from gateway.exchange.handover.contact import contact_of, sealed_contact
+from gateway.exchange.handover.states import (
+    SETTLED,
+    ArrivalKind,
+    ArrivalState,
+    DeliveryKind,
+    DeliveryState,
+    HandoverState,
+)
 from gateway.exchange.opening import Answer, Incoming, check_purpose
 from gateway.exchange.releasing import keep_bodies, keep_message, provider_entry, sign_answer
 from gateway.sources.backends import Locator
@@ -40,7 +48,7 @@ MOST_NAMED = 128
 _TOKEN = re.compile(r"[\x21-\x7e]{1,64}")
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 _HIGHEST_VERSION = 2**31 - 1
-Outcome = tuple[dict[str, Any], Entry, Subject | None]
+Received = tuple[dict[str, Any], Entry, Subject | None]
 
 
 class Reception:
@@ -67,7 +75,7 @@ class Reception:
             raise ProblemError("invalid-request", detail="a text holds the character NUL", remedy="leave it out")
         return await self._recorded(incoming, act)
 
-    async def _recorded(self, incoming: Incoming, act: Callable[[Connection], Outcome]) -> Answer:
+    async def _recorded(self, incoming: Incoming, act: Callable[[Connection], Received]) -> Answer:
         def record(connection: Connection) -> Written[Answer]:
             self._exchange.replays.take(connection, incoming.claims.message_id, incoming.claims.expires_at)
             receipt, entry, subject = act(connection)
@@ -81,7 +89,7 @@ class Reception:
 
         return (await self._exchange.log.commit(record)).value
 
-    def _handover(self, incoming: Incoming, document: dict[str, Any]) -> Callable[[Connection], Outcome]:
+    def _handover(self, incoming: Incoming, document: dict[str, Any]) -> Callable[[Connection], Received]:
         bundle = _member(document, "bundle", dict)
         delivery, handover = (_token(document, name) for name in ("delivery", "handover"))
         flow = _flow(incoming, document)
@@ -123,7 +131,7 @@ class Reception:
         digest = body_digest(incoming.body)
         at = _micros(incoming)
 
-        def act(connection: Connection) -> Outcome:
+        def act(connection: Connection) -> Received:
             # What a peer names together joins nobody: the arrival is found under each identifier, and that is all.
             subjects = self._exchange.subjects_of(incoming.service.id.subsystem)
             held = _held(connection, incoming, delivery)
@@ -132,8 +140,8 @@ class Reception:
             entry = provider_entry(
                 self._exchange,
                 incoming,
-                type_="receipt",
-                outcome="success",
+                type_=EntryType.RECEIPT,
+                outcome=Outcome.SUCCESS,
                 subject=subject.pseudonym,
                 decision=decision,
                 kept=categories,
@@ -149,12 +157,12 @@ class Reception:
                         "handover": handover,
                         "sender": str(incoming.claims.issuer),
                         "recipient": str(incoming.service.id.subsystem),
-                        "kind": "handover",
+                        "kind": ArrivalKind.HANDOVER.value,
                         "flow": flow,
                         "purpose": incoming.claims.purpose,
                         "categories": " ".join(sorted(categories)),
                         "subject": subject.id,
-                        "state": "received",
+                        "state": ArrivalState.RECEIVED.value,
                         "digest": digest,
                         "received": at,
                         "changed": at,
@@ -168,32 +176,36 @@ class Reception:
 
         return act
 
-    def _acceptance(self, incoming: Incoming, document: dict[str, Any]) -> Callable[[Connection], Outcome]:
+    def _acceptance(self, incoming: Incoming, document: dict[str, Any]) -> Callable[[Connection], Received]:
         delivery = _token(document, "delivery")
         contact = contact_of(document)
         at = _micros(incoming)
 
-        def act(connection: Connection) -> Outcome:
+        def act(connection: Connection) -> Received:
             row = _sent(connection, incoming, delivery)
             subject = self._exchange.subjects.by_id(connection, row.subject)
             entry = replace(
                 provider_entry(
                     self._exchange,
                     incoming,
-                    type_="acceptance",
-                    outcome="success",
+                    type_=EntryType.ACCEPTANCE,
+                    outcome=Outcome.SUCCESS,
                     subject=subject.pseudonym if subject else None,
-                    detail={"handover": row.handover, "delivery": delivery, "again": row.state == "accepted"},
+                    detail={
+                        "handover": row.handover,
+                        "delivery": delivery,
+                        "again": row.state == DeliveryState.ACCEPTED.value,
+                    },
                 ),
                 previous=row.entry,
                 case=row.case,
             )
-            if row.state != "accepted":
+            if row.state != DeliveryState.ACCEPTED.value:
                 connection.execute(
                     update(deliveries)
-                    .where(deliveries.c.id == delivery, deliveries.c.state == "delivered")
+                    .where(deliveries.c.id == delivery, deliveries.c.state == DeliveryState.DELIVERED.value)
                     .values(
-                        state="accepted",
+                        state=DeliveryState.ACCEPTED.value,
                         contact_sealed=sealed_contact(self._exchange.subjects, connection, "deliveries", row, contact),
                         changed=at,
                         entry=entry.id,
@@ -205,14 +217,14 @@ class Reception:
 
         return act
 
-    def _notice(self, incoming: Incoming, document: dict[str, Any]) -> Callable[[Connection], Outcome]:
+    def _notice(self, incoming: Incoming, document: dict[str, Any]) -> Callable[[Connection], Received]:
         notice, consent = (_token(document, name) for name in ("notice", "consent"))
         categories = _tokens("categories", _member(document, "categories", list))
         named = [(one.system, one.value) for one in Locator.several(document.get("subject"), "/subject")]
         messages = _tokens("messages", document.get("messages", []))
         at = _micros(incoming)
 
-        def act(connection: Connection) -> Outcome:
+        def act(connection: Connection) -> Received:
             subjects = self._exchange.subjects_of(incoming.service.id.subsystem)
             held = _held(connection, incoming, notice)
             known = subjects.by_id(connection, held.subject) if held is not None else None
@@ -221,8 +233,8 @@ class Reception:
             entry = provider_entry(
                 self._exchange,
                 incoming,
-                type_="consent",
-                outcome="success",
+                type_=EntryType.CONSENT,
+                outcome=Outcome.SUCCESS,
                 subject=subject.pseudonym,
                 detail={"notice": notice, "consent": consent, "again": held is not None},
             )
@@ -236,12 +248,12 @@ class Reception:
                         "handover": consent,
                         "sender": str(incoming.claims.issuer),
                         "recipient": str(incoming.service.id.subsystem),
-                        "kind": "notice",
+                        "kind": ArrivalKind.NOTICE.value,
                         "flow": "F14",
                         "purpose": incoming.claims.purpose,
                         "categories": " ".join(sorted(categories)),
                         "subject": subject.id,
-                        "state": "received",
+                        "state": ArrivalState.RECEIVED.value,
                         "digest": body_digest(incoming.body),
                         "received": at,
                         "changed": at,
@@ -271,13 +283,15 @@ def complete(connection: Connection, handover: str, at: int) -> None:
         .select_from(deliveries)
         .where(
             deliveries.c.handover == handover,
-            deliveries.c.kind == "handover",
-            deliveries.c.state.not_in(("accepted", "stopped")),
+            deliveries.c.kind == DeliveryKind.HANDOVER.value,
+            deliveries.c.state.not_in(SETTLED),
         )
     ).scalar_one()
     if open_ == 0:
         connection.execute(
-            update(handovers).where(handovers.c.id == handover).values(state="completed", changed=at, sealed=None)
+            update(handovers)
+            .where(handovers.c.id == handover)
+            .values(state=HandoverState.COMPLETED.value, changed=at, sealed=None)
         )
 
 
@@ -306,7 +320,7 @@ def _sent(connection: Connection, incoming: Incoming, delivery: str) -> Row[Any]
     # Only the one to whom it was sent may take over, and only from the one that sent it: the audience of the message.
     if (
         row is None
-        or row.kind != "handover"
+        or row.kind != DeliveryKind.HANDOVER.value
         or row.service.rpartition("/")[0] != str(incoming.claims.issuer)
         or row.consumer != str(incoming.service.id.subsystem)
         or row.purpose != incoming.claims.purpose
@@ -317,7 +331,7 @@ def _sent(connection: Connection, incoming: Incoming, delivery: str) -> Row[Any]
             detail="no delivery of that id was sent to this organisation for this purpose",
         )
     # What is due has not been sent, or its receipt is not here yet: accepted now, it would never be sent again.
-    if row.state not in {"delivered", "accepted"}:
+    if row.state not in (DeliveryState.DELIVERED, DeliveryState.ACCEPTED):
         raise ProblemError(
             "delivery-state",
             pointer="/delivery",

@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 from sqlalchemy import Connection
 
-from audit.log.entries import Categories, Entry
+from audit.log.entries import Categories, Entry, EntryType, Outcome
 from audit.log.log import Written
 from consent.decision import Decision, Emergency
 from consent.rulebook import Rulebook
@@ -124,14 +124,14 @@ class Consumer:
                 refused = self._entry(
                     question,
                     outgoing,
-                    "refused",
+                    Outcome.REFUSED,
                     now,
                     subject=subject.pseudonym,
                     reason="not-permitted",
                     decision=refusal,
                 )
                 return Written(refusal, (refused,))
-            entry = self._entry(question, outgoing, "requested", now, subject=subject.pseudonym)
+            entry = self._entry(question, outgoing, Outcome.REQUESTED, now, subject=subject.pseudonym)
             keep_request(connection, outgoing, entry)
             if keeps(self._exchange, outgoing.service):
                 keep_bodies(connection, outgoing.claims.message_id, subject, request=outgoing.body)
@@ -168,7 +168,7 @@ class Consumer:
         entry = self._entry(
             question,
             outgoing,
-            "partial" if decided is not None and decided.withheld else "success",
+            Outcome.PARTIAL if decided is not None and decided.withheld else Outcome.SUCCESS,
             self._exchange.clock(),
             subject=requested.subject,
             response_digest=claims.digest,
@@ -203,7 +203,7 @@ class Consumer:
         outgoing: Outgoing,
         answered: Answered | None,
     ) -> None:
-        outcome = "refused" if problem.status in {401, 403, 404} else "failed"
+        outcome = Outcome.REFUSED if problem.status in {401, 403, 404} else Outcome.FAILED
         decided = problem.decision
         entry = self._entry(
             question,
@@ -238,7 +238,7 @@ class Consumer:
         self,
         question: Question,
         outgoing: Outgoing,
-        outcome: str,
+        outcome: Outcome,
         at: datetime,
         *,
         subject: str | None,
@@ -267,7 +267,7 @@ class Consumer:
             trace_id=question.trace_id,
             case=question.case,
         ).entry(
-            "query",
+            EntryType.QUERY,
             outcome,
             at,
             categories=Categories(permitted, withheld),

@@ -14,7 +14,9 @@ import pytest
 from sqlalchemy import select
 
 from gateway.demo.network import Network
+from gateway.evidence import package
 from gateway.storage.tables import deliveries, inbox, messages, timestamps
+from tests.gateway.evidence.following import exported
 from tests.gateway.running import Running, running, sign_with_ed25519
 from tests.waiting import until
 
@@ -143,3 +145,10 @@ async def _exchange(nodes: Running) -> Exchanged:
         next(row.message_id for row in sent if row.service.endswith("saapuvat")),
         next(row.message_id for row in sent if row.service.endswith("hyvaksynnat")),
     )
+
+
+@pytest.fixture(scope="package")
+def sound(exchanged: Exchanged, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """The files of a package that holds."""
+    file = exported(exchanged, "kotka", exchanged.query, tmp_path_factory.mktemp("sound") / "e.zip")
+    return dict(package.read(file.read_bytes())[1])

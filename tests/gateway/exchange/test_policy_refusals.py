@@ -135,8 +135,8 @@ def rules(change: Callable[[Any], Any]) -> Callable[[Standing], Standing]:
 
     def changed(standing: Standing) -> Standing:
         book = standing.rulebook
-        index = {key: tuple(change(basis) for basis in found) for key, found in book._index.items()}
-        return replace(standing, rulebook=replace(book, _index=index, digest="sha-256:" + "0" * 64))
+        other = book.with_bases(change(basis) for basis in book.bases)
+        return replace(standing, rulebook=replace(other, digest="sha-256:" + "0" * 64))
 
     return changed
 
@@ -263,7 +263,7 @@ async def test_decisions_of_answers_are_replayed_and_a_tampered_one_is_named(pla
             return replay(kept_decisions(engine, subjects), lambda digest: kept_rulebook(engine, digest))
 
         whole = again()
-        none = replace(standing.rulebook, _index={})
+        none = standing.rulebook.with_bases(())
         changed = swing(kept_decisions(engine, subjects), standing.rulebook, none)
         entry = next(iter(kept_decisions(engine, subjects))).entry
         with engine.execution_options(writes=True).begin() as connection:

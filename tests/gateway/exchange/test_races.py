@@ -190,7 +190,7 @@ async def test_delivery_that_may_carry_nothing_any_more_is_stopped(place: Place,
     def standing(one: Standing) -> Standing:
         if not closed:
             return one
-        return replace(one, rulebook=replace(one.rulebook, _index={}))
+        return replace(one, rulebook=one.rulebook.with_bases(()))
 
     async with node(place, database_url, standing=standing) as here:
         workers = Deliveries(here.exchange)

@@ -1,4 +1,4 @@
-"""`decide`: what beats what, told by tables, and what must hold for every rulebook, told by properties."""
+"""Rulebooks of the first form: what beats what, told by tables, and what holds for all of them, told by properties."""
 
 from __future__ import annotations
 
@@ -12,8 +12,18 @@ from hypothesis import strategies as st
 
 from consent.conditions import CONDITIONS
 from consent.consents import ConsentRecord, Evidence, Giver
-from consent.decision import Decision, Emergency, Party, Request, SubjectFacts, decide, legal_day
-from consent.rulebook import Basis, Category, Permit, Prohibition, Rulebook, Statute
+from consent.decision import (
+    Decision,
+    Emergency,
+    Party,
+    PermittedCategory,
+    Request,
+    SubjectFacts,
+    WithheldCategory,
+    decide,
+    legal_day,
+)
+from consent.rulebook import Basis, Category, Permit, Prohibition, Rulebook, Statute, Word
 from tests.properties import examples
 
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -45,7 +55,7 @@ def basis(id_: str = "b", **fields: Any) -> Basis:
         "permits": frozenset(),
         "categories": frozenset({"health"}),
         "conditions": (),
-        "consent": "not-needed",
+        "word": Word.SHOWN,
         "emergency": False,
         "obligations": frozenset({"minimise"}),
     }
@@ -53,15 +63,6 @@ def basis(id_: str = "b", **fields: Any) -> Basis:
 
 
 def book(*bases: Basis, prohibitions: tuple[Prohibition, ...] = ()) -> Rulebook:
-    index: dict[tuple[str, str, str], list[Basis]] = {}
-    for one in bases:
-        for provider in one.providers:
-            for requester in one.requesters:
-                for purpose in one.purposes:
-                    index.setdefault((provider, requester, purpose), []).append(one)
-    weight = {"not-needed": 0, "refusable": 1, "required": 2}
-    for found in index.values():
-        found.sort(key=lambda one: (one.emergency, weight[one.consent]))
     categories = {
         "health": Category("health", WORDS, "special"),
         "contact": Category("contact", WORDS, "confidential", None, ("contact/address", "contact/telecom")),
@@ -84,14 +85,13 @@ def book(*bases: Basis, prohibitions: tuple[Prohibition, ...] = ()) -> Rulebook:
         permits=permits,
         categories=categories,
         flows={},
-        bases=bases,
+        bases=(),
         prohibitions=prohibitions,
         gaps=(),
         parties={},
         cases={},
         examples=(),
-        _index={key: tuple(found) for key, found in index.items()},
-    )
+    ).with_bases(bases)
 
 
 def record(status: str = "active", **fields: Any) -> ConsentRecord:
@@ -147,88 +147,88 @@ CASES: list[tuple[str, tuple[Basis, ...], tuple[ConsentRecord, ...], str]] = [
     ("another kind of permit", (basis(permits=frozenset({"temporary"})),), (), "subject-group"),
     ("condition does not hold", (basis(conditions=("subject-is-minor",)),), (), "condition-unmet"),
     ("condition holds", (basis(conditions=("subject-is-adult",)),), (), "permitted"),
-    ("consent needed, none there", (basis(consent="required"),), (), "consent-missing"),
-    ("consent needed and given", (basis(consent="required"),), (record(),), "permitted"),
-    ("consent needed and withdrawn", (basis(consent="required"),), (record("withdrawn"),), "consent-withdrawn"),
-    ("consent entered in error", (basis(consent="required"),), (record("entered-in-error"),), "consent-missing"),
+    ("consent needed, none there", (basis(word=Word.CONSENT),), (), "consent-missing"),
+    ("consent needed and given", (basis(word=Word.CONSENT),), (record(),), "permitted"),
+    ("consent needed and withdrawn", (basis(word=Word.CONSENT),), (record("withdrawn"),), "consent-withdrawn"),
+    ("consent entered in error", (basis(word=Word.CONSENT),), (record("entered-in-error"),), "consent-missing"),
     (
         "consent for another purpose",
-        (basis(consent="required"),),
+        (basis(word=Word.CONSENT),),
         (record(purposes=frozenset({"q"})),),
         "consent-missing",
     ),
     (
         "consent for another recipient",
-        (basis(consent="required"),),
+        (basis(word=Word.CONSENT),),
         (record(recipients=frozenset({"x"})),),
         "consent-missing",
     ),
     (
         "consent for the member by name",
-        (basis(consent="required"),),
+        (basis(word=Word.CONSENT),),
         (record(recipients=frozenset({"FI/MUN/1"})),),
         "permitted",
     ),
     (
         "consent for another category",
-        (basis(consent="required"),),
+        (basis(word=Word.CONSENT),),
         (record(categories=frozenset({"housing"})),),
         "consent-missing",
     ),
-    ("consent that names no purpose", (basis(consent="required"),), (record(purposes=frozenset()),), "consent-missing"),
+    ("consent that names no purpose", (basis(word=Word.CONSENT),), (record(purposes=frozenset()),), "consent-missing"),
     (
         "consent that names no recipient",
-        (basis(consent="required"),),
+        (basis(word=Word.CONSENT),),
         (record(recipients=frozenset()),),
         "consent-missing",
     ),
-    ("consent from tomorrow", (basis(consent="required"),), (record(starts=DAY + timedelta(1)),), "consent-missing"),
-    ("consent until today", (basis(consent="required"),), (record(ends=DAY),), "permitted"),
-    ("consent until yesterday", (basis(consent="required"),), (record(ends=DAY - timedelta(1)),), "consent-missing"),
+    ("consent from tomorrow", (basis(word=Word.CONSENT),), (record(starts=DAY + timedelta(1)),), "consent-missing"),
+    ("consent until today", (basis(word=Word.CONSENT),), (record(ends=DAY),), "permitted"),
+    ("consent until yesterday", (basis(word=Word.CONSENT),), (record(ends=DAY - timedelta(1)),), "consent-missing"),
     (
         "representative whose mandate has ended",
-        (basis(consent="required"),),
+        (basis(word=Word.CONSENT),),
         (record(given_by=Giver("representative", DAY - timedelta(1))),),
         "consent-missing",
     ),
     (
         "guardian whose mandate has ended",
-        (basis(consent="required"),),
+        (basis(word=Word.CONSENT),),
         (record(given_by=Giver("guardian", DAY - timedelta(1))),),
         "consent-missing",
     ),
     (
         "guardian on the mandate's last day",
-        (basis(consent="required"),),
+        (basis(word=Word.CONSENT),),
         (record(given_by=Giver("guardian", DAY)),),
         "permitted",
     ),
     (
         "refusal by a guardian whose mandate has ended still stands",
-        (basis(consent="refusable"),),
+        (basis(word=Word.REFUSABLE),),
         (record("refused", given_by=Giver("guardian", DAY - timedelta(1))),),
         "refused",
     ),
-    ("refusable, nobody refused", (basis(consent="refusable"),), (), "permitted"),
-    ("refusable and refused", (basis(consent="refusable"),), (record("refused"),), "refused"),
+    ("refusable, nobody refused", (basis(word=Word.REFUSABLE),), (), "permitted"),
+    ("refusable and refused", (basis(word=Word.REFUSABLE),), (record("refused"),), "refused"),
     (
         "refused in general",
-        (basis(consent="refusable"),),
+        (basis(word=Word.REFUSABLE),),
         (record("refused", purposes=frozenset(), recipients=frozenset()),),
         "refused",
     ),
-    ("refusal beats a consent", (basis(consent="required"),), (record(), record("refused", id="c2")), "refused"),
+    ("refusal beats a consent", (basis(word=Word.CONSENT),), (record(), record("refused", id="c2")), "refused"),
     ("refusal does not stop a duty", (basis(),), (record("refused"),), "permitted"),
     (
         "refusal of something else",
-        (basis(consent="refusable"),),
+        (basis(word=Word.REFUSABLE),),
         (record("refused", categories=frozenset({"housing"})),),
         "permitted",
     ),
     ("emergency basis without an emergency", (basis(emergency=True),), (), "emergency-only"),
     (
         "the nearest miss is told: consent before condition",
-        (basis("far", conditions=("subject-is-minor",)), basis("near", consent="required")),
+        (basis("far", conditions=("subject-is-minor",)), basis("near", word=Word.CONSENT)),
         (),
         "consent-missing",
     ),
@@ -265,8 +265,8 @@ def test_permit_ground_carries_nothing_before_the_law_knows_it() -> None:
 def test_lightest_basis_is_named_and_emergency_last() -> None:
     rules = book(
         basis("emergency", emergency=True),
-        basis("consent", consent="required"),
-        basis("refusable", consent="refusable"),
+        basis("consent", word=Word.CONSENT),
+        basis("refusable", word=Word.REFUSABLE),
         basis("duty"),
     )
 
@@ -284,7 +284,7 @@ def test_refusal_that_a_duty_overrides_is_shown_with_it() -> None:
 
 
 def test_consent_that_carried_is_named_with_its_version() -> None:
-    decision = decide(ask(), book(basis(consent="required")), (record(version=3),), AT)
+    decision = decide(ask(), book(basis(word=Word.CONSENT)), (record(version=3),), AT)
 
     assert (decision.permitted[0].consent_id, decision.permitted[0].consent_version) == ("c1", 3)
 
@@ -363,7 +363,7 @@ def test_named_recipient_gets_the_address_all_the_same() -> None:
 def test_prohibition_beats_consent_duty_and_emergency() -> None:
     rules = book(
         basis("duty", categories=frozenset({"contact"})),
-        basis("consent", categories=frozenset({"contact"}), consent="required"),
+        basis("consent", categories=frozenset({"contact"}), word=Word.CONSENT),
         basis("emergency", categories=frozenset({"contact"}), emergency=True),
         prohibitions=(PROHIBITED,),
     )
@@ -437,7 +437,7 @@ def test_before_the_facts_are_known_an_emergency_does_not_wait_for_a_prohibition
 UNKNOWN: list[tuple[str, tuple[Basis, ...], str, tuple[str, ...]]] = [
     ("a condition may hold", (basis(conditions=("permit-granted",)),), "possible", ("permit_granted",)),
     ("a group may be the person's", (basis(permits=frozenset({"asylum-granted"})),), "possible", ("permit_ground",)),
-    ("a consent may be there", (basis(consent="required"),), "possible", ("consent",)),
+    ("a consent may be there", (basis(word=Word.CONSENT),), "possible", ("consent",)),
     ("no fact can mend a basis that is not in force", (basis(ends=date(2020, 1, 1)),), "basis-not-in-force", ()),
     (
         "a certain basis is named before a possible one",
@@ -509,7 +509,7 @@ def bases_(draw: st.DrawFn, prefix: str = "b") -> Basis:
         permits=draw(st.frozensets(st.sampled_from(["asylum-granted", "temporary"]))),
         categories=draw(some_categories),
         conditions=tuple(draw(st.lists(st.sampled_from(NAMES), max_size=2, unique=True))),
-        consent=draw(st.sampled_from(["not-needed", "refusable", "required"])),
+        word=draw(st.sampled_from([Word.SHOWN, Word.REFUSABLE, Word.CONSENT])),
         emergency=draw(st.booleans()),
         obligations=draw(st.frozensets(st.sampled_from(["minimise", "review"]))),
     )
@@ -593,7 +593,7 @@ def test_nothing_is_permitted_without_a_basis_in_force_that_names_it(world: Worl
         assert book().covers(carrying.categories, one.category)
         assert request.emergency is not None or not carrying.emergency
         assert book().covers(request.categories, one.category)
-        if carrying.consent == "required" and not one.possible:
+        if carrying.needs_word and not one.possible:
             assert one.consent_id is not None
         assert not any(
             rule.in_force(day)
@@ -643,7 +643,7 @@ def test_removing_a_category_from_the_request_never_changes_another_ones_decisio
         assert about(before, category) == about(after, category)
 
 
-def about(decision: Decision, category: str) -> list[object]:
+def about(decision: Decision, category: str) -> list[PermittedCategory | WithheldCategory]:
     return [one for one in (*decision.permitted, *decision.withheld) if one.category == category]
 
 
