@@ -57,7 +57,10 @@ def content(members: int) -> Content:
     term = {"not_before": NOW - timedelta(days=1), "not_after": NOW + timedelta(days=365)}
     anchor = certificates.issue_authority(key, INSTANCE, serial=1, **term)
     template = certificates.issue_signing(
-        anchor, key, key.public_key(), MemberId(INSTANCE, "MUN", "0"), serial=2, **term
+        certificates.Issuer(anchor, key),
+        key.public_key(),
+        MemberId(INSTANCE, "MUN", "0"),
+        certificates.Term(**term, serial=2),
     )
     homes = [SubsystemId(MemberId(INSTANCE, "MUN", f"{number:07}"), "kotoutuminen") for number in range(members)]
     purposes, categories = frozenset({"service-need-lookup"}), frozenset({"identity", "language", "housing"})

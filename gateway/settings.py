@@ -270,7 +270,7 @@ class HttpSource(_SourceSettings):
 
     @model_validator(mode="after")
     def _whole_credentials(self) -> HttpSource:
-        given = [one is not None for one in (self.token_url, self.client_id, self.client_secret)]
+        given = [setting is not None for setting in (self.token_url, self.client_id, self.client_secret)]
         if any(given) and not all(given):
             raise ValueError("client credentials are token_url, client_id and client_secret, all three")
         return self

@@ -59,13 +59,13 @@ def new(
                 "key": found.key,
                 "recognised": [
                     {
-                        "column": one.column.name,
-                        "as": one.concept.name,
-                        "score": round(one.score, 2),
-                        "by": one.by,
-                        "unknown_values": one.unknown,
+                        "column": column.column.name,
+                        "as": column.concept.name,
+                        "score": round(column.score, 2),
+                        "by": column.by,
+                        "unknown_values": column.unknown,
                     }
-                    for one in found.recognised
+                    for column in found.recognised
                 ],
                 "left": [{"column": item.column.name, "reason": item.reason} for item in found.left],
             }
@@ -77,8 +77,13 @@ def new(
     )
     console.print(f"[green]✓[/] {escape(str(written.folder))}: {written.sample.records} records, {escape(how)}")
     rows = [
-        (escape(one.column.name), one.concept.title["en"], f"{one.score:.0%}", one.by + _unknown(one.unknown))
-        for one in found.recognised
+        (
+            escape(column.column.name),
+            column.concept.title["en"],
+            f"{column.score:.0%}",
+            column.by + _unknown(column.unknown),
+        )
+        for column in found.recognised
     ]
     console.print(table("Recognised", ("column", "as", "sure", "by"), rows))
     if found.left:
@@ -222,9 +227,9 @@ def check(
     accepted = _guarded(lambda: write_golden(package), json=json) if accept else []
     results = []
     with progress("checking", quiet=json) as step:
-        chosen = [one for one in CHECKS if one.applies(package)]
-        for number, one in enumerate(chosen, 1):
-            results.append((one, _guarded(lambda one=one: one.faults(package), json=json)))  # type: ignore[misc]
+        chosen = [check for check in CHECKS if check.applies(package)]
+        for number, check in enumerate(chosen, 1):
+            results.append((check, _guarded(lambda check=check: check.faults(package), json=json)))  # type: ignore[misc]
             step(number, len(chosen))
     covered = _guarded(lambda: coverage(package), json=json)
     held = not any(faults for _, faults in results)
@@ -233,7 +238,7 @@ def check(
             {
                 "adapter": package.name,
                 "passed": held,
-                "accepted": [str(one) for one in accepted],
+                "accepted": [str(check) for check in accepted],
                 "checks": [{"name": one.name, "passed": not faults, "faults": faults} for one, faults in results],
                 "read": covered.read,
                 "mapped": covered.mapped,
@@ -261,9 +266,9 @@ def check(
             console.print(f"[{'red]✗' if faults else 'green]✓'}[/] {one.name}: {one.means}")
             for fault in faults:
                 console.print(f"    {escape(fault)}")
-        for one in CHECKS:
-            if not one.applies(package):
-                console.print(f"[dim]– {one.name}: it only reads[/]")
+        for check in CHECKS:
+            if not check.applies(package):
+                console.print(f"[dim]– {check.name}: it only reads[/]")
         verdict = "[green]passes[/]" if held else "[bold red]does not pass[/]"
         console.print(f"{package.name} {verdict}: {covered.share}, {covered.rejected} rejected")
     if not held:
@@ -297,7 +302,7 @@ def package(
     from adapters.sdk.testing import CHECKS, open_folder
 
     found = _guarded(lambda: open_folder(folder), json=json)
-    faults = _guarded(lambda: {one.name: one.faults(found) for one in CHECKS if one.applies(found)}, json=json)
+    faults = _guarded(lambda: {check.name: check.faults(found) for check in CHECKS if check.applies(found)}, json=json)
     failing = [name for name, told in faults.items() if told]
     if failing:
         fail(f"the adapter does not pass: {', '.join(failing)}", NO, remedy="see `yhdyspinta adapter test`", json=json)
@@ -315,7 +320,7 @@ def package(
         )
     if built.returncode:
         fail(built.stderr.strip().splitlines()[-1] if built.stderr.strip() else "the build failed", WRONG, json=json)
-    wheels = sorted(target.glob("*.whl"), key=lambda one: (one not in before, one.stat().st_mtime_ns))
+    wheels = sorted(target.glob("*.whl"), key=lambda wheel: (wheel not in before, wheel.stat().st_mtime_ns))
     if json:
         print_json({"wheel": str(wheels[-1])})
     else:

@@ -149,8 +149,14 @@ async def _tell(story: Any, *, json: bool) -> dict[str, Any]:
             for share in shares
         ],
         "queries": [
-            {"who": one.who, "person": one.person, "status": one.status, "got": one.got, "withheld": dict(one.withheld)}
-            for one in asked
+            {
+                "who": question.who,
+                "person": question.person,
+                "status": question.status,
+                "got": question.got,
+                "withheld": dict(question.withheld),
+            }
+            for question in asked
         ],
         "dirty": {name: dirty[name] for name in ("read", "handed_over", "rejected")},
         "logs": {name: {"size": report.size, "sound": report.sound} for name, report in reports.items()},
@@ -176,11 +182,11 @@ def _whole(categories: Sequence[str]) -> list[str]:
 
     known = load(reference_rulebook(), source="reference rulebook").categories
     shown = set(categories)
-    for category in {one.partition("/")[0] for one in categories}:
+    for category in {category.partition("/")[0] for category in categories}:
         parts = set(known[category].parts)
         if len(parts) > 1 and parts <= shown:
             shown.add(category)
-    return sorted(one for one in shown if one.partition("/")[0] == one or one.partition("/")[0] not in shown)
+    return sorted(name for name in shown if name.partition("/")[0] == name or name.partition("/")[0] not in shown)
 
 
 def _held_back(one: Any) -> str:
@@ -202,20 +208,27 @@ def _state(state: str) -> str:
 
 def _print_asked(asked: Any) -> None:
     rows = []
-    for one in asked:
-        outcome = "[green]answered[/]" if not one.withheld else "[yellow]answered in part[/]"
-        if one.status != 200:
-            outcome = f"[red]refused ({one.status})[/]"
-        got = ", ".join(one.got) or "[dim]nothing[/]"
-        rows.append([f"{one.who} about {one.person}", ", ".join(one.asked), f"{outcome}\n{got}", _held_back(one)])
+    for question in asked:
+        outcome = "[green]answered[/]" if not question.withheld else "[yellow]answered in part[/]"
+        if question.status != 200:
+            outcome = f"[red]refused ({question.status})[/]"
+        got = ", ".join(question.got) or "[dim]nothing[/]"
+        rows.append(
+            [
+                f"{question.who} about {question.person}",
+                ", ".join(question.asked),
+                f"{outcome}\n{got}",
+                _held_back(question),
+            ]
+        )
     console.print(table("Questions", ["who asks", "asked for", "outcome", "withheld"], rows, lines=True))
 
 
 def _print_findings(dirty: dict[str, Any]) -> None:
     found = {
-        (one["export_row"], one["column"] or "", one["message"]["en"], one["hint"]["en"])
-        for one in dirty["findings"]
-        if one["severity"] == "error"
+        (finding["export_row"], finding["column"] or "", finding["message"]["en"], finding["hint"]["en"])
+        for finding in dirty["findings"]
+        if finding["severity"] == "error"
     }
     title = f"{dirty['read']} rows read, {dirty['handed_over']} handed over, {dirty['rejected']} rejected"
     rows = [[f"row {row}", column, what, how] for row, column, what, how in sorted(found)]

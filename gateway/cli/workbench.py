@@ -103,7 +103,9 @@ def who_gets(
     for resource, values in look.values.items():
         kind = resource.partition("/")[0]
         for value in values:
-            pointer = next((one for one in every if one == value.pointer or one.startswith(value.pointer + "/")), None)
+            pointer = next(
+                (place for place in every if place == value.pointer or place.startswith(value.pointer + "/")), None
+            )
             if pointer is None:
                 continue
             known = rulebook.categories.get(every[pointer])
@@ -116,8 +118,8 @@ def who_gets(
 def _answering(
     decision: Decision, rulebook: Rulebook, every: dict[str, str], kept: Any, language: str
 ) -> Callable[[str], Answer]:
-    permitted = {one.category: one for one in decision.permitted}
-    withheld = {one.category: one.code for one in decision.withheld}
+    permitted = {given.category: given for given in decision.permitted}
+    withheld = {refused.category: refused.code for refused in decision.withheld}
 
     def answer(pointer: str) -> Answer:
         category = every[pointer]
@@ -147,7 +149,7 @@ def _decide(rulebook: Rulebook, part: FlowDelivery, facts: SubjectFacts, at: dat
         decide(Question(Party(role), requester, part.purpose, part.categories, facts), rulebook, (), at)
         for role in providers
     ]
-    return max(decisions, key=lambda one: len(one.permitted))
+    return max(decisions, key=lambda decision: len(decision.permitted))
 
 
 class _Guard:

@@ -411,14 +411,11 @@ def _client_face(party: Party, passphrase: str, now: datetime) -> None:
     for file, name in (("clients-tls", "localhost"), ("client", f"system.{party.name}.demo")):
         own = certificates.new_private_key("ES256")
         issued = certificates.issue_tls(
-            anchor,
-            key,
+            certificates.Issuer(anchor, key),
             own.public_key(),
             party.member,
             name,
-            not_before=now - timedelta(minutes=5),
-            not_after=now + timedelta(days=365),
-            serial=secrets.randbits(120),
+            certificates.Term(now - timedelta(minutes=5), now + timedelta(days=365), secrets.randbits(120)),
         )
         write_private_key(party.folder / f"{file}.key", own, passphrase.encode())
         (party.folder / f"{file}.pem").write_bytes(certificates.to_pem(issued))

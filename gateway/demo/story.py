@@ -305,7 +305,11 @@ class Story:
         body = answer["body"]
         decision = body.get("decision") or {}
         withheld = decision.get("withheld") or []
-        pairs = withheld.items() if isinstance(withheld, dict) else ((one["category"], one["code"]) for one in withheld)
+        pairs = (
+            withheld.items()
+            if isinstance(withheld, dict)
+            else ((refused["category"], refused["code"]) for refused in withheld)
+        )
         return Asked(
             who=who,
             person=self._key(case),
@@ -334,9 +338,15 @@ class Story:
             recipient=name if part["recipient"] else part["role"],
             state=now["problem"] or now["state"],
             got=got,
-            bases=tuple(sorted({one["basis"] for one in part.get("permitted", ()) if _within(one["category"], got)})),
+            bases=tuple(
+                sorted({given["basis"] for given in part.get("permitted", ()) if _within(given["category"], got)})
+            ),
             withheld=tuple(
-                sorted((one["category"], one["code"]) for one in part.get("withheld", ()) if one["category"] not in got)
+                sorted(
+                    (refused["category"], refused["code"])
+                    for refused in part.get("withheld", ())
+                    if refused["category"] not in got
+                )
             ),
         )
 
@@ -362,7 +372,7 @@ class Story:
             late.state == "accepted" and not {"health-needs", "social-needs"} & set(late.got),
         )
         pending = [item for item in found if item.person == self._key("p08-pending-permit")]
-        self._check("without a final permit nothing moves", all(not one.got for one in pending))
+        self._check("without a final permit nothing moves", all(not share.got for share in pending))
         protected = by[self._key("p07-safety-prohibition"), "kymenlaakso"]
         self._check(
             "under a safety prohibition the address goes to the one named recipient only",
@@ -437,10 +447,10 @@ def _can_arrive(part: Mapping[str, Any]) -> bool:
 
 
 def _permitted(plan: Mapping[str, Any], role: str) -> set[str]:
-    part = next(one for one in plan["deliveries"] if one["role"] == role)
-    return {one["category"] for one in part["permitted"]}
+    part = next(delivery for delivery in plan["deliveries"] if delivery["role"] == role)
+    return {given["category"] for given in part["permitted"]}
 
 
 def _within(category: str, got: Iterable[str]) -> bool:
     """Whether anything of a permitted category arrived: the whole, or a part of it."""
-    return any(one == category or one.startswith(f"{category}/") or category.startswith(f"{one}/") for one in got)
+    return any(part == category or part.startswith(f"{category}/") or category.startswith(f"{part}/") for part in got)

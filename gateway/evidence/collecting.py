@@ -123,7 +123,7 @@ def _stamped(connection: Connection, logged: Sequence[tuple[int, Entry]], note: 
     items = []
     for index, entry in logged:
         proof = prove(connection, index, entry, checkpoint)
-        texts = [base64.b64encode(one).decode() for one in proof.proof]
+        texts = [base64.b64encode(digest).decode() for digest in proof.proof]
         items.append({"index": index, "entry": proof.entry.canonical().decode(), "proof": texts})
     document = {"format": LOG_FORMAT, "log_key": str(log_key), "witness_keys": [], "checkpoint": note, "entries": items}
     return orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS)

@@ -62,7 +62,10 @@ def router(
         document = {
             "checkpoint": answer.note,
             "proofs": [
-                {"size": size, "proof": None if proof is None else [base64.b64encode(one).decode() for one in proof]}
+                {
+                    "size": size,
+                    "proof": None if proof is None else [base64.b64encode(digest).decode() for digest in proof],
+                }
                 for size, proof in answer.proofs
             ],
         }
@@ -187,7 +190,7 @@ def _alarm(body: bytes) -> tuple[str, str, str]:
     try:
         document = orjson.loads(body)
         kind, first, second = document["kind"], document["first"], document["second"]
-        if not all(isinstance(one, str) for one in (kind, first, second)):
+        if not all(isinstance(text, str) for text in (kind, first, second)):
             raise ValueError("not texts")
     except (ValueError, KeyError, TypeError):
         raise ProblemError("invalid-request", detail="an alarm has the members kind, first and second") from None

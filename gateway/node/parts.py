@@ -46,7 +46,7 @@ from gateway.storage.replay import Replays
 from gateway.telemetry import Telemetry
 from gateway.wire.identifiers import MemberId
 from gateway.wire.problems import ProblemError
-from gateway.wire.signing import author
+from gateway.wire.signing import Verifier, author
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ class Parts:
         try:
             return (
                 latest is not None
-                and author(message, keys=latest.registry.signing_key, now=self.exchange.clock()) in self.members
+                and author(message, Verifier(latest.registry.signing_key, self.exchange.clock())) in self.members
             )
         except ProblemError:
             return False

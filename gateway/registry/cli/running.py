@@ -154,7 +154,7 @@ def add(
         admitted = ours.admit(content, asked, now, roles=tuple(role) if role else None)
         listed = changes.differences(content, admitted.content)
         asked_for = _and(f"{kind} key" for kind in ("signing", "tls") if getattr(asked, kind))
-        cosigns = [changes.short(one) for one in asked.node.witness]
+        cosigns = [changes.short(key) for key in asked.node.witness]
         agreed(
             [
                 *([f"certify the new {asked_for} of {asked.member.id}"] if asked_for else []),
@@ -162,7 +162,7 @@ def add(
                     f"list the key with which {asked.node.id} cosigns the logs of others: {cosign}"
                     for cosign in cosigns
                 ),
-                *(str(one) for one in listed),
+                *(str(change) for change in listed),
                 "keep this as the draft" if draft else "sign and publish it",
                 *(
                     ["take the request as the member's own: a key that the registry lists has signed it"]
@@ -188,7 +188,7 @@ def add(
                     "node": asked.node.id,
                     "fingerprint": asked.fingerprint.replace(" ", ""),
                     "welcome": str(answer),
-                    "changes": [str(one) for one in listed],
+                    "changes": [str(change) for change in listed],
                     "version": None if draft else published.version,
                     "root": fingerprint(ours.publisher.root()),
                 }
@@ -223,13 +223,13 @@ def publish(
         published, content = ours.content(), ours.draft()
         if rulebook is not None:
             content = replace(content, rulebook=_checked_rulebook(rulebook, json=json))
-        for one in parts:
-            content = targets.read(targets.write(content) | dict(one.files))
+        for signed_part in parts:
+            content = targets.read(targets.write(content) | dict(signed_part.files))
         listed = changes.differences(published, content)
         agreed(
             [
-                *([str(one) for one in listed] or ["change nothing in what the registry says"]),
-                *(f"take in what {one.role} has signed elsewhere" for one in parts),
+                *([str(change) for change in listed] or ["change nothing in what the registry says"]),
+                *(f"take in what {signed_part.role} has signed elsewhere" for signed_part in parts),
                 "sign everything anew"
                 if renew
                 else "sign what changed, what is past half of its life, and a timestamp",
@@ -239,7 +239,7 @@ def publish(
             json=json,
         )
         done = ours.publish(content, now, renew=renew, parts=parts)
-        _say_published(ours, done, json=json, changes=[str(one) for one in listed])
+        _say_published(ours, done, json=json, changes=[str(change) for change in listed])
 
 
 @app.command()
@@ -315,7 +315,7 @@ def revoke(
             changed = changes.without_certificate(content, what)
         listed = changes.differences(content, changed)
         agreed(
-            [*(str(one) for one in listed), "keep this as the draft" if draft else "publish it at once"],
+            [*(str(change) for change in listed), "keep this as the draft" if draft else "publish it at once"],
             f"Revoke {what}?",
             yes=yes,
             json=json,
@@ -323,10 +323,10 @@ def revoke(
         if draft:
             ours.stage(changed)
             if json:
-                print_json({"draft": True, "changes": [str(one) for one in listed]})
+                print_json({"draft": True, "changes": [str(change) for change in listed]})
             return
         done = ours.publish(changed, datetime.now(UTC))
-        _say_published(ours, done, json=json, changes=[str(one) for one in listed])
+        _say_published(ours, done, json=json, changes=[str(change) for change in listed])
 
 
 @app.command()

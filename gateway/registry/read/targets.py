@@ -74,7 +74,7 @@ def read(files: Mapping[str, bytes], *, services: Collection[ServiceDescriptor] 
     with _Place(NETWORK):
         instance = _string(network["instance"])
         name = _text(network["name"])
-        anchors = tuple(_bytes(one) for one in _list(network["anchors"]))
+        anchors = tuple(_bytes(anchor) for anchor in _list(network["anchors"]))
     content = Content(
         instance=instance,
         name=name,
@@ -85,7 +85,10 @@ def read(files: Mapping[str, bytes], *, services: Collection[ServiceDescriptor] 
         municipalities=_each(TERRITORIES, "municipalities", territories, _read_municipality),
         counties=_each(TERRITORIES, "counties", territories, _read_county),
         witnesses=_each(
-            WITNESSES, "witnesses", witnesses, lambda one: Witness(_string(one["name"]), _string(one["key"]))
+            WITNESSES,
+            "witnesses",
+            witnesses,
+            lambda witness: Witness(_string(witness["name"]), _string(witness["key"])),
         ),
         rulebook=files[RULEBOOK],
     )
@@ -152,7 +155,7 @@ class _Shared:
         key = tuple(_list(value))
         found = self._sets.get(key)
         if found is None:
-            found = self._sets[key] = frozenset(_string(one) for one in key)
+            found = self._sets[key] = frozenset(_string(part) for part in key)
         return found
 
 
@@ -187,22 +190,29 @@ def read_member(value: Mapping[str, Any]) -> Member:
         name=_text(value["name"]),
         roles=_roles(value.get("roles", [])),
         subsystems=tuple(
-            Subsystem(SubsystemId(member, one["code"]), _text(one["name"]), _roles(one.get("roles", [])))
-            for one in value.get("subsystems", [])
+            Subsystem(
+                SubsystemId(member, subsystem["code"]), _text(subsystem["name"]), _roles(subsystem.get("roles", []))
+            )
+            for subsystem in value.get("subsystems", [])
         ),
         signing=tuple(
             SigningCertificate(
                 member,
-                _bytes(one["certificate"]),
-                _algorithm(one["algorithm"]),
-                _time(one["from"]),
-                _time(one["until"]),
+                _bytes(certificate["certificate"]),
+                _algorithm(certificate["algorithm"]),
+                _time(certificate["from"]),
+                _time(certificate["until"]),
             )
-            for one in value.get("signing", [])
+            for certificate in value.get("signing", [])
         ),
         contacts=tuple(
-            Contact(_text(one["topic"]), _string(one["name"]), _maybe(one.get("email")), _maybe(one.get("phone")))
-            for one in value.get("contacts", [])
+            Contact(
+                _text(contact["topic"]),
+                _string(contact["name"]),
+                _maybe(contact.get("email")),
+                _maybe(contact.get("phone")),
+            )
+            for contact in value.get("contacts", [])
         ),
     )
 
@@ -219,12 +229,12 @@ def write_member(member: Member) -> dict[str, Any]:
         ],
         "signing": [
             {
-                "certificate": _b64(one.certificate),
-                "algorithm": one.algorithm,
-                "from": _write_time(one.not_before),
-                "until": _write_time(one.not_after),
+                "certificate": _b64(certificate.certificate),
+                "algorithm": certificate.algorithm,
+                "from": _write_time(certificate.not_before),
+                "until": _write_time(certificate.not_after),
             }
-            for one in member.signing
+            for certificate in member.signing
         ],
         "contacts": [
             _kept({"topic": _say(contact.topic), "name": contact.name, "email": contact.email, "phone": contact.phone})
@@ -250,10 +260,10 @@ def read_node(value: Mapping[str, Any]) -> Node:
         owner=MemberId.parse(value["owner"]),
         address=address.rstrip("/"),
         pins=pins,
-        serves=frozenset(MemberId.parse(one) for one in value.get("serves", [])),
+        serves=frozenset(MemberId.parse(served) for served in value.get("serves", [])),
         log_origin=_string(log["origin"]) if log is not None else None,
         log_key=_string(log["key"]) if log is not None else None,
-        witness=tuple(_string(one) for one in _list(value.get("witness", []))),
+        witness=tuple(_string(key) for key in _list(value.get("witness", []))),
     )
 
 
@@ -299,21 +309,22 @@ def _read_services(value: Mapping[str, Any], shared: _Shared) -> list[ServiceDes
     subsystem = SubsystemId.parse(value["subsystem"])
     return [
         ServiceDescriptor(
-            id=ServiceId(subsystem, one["code"]),
-            kind=_kind(one["kind"]),
-            title=_text(one["title"]),
-            purposes=shared.codes(one.get("purposes", ())),
-            categories=shared.codes(one.get("categories", ())),
-            schema=_maybe(one.get("schema")),
-            locator=tuple(_string(each) for each in _list(one.get("locator", ()))),
+            id=ServiceId(subsystem, described["code"]),
+            kind=_kind(described["kind"]),
+            title=_text(described["title"]),
+            purposes=shared.codes(described.get("purposes", ())),
+            categories=shared.codes(described.get("categories", ())),
+            schema=_maybe(described.get("schema")),
+            locator=tuple(_string(system) for system in _list(described.get("locator", ()))),
             endpoints=tuple(
-                Endpoint(_string(each["method"]), _string(each["path"])) for each in one.get("endpoints", ())
+                Endpoint(_string(endpoint["method"]), _string(endpoint["path"]))
+                for endpoint in described.get("endpoints", ())
             ),
-            openapi=_maybe(one.get("openapi")),
-            keep_bodies=_flag(one.get("keep_bodies", False)),
-            enabled=_flag(one.get("enabled", True)),
+            openapi=_maybe(described.get("openapi")),
+            keep_bodies=_flag(described.get("keep_bodies", False)),
+            enabled=_flag(described.get("enabled", True)),
         )
-        for one in value["services"]
+        for described in value["services"]
     ]
 
 
@@ -331,7 +342,7 @@ def write_services(services: Iterable[ServiceDescriptor]) -> list[dict[str, Any]
                     "categories": sorted(service.categories),
                     "schema": service.schema,
                     "locator": list(service.locator),
-                    "endpoints": [{"method": each.method, "path": each.path} for each in service.endpoints],
+                    "endpoints": [{"method": endpoint.method, "path": endpoint.path} for endpoint in service.endpoints],
                     "openapi": service.openapi,
                     "keep_bodies": service.keep_bodies,
                     "enabled": service.enabled,
@@ -366,7 +377,7 @@ def _write_area(area: Municipality | County) -> dict[str, Any]:
 
 
 def _roles(value: object) -> tuple[RoleTerm, ...]:
-    terms = tuple(RoleTerm(_string(one["role"]), _period(one)) for one in _list(value))
+    terms = tuple(RoleTerm(_string(item["role"]), _period(item)) for item in _list(value))
     for term in terms:
         if term.role not in ROLES:
             raise ValueError(f"{term.role!r} is not a role")

@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from securesystemslib.signer import CryptoSigner, Signer, SSlibKey  # type: ignore[attr-defined]
 
 from gateway.keys import certificates
-from gateway.keys.certificates import PrivateKey
+from gateway.keys.certificates import Issuer, PrivateKey, Term
 from gateway.keys.errors import TrustError
 from gateway.keys.keystore import read_private_key, write_private_key
 from gateway.keys.tls import peer_pin
@@ -237,13 +237,7 @@ class Authority:
         """Issue a signing certificate, as it will stand in the registry."""
         not_before, not_after = now - timedelta(minutes=5), now + timedelta(days=days)
         issued = certificates.issue_signing(
-            self.anchor,
-            self._anchor_key(),
-            public_key,
-            member,
-            not_before=not_before,
-            not_after=not_after,
-            serial=_serial(),
+            Issuer(self.anchor, self._anchor_key()), public_key, member, Term(not_before, not_after, _serial())
         )
         return SigningCertificate(
             member,
@@ -258,14 +252,11 @@ class Authority:
     ) -> bytes:
         """Issue a TLS certificate (DER) for a node."""
         return certificates.issue_tls(
-            self.anchor,
-            self._anchor_key(),
+            Issuer(self.anchor, self._anchor_key()),
             public_key,
             member,
             node,
-            not_before=now - timedelta(minutes=5),
-            not_after=now + timedelta(days=days),
-            serial=_serial(),
+            Term(now - timedelta(minutes=5), now + timedelta(days=days), _serial()),
         )
 
     # -- files -----------------------------------------------------------------------------------------------------

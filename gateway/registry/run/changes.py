@@ -59,9 +59,9 @@ def with_member(
     """
     if member.id.instance != content.instance:
         raise TrustError("request-refused", f"{member.id} is not of the instance {content.instance}")
-    listed = {one.id: one for one in content.members}
-    nodes = {one.id: one for one in content.nodes}
-    held, running = listed.get(member.id), nodes.get(node.id)
+    members = {listed.id: listed for listed in content.members}
+    nodes = {listed.id: listed for listed in content.nodes}
+    held, running = members.get(member.id), nodes.get(node.id)
     if running is not None and running.owner != member.id:
         raise TrustError("request-refused", f"the node {node.id} belongs to {running.owner}", "choose another id")
     if signing is None and (held is None or not held.signing):
@@ -87,10 +87,10 @@ def with_member(
         witness=tuple(dict.fromkeys((*(running.witness if running is not None else ()), *node.witness))),
     )
     offered = tuple(services)
-    anew = {one.id.subsystem for one in offered}
+    anew = {service.id.subsystem for service in offered}
     return replace(
         content,
-        members=tuple((listed | {member.id: member}).values()),
+        members=tuple((members | {member.id: member}).values()),
         nodes=tuple((nodes | {node.id: node}).values()),
         services=(*(service for service in content.services if service.id.subsystem not in anew), *offered),
     )
@@ -98,7 +98,7 @@ def with_member(
 
 def without_member(content: Content, member: MemberId) -> Content:
     """Take a member out, with its nodes, its services and what it receives for. Raises TrustError if it is not in."""
-    if all(one.id != member for one in content.members):
+    if all(listed.id != member for listed in content.members):
         raise TrustError("request-refused", f"the registry lists no member {member}")
 
     def emptied(areas: tuple[_Area, ...]) -> tuple[_Area, ...]:
@@ -109,7 +109,7 @@ def without_member(content: Content, member: MemberId) -> Content:
 
     return replace(
         content,
-        members=tuple(one for one in content.members if one.id != member),
+        members=tuple(listed for listed in content.members if listed.id != member),
         nodes=tuple(replace(node, serves=node.serves - {member}) for node in content.nodes if node.owner != member),
         services=tuple(service for service in content.services if service.id.member != member),
         municipalities=emptied(content.municipalities),
@@ -119,9 +119,9 @@ def without_member(content: Content, member: MemberId) -> Content:
 
 def without_node(content: Content, node: str) -> Content:
     """Take a node out. Raises TrustError if it is not in."""
-    if all(one.id != node for one in content.nodes):
+    if all(listed.id != node for listed in content.nodes):
         raise TrustError("request-refused", f"the registry lists no node {node}")
-    return replace(content, nodes=tuple(one for one in content.nodes if one.id != node))
+    return replace(content, nodes=tuple(listed for listed in content.nodes if listed.id != node))
 
 
 def without_certificate(content: Content, certificate: str) -> Content:
@@ -131,7 +131,8 @@ def without_certificate(content: Content, certificate: str) -> Content:
         anchors=tuple(anchor for anchor in content.anchors if thumbprint(anchor) != certificate),
         members=tuple(
             replace(
-                member, signing=tuple(each for each in member.signing if thumbprint(each.certificate) != certificate)
+                member,
+                signing=tuple(listed for listed in member.signing if thumbprint(listed.certificate) != certificate),
             )
             for member in content.members
         ),
@@ -153,7 +154,7 @@ def without_witness(content: Content, key: str) -> Content:
     changed = replace(
         content,
         nodes=tuple(
-            replace(node, witness=tuple(each for each in node.witness if not meant(each))) for node in content.nodes
+            replace(node, witness=tuple(key for key in node.witness if not meant(key))) for node in content.nodes
         ),
         witnesses=tuple(witness for witness in content.witnesses if not meant(witness.key)),
     )
@@ -172,15 +173,17 @@ def differences(old: Content, new: Content) -> tuple[Change, ...]:
     found: list[Change] = []
     if old.name != new.name or old.instance != new.instance:
         found.append(Change("network", new.instance, "changed", ("name",)))
-    found += _compare("anchor", old.anchors, new.anchors, thumbprint, lambda _one: {})
-    found += _compare("member", old.members, new.members, lambda one: str(one.id), _member)
-    found += _compare("signing certificate", _signing(old), _signing(new), lambda one: one[0], lambda _one: {})
-    found += _compare("node", old.nodes, new.nodes, lambda one: one.id, _node)
-    found += _compare("witness key", _witness_keys(old), _witness_keys(new), short, lambda _one: {})
-    found += _compare("service", old.services, new.services, lambda one: str(one.id), _service)
+    found += _compare("anchor", old.anchors, new.anchors, thumbprint, lambda _anchor: {})
+    found += _compare("member", old.members, new.members, lambda member: str(member.id), _member)
+    found += _compare(
+        "signing certificate", _signing(old), _signing(new), lambda signing: signing[0], lambda _signing: {}
+    )
+    found += _compare("node", old.nodes, new.nodes, lambda node: node.id, _node)
+    found += _compare("witness key", _witness_keys(old), _witness_keys(new), short, lambda _key: {})
+    found += _compare("service", old.services, new.services, lambda service: str(service.id), _service)
     found += _compare("municipality", old.municipalities, new.municipalities, _area, _fields)
     found += _compare("county", old.counties, new.counties, _area, _fields)
-    found += _compare("witness", old.witnesses, new.witnesses, lambda one: one.name, _fields)
+    found += _compare("witness", old.witnesses, new.witnesses, lambda witness: witness.name, _fields)
     if old.rulebook != new.rulebook:
         found.append(Change("rulebook", "rulebook.yaml", "changed"))
     return tuple(found)
@@ -193,16 +196,16 @@ def _compare(
     name: Callable[[_T], str],
     fields: Callable[[_T], Mapping[str, Any]],
 ) -> list[Change]:
-    before, after = {name(one): one for one in old}, {name(one): one for one in new}
-    found = [Change(kind, one, "removed") for one in before.keys() - after.keys()]
-    found += [Change(kind, one, "added") for one in after.keys() - before.keys()]
-    for one in before.keys() & after.keys():
-        was, now = before[one], after[one]
+    before, after = {name(thing): thing for thing in old}, {name(thing): thing for thing in new}
+    found = [Change(kind, key, "removed") for key in before.keys() - after.keys()]
+    found += [Change(kind, key, "added") for key in after.keys() - before.keys()]
+    for key in before.keys() & after.keys():
+        was, now = before[key], after[key]
         if was is not now and was != now:
             first, second = fields(was), fields(now)
             changed = tuple(sorted(key for key in first.keys() | second.keys() if first.get(key) != second.get(key)))
             if changed:
-                found.append(Change(kind, one, "changed", changed))
+                found.append(Change(kind, key, "changed", changed))
     return sorted(found, key=lambda change: (change.name, change.what))
 
 
@@ -212,9 +215,9 @@ def _member(member: Member) -> Mapping[str, Any]:
 
 def _signing(content: Content) -> list[tuple[str, str]]:
     return [
-        (f"{member.id} {thumbprint(each.certificate)}", each.algorithm)
+        (f"{member.id} {thumbprint(certificate.certificate)}", certificate.algorithm)
         for member in content.members
-        for each in member.signing
+        for certificate in member.signing
     ]
 
 

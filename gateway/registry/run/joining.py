@@ -271,13 +271,10 @@ def certify_client(folder: Path, name: str, now: datetime, *, days: int = 365) -
         raise TrustError("request-refused", f"{certificate} is there already", "choose another name")
     fresh = certificates.new_private_key("ES256")
     issued = certificates.issue_client(
-        certificates.to_der(authority.read_bytes()),
-        key,
+        certificates.Issuer(certificates.to_der(authority.read_bytes()), key),
         fresh.public_key(),
         name,
-        not_before=now - timedelta(minutes=5),
-        not_after=now + timedelta(days=days),
-        serial=secrets.randbits(120),
+        certificates.Term(now - timedelta(minutes=5), now + timedelta(days=days), secrets.randbits(120)),
     )
     write_private_key(own, fresh, passphrase)
     _write(certificate, certificates.to_pem(issued))

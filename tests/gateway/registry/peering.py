@@ -239,5 +239,7 @@ def stranger(name: str = "kotka.demo") -> tuple[bytes, bytes, certificates.Priva
     term = {"not_before": now - timedelta(days=1), "not_after": now + timedelta(days=30)}
     anchor = certificates.issue_authority(key, f"{INSTANCE} registry", serial=1, **term)
     member = MemberId.parse(f"{INSTANCE}/MUN/9000003-8")
-    issued = certificates.issue_tls(anchor, key, own.public_key(), member, name, serial=2, **term)
+    issued = certificates.issue_tls(
+        certificates.Issuer(anchor, key), own.public_key(), member, name, certificates.Term(**term, serial=2)
+    )
     return anchor, issued, key, own

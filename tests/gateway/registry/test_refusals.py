@@ -60,14 +60,11 @@ def issued(peering: Peering, *, begins: timedelta = -HOUR, ends: timedelta = HOU
     """A TLS certificate of the network's own authority, for the municipality's node."""
     now, key, party = datetime.now(UTC), certificates.new_private_key("ES256"), peering.nodes.party("kotka")
     certificate = certificates.issue_tls(
-        peering.authority().anchor,
-        peering.anchor_key,
+        certificates.Issuer(peering.authority().anchor, peering.anchor_key),
         key.public_key(),
         party.member,
         party.node,
-        not_before=now + begins,
-        not_after=now + ends,
-        serial=x509.random_serial_number(),
+        certificates.Term(now + begins, now + ends, x509.random_serial_number()),
     )
     return certificate, key
 
