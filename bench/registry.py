@@ -24,7 +24,7 @@ from securesystemslib.signer import CryptoSigner  # type: ignore[attr-defined]
 
 from bench.figures import Figure, ratio
 from gateway.keys import certificates
-from gateway.registry.read import targets
+from gateway.registry.read import targets, writing
 from gateway.registry.read.distribution import RegistryClient
 from gateway.registry.read.entries import (
     Content,
@@ -36,7 +36,8 @@ from gateway.registry.read.entries import (
     Subsystem,
 )
 from gateway.registry.read.registry import Registry
-from gateway.registry.run.publishing import ROLES, Publisher
+from gateway.registry.run.publishing import Publisher
+from gateway.registry.run.roles import ROLES
 from gateway.wire.identifiers import MemberId, ServiceId, SubsystemId
 from gateway.wire.signing import thumbprint
 from gateway.wire.text import Text
@@ -104,7 +105,7 @@ def run() -> list[Figure]:
         folder = Path(place)
         ring = {role: [CryptoSigner.generate_ed25519()] for role in ROLES}
         large = Publisher(folder / "large")
-        large.create(targets.write(content(MEMBERS)), ring, {}, NOW)
+        large.create(writing.write(content(MEMBERS)), ring, {}, NOW)
         small = Registry(content(3), version=1, expires=NOW + timedelta(days=1))
         loads, renewals = [], []
         for number in range(ROUNDS):

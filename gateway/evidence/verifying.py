@@ -29,7 +29,7 @@ from gateway.keys.errors import TrustError
 from gateway.registry.read.distribution import RegistryClient
 from gateway.registry.read.registry import Registry
 from gateway.registry.read.targets import FILES
-from gateway.registry.run.publishing import DELEGATED
+from gateway.registry.run.roles import DELEGATED
 from gateway.wire.identifiers import MemberId
 from gateway.wire.message import RequestClaims, ResponseClaims, body_digest
 from gateway.wire.problems import ProblemError

@@ -37,7 +37,7 @@ def show(
     json: Json = False,
 ) -> None:
     """Show what a registry says: members, nodes, certificates and when what is signed expires."""
-    from gateway.registry.read import targets
+    from gateway.registry.read import writing
 
     with told(json=json):
         found = _read(source, root)
@@ -56,11 +56,11 @@ def show(
                     },
                     "anchors": [_anchor(anchor) for anchor in found.content.anchors],
                     "members": [
-                        targets.write_member(listed)
+                        writing.write_member(listed)
                         | {"signing": [_signing(certificate) for certificate in listed.signing]}
                         for listed in members
                     ],
-                    "nodes": [targets.write_node(node) for node in found.content.nodes if node.owner in chosen],
+                    "nodes": [writing.write_node(node) for node in found.content.nodes if node.owner in chosen],
                     "witnesses": [{"name": witness.name, "key": witness.key} for witness in found.content.witnesses],
                     "services": len(found.content.services),
                 }

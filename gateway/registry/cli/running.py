@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import orjson
 import typer
@@ -22,6 +22,10 @@ from rich.markup import escape
 from gateway.keys.errors import TrustError
 from gateway.terminal.output import NO, OUTSIDE, WRONG, agreed, console, fail, print_json
 from gateway.wire.identifiers import IdentifierError, MemberId
+
+if TYPE_CHECKING:
+    from gateway.registry.run.changes import Change
+    from gateway.registry.run.enrolment import Request
 
 app = typer.Typer(help="Make, join and tend a network's trust registry.", no_args_is_help=True)
 
@@ -153,27 +157,8 @@ def add(
             )
         admitted = ours.admit(content, asked, now, roles=tuple(role) if role else None)
         listed = changes.differences(content, admitted.content)
-        asked_for = _and(f"{kind} key" for kind in ("signing", "tls") if getattr(asked, kind))
-        cosigns = [changes.short(key) for key in asked.node.witness]
-        agreed(
-            [
-                *([f"certify the new {asked_for} of {asked.member.id}"] if asked_for else []),
-                *(
-                    f"list the key with which {asked.node.id} cosigns the logs of others: {cosign}"
-                    for cosign in cosigns
-                ),
-                *(str(change) for change in listed),
-                "keep this as the draft" if draft else "sign and publish it",
-                *(
-                    ["take the request as the member's own: a key that the registry lists has signed it"]
-                    if known
-                    else [f"trust that you have compared its fingerprint with the member: {asked.fingerprint}"]
-                ),
-            ],
-            "Add the member?",
-            yes=yes,
-            json=json,
-        )
+        then = "keep this as the draft" if draft else "sign and publish it"
+        agreed(_admitting(asked, listed, then, is_known=known), "Add the member?", yes=yes, json=json)
         if draft:
             ours.stage(admitted.content)
         else:
@@ -198,6 +183,24 @@ def add(
         console.print(f"  The root that it begins with has the fingerprint {fingerprint(ours.publisher.root())}")
 
 
+def _admitting(asked: Request, listed: tuple[Change, ...], then: str, *, is_known: bool) -> list[str]:
+    """What letting a member in does, before it is signed."""
+    from gateway.registry.run import changes
+
+    asked_for = _and(f"{kind} key" for kind in ("signing", "tls") if getattr(asked, kind))
+    steps = [f"certify the new {asked_for} of {asked.member.id}"] if asked_for else []
+    steps += [
+        f"list the key with which {asked.node.id} cosigns the logs of others: {changes.short(key)}"
+        for key in asked.node.witness
+    ]
+    steps += [*(str(change) for change in listed), then]
+    if is_known:
+        steps.append("take the request as the member's own: a key that the registry lists has signed it")
+    else:
+        steps.append(f"trust that you have compared its fingerprint with the member: {asked.fingerprint}")
+    return steps
+
+
 @app.command()
 def publish(
     authority: Folder = _HERE,
@@ -214,7 +217,7 @@ def publish(
     """Sign what changed (the draft, a rulebook, signed parts) and a new timestamp. Run it daily from a timer."""
     from dataclasses import replace
 
-    from gateway.registry.read import targets
+    from gateway.registry.read import targets, writing
     from gateway.registry.run import changes
 
     with told(json=json):
@@ -224,7 +227,7 @@ def publish(
         if rulebook is not None:
             content = replace(content, rulebook=_checked_rulebook(rulebook, json=json))
         for signed_part in parts:
-            content = targets.read(targets.write(content) | dict(signed_part.files))
+            content = targets.read(writing.write(content) | dict(signed_part.files))
         listed = changes.differences(published, content)
         agreed(
             [
@@ -256,7 +259,7 @@ def rotate(
     json: Json = False,
 ) -> None:
     """Replace the keys of one of the registry's roles, or its certificate authority. Nodes follow by themselves."""
-    from gateway.registry.run.publishing import ROLES
+    from gateway.registry.run.roles import ROLES
 
     if role not in (*ROLES, "anchor"):
         fail(f"{role} is not a role", WRONG, remedy=f"one of {', '.join((*ROLES, 'anchor'))}", json=json)
@@ -403,7 +406,7 @@ def _checked_rulebook(path: Path, *, json: bool) -> bytes:
 
 
 def _read_part(path: Path) -> Any:
-    from gateway.registry.run.publishing import Part
+    from gateway.registry.run.roles import Part
 
     try:
         document = orjson.loads(path.read_bytes())

@@ -7,10 +7,9 @@ add; what cannot be read is a TrustError `registry-malformed` with the file and 
 
 from __future__ import annotations
 
-import base64
 import binascii
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, date, datetime
 from typing import Any, TypeVar, cast
 
@@ -50,8 +49,6 @@ RULEBOOK = "rulebook.yaml"
 FILES = (NETWORK, MEMBERS, SERVICES, TERRITORIES, WITNESSES, RULEBOOK)
 
 FORMAT = 1
-# Up to this many bytes people may still read the file; beyond it, blanks only cost time.
-_READABLE_LIMIT = 1_000_000
 _PIN = re.compile(r"[A-Za-z0-9_-]{43}")
 _NODE_ID = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
 _MUNICIPALITY = re.compile(r"[0-9]{3}")
@@ -96,37 +93,6 @@ def read(files: Mapping[str, bytes], *, services: Collection[ServiceDescriptor] 
         if member.id.instance != instance:
             raise TrustError("registry-foreign", f"{member.id} is not of the instance {instance}")
     return content
-
-
-def write(content: Content) -> dict[str, bytes]:
-    """The registry's files: the same content always gives the same bytes."""
-    return {
-        NETWORK: _dump(
-            {
-                "instance": content.instance,
-                "name": _say(content.name),
-                "anchors": [_b64(anchor) for anchor in content.anchors],
-            }
-        ),
-        MEMBERS: _dump(
-            {
-                "members": [write_member(member) for member in content.members],
-                "nodes": [write_node(node) for node in content.nodes],
-            }
-        ),
-        SERVICES: _dump({"subsystems": write_services(content.services)}),
-        TERRITORIES: _dump(
-            {
-                "counties": [_write_area(county) for county in content.counties],
-                "municipalities": [
-                    _kept({**_write_area(municipality), "county": municipality.county})
-                    for municipality in content.municipalities
-                ],
-            }
-        ),
-        WITNESSES: _dump({"witnesses": [{"name": witness.name, "key": witness.key} for witness in content.witnesses]}),
-        RULEBOOK: content.rulebook,
-    }
 
 
 class _Place:
@@ -217,32 +183,6 @@ def read_member(value: Mapping[str, Any]) -> Member:
     )
 
 
-def write_member(member: Member) -> dict[str, Any]:
-    """The JSON of one member."""
-    return {
-        "id": str(member.id),
-        "name": _say(member.name),
-        "roles": _write_roles(member.roles),
-        "subsystems": [
-            {"code": subsystem.id.code, "name": _say(subsystem.name), "roles": _write_roles(subsystem.roles)}
-            for subsystem in member.subsystems
-        ],
-        "signing": [
-            {
-                "certificate": _b64(certificate.certificate),
-                "algorithm": certificate.algorithm,
-                "from": _write_time(certificate.not_before),
-                "until": _write_time(certificate.not_after),
-            }
-            for certificate in member.signing
-        ],
-        "contacts": [
-            _kept({"topic": _say(contact.topic), "name": contact.name, "email": contact.email, "phone": contact.phone})
-            for contact in member.contacts
-        ],
-    }
-
-
 def read_node(value: Mapping[str, Any]) -> Node:
     """One node from its JSON. Raises ValueError, TypeError, KeyError or AttributeError."""
     node, address = value["id"], value["address"]
@@ -264,22 +204,6 @@ def read_node(value: Mapping[str, Any]) -> Node:
         log_origin=_string(log["origin"]) if log is not None else None,
         log_key=_string(log["key"]) if log is not None else None,
         witness=tuple(_string(key) for key in _list(value.get("witness", []))),
-    )
-
-
-def write_node(node: Node) -> dict[str, Any]:
-    """The JSON of one node."""
-    log = {"origin": node.log_origin, "key": node.log_key} if node.log_origin is not None else None
-    return _kept(
-        {
-            "id": node.id,
-            "owner": str(node.owner),
-            "address": node.address,
-            "pins": sorted(node.pins),
-            "serves": sorted(str(serve) for serve in node.serves),
-            "log": log,
-            "witness": list(node.witness) or None,
-        }
     )
 
 
@@ -328,30 +252,6 @@ def _read_services(value: Mapping[str, Any], shared: _Shared) -> list[ServiceDes
     ]
 
 
-def write_services(services: Iterable[ServiceDescriptor]) -> list[dict[str, Any]]:
-    """The JSON of services, grouped by their subsystem."""
-    groups: dict[SubsystemId, list[dict[str, Any]]] = {}
-    for service in services:
-        groups.setdefault(service.id.subsystem, []).append(
-            _kept(
-                {
-                    "code": service.id.code,
-                    "kind": service.kind,
-                    "title": _say(service.title),
-                    "purposes": sorted(service.purposes),
-                    "categories": sorted(service.categories),
-                    "schema": service.schema,
-                    "locator": list(service.locator),
-                    "endpoints": [{"method": endpoint.method, "path": endpoint.path} for endpoint in service.endpoints],
-                    "openapi": service.openapi,
-                    "keep_bodies": service.keep_bodies,
-                    "enabled": service.enabled,
-                }
-            )
-        )
-    return [{"subsystem": str(subsystem), "services": listed} for subsystem, listed in groups.items()]
-
-
 def _read_municipality(value: Mapping[str, Any]) -> Municipality:
     code = value["code"]
     if not isinstance(code, str) or not _MUNICIPALITY.fullmatch(code):
@@ -365,27 +265,12 @@ def _read_county(value: Mapping[str, Any]) -> County:
     return County(_string(value["code"]), _text(value["name"]), _subsystem(value.get("subsystem")), _period(value))
 
 
-def _write_area(area: Municipality | County) -> dict[str, Any]:
-    return _kept(
-        {
-            "code": area.code,
-            "name": _say(area.name),
-            "subsystem": str(area.subsystem) if area.subsystem is not None else None,
-            **_write_period(area.period),
-        }
-    )
-
-
 def _roles(value: object) -> tuple[RoleTerm, ...]:
     terms = tuple(RoleTerm(_string(item["role"]), _period(item)) for item in _list(value))
     for term in terms:
         if term.role not in ROLES:
             raise ValueError(f"{term.role!r} is not a role")
     return terms
-
-
-def _write_roles(terms: Iterable[RoleTerm]) -> list[dict[str, Any]]:
-    return [_kept({"role": term.role, **_write_period(term.period)}) for term in terms]
 
 
 def _period(value: Mapping[str, Any]) -> Period:
@@ -398,19 +283,8 @@ def _period(value: Mapping[str, Any]) -> Period:
     )
 
 
-def _write_period(period: Period) -> dict[str, str | None]:
-    return {
-        "from": period.begins.isoformat() if period.begins is not None else None,
-        "until": period.ends.isoformat() if period.ends is not None else None,
-    }
-
-
 def _text(value: Mapping[str, Any]) -> Text:
     return Text(_string(value["fi"]), _string(value["sv"]), _string(value["en"]))
-
-
-def _say(text: Text) -> dict[str, str]:
-    return {"fi": text.fi, "sv": text.sv, "en": text.en}
 
 
 def _string(value: object) -> str:
@@ -442,10 +316,6 @@ def _bytes(value: object) -> bytes:
         raise ValueError("bytes are written in base64") from None
 
 
-def _b64(value: bytes) -> str:
-    return base64.b64encode(value).decode("ascii")
-
-
 def _time(value: object) -> datetime:
     moment = datetime.fromisoformat(_string(value))
     if moment.tzinfo is None:
@@ -454,10 +324,6 @@ def _time(value: object) -> datetime:
         return moment.astimezone(UTC)
     except OverflowError:
         raise ValueError("a time lies outside the calendar") from None
-
-
-def _write_time(moment: datetime) -> str:
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _algorithm(value: object) -> Algorithm:
@@ -474,14 +340,3 @@ def _kind(value: object) -> ServiceKind:
 
 def _subsystem(value: object) -> SubsystemId | None:
     return SubsystemId.parse(_string(value)) if value is not None else None
-
-
-def _kept(document: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in document.items() if value is not None}
-
-
-def _dump(document: dict[str, Any]) -> bytes:
-    packed = orjson.dumps({"format": FORMAT, **document}, option=orjson.OPT_APPEND_NEWLINE)
-    if len(packed) > _READABLE_LIMIT:
-        return packed
-    return orjson.dumps({"format": FORMAT, **document}, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)

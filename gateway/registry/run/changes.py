@@ -10,8 +10,9 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from gateway.keys.errors import TrustError
-from gateway.registry.read import targets
+from gateway.registry.read import writing
 from gateway.registry.read.entries import (
+    Asked,
     Content,
     County,
     Member,
@@ -44,9 +45,7 @@ class Change:
 
 def with_member(
     content: Content,
-    member: Member,
-    node: Node,
-    services: Iterable[ServiceDescriptor],
+    asked: Asked,
     *,
     signing: SigningCertificate | None,
     pin: str | None,
@@ -57,6 +56,7 @@ def with_member(
     `roles` are those that the authority grants instead of those that were asked for. A member that is listed already
     keeps its names and roles unless `roles` says otherwise. Raises TrustError `request-refused`.
     """
+    member, node = asked.member, asked.node
     if member.id.instance != content.instance:
         raise TrustError("request-refused", f"{member.id} is not of the instance {content.instance}")
     members = {listed.id: listed for listed in content.members}
@@ -86,13 +86,12 @@ def with_member(
         serves=(running.serves if running is not None else frozenset()) | node.serves | {member.id},
         witness=tuple(dict.fromkeys((*(running.witness if running is not None else ()), *node.witness))),
     )
-    offered = tuple(services)
-    anew = {service.id.subsystem for service in offered}
+    anew = {service.id.subsystem for service in asked.services}
     return replace(
         content,
         members=tuple((members | {member.id: member}).values()),
         nodes=tuple((nodes | {node.id: node}).values()),
-        services=(*(service for service in content.services if service.id.subsystem not in anew), *offered),
+        services=(*(service for service in content.services if service.id.subsystem not in anew), *asked.services),
     )
 
 
@@ -210,7 +209,7 @@ def _compare(
 
 
 def _member(member: Member) -> Mapping[str, Any]:
-    return {key: value for key, value in targets.write_member(member).items() if key != "signing"}
+    return {key: value for key, value in writing.write_member(member).items() if key != "signing"}
 
 
 def _signing(content: Content) -> list[tuple[str, str]]:
@@ -222,7 +221,7 @@ def _signing(content: Content) -> list[tuple[str, str]]:
 
 
 def _node(node: Node) -> Mapping[str, Any]:
-    return {key: value for key, value in targets.write_node(node).items() if key != "witness"}
+    return {key: value for key, value in writing.write_node(node).items() if key != "witness"}
 
 
 def _witness_keys(content: Content) -> list[str]:
@@ -230,7 +229,7 @@ def _witness_keys(content: Content) -> list[str]:
 
 
 def _service(service: ServiceDescriptor) -> Mapping[str, Any]:
-    [group] = targets.write_services([service])
+    [group] = writing.write_services([service])
     [written] = group["services"]
     found: Mapping[str, Any] = written
     return found

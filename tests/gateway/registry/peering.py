@@ -30,7 +30,7 @@ from gateway.keys import certificates
 from gateway.keys.keystore import FileKeyStore, read_private_key, write_private_key
 from gateway.registry.read.entries import Content
 from gateway.registry.run.authority import Authority
-from gateway.registry.run.publishing import Lifetimes, Published
+from gateway.registry.run.roles import Lifetimes, Published
 from gateway.wire.identifiers import MemberId
 from gateway.wire.message import Checkpoint, RequestClaims, body_digest
 from gateway.wire.signing import sign_request
