@@ -40,7 +40,8 @@ from gateway.node.wiring import (
     utc_now,
 )
 from gateway.node.working import Work, start_work
-from gateway.settings import Address, Settings, SettingsError
+from gateway.settings import Settings, SettingsError
+from gateway.settings_values import Address
 from gateway.telemetry import event
 from gateway.web.application import application
 from gateway.web.authentication import Callers

@@ -14,7 +14,7 @@ from adapters.sdk import Adapter, Limits, load
 from gateway.exchange.handover.deliver import Deliveries
 from gateway.exchange.handover.plan import Handovers, Order
 from gateway.person.values import Register
-from gateway.settings import DatabaseSource, DirectorySource, HttpSource, SftpSource, SourceSettings
+from gateway.settings_sources import DatabaseSource, DirectorySource, HttpSource, SftpSource, SourceSettings
 from gateway.sources.batches import Source
 from gateway.sources.database import Database
 from gateway.sources.directory import Directory

@@ -12,7 +12,8 @@ from gateway.cli.console import make_link
 from gateway.demo.network import build
 from gateway.desk.console.composition import address_of
 from gateway.node.wiring import NodeError, console_tls
-from gateway.settings import Address, ConsoleSettings, Settings, SettingsError, load
+from gateway.settings import ConsoleSettings, Settings, SettingsError, load
+from gateway.settings_values import Address
 
 
 @pytest.fixture(scope="module")
