@@ -18,7 +18,8 @@ from typing import Final
 
 from adapters.samples import write_samples
 from bench.figures import Figure
-from gateway.demo.network import DEMO, build
+from gateway.demo.network import build
+from gateway.demo.organisations import DEMO
 
 PART: Final = "starting"
 COMMAND_GOAL: Final = 0.5

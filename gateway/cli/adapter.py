@@ -49,28 +49,35 @@ def new(
         fail(str(error), WRONG, remedy=error.remedy, json=json)
     except OSError as error:
         fail(f"{error.filename}: {error.strerror}", OUTSIDE, json=json)
-    found = written.recognition
     if json:
-        print_json(
+        print_json(_written(written))
+    else:
+        _show_written(written)
+
+
+def _written(written: Any) -> dict[str, Any]:
+    found = written.recognition
+    return {
+        "folder": str(written.folder),
+        "source": dict(written.sample.source),
+        "records": written.sample.records,
+        "key": found.key,
+        "recognised": [
             {
-                "folder": str(written.folder),
-                "source": dict(written.sample.source),
-                "records": written.sample.records,
-                "key": found.key,
-                "recognised": [
-                    {
-                        "column": column.column.name,
-                        "as": column.concept.name,
-                        "score": round(column.score, 2),
-                        "by": column.by,
-                        "unknown_values": column.unknown,
-                    }
-                    for column in found.recognised
-                ],
-                "left": [{"column": item.column.name, "reason": item.reason} for item in found.left],
+                "column": column.column.name,
+                "as": column.concept.name,
+                "score": round(column.score, 2),
+                "by": column.by,
+                "unknown_values": column.unknown,
             }
-        )
-        return
+            for column in found.recognised
+        ],
+        "left": [{"column": item.column.name, "reason": item.reason} for item in found.left],
+    }
+
+
+def _show_written(written: Any) -> None:
+    found = written.recognition
     how = ", ".join(
         "/".join(map(str, value)) if isinstance(value, list) else repr(value) if name == "delimiter" else str(value)
         for name, value in written.sample.source.items()

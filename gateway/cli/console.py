@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
@@ -55,7 +56,7 @@ def link(
         )
     now = datetime.now(UTC)
     try:
-        address = make_link(settings, role=role.value, name=name, member=member, minutes=minutes, now=now)
+        address = make_link(settings, Guest(role.value, name, member, minutes), now)
     except SQLAlchemyError as error:
         fail(
             f"the database cannot be written ({type(error.__cause__ or error).__name__})",
@@ -71,9 +72,17 @@ def link(
         console.print(f"[dim]Works once, for {minutes} minutes, as {role.value}.[/]")
 
 
-def make_link(
-    settings: Settings, *, role: Role, name: str = "", member: str | None = None, minutes: int = 15, now: datetime
-) -> str:
+@dataclass(frozen=True, slots=True)
+class Guest:
+    """Who is let in by a link: the role, whose link it is, the member that they are limited to, and for how long."""
+
+    role: Role
+    name: str = ""
+    member: str | None = None
+    minutes: int = 15
+
+
+def make_link(settings: Settings, guest: Guest, now: datetime) -> str:
     """A link into the console of a node that has one; its token's digest is written to the node's database."""
     from gateway.desk.console.composition import address_of
     from gateway.desk.console.sessions import offer_link
@@ -86,7 +95,12 @@ def make_link(
         schema.bring_up_to_date(engine)
         with storage.writer(engine).begin() as connection:
             token = offer_link(
-                connection, name=name or role, role=role, member=member, now=now, valid=timedelta(minutes=minutes)
+                connection,
+                name=guest.name or guest.role,
+                role=guest.role,
+                member=guest.member,
+                now=now,
+                valid=timedelta(minutes=guest.minutes),
             )
     finally:
         engine.dispose()

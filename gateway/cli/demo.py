@@ -137,31 +137,19 @@ async def _tell(story: Any, *, json: bool) -> dict[str, Any]:
         )
     return {
         "shares": [
-            {
-                "person": share.person,
-                "flow": share.flow,
-                "recipient": share.recipient,
-                "state": share.state,
-                "got": share.got,
-                "bases": share.bases,
-                "withheld": dict(share.withheld),
-            }
-            for share in shares
+            _fields(share, "person", "flow", "recipient", "state", "got", "bases", "withheld") for share in shares
         ],
-        "queries": [
-            {
-                "who": question.who,
-                "person": question.person,
-                "status": question.status,
-                "got": question.got,
-                "withheld": dict(question.withheld),
-            }
-            for question in asked
-        ],
+        "queries": [_fields(question, "who", "person", "status", "got", "withheld") for question in asked],
         "dirty": {name: dirty[name] for name in ("read", "handed_over", "rejected")},
         "logs": {name: {"size": report.size, "sound": report.sound} for name, report in reports.items()},
         "proof": {"log": proven.party, "entry": proven.entry, "sound": proven.report.sound},
     }
+
+
+def _fields(thing: Any, *names: str) -> dict[str, Any]:
+    """Some of what a share or a question says, as JSON."""
+    found = {name: getattr(thing, name) for name in names}
+    return found | {"withheld": dict(thing.withheld)}
 
 
 def _print_shares(shares: Any) -> None:
@@ -248,7 +236,7 @@ def _print_checks(story: Any, seconds: float) -> None:
 
 
 async def _stay(network: Any, state: Path | None, *, json: bool) -> None:
-    from gateway.cli.console import make_link
+    from gateway.cli.console import Guest, make_link
     from gateway.settings import load
 
     if not json:
@@ -266,7 +254,7 @@ async def _stay(network: Any, state: Path | None, *, json: bool) -> None:
             markup=False,
         )
         console.print("Sign in to its data protection officer's console (the link works once, for an hour):")
-        link = await asyncio.to_thread(make_link, load(first.config), role="officer", minutes=60, now=datetime.now(UTC))
+        link = await asyncio.to_thread(make_link, load(first.config), Guest("officer", minutes=60), datetime.now(UTC))
         console.print(f"  {link}", soft_wrap=True, markup=False)
         if state is not None:
             console.print(

@@ -8,6 +8,7 @@ node's secrets are not here; 3 database or log.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -171,24 +172,16 @@ def explain(
         decision, book = _decided(config, entry, json=json)
     else:
         book = _rulebook(rulebook, json=json)
-        decision = _hypothetical(
-            book,
-            case,
-            provider,
-            to,
-            purpose,
-            on.date() if on else datetime.now(UTC).date(),
-            category,
-            emergency,
-            json=json,
-        )
+        day = on.date() if on else datetime.now(UTC).date()
+        asked = _Asked(provider, to, purpose, day, tuple(category or ()), emergency)
+        decision = _hypothetical(book, case or "", asked, json=json)
     languages = LANGUAGES if language == "all" else (language,)
     texts = {language: explain_decision(decision, book, language) for language in languages}
     if json:
         print_json({"decision": decision.to_dict(), "explanation": texts})
         return
-    for one, text in texts.items():
-        console.print(f"[bold]{one}[/] {escape(text)}\n")
+    for written, text in texts.items():
+        console.print(f"[bold]{written}[/] {escape(text)}\n")
 
 
 @app.command()
@@ -264,23 +257,24 @@ def _rulebook(file: Path | None, *, json: bool) -> Rulebook:
         raise SystemExit(WRONG) from None
 
 
-def _hypothetical(
-    book: Rulebook,
-    case: str | None,
-    provider: str,
-    to: str,
-    purpose: str,
-    on: date,
-    category: list[str] | None,
-    emergency: bool,
-    *,
-    json: bool,
-) -> Decision:
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A question that nobody has asked yet: by parties of the rulebook, on a day; about all categories if none."""
+
+    provider: str
+    requester: str
+    purpose: str
+    on: date
+    categories: tuple[str, ...]
+    is_emergency: bool
+
+
+def _hypothetical(book: Rulebook, case: str, asked: _Asked, *, json: bool) -> Decision:
     for name, known, what in (
-        (case or "", book.cases, "case"),
-        (provider, book.parties, "party"),
-        (to, book.parties, "party"),
-        (purpose, book.purposes, "purpose"),
+        (case, book.cases, "case"),
+        (asked.provider, book.parties, "party"),
+        (asked.requester, book.parties, "party"),
+        (asked.purpose, book.purposes, "purpose"),
     ):
         if name not in known:
             fail(
@@ -291,13 +285,13 @@ def _hypothetical(
             )
     return decide_case(
         book,
-        book.cases[case or ""],
-        provider=provider,
-        requester=to,
-        purpose=purpose,
-        on=on,
-        emergency=emergency,
-        categories=category or None,
+        book.cases[case],
+        provider=asked.provider,
+        requester=asked.requester,
+        purpose=asked.purpose,
+        on=asked.on,
+        emergency=asked.is_emergency,
+        categories=asked.categories or None,
     )
 
 

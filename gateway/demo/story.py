@@ -22,9 +22,11 @@ from audit.questions.check import Report
 from audit.questions.check import check as check_log
 from audit.tree import proofs
 from audit.tree.checkpoint import VerifierKey
-from audit.tree.verify import ExportReport, verify_export
-from gateway.demo.network import LOOPBACK, Network
+from audit.tree.verify import verify_export
+from gateway.demo.network import Network
+from gateway.demo.outcome import Asked, Check, Proven, Share, Wishes
 from gateway.demo.patience import Patience
+from gateway.demo.ports import LOOPBACK
 from gateway.storage import engine as storage
 from gateway.storage.tables import deliveries
 from schemas.facts import MIGRI_CUSTOMER
@@ -42,63 +44,6 @@ SETTLED = frozenset({"accepted", "stopped"})
 
 class StoryError(Exception):
     """The demo cannot go on: which step, and what was answered."""
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One promise of the demo, and whether it held."""
-
-    promise: str
-    held: bool
-    seen: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Share:
-    """What one recipient got of one person, or why nothing."""
-
-    person: str
-    flow: str
-    recipient: str
-    state: str
-    got: tuple[str, ...]
-    bases: tuple[str, ...]
-    withheld: tuple[tuple[str, str], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """One query: who asked whom about what, and what came back."""
-
-    who: str
-    person: str
-    purpose: str
-    asked: tuple[str, ...]
-    status: int
-    got: tuple[str, ...]
-    withheld: tuple[tuple[str, str], ...]
-    problem: str
-
-
-@dataclass(frozen=True, slots=True)
-class Wishes:
-    """What persons said before anything moved: the ids of their consents, by person."""
-
-    refusal: str
-    permission: str
-    kept: str
-    overtaken: str
-
-
-@dataclass(frozen=True, slots=True)
-class Proven:
-    """A proof of one entry, as a file that stands alone, and what its verification said."""
-
-    party: str
-    entry: str
-    position: int
-    size: int
-    report: ExportReport
 
 
 @dataclass(slots=True)

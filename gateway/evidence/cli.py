@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,7 +18,7 @@ from audit.log.log import Log, LogError
 from audit.questions.subjects import Subjects
 from audit.tree.checkpoint import LogSigner
 from gateway.evidence import package
-from gateway.evidence.collecting import collect, entries_of
+from gateway.evidence.collecting import Holdings, collect, entries_of
 from gateway.evidence.presenting import present
 from gateway.evidence.verifying import Report, verify
 from gateway.keys.errors import TrustError
@@ -56,36 +57,9 @@ def export_(
     target = output if output is not None else Path(f"evidence-{message_id}.zip")
     if target.exists():
         fail(f"{target} is there already", WRONG, remedy="choose another name with --output", json=json)
-    now = datetime.now(UTC)
     try:
-        log_key = Ed25519PrivateKey.from_private_bytes(_secret(settings.secrets.log_key))
-        subjects = Subjects(_secret(settings.secrets.wrapping_key), _secret(settings.secrets.index_key))
-        signer = LogSigner(log_key, f"yhdyspinta/{settings.node.id}")
-        engine = storage.create(settings.database.url)
-        client = RegistryClient(settings.registry.source, settings.registry.cache, settings.registry.root.read_bytes())
-        secret_files.verify(settings, engine, "log_key", "wrapping_key", "index_key")
-        with engine.connect() as connection:
-            evidence = collect(
-                connection,
-                message_id,
-                vouched=client.vouched,
-                log_key=signer.verifier,
-                subjects=subjects if bodies else None,
-                direction=direction,
-                archives=archive or (),
-                authorities=b"".join(path.read_bytes() for path in settings.timestamps.authorities),
-            )
-        data = package.write(evidence, present(evidence), now)
-        log = Log(engine, signer, origin=signer.name, clock=lambda: datetime.now(UTC))
-        log.start()
-        try:
-            log.append_blocking((_record(settings, evidence, now),))
-        finally:
-            log.close()
-        with target.open("xb") as file:
-            target.chmod(0o600)
-            file.write(data)
-        engine.dispose()
+        wanted = _Wanted(message_id, direction, tuple(archive or ()), bodies)
+        evidence = _write(settings, wanted, target)
     except TrustError as error:
         fail(f"{error.code}: {error.detail}", NO, remedy=error.remedy, json=json)
     except NodeError as error:
@@ -100,6 +74,49 @@ def export_(
     else:
         held = ", with the bodies" if evidence.bodies else ", without bodies"
         console.print(f"[green]✓[/] {target}: evidence of {message_id}{held}", soft_wrap=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """Which message is to be proved, as which side of it, from which archives, and whether with its bodies."""
+
+    message_id: str
+    direction: str | None
+    archives: tuple[Path, ...]
+    with_bodies: bool
+
+
+def _write(settings: Settings, wanted: _Wanted, target: Path) -> package.Evidence:
+    """Write the evidence, after the log has an entry of it. Raises what reading secrets, database and log raises."""
+    now = datetime.now(UTC)
+    log_key = Ed25519PrivateKey.from_private_bytes(_secret(settings.secrets.log_key))
+    subjects = Subjects(_secret(settings.secrets.wrapping_key), _secret(settings.secrets.index_key))
+    signer = LogSigner(log_key, f"yhdyspinta/{settings.node.id}")
+    engine = storage.create(settings.database.url)
+    client = RegistryClient(settings.registry.source, settings.registry.cache, settings.registry.root.read_bytes())
+    secret_files.verify(settings, engine, "log_key", "wrapping_key", "index_key")
+    holdings = Holdings(
+        client.vouched,
+        signer.verifier,
+        subjects if wanted.with_bodies else None,
+        b"".join(path.read_bytes() for path in settings.timestamps.authorities),
+        wanted.archives,
+    )
+    with engine.connect() as connection:
+        evidence = collect(connection, wanted.message_id, holdings, direction=wanted.direction)
+    data = package.write(evidence, present(evidence), now)
+    log = Log(engine, signer, origin=signer.name, clock=lambda: datetime.now(UTC))
+    log.start()
+    try:
+        # What may hold personal data leaves the node only once the log says that it does.
+        log.append_blocking((_record(settings, evidence, now),))
+    finally:
+        log.close()
+    with target.open("xb") as file:
+        target.chmod(0o600)
+        file.write(data)
+    engine.dispose()
+    return evidence
 
 
 @app.command("verify")

@@ -13,7 +13,9 @@ import pytest
 
 from adapters.samples import write_samples
 from gateway.cli.main import NOUNS, load
-from gateway.demo.network import DEMO, Network, Ports, build
+from gateway.demo.network import Network, build
+from gateway.demo.organisations import DEMO
+from gateway.demo.ports import Ports
 
 #: Libraries that take long to load, each with who needs it.
 HEAVY = {

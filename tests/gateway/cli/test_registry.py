@@ -24,7 +24,7 @@ from typer.testing import CliRunner
 from audit.tree.checkpoint import VerifierKey, split_note
 from consent.rulebook import reference_rulebook
 from gateway.cli.main import app
-from gateway.demo.network import Ports
+from gateway.demo.ports import Ports
 from gateway.keys.credentials import Opening
 from gateway.registry.read.distribution import RegistryClient
 from gateway.settings import load

@@ -25,7 +25,9 @@ from tuf.api.metadata import (  # type: ignore[attr-defined]
 )
 
 from audit.log.entries import new_id
-from gateway.demo.network import INSTANCE, LOOPBACK, Network
+from gateway.demo.network import Network
+from gateway.demo.organisations import INSTANCE
+from gateway.demo.ports import LOOPBACK
 from gateway.keys import certificates
 from gateway.keys.keystore import FileKeyStore, read_private_key, write_private_key
 from gateway.registry.read.entries import Content

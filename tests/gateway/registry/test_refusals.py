@@ -24,7 +24,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from gateway.demo.network import LOOPBACK, Network, Ports
+from gateway.demo.network import Network
+from gateway.demo.ports import LOOPBACK, Ports
 from gateway.keys import certificates
 from gateway.keys.certificates import PrivateKey
 from gateway.keys.tls import peer_pin
