@@ -6,13 +6,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: demo test survive lint docs bench containers format wheel lock clean help
+.PHONY: demo test survive lint vulnerabilities docs bench containers format wheel lock clean help
 
 help:
 	@echo "make demo         a whole small network on this machine; Ctrl-C ends it (make demo ONCE=1 ends by itself)"
 	@echo "make test         all tests (make test T=tests/consent: one room, in seconds)"
 	@echo "make survive      take guards out one at a time and see their tests fail (make survive M=claim-links: one)"
 	@echo "make lint         formatting, lint, types, layers, links of the pages"
+	@echo "make vulnerabilities  ask for known vulnerabilities of what is pinned, where the service can be reached"
 	@echo "make docs         the pages as HTML, in build/docs"
 	@echo "make bench        measure, as ratios against a baseline in the same run"
 	@echo "make containers   build the images and run three organisations in containers, with checks; as root on Debian"
@@ -55,6 +56,10 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python scripts/docs.py --check
+
+# Not a part of lint, which asks no other host.
+vulnerabilities: $(VENV)/.installed-dev
+	@$(BIN)/python scripts/vulnerabilities
 
 docs: $(VENV)/.installed-dev
 	@$(BIN)/python scripts/docs.py

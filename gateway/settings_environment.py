@@ -91,7 +91,8 @@ def _value(text: str) -> object:
     if text.lstrip().startswith("["):
         try:
             return tomllib.loads(f"value = {text.strip()}")["value"]
-        except tomllib.TOMLDecodeError:
+        # Beside what is no TOML: numbers and lists that Python itself refuses, by their length and their depth.
+        except (ValueError, RecursionError):
             return text
     return text
 

@@ -14,7 +14,7 @@ from consent.decision import Emergency
 from consent.rulebook import Rulebook
 from gateway.exchange.context import Exchange
 from gateway.keys.tls import peer_pin
-from gateway.registry.read.registry import Registry, ServiceDescriptor
+from gateway.registry.read.registry import Node, Registry, ServiceDescriptor
 from gateway.wire.message import RequestClaims
 from gateway.wire.problems import ProblemError
 from gateway.wire.signing import Verifier, check_body, open_request
@@ -97,11 +97,28 @@ def check_still_vouched(exchange: Exchange, incoming: Incoming) -> None:
         raise ProblemError("service-unknown", detail="the registry lists no such service of this member any more")
 
 
-def _authenticate(exchange: Exchange, call: PeerCall, registry: Registry, now: datetime) -> RequestClaims:
-    """Who sent the message, by the connection and by the signature. Raises ProblemError."""
-    node = registry.node_by_pin(peer_pin(call.certificate)) if call.certificate else None
+def calling_node(registry: Registry, certificate: bytes, now: datetime) -> Node:
+    """The node at the other end, by its TLS certificate (DER). Raises ProblemError.
+
+    The handshake has checked the chain and the times; the pin says whose it is, and the profile is checked here. A
+    connection may outlast its certificate, so the time is looked at with every message.
+    """
+    node = registry.node_by_pin(peer_pin(certificate)) if certificate else None
     if node is None:
         raise ProblemError("tls-certificate-unknown", detail="the registry lists no node with this TLS certificate")
+    checked = registry.tls_certificate(node, certificate)
+    if checked is None:
+        raise ProblemError(
+            "tls-certificate-unfit", detail="the certificate is not of the profile of a node's certificate"
+        )
+    if not checked.not_before <= now <= checked.not_after:
+        raise ProblemError("tls-certificate-not-in-force", detail="the certificate or its anchor is not in force")
+    return node
+
+
+def _authenticate(exchange: Exchange, call: PeerCall, registry: Registry, now: datetime) -> RequestClaims:
+    """Who sent the message, by the connection and by the signature. Raises ProblemError."""
+    node = calling_node(registry, call.certificate, now)
     return open_request(
         call.message,
         Verifier(registry.signing_key, now, exchange.limits.message_bytes),

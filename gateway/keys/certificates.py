@@ -3,8 +3,9 @@
 A signing certificate signs messages and nothing else (key usage digitalSignature, no extended key usage). A TLS
 certificate proves a node at both ends of a connection (digitalSignature, serverAuth and clientAuth, the node's id as
 its DNS name). Both are issued directly by one of the registry's anchors, and each has a key of its own: P-256 or
-Ed25519.
-Source: RFC 5280 sections 4.2.1.3, 4.2.1.6, 4.2.1.9 and 4.2.1.12; RFC 2986 (PKCS#10).
+Ed25519. An anchor issues end certificates and does nothing else. The profiles are closed: what they do not name is
+refused wherever it could change what a certificate means.
+Source: RFC 5280 sections 4.1.2.2, 4.2, 4.2.1.3, 4.2.1.6, 4.2.1.9, 4.2.1.10, 4.2.1.12 and 6.1; RFC 2986 (PKCS#10).
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
-from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, NameOID
 
 from gateway.keys.errors import TrustError
 from gateway.wire.identifiers import MemberId
@@ -28,12 +29,30 @@ from gateway.wire.signing import Algorithm, PublicKey
 PrivateKey = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
 # What the X.509 library says of extensions that are missing, broken, given twice or of a kind that it cannot read.
 _UNREADABLE = (ValueError, x509.ExtensionNotFound, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
+# The extensions that are processed here. RFC 5280 section 4.2: one that is critical and not processed is refused.
+_PROCESSED = frozenset(
+    {
+        ExtensionOID.BASIC_CONSTRAINTS,
+        ExtensionOID.KEY_USAGE,
+        ExtensionOID.EXTENDED_KEY_USAGE,
+        ExtensionOID.SUBJECT_ALTERNATIVE_NAME,
+    }
+)
+# What narrows the use of a certificate or of those below it: refused, critical or not, since nobody obeys it here.
+_NARROWING = frozenset(
+    {
+        ExtensionOID.NAME_CONSTRAINTS,
+        ExtensionOID.POLICY_CONSTRAINTS,
+        ExtensionOID.POLICY_MAPPINGS,
+        ExtensionOID.INHIBIT_ANY_POLICY,
+    }
+)
 _NODE_ID = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)*")
 
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What a certificate that passed its check says. Times are UTC."""
+    """What a certificate that passed its check says; the times (UTC) are when it and its anchor are both in force."""
 
     algorithm: Algorithm
     public_key: PublicKey
@@ -219,24 +238,34 @@ def issue_client(
     return builder.sign(issuer.key, _digest(issuer.key)).public_bytes(Encoding.DER)
 
 
+def check_anchor(anchor: bytes) -> x509.Certificate:
+    """Check an anchor (DER or PEM) against its profile. Raises TrustError with the certificate-… codes."""
+    parsed = load(anchor)
+    _public_key(parsed)
+    usage, constraints = _declared(parsed)
+    if not constraints.ca or not usage.key_cert_sign or usage.digital_signature or usage.key_agreement:
+        raise TrustError(
+            "certificate-key-usage", "an anchor is for issuing certificates, and this is for something else"
+        )
+    if _extended_usage(parsed):
+        raise TrustError("certificate-key-usage", "an anchor has no extended key usage, this has")
+    return parsed
+
+
 def _check(certificate: bytes, anchors: Sequence[bytes], at: datetime | None) -> tuple[x509.Certificate, Checked]:
     parsed = load(certificate)
-    if not any(_issued_by(parsed, anchor) for anchor in anchors):
-        raise TrustError("certificate-chain", "none of the registry's anchors has issued the certificate")
-    try:
-        usage = parsed.extensions.get_extension_for_class(x509.KeyUsage).value
-        constraints = parsed.extensions.get_extension_for_class(x509.BasicConstraints).value
-    except _UNREADABLE:
-        raise TrustError("certificate-key-usage", "the certificate does not say what its key is for") from None
+    anchor = _issuer(parsed, anchors)
+    usage, constraints = _declared(parsed)
     if constraints.ca or not usage.digital_signature or usage.key_cert_sign or usage.crl_sign:
         raise TrustError("certificate-key-usage", "the key is for something else than digital signatures")
-    try:
-        public_key = parsed.public_key()
-    except (ValueError, UnsupportedAlgorithm):
-        raise TrustError("certificate-key-kind", "keys are P-256 or Ed25519") from None
-    algorithm = key_algorithm(public_key)
-    assert isinstance(public_key, ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey)
-    checked = Checked(algorithm, public_key, parsed.not_valid_before_utc, parsed.not_valid_after_utc)
+    public_key = _public_key(parsed)
+    # RFC 5280 section 6.1 has the anchor's own time checked by whoever relies on it.
+    checked = Checked(
+        key_algorithm(public_key),
+        public_key,
+        max(parsed.not_valid_before_utc, anchor.not_valid_before_utc),
+        min(parsed.not_valid_after_utc, anchor.not_valid_after_utc),
+    )
     if at is not None and at < checked.not_before:
         raise TrustError("certificate-not-yet-valid", f"the certificate begins at {checked.not_before.isoformat()}")
     if at is not None and at > checked.not_after:
@@ -244,10 +273,61 @@ def _check(certificate: bytes, anchors: Sequence[bytes], at: datetime | None) ->
     return parsed, checked
 
 
+def _issuer(certificate: x509.Certificate, anchors: Sequence[bytes]) -> x509.Certificate:
+    """The anchor that issued it; of several with one key, the one that is in force longest."""
+    found: list[x509.Certificate] = []
+    refused: TrustError | None = None
+    for anchor in anchors:
+        if _issued_by(certificate, anchor):
+            try:
+                found.append(check_anchor(anchor))
+            except TrustError as error:
+                refused = error
+    if found:
+        return max(found, key=lambda anchor: anchor.not_valid_after_utc)
+    if refused is not None:
+        raise TrustError("certificate-chain", f"the anchor that issued the certificate is none: {refused.detail}")
+    raise TrustError("certificate-chain", "none of the registry's anchors has issued the certificate")
+
+
+def _declared(parsed: x509.Certificate) -> tuple[x509.KeyUsage, x509.BasicConstraints]:
+    """What the certificate says that its key is for, after all else that it says was found to be of the profile."""
+    try:
+        extensions = list(parsed.extensions)
+        usage = parsed.extensions.get_extension_for_class(x509.KeyUsage).value
+        constraints = parsed.extensions.get_extension_for_class(x509.BasicConstraints).value
+    except _UNREADABLE:
+        raise TrustError("certificate-key-usage", "the certificate does not say what its key is for") from None
+    for extension in extensions:
+        if extension.oid in _NARROWING or (extension.critical and extension.oid not in _PROCESSED):
+            raise TrustError(
+                "certificate-key-usage",
+                f"the certificate has the extension {extension.oid.dotted_string}, which its profile does not have",
+            )
+    # RFC 5280 section 4.1.2.2: positive, and at most 20 octets.
+    if not 0 < parsed.serial_number < 1 << 159:
+        raise TrustError("certificate-malformed", "a certificate's serial number is positive and has at most 20 octets")
+    return usage, constraints
+
+
+def _public_key(parsed: x509.Certificate) -> PublicKey:
+    """The certificate's key. Raises TrustError `certificate-key-kind`."""
+    try:
+        public_key = parsed.public_key()
+    except (ValueError, UnsupportedAlgorithm):
+        raise TrustError("certificate-key-kind", "keys are P-256 or Ed25519") from None
+    key_algorithm(public_key)
+    assert isinstance(public_key, ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey)
+    # RFC 5480 section 2.1.1: a curve is named. One that is spelled out may differ from P-256 in what nobody looks at.
+    if public_key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo) not in parsed.tbs_certificate_bytes:
+        raise TrustError("certificate-key-kind", "the certificate does not name its curve, P-256, by its name")
+    return public_key
+
+
 def _issued_by(certificate: x509.Certificate, anchor: bytes) -> bool:
     try:
         certificate.verify_directly_issued_by(load(anchor))
-    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
+    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm, TrustError):
         return False
     return True
 

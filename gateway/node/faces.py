@@ -1,72 +1,77 @@
-"""The TLS contexts of a node's faces, and the one that it connects to its peers with."""
+"""The faces of a node as applications: which routes stand on each. For the node, and for tests without sockets."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
 
-from gateway.exchange.transport import PinnedContext, pinned
-from gateway.keys.credentials import KeyPlace
-from gateway.keys.tls import (
-    ServingContext,
-    TlsKey,
-    client_context,
-    client_face_context,
-    peer_pin,
-    server_context,
-    serving,
-    watched,
-)
-from gateway.node.handshakes import RefusedConnections
-from gateway.registry.read.standing import Standings
+from fastapi import FastAPI
+
+from gateway.desk import usage as usage_web
+from gateway.desk import web as audit_web
+from gateway.desk.officer import Officer
+from gateway.exchange.consents import web as consents_web
+from gateway.exchange.consents.record import Consents
+from gateway.exchange.context import Exchange
+from gateway.exchange.handover import web as handovers_web
+from gateway.exchange.handover.accept import Inbox
+from gateway.exchange.handover.deliver import Deliveries
+from gateway.exchange.handover.overview import Overview
+from gateway.exchange.handover.plan import Handovers
+from gateway.exchange.handover.receive import Reception
+from gateway.exchange.identity import web as identity_web
+from gateway.exchange.identity.acts import Identity
+from gateway.exchange.query import web as queries
+from gateway.exchange.query.answer import Provider
+from gateway.exchange.query.ask import Consumer
+from gateway.exchange.witnessing import Witnessing
+from gateway.node import log as log_web
+from gateway.node import oauth, peers
+from gateway.node.refusals import client_recorder, peer_recorder
+from gateway.web.application import application
+from gateway.web.authentication import Callers
+from gateway.web.tokens import Tokens
 
 
-class TlsFaces:
-    """The TLS contexts of a node, made anew whenever a key or the registry's anchors change."""
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What stands on the face towards clients beside the exchange: tokens, and the officer's desk.
 
-    def __init__(
-        self,
-        places: Mapping[str, KeyPlace],
-        authorities: list[bytes],
-        standings: Standings,
-        refused: RefusedConnections,
-    ) -> None:
-        """`places` has the keys `peers` and `clients`. Raises TrustError if they cannot be used."""
-        self._places = places
-        self._standings = standings
-        self._refused = refused
-        self._authorities = authorities
-        self.peers: ServingContext = serving(self._peers())
-        self.clients: ServingContext = serving(self._clients())
+    `two_people`: whether a decision about who a person is takes two.
+    """
 
-    def renew(self, authorities: list[bytes] | None = None) -> None:
-        """Serve new connections with the keys and anchors of this moment."""
-        self._authorities = authorities if authorities is not None else self._authorities
-        self.peers.current, self.clients.current = self._peers(), self._clients()
+    tokens: Tokens
+    desk: Officer
+    two_people: bool = True
 
-    def outgoing(self) -> PinnedContext:
-        """What the node connects to its peers with."""
-        return pinned(client_context(self._tls("peers"), self.anchors(), PinnedContext), self._listed)
 
-    def anchors(self) -> tuple[bytes, ...]:
-        """The registry's anchors, of the last registry that was good."""
-        latest = self._standings.latest
-        return latest.registry.anchors if latest is not None else ()
+def client_face(exchange: Exchange, deliveries: Deliveries, callers: Callers, beside: Beside) -> FastAPI:
+    """The face towards the organisation's own systems."""
+    handovers = Handovers(exchange)
+    return application(
+        "yhdyspinta",
+        queries.router(exchange, Consumer(exchange), callers),
+        handovers_web.router(exchange, handovers, deliveries, Inbox(exchange), Overview(exchange), callers),
+        consents_web.router(exchange, Consents(exchange), deliveries, callers),
+        identity_web.router(exchange, Identity(exchange, handovers, two_people=beside.two_people), deliveries, callers),
+        oauth.router(exchange, beside.tokens),
+        audit_web.router(exchange, beside.desk, callers),
+        usage_web.router(exchange, beside.desk, callers),
+        documented=True,
+        refused=client_recorder(exchange),
+    )
 
-    def _listed(self, node: str, certificate: bytes) -> bool:
-        latest = self._standings.latest
-        known = latest.registry.node(node) if latest is not None else None
-        return known is not None and peer_pin(certificate) in known.pins
 
-    def _peers(self) -> Any:
-        return watched(server_context(self._tls("peers"), self.anchors()), self._refused.on("peers"))
-
-    def _clients(self) -> Any:
-        return watched(
-            client_face_context(self._tls("clients"), self._authorities, demand=False), self._refused.on("clients")
-        )
-
-    def _tls(self, name: str) -> TlsKey:
-        key = self._places[name].held.tls
-        assert key is not None
-        return key
+def peer_face(
+    exchange: Exchange, witnessing: Witnessing, *, readers: Collection[str] = (), verified: Callable[[str], bool]
+) -> FastAPI:
+    """The face towards other nodes. `readers` are ids of nodes that may read entries; `verified` says whether a signed
+    message is one of ours.
+    """
+    return application(
+        "yhdyspinta peers",
+        peers.router(exchange, Provider(exchange, Reception(exchange))),
+        log_web.router(exchange, witnessing, readers=readers, verified=verified),
+        documented=True,
+        refused=peer_recorder(exchange),
+    )

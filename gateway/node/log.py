@@ -23,8 +23,8 @@ from audit.tree.merkle import ProofError
 from audit.tree.proofs import current
 from audit.tree.tiles import StoredTiles, Tile, TilePathError
 from gateway.exchange.context import Exchange
+from gateway.exchange.opening import calling_node
 from gateway.exchange.witnessing import ANSWER_TYPE, Witnessing
-from gateway.keys.tls import peer_pin
 from gateway.registry.read.entries import Node
 from gateway.story import Story
 from gateway.web.bodies import read_body
@@ -118,12 +118,8 @@ def router(
 
 def _peer(exchange: Exchange, request: Request) -> Node:
     """The node that calls, by its pinned certificate. Raises ProblemError."""
-    certificate: bytes = request.scope.get(CERTIFICATE) or b""
-    registry = exchange.standing(exchange.clock()).registry
-    node = registry.node_by_pin(peer_pin(certificate)) if certificate else None
-    if node is None:
-        raise ProblemError("tls-certificate-unknown", detail="the registry lists no node with this TLS certificate")
-    return node
+    now = exchange.clock()
+    return calling_node(exchange.standing(now).registry, request.scope.get(CERTIFICATE) or b"", now)
 
 
 def _note(engine: Engine) -> str:

@@ -24,9 +24,9 @@ from gateway.desk.officer import Officer
 from gateway.keys.credentials import KeyPlace
 from gateway.keys.errors import TrustError
 from gateway.node import health
+from gateway.node.faces import Beside, client_face, peer_face
 from gateway.node.parts import Parts, assemble
 from gateway.node.refusals import client_listener, peer_listener
-from gateway.node.serving import client_app, peer_app
 from gateway.node.upkeep import Upkeep
 from gateway.node.wiring import (
     NodeError,
@@ -157,15 +157,15 @@ class Node:
     async def _serve_faces(self, stack: AsyncExitStack, sockets: Mapping[str, Any], running: _Running) -> None:
         settings, parts, doors = self.settings, running.parts, running.doors
         patience = Patience(settings.limits.head_seconds, settings.limits.body_seconds)
+        beside = Beside(doors.tokens, running.desk, two_people=settings.identity.two_people)
+        client_app = client_face(parts.exchange, running.work.deliveries, doors.callers, beside)
+        peer_app = peer_face(
+            parts.exchange, parts.exchange.witnessing, readers=settings.audit.readers, verified=parts.said_by_us
+        )
         local_app = application("yhdyspinta local", health.router(lambda: self._condition(running)))
         for app, bound, tls, refusing in (
-            (peer_app(parts), sockets["peers"], parts.faces.peers, peer_listener(parts.exchange)),
-            (
-                client_app(parts, running.work.deliveries, doors.callers, doors.tokens, running.desk),
-                sockets["clients"],
-                parts.faces.clients,
-                client_listener(),
-            ),
+            (peer_app, sockets["peers"], parts.faces.peers, peer_listener(parts.exchange)),
+            (client_app, sockets["clients"], parts.faces.clients, client_listener()),
             (local_app, sockets["local"], None, None),
         ):
             await self._serve(

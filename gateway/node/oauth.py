@@ -8,35 +8,67 @@ Source: RFC 6749 sections 4.4 and 5.2, RFC 7523 section 2.2.
 from __future__ import annotations
 
 import logging
+from typing import Any, Literal
 from urllib.parse import parse_qsl
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response
 from orjson import dumps
+from pydantic import Field
 
 from gateway.exchange.context import Exchange
 from gateway.telemetry import event
-from gateway.web.bodies import read_body
+from gateway.web.description import problems
+from gateway.web.doors import Form, Reading
+from gateway.web.forms import OAuthProblem, Shown
 from gateway.web.listeners import CERTIFICATE
-from gateway.web.tokens import ASSERTION_TYPE, Tokens
+from gateway.web.tokens import ASSERTION_LIMIT, ASSERTION_TYPE, Tokens
 from gateway.wire.problems import ProblemError
 from gateway.wire.signing import thumbprint
 
 LOGGER = logging.getLogger("yhdyspinta.clients")
 FORM_LIMIT = 16 * 1024
-_FORM = "application/x-www-form-urlencoded"
+_REFUSALS: dict[int | str, dict[str, Any]] = {
+    status: {"model": OAuthProblem, **told}
+    for status, told in problems(
+        "invalid-request", "assertion-refused", "unsupported-media-type", "unsupported-content-encoding",
+        "body-too-large", "request-timeout", "busy", "log-not-durable",
+    ).items()
+}  # fmt: skip
 _NEVER_KEPT = {"Cache-Control": "no-store", "Pragma": "no-cache"}
+
+
+class TokenForm(Shown):
+    """What a client sends for a token. Parameters that are not known here are passed over (RFC 6749, 3.2)."""
+
+    grant_type: Literal["client_credentials"]
+    client_assertion_type: Literal["urn:ietf:params:oauth:client-assertion-type:jwt-bearer"]
+    client_assertion: str = Field(max_length=ASSERTION_LIMIT, description="a JWT that the client's own key signed")
+
+
+class GrantedForm(Shown):
+    """An access token."""
+
+    access_token: str
+    token_type: Literal["Bearer"]
+    expires_in: int = Field(description="seconds")
 
 
 def router(exchange: Exchange, tokens: Tokens) -> APIRouter:
     """The token endpoint."""
     routes = APIRouter(tags=["authentication"])
+    sent = Depends(Form(TokenForm, FORM_LIMIT))
 
-    @routes.post("/oauth/token", summary="Exchange a signed assertion for an access token")
-    async def token(request: Request) -> Response:
+    @routes.post(
+        "/oauth/token",
+        summary="Exchange a signed assertion for an access token",
+        response_model=None,
+        responses={200: {"model": GrantedForm}, **_REFUSALS},
+    )
+    async def token(request: Request, reading: Reading = sent) -> Response:
         certificate: bytes | None = request.scope.get(CERTIFICATE)
         try:
-            assertion = _assertion(await _form(request), request.headers.get("authorization"))
+            assertion = _assertion(_form(await reading()), request.headers.get("authorization"))
             granted = await tokens.grant(
                 assertion, thumbprint(certificate) if certificate is not None else None, exchange.clock()
             )
@@ -49,12 +81,7 @@ def router(exchange: Exchange, tokens: Tokens) -> APIRouter:
     return routes
 
 
-async def _form(request: Request) -> dict[str, str]:
-    if request.headers.get("content-type", "").split(";")[0].strip().lower() != _FORM:
-        raise ProblemError(
-            "unsupported-media-type", detail="the request is to be a form", remedy=f"send Content-Type: {_FORM}"
-        )
-    body = await read_body(request, FORM_LIMIT)
+def _form(body: bytes) -> dict[str, str]:
     try:
         pairs = parse_qsl(body.decode("ascii"), keep_blank_values=True, max_num_fields=16, errors="strict")
     except ValueError:

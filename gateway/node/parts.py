@@ -19,8 +19,8 @@ from gateway.exchange.transport import PeerTransport
 from gateway.exchange.witnessing import Witnessing, WitnessPolicy
 from gateway.keys.credentials import KeyPlace
 from gateway.node import secret_files
-from gateway.node.faces import TlsFaces
 from gateway.node.handshakes import RefusedConnections
+from gateway.node.tls import TlsFaces
 from gateway.node.wiring import (
     NodeError,
     OnRecord,

@@ -29,7 +29,7 @@ from gateway.desk.officer import Officer
 from gateway.keys.certificates import to_der
 from gateway.keys.credentials import KeyPlace, Opening
 from gateway.keys.errors import TrustError
-from gateway.keys.tls import TlsKey, browser_context, peer_pin
+from gateway.keys.tls import TlsKey, browser_context
 from gateway.person.values import Register
 from gateway.registry.read.distribution import RegistryClient
 from gateway.registry.read.entries import log_origin, witness_name
@@ -206,8 +206,10 @@ def key_places(
 
     def connects(certificate: bytes, _now: datetime) -> bool:
         latest = standings.latest
-        node = latest.registry.node_by_pin(peer_pin(certificate)) if latest is not None else None
-        return node is not None and node.id == settings.node.id
+        if latest is None:
+            return False
+        node = latest.registry.node(settings.node.id)
+        return node is not None and latest.registry.tls_certificate(node, certificate) is not None
 
     opening = Opening()
     stack.callback(opening.close)

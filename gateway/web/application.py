@@ -5,6 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, FastAPI
 
 from gateway.web import problems
+from gateway.web.description import describe
 from gateway.web.problems import Recorder
 
 
@@ -20,4 +21,5 @@ def application(title: str, *routers: APIRouter, documented: bool = False, refus
     for router in routers:
         app.include_router(router)
     problems.install(app, refused)
+    describe(app)
     return app

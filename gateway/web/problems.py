@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 
 from audit.log.log import LogError, LogOverloadedError
 from gateway.telemetry import event
+from gateway.web.validation import problem_of
 from gateway.wire.problems import ProblemError, to_problem_json
 
 LOGGER = logging.getLogger("yhdyspinta.web")
@@ -82,15 +83,9 @@ def install(app: FastAPI, refused: Recorder | None = None) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def _invalid(request: Request, error: RequestValidationError) -> Response:
-        first = error.errors()[0]
-        pointer = "/" + "/".join(str(part) for part in first["loc"][1:])
-        detail = "is missing" if first["type"] == "missing" else f"is not of the right form ({first['type']})"
-        problem = ProblemError(
-            "invalid-request",
-            pointer=pointer,
-            detail=f"{pointer or 'the body'} {detail}",
-            remedy="see the interface description at /openapi.json",
-        )
+        # The first part of a place says that it is of a query, a path or a header; to the caller the name says enough.
+        first = next(iter(error.errors()))
+        problem = problem_of([{**first, "loc": first["loc"][1:]}])
         return await answer(request, problem)
 
     @app.exception_handler(Exception)

@@ -157,13 +157,26 @@ def test_variable_that_does_not_fit_is_told_and_its_value_is_not(tmp_path: Path,
     assert "s3cret" not in str(refused.value)
 
 
+# Lists that Python refuses to make, by their depth and by the length of a number; and bytes that are no text.
+HOPELESS = ("[" * 5000, "[" + "9" * 5000 + "]", "[\udcff]")
+
+
+@pytest.mark.parametrize("value", HOPELESS, ids=["deep", "long", "no text"])
+@pytest.mark.parametrize("variable", ["NODE__SUBSYSTEMS", "LIMITS__IN_FLIGHT"])
+def test_list_that_cannot_be_made_is_a_fault_of_its_variable(tmp_path: Path, variable: str, value: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        load(written(tmp_path, GOOD), {f"YHDYSPINTA_{variable}": value})
+
+    assert variable.lower().replace("__", ".") in str(refused.value)
+
+
 @examples(200)
 @given(
     st.dictionaries(
         st.lists(st.sampled_from(["NODE", "ID", "CLIENTS", "0", "1", "2", "NAME", "TLS", "PEERS", "²", ""]), min_size=2)
         .map("__".join)
         .map(settings_environment.PREFIX.__add__),
-        st.sampled_from(["b", "[", "[1]", '["a"]', "[{}]", "[[1]]", "[\n]", ""]),
+        st.sampled_from(["b", "[", "[1]", '["a"]', "[{}]", "[[1]]", "[\n]", "", *HOPELESS]),
     )
 )
 def test_no_environment_breaks_the_reading(environment: dict[str, str]) -> None:

@@ -3,27 +3,44 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import orjson
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response
 
 from consent.consents import ConsentError, ConsentRecord
 from consent.fhir import form_of, to_fhir
-from consent.forms import Row, column_of, read_csv, read_json
+from consent.forms import Row, read_csv, read_json
 from gateway.exchange.advising import Case, advise
+from gateway.exchange.consents.forms import (
+    CODES,
+    AdvisedForm,
+    CaseForm,
+    ConsentForm,
+    FoundForm,
+    HistoryForm,
+    ImportedForm,
+    RecordedForm,
+    RecordForm,
+    SearchForm,
+    advised,
+    imported,
+)
 from gateway.exchange.consents.record import Consents, Recorded
 from gateway.exchange.context import Exchange
 from gateway.exchange.handover.deliver import Deliveries
-from gateway.sources.backends import Locator
-from gateway.web.authentication import Callers
-from gateway.web.bodies import read_body
-from gateway.web.bodies import read_json as read_document
+from gateway.web.authentication import Caller, Callers
+from gateway.web.bodies import check_media_type, media_type, read_body
+from gateway.web.description import problems
+from gateway.web.doors import JSON, Body, Bytes, Door
+from gateway.web.forms import PathKey
+from gateway.web.validation import plain_json, read
 from gateway.wire.problems import ProblemError
 
 FHIR = "application/fhir+json"
+CSV = "text/csv"
 _FORM = {
     "subject": {"system": "urn:oid:1.2.246.21", "value": "010190-900P"},
     "status": "active",
@@ -46,197 +63,229 @@ _CASE = {
     "consents": [],
     "at": "2026-03-01T12:00:00Z",
 }
+_NOBODY = ("subject-system-unknown", "subject-form", "subject-check")
+_FHIR_TOO: dict[str, Any] = {"content": {FHIR: {"schema": {"type": "object"}}}}
 
 
-def _takes(example: dict[str, Any]) -> dict[str, Any]:
-    content = {"application/json": {"schema": {"type": "object"}, "example": example}}
-    return {"requestBody": {"required": True, "content": content}}
+class ConsentBody(Body):
+    """A consent as our own JSON, or as a FHIR R4 Consent."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(ConsentForm, limit, codes=CODES, example=_FORM)
+        self.media_types = (JSON, FHIR)
+
+    async def __call__(self, request: Request) -> ConsentForm:
+        """The consent. Raises ProblemError."""
+        check_media_type(request, self.media_types)
+        body = await read_body(request, self.limit)
+        if not _is_fhir(request.headers.get("content-type", "")):
+            return read(ConsentForm, body, codes=CODES)
+        return _from_fhir(body)
 
 
 def router(exchange: Exchange, consents: Consents, deliveries: Deliveries, callers: Callers) -> APIRouter:
     """What people have consented to, refused and withdrawn, and what would be decided for a case."""
     routes = APIRouter(tags=["consents"])
+    routes.include_router(_recording(exchange, consents, deliveries, Door(callers, "consent")))
+    routes.include_router(_reading(exchange, consents, Door(callers, "consent")))
+    routes.include_router(_ending(consents, deliveries, Door(callers, "consent")))
+    routes.include_router(_deciding(exchange, consents, Door(callers, "decision")))
+    return routes
+
+
+def _recording(exchange: Exchange, consents: Consents, deliveries: Deliveries, door: Door) -> APIRouter:
+    routes = APIRouter()
+    let_in = Depends(door)
+    sent = Depends(ConsentBody(exchange.limits.body_bytes))
+    file = Depends(Bytes(exchange.limits.body_bytes, (CSV, JSON)))
 
     @routes.post(
         "/v1/consents",
         status_code=201,
         summary="Record a consent or a refusal, as JSON or as FHIR R4 Consent",
-        openapi_extra=_takes(_FORM),
+        response_model=None,
+        responses={201: {"model": RecordedForm, **_FHIR_TOO}, **problems("consent-invalid", *_NOBODY)},
     )
-    async def record(request: Request) -> Response:
-        caller = callers.identify(request)
-        caller.may("consent")
-        document = await read_document(request, exchange.limits.body_bytes)
-        fhir = _is_fhir(request.headers.get("content-type", ""))
-        form = _form_of(document) if fhir else document
-        locator = Locator.of(form.pop("subject", None), "/patient/identifier" if fhir else "/subject")
-        recorded = await consents.record(caller.name, caller.subsystem, locator, form)
+    async def record(request: Request, caller: Caller = let_in, form: ConsentForm = sent) -> Response:
+        locator = form.subject.locator
+        recorded = await consents.record(caller.name, caller.subsystem, locator, form.said())
         deliveries.wake()
-        if fhir:
+        if _is_fhir(request.headers.get("content-type", "")):
             shown = to_fhir(recorded.record, (locator.system, locator.value))
             return Response(orjson.dumps(shown), 201, media_type=FHIR)
-        return _json({**_record(recorded.record), "notices": recorded.notices}, 201)
+        return _json(RecordForm.of(recorded.record) | {"notices": recorded.notices}, 201)
 
     @routes.post(
-        "/v1/consents/import", status_code=201, summary="Record many consents from a form's CSV file or JSON list"
+        "/v1/consents/import",
+        status_code=201,
+        summary="Record many consents from a form's CSV file or JSON list",
+        response_model=None,
+        responses={
+            200: {"model": ImportedForm, "description": "all were known already"},
+            201: {"model": ImportedForm},
+            422: {"model": ImportedForm, "description": "consent-invalid"},
+        },
     )
-    async def bring(request: Request) -> Response:
-        caller = callers.identify(request)
-        caller.may("consent")
-        body = await read_body(request, exchange.limits.body_bytes)
+    async def bring(request: Request, caller: Caller = let_in, body: bytes = file) -> Response:
         rows = await asyncio.to_thread(_rows, request.headers.get("content-type", ""), body)
-
-        async def one(row: Row) -> Recorded | ProblemError:
-            if row.form is None:
-                error = row.error or ConsentError("", "the row cannot be read")
-                return ProblemError("consent-invalid", pointer=error.pointer, detail=error.reason)
-            try:
-                locator = Locator.of(row.form.pop("subject", None))
-                return await consents.record(caller.name, caller.subsystem, locator, row.form, once=True)
-            except ProblemError as problem:
-                if problem.status >= 500:
-                    raise
-                return problem
-
-        outcomes = await asyncio.gather(*(one(row) for row in rows))
+        outcomes = await asyncio.gather(*(_bring(consents, caller, row) for row in rows))
         deliveries.wake()
-        answer = _imported(rows, outcomes)
+        answer = imported(rows, outcomes)
         return _json(answer, 201 if answer["recorded"] or not rows else 422 if answer["rejected"] else 200)
 
-    @routes.post("/v1/consents/search", summary="The consents and refusals of a person that stand")
-    async def search(request: Request) -> Response:
-        caller = callers.identify(request)
-        caller.may("consent")
-        document = await read_document(request, exchange.limits.body_bytes)
-        locator = Locator.of(document.get("subject"))
+    return routes
+
+
+def _reading(exchange: Exchange, consents: Consents, door: Door) -> APIRouter:
+    routes = APIRouter()
+    let_in = Depends(door)
+    looked_for = Depends(Body(SearchForm, exchange.limits.body_bytes))
+
+    @routes.post(
+        "/v1/consents/search",
+        summary="The consents and refusals of a person that stand",
+        response_model=None,
+        responses={200: {"model": FoundForm, **_FHIR_TOO}, **problems(*_NOBODY)},
+    )
+    async def search(request: Request, caller: Caller = let_in, form: SearchForm = looked_for) -> Response:
+        locator = form.subject.locator
         found = await consents.of(caller.name, caller.subsystem, locator)
         if _is_fhir(request.headers.get("accept", "")):
             return _bundle([to_fhir(item, (locator.system, locator.value)) for item in found], "searchset")
-        return _json({"consents": [_record(item) for item in found]})
+        return _json({"consents": [RecordForm.of(item) for item in found]})
 
-    @routes.get("/v1/consents/{identifier}", summary="All versions of one consent")
-    async def history(request: Request, identifier: str) -> Response:
-        caller = callers.identify(request)
-        caller.may("consent")
+    @routes.get(
+        "/v1/consents/{identifier}",
+        summary="All versions of one consent",
+        response_model=None,
+        responses={200: {"model": HistoryForm, **_FHIR_TOO}, **problems("consent-unknown")},
+    )
+    async def history(request: Request, identifier: PathKey, caller: Caller = let_in) -> Response:
         versions = await consents.history(caller.name, caller.subsystem, identifier)
         if _is_fhir(request.headers.get("accept", "")):
             return _bundle([to_fhir(version) for version in versions], "collection")
-        return _json({"versions": [_record(version) for version in versions]})
+        return _json({"versions": [RecordForm.of(version) for version in versions]})
+
+    return routes
+
+
+def _ending(consents: Consents, deliveries: Deliveries, door: Door) -> APIRouter:
+    routes = APIRouter()
+    let_in = Depends(door)
+    answers: dict[int | str, dict[str, Any]] = {
+        201: {"model": RecordedForm},
+        **problems("consent-unknown", "consent-withdrawn"),
+    }
+
+    async def end(caller: Caller, identifier: str, ending: Literal["withdrawn", "entered-in-error"]) -> Response:
+        ended = await consents.withdraw(caller.name, caller.subsystem, identifier, ending)
+        deliveries.wake()
+        return _json(RecordForm.of(ended.record) | {"notices": ended.notices}, 201)
 
     @routes.post(
-        "/v1/consents/{identifier}/withdrawal", status_code=201, summary="Withdraw, and tell those who hold data"
+        "/v1/consents/{identifier}/withdrawal",
+        status_code=201,
+        summary="Withdraw, and tell those who hold data",
+        response_model=None,
+        responses=answers,
     )
-    async def withdraw(request: Request, identifier: str) -> Response:
-        caller = callers.identify(request)
-        caller.may("consent")
-        ended = await consents.withdraw(caller.name, caller.subsystem, identifier)
-        deliveries.wake()
-        return _json({**_record(ended.record), "notices": ended.notices}, 201)
+    async def withdraw(identifier: PathKey, caller: Caller = let_in) -> Response:
+        return await end(caller, identifier, "withdrawn")
 
     @routes.post(
         "/v1/consents/{identifier}/error",
         status_code=201,
         summary="Say that a record was entered in error; tell holders",
+        response_model=None,
+        responses=answers,
     )
-    async def error(request: Request, identifier: str) -> Response:
-        caller = callers.identify(request)
-        caller.may("consent")
-        ended = await consents.withdraw(caller.name, caller.subsystem, identifier, "entered-in-error")
-        deliveries.wake()
-        return _json({**_record(ended.record), "notices": ended.notices}, 201)
-
-    @routes.post(
-        "/v1/decisions",
-        summary="What would be decided for a case, real or supposed, and why; nothing moves and nothing is stored",
-        openapi_extra=_takes(_CASE),
-    )
-    async def decision(request: Request) -> Response:
-        caller = callers.identify(request)
-        caller.may("decision")
-        document = await read_document(request, exchange.limits.body_bytes)
-        now = exchange.clock()
-        standing = exchange.standing(now)
-        held: tuple[ConsentRecord, ...] = ()
-        if "subject" in document:
-            caller.may("consent")
-            held = await consents.of(caller.name, caller.subsystem, Locator.of(document["subject"]))
-        found = await asyncio.to_thread(advise, standing, Case(document, _moment(document.get("at"), now), held))
-        return _json(
-            {
-                "rulebook": {
-                    "name": standing.rulebook.name,
-                    "version": standing.rulebook.version,
-                    "status": standing.rulebook.status,
-                    "digest": standing.rulebook.digest,
-                },
-                "decisions": [{"decision": item.decision.to_dict(), "explanation": item.explanation} for item in found],
-            }
-        )
+    async def error(identifier: PathKey, caller: Caller = let_in) -> Response:
+        return await end(caller, identifier, "entered-in-error")
 
     return routes
 
 
-def _imported(rows: list[Row], outcomes: list[Recorded | ProblemError]) -> dict[str, Any]:
-    stood = [(row, one) for row, one in zip(rows, outcomes, strict=True) if isinstance(one, Recorded)]
-    wrong = [(row, one) for row, one in zip(rows, outcomes, strict=True) if isinstance(one, ProblemError)]
-    return {
-        "read": len(rows),
-        "recorded": sum(not one.known for _, one in stood),
-        "known": sum(one.known for _, one in stood),
-        "rejected": len(wrong),
-        "consents": [{"row": row.number, "id": one.record.id, "known": one.known} for row, one in stood],
-        "findings": [
-            {
-                "row": row.number,
-                "code": one.code,
-                "pointer": one.pointer,
-                "column": column_of(one.pointer or ""),
-                "message": one.detail,
-            }
-            for row, one in wrong
-        ],
-    }
+def _deciding(exchange: Exchange, consents: Consents, door: Door) -> APIRouter:
+    routes = APIRouter()
+    let_in = Depends(door)
+    put = Depends(Body(CaseForm, exchange.limits.body_bytes, example=_CASE))
+
+    @routes.post(
+        "/v1/decisions",
+        summary="What would be decided for a case, real or supposed, and why; nothing moves and nothing is stored",
+        response_model=None,
+        responses={200: {"model": AdvisedForm}, **problems("justification-missing", *_NOBODY)},
+    )
+    async def decision(caller: Caller = let_in, form: CaseForm = put) -> Response:
+        now = exchange.clock()
+        standing = exchange.standing(now)
+        held: tuple[ConsentRecord, ...] = ()
+        if form.subject is not None:
+            caller.may("consent")
+            held = await consents.of(caller.name, caller.subsystem, form.subject.locator)
+        found = await asyncio.to_thread(advise, standing, Case(form.stated(), form.at or now, held))
+        return _json(advised(standing, found))
+
+    return routes
+
+
+async def _bring(consents: Consents, caller: Caller, row: Row) -> Recorded | ProblemError:
+    """Record one row of a file; what is wrong with it is told and the others go on."""
+    if row.form is None:
+        error = row.error or ConsentError("", "the row cannot be read")
+        return ProblemError("consent-invalid", pointer=error.pointer, detail=error.reason)
+    try:
+        form = read(ConsentForm, orjson.dumps(row.form), codes=CODES)
+        return await consents.record(caller.name, caller.subsystem, form.subject.locator, form.said(), once=True)
+    except ProblemError as problem:
+        if problem.status >= 500:
+            raise
+        return problem
 
 
 def _rows(content_type: str, body: bytes) -> list[Row]:
-    kind = content_type.split(";", maxsplit=1)[0].strip().lower()
-    if kind not in {"text/csv", "application/json"}:
+    if media_type(content_type) == CSV:
+        return _all_rows(read_csv, body)
+    document = plain_json(body)
+    if isinstance(document, Mapping) and document.keys() - {"consents"}:
         raise ProblemError(
-            "unsupported-media-type",
-            detail="consents are brought as CSV or JSON",
-            remedy="send Content-Type: text/csv or application/json",
+            "invalid-request",
+            pointer="",
+            detail="a file of consents has the one member consents",
+            remedy='send {"consents": [...]}',
         )
+    return _all_rows(read_json, body)
+
+
+def _all_rows(reader: Any, body: bytes) -> list[Row]:
     try:
-        return list(read_csv(body) if kind == "text/csv" else read_json(body))
+        return list(reader(body))
     except ConsentError as error:
         raise ProblemError(
             "consent-invalid", pointer=error.pointer, detail=error.reason, remedy="mend the file and send it again"
         ) from None
 
 
-def _form_of(document: dict[str, Any]) -> dict[str, Any]:
+def _from_fhir(body: bytes) -> ConsentForm:
+    document = plain_json(body)
+    if not isinstance(document, dict):
+        raise ProblemError("invalid-json", detail="the body is not a JSON object", remedy="send a FHIR R4 Consent")
     try:
-        return form_of(document)
+        form = form_of(document)
     except ConsentError as error:
         raise ProblemError(
             "consent-invalid", pointer=error.pointer, detail=error.reason, remedy="send a FHIR R4 Consent"
         ) from None
-
-
-def _is_fhir(media_type: str) -> bool:
-    return media_type.split(";", maxsplit=1)[0].strip().lower() == FHIR
-
-
-def _moment(stated: object, now: datetime) -> datetime:
-    if stated is None:
-        return now
     try:
-        moment = datetime.fromisoformat(str(stated))
-    except ValueError:
-        raise ProblemError(
-            "invalid-request", pointer="/at", detail="a time is needed", remedy="write it in ISO 8601, with its zone"
-        ) from None
-    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+        return read(ConsentForm, orjson.dumps(form), codes=CODES)
+    except ProblemError as problem:
+        if problem.pointer is not None and problem.pointer.startswith("/subject"):
+            problem.pointer = "/patient/identifier" + problem.pointer.removeprefix("/subject")
+        raise
+
+
+def _is_fhir(header: str) -> bool:
+    return media_type(header) == FHIR
 
 
 def _json(document: dict[str, Any], status: int = 200) -> Response:
@@ -254,9 +303,3 @@ def _bundle(resources: list[dict[str, Any]], kind: str) -> Response:
     if not resources:
         del bundle["entry"]
     return Response(orjson.dumps(bundle), media_type=FHIR)
-
-
-def _record(record: ConsentRecord) -> dict[str, Any]:
-    document = record.to_dict()
-    document.pop("subject", None)  # an opaque id of this node's, of no use to anyone else
-    return document

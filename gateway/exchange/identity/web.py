@@ -3,126 +3,106 @@
 from __future__ import annotations
 
 import unicodedata
-from datetime import datetime
-from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Request
+from fastapi import APIRouter, Depends
 
 from gateway.exchange.context import Exchange
 from gateway.exchange.handover.deliver import Deliveries
-from gateway.exchange.identity.acts import Actor, Done, Identity, IdentityAct
-from gateway.person.figures import overdue_from
-from gateway.person.held import HeldKind, HeldRecord
-from gateway.sources.backends import Locator
-from gateway.web.authentication import Callers
-from gateway.web.bodies import read_json
+from gateway.exchange.identity.acts import Actor, Identity, IdentityAct
+from gateway.exchange.identity.forms import DoneForm, HeldList, OwnedForm, ProposedForm, TwoForm, UnconfirmedList
+from gateway.web.authentication import Caller, Callers
+from gateway.web.description import problems
+from gateway.web.doors import Body, Door
+from gateway.web.forms import PathKey, User
 from gateway.web.headers import USER_HEADER
 from gateway.wire.problems import ProblemError
 from schemas.facts import Identifier
 
-User = Annotated[str | None, Header(alias=USER_HEADER, max_length=256)]
+_EXAMPLE = {
+    "identifiers": [
+        {"system": "urn:yhdyspinta:id:migri-customer", "value": "DEMO-17"},
+        {"system": "urn:oid:1.2.246.21", "value": "010190-900P"},
+    ]
+}
+_GONE = problems("not-found")
+_ACTS = problems(
+    "not-found", "subject-system-unknown", "subject-form", "subject-check", "subject-ambiguous", "flow-unknown",
+    "record-invalid", "recipient-unknown",
+)  # fmt: skip
 
 
 def router(exchange: Exchange, identity: Identity, deliveries: Deliveries, callers: Callers) -> APIRouter:
     """Who is who. Every act needs the right `identity` and names the person behind it."""
     routes = APIRouter(tags=["identity"])
+    door = Door(callers, "identity")
 
-    def actor(request: Request, user: str | None) -> Actor:
-        caller = callers.identify(request)
-        caller.may("identity")
-        # One person however they are spelt: the two who are needed may not be one who writes the name in two ways.
-        name = unicodedata.normalize("NFKC", user).strip().casefold() if user else None
-        pseudonym = exchange.user_pseudonym(caller.subsystem, name)
-        if pseudonym is None:
-            raise ProblemError(
-                "invalid-request",
-                pointer=f"/{USER_HEADER}",
-                detail="a decision about who a person is needs the person who decides",
-                remedy=f"send the user's id in the header {USER_HEADER}",
-            )
-        assert user is not None
-        person = exchange.subjects.user(str(caller.subsystem.member), user)
-        return Actor(caller.name, caller.subsystem, pseudonym, person)
+    async def who(caller: Caller = Depends(door), user: User = None) -> Actor:
+        return _actor(exchange, caller, user)
+
+    actor = Depends(who)
+    two = Depends(Body(TwoForm, exchange.limits.body_bytes, example=_EXAMPLE))
 
     @routes.get("/v1/identity/held", summary="Records and proposals that wait for a decision about who is who")
-    async def held(request: Request, user: User = None) -> dict[str, Any]:
-        return {"held": [_record(record, exchange.clock()) for record in await identity.waiting(actor(request, user))]}
+    async def held(actor: Actor = actor) -> HeldList:
+        return HeldList.of(await identity.waiting(actor), exchange.clock())
 
     @routes.get("/v1/identity/unconfirmed", summary="Joins that nobody has confirmed")
-    async def unconfirmed(request: Request, user: User = None) -> dict[str, Any]:
-        found = await identity.doubtful(actor(request, user))
-        return {
-            "unconfirmed": [
-                {"joined": join.joined.isoformat(), "register": join.register, "subjects": [join.first, join.second]}
-                for join in found
-            ]
-        }
+    async def unconfirmed(actor: Actor = actor) -> UnconfirmedList:
+        return UnconfirmedList.of(await identity.doubtful(actor))
 
-    @routes.post("/v1/identity/held/{identifier}/owner", summary="Answer for a held record from now on")
-    async def take(request: Request, identifier: str, user: User = None) -> dict[str, Any]:
-        who = actor(request, user)
-        await identity.take(who, identifier)
-        return {"id": identifier, "owner": who.name}
+    @routes.post(
+        "/v1/identity/held/{identifier}/owner", summary="Answer for a held record from now on", responses=_GONE
+    )
+    async def take(identifier: PathKey, actor: Actor = actor) -> OwnedForm:
+        await identity.take(actor, identifier)
+        return OwnedForm(id=identifier, owner=actor.name)
 
-    @routes.post("/v1/identity/held/{identifier}/same", summary="A held record is about one person: it goes on")
-    async def same(request: Request, identifier: str, user: User = None) -> dict[str, Any]:
-        done = await identity.same(actor(request, user), identifier)
+    @routes.post(
+        "/v1/identity/held/{identifier}/same",
+        summary="A held record is about one person: it goes on",
+        responses=_ACTS,
+    )
+    async def same(identifier: PathKey, actor: Actor = actor) -> DoneForm:
+        done = await identity.same(actor, identifier)
         deliveries.wake()
-        return _done(done)
+        return DoneForm.of(done)
 
-    @routes.post("/v1/identity/held/{identifier}/apart", summary="A held record mixes two people: it is dropped")
-    async def apart(request: Request, identifier: str, user: User = None) -> dict[str, Any]:
-        return _done(await identity.apart(actor(request, user), identifier))
+    @routes.post(
+        "/v1/identity/held/{identifier}/apart",
+        summary="A held record mixes two people: it is dropped",
+        responses=_ACTS,
+    )
+    async def apart(identifier: PathKey, actor: Actor = actor) -> DoneForm:
+        return DoneForm.of(await identity.apart(actor, identifier))
 
-    @routes.post("/v1/identity/{act}", summary="Join two identifiers, undo a join, or place words")
-    async def propose(request: Request, act: IdentityAct, user: User = None) -> dict[str, Any]:
-        who = actor(request, user)
-        first, second = _two(await read_json(request, exchange.limits.body_bytes))
-        outcome = await identity.propose(who, act, first, second)
-        return {"proposal": outcome} if isinstance(outcome, str) else _done(outcome)
+    @routes.post("/v1/identity/{act}", summary="Join two identifiers, undo a join, or place words", responses=_ACTS)
+    async def propose(act: IdentityAct, actor: Actor = actor, form: TwoForm = two) -> DoneForm | ProposedForm:
+        first, second = (Identifier(each.system, each.value) for each in form.identifiers)
+        outcome = await identity.propose(actor, act, first, second)
+        return ProposedForm(proposal=outcome) if isinstance(outcome, str) else DoneForm.of(outcome)
 
-    @routes.post("/v1/identity/proposals/{identifier}/approval", summary="Carry out what another person has proposed")
-    async def approve(request: Request, identifier: str, user: User = None) -> dict[str, Any]:
-        return _done(await identity.approve(actor(request, user), identifier))
+    @routes.post(
+        "/v1/identity/proposals/{identifier}/approval",
+        summary="Carry out what another person has proposed",
+        responses=_ACTS,
+    )
+    async def approve(identifier: PathKey, actor: Actor = actor) -> DoneForm:
+        return DoneForm.of(await identity.approve(actor, identifier))
 
     return routes
 
 
-def _two(document: dict[str, Any]) -> tuple[Identifier, Identifier]:
-    given = document.get("identifiers")
-    if not isinstance(given, list) or len(given) != 2:
+def _actor(exchange: Exchange, caller: Caller, user: str | None) -> Actor:
+    # One person however they are spelt: the two who are needed may not be one who writes the name in two ways.
+    name = unicodedata.normalize("NFKC", user).strip().casefold() if user else None
+    pseudonym = exchange.user_pseudonym(caller.subsystem, name)
+    if pseudonym is None:
         raise ProblemError(
             "invalid-request",
-            pointer="/identifiers",
-            detail="an act about who is who names two identifiers",
-            remedy='send {"identifiers": [{"system": "…", "value": "…"}, {"system": "…", "value": "…"}]}',
+            pointer=f"/{USER_HEADER}",
+            detail="a decision about who a person is needs the person who decides",
+            remedy=f"send the user's id in the header {USER_HEADER}",
         )
-    first, second = (Locator.of(item, f"/identifiers/{number}") for number, item in enumerate(given))
-    return Identifier(first.system, first.value), Identifier(second.system, second.value)
-
-
-def _record(record: HeldRecord, now: datetime) -> dict[str, Any]:
-    return {
-        "id": record.id,
-        "kind": record.kind.value,
-        "register": record.register,
-        "reason": record.reason,
-        "since": record.created.isoformat(),
-        "overdue": record.kind is not HeldKind.PROPOSAL and overdue_from(record.created) <= now,
-        "owner": record.owner,
-    }
-
-
-def _done(done: Done) -> dict[str, Any]:
-    return {
-        "released": [
-            {
-                "index": item.index,
-                "recorded": item.recorded.isoformat(),
-                "recipient": item.recipient,
-                "categories": list(item.categories),
-            }
-            for item in done.released
-        ],
-        "handover": None if done.plan is None else done.plan.id,
-    }
+    assert user is not None
+    person = exchange.subjects.user(str(caller.subsystem.member), user)
+    return Actor(caller.name, caller.subsystem, pseudonym, person)

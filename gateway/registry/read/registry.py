@@ -67,6 +67,7 @@ class Registry:
             for certificate in member.signing:
                 self._vouch(certificate)
         self._keys: dict[str, SigningKey | None] = {}
+        self._tls: dict[str, certificates.Checked | None] = {}
         self._municipalities = _by_code(content.municipalities)
         self._counties = _by_code(content.counties)
         self._territories = self._settle()
@@ -154,6 +155,24 @@ class Registry:
     def node_by_pin(self, pin: str) -> Node | None:
         """The node whose TLS certificate has this SHA-256 (see `gateway.keys.tls.peer_pin`)."""
         return self._pins.get(pin)
+
+    def tls_certificate(self, node: Node, certificate: bytes) -> certificates.Checked | None:
+        """The TLS certificate (DER) of a node, if it is of its profile and names that node; whoever asks knows its pin.
+
+        A pin says that the registry's authority has seen the certificate, not what for.
+        """
+        pin = thumbprint(certificate)
+        if pin not in node.pins:
+            return None
+        try:
+            return self._tls[pin]
+        except KeyError:
+            try:
+                checked = certificates.check_tls(certificate, self.content.anchors, node.id)
+            except TrustError:
+                checked = None
+            self._tls[pin] = checked
+            return checked
 
     def signing_key(self, certificate: str) -> SigningKey | None:
         """The key of the signing certificate with this thumbprint; None if unlisted or not fit for signing.

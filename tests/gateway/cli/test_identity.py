@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from gateway.cli.main import app
 from gateway.demo.network import Network
-from gateway.exchange.handover.web import USER_HEADER
+from gateway.web.forms import USER_HEADER
 from schemas.facts import HETU, LOCAL
 from tests.gateway.running import Running, running
 from tests.waiting import until

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import base64
+import subprocess
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,6 +22,7 @@ from gateway.keys import certificates
 from gateway.keys.errors import TrustError
 from gateway.wire.identifiers import MemberId
 from gateway.wire.signing import Algorithm
+from tests import parts
 from tests.gateway.registry.conftest import KOTKA, NOW, Authority
 
 MEMBER = KOTKA.member
@@ -278,3 +282,124 @@ def _pem(label: str, der: bytes) -> bytes:
     body = base64.encodebytes(der).decode("ascii").replace("\n", "")
     lines = "\n".join(body[start : start + 64] for start in range(0, len(body), 64))
     return f"-----BEGIN {label}-----\n{lines}\n-----END {label}-----\n".encode("ascii")
+
+
+def anchor_with(
+    *extensions: tuple[x509.ExtensionType, bool],
+    key: certificates.PrivateKey = KEY,
+    serial: int = 7,
+    usage: str = "key_cert_sign",
+    is_ca: bool = True,
+) -> Authority:
+    """An anchor such as another authority's software might make."""
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Anchor")])
+    names = (
+        "digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement",
+        "key_cert_sign", "crl_sign", "encipher_only", "decipher_only",
+    )  # fmt: skip
+    builder = x509.CertificateBuilder(name, name, key.public_key(), serial, NOW - SECOND, NOW + SECOND)
+    builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+    builder = builder.add_extension(x509.KeyUsage(**{item: item == usage for item in names}), critical=True)
+    builder = builder.add_extension(x509.BasicConstraints(is_ca, None), critical=True)
+    for extension, is_critical in extensions:
+        builder = builder.add_extension(extension, critical=is_critical)
+    return Authority(key, builder.sign(key, hashes.SHA256()).public_bytes(Encoding.DER), NOW)
+
+
+UNKNOWN = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4"), b"\x05\x00")
+NAMES = x509.NameConstraints(None, [x509.DNSName("kotka-1")])
+ACCESS = x509.AuthorityInformationAccess(
+    [x509.AccessDescription(x509.oid.AuthorityInformationAccessOID.OCSP, x509.UniformResourceIdentifier("http://a.fi"))]
+)
+
+
+def end_certificate_with(extension: x509.ExtensionType, is_critical: bool) -> bytes:
+    usages = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
+    builder = x509.CertificateBuilder(
+        certificates.load(AUTHORITY.certificate).subject,
+        x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "x")]),
+        KEY.public_key(), 9, NOW - SECOND, NOW + SECOND,
+    )  # fmt: skip
+    usage = certificates.load(AUTHORITY.signing(MEMBER, KEY)).extensions.get_extension_for_class(x509.KeyUsage).value
+    for item in (usage, x509.BasicConstraints(False, None)):
+        builder = builder.add_extension(item, critical=True)
+    builder = builder.add_extension(x509.ExtendedKeyUsage(usages), critical=False)
+    builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName("kotka-1")]), critical=False)
+    builder = builder.add_extension(extension, critical=is_critical)
+    return builder.sign(AUTHORITY.key, hashes.SHA256()).public_bytes(Encoding.DER)
+
+
+@pytest.mark.parametrize(
+    ("extension", "is_critical"),
+    [(UNKNOWN, True), (ACCESS, True), (NAMES, True), (NAMES, False)],
+    ids=["unknown and critical", "critical where it must not be", "name constraints", "name constraints, not critical"],
+)
+def test_certificate_that_says_what_its_profile_does_not_have_is_refused(
+    extension: x509.ExtensionType, is_critical: bool
+) -> None:
+    certificate = end_certificate_with(extension, is_critical)
+    refused("certificate-key-usage", lambda: certificates.check_tls(certificate, [AUTHORITY.certificate], "kotka-1"))
+
+
+def test_extensions_that_only_inform_are_let_be() -> None:
+    for extension in (UNKNOWN, ACCESS):
+        certificate = end_certificate_with(extension, False)
+        assert certificates.check_tls(certificate, [AUTHORITY.certificate], "kotka-1", NOW)
+
+
+@pytest.mark.parametrize(
+    "authority",
+    [
+        anchor_with((UNKNOWN, True)),
+        anchor_with((NAMES, True)),
+        anchor_with((x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), False)),
+        anchor_with(usage="digital_signature"),
+        anchor_with(usage="crl_sign"),
+        anchor_with(is_ca=False),
+        anchor_with(key=ec.generate_private_key(ec.SECP192R1())),
+        anchor_with(key=ec.generate_private_key(ec.SECP384R1())),
+    ],
+    ids=["unknown and critical", "name constraints", "extended usage", "for signatures", "for lists alone",
+         "no authority", "P-192", "P-384"],
+)  # fmt: skip
+def test_anchor_that_is_none_vouches_for_nothing(authority: Authority) -> None:
+    certificate = authority.signing(MEMBER, certificates.new_private_key("ES256"))
+    refused("certificate-chain", lambda: certificates.check_signing(certificate, [authority.certificate], NOW))
+    assert anchor_with().signing(MEMBER, KEY), "the like of it that is an anchor issues"
+
+
+def test_certificate_counts_only_while_its_anchor_is_in_force() -> None:
+    authority = anchor_with()
+    certificate = authority.signing(MEMBER, KEY, not_before=NOW - timedelta(days=1))
+    checked = certificates.check_signing(certificate, [authority.certificate], NOW)
+    assert (checked.not_before, checked.not_after) == (NOW - SECOND, NOW + SECOND)
+    early, late = NOW - 2 * SECOND, NOW + 2 * SECOND
+    anchors = [authority.certificate]
+    refused("certificate-not-yet-valid", lambda: certificates.check_signing(certificate, anchors, early))
+    refused("certificate-expired", lambda: certificates.check_signing(certificate, anchors, late))
+
+
+def test_serial_number_is_positive() -> None:
+    certificate = custom(by=ED_AUTHORITY)
+    nothing = resigned(certificate, bytes.fromhex("020109"), bytes.fromhex("020100"))
+    assert certificates.load(nothing).serial_number == 0
+    refused("certificate-malformed", lambda: certificates.check_signing(nothing, [ED_AUTHORITY.certificate], NOW))
+
+
+def test_curve_that_is_spelled_out_is_refused() -> None:
+    """Another library makes such a certificate: this one's cannot."""
+    parts.tool("openssl", "Install openssl 3.")
+    with TemporaryDirectory() as folder:
+        (Path(folder) / "ca.pem").write_bytes(certificates.to_pem(AUTHORITY.certificate))
+        (Path(folder) / "ca.key").write_bytes(
+            AUTHORITY.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        )
+        (Path(folder) / "ext").write_text("basicConstraints=critical,CA:FALSE\nkeyUsage=critical,digitalSignature\n")
+        for line in (
+            "ecparam -name prime256v1 -param_enc explicit -genkey -noout -out key.pem",
+            "req -new -key key.pem -subj /CN=x -out x.csr",
+            "x509 -req -in x.csr -CA ca.pem -CAkey ca.key -set_serial 9 -days 1 -extfile ext -outform der -out x.der",
+        ):
+            subprocess.run(["openssl", *line.split()], cwd=folder, check=True, capture_output=True)
+        spelled_out = (Path(folder) / "x.der").read_bytes()
+    refused("certificate-key-kind", lambda: certificates.check_signing(spelled_out, [AUTHORITY.certificate]))

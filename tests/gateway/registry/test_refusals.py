@@ -200,6 +200,40 @@ async def test_a_certificate_of_the_network_that_the_registry_does_not_list_is_r
     assert peering.released() == released
 
 
+def with_another_name(peering: Peering) -> tuple[bytes, PrivateKey]:
+    """A certificate for the municipality's node and for a second name, which OpenSSL has nothing against."""
+    certificate, key = issued(peering)
+    loaded, anchor = certificates.load(certificate), certificates.load(peering.authority().anchor)
+    builder = x509.CertificateBuilder(
+        anchor.subject, loaded.subject, loaded.public_key(), 11, loaded.not_valid_before_utc, loaded.not_valid_after_utc
+    )
+    for extension in loaded.extensions:
+        value = extension.value
+        if isinstance(value, x509.SubjectAlternativeName):
+            value = x509.SubjectAlternativeName([*value, x509.DNSName("centre.demo")])
+        builder = builder.add_extension(value, extension.critical)
+    return builder.sign(peering.anchor_key, hashes.SHA256()).public_bytes(Encoding.DER), key
+
+
+async def test_certificate_that_the_registry_lists_and_that_is_not_of_the_profile_is_refused(peering: Peering) -> None:
+    before, (certificate, key) = peering.authority().content(), with_another_name(peering)
+    nodes = tuple(
+        replace(node, pins=node.pins | {peer_pin(certificate)})
+        if node.id == peering.nodes.party("kotka").node
+        else node
+        for node in before.nodes
+    )
+    await peering.goes_by(peering.publish(lambda content: replace(content, nodes=nodes)).version)
+    body, released = peering.body(), peering.released()
+
+    answer = await peering.send(peering.message(body), body, context=peering.context("another-name", certificate, key))
+
+    assert (answer.status, answer.code, answer.signed) == (401, "tls-certificate-unfit", False)
+    await peering.on_record("tls-certificate-unfit", type="query", outcome="refused")
+    assert peering.released() == released
+    await peering.goes_by(peering.publish(lambda _content: before).version)
+
+
 async def test_the_right_certificate_with_another_members_message_is_refused(peering: Peering) -> None:
     body, released = peering.body(), peering.released()
     context = peering.nodes.peer_context("kymenlaakso")
