@@ -112,11 +112,32 @@ PRODUCT = ("gateway", "audit", "consent", "adapters", "schemas")
 LINES, LENGTH, PARAMETERS = 450, 60, 5
 
 #: Functions over five parameters that docs/adr/0009-sizes.md names, with its reasons. At most ten.
-NAMED: frozenset[str] = frozenset()
+NAMED = frozenset({"gateway/wire/problems.py: __init__"})
 
 #: Rooms with pieces that are still too large, and how many they may have: files, functions, functions with too many
 #: parameters, loops over `one`. The numbers only go down; a room that has none left leaves the table.
-LATER: Mapping[str, tuple[int, int, int, int]] = {}
+LATER: Mapping[str, tuple[int, int, int, int]] = {
+    "adapters": (2, 1, 0, 18),
+    "adapters/fhir_r4": (0, 0, 0, 4),
+    "adapters/scaffold": (0, 0, 0, 11),
+    "adapters/sdk": (0, 0, 0, 9),
+    "adapters/workbench": (0, 0, 1, 2),
+    "audit/log": (1, 0, 1, 1),
+    "audit/questions": (2, 0, 12, 8),
+    "audit/tree": (1, 0, 4, 0),
+    "consent": (0, 0, 5, 17),
+    "gateway/desk": (3, 1, 8, 22),
+    "gateway/exchange": (0, 0, 12, 5),
+    "gateway/exchange/consents": (0, 0, 3, 1),
+    "gateway/exchange/handover": (1, 5, 9, 5),
+    "gateway/exchange/query": (0, 0, 1, 1),
+    "gateway/node": (0, 1, 0, 0),
+    "gateway/person": (0, 0, 2, 0),
+    "gateway/sources": (0, 0, 4, 4),
+    "gateway/storage": (0, 0, 1, 0),
+    "gateway/web": (0, 0, 1, 0),
+    "schemas": (0, 0, 0, 6),
+}
 
 Found = tuple[list[str], list[str], list[str], list[str]]
 

@@ -77,7 +77,7 @@ def router(exchange: Exchange, identity: Identity, deliveries: Deliveries, calle
 
     @routes.post("/v1/identity/{act}", summary="Join two identifiers, undo a join, or place words", responses=_ACTS)
     async def propose(act: IdentityAct, actor: Actor = actor, form: TwoForm = two) -> DoneForm | ProposedForm:
-        first, second = (Identifier(each.system, each.value) for each in form.identifiers)
+        first, second = (Identifier(named.system, named.value) for named in form.identifiers)
         outcome = await identity.propose(actor, act, first, second)
         return ProposedForm(proposal=outcome) if isinstance(outcome, str) else DoneForm.of(outcome)
 
