@@ -314,7 +314,7 @@ def package(
     if failing:
         fail(f"the adapter does not pass: {', '.join(failing)}", NO, remedy="see `yhdyspinta adapter test`", json=json)
     if importlib.util.find_spec("hatchling") is None:
-        fail("the builder is not installed", OUTSIDE, remedy="install yhdyspinta[build]", json=json)
+        fail("the builder is not installed", OUTSIDE, remedy="install yhdyspinta[adapters]", json=json)
     target = (out or found.folder / "dist").resolve()
     before = set(target.glob("*.whl")) if target.is_dir() else set()
     with progress("building", quiet=json):

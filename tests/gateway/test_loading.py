@@ -33,6 +33,9 @@ HEAVY = {
 #: Those that no listing of commands needs either.
 NODE = {"aiohttp", "cryptography", "fastapi", "joserfc", "opentelemetry", "ruamel", "sqlalchemy", "tuf"}
 
+#: What no node ever runs.
+DESK_TOOLS = ("adapters.scaffold", "adapters.workbench", "adapters.samples", "gateway.demo", "gateway.conformance")
+
 RUN_COMMAND = """
 import json, sys
 from gateway.cli.main import app
@@ -122,6 +125,7 @@ def test_node_loads_what_its_settings_ask_for_and_no_more(network: Network) -> N
 
     assert among(HEAVY, first) == ["alembic"], "an empty database is brought up to date"
     assert among(HEAVY, second) == []
+    assert [module for module in second if module.startswith(DESK_TOOLS)] == [], "tools for developers"
 
 
 @pytest.mark.e2e
