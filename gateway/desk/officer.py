@@ -432,7 +432,8 @@ class Officer:
 
     def locate(self, connection: Connection, entry: str) -> Found | None:
         """The entry with this id or, if it is a number, at this index; also from the archive."""
-        if not entry.isdecimal():
+        # More digits than a database's whole numbers have are no index.
+        if not (entry.isascii() and entry.isdecimal() and len(entry) <= 18):
             return query.by_id(connection, entry, find=self.find)
         return self._at(connection, int(entry))
 

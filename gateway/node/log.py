@@ -11,9 +11,10 @@ import asyncio
 import base64
 import re
 from collections.abc import Callable, Collection
+from typing import Annotated, Any
 
 import orjson
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from sqlalchemy import Engine
 
 from audit.log.log import Log
@@ -25,9 +26,11 @@ from audit.tree.tiles import StoredTiles, Tile, TilePathError
 from gateway.exchange.context import Exchange
 from gateway.exchange.opening import calling_node
 from gateway.exchange.witnessing import ANSWER_TYPE, Witnessing
+from gateway.node.peer_forms import Alarm, Consistency, Judged
 from gateway.registry.read.entries import Node
 from gateway.story import Story
-from gateway.web.bodies import read_body
+from gateway.web.description import problems
+from gateway.web.doors import CERTIFICATE_SCHEME, Body, Bytes, Gate
 from gateway.web.listeners import CERTIFICATE
 from gateway.wire.problems import ProblemError
 
@@ -36,6 +39,23 @@ SIZE_TYPE = "text/x.tlog.size"
 FOR_EVER = "public, max-age=31536000, immutable"
 _OLD = re.compile(r"old (0|[1-9][0-9]{0,18})")
 _MAX_PROOF = 63
+
+Sizes = Annotated[str, Query(max_length=19 * witness.MAX_SIZES, description="whole numbers with commas between")]
+
+
+class PeerDoor(Gate):
+    """Lets in a node of the registry, by its pinned certificate."""
+
+    schemes = (CERTIFICATE_SCHEME,)
+    codes = ("tls-certificate-unknown", "tls-certificate-unfit", "tls-certificate-not-in-force")
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+
+    async def __call__(self, request: Request) -> Node:
+        """The node that calls. Raises ProblemError."""
+        now = self._exchange.clock()
+        return calling_node(self._exchange.standing(now).registry, request.scope.get(CERTIFICATE) or b"", now)
 
 
 def router(
@@ -46,35 +66,48 @@ def router(
     verified: Callable[[str], bool],
 ) -> APIRouter:
     """`readers` are ids of nodes that may read entries; `verified` says whether a signed message is one of ours."""
+    routes = APIRouter(tags=["log"])
+    door = PeerDoor(exchange)
+    routes.include_router(_bringing(exchange, witnessing, door, verified))
+    routes.include_router(_reading(exchange, witnessing, door, readers))
+    return routes
+
+
+def _reading(exchange: Exchange, witnessing: Witnessing, door: PeerDoor, readers: Collection[str]) -> APIRouter:
     routes = APIRouter()
+    let_in = Depends(door)
+    note: dict[int | str, dict[str, Any]] = {200: {"description": "a signed note", "content": {"text/plain": {}}}}
+    tiles: dict[int | str, dict[str, Any]] = {
+        200: {"description": "the tile", "content": {"application/octet-stream": {}}},
+        **problems("not-found", "client-not-permitted"),
+    }
 
-    @routes.get("/log/checkpoint")
-    @routes.get("/peer/v1/log/checkpoint")
-    async def checkpoint(request: Request) -> Response:
-        _peer(exchange, request)
-        note = await asyncio.to_thread(_note, exchange.engine)
-        return Response(note, 200, {"Cache-Control": "no-store"}, NOTE_TYPE)
+    @routes.get("/log/checkpoint", summary="The newest checkpoint", response_model=None, responses=note)
+    @routes.get("/peer/v1/log/checkpoint", summary="The newest checkpoint", response_model=None, responses=note)
+    async def checkpoint(_node: Node = let_in) -> Response:
+        newest = await asyncio.to_thread(_note, exchange.engine)
+        return Response(newest, 200, {"Cache-Control": "no-store"}, NOTE_TYPE)
 
-    @routes.get("/peer/v1/log/consistency")
-    async def consistency(request: Request) -> Response:
-        _peer(exchange, request)
-        answer = await witnessing.answer(_sizes(request.query_params.get("sizes", "")))
+    @routes.get(
+        "/peer/v1/log/consistency",
+        summary="Proofs that the log only grew since it had these sizes",
+        response_model=None,
+        responses={200: {"model": Consistency}},
+    )
+    async def consistency(_node: Node = let_in, sizes: Sizes = "") -> Response:
+        answer = await witnessing.answer(_sizes(sizes))
         document = {
             "checkpoint": answer.note,
             "proofs": [
-                {
-                    "size": size,
-                    "proof": None if proof is None else [base64.b64encode(digest).decode() for digest in proof],
-                }
+                {"size": size, "proof": None if proof is None else [base64.b64encode(node).decode() for node in proof]}
                 for size, proof in answer.proofs
             ],
         }
         return Response(orjson.dumps(document), 200, {"Cache-Control": "no-store"}, ANSWER_TYPE)
 
-    @routes.get("/log/{path:path}")
-    @routes.get("/peer/v1/log/{path:path}")
-    async def tile(request: Request, path: str) -> Response:
-        node = _peer(exchange, request)
+    @routes.get("/log/{path:path}", summary="A tile of hashes or entries", response_model=None, responses=tiles)
+    @routes.get("/peer/v1/log/{path:path}", summary="A tile of hashes or entries", response_model=None, responses=tiles)
+    async def tile(path: str, node: Node = let_in) -> Response:
         try:
             wanted = Tile.parse(path)
         except TilePathError as error:
@@ -86,10 +119,21 @@ def router(
             raise ProblemError("not-found", detail="the log has not got so far, or these entries are archived")
         return Response(data, 200, {"Cache-Control": FOR_EVER}, "application/octet-stream")
 
-    @routes.post("/peer/v1/checkpoints")
-    async def bring(request: Request) -> Response:
-        node = _peer(exchange, request)
-        old, proof, note = _brought(await read_body(request, MAX_NOTE_BYTES))
+    return routes
+
+
+def _bringing(exchange: Exchange, witnessing: Witnessing, door: PeerDoor, verified: Callable[[str], bool]) -> APIRouter:
+    routes = APIRouter()
+    let_in = Depends(door)
+    cosigned: dict[int | str, dict[str, Any]] = {
+        200: {"description": "the cosignature line", "content": {"text/plain": {}}},
+        409: {"description": "", "content": {SIZE_TYPE: {}}},  # with the size that we hold
+        **problems("log-not-proven", "log-refused"),
+    }
+
+    @routes.post("/peer/v1/checkpoints", summary="Have a checkpoint witnessed", response_model=None, responses=cosigned)
+    async def bring(node: Node = let_in, body: bytes = Depends(Bytes(MAX_NOTE_BYTES))) -> Response:
+        old, proof, note = _brought(body)
         try:
             line = await witnessing.cosign(old, proof, note, node)
         except witness.OldSizeError as error:
@@ -100,26 +144,25 @@ def router(
             raise ProblemError("log-refused", detail=str(error)) from None
         return Response(f"{line}\n", 200, media_type=NOTE_TYPE)
 
-    @routes.post("/peer/v1/alarms")
-    async def alarm(request: Request) -> Response:
-        node = _peer(exchange, request)
-        kind, first, second = _alarm(await read_body(request, 2 * MAX_NOTE_BYTES))
-        for statement in (first, second):
+    @routes.post(
+        "/peer/v1/alarms",
+        summary="Show two statements of this node's log that contradict each other",
+        response_model=None,
+        responses={200: {"model": Judged}, **problems("log-refused")},
+    )
+    async def alarm(
+        node: Node = let_in, form: Alarm = Depends(Body(Alarm, 2 * MAX_NOTE_BYTES, is_typed=False))
+    ) -> Response:
+        for statement in (form.first, form.second):
             if not _ours(exchange.log, statement, verified):
                 raise ProblemError("log-refused", detail="a statement of the alarm is not one of this node")
         try:
-            borne_out = await witnessing.accused(kind, first, second, node)
+            borne_out = await witnessing.accused(form.kind, form.first, form.second, node)
         except (witness.WitnessError, NoteError) as error:
             raise ProblemError("log-refused", detail=str(error)) from None
         return Response(orjson.dumps({"borne_out": borne_out}), 200, media_type=ANSWER_TYPE)
 
     return routes
-
-
-def _peer(exchange: Exchange, request: Request) -> Node:
-    """The node that calls, by its pinned certificate. Raises ProblemError."""
-    now = exchange.clock()
-    return calling_node(exchange.standing(now).registry, request.scope.get(CERTIFICATE) or b"", now)
 
 
 def _note(engine: Engine) -> str:
@@ -180,17 +223,6 @@ def _brought(body: bytes) -> tuple[int, tuple[bytes, ...], str]:
             detail="the body is the old size, the lines of a consistency proof, an empty line and a checkpoint",
         ) from None
     return int(old[1]), proof, note
-
-
-def _alarm(body: bytes) -> tuple[str, str, str]:
-    try:
-        document = orjson.loads(body)
-        kind, first, second = document["kind"], document["first"], document["second"]
-        if not all(isinstance(text, str) for text in (kind, first, second)):
-            raise ValueError("not texts")
-    except (ValueError, KeyError, TypeError):
-        raise ProblemError("invalid-request", detail="an alarm has the members kind, first and second") from None
-    return kind, first, second
 
 
 def _ours(log: Log, statement: str, verified: Callable[[str], bool]) -> bool:

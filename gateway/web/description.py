@@ -16,24 +16,20 @@ from fastapi.routing import APIRoute, iter_route_contexts
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from gateway.web.doors import JSON, Body, Bytes, Door, Form, dependencies
+from gateway.web.doors import CERTIFICATE_SCHEME, JSON, TOKEN_SCHEME, Body, Bytes, Form, Gate, Messages, dependencies
 from gateway.web.forms import ProblemForm
 from gateway.wire.problems import CONTENT_TYPE, PROBLEMS
 
 _REFERENCE = "#/components/schemas/{model}"
-CERTIFICATE_SCHEME, TOKEN_SCHEME = "certificate", "token"
 _SCHEMES = {
-    CERTIFICATE_SCHEME: {"type": "mutualTLS", "description": "the certificate that the settings register"},
+    CERTIFICATE_SCHEME: {"type": "mutualTLS", "description": "the certificate that settings or registry list"},
     TOKEN_SCHEME: {"type": "http", "scheme": "bearer", "bearerFormat": "JWT", "description": "from /oauth/token"},
 }
 
-#: What any route may answer, what any with a door, what any with a body, by the code of the problem.
+#: What any route may answer, and what any with a body, by the code of the problem.
 ANYWHERE = (
     "invalid-request", "invalid-header", "invalid-target", "request-timeout", "target-too-long", "headers-too-large",
     "internal-error", "busy", "log-not-durable", "registry-unavailable", "registry-expired",
-)  # fmt: skip
-AT_A_DOOR = (
-    "not-authenticated", "client-unknown", "client-revoked", "token-refused", "token-expired", "client-not-permitted",
 )  # fmt: skip
 WITH_A_BODY = ("body-too-large", "unsupported-media-type", "unsupported-content-encoding")
 
@@ -77,16 +73,20 @@ def _document(app: FastAPI) -> dict[str, Any]:
 
 def _complete(operation: dict[str, Any], dependant: Dependant) -> set[type[BaseModel]]:
     """Add to an operation what the values at its doors say; the forms that it refers to."""
-    calls = [below.call for below in dependencies(dependant)]
+    calls: list[object] = [below.call for below in dependencies(dependant)]
     codes = list(ANYWHERE)
     used: set[type[BaseModel]] = set()
-    if any(isinstance(call, Door) for call in calls):
-        operation["security"] = [{CERTIFICATE_SCHEME: []}, {TOKEN_SCHEME: []}]
-        codes += AT_A_DOOR
     for call in calls:
-        if isinstance(call, Body | Form):
+        if isinstance(call, Gate):
+            operation["security"] = [{scheme: []} for scheme in call.schemes]
+            codes += call.codes
+        elif isinstance(call, Body | Form):
             used.add(call.form)
             operation["requestBody"] = _body(call)
+        elif isinstance(call, Messages):
+            used.update(call.forms)
+            kinds = [{"$ref": _REFERENCE.format(model=form.__name__)} for form in call.forms]
+            operation["requestBody"] = {"required": True, "content": {JSON: {"schema": {"anyOf": kinds}}}}
         elif isinstance(call, Bytes):
             content: dict[str, Any] = {kind: {"schema": {"type": "string"}} for kind in call.media_types or ("*/*",)}
             operation["requestBody"] = {"required": True, "content": content}
@@ -111,8 +111,8 @@ def _answers(responses: dict[str, Any], codes: Iterable[str]) -> None:
         del responses["422"]
     said: dict[str, list[str]] = {}
     for status, answer in responses.items():
-        if status >= "400":
-            said[status] = answer["description"].split(", ")
+        if status.isdigit() and status >= "400":
+            said[status] = [name for name in answer["description"].split(", ") if name in PROBLEMS]
     for code in codes:
         said.setdefault(str(PROBLEMS[code].status), []).append(code)
     for status, named in said.items():

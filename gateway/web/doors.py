@@ -20,14 +20,28 @@ from gateway.web.validation import read, unknown_name
 from gateway.wire.problems import ProblemError
 
 JSON = "application/json"
+CERTIFICATE_SCHEME, TOKEN_SCHEME = "certificate", "token"
 
 Reading = Callable[[], Awaitable[bytes]]
 Parameters = tuple[tuple[str, ...], tuple[str, ...]]
 """The names of the query parameters and of the headers that a route takes."""
 
 
-class Door:
+class Gate:
+    """Says who may come in: by which schemes of the description, and with which problems others are sent away."""
+
+    schemes: tuple[str, ...] = ()
+    codes: tuple[str, ...] = ()
+
+
+class Door(Gate):
     """Lets in a registered client with the right to an action."""
+
+    schemes = (CERTIFICATE_SCHEME, TOKEN_SCHEME)
+    codes = (
+        "not-authenticated", "client-unknown", "client-revoked", "token-refused", "token-expired",
+        "client-not-permitted",
+    )  # fmt: skip
 
     def __init__(self, callers: Callers, action: str) -> None:
         self.action = action
@@ -62,11 +76,21 @@ class Bytes:
 
 
 class Body:
-    """A JSON body in a declared form. `codes` says how its members are refused, under "" for all not named."""
+    """A JSON body in a declared form. `codes` says how its members are refused, under "" for all not named.
+
+    `is_typed`: whether it has to say that it is JSON.
+    """
 
     def __init__(
-        self, form: type[BaseModel], limit: int, *, codes: Mapping[str, str] | None = None, example: Any = None
+        self,
+        form: type[BaseModel],
+        limit: int,
+        *,
+        codes: Mapping[str, str] | None = None,
+        example: Any = None,
+        is_typed: bool = True,
     ) -> None:
+        self._is_typed = is_typed
         self.form = form
         self.limit = limit
         self.media_types: tuple[str, ...] = (JSON,)
@@ -75,8 +99,25 @@ class Body:
 
     async def __call__(self, request: Request) -> Any:
         """The form. Raises ProblemError."""
-        check_media_type(request, self.media_types)
+        if self._is_typed:
+            check_media_type(request, self.media_types)
         return read(self.form, await read_body(request, self.limit), codes=self.codes)
+
+
+class Messages:
+    """A body of one of several kinds, read when the route asks for it: which kind, its signed message says."""
+
+    def __init__(self, forms: Sequence[type[BaseModel]], limit: int) -> None:
+        self.forms = tuple(forms)
+        self.limit = limit
+
+    async def __call__(self, request: Request) -> Reading:
+        """What reads it; raises ProblemError."""
+
+        async def reading() -> bytes:
+            return await read_body(request, self.limit)
+
+        return reading
 
 
 class Form:

@@ -124,7 +124,8 @@ def thumbprint(certificate: bytes) -> str:
 
 def request_digest(jws: str) -> str:
     """What a response's `req` holds: the `sha-256=:…:` of the text of the request's JWS."""
-    return body_digest(jws.encode("ascii"))
+    # A header's bytes are read as Latin-1: what is no JWS has a digest too, so that its refusal can be put on record.
+    return body_digest(jws.encode("latin-1"))
 
 
 def sign_request(claims: RequestClaims, signer: Signer) -> str:

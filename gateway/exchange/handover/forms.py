@@ -13,6 +13,7 @@ from consent.decision import Decision
 from gateway.exchange.handover.accept import Item
 from gateway.exchange.handover.contact import LONGEST, Contact
 from gateway.exchange.handover.plan import Plan, Planned
+from gateway.exchange.handover.states import ArrivalState
 from gateway.web.forms import Shape, Shown, Subject
 from gateway.web.validation import fault
 from gateway.wire.problems import ProblemError
@@ -32,9 +33,7 @@ IdempotencyKey = Annotated[
 HandoverFilter = Annotated[
     Literal["planned", "completed", "stopped", "overdue"] | None, Query(description="only those in this state")
 ]
-ArrivalFilter = Annotated[
-    Literal["received", "accepted", "withdrawn"] | None, Query(description="only those in this state")
-]
+ArrivalFilter = Annotated[ArrivalState | None, Query(description="only those in this state")]
 After = Annotated[
     str, Query(max_length=64, pattern=r"^[\x21-\x7e]*$", description="`next` of the former answer, or an item's id")
 ]

@@ -221,7 +221,7 @@ def test_log_face_refuses_what_is_not_of_its_form(nodes: Running) -> None:
         ("POST", "/peer/v1/checkpoints", b"old 0\nAAAA\n\n" + note.encode(), 400, "invalid-request"),
         ("POST", "/peer/v1/checkpoints", b"old 0\n\n" + note.encode(), 403, "log-refused"),
         ("POST", "/peer/v1/checkpoints", b"\xff\xfe", 400, "invalid-request"),
-        ("POST", "/peer/v1/alarms", b"[]", 400, "invalid-request"),
+        ("POST", "/peer/v1/alarms", b"[]", 400, "invalid-json"),
         (
             "POST",
             "/peer/v1/alarms",

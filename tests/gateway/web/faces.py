@@ -75,7 +75,8 @@ class Face:
         return next(found, None)
 
     def _wrong(self, operation: dict[str, Any], answer: httpx.Response) -> str | None:
-        told = operation["responses"].get(str(answer.status_code))
+        responses = operation["responses"]
+        told = responses.get(str(answer.status_code)) or responses.get("default")
         if told is None:
             return "a status that the description does not tell"
         kind = answer.headers.get("content-type", "").split(";")[0]
