@@ -16,7 +16,7 @@ from typing import Any
 from aiohttp import ClientSession, ClientTimeout
 from sqlalchemy import Engine, select
 
-from audit.log.entries import Entry
+from audit.log.entries import Entry, EntryType, Outcome
 from audit.log.tables import entries
 from audit.questions.check import Report
 from audit.questions.check import check as check_log
@@ -27,6 +27,7 @@ from gateway.demo.network import Network
 from gateway.demo.outcome import Asked, Check, Proven, Share, Wishes
 from gateway.demo.patience import Patience
 from gateway.demo.ports import LOOPBACK
+from gateway.exchange.handover.states import SETTLED, ArrivalKind, DeliveryKind, DeliveryState
 from gateway.storage import engine as storage
 from gateway.storage.tables import deliveries
 from schemas.facts import MIGRI_CUSTOMER
@@ -38,8 +39,6 @@ PERSONS = 20
 DIRTY_ROWS = range(26, 46)
 #: How long the delivery that is overtaken by a withdrawal is held back.
 HELD_BACK = timedelta(seconds=6)
-
-SETTLED = frozenset({"accepted", "stopped"})
 
 
 class StoryError(Exception):
@@ -93,7 +92,7 @@ class Story:
         """A person withdraws a consent under which a municipality has received data: it is told so, signed."""
         withdrawn = await self._call("centre", "POST", f"/v1/consents/{wishes.kept}/withdrawal", expect=201)
         notices = await self._until(
-            lambda: self._held("kotka"), lambda held: [item for item in held if item["kind"] == "notice"]
+            lambda: self._held("kotka"), lambda held: [item for item in held if item["kind"] == ArrivalKind.NOTICE]
         )
         self._check(
             "who had received data under a withdrawn consent has a signed notice of it",
@@ -116,7 +115,7 @@ class Story:
                 raise StoryError(f"{len(parts) - settled} of {len(parts)} deliveries do not arrive")
             await asyncio.sleep(0.1)
         held = {
-            name: {item["handover"]: item for item in await self._held(name) if item["kind"] == "handover"}
+            name: {item["handover"]: item for item in await self._held(name) if item["kind"] == ArrivalKind.HANDOVER}
             for name in ("kotka", "kymenlaakso")
         }
         found = []
@@ -191,7 +190,9 @@ class Story:
         try:
             with engine.connect() as connection:
                 row = connection.execute(
-                    select(entries.c.idx, entries.c.id).where(entries.c.type == "receipt").order_by(entries.c.idx)
+                    select(entries.c.idx, entries.c.id)
+                    .where(entries.c.type == EntryType.RECEIPT)
+                    .order_by(entries.c.idx)
                 ).first()
                 if row is None:
                     raise StoryError("the log of kotka holds no receipt")
@@ -275,7 +276,7 @@ class Story:
         held: Mapping[str, Mapping[str, dict[str, Any]]],
     ) -> Share:
         name = {"municipality": "kotka", "county": "kymenlaakso"}[part["role"]]
-        arrived = held[name].get(plan["id"]) if now["state"] == "accepted" else None
+        arrived = held[name].get(plan["id"]) if now["state"] == DeliveryState.ACCEPTED else None
         got = tuple(arrived["categories"]) if arrived is not None else ()
         return Share(
             person=person,
@@ -314,7 +315,7 @@ class Story:
         late = by[self._key("p09-withdrawn-consent"), "kotka"]
         self._check(
             "a consent withdrawn before delivery no longer carries anything",
-            late.state == "accepted" and not {"health-needs", "social-needs"} & set(late.got),
+            late.state == DeliveryState.ACCEPTED and not {"health-needs", "social-needs"} & set(late.got),
         )
         pending = [item for item in found if item.person == self._key("p08-pending-permit")]
         self._check("without a final permit nothing moves", all(not share.got for share in pending))
@@ -325,7 +326,7 @@ class Story:
             and "contact/address" not in protected.got,
         )
         received = [(name, item["handover"]) for name, items in held.items() for item in items.values()]
-        accepted = [item for item in found if item.state == "accepted"]
+        accepted = [item for item in found if item.state == DeliveryState.ACCEPTED]
         self._check("each delivery was received once", len(received) == len(set(received)) == len(accepted))
 
     async def _held(self, party: str) -> list[dict[str, Any]]:
@@ -380,15 +381,15 @@ def grouped(shares: Iterable[Share]) -> list[tuple[Share, list[str]]]:
 
 def _stopped_and_accepted(engine: Engine) -> int:
     """How many entries of a node's log say that a delivery was stopped which in its tables was accepted."""
-    stopped = select(entries.c.body).where(entries.c.type == "delivery", entries.c.outcome == "stopped")
+    stopped = select(entries.c.body).where(entries.c.type == EntryType.DELIVERY, entries.c.outcome == Outcome.STOPPED)
     with engine.connect() as connection:
-        accepted = set(connection.scalars(select(deliveries.c.id).where(deliveries.c.state == "accepted")))
+        accepted = set(connection.scalars(select(deliveries.c.id).where(deliveries.c.state == DeliveryState.ACCEPTED)))
         return sum(Entry.parse(body).detail.get("delivery") in accepted for body in connection.scalars(stopped))
 
 
 def _can_arrive(part: Mapping[str, Any]) -> bool:
     """Whether a delivery has somebody to arrive at; who has not joined yet is waited for, beyond the demo."""
-    return bool(part["kind"] == "handover" and part["problem"] != "recipient-unknown")
+    return bool(part["kind"] == DeliveryKind.HANDOVER and part["problem"] != "recipient-unknown")
 
 
 def _permitted(plan: Mapping[str, Any], role: str) -> set[str]:

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from rich.markup import escape
 from sqlalchemy.exc import SQLAlchemyError
 
-from audit.log.entries import Entry
+from audit.log.entries import Entry, EntryType, Outcome
 from audit.log.log import Log, LogError
 from audit.questions.subjects import Subjects
 from audit.tree.checkpoint import LogSigner
@@ -196,8 +196,8 @@ def _record(settings: Settings, evidence: package.Evidence, now: datetime) -> En
         subject=about.subject,
         purpose=about.purpose,
     ).entry(
-        "export",
-        "success",
+        EntryType.EXPORT,
+        Outcome.SUCCESS,
         now,
         categories=about.categories,
         previous=about.id,

@@ -17,6 +17,7 @@ from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from audit.log.entries import EntryType, Outcome
 from audit.log.log import LogError
 from gateway.keys.certificates import to_der
 from gateway.keys.errors import TrustError
@@ -119,7 +120,9 @@ class Upkeep:
             await self._renew_connections()
         for place in settled:
             event(LOGGER, logging.INFO, "key-in-use", key=place.name, certificate=place.held.name)
-            await self._record("key", "success", detail={"key": place.name, "certificate": place.held.name})
+            await self._record(
+                EntryType.KEY, Outcome.SUCCESS, detail={"key": place.name, "certificate": place.held.name}
+            )
 
     async def _tend_registry(self) -> None:
         latest, seen = self._standings.latest, self._seen
@@ -129,14 +132,14 @@ class Upkeep:
                 # Connections that are open were held against the former registry; the next ones are against this.
                 await self._renew_connections()
             if seen is None or seen.registry.version != latest.registry.version:
-                await self._record("registry", "success", detail={"version": latest.registry.version})
+                await self._record(EntryType.REGISTRY, Outcome.SUCCESS, detail={"version": latest.registry.version})
         problem = self._standings.problem
         said = problem.code if problem is not None else ""
         if said != self._said:
             self._said = said
             if problem is not None:
-                outcome = "failed" if problem.code == "registry-unavailable" else "refused"
-                await self._record("registry", outcome, reason=problem.code)
+                outcome = Outcome.FAILED if problem.code == "registry-unavailable" else Outcome.REFUSED
+                await self._record(EntryType.REGISTRY, outcome, reason=problem.code)
 
     async def _renew_connections(self) -> None:
         try:
@@ -157,11 +160,17 @@ class Upkeep:
             event(LOGGER, logging.ERROR, "revocations-unread", reason=type(error).__name__)
 
     async def _record(
-        self, kind: str, outcome: str, *, reason: str | None = None, detail: Mapping[str, str | int] | None = None
+        self,
+        kind: EntryType,
+        outcome: Outcome,
+        *,
+        reason: str | None = None,
+        detail: Mapping[str, str | int] | None = None,
     ) -> None:
         latest = self._standings.latest
         entry = Story(
-            node=self._node, rulebook=latest.rulebook.digest if latest is not None and kind == "registry" else None
+            node=self._node,
+            rulebook=latest.rulebook.digest if latest is not None and kind is EntryType.REGISTRY else None,
         ).entry(kind, outcome, self._clock(), reason=reason, detail=detail or {})
         try:
             await self._log.append((entry,))

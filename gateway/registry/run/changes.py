@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from typing import Any, TypeVar
 
 from gateway.keys.errors import TrustError
@@ -29,18 +30,28 @@ _T = TypeVar("_T")
 _Area = TypeVar("_Area", Municipality, County)
 
 
+class What(StrEnum):
+    """What became of a thing between two contents."""
+
+    ADDED = "added"
+    REMOVED = "removed"
+    CHANGED = "changed"
+
+
+_SIGNS = {What.ADDED: "+", What.REMOVED: "-", What.CHANGED: "~"}
+
+
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One difference: what kind of thing, which one, and `added`, `removed` or `changed` with the fields that did."""
+    """One difference: what kind of thing, which one, what became of it, and which fields changed."""
 
     kind: str
     name: str
-    what: str
+    what: What
     fields: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        sign = {"added": "+", "removed": "-", "changed": "~"}[self.what]
-        return f"{sign} {self.kind} {self.name}" + (f": {', '.join(self.fields)}" if self.fields else "")
+        return f"{_SIGNS[self.what]} {self.kind} {self.name}" + (f": {', '.join(self.fields)}" if self.fields else "")
 
 
 def with_member(
@@ -171,7 +182,7 @@ def differences(old: Content, new: Content) -> tuple[Change, ...]:
     """What differs between two contents, thing by thing."""
     found: list[Change] = []
     if old.name != new.name or old.instance != new.instance:
-        found.append(Change("network", new.instance, "changed", ("name",)))
+        found.append(Change("network", new.instance, What.CHANGED, ("name",)))
     found += _compare("anchor", old.anchors, new.anchors, thumbprint, lambda _anchor: {})
     found += _compare("member", old.members, new.members, lambda member: str(member.id), _member)
     found += _compare(
@@ -184,7 +195,7 @@ def differences(old: Content, new: Content) -> tuple[Change, ...]:
     found += _compare("county", old.counties, new.counties, _area, _fields)
     found += _compare("witness", old.witnesses, new.witnesses, lambda witness: witness.name, _fields)
     if old.rulebook != new.rulebook:
-        found.append(Change("rulebook", "rulebook.yaml", "changed"))
+        found.append(Change("rulebook", "rulebook.yaml", What.CHANGED))
     return tuple(found)
 
 
@@ -196,15 +207,15 @@ def _compare(
     fields: Callable[[_T], Mapping[str, Any]],
 ) -> list[Change]:
     before, after = {name(thing): thing for thing in old}, {name(thing): thing for thing in new}
-    found = [Change(kind, key, "removed") for key in before.keys() - after.keys()]
-    found += [Change(kind, key, "added") for key in after.keys() - before.keys()]
+    found = [Change(kind, key, What.REMOVED) for key in before.keys() - after.keys()]
+    found += [Change(kind, key, What.ADDED) for key in after.keys() - before.keys()]
     for key in before.keys() & after.keys():
         was, now = before[key], after[key]
         if was is not now and was != now:
             first, second = fields(was), fields(now)
             changed = tuple(sorted(key for key in first.keys() | second.keys() if first.get(key) != second.get(key)))
             if changed:
-                found.append(Change(kind, key, "changed", changed))
+                found.append(Change(kind, key, What.CHANGED, changed))
     return sorted(found, key=lambda change: (change.name, change.what))
 
 
@@ -239,5 +250,5 @@ def _area(area: Municipality | County) -> str:
     return f"{area.code} {area.period.begins or ''}".strip()
 
 
-def _fields(one: Any) -> Mapping[str, Any]:
-    return {name: getattr(one, name) for name in one.__dataclass_fields__}
+def _fields(thing: Any) -> Mapping[str, Any]:
+    return {name: getattr(thing, name) for name in thing.__dataclass_fields__}
