@@ -245,8 +245,8 @@ def check(
             {
                 "adapter": package.name,
                 "passed": held,
-                "accepted": [str(check) for check in accepted],
-                "checks": [{"name": one.name, "passed": not faults, "faults": faults} for one, faults in results],
+                "accepted": [str(path) for path in accepted],
+                "checks": [{"name": check.name, "passed": not faults, "faults": faults} for check, faults in results],
                 "read": covered.read,
                 "mapped": covered.mapped,
                 "rejected": covered.rejected,
@@ -269,8 +269,8 @@ def check(
         for path in accepted:
             console.print(f"[dim]accepted[/] {escape(str(path))}")
         console.print(_coverage_table(covered))
-        for one, faults in results:
-            console.print(f"[{'red]✗' if faults else 'green]✓'}[/] {one.name}: {one.means}")
+        for check, faults in results:
+            console.print(f"[{'red]✗' if faults else 'green]✓'}[/] {check.name}: {check.means}")
             for fault in faults:
                 console.print(f"    {escape(fault)}")
         for check in CHECKS:

@@ -156,11 +156,13 @@ def _print_shares(shares: Any) -> None:
     from gateway.demo.story import grouped
 
     rows = []
-    for one, persons in grouped(shares):
+    for share, persons in grouped(shares):
         who = persons[0] if len(persons) == 1 else f"{persons[0]} and {len(persons) - 1} more"
-        got = escape(", ".join(_whole(one.got))) or "[dim]nothing[/]"
-        basis = "".join(f"\n[dim]basis {escape(basis)}[/]" for basis in one.bases)
-        rows.append([f"{who}\n{one.flow} → {one.recipient}\n{_state(one.state)}", f"{got}{basis}", _held_back(one)])
+        got = escape(", ".join(_whole(share.got))) or "[dim]nothing[/]"
+        basis = "".join(f"\n[dim]basis {escape(basis)}[/]" for basis in share.bases)
+        rows.append(
+            [f"{who}\n{share.flow} → {share.recipient}\n{_state(share.state)}", f"{got}{basis}", _held_back(share)]
+        )
     console.print(table("Who got what, on which basis", ["person", "received", "withheld"], rows, lines=True, widest=1))
 
 
@@ -177,11 +179,11 @@ def _whole(categories: Sequence[str]) -> list[str]:
     return sorted(name for name in shown if name.partition("/")[0] == name or name.partition("/")[0] not in shown)
 
 
-def _held_back(one: Any) -> str:
+def _held_back(told: Any) -> str:
     by_code: dict[str, list[str]] = {}
-    for category, code in one.withheld:
+    for category, code in told.withheld:
         by_code.setdefault(code, []).append(category)
-    if not one.got and len(by_code) == 1:
+    if not told.got and len(by_code) == 1:
         return f"everything\n[dim]{next(iter(by_code))}[/]"
     return "\n".join(f"{', '.join(categories)}\n[dim]{code}[/]" for code, categories in by_code.items())
 

@@ -49,9 +49,9 @@ def _sections(model: type[BaseModel], path: str) -> Iterator[str]:
     if rows:
         yield "| key | kind | default | meaning |\n|---|---|---|---|"
         yield from rows
-    for name, one in nested:
+    for name, inner_model in nested:
         inside = f"{name.strip('[]')}."
-        yield from (_listed(line) if name.startswith("[") else line for line in _sections(one, inside))
+        yield from (_listed(line) if name.startswith("[") else line for line in _sections(inner_model, inside))
 
 
 def _listed(line: str) -> str:

@@ -154,7 +154,7 @@ def read_request(data: bytes) -> Request:
         services = tuple(targets.read_offers({"subsystems": document.get("services", [])}))
         requests = {kind: _text(document["requests"], kind) for kind in (SIGNING, TLS) if kind in document["requests"]}
         signed_by = document.get("signed_by")
-        signatures = {name: base64.b64decode(one, validate=True) for name, one in outer["signatures"].items()}
+        signatures = {name: base64.b64decode(text, validate=True) for name, text in outer["signatures"].items()}
         signed = rfc8785.dumps(document)
     except TrustError as error:
         raise TrustError("request-malformed", error.detail) from None

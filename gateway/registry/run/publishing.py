@@ -184,8 +184,8 @@ class Publisher:
         assert delegations is not None
         assert delegations.roles is not None
         return {
-            role: (frozenset(one.keyids), one.threshold)
-            for role, one in (
+            role: (frozenset(listed.keyids), listed.threshold)
+            for role, listed in (
                 *((role, draft.root.signed.roles[role]) for role in (ROOT, TARGETS, SNAPSHOT, TIMESTAMP)),
                 *((role, delegations.roles[role]) for role in DELEGATED),
             )
