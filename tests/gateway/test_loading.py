@@ -86,7 +86,7 @@ def test_listing_commands_loads_no_heavy_library(arguments: tuple[str, ...]) -> 
     assert among(NODE | HEAVY.keys(), loaded(RUN_COMMAND, *arguments)) == []
 
 
-@pytest.mark.parametrize("noun", ["node", "client", "consent", "identity", "console"])
+@pytest.mark.parametrize("noun", ["node", "client", "consent", "identity", "console", "evidence"])
 def test_commands_beside_a_node_load_no_faces_before_they_are_used(noun: str) -> None:
     modules = loaded(RUN_COMMAND, noun, "--help")
 
