@@ -276,7 +276,7 @@ def _included(folder: str, number: int) -> str:
     """The lines that lead from one entry to the root which the checkpoint in the folder names."""
     return f"""\
     $ {{ printf '\\000'; cat log/entry-{number}.json; }} | openssl dgst -sha256 -binary > node
-    $ while read -r side hash; do printf %s "$hash" | base64 -d > beside; if [ "$side" = left ]; then set beside node; else set node beside; fi; {{ printf '\\001'; cat "$1" "$2"; }} | openssl dgst -sha256 -binary > above; mv above node; done < {folder}/entry-{number}.proof
+    $ while read -r side hash; do printf %s "$hash" | base64 -d > beside; case "$side" in left) set beside node;; right) set node beside;; *) set "no side" "$side";; esac; {{ printf '\\001'; cat "$1" "$2"; }} | openssl dgst -sha256 -binary > above; mv above node; done < {folder}/entry-{number}.proof
     $ sed -n 3p {folder}/checkpoint.txt | base64 -d | cmp - node
 """  # noqa: E501
 
