@@ -135,7 +135,6 @@ LATER: Mapping[str, tuple[int, int, int, int]] = {
     "gateway/sources": (0, 0, 4, 4),
     "gateway/storage": (0, 0, 1, 0),
     "gateway/web": (0, 0, 1, 0),
-    "schemas": (0, 0, 0, 6),
 }
 
 Found = tuple[list[str], list[str], list[str], list[str]]
