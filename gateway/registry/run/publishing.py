@@ -366,8 +366,15 @@ class Publisher:
 
     def _draft(self) -> _Draft:
         folder = self.folder / "metadata"
+        roots = list(folder.glob("*.root.json"))
+        if not roots:
+            raise TrustError(
+                "registry-malformed",
+                f"{self.folder} holds no registry: there is no metadata/*.root.json in it",
+                "name the folder of an authority, which `registry init` makes, or its registry/",
+            )
         try:
-            version = max(int(path.name.split(".", 1)[0]) for path in folder.glob("*.root.json"))
+            version = max(int(path.name.split(".", 1)[0]) for path in roots)
             root = Metadata[Root].from_file(str(folder / f"{version}.root.json"))
             timestamp = Metadata[Timestamp].from_file(str(folder / "timestamp.json"))
             snapshot = Metadata[Snapshot].from_file(

@@ -482,6 +482,18 @@ def test_two_publications_are_compared(network: Network, tmp_path: Path) -> None
     assert "--root" in network.invoke("show", "https://registry.example", code=3)["remedy"]
 
 
+def test_a_folder_without_a_registry_is_told_apart_from_one_that_cannot_be_read(
+    network: Network, tmp_path: Path
+) -> None:
+    empty = network.invoke("show", str(tmp_path / "nowhere"), code=1)
+    assert f"{tmp_path / 'nowhere'} holds no registry: " in empty["error"]
+    assert "registry init" in empty["remedy"]
+
+    next((network.authority / "registry" / "metadata").glob("*.root.json")).write_text("{")
+    damaged = network.invoke("show", str(network.authority / "registry"), code=1)
+    assert "holds no registry that can be read" in damaged["error"]
+
+
 def test_nothing_is_done_without_a_yes(network: Network) -> None:
     request, version = network.enrol()["request"], network.version()
     refusal = network.invoke("add", request, code=2, yes=False)
