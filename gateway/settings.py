@@ -205,6 +205,8 @@ class LimitSettings(Section):
     body_bytes: int = Field(8 * 1024 * 1024, ge=1024, description="largest body")
     message_bytes: int = Field(16 * 1024, ge=1024, description="largest signed message, without its body")
     in_flight: int = Field(512, ge=1, description="requests at once on each face")
+    in_flight_each: int = Field(128, ge=1, description="requests at once of one client, or of one other node")
+    strangers: int = Field(32, ge=1, description="requests at once of all who have not shown yet who they are")
     queue: int = Field(4096, ge=1, description="units that may wait for the log")
     peer_timeout_seconds: float = Field(15.0, gt=0, le=300, description="how long another node is waited for")
     head_seconds: float = Field(10.0, gt=0, le=300, description="a caller's time for the head of a request")

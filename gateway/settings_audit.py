@@ -39,6 +39,9 @@ class AuditSettings(Section):
     witness_seconds: float = Field(60.0, gt=0, le=86400, description="how often peers are asked for proofs")
     cosign_seconds: float = Field(3600.0, gt=0, le=86400, description="how often witnesses are asked to cosign")
     witnesses: int = Field(5, ge=0, le=32, description="how many of the registry's witnesses are asked")
+    answers_at_start: int = Field(
+        0, ge=0, le=16, description="how many nodes must have said how far they know the log before data moves"
+    )
     readers: list[str] = Field(default_factory=list, description="ids of nodes that may read entries, not only hashes")
     witness_algorithm: Literal["ml-dsa-44", "ed25519"] = Field(
         "ml-dsa-44", description="what the node cosigns the logs of others with"

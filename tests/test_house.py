@@ -127,7 +127,7 @@ LATER: Mapping[str, tuple[int, int, int, int]] = {
     "audit/tree": (1, 0, 4, 0),
     "consent": (0, 0, 5, 17),
     "gateway/desk": (3, 1, 8, 22),
-    "gateway/exchange": (0, 0, 12, 5),
+    "gateway/exchange": (1, 0, 12, 5),
     "gateway/exchange/consents": (0, 0, 3, 1),
     "gateway/exchange/handover": (1, 5, 9, 5),
     "gateway/exchange/query": (0, 0, 1, 1),

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import datetime
@@ -23,8 +23,11 @@ from adapters.sdk import AdapterError
 from gateway.desk.officer import Officer
 from gateway.keys.credentials import KeyPlace
 from gateway.keys.errors import TrustError
+from gateway.keys.expiry import STEPS, Ending
 from gateway.node import health
-from gateway.node.faces import Beside, client_face, peer_face
+from gateway.node import hold as holding
+from gateway.node import log as log_web
+from gateway.node.faces import Beside, client_admission, client_face, peer_admission, peer_face
 from gateway.node.parts import Parts, assemble
 from gateway.node.refusals import client_listener, peer_listener
 from gateway.node.upkeep import Upkeep
@@ -46,6 +49,7 @@ from gateway.telemetry import event
 from gateway.web.application import application
 from gateway.web.authentication import Callers
 from gateway.web.listeners import Listener, Patience, bind
+from gateway.web.slots import SlotLimits
 from gateway.web.tokens import Tokens
 
 LOGGER = logging.getLogger("yhdyspinta.node")
@@ -116,6 +120,7 @@ class Node:
         # Bound before anything is opened, so that a taken port is told at once.
         sockets = _bound_sockets(stack, self.settings)
         parts = await assemble(self.settings, stack, self._clock)
+        await _ask_others(stack, parts)
         work = start_work(parts, stack)
         doors = await self._open_doors(stack, parts)
         desk = officer_of(self.settings, parts.on_record, parts.latest)
@@ -152,6 +157,13 @@ class Node:
             lambda: {name: place.remaining(self._clock()) for name, place in parts.places.items()},
             label="key",
         )
+        exchange.telemetry.watch(
+            "yhdyspinta_endings",
+            "what ends within so many days: certificates of this node and anchors of the registry",
+            lambda: _counted(doors.upkeep.endings(self._clock())),
+            label="days",
+            unit="1",
+        )
         return doors
 
     async def _serve_faces(self, stack: AsyncExitStack, sockets: Mapping[str, Any], running: _Running) -> None:
@@ -160,24 +172,30 @@ class Node:
         beside = Beside(doors.tokens, running.desk, two_people=settings.identity.two_people)
         client_app = client_face(parts.exchange, running.work.deliveries, doors.callers, beside)
         peer_app = peer_face(
-            parts.exchange, parts.exchange.witnessing, readers=settings.audit.readers, verified=parts.said_by_us
+            parts.exchange,
+            parts.exchange.witnessing,
+            readers=settings.audit.readers,
+            verified=parts.said_by_us,
+            heard=parts.hold.hear,
         )
         local_app = application("yhdyspinta local", health.router(lambda: self._condition(running)))
-        for app, bound, tls, refusing in (
-            (peer_app, sockets["peers"], parts.faces.peers, peer_listener(parts.exchange)),
-            (client_app, sockets["clients"], parts.faces.clients, client_listener()),
-            (local_app, sockets["local"], None, None),
+        limits = SlotLimits(settings.limits.in_flight, settings.limits.in_flight_each, settings.limits.strangers)
+        peer_in, client_in = peer_admission(parts.exchange), client_admission(doors.callers)
+        for app, bound, tls, admission, refusing in (
+            (peer_app, sockets["peers"], parts.faces.peers, peer_in, peer_listener(parts.exchange)),
+            (client_app, sockets["clients"], parts.faces.clients, client_in, client_listener()),
+            (local_app, sockets["local"], None, None, None),
         ):
             await self._serve(
                 stack,
-                Listener(app, bound, tls=tls, in_flight=settings.limits.in_flight, patience=patience, refused=refusing),
+                Listener(app, bound, tls=tls, limits=limits, patience=patience, admission=admission, refused=refusing),
             )
         if settings.listen.console is not None:
             listener = Listener(
                 _console(settings.listen.console, parts, running.desk),
                 sockets["console"],
                 tls=console_tls(settings),
-                in_flight=settings.limits.in_flight,
+                limits=SlotLimits(settings.limits.in_flight),
                 patience=patience,
             )
             await self._serve(stack, listener)
@@ -215,13 +233,39 @@ class Node:
         checkpoint = exchange.log.latest()
         return {
             "node": self.settings.node.id,
-            "ready": registry["in_force"] and running.doors.upkeep.in_force(now) and not self._stopping.is_set(),
+            "ready": registry["in_force"]
+            and running.doors.upkeep.in_force(now)
+            and not running.parts.hold.is_held
+            and not self._stopping.is_set(),
             "registry": registry,
             "keys": running.doors.upkeep.condition(now),
+            "endings": [ending.to_json() for ending in running.doors.upkeep.endings(now)],
             "log": {"origin": checkpoint.origin, "size": checkpoint.size, "waiting": exchange.log.waiting},
             "witness": exchange.witnessing.condition(),
+            "hold": running.parts.hold.condition(),
             "identity": running.work.waiting.condition(),
         }
+
+
+async def _ask_others(stack: AsyncExitStack, parts: Parts) -> None:
+    """Ask other nodes how far they know this node's log; goes on in the background after the first answers."""
+    exchange = parts.exchange
+    asking = asyncio.create_task(
+        parts.hold.ask(
+            lambda but: exchange.witnessing.held_by_others(
+                but, lambda text: log_web.is_ours(exchange.log, text, parts.said_by_us)
+            ),
+            parts.settings.audit.answers_at_start,
+        )
+    )
+    stack.callback(asking.cancel)
+    # Nothing has been released yet: no delivery is worked and no listener accepts before the first answers are in.
+    await asyncio.wait((asking,), timeout=holding.ASKING_SECONDS)
+
+
+def _counted(endings: Sequence[Ending]) -> dict[str, float]:
+    """How many things end within each step of days."""
+    return {str(step): float(sum(ending.within <= step for ending in endings)) for step in STEPS}
 
 
 def _console(address: Address, parts: Parts, desk: Officer) -> ASGIApp:

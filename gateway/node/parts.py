@@ -6,6 +6,7 @@ listens and nothing works in the background; `gateway.node.node` adds that.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from gateway.exchange.witnessing import Witnessing, WitnessPolicy
 from gateway.keys.credentials import KeyPlace
 from gateway.node import secret_files
 from gateway.node.handshakes import RefusedConnections
+from gateway.node.hold import Hold, path_of
 from gateway.node.tls import TlsFaces
 from gateway.node.wiring import (
     NodeError,
@@ -43,10 +45,12 @@ from gateway.settings import Settings
 from gateway.storage import engine as storage
 from gateway.storage import schema
 from gateway.storage.replay import Replays
-from gateway.telemetry import Telemetry
+from gateway.telemetry import Telemetry, event
 from gateway.wire.identifiers import MemberId
 from gateway.wire.problems import ProblemError
 from gateway.wire.signing import Verifier, author
+
+LOGGER = logging.getLogger("yhdyspinta.node")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +63,7 @@ class Parts:
     places: Mapping[str, KeyPlace]
     faces: TlsFaces
     refused: RefusedConnections
+    hold: Hold
 
     @property
     def on_record(self) -> OnRecord:
@@ -95,12 +100,17 @@ async def assemble(settings: Settings, stack: AsyncExitStack, clock: Callable[[]
         sample_ratio=settings.telemetry.sample_ratio,
     )
     stack.callback(telemetry.close)
-    engine = _database(settings, stack, clock)
+    engine, is_token_key_another = _database(settings, stack, clock)
     members = frozenset(subsystem.member for subsystem in subsystems_of(settings))
     standings = Standings(settings.registry, min(member.instance for member in members), clock, telemetry)
     await standings.start()
     stack.push_async_callback(standings.stop)
     log = _log(settings, stack, engine, clock)
+    if is_token_key_another:
+        event(LOGGER, logging.WARNING, "token-key-another")
+        await log.append((secret_files.noticed(settings.node.id, clock()),))
+    hold = Hold(path_of(settings), engine, log)
+    hold.look()
     subjects = subjects_of(settings)
     refused = RefusedConnections(settings.node.id, clock, telemetry)
     refused.report_to(log)
@@ -121,7 +131,8 @@ async def assemble(settings: Settings, stack: AsyncExitStack, clock: Callable[[]
         node=settings.node.id,
         subsystems=subsystems_of(settings),
         clock=clock,
-        standing=standings.now,
+        standing=hold.gate(standings.now),
+        standing_ungated=standings.now,
         signer=lambda: signer_of(places),
         log=log,
         engine=engine,
@@ -137,16 +148,16 @@ async def assemble(settings: Settings, stack: AsyncExitStack, clock: Callable[[]
         limits=_limits(settings),
         delivery=_delivery(settings),
     )
-    return Parts(settings, exchange, standings, places, faces, refused)
+    return Parts(settings, exchange, standings, places, faces, refused, hold)
 
 
-def _database(settings: Settings, stack: AsyncExitStack, clock: Callable[[], datetime]) -> Engine:
+def _database(settings: Settings, stack: AsyncExitStack, clock: Callable[[], datetime]) -> tuple[Engine, bool]:
+    """The database, and whether the token key is another than before."""
     engine = storage.create(settings.database.url, pool_size=settings.database.pool_size)
     stack.callback(engine.dispose)
     schema.bring_up_to_date(engine)
     # Before anything is read under a secret, let alone released.
-    secret_files.prepare(settings, engine, clock())
-    return engine
+    return engine, secret_files.prepare(settings, engine, clock())
 
 
 def _log(settings: Settings, stack: AsyncExitStack, engine: Engine, clock: Callable[[], datetime]) -> Log:

@@ -40,7 +40,7 @@ from gateway.desk.console.office import (
 )
 from gateway.desk.console.oidc import Door
 from gateway.desk.console.pages import PAGES
-from gateway.desk.console.reading import language_of, language_switch, read_form, same_origin, too_large
+from gateway.desk.console.reading import kept, language_of, language_switch, read_form, same_origin, too_large
 from gateway.desk.console.sessions import Session, Sessions
 from gateway.desk.console.wording import Words, own_texts
 from gateway.story import Story
@@ -179,9 +179,9 @@ class _Shell:
                 language=language,
                 now=now,
                 method=request.method,
-                path={name: str(value) for name, value in request.path_params.items()},
-                query=dict(request.query_params),
-                form=form,
+                path=kept({name: str(value) for name, value in request.path_params.items()}),
+                query=kept(request.query_params),
+                form=kept(form),
             )
             try:
                 answer = await asyncio.to_thread(self._read, page, visit)

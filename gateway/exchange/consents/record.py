@@ -70,7 +70,7 @@ class Consents:
         Raises ProblemError `consent-invalid`.
         """
         now = self._exchange.clock()
-        standing = self._exchange.standing(now)
+        standing = self._exchange.standing_though_held(now)
         self._check_words(standing, document)
         named = self._exchange.looked_for(recorder, locator.system, locator.value)
 
@@ -112,7 +112,7 @@ class Consents:
         Raises ProblemError `consent-unknown`, `consent-withdrawn`.
         """
         now = self._exchange.clock()
-        standing = self._exchange.standing(now)
+        standing = self._exchange.standing_though_held(now)
 
         def write(connection: Connection) -> Written[Withdrawn]:
             held = store.current(connection, identifier)
