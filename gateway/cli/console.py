@@ -4,27 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from gateway.desk.asking import Role
 from gateway.settings import Settings
 from gateway.terminal.configuration import CONFIG, Config, Json, settings_of
 from gateway.terminal.output import OUTSIDE, WRONG, console, fail, print_json
 
-if TYPE_CHECKING:
-    from gateway.desk.console.sessions import Role
-
 app = typer.Typer(help="Let people into the console.", no_args_is_help=True)
-
-
-class RoleName(StrEnum):
-    """Roles in the console."""
-
-    OFFICER = "officer"
-    OPERATOR = "operator"
-    AUDITOR = "auditor"
 
 
 @app.callback()
@@ -35,7 +24,7 @@ def _noun() -> None:
 @app.command()
 def link(
     config: Config = CONFIG,
-    role: Annotated[RoleName, typer.Option(help="What they may see and do.")] = RoleName.OFFICER,
+    role: Annotated[Role, typer.Option(help="What they may see and do.")] = Role.OFFICER,
     name: Annotated[str, typer.Option(help="Whose link it is; shown in the console, and told apart in the log.")] = "",
     member: Annotated[
         str | None, typer.Option(help="Limit what they see to entries that name this member, CLASS and all.")
@@ -56,7 +45,7 @@ def link(
         )
     now = datetime.now(UTC)
     try:
-        address = make_link(settings, Guest(role.value, name, member, minutes), now)
+        address = make_link(settings, Guest(role, name, member, minutes), now)
     except SQLAlchemyError as error:
         fail(
             f"the database cannot be written ({type(error.__cause__ or error).__name__})",
@@ -76,7 +65,7 @@ def link(
 class Guest:
     """Who is let in by a link: the role, whose link it is, the member that they are limited to, and for how long."""
 
-    role: Role
+    role: Role = Role.OFFICER
     name: str = ""
     member: str | None = None
     minutes: int = 15
@@ -85,7 +74,7 @@ class Guest:
 def make_link(settings: Settings, guest: Guest, now: datetime) -> str:
     """A link into the console of a node that has one; its token's digest is written to the node's database."""
     from gateway.desk.console.composition import address_of
-    from gateway.desk.console.sessions import offer_link
+    from gateway.desk.console.sessions import Identity, offer_link
     from gateway.storage import engine as storage
     from gateway.storage import schema
 
@@ -94,14 +83,8 @@ def make_link(settings: Settings, guest: Guest, now: datetime) -> str:
     try:
         schema.bring_up_to_date(engine)
         with storage.writer(engine).begin() as connection:
-            token = offer_link(
-                connection,
-                name=guest.name or guest.role,
-                role=guest.role,
-                member=guest.member,
-                now=now,
-                valid=timedelta(minutes=guest.minutes),
-            )
+            offered = Identity("", guest.name or guest.role.value, guest.role, guest.member)
+            token = offer_link(connection, offered, now, timedelta(minutes=guest.minutes))
     finally:
         engine.dispose()
     address = address_of(settings.console, settings.listen.console.host, settings.listen.console.port)

@@ -256,7 +256,7 @@ async def _stay(network: Any, state: Path | None, *, json: bool) -> None:
             markup=False,
         )
         console.print("Sign in to its data protection officer's console (the link works once, for an hour):")
-        link = await asyncio.to_thread(make_link, load(first.config), Guest("officer", minutes=60), datetime.now(UTC))
+        link = await asyncio.to_thread(make_link, load(first.config), Guest(minutes=60), datetime.now(UTC))
         console.print(f"  {link}", soft_wrap=True, markup=False)
         if state is not None:
             console.print(

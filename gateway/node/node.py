@@ -20,7 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.types import ASGIApp
 
 from adapters.sdk import AdapterError
-from gateway.desk.officer import Officer
+from gateway.desk.desk import Desk
 from gateway.keys.credentials import KeyPlace
 from gateway.keys.errors import TrustError
 from gateway.keys.expiry import STEPS, Ending
@@ -36,9 +36,9 @@ from gateway.node.wiring import (
     client_keys,
     console_tls,
     database_error,
+    desk_of,
     ed25519_key,
     keys_of,
-    officer_of,
     registered_clients,
     utc_now,
 )
@@ -71,7 +71,7 @@ class _Running:
     parts: Parts
     work: Work
     doors: _Doors
-    desk: Officer
+    desk: Desk
 
 
 class Node:
@@ -123,7 +123,9 @@ class Node:
         await _ask_others(stack, parts)
         work = start_work(parts, stack)
         doors = await self._open_doors(stack, parts)
-        desk = officer_of(self.settings, parts.on_record, parts.latest)
+        exchange = parts.exchange
+        known = (exchange.log, exchange.subjects)
+        desk = desk_of(self.settings, exchange.engine, self._clock, parts=known, standing=parts.latest)
         stack.callback(desk.close)
         await self._serve_faces(stack, sockets, _Running(parts, work, doors, desk))
         parts.exchange.witnessing.start()
@@ -268,12 +270,12 @@ def _counted(endings: Sequence[Ending]) -> dict[str, float]:
     return {str(step): float(sum(ending.within <= step for ending in endings)) for step in STEPS}
 
 
-def _console(address: Address, parts: Parts, desk: Officer) -> ASGIApp:
+def _console(address: Address, parts: Parts, desk: Desk) -> ASGIApp:
     # Loaded where the settings ask for a console: its pages, OpenID Connect and templates are of no use to others.
     from gateway.desk.console.composition import address_of, console_app
 
     shown = address_of(parts.settings.console, address.host, address.port)
-    return console_app(parts.settings, shown, parts.exchange, parts.latest, desk)
+    return console_app(parts.settings, shown, desk)
 
 
 def _bound_sockets(stack: AsyncExitStack, settings: Settings) -> dict[str, Any]:

@@ -25,7 +25,6 @@ from gateway.node.hold import Hold, path_of
 from gateway.node.tls import TlsFaces
 from gateway.node.wiring import (
     NodeError,
-    OnRecord,
     authorities,
     backends_of,
     key_places,
@@ -66,12 +65,6 @@ class Parts:
     hold: Hold
 
     @property
-    def on_record(self) -> OnRecord:
-        """What the officer's desk reads and writes."""
-        exchange = self.exchange
-        return OnRecord(exchange.engine, exchange.log, exchange.subjects, exchange.clock)
-
-    @property
     def members(self) -> frozenset[MemberId]:
         """The members that the node speaks for."""
         return frozenset(subsystem.member for subsystem in self.exchange.subsystems)
@@ -90,6 +83,15 @@ class Parts:
             )
         except ProblemError:
             return False
+
+
+@dataclass(frozen=True, slots=True)
+class _Store:
+    """Where a node keeps what it does: its database and its log, and the clock of what is put there."""
+
+    engine: Engine
+    log: Log
+    clock: Callable[[], datetime]
 
 
 async def assemble(settings: Settings, stack: AsyncExitStack, clock: Callable[[], datetime] = utc_now) -> Parts:
@@ -141,7 +143,7 @@ async def assemble(settings: Settings, stack: AsyncExitStack, clock: Callable[[]
         held=held,
         registers=registers_of(settings),
         replays=Replays(),
-        witnessing=_witnessing(settings, standings, transport, OnRecord(engine, log, subjects, clock)),
+        witnessing=_witnessing(settings, standings, transport, _Store(engine, log, clock)),
         transport=transport,
         backends=backends,
         telemetry=telemetry,
@@ -170,15 +172,15 @@ def _log(settings: Settings, stack: AsyncExitStack, engine: Engine, clock: Calla
     return log
 
 
-def _witnessing(settings: Settings, standings: Standings, transport: PeerTransport, record: OnRecord) -> Witnessing:
+def _witnessing(settings: Settings, standings: Standings, transport: PeerTransport, store: _Store) -> Witnessing:
     def registry() -> Registry | None:
         return standings.latest.registry if standings.latest is not None else None
 
     return Witnessing(
         settings.node.id,
-        engine=record.engine,
-        log=record.log,
-        clock=record.clock,
+        engine=store.engine,
+        log=store.log,
+        clock=store.clock,
         registry=registry,
         transport=transport,
         signer=witness_signers(settings, lambda key: (now := registry()) is not None and now.lists_witness(key)),

@@ -10,7 +10,6 @@ import base64
 import ssl
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -25,7 +24,8 @@ from audit.questions.subjects import Subjects
 from audit.tree.checkpoint import KeyType, LogSigner, WitnessSigner
 from consent.rulebook import RulebookError
 from consent.rulebook import load as load_rulebook
-from gateway.desk.officer import Officer
+from gateway.desk.context import DeskContext
+from gateway.desk.desk import Desk
 from gateway.keys.certificates import to_der
 from gateway.keys.credentials import KeyPlace, Opening
 from gateway.keys.errors import TrustError
@@ -122,35 +122,29 @@ def subjects_of(settings: Settings) -> Subjects:
     return Subjects(secret(settings.secrets.wrapping_key), secret(settings.secrets.index_key), members=tuple(members))
 
 
-@dataclass(frozen=True, slots=True)
-class OnRecord:
-    """What a node has on record, and the clock of what is put there."""
-
-    engine: Engine
-    log: Log
-    subjects: Subjects
-    clock: Callable[[], datetime] = utc_now
-
-    @classmethod
-    def of(cls, settings: Settings, engine: Engine, clock: Callable[[], datetime] = utc_now) -> OnRecord:
-        """The same for a command beside the node; its log is not yet started."""
-        return cls(engine, log_of(settings, engine, clock), subjects_of(settings), clock)
-
-
-def officer_of(settings: Settings, record: OnRecord, standing: Callable[[], Standing | None] | None = None) -> Officer:
-    """The officer's desk: for the node itself, and for commands beside it, which have no `standing` at hand."""
-    return Officer(
-        settings.node.id,
-        record.engine,
-        record.log,
-        record.subjects,
-        clock=record.clock,
-        standing=standing or _kept_standing(settings, record.clock),
-        log_key=record.log.verifier,
-        controller=Controller(
-            settings.audit.controller or settings.node.id, settings.audit.contact, settings.audit.officer
-        ),
-        thresholds=settings.audit.unusual.thresholds(),
+def desk_of(
+    settings: Settings,
+    engine: Engine,
+    clock: Callable[[], datetime] = utc_now,
+    *,
+    parts: tuple[Log, Subjects] | None = None,
+    standing: Callable[[], Standing | None] | None = None,
+) -> Desk:
+    """The officer's desk: for the node itself, with its log and subjects, and for commands beside it."""
+    log, subjects = parts or (log_of(settings, engine, clock), subjects_of(settings))
+    return Desk(
+        DeskContext(
+            node=settings.node.id,
+            engine=engine,
+            log=log,
+            subjects=subjects,
+            clock=clock,
+            standing=standing or _kept_standing(settings, clock),
+            subsystems=subsystems_of(settings),
+            given=Controller(settings.audit.controller or "", settings.audit.contact, settings.audit.officer),
+            thresholds=settings.audit.unusual.thresholds(),
+            overdue_seconds=settings.delivery.overdue_hours * 3600,
+        )
     )
 
 

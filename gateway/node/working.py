@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 
 from audit.log.log import LogError, Written
 from audit.questions import tallies
+from gateway.exchange.consents.reports import Reports
 from gateway.exchange.context import Exchange
 from gateway.exchange.handover.deliver import Deliveries
 from gateway.exchange.handover.feeds import open_feed
@@ -85,7 +86,8 @@ def _keep(day: tallies.Counted, connection: Connection) -> Written[bool]:
 
 
 async def _sweep(exchange: Exchange) -> None:
-    """Let go of message ids that nobody could replay any more, and count the days that are over."""
+    """Let go of message ids that nobody could replay any more, and of reports whose time is over; count past days."""
+    reports = Reports(exchange)
 
     def forget(connection: Connection) -> Written[int]:
         return Written(exchange.replays.sweep(connection, exchange.clock()), ())
@@ -98,6 +100,7 @@ async def _sweep(exchange: Exchange) -> None:
         await asyncio.sleep(SWEEP_SECONDS)
         try:
             await exchange.log.commit(forget)
+            await reports.lapse()
             while (day := await asyncio.to_thread(counted)) is not None:
                 await exchange.log.commit(partial(_keep, day))
         except LogError as error:
