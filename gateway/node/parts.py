@@ -16,6 +16,7 @@ from sqlalchemy import Engine
 
 from audit.log.log import Log, LogError
 from gateway.exchange.context import DeliveryPolicy, Exchange, Limits
+from gateway.exchange.rates import Rates
 from gateway.exchange.transport import PeerTransport
 from gateway.exchange.witnessing import Witnessing, WitnessPolicy
 from gateway.keys.credentials import KeyPlace
@@ -148,6 +149,7 @@ async def assemble(settings: Settings, stack: AsyncExitStack, clock: Callable[[]
         backends=backends,
         telemetry=telemetry,
         limits=_limits(settings),
+        rates=Rates(settings.rates.limits()),
         delivery=_delivery(settings),
     )
     return Parts(settings, exchange, standings, places, faces, refused, hold)
