@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from gateway.desk.asking import Role
+from gateway.desk.roles import Role
 from gateway.settings import Settings
 from gateway.terminal.configuration import CONFIG, Config, Json, settings_of
 from gateway.terminal.output import OUTSIDE, WRONG, console, fail, print_json

@@ -10,8 +10,8 @@ import pytest
 
 from gateway.cli.console import Guest, make_link
 from gateway.demo.network import build
-from gateway.desk.asking import Role
 from gateway.desk.console.composition import address_of
+from gateway.desk.roles import Role
 from gateway.node.wiring import NodeError, console_tls
 from gateway.settings import ConsoleSettings, Settings, SettingsError, load
 from gateway.settings_values import Address
