@@ -19,7 +19,6 @@ from pydantic import AfterValidator, BaseModel, Field, ValidationError, model_va
 
 from adapters.sdk import Limits as AdapterLimits
 from gateway import settings_environment
-from gateway.exchange.rates import RateLimits
 from gateway.settings_audit import AuditSettings
 from gateway.settings_sources import SourceSettings
 from gateway.settings_values import IDENTITY, Identity, Listen, Section, Service, Subsystem, database_url
@@ -228,10 +227,6 @@ class RateSettings(Section):
         200, ge=0, description="the same of one client or other member, whatever users it names"
     )
 
-    def limits(self) -> RateLimits:
-        """The same as the exchange takes them."""
-        return RateLimits(**self.model_dump())
-
 
 class AdapterSettings(Section):
     """How much of a source an adapter reads before it refuses it."""
@@ -244,6 +239,8 @@ class AdapterSettings(Section):
     depth: int = Field(32, ge=1, le=200, description="depth of nesting")
     ratio: int = Field(100, ge=1, description="how much larger a packed source may be unpacked")
     seconds: float = Field(3600.0, gt=0, description="time for one source")
+    memory_mb: int = Field(1024, ge=256, le=65536, description="address space of a process that reads, in MiB")
+    record_seconds: float = Field(10.0, ge=1, le=3600, description="processor time for one record, in seconds")
 
     def limits(self) -> AdapterLimits:
         """The same as adapters take them."""

@@ -131,7 +131,7 @@ LATER: Mapping[str, tuple[int, int, int, int]] = {
     "gateway/exchange/consents": (0, 0, 0, 1),
     "gateway/exchange/handover": (1, 5, 9, 5),
     "gateway/exchange/query": (0, 0, 1, 1),
-    "gateway/person": (0, 0, 2, 0),
+    "gateway/person": (0, 0, 2, 3),
     "gateway/sources": (0, 0, 4, 4),
     "gateway/storage": (0, 0, 1, 0),
     "gateway/web": (0, 0, 1, 0),

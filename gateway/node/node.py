@@ -43,6 +43,7 @@ from gateway.node.wiring import (
     utc_now,
 )
 from gateway.node.working import Work, start_work
+from gateway.reading.readers import Reading
 from gateway.settings import Settings, SettingsError
 from gateway.settings_values import Address
 from gateway.telemetry import event
@@ -51,6 +52,7 @@ from gateway.web.authentication import Callers
 from gateway.web.listeners import Listener, Patience, bind
 from gateway.web.slots import SlotLimits
 from gateway.web.tokens import Tokens
+from gateway.wire.problems import ProblemError
 
 LOGGER = logging.getLogger("yhdyspinta.node")
 
@@ -119,7 +121,9 @@ class Node:
     async def _start(self, stack: AsyncExitStack) -> None:
         # Bound before anything is opened, so that a taken port is told at once.
         sockets = _bound_sockets(stack, self.settings)
-        parts = await assemble(self.settings, stack, self._clock)
+        # Before any secret is opened, so that those who read foreign bytes never had one near them.
+        reading = await _start_reading(stack, self.settings)
+        parts = await assemble(self.settings, stack, self._clock, reading)
         await _ask_others(stack, parts)
         work = start_work(parts, stack)
         doors = await self._open_doors(stack, parts)
@@ -246,7 +250,21 @@ class Node:
             "witness": exchange.witnessing.condition(),
             "hold": running.parts.hold.condition(),
             "identity": running.work.waiting.condition(),
+            "readers": running.parts.reading.condition() if running.parts.reading is not None else {},
         }
+
+
+async def _start_reading(stack: AsyncExitStack, settings: Settings) -> Reading:
+    """Start the processes in which adapters run. Raises NodeError."""
+    reading = Reading(settings.adapters.limits())
+    stack.callback(reading.close)
+    try:
+        await asyncio.to_thread(reading.start)
+    except ProblemError as problem:
+        raise NodeError(
+            f"{problem.code}: {problem.detail}", "give the node leave to start processes, and adapters.memory_mb enough"
+        ) from None
+    return reading
 
 
 async def _ask_others(stack: AsyncExitStack, parts: Parts) -> None:

@@ -16,7 +16,7 @@ from sqlalchemy import Engine
 
 from audit.log.log import Log, LogError
 from gateway.exchange.context import DeliveryPolicy, Exchange, Limits
-from gateway.exchange.rates import Rates
+from gateway.exchange.rates import RateLimits, Rates
 from gateway.exchange.transport import PeerTransport
 from gateway.exchange.witnessing import Witnessing, WitnessPolicy
 from gateway.keys.credentials import KeyPlace
@@ -39,6 +39,7 @@ from gateway.node.wiring import (
 )
 from gateway.person.held import HeldRecords
 from gateway.person.people import People
+from gateway.reading.readers import IN_PROCESS, Adapters, Reading
 from gateway.registry.read.registry import Registry
 from gateway.registry.read.standing import Standing, Standings
 from gateway.settings import Settings
@@ -64,6 +65,11 @@ class Parts:
     faces: TlsFaces
     refused: RefusedConnections
     hold: Hold
+    reading: Reading | None
+
+    def adapters(self, work: str, size: int = 2) -> Adapters:
+        """Adapters for some work, with so many processes of their own."""
+        return _adapters(self.reading, work, size)
 
     @property
     def members(self) -> frozenset[MemberId]:
@@ -95,14 +101,14 @@ class _Store:
     clock: Callable[[], datetime]
 
 
-async def assemble(settings: Settings, stack: AsyncExitStack, clock: Callable[[], datetime] = utc_now) -> Parts:
-    """The parts that these settings name. Raises NodeError, TrustError, AdapterError, SQLAlchemyError or OSError."""
-    telemetry = Telemetry(
-        settings.node.id,
-        otlp_endpoint=settings.telemetry.otlp_endpoint,
-        sample_ratio=settings.telemetry.sample_ratio,
-    )
-    stack.callback(telemetry.close)
+async def assemble(
+    settings: Settings, stack: AsyncExitStack, clock: Callable[[], datetime] = utc_now, reading: Reading | None = None
+) -> Parts:
+    """The parts that these settings name; adapters run in the processes of `reading`, else in this one.
+
+    Raises NodeError, TrustError, AdapterError, SQLAlchemyError or OSError.
+    """
+    telemetry = _telemetry(settings, stack)
     engine, is_token_key_another = _database(settings, stack, clock)
     members = frozenset(subsystem.member for subsystem in subsystems_of(settings))
     standings = Standings(settings.registry, min(member.instance for member in members), clock, telemetry)
@@ -119,12 +125,8 @@ async def assemble(settings: Settings, stack: AsyncExitStack, clock: Callable[[]
     refused.report_to(log)
     places = key_places(stack, settings, standings, members)
     faces = TlsFaces(places, authorities(settings), standings, refused)
-    transport = PeerTransport(
-        faces.outgoing(), timeout_seconds=settings.limits.peer_timeout_seconds, body_limit=settings.limits.body_bytes
-    )
-    await transport.open()
-    stack.push_async_callback(transport.close)
-    backends = backends_of(settings)
+    transport = await _transport(settings, stack, faces)
+    backends = backends_of(settings, _adapters(reading, "questions"))
     for backend in backends.values():
         stack.push_async_callback(backend.close)
     held = HeldRecords(settings.node.id, subjects, clock)
@@ -134,6 +136,7 @@ async def assemble(settings: Settings, stack: AsyncExitStack, clock: Callable[[]
         node=settings.node.id,
         subsystems=subsystems_of(settings),
         clock=clock,
+        adapters=_adapters(reading, "clients"),
         standing=hold.gate(standings.now),
         standing_ungated=standings.now,
         signer=lambda: signer_of(places),
@@ -149,10 +152,31 @@ async def assemble(settings: Settings, stack: AsyncExitStack, clock: Callable[[]
         backends=backends,
         telemetry=telemetry,
         limits=_limits(settings),
-        rates=Rates(settings.rates.limits()),
+        rates=Rates(RateLimits(**settings.rates.model_dump())),
         delivery=_delivery(settings),
     )
-    return Parts(settings, exchange, standings, places, faces, refused, hold)
+    return Parts(settings, exchange, standings, places, faces, refused, hold, reading)
+
+
+def _telemetry(settings: Settings, stack: AsyncExitStack) -> Telemetry:
+    told = settings.telemetry
+    telemetry = Telemetry(settings.node.id, otlp_endpoint=told.otlp_endpoint, sample_ratio=told.sample_ratio)
+    stack.callback(telemetry.close)
+    return telemetry
+
+
+async def _transport(settings: Settings, stack: AsyncExitStack, faces: TlsFaces) -> PeerTransport:
+    limits = settings.limits
+    transport = PeerTransport(
+        faces.outgoing(), timeout_seconds=limits.peer_timeout_seconds, body_limit=limits.body_bytes
+    )
+    await transport.open()
+    stack.push_async_callback(transport.close)
+    return transport
+
+
+def _adapters(reading: Reading | None, work: str, size: int = 2) -> Adapters:
+    return IN_PROCESS if reading is None else reading.adapters(work, size)
 
 
 def _database(settings: Settings, stack: AsyncExitStack, clock: Callable[[], datetime]) -> tuple[Engine, bool]:

@@ -60,6 +60,7 @@ def _start_feeds(parts: Parts, stack: AsyncExitStack, deliveries: Deliveries) ->
             body_limit=settings.limits.body_bytes,
             limits=settings.adapters.limits(),
             trace_id=lambda: exchange.telemetry.trace()[0],
+            adapters=parts.adapters(f"source {source.name}", 1),
         )
         feed.start()
         stack.push_async_callback(feed.stop)
