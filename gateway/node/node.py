@@ -24,10 +24,12 @@ from audit.log.log import Log, LogError, Written
 from audit.questions import tallies
 from gateway.desk.console.composition import address_of, console_app
 from gateway.evidence.timestamps import Stamping
+from gateway.exchange.consents.reports import Reports
 from gateway.exchange.context import DeliveryPolicy, Exchange, Limits
 from gateway.exchange.handover.deliver import Deliveries
 from gateway.exchange.handover.feeds import open_feed
 from gateway.exchange.handover.plan import Handovers
+from gateway.exchange.rates import Rates
 from gateway.exchange.transport import PeerTransport
 from gateway.exchange.witnessing import Witnessing, WitnessPolicy
 from gateway.keys.credentials import KeyPlace
@@ -238,6 +240,7 @@ class Node:
                 settings.limits.peer_timeout_seconds,
                 settings.adapters.limits(),
             ),
+            rates=Rates(settings.rates.limits()),
             delivery=DeliveryPolicy(
                 settings.delivery.workers,
                 settings.delivery.poll_seconds,
@@ -437,7 +440,8 @@ def _keep(day: tallies.Counted, connection: Connection) -> Written[bool]:
 
 
 async def _sweep(exchange: Exchange) -> None:
-    """Let go of message ids that nobody could replay any more, and count the days that are over."""
+    """Let go of message ids that nobody could replay any more, and of reports whose time is over; count past days."""
+    reports = Reports(exchange)
 
     def forget(connection: Connection) -> Written[int]:
         return Written(exchange.replays.sweep(connection, exchange.clock()), ())
@@ -450,6 +454,7 @@ async def _sweep(exchange: Exchange) -> None:
         await asyncio.sleep(SWEEP_SECONDS)
         try:
             await exchange.log.commit(forget)
+            await reports.lapse()
             while (day := await asyncio.to_thread(counted)) is not None:
                 await exchange.log.commit(partial(_keep, day))
         except LogError as error:

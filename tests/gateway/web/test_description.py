@@ -90,7 +90,8 @@ async def test_a_form_in_the_description_refuses_what_the_face_refuses(here: Fac
 
     assert forms["AskForm"]["additionalProperties"] is False
     assert set(forms["AskForm"]["required"]) == {"service", "subject"}
-    assert forms["ConsentForm"]["properties"]["status"]["enum"] == ["active", "refused"]
+    status = forms["ConsentForm"]["properties"]["status"]["anyOf"]
+    assert status == [{"type": "string", "enum": ["active", "refused"]}, {"type": "null"}]
     assert forms["PersonForm"]["properties"]["value"]["maxLength"] == 64
 
 
@@ -98,6 +99,7 @@ async def _everything(here: Faces) -> None:
     """Each path in more than one way, well and badly."""
     face = here.clients
     await _consents(face)
+    await _reports(face)
     await _handovers(here)
     await _identity(here)
     await _queries(face)
@@ -176,6 +178,23 @@ async def _consents(face: Face) -> None:
     case = {"flow": "F1", "facts": {"permit_ground": "asylum-granted", "permit_granted": True, "municipality": "285"}}
     assert (await face.call("POST", "/v1/decisions", json=case | {"subject": PERSON})).status_code == 200
     assert (await face.call("POST", "/v1/decisions", json=case | {"emergency": {}})).status_code == 422
+
+
+async def _reports(face: Face) -> None:
+    """Prohibitions that wait for a human."""
+    told = CONSENT | {"kind": "prohibition", "given_by": {"kind": "other"}, "target": {"kind": "document", "code": "1"}}
+    report = (await face.call("POST", "/v1/consents", json=told)).json()
+    astray = await face.call("POST", "/v1/consents", json=told | {"subject": {"system": HETU, "value": "x"}})
+    assert astray.status_code == 202
+    assert (await face.call("GET", "/v1/reports")).json()["unplaced"]
+    path, said = f"/v1/reports/{report['id']}/answer", {"subject": PERSON, "forbids": True, "language": "ti"}
+    assert (await face.call("POST", path, json=said | {"language": "in their own words"})).status_code == 422
+    assert (await face.call("POST", path, json=said)).status_code == 201
+    assert (await face.call("POST", path, json=said)).status_code == 409
+    assert (await face.call("POST", "/v1/reports/none/answer", json=said)).status_code == 404
+    place = f"/v1/reports/{astray.json()['id']}/placement"
+    assert (await face.call("POST", place, json={"subject": PERSON})).status_code == 201
+    assert (await face.call("POST", place, json={"subject": PERSON})).status_code == 404
 
 
 async def _handovers(here: Faces) -> None:
