@@ -41,6 +41,7 @@ from gateway.registry.read.entries import (
 )
 from gateway.registry.run.authority import Authority
 from gateway.wire.identifiers import MemberId, ServiceId, SubsystemId
+from gateway.wire.message import MESSAGE_VERSIONS
 from gateway.wire.text import Text
 from schemas.facts import HETU, MIGRI_CUSTOMER
 
@@ -290,6 +291,7 @@ def build(
                 log_origin=origin,
                 log_key=str(verifier),
                 witness=(str(cosigner),),
+                messages=MESSAGE_VERSIONS,
             )
         )
     authority.publish(

@@ -254,6 +254,7 @@ def read_node(value: Mapping[str, Any]) -> Node:
         log_origin=_string(log["origin"]) if log is not None else None,
         log_key=_string(log["key"]) if log is not None else None,
         witness=tuple(_string(one) for one in _list(value.get("witness", []))),
+        messages=_versions(value.get("messages", [1])),
     )
 
 
@@ -269,6 +270,8 @@ def write_node(node: Node) -> dict[str, Any]:
             "serves": sorted(str(serve) for serve in node.serves),
             "log": log,
             "witness": list(node.witness) or None,
+            # A node of the first version is written as before there were others.
+            "messages": list(node.messages) if node.messages != (1,) else None,
         }
     )
 
@@ -416,6 +419,13 @@ def _flag(value: object) -> bool:
     if not isinstance(value, bool):
         raise TypeError("true or false was expected")
     return value
+
+
+def _versions(value: object) -> tuple[int, ...]:
+    versions = _list(value)
+    if not versions or not all(type(version) is int and version > 0 for version in versions):
+        raise ValueError("the versions of messages are whole numbers from 1")
+    return tuple(sorted(set(versions)))
 
 
 def _list(value: object) -> list[Any]:

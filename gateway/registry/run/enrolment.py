@@ -42,6 +42,7 @@ from gateway.registry.read import targets
 from gateway.registry.read.entries import Member, Node, ServiceDescriptor, log_origin, witness_name
 from gateway.registry.read.registry import Registry
 from gateway.wire.identifiers import IdentifierError, MemberId
+from gateway.wire.message import MESSAGE_VERSIONS
 from gateway.wire.signing import PublicKey, thumbprint
 
 REQUEST = "yhdyspinta-enrolment/1"
@@ -122,7 +123,7 @@ def write_request(
     keys = (str(witness.verifier),) if witness is not None else ()
     document: dict[str, Any] = {
         "member": targets.write_member(replace(member, signing=())),
-        "node": targets.write_node(replace(node, pins=frozenset(), witness=keys)),
+        "node": targets.write_node(replace(node, pins=frozenset(), witness=keys, messages=MESSAGE_VERSIONS)),
         "services": targets.write_services(services),
         "requests": {kind: pem.decode("ascii") for kind, pem in sorted(requests.items())},
     }
