@@ -182,6 +182,7 @@ async def test_nothing_more_of_a_word_travels_than_what_carries(kotka: InProcess
             "section": carrying.section_of(basis(kotka)),
         }
     }
+    assert await brought(kotka, handover(kotka, wrd=travels)) is None, "what we send, we take"
     text = orjson.dumps(travels).decode()
     assert not [hidden for hidden in ("ti", "SUOSTUMUS-3", "county", "housing", "c-1", "s-1") if f'"{hidden}"' in text]
     assert carrying.read({"wrd": travels}, datetime.now(UTC))[0].to_json() == travels[HEALTH]
