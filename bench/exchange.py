@@ -146,6 +146,10 @@ def _targets(folder: Path) -> Iterator[tuple[list[Target], ssl.SSLContext]]:
     organisations = [one for one in DEMO if one.name in {"centre", "kotka"}]
     network = build(folder / "network", datetime.now(UTC), export, organisations=organisations)
     kotka, centre = network.parties["kotka"], network.parties["centre"]
+    for party in (kotka, centre):
+        # One client asks as fast as it can, which is what the limits are there to stop.
+        with party.config.open("a") as file:
+            file.write("\n[rates]\nuser_per_minute = 0\ncaller_per_minute = 0\n")
     persons = [case["key"] for name, case in samples["cases"].items() if name in {"p01-asylum-adult", "p10-moves-on"}]
     persons += [f"DEMO-{number}" for number in range(1011, 1020)]
     _BODIES[:] = [_question(network, person) for person in persons]

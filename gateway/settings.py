@@ -23,6 +23,7 @@ from sqlalchemy.exc import ArgumentError
 from adapters.sdk import Limits as AdapterLimits
 from audit.questions.anomalies import Thresholds
 from gateway import settings_environment
+from gateway.exchange.rates import RateLimits
 from gateway.wire.identifiers import IdentifierError, ServiceId, SubsystemId
 
 
@@ -351,6 +352,25 @@ class LimitSettings(_Section):
     body_seconds: float = Field(60.0, gt=0, le=3600, description="a caller's time for the body of a request")
 
 
+class RateSettings(_Section):
+    """How much one asker may ask, a client of the node's own or another member; 0 is as much as it likes."""
+
+    user_per_minute: int = Field(120, ge=0, description="questions of one user for one purpose in a minute")
+    caller_per_minute: int = Field(
+        3000, ge=0, description="questions of one client, or of one other member, in a minute"
+    )
+    user_in_vain_per_hour: int = Field(
+        20, ge=0, description="persons about whom one user gets nothing in an hour; then it asks no more"
+    )
+    caller_in_vain_per_hour: int = Field(
+        200, ge=0, description="the same of one client or other member, whatever users it names"
+    )
+
+    def limits(self) -> RateLimits:
+        """The same as the exchange takes them."""
+        return RateLimits(**self.model_dump())
+
+
 class AdapterSettings(_Section):
     """How much of a source an adapter reads before it refuses it."""
 
@@ -445,6 +465,7 @@ class Settings(_Section):
     console: ConsoleSettings = ConsoleSettings()
     delivery: DeliverySettings = DeliverySettings()
     limits: LimitSettings = LimitSettings()
+    rates: RateSettings = RateSettings()
     adapters: AdapterSettings = AdapterSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
     audit: AuditSettings = AuditSettings()

@@ -24,6 +24,7 @@ from gateway.exchange.context import Exchange
 from gateway.exchange.deciding import Case, decide_between, facts_of, refusal_in_advance
 from gateway.exchange.handover.receive import Reception
 from gateway.exchange.opening import Answer, Incoming, PeerCall, check_purpose, check_still_vouched, open_message
+from gateway.exchange.rates import IN_VAIN, Asker
 from gateway.exchange.releasing import Refusal, Release, record_refusal, record_release
 from gateway.exchange.telling import ABOUT_A_PERSON, is_own, not_available, told, wait_until_step
 from gateway.person.held import HeldKind
@@ -38,6 +39,8 @@ from schemas.projection import project
 
 DECISION_ATTEMPTS = 5
 Pause = Callable[[float], Awaitable[None]]
+#: Statuses of refusals that were decided about a person.
+_NOTHING_GIVEN = frozenset({403, 404, 409})
 
 
 class Provider:
@@ -62,13 +65,27 @@ class Provider:
         try:
             if incoming.service.kind != "query":
                 return await self._reception.receive(incoming)
-            return await self._query(incoming)
+            return await self._counted(incoming)
         except ProblemError as problem:
             return await record_refusal(self._exchange, incoming, problem)
 
-    async def _query(self, incoming: Incoming) -> Answer:
+    async def _counted(self, incoming: Incoming) -> Answer:
+        """A query, if its asker has not asked too much; persons of whom it gets nothing count most."""
+        claims = incoming.claims
+        asker = Asker(str(claims.issuer.member), claims.user, claims.purpose)
         locator, justification = read_query(incoming.body)
-        incoming = incoming.with_emergency(justification)
+        self._exchange.rates.spend(asker, is_emergency=justification is not None)
+        try:
+            answer = await self._query(incoming.with_emergency(justification), locator)
+        except ProblemError as problem:
+            if problem.code in IN_VAIN:
+                self._exchange.rates.in_vain(asker, self._exchange.reference(locator))
+            raise
+        if answer.status in _NOTHING_GIVEN:
+            self._exchange.rates.in_vain(asker, self._exchange.reference(locator))
+        return answer
+
+    async def _query(self, incoming: Incoming, locator: Locator) -> Answer:
         check_purpose(incoming)
         self._admit(incoming)
         try:
