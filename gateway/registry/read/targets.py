@@ -16,6 +16,7 @@ from typing import Any, TypeVar, cast
 
 import orjson
 
+from consent.standing import StandingRequest
 from gateway.keys.errors import TrustError
 from gateway.registry.read.entries import (
     ALWAYS,
@@ -87,6 +88,7 @@ def read(files: Mapping[str, bytes], *, services: Collection[ServiceDescriptor] 
         witnesses=_each(
             WITNESSES, "witnesses", witnesses, lambda one: Witness(_string(one["name"]), _string(one["key"]))
         ),
+        standing_requests=_each(MEMBERS, "standing_requests", members, StandingRequest.from_dict),
         rulebook=files[RULEBOOK],
     )
     for member in content.members:
@@ -109,6 +111,12 @@ def write(content: Content) -> dict[str, bytes]:
             {
                 "members": [write_member(member) for member in content.members],
                 "nodes": [write_node(node) for node in content.nodes],
+                # A registry without any is written as before there were any.
+                **(
+                    {"standing_requests": [asked.to_dict() for asked in content.standing_requests]}
+                    if content.standing_requests
+                    else {}
+                ),
             }
         ),
         SERVICES: _dump({"subsystems": write_services(content.services)}),

@@ -114,6 +114,7 @@ def without_member(content: Content, member: MemberId) -> Content:
         services=tuple(service for service in content.services if service.id.member != member),
         municipalities=emptied(content.municipalities),
         counties=emptied(content.counties),
+        standing_requests=tuple(asked for asked in content.standing_requests if asked.member != str(member)),
     )
 
 
@@ -180,6 +181,9 @@ def differences(old: Content, new: Content) -> tuple[Change, ...]:
     found += _compare("service", old.services, new.services, lambda one: str(one.id), _service)
     found += _compare("municipality", old.municipalities, new.municipalities, _area, _fields)
     found += _compare("county", old.counties, new.counties, _area, _fields)
+    found += _compare(
+        "standing request", old.standing_requests, new.standing_requests, lambda one: one.id, lambda one: one.to_dict()
+    )
     found += _compare("witness", old.witnesses, new.witnesses, lambda one: one.name, _fields)
     if old.rulebook != new.rulebook:
         found.append(Change("rulebook", "rulebook.yaml", "changed"))
