@@ -72,6 +72,11 @@ class _Proposal:
         ignored = [one.column.name for one in self._found.recognised if one.concept.kind == "bookkeeping"]
         if ignored:
             lines.append(f"ignored: {_flow(ignored)}")
+        unknown_facts = [fact for fact in ("safety-prohibition", "birth-date") if fact not in self._by]
+        if unknown_facts:
+            lines.append(
+                f"cannot-say: {_flow(unknown_facts)}  # take out what you map; who else knows it must be asked"
+            )
         lines += [*self._tables(), "", "resources:", "  Patient:", *self._patient()]
         for kind, items in (("RelatedPerson", self._related()), ("Observation", self._observations())):
             if items:

@@ -196,11 +196,20 @@ def _right(mapped: Mapped) -> Panel:
     for found in mapped.findings:
         style = "bold red" if found.severity == "error" else "yellow"
         place = escape(found.position.column or "the record")
-        grid.add_row(f"[{style}]{found.code}[/]", place, f"{found.message.en} [dim]{found.hint.en}[/]")
+        told = f"{found.message.en} {escape(_taught(found))} [dim]{found.hint.en}[/]"
+        grid.add_row(f"[{style}]{found.code}[/]", place, told)
     taken = mapped.bundle is not None
     return Panel(
         grid, title="mapped" if taken else "rejected", title_align="left", border_style="green" if taken else "red"
     )
+
+
+def _taught(found: Finding) -> str:
+    """The value, its rule and what comes nearest: here persons are invented, and nothing leaves the terminal."""
+    if found.shown is None:
+        return ""
+    near = f" Nearest: “{found.shown.near}”." if found.shown.near else ""
+    return f"“{found.shown.value}” by {found.shown.rule}.{near}"
 
 
 def _at(bundle: Any, pointer: str) -> Any:
@@ -346,6 +355,24 @@ def _guarded(work: Callable[[], T], *, json: bool) -> T:
         fail(escape(str(error)), WRONG, json=json)
     except OSError as error:
         fail(f"{error.filename}: {error.strerror}", OUTSIDE, json=json)
+
+
+@app.command()
+def codes(
+    name: Annotated[str, typer.Argument(help="A code system of the reference, such as municipality.")],
+    json: Json = False,
+) -> None:
+    """Print all codes of a code system with their names."""
+    from schemas.codes import code_system, code_systems
+
+    if name not in code_systems():
+        fail(f"there is no code system {name!r}", WRONG, remedy=f"one of: {', '.join(code_systems())}", json=json)
+    found = code_system(name).codes.values()
+    if json:
+        print_json([{"code": item.code, "fi": item.fi, "sv": item.sv, "en": item.en} for item in found])
+        return
+    rows = [(escape(item.code), escape(item.fi), escape(item.sv), escape(item.en)) for item in found]
+    console.print(table(name, ("code", "fi", "sv", "en"), rows))
 
 
 @app.command()
