@@ -31,20 +31,30 @@ T = TypeVar("T")
 @app.command()
 def new(
     name: Annotated[str, typer.Argument(help="The adapter's name: small letters, digits and dashes.")],
-    sample: Annotated[Path, typer.Option("--from", help="A sample: CSV, XML, JSON or XLSX.", metavar="FILE")],
+    sample: Annotated[
+        Path, typer.Option("--from", help="A sample: CSV, fixed width, XML, JSON, XLSX or HL7 v2.", metavar="FILE")
+    ],
     into: Annotated[Path, typer.Option("--into", help="Where the folder is made.", metavar="DIR")] = Path(),
     allow_real_persons: Annotated[
         bool, typer.Option("--allow-real-persons", help="Copy a sample with identity codes of real persons.")
     ] = False,
+    encoding: Annotated[str, typer.Option("--encoding", help="Its encoding, such as iso-8859-15.")] = "",
+    delimiter: Annotated[str, typer.Option("--delimiter", help="What stands between its columns.")] = "",
+    header_row: Annotated[int | None, typer.Option("--header-row", min=1, help="The row of its header.")] = None,
+    sheet: Annotated[str, typer.Option("--sheet", help="The sheet of a workbook.")] = "",
+    record: Annotated[str, typer.Option("--record", help="The XML element, or the path in JSON, of a record.")] = "",
+    key: Annotated[str, typer.Option("--key", help="The column that tells records apart.")] = "",
     json: Json = False,
 ) -> None:
-    """Make an adapter from a sample: recognise its columns and write a package that passes its own tests."""
-    from adapters.scaffold.sniffing import SampleError
+    """Make an adapter from a sample: find how it is laid out, recognise its columns, write a package that is tested."""
+    from adapters.scaffold.outlining import SampleError
+    from adapters.scaffold.sniffing import Hints
     from adapters.scaffold.writing import NewError
     from adapters.scaffold.writing import new as write
 
+    hints = Hints(encoding, delimiter.replace("\\t", "\t"), header_row, sheet, record, key)
     try:
-        written = write(name, sample, into, allow_real=allow_real_persons)
+        written = write(name, sample, into, allow_real=allow_real_persons, hints=hints)
     except (NewError, SampleError) as error:
         fail(str(error), WRONG, remedy=error.remedy, json=json)
     except OSError as error:
@@ -57,6 +67,7 @@ def new(
                 "source": dict(written.sample.source),
                 "records": written.sample.records,
                 "key": found.key,
+                "evidence": list(written.sample.evidence),
                 "recognised": [
                     {
                         "column": one.column.name,
@@ -71,11 +82,11 @@ def new(
             }
         )
         return
-    how = ", ".join(
-        "/".join(map(str, value)) if isinstance(value, list) else repr(value) if name == "delimiter" else str(value)
-        for name, value in written.sample.source.items()
-    )
-    console.print(f"[green]✓[/] {escape(str(written.folder))}: {written.sample.records} records, {escape(how)}")
+    form = written.sample.source["format"]
+    console.print(f"[green]✓[/] {escape(str(written.folder))}: {written.sample.records} records, {form}")
+    for line in written.sample.evidence:
+        console.print(f"  [dim]guess[/] {escape(line)}")
+    console.print(f"  [dim]guess[/] key {escape(found.key)}")
     rows = [
         (escape(one.column.name), one.concept.title["en"], f"{one.score:.0%}", one.by + _unknown(one.unknown))
         for one in found.recognised
