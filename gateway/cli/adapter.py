@@ -31,20 +31,30 @@ T = TypeVar("T")
 @app.command()
 def new(
     name: Annotated[str, typer.Argument(help="The adapter's name: small letters, digits and dashes.")],
-    sample: Annotated[Path, typer.Option("--from", help="A sample: CSV, XML, JSON or XLSX.", metavar="FILE")],
+    sample: Annotated[
+        Path, typer.Option("--from", help="A sample: CSV, fixed width, XML, JSON, XLSX or HL7 v2.", metavar="FILE")
+    ],
     into: Annotated[Path, typer.Option("--into", help="Where the folder is made.", metavar="DIR")] = Path(),
     allow_real_persons: Annotated[
         bool, typer.Option("--allow-real-persons", help="Copy a sample with identity codes of real persons.")
     ] = False,
+    encoding: Annotated[str, typer.Option("--encoding", help="Its encoding, such as iso-8859-15.")] = "",
+    delimiter: Annotated[str, typer.Option("--delimiter", help="What stands between its columns.")] = "",
+    header_row: Annotated[int | None, typer.Option("--header-row", min=1, help="The row of its header.")] = None,
+    sheet: Annotated[str, typer.Option("--sheet", help="The sheet of a workbook.")] = "",
+    record: Annotated[str, typer.Option("--record", help="The XML element, or the path in JSON, of a record.")] = "",
+    key: Annotated[str, typer.Option("--key", help="The column that tells records apart.")] = "",
     json: Json = False,
 ) -> None:
-    """Make an adapter from a sample: recognise its columns and write a package that passes its own tests."""
-    from adapters.scaffold.sniffing import SampleError
+    """Make an adapter from a sample: find how it is laid out, recognise its columns, write a package that is tested."""
+    from adapters.scaffold.outlining import SampleError
+    from adapters.scaffold.sniffing import Hints
     from adapters.scaffold.writing import NewError
     from adapters.scaffold.writing import new as write
 
+    hints = Hints(encoding, delimiter.replace("\\t", "\t"), header_row, sheet, record, key)
     try:
-        written = write(name, sample, into, allow_real=allow_real_persons)
+        written = write(name, sample, into, allow_real=allow_real_persons, hints=hints)
     except (NewError, SampleError) as error:
         fail(str(error), WRONG, remedy=error.remedy, json=json)
     except OSError as error:
@@ -72,17 +82,18 @@ def _written(written: Any) -> dict[str, Any]:
             }
             for column in found.recognised
         ],
+        "evidence": list(written.sample.evidence),
         "left": [{"column": item.column.name, "reason": item.reason} for item in found.left],
     }
 
 
 def _show_written(written: Any) -> None:
     found = written.recognition
-    how = ", ".join(
-        "/".join(map(str, value)) if isinstance(value, list) else repr(value) if name == "delimiter" else str(value)
-        for name, value in written.sample.source.items()
-    )
-    console.print(f"[green]✓[/] {escape(str(written.folder))}: {written.sample.records} records, {escape(how)}")
+    form = written.sample.source["format"]
+    console.print(f"[green]✓[/] {escape(str(written.folder))}: {written.sample.records} records, {form}")
+    for line in written.sample.evidence:
+        console.print(f"  [dim]guess[/] {escape(line)}")
+    console.print(f"  [dim]guess[/] key {escape(found.key)}")
     rows = [
         (
             escape(column.column.name),
@@ -208,11 +219,20 @@ def _right(mapped: Mapped) -> Panel:
     for found in mapped.findings:
         style = "bold red" if found.severity == "error" else "yellow"
         place = escape(found.position.column or "the record")
-        grid.add_row(f"[{style}]{found.code}[/]", place, f"{found.message.en} [dim]{found.hint.en}[/]")
+        told = f"{found.message.en} {escape(_taught(found))} [dim]{found.hint.en}[/]"
+        grid.add_row(f"[{style}]{found.code}[/]", place, told)
     taken = mapped.bundle is not None
     return Panel(
         grid, title="mapped" if taken else "rejected", title_align="left", border_style="green" if taken else "red"
     )
+
+
+def _taught(found: Finding) -> str:
+    """The value, its rule and what comes nearest: here persons are invented, and nothing leaves the terminal."""
+    if found.shown is None:
+        return ""
+    near = f" Nearest: “{found.shown.near}”." if found.shown.near else ""
+    return f"“{found.shown.value}” by {found.shown.rule}.{near}"
 
 
 def _at(bundle: Any, pointer: str) -> Any:
@@ -358,6 +378,24 @@ def _guarded(work: Callable[[], T], *, json: bool) -> T:
         fail(escape(str(error)), WRONG, json=json)
     except OSError as error:
         fail(f"{error.filename}: {error.strerror}", OUTSIDE, json=json)
+
+
+@app.command()
+def codes(
+    name: Annotated[str, typer.Argument(help="A code system of the reference, such as municipality.")],
+    json: Json = False,
+) -> None:
+    """Print all codes of a code system with their names."""
+    from schemas.codes import code_system, code_systems
+
+    if name not in code_systems():
+        fail(f"there is no code system {name!r}", WRONG, remedy=f"one of: {', '.join(code_systems())}", json=json)
+    found = code_system(name).codes.values()
+    if json:
+        print_json([{"code": item.code, "fi": item.fi, "sv": item.sv, "en": item.en} for item in found])
+        return
+    rows = [(escape(item.code), escape(item.fi), escape(item.sv), escape(item.en)) for item in found]
+    console.print(table(name, ("code", "fi", "sv", "en"), rows))
 
 
 @app.command()
