@@ -127,15 +127,6 @@ class Page:
     form_bytes: int = FORM_LIMIT
 
 
-@dataclass(frozen=True, slots=True)
-class Annex:
-    """Pages of their own, with the package of their templates and their texts by key and language."""
-
-    pages: tuple[Page, ...]
-    templates: str | None = None
-    texts: Mapping[str, tuple[str, str, str]] = field(default_factory=dict)
-
-
 def asked(make: Callable[[], Question[Any]], then: Callable[[Any], Answer]) -> Answer:
     """Ask what an address names; an address that names what cannot be is one of nothing."""
     try:

@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import TypeVar
 
 from audit.tree.checkpoint import NoteError, VerifierKey
+from consent.standing import StandingRequest
 from gateway.keys import certificates
 from gateway.keys.errors import TrustError
 from gateway.registry.read.entries import (
@@ -71,6 +72,9 @@ class Registry:
         self._municipalities = _by_code(content.municipalities)
         self._counties = _by_code(content.counties)
         self._territories = self._settle()
+        self._asked: dict[str, list[StandingRequest]] = {}
+        for asked in content.standing_requests:
+            self._asked.setdefault(asked.member, []).append(asked)
 
     @property
     def instance(self) -> str:
@@ -231,6 +235,11 @@ class Registry:
             frozenset(municipality.code for municipality in settled[0] if municipality.period.covers(day)),
             frozenset(county.code for county in settled[1] if county.period.covers(day)),
         )
+
+    def standing_requests(self, member: MemberId, at: datetime) -> tuple[StandingRequest, ...]:
+        """What a member asks once for all, as far as it stands on the day of an instant."""
+        day = finnish_day(at)
+        return tuple(asked for asked in self._asked.get(str(member), ()) if asked.stands(day))
 
     def municipality(self, code: str, at: datetime | None = None) -> Municipality | None:
         """The municipality with this code."""

@@ -15,6 +15,7 @@ from typing import Any, TypeVar, cast
 
 import orjson
 
+from consent.standing import StandingRequest
 from gateway.keys.errors import TrustError
 from gateway.registry.read.entries import (
     ALWAYS,
@@ -87,6 +88,7 @@ def read(files: Mapping[str, bytes], *, services: Collection[ServiceDescriptor] 
             witnesses,
             lambda witness: Witness(_string(witness["name"]), _string(witness["key"])),
         ),
+        standing_requests=_each(MEMBERS, "standing_requests", members, StandingRequest.from_dict),
         rulebook=files[RULEBOOK],
     )
     for member in content.members:

@@ -41,6 +41,12 @@ def write(content: Content) -> dict[str, bytes]:
             {
                 "members": [write_member(member) for member in content.members],
                 "nodes": [write_node(node) for node in content.nodes],
+                # A registry without any is written as before there were any.
+                **(
+                    {"standing_requests": [asked.to_dict() for asked in content.standing_requests]}
+                    if content.standing_requests
+                    else {}
+                ),
             }
         ),
         SERVICES: _dump({"subsystems": write_services(content.services)}),

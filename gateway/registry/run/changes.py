@@ -124,6 +124,7 @@ def without_member(content: Content, member: MemberId) -> Content:
         services=tuple(service for service in content.services if service.id.member != member),
         municipalities=emptied(content.municipalities),
         counties=emptied(content.counties),
+        standing_requests=tuple(asked for asked in content.standing_requests if asked.member != str(member)),
     )
 
 
@@ -193,6 +194,13 @@ def differences(old: Content, new: Content) -> tuple[Change, ...]:
     found += _compare("service", old.services, new.services, lambda service: str(service.id), _service)
     found += _compare("municipality", old.municipalities, new.municipalities, _area, _fields)
     found += _compare("county", old.counties, new.counties, _area, _fields)
+    found += _compare(
+        "standing request",
+        old.standing_requests,
+        new.standing_requests,
+        lambda asked: asked.id,
+        lambda asked: asked.to_dict(),
+    )
     found += _compare("witness", old.witnesses, new.witnesses, lambda witness: witness.name, _fields)
     if old.rulebook != new.rulebook:
         found.append(Change("rulebook", "rulebook.yaml", What.CHANGED))
