@@ -26,7 +26,12 @@ NOUNS: Mapping[str, tuple[str, ...]] = {
     "conformance": ("gateway.cli.conformance",),
     "console": ("gateway.cli.console",),
     "evidence": ("gateway.evidence.cli",),
-    "registry": ("gateway.registry.cli.running", "gateway.registry.cli.joining", "gateway.registry.cli.reading"),
+    "registry": (
+        "gateway.registry.cli.running",
+        "gateway.registry.cli.joining",
+        "gateway.registry.cli.asking",
+        "gateway.registry.cli.reading",
+    ),
     "rulebook": ("gateway.cli.rulebook",),
     "consent": ("gateway.exchange.consents.cli",),
     "identity": ("gateway.exchange.identity.cli",),
