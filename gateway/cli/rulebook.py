@@ -98,7 +98,7 @@ def _checked(found: Check, proofs: tuple[Proof, ...]) -> dict[str, Any]:
         "given": found.given,
         "closed": found.closed,
         "meant_gaps": [
-            {"id": one.gap.id, "reason": dict(one.gap.reason), "points": one.cells} for one in found.explained
+            {"id": meant.gap.id, "reason": dict(meant.gap.reason), "points": meant.cells} for meant in found.explained
         ],
         "findings": [
             {
@@ -275,7 +275,7 @@ def explain(
         except SuppositionError as error:
             fail(str(error), WRONG, remedy=error.remedy, json=json)
     languages = LANGUAGES if language == "all" else (language,)
-    texts = {one: explain_decision(decision, book, one) for one in languages}
+    texts = {language: explain_decision(decision, book, language) for language in languages}
     if json:
         print_json({"decision": decision.to_dict(), "explanation": texts})
         return

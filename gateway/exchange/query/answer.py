@@ -38,9 +38,9 @@ from schemas.facts import check_single_subject, identifiers
 from schemas.projection import project
 
 DECISION_ATTEMPTS = 5
-Pause = Callable[[float], Awaitable[None]]
 #: Statuses of refusals that were decided about a person.
 _NOTHING_GIVEN = frozenset({403, 404, 409})
+Pause = Callable[[float], Awaitable[None]]
 
 
 class Provider:
@@ -173,6 +173,8 @@ class Provider:
             return await backend.fetch(locator)
 
     def _validate(self, sourced: Sourced) -> None:
+        if sourced.validated_by is not None:
+            return  # the same function has seen it, on its way out of our own adapter
         findings = catalogue().validate_bundle(sourced.bundle) or check_single_subject(sourced.bundle)
         if findings:
             raise ProblemError(

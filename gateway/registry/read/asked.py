@@ -16,9 +16,10 @@ import orjson
 from consent.standing import StandingRequest
 from gateway.wire.identifiers import IdentifierError, MemberId
 from gateway.wire.problems import ProblemError
-from gateway.wire.signing import KeyLookup, Signer, open_statement, sign_statement
+from gateway.wire.signing import KeyLookup, Signer, Verifier, open_statement, sign_statement
 
 TYPE: Final = "yhdyspinta-standing-request+jwt"
+_LIMIT: Final = 64 * 1024
 
 
 def signed(request: StandingRequest, signer: Signer) -> StandingRequest:
@@ -30,7 +31,7 @@ def is_vouched(request: StandingRequest, keys: KeyLookup, now: datetime) -> bool
     """Whether the request's own member has signed exactly this, with a key that counts at that moment."""
     try:
         member = MemberId.parse(request.member)
-        author, said = open_statement(TYPE, request.signature, keys=keys, now=now)
+        author, said = open_statement(TYPE, request.signature, Verifier(keys, now, _LIMIT))
     except (ProblemError, IdentifierError):
         return False
     # What was signed is what is published: another purpose or more categories would be nobody's request.

@@ -204,6 +204,15 @@ class Recipients:
 
 
 @dataclass(frozen=True, slots=True)
+class Asked:
+    """What a member asks to have listed: itself, its node, and what that offers."""
+
+    member: Member
+    node: Node
+    services: tuple[ServiceDescriptor, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Content:
     """Everything that the registry's authorities write, before it is signed and after it is believed."""
 
