@@ -131,10 +131,10 @@ def without_member(content: Content, member: MemberId) -> Content:
 
 def with_standing_request(content: Content, asked: StandingRequest) -> Content:
     """Take a standing request in, in the place of the same member's of the same id. Raises TrustError."""
-    held = next((one for one in content.standing_requests if one.id == asked.id), None)
+    held = next((listed for listed in content.standing_requests if listed.id == asked.id), None)
     if held is not None and held.member != asked.member:
         raise TrustError("request-refused", f"{asked.id} is a standing request of {held.member}", "choose another id")
-    others = tuple(one for one in content.standing_requests if one.id != asked.id)
+    others = tuple(listed for listed in content.standing_requests if listed.id != asked.id)
     return replace(content, standing_requests=(*others, asked))
 
 

@@ -17,7 +17,7 @@ from consent.standing import StandingRequest
 from gateway.exchange.deciding import Case, decide_between
 from gateway.keys import certificates
 from gateway.keys.errors import TrustError
-from gateway.registry.read import targets
+from gateway.registry.read import targets, writing
 from gateway.registry.read.asked import signed
 from gateway.registry.read.entries import Content
 from gateway.registry.read.registry import Registry
@@ -85,7 +85,7 @@ def test_standing_request_is_believed_only_as_its_member_signed_it(network: Netw
     good = signed(ASKED, key)
 
     assert asked_by(content, good) == (good,)
-    assert targets.read(targets.write(replace(content, standing_requests=(good,)))).standing_requests == (good,)
+    assert targets.read(writing.write(replace(content, standing_requests=(good,)))).standing_requests == (good,)
     for wrong in (
         ASKED,
         replace(good, categories=good.categories | {"health-needs"}),
@@ -134,12 +134,12 @@ def rulebook() -> Rulebook:
 def test_standing_requests_are_read_as_they_were_written(network: Network) -> None:
     content = replace(network.content, standing_requests=(ASKED,))
 
-    assert targets.read(targets.write(content)).standing_requests == (ASKED,)
-    assert b"standing_requests" not in targets.write(network.content)["members.json"]
+    assert targets.read(writing.write(content)).standing_requests == (ASKED,)
+    assert b"standing_requests" not in writing.write(network.content)["members.json"]
 
 
 def test_standing_request_that_names_no_provision_makes_the_registry_malformed(network: Network) -> None:
-    files = targets.write(replace(network.content, standing_requests=(ASKED,)))
+    files = writing.write(replace(network.content, standing_requests=(ASKED,)))
     files["members.json"] = files["members.json"].replace(b"681/2023 86:1", b"86 section 1")
 
     with pytest.raises(TrustError):
