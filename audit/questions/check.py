@@ -28,7 +28,7 @@ from audit.log.entries import Entry
 from audit.log.rows import entry_row, facet_rows, seal
 from audit.log.tables import archives, checkpoints, cosignatures, entries, facets, head
 from audit.questions.checks import Anchor, FacetSums, Statements, TileCheck, Times, Trees, parsed
-from audit.questions.damage import Damage, Finding
+from audit.questions.damage import OF_ENTRIES, Damage, Damaged, Finding
 from audit.tree.checkpoint import NoteError, VerifierKey, verify_checkpoint
 from audit.tree.merkle import Frontier, ProofError, frontier_of, leaf_hash
 from audit.tree.tiles import WIDTH, StoredTiles
@@ -139,7 +139,7 @@ class _Check:
         row = self._connection.execute(select(head)).first()
         if row is None:
             size = self._extent()
-            self._find("head", 0, "the head row of the log is gone", size - 1)
+            self._find(Damaged.HEAD, 0, "the head row of the log is gone", size - 1)
         else:
             size = int(row.size)
             self._check_head(row)
@@ -154,7 +154,7 @@ class _Check:
         if row is not None and done == size and not self._findings:
             fits = len(row.frontier) == size.bit_count() * 32
             if not fits or Frontier.from_bytes(size, bytes(row.frontier)) != self._trees.actual:
-                self._find("head", 0, "the frontier stored in the head row is not that of the entries", size - 1)
+                self._find(Damaged.HEAD, 0, "the frontier stored in the head row is not that of the entries", size - 1)
         if not since:
             self._check_facets()
         ordered = tuple(sorted(self._findings, key=lambda finding: (finding.index, finding.through)))
@@ -185,7 +185,7 @@ class _Check:
         try:
             frontier = frontier_of(since, StoredTiles(self._connection).node)
         except ProofError as error:
-            self._find("tiles", 0, f"the stored roots of what is older are not whole: {error}", max(0, since - 1))
+            self._find(Damaged.TILES, 0, f"the stored roots of what is older are not whole: {error}", max(0, since - 1))
             frontier = Frontier(since, (b"\x00" * 32,) * since.bit_count())
         self._trees.actual = frontier
         self._tiles.begin(since)
@@ -194,30 +194,31 @@ class _Check:
     def _name(self, size: int, done: int, pending: list[Anchor]) -> None:
         """Once all entries are read: what was done to those that are damaged, and to the end of the log."""
         named = self._damage.findings()
-        pushed_in = [(one.index, one.through) for one in named if one.kind == "inserted"]
+        pushed_in = [(one.index, one.through) for one in named if one.kind is Damaged.INSERTED]
         self._findings[:] = [
             finding
             for finding in self._findings
             if not any(low <= finding.index <= high for low, high in pushed_in)
-            or finding.kind not in {"altered", "search"}
+            or finding.kind not in {Damaged.ALTERED, Damaged.SEARCH}
         ]
         self._findings += named
         fork = self._statements.finding()
         if fork is not None and not self._damage.displaced(fork.index, fork.through):
             gone = any(
-                finding.kind == "deleted" and fork.index <= finding.index <= fork.through for finding in self._findings
+                finding.kind is Damaged.DELETED and fork.index <= finding.index <= fork.through
+                for finding in self._findings
             )
-            swapped = any(one.kind == "swapped" and fork.index <= one.index <= fork.through for one in named)
+            swapped = any(one.kind is Damaged.SWAPPED and fork.index <= one.index <= fork.through for one in named)
             if not gone and not swapped:
                 self._findings.append(fork)
         short = next((anchor for anchor in reversed(pending) if anchor.checkpoint.size > done), None)
-        renumbered = any(one.kind == "deleted" for one in named)
+        renumbered = any(one.kind is Damaged.DELETED for one in named)
         self._missing = range(done, size)
         if done < size and not renumbered:
-            self._find("truncated", done, f"the log says {size} entries, only {done} are here", size - 1)
+            self._find(Damaged.TRUNCATED, done, f"the log says {size} entries, only {done} are here", size - 1)
         elif short is not None and not renumbered:
             self._find(
-                "truncated",
+                Damaged.TRUNCATED,
                 done,
                 f"{short.source} speaks of {short.checkpoint.size} entries, only {done} are here",
                 short.checkpoint.size - 1,
@@ -229,11 +230,11 @@ class _Check:
         try:
             checkpoint, _ = verify_checkpoint(row.note, self._log_key)
         except NoteError as error:
-            self._find("head", 0, f"the checkpoint in the head row does not hold: {error}", max(0, row.size - 1))
+            self._find(Damaged.HEAD, 0, f"the checkpoint in the head row does not hold: {error}", max(0, row.size - 1))
             return
         if checkpoint.size != row.size:
             first = min(checkpoint.size, row.size)
-            self._find("head", first, f"the head row says {row.size} entries, its checkpoint {checkpoint.size}")
+            self._find(Damaged.HEAD, first, f"the head row says {row.size} entries, its checkpoint {checkpoint.size}")
         self._anchors.insert(0, Anchor(checkpoint, "the head's checkpoint", None, current=False, outside=False))
 
     def _collect(self, seen: Sequence[str], since: int) -> None:
@@ -249,7 +250,7 @@ class _Check:
             try:
                 checkpoint, marks = verify_checkpoint(row.note, self._log_key, self._witnesses)
             except NoteError as error:
-                self._find("head", int(row.size), f"a cosigned checkpoint does not hold: {error}")
+                self._find(Damaged.HEAD, int(row.size), f"a cosigned checkpoint does not hold: {error}")
                 continue
             for mark in marks:
                 source = f"the cosignature of {mark.witness}"
@@ -264,7 +265,7 @@ class _Check:
             if size is not None and checkpoint.size != size:
                 raise NoteError(f"it is filed under size {size} but speaks of {checkpoint.size}")
         except NoteError as error:
-            self._find("head", size or 0, f"{source} does not hold: {error}")
+            self._find(Damaged.HEAD, size or 0, f"{source} does not hold: {error}")
             return
         kept = size is not None
         self._anchors.append(Anchor(checkpoint, source, at, current=kept, outside=not kept))
@@ -309,11 +310,11 @@ class _Check:
                 if row.idx >= size:
                     now = self._connection.scalar(select(head.c.size))
                     if now is None or row.idx >= now:  # else the log has grown while it was read
-                        self._find("inserted", row.idx, "an entry stands beyond the end of the log")
+                        self._find(Damaged.INSERTED, row.idx, "an entry stands beyond the end of the log")
                     yield expected
                     return
                 if row.idx > expected:
-                    self._find("deleted", expected, "the entry is gone", row.idx - 1)
+                    self._find(Damaged.DELETED, expected, "the entry is gone", row.idx - 1)
                     self._fill(expected, int(row.idx))
                     expected = int(row.idx)
                 self._check_row(row)
@@ -344,7 +345,7 @@ class _Check:
             hashes = stored.complete(0, number)
             if hashes is None:
                 self._find(
-                    "tiles", number * WIDTH, "the tile over archived entries is gone", number * WIDTH + WIDTH - 1
+                    Damaged.TILES, number * WIDTH, "the tile over archived entries is gone", number * WIDTH + WIDTH - 1
                 )
                 hashes = [b"\x00" * 32] * WIDTH
             for offset, leaf in enumerate(hashes):
@@ -385,10 +386,10 @@ class _Check:
             if stored != value:
                 if name == "recorded":
                     self._find(
-                        "back-dated", row.idx, "the time in the search column is not the entry's", entry=entry.id
+                        Damaged.BACK_DATED, row.idx, "the time in the search column is not the entry's", entry=entry.id
                     )
                 else:
-                    self._find("search", row.idx, f"the search column {name} is not the entry's", entry=entry.id)
+                    self._find(Damaged.SEARCH, row.idx, f"the search column {name} is not the entry's", entry=entry.id)
                 return
 
     def _check_facets(self) -> None:
@@ -415,25 +416,26 @@ class _Check:
             there = stored.pop(index, set())
             if entry is not None and set(facet_rows(index, entry)) != there and not self._explained(index):
                 self._find(
-                    "search", index, "bases, categories, consents or members filed for search differ", entry=entry.id
+                    Damaged.SEARCH,
+                    index,
+                    "bases, categories, consents or members filed for search differ",
+                    entry=entry.id,
                 )
         for index in sorted(stored):
             if not self._explained(index):
-                self._find("search", index, "something is filed for search that no entry says")
+                self._find(Damaged.SEARCH, index, "something is filed for search that no entry says")
 
     def _explained(self, index: int) -> bool:
         return (
             index in self._missing
             or self._damage.touches(index)
             or any(
-                finding.index <= index <= finding.through
-                for finding in self._findings
-                if finding.kind in {"altered", "back-dated", "deleted", "inserted", "swapped", "truncated"}
+                finding.index <= index <= finding.through for finding in self._findings if finding.kind in OF_ENTRIES
             )
         )
 
     def _find(
-        self, kind: str, index: int, explanation: str, through: int | None = None, entry: str | None = None
+        self, kind: Damaged, index: int, explanation: str, through: int | None = None, entry: str | None = None
     ) -> None:
         if len(self._findings) < 2 * MAX_FINDINGS:
             last = index if through is None else max(through, index)

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, select
 from audit.log.entries import Entry, EntryError, micros, moment
 from audit.log.rows import FacetRow
 from audit.log.tables import entries, tiles
-from audit.questions.damage import Finding
+from audit.questions.damage import Damaged, Finding
 from audit.tree.checkpoint import Checkpoint
 from audit.tree.merkle import Frontier
 from audit.tree.tiles import WIDTH, subtree
@@ -123,7 +123,7 @@ class Statements:
         first = self._outside.vouched if self._outside is not None and self._resigned else fork.agreed
         size = fork.anchor.checkpoint.size
         return Finding(
-            "forked",
+            Damaged.FORKED,
             first,
             max(first, size - 1),
             None,
@@ -151,12 +151,12 @@ class Times:
                 self._latest, self._index = at, index
             return None
         last = findings[-1] if findings else None
-        if last is not None and last.kind == "back-dated" and last.through == index - 1:
+        if last is not None and last.kind is Damaged.BACK_DATED and last.through == index - 1:
             findings[-1] = replace(last, through=index)
             return None
         after = moment(self._latest).isoformat()
         explanation = f"the entry says {entry.recorded.isoformat()}, but it was recorded after {after}"
-        return Finding("back-dated", index, index, entry.id, explanation)
+        return Finding(Damaged.BACK_DATED, index, index, entry.id, explanation)
 
     def reach(self, at: int, size: int, source: str, *, current: bool) -> Finding | None:
         """A statement of this time stands here: nothing before it may be later and, if the log had just this size
@@ -167,7 +167,7 @@ class Times:
         if late <= at + self._tolerance:
             return None
         explanation = f"the entry says {moment(late).isoformat()}, but {source} covers it and is of "
-        return Finding("back-dated", index, index, None, explanation + moment(at).isoformat())
+        return Finding(Damaged.BACK_DATED, index, index, None, explanation + moment(at).isoformat())
 
 
 class TileCheck:
@@ -215,7 +215,7 @@ class TileCheck:
 
     def mismatch(self, index: int, entry: str, *, back_dated: bool) -> None:
         """An entry whole in itself whose hash is not the one in its tile."""
-        kind = "back-dated" if back_dated else "altered"
+        kind = Damaged.BACK_DATED if back_dated else Damaged.ALTERED
         if len(self._findings) < 2 * MAX_FINDINGS:
             self._suspect.append(len(self._findings))
             self._findings.append(Finding(kind, index, index, entry, "the entry's hash is not the one in its tile"))
@@ -226,7 +226,7 @@ class TileCheck:
             one = self._findings[place]
             if one.index < size:
                 explanation = "the tile's hash of this entry was changed; the entry is as it was signed"
-                self._findings[place] = replace(one, kind="tiles", explanation=explanation)
+                self._findings[place] = replace(one, kind=Damaged.TILES, explanation=explanation)
         self._suspect = []
 
     def passed(self, index: int, leaf: bytes) -> None:
@@ -266,7 +266,7 @@ class TileCheck:
 
     def _tell(self, first: int, span: int, explanation: str) -> None:
         if len(self._findings) < 2 * MAX_FINDINGS:
-            self._findings.append(Finding("tiles", first, first + span - 1, None, explanation))
+            self._findings.append(Finding(Damaged.TILES, first, first + span - 1, None, explanation))
 
 
 class FacetSums:
