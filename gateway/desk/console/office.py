@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, Literal
 
-from gateway.desk.asking import EVERYONE, INSPECTORS, OFFICER, Asker, Detail, Question, Role
+from gateway.desk.asking import EVERYONE, INSPECTORS, OFFICER, Asker, Detail, Question
 from gateway.desk.console.sessions import Session
 from gateway.desk.desk import Desk
 from gateway.desk.forms import person
+from gateway.desk.roles import Role
 from gateway.web.forms import PersonForm
 from gateway.wire.problems import ProblemError
 

@@ -25,7 +25,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from audit.log.entries import Outcome
 from audit.log.log import LogError
 from audit.questions.texts import LANGUAGES
-from gateway.desk.asking import Asker, Role
+from gateway.desk.asking import Asker
 from gateway.desk.console.door import SESSION_COOKIE, Doorway
 from gateway.desk.console.office import Ask, Moved, NotHereError, Office, Page, Sent, Shown, Visit
 from gateway.desk.console.oidc import Door
@@ -33,6 +33,7 @@ from gateway.desk.console.pages import PAGES
 from gateway.desk.console.reading import kept, language_of, language_switch, read_form, same_origin, too_large
 from gateway.desk.console.sessions import Session, Sessions
 from gateway.desk.console.wording import Words, own_texts
+from gateway.desk.roles import Role
 
 LOGGER = logging.getLogger("yhdyspinta.console")
 _GROUPS: Final = ("people", "log", "network")

@@ -25,13 +25,13 @@ from audit.questions.report import Activity, Controller
 from audit.questions.subjects import HETU_SYSTEM, Subjects
 from audit.tree.checkpoint import LogSigner, VerifierKey, WitnessSigner
 from audit.tree.witness import keep_cosignatures
-from gateway.desk.asking import Role
 from gateway.desk.console.office import IdentifierKind, Office
 from gateway.desk.console.oidc import Door, Provider
 from gateway.desk.console.sessions import Identity, offer_link
 from gateway.desk.console.shell import console
 from gateway.desk.context import DeskContext
 from gateway.desk.desk import Desk
+from gateway.desk.roles import Role
 from gateway.storage.schema import METADATA
 from gateway.web.forms import PersonForm
 from gateway.wire.problems import ProblemError

@@ -13,13 +13,14 @@ from sqlalchemy import event
 import gateway.desk
 from audit.log.entries import EntryType, Outcome
 from audit.log.log import LogError
-from gateway.desk.asking import EVERYONE, Asker, NotPermittedError, Role
+from gateway.desk.asking import EVERYONE, Asker, NotPermittedError
 from gateway.desk.describing import basis_name
 from gateway.desk.desk import Desk
 from gateway.desk.questions import QUESTIONS
 from gateway.desk.questions.counting import Flows, Overview, Processing, Years
 from gateway.desk.questions.persons import FindPerson
 from gateway.desk.questions.searching import Find
+from gateway.desk.roles import Role
 from gateway.wire.problems import ProblemError
 from schemas.facts import MIGRI_CUSTOMER
 from tests.gateway.exchange.inprocess import InProcess, Place, node
