@@ -203,11 +203,11 @@ def _again(person: Mapping[str, Any]) -> Iterator[str]:
     at = "/entry/0/resource/extension"
     extensions = person.get("extension", ())
     for index, extension in enumerate(extensions):
-        if any(one["url"] == extension["url"] for one in extensions[:index]):
+        if any(former["url"] == extension["url"] for former in extensions[:index]):
             yield f"{at}/{index}"
         parts = extension.get("extension", ())
         for number, part in enumerate(parts):
-            if part["url"] not in _REPEATING and any(one["url"] == part["url"] for one in parts[:number]):
+            if part["url"] not in _REPEATING and any(former["url"] == part["url"] for former in parts[:number]):
                 yield f"{at}/{index}/extension/{number}"
 
 

@@ -20,7 +20,10 @@ from consent.provisions import Provision
 from consent.rulebook import Rulebook, load, next_rulebook
 from consent.standing import StandingRequest
 from gateway.demo import network as demo
+from gateway.keys.credentials import Opening
+from gateway.registry.read.asked import signed
 from gateway.registry.run.authority import Authority
+from gateway.settings import load as load_settings
 from gateway.storage.tables import inbox
 from tests.gateway.running import Running, running
 from tests.waiting import until
@@ -38,19 +41,26 @@ def with_next_rulebook(network: demo.Network) -> None:
     """The network's authority publishes the next reference, and what Kotka asks, before a node has started."""
     authority = Authority(network.folder / "authority", network.passphrase.encode())
     kotka = str(network.parties["kotka"].member)
+    opening = Opening()
+    signer = opening.signing(load_settings(network.parties["kotka"].config).signing).signer
+    assert signer is not None
     asked = tuple(
-        StandingRequest(
-            id=f"kotka-{number}",
-            member=kotka,
-            role="municipality",
-            providers=frozenset({"reception-centre"}),
-            provision=Provision.parse(provision),
-            purpose="reception-to-municipality",
-            categories=frozenset(RULEBOOK.categories) - {"social-needs", "finances"},
-            first=date(2025, 1, 1),
+        signed(
+            StandingRequest(
+                id=f"kotka-{number}",
+                member=kotka,
+                role="municipality",
+                providers=frozenset({"reception-centre"}),
+                provision=Provision.parse(provision),
+                purpose="reception-to-municipality",
+                categories=frozenset(RULEBOOK.categories) - {"social-needs", "finances"},
+                first=date(2025, 1, 1),
+            ),
+            signer,
         )
         for number, provision in enumerate(PROVISIONS)
     )
+    opening.close()
     content = replace(authority.content(), rulebook=next_rulebook(), standing_requests=asked)
     authority.publish(content, datetime.now(UTC))
 
@@ -134,6 +144,7 @@ async def test_supposed_handover_is_decided_by_the_standing_requests_of_the_regi
         "category": "housing",
     }
     document = case_of(row)
+    del document["at"]  # now: a signature counts while its certificate runs
     document["requester"] = {"subsystem": str(nodes.party(to).subsystem)}
 
     async with nodes.client("kotka") as session, session.post("/v1/decisions", json=document) as answer:
