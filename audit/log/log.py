@@ -152,6 +152,8 @@ class Log:
         self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._latest: Checkpoint | None = None
+        #: Whether the last attempt to write ended well; told to whoever asks about the node.
+        self.is_writable = True
         self._frontier = Frontier()
         self._partial: list[bytes] | None = None  # leaf hashes of the incomplete tile, if this process wrote the last
         self._connection: Connection | None = None
@@ -272,10 +274,13 @@ class Log:
             except BaseException as error:
                 self._discard_connection()
                 failure = error if isinstance(error, LogError) else _unavailable(error)
+                self.is_writable = False
                 for waiting in batch:
                     waiting.error = waiting.error or failure
             else:
                 self._latest = checkpoint
+                # A unit without entries may have written nothing: only an entry shows that writing works.
+                self.is_writable = self.is_writable or any(waiting.indexes for waiting in batch)
             ended = monotonic()
             self._pace += ((ended - begun) - self._pace) / 8
             self._last = (len(batch), ended)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from datetime import datetime
 
 from fastapi import FastAPI
 
@@ -83,14 +84,19 @@ def client_admission(callers: Callers) -> Admission:
     return admit
 
 
-def peer_admission(exchange: Exchange) -> Admission:
-    """Who may come in at the face towards peers: nodes of the registry."""
+class PeerAdmission:
+    """Who may come in at the face towards peers: nodes of the registry. Knows when the last of them came."""
 
-    def admit(head: Head) -> Admitted:
-        now = exchange.clock()
-        return Admitted(calling_node(exchange.standing(now).registry, head.certificate or b"", now).id)
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+        self.last_call: datetime | None = None
 
-    return admit
+    def __call__(self, head: Head) -> Admitted:
+        """The node that calls. Raises ProblemError."""
+        now = self._exchange.clock()
+        node = calling_node(self._exchange.standing(now).registry, head.certificate or b"", now)
+        self.last_call = now
+        return Admitted(node.id)
 
 
 def peer_face(

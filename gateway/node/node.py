@@ -37,8 +37,9 @@ from gateway.keys.expiry import STEPS
 from gateway.node import health, secret_files
 from gateway.node import hold as holding
 from gateway.node import log as log_web
-from gateway.node.faces import Beside, client_admission, client_face, peer_admission, peer_face
+from gateway.node.faces import Beside, PeerAdmission, client_admission, client_face, peer_face
 from gateway.node.handshakes import RefusedConnections
+from gateway.node.readiness import Seen, probe, reach, readiness
 from gateway.node.refusals import client_listener, peer_listener
 from gateway.node.upkeep import TlsFaces, Upkeep
 from gateway.node.wiring import (
@@ -333,24 +334,27 @@ class Node:
         client_app = client_face(
             exchange, deliveries, callers, Beside(tokens, desk, two_people=settings.identity.two_people)
         )
+        stack.callback(asyncio.create_task(probe(log, settings.node.id, clock)).cancel)
+        admission = PeerAdmission(exchange)
         local_app = application(
             "yhdyspinta local",
             health.router(
                 lambda: {
                     **self._condition(standings, upkeep, log, witnessing, hold),
                     "identity": waiting.condition(),
+                    "reach": reach(registry(), settings.node.id, settings.listen.peers.port, admission.last_call),
                 }
             ),
         )
         patience = Patience(settings.limits.head_seconds, settings.limits.body_seconds)
         limits = SlotLimits(settings.limits.in_flight, settings.limits.in_flight_each, settings.limits.strangers)
-        for app, bound, tls, admission, refusing in (
-            (peer_app, sockets["peers"], faces.peers, peer_admission(exchange), peer_listener(exchange)),
+        for app, bound, tls, admitting, refusing in (
+            (peer_app, sockets["peers"], faces.peers, admission, peer_listener(exchange)),
             (client_app, sockets["clients"], faces.clients, client_admission(callers), client_listener()),
             (local_app, sockets["local"], None, None, None),
         ):
             listener = Listener(
-                app, bound, tls=tls, limits=limits, patience=patience, admission=admission, refused=refusing
+                app, bound, tls=tls, limits=limits, patience=patience, admission=admitting, refused=refusing
             )
             await self._serve(stack, listener)
         if settings.listen.console is not None:
@@ -401,11 +405,19 @@ class Node:
         now = self._clock()
         registry = standings.condition(now)
         checkpoint = log.latest()
+        keys = upkeep.condition(now)
+        seen = Seen(
+            is_stopping=self._stopping.is_set(),
+            is_log_writable=log.is_writable,
+            is_registry_in_force=registry["in_force"],
+            is_held=hold.is_held,
+            keys={name: key["in_force"] for name, key in keys.items()},
+        )
         return {
             "node": self.settings.node.id,
-            "ready": registry["in_force"] and upkeep.in_force(now) and not hold.is_held and not self._stopping.is_set(),
+            **readiness(seen),
             "registry": registry,
-            "keys": upkeep.condition(now),
+            "keys": keys,
             "endings": [ending.to_json() for ending in upkeep.endings(now)],
             "log": {"origin": checkpoint.origin, "size": checkpoint.size, "waiting": log.waiting},
             "witness": witnessing.condition(),

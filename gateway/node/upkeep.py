@@ -185,10 +185,6 @@ class Upkeep:
                 "anomaly", "failed", reason="certificate-ends", detail={"what": ending.what, "days": ending.days}
             )
 
-    def in_force(self, now: datetime) -> bool:
-        """Whether the keys that move data are such as others believe."""
-        return all(self._places[name].condition(now)["in_force"] for name in ("signing", "peers"))
-
     async def _tend(self) -> None:
         while True:
             with contextlib.suppress(TimeoutError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -395,8 +396,13 @@ def test_full_disk_and_read_only_database_acknowledge_nothing_and_pass(
         with pytest.raises(LogUnavailableError):
             log.append_blocking(many)
         assert log.latest().size == 1
+        assert not log.is_writable
+        with contextlib.suppress(LogUnavailableError):
+            log.commit_blocking(lambda _connection: Written(None, ()))
+        assert not log.is_writable, "a unit that writes nothing shows nothing"
         struck = False
         assert log.append_blocking([make_entry()]).indexes == (1,)
+        assert log.is_writable
         event.remove(bench.engine, "begin", strike)
     assert [index for index, _ in stored(bench.engine)] == [0, 1]
     assert check(bench.engine, log_key=bench.signer.verifier).sound
