@@ -10,7 +10,8 @@ from fastapi import FastAPI
 
 from gateway.desk import usage as usage_web
 from gateway.desk import web as audit_web
-from gateway.desk.officer import Officer
+from gateway.desk.desk import Desk
+from gateway.exchange.consents import reports_web
 from gateway.exchange.consents import web as consents_web
 from gateway.exchange.consents.record import Consents
 from gateway.exchange.context import Exchange
@@ -44,7 +45,7 @@ class Beside:
     """
 
     tokens: Tokens
-    desk: Officer
+    desk: Desk
     two_people: bool = True
 
 
@@ -56,6 +57,7 @@ def client_face(exchange: Exchange, deliveries: Deliveries, callers: Callers, be
         queries.router(exchange, Consumer(exchange), callers),
         handovers_web.router(exchange, handovers, deliveries, Inbox(exchange), Overview(exchange), callers),
         consents_web.router(exchange, Consents(exchange), deliveries, callers),
+        reports_web.router(exchange, deliveries, callers),
         identity_web.router(exchange, Identity(exchange, handovers, two_people=beside.two_people), deliveries, callers),
         oauth.router(exchange, beside.tokens),
         audit_web.router(exchange, beside.desk, callers),

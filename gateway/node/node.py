@@ -24,6 +24,7 @@ from audit.log.log import Log, LogError, Written
 from audit.questions import tallies
 from gateway.desk.console.composition import address_of, console_app
 from gateway.evidence.timestamps import Stamping
+from gateway.exchange.consents.reports import Reports
 from gateway.exchange.context import DeliveryPolicy, Exchange, Limits
 from gateway.exchange.handover.deliver import Deliveries
 from gateway.exchange.handover.feeds import open_feed
@@ -49,11 +50,11 @@ from gateway.node.wiring import (
     client_keys,
     console_tls,
     database_error,
+    desk_of,
     ed25519_key,
     key_places,
     keys_of,
     log_of,
-    officer_of,
     registered_clients,
     registers_of,
     signer_of,
@@ -329,7 +330,7 @@ class Node:
             verified=lambda text: _said_by(members, standings, text, clock()),
             heard=hold.hear,
         )
-        desk, _, _ = officer_of(settings, engine, clock, log=log, subjects=subjects, standing=lambda: standings.latest)
+        desk = desk_of(settings, engine, clock, parts=(log, subjects), standing=lambda: standings.latest)
         stack.callback(desk.close)
         client_app = client_face(
             exchange, deliveries, callers, Beside(tokens, desk, two_people=settings.identity.two_people)
@@ -360,7 +361,7 @@ class Node:
         if settings.listen.console is not None:
             address = address_of(settings.console, settings.listen.console.host, settings.listen.console.port)
             listener = Listener(
-                console_app(settings, address, exchange, lambda: standings.latest, desk),
+                console_app(settings, address, desk),
                 sockets["console"],
                 tls=console_tls(settings),
                 limits=SlotLimits(settings.limits.in_flight),
@@ -451,7 +452,8 @@ def _keep(day: tallies.Counted, connection: Connection) -> Written[bool]:
 
 
 async def _sweep(exchange: Exchange) -> None:
-    """Let go of message ids that nobody could replay any more, and count the days that are over."""
+    """Let go of message ids that nobody could replay any more, and of reports whose time is over; count past days."""
+    reports = Reports(exchange)
 
     def forget(connection: Connection) -> Written[int]:
         return Written(exchange.replays.sweep(connection, exchange.clock()), ())
@@ -464,6 +466,7 @@ async def _sweep(exchange: Exchange) -> None:
         await asyncio.sleep(SWEEP_SECONDS)
         try:
             await exchange.log.commit(forget)
+            await reports.lapse()
             while (day := await asyncio.to_thread(counted)) is not None:
                 await exchange.log.commit(partial(_keep, day))
         except LogError as error:

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Engine, func, select
 
 from consent import store
-from consent.consents import ConsentRecord
+from consent.consents import ConsentRecord, Stamp
 from consent.tables import consents, metadata
 from tests.consent.test_consents import FORM
 
@@ -17,9 +17,7 @@ AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
 def form(id_: str = "c1", subject: str = "s-1", status: str = "active") -> ConsentRecord:
-    return ConsentRecord.from_form(
-        {**FORM, "status": status}, id=id_, subject=subject, recorded_by="FI/MUN/1/x", recorded_at=AT
-    )
+    return ConsentRecord.from_form({**FORM, "status": status}, Stamp(id_, subject, "FI/MUN/1/x", AT))
 
 
 @pytest.fixture
