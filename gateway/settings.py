@@ -23,7 +23,6 @@ from sqlalchemy.exc import ArgumentError
 from adapters.sdk import Limits as AdapterLimits
 from audit.questions.anomalies import Thresholds
 from gateway import settings_environment
-from gateway.exchange.rates import RateLimits
 from gateway.wire.identifiers import IdentifierError, ServiceId, SubsystemId
 
 
@@ -365,10 +364,6 @@ class RateSettings(_Section):
     caller_in_vain_per_hour: int = Field(
         200, ge=0, description="the same of one client or other member, whatever users it names"
     )
-
-    def limits(self) -> RateLimits:
-        """The same as the exchange takes them."""
-        return RateLimits(**self.model_dump())
 
 
 class AdapterSettings(_Section):

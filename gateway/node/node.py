@@ -29,7 +29,7 @@ from gateway.exchange.context import DeliveryPolicy, Exchange, Limits
 from gateway.exchange.handover.deliver import Deliveries
 from gateway.exchange.handover.feeds import open_feed
 from gateway.exchange.handover.plan import Handovers
-from gateway.exchange.rates import Rates
+from gateway.exchange.rates import RateLimits, Rates
 from gateway.exchange.transport import PeerTransport
 from gateway.exchange.witnessing import Witnessing, WitnessPolicy
 from gateway.keys.credentials import KeyPlace
@@ -241,7 +241,7 @@ class Node:
                 settings.limits.peer_timeout_seconds,
                 settings.adapters.limits(),
             ),
-            rates=Rates(settings.rates.limits()),
+            rates=Rates(RateLimits(**settings.rates.model_dump())),
             delivery=DeliveryPolicy(
                 settings.delivery.workers,
                 settings.delivery.poll_seconds,
