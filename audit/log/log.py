@@ -220,6 +220,11 @@ class Log:
         """How many units wait to be written."""
         return self._queue.qsize()
 
+    @property
+    def expected_wait(self) -> float:
+        """About how many seconds a unit would wait that came now: as many batches as are before it, at their pace."""
+        return self._pace * (self._queue.qsize() // self._max_batch)
+
     # -- appending ----------------------------------------------------------------------------------------------
 
     async def commit(self, unit: Unit[T]) -> Committed[T]:

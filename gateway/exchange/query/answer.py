@@ -20,7 +20,15 @@ from consent.decision import Decision
 from gateway.exchange.context import Exchange
 from gateway.exchange.deciding import Case, decide_between, facts_of, refusal_in_advance
 from gateway.exchange.handover.receive import Reception
-from gateway.exchange.opening import Answer, Incoming, PeerCall, check_purpose, check_still_vouched, open_message
+from gateway.exchange.opening import (
+    Answer,
+    Incoming,
+    PeerCall,
+    check_in_time,
+    check_purpose,
+    check_still_vouched,
+    open_message,
+)
 from gateway.exchange.rates import IN_VAIN, Asker
 from gateway.exchange.releasing import Release, record_refusal, record_release
 from gateway.person.held import HeldKind
@@ -76,6 +84,7 @@ class Provider:
         check_purpose(incoming)
         self._admit(incoming)
         sourced = await self._fetch(incoming, locator)
+        check_in_time(self._exchange, incoming, self._exchange.log.expected_wait)
         self._validate(sourced)
         self._same_person(sourced, locator)
         subsystem = incoming.service.id.subsystem
