@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, Select, bindparam, insert, select, update
 
 from consent.consents import ConsentRecord, Ending, WordKind, WordStatus
 from consent.tables import consents, epochs
@@ -83,42 +82,31 @@ def end(
 def current(connection: Connection, id: str) -> ConsentRecord | None:  # noqa: A002
     """The newest version of a record."""
     row = connection.execute(_CURRENT, {"of": id}).first()
-    return None if row is None else _record(row.document, row.kind)
+    return None if row is None else read_version(row.document, row.kind)
 
 
-@dataclass(frozen=True, slots=True)
-class SubjectKeys:
-    """The opaque ids whose words belong together for one question; only `gateway.person` knows which those are."""
+def words(subjects: Sequence[Any]) -> Select[Any]:
+    """The statement that finds the newest versions of all records of these subjects, oldest record first.
 
-    ids: tuple[str, ...]
-
-
-def words_of(connection: Connection, keys: SubjectKeys) -> tuple[ConsentRecord, ...]:
-    """The newest versions of all records of these subjects, oldest record first."""
-    rows = _of(
-        connection,
-        "SELECT document, kind FROM consents WHERE current = 1 AND subject IN ({}) ORDER BY recorded_at, id",
-        keys,
+    It runs for every exchange, so whoever runs it hands it to the driver; `subjects` are values or parameters.
+    """
+    table = consents.c
+    return (
+        select(table.document, table.kind)
+        .where(table.current == 1, table.subject.in_(subjects))
+        .order_by(table.recorded_at, table.id)
     )
-    return tuple(_record(document, kind) for document, kind in rows)
 
 
-def epochs_of(connection: Connection, keys: SubjectKeys) -> tuple[tuple[str, int], ...]:
-    """How often the words of each of these subjects have changed; those that never had any are left out."""
-    rows = _of(connection, "SELECT subject, epoch FROM consent_epochs WHERE subject IN ({})", keys)
-    return tuple(sorted((str(subject), int(epoch)) for subject, epoch in rows))
-
-
-def _of(connection: Connection, statement: str, keys: SubjectKeys) -> Sequence[Any]:
-    """Run a statement that every exchange runs, handed to the driver as it is written."""
-    place = "%s" if connection.dialect.name == "postgresql" else "?"
-    return connection.exec_driver_sql(statement.format(", ".join([place] * len(keys.ids))), keys.ids).all()
+def changes(subjects: Sequence[Any]) -> Select[Any]:
+    """The same for how often the words of each of these subjects have changed; who never had any is left out."""
+    return select(epochs.c.subject, epochs.c.epoch).where(epochs.c.subject.in_(subjects))
 
 
 def history(connection: Connection, id: str) -> tuple[ConsentRecord, ...]:  # noqa: A002
     """All versions of a record, oldest first; empty if there is none."""
     rows = connection.execute(_HISTORY, {"of": id})
-    return tuple(_record(row.document, row.kind) for row in rows)
+    return tuple(read_version(row.document, row.kind) for row in rows)
 
 
 def versions(connection: Connection, named: Sequence[tuple[str, int]]) -> tuple[ConsentRecord, ...]:
@@ -128,15 +116,15 @@ def versions(connection: Connection, named: Sequence[tuple[str, int]]) -> tuple[
         row = connection.execute(_VERSION, {"of": id_, "as": version}).first()
         if row is None:
             raise UnknownConsentError(f"{id_} version {version}")
-        found.append(_record(row.document, row.kind))
+        found.append(read_version(row.document, row.kind))
     return tuple(found)
 
 
 def open_reports(connection: Connection) -> tuple[ConsentRecord, ...]:
     """The reports that nobody has confirmed or let lapse, oldest first, of all persons."""
-    return tuple(_record(row.document, row.kind) for row in connection.execute(_REPORTS))
+    return tuple(read_version(row.document, row.kind) for row in connection.execute(_REPORTS))
 
 
-def _record(document: str, kind: str) -> ConsentRecord:
+def read_version(document: str, kind: str) -> ConsentRecord:
     """A version as it was stored. Former versions wrote no kind: the column tells it, of what has ended as well."""
     return ConsentRecord.from_dict({"kind": kind, **json.loads(document)})

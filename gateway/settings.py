@@ -377,6 +377,8 @@ class AdapterSettings(_Section):
     depth: int = Field(32, ge=1, le=200, description="depth of nesting")
     ratio: int = Field(100, ge=1, description="how much larger a packed source may be unpacked")
     seconds: float = Field(3600.0, gt=0, description="time for one source")
+    memory_mb: int = Field(1024, ge=256, le=65536, description="address space of a process that reads, in MiB")
+    record_seconds: float = Field(10.0, ge=1, le=3600, description="processor time for one record, in seconds")
 
     def limits(self) -> AdapterLimits:
         """The same as adapters take them."""

@@ -24,10 +24,10 @@ from threading import Lock
 from typing import Final
 
 from cryptography.hazmat.primitives.keywrap import aes_key_unwrap, aes_key_wrap
-from sqlalchemy import Connection, delete, func, select, update
+from sqlalchemy import Connection, bindparam, delete, func, select, update
 
 from audit.log.entries import micros
-from audit.log.statements import Fixed
+from audit.log.statements import Counted, Fixed
 from audit.log.tables import claims as claims_table
 from audit.log.tables import identifiers as identifiers_table
 from audit.log.tables import subjects as subjects_table
@@ -85,15 +85,26 @@ def _once_taken(system: str, text: str) -> Iterator[tuple[str, str]]:
     yield from ((oid, text), (oid, lower))
 
 
-_COLUMNS: Final = "s.id, s.pseudonym, s.wrapped_key, s.claimed"
-_BY_ID: Final = Fixed(f"SELECT {_COLUMNS} FROM audit_subjects s WHERE s.id = ?")  # noqa: S608
-_ADD_SUBJECT: Final = Fixed.insert("audit_subjects", "id", "pseudonym", "wrapped_key", "created", "claimed")
-_OWN: Final = Fixed("UPDATE audit_subjects SET claimed = 0 WHERE id = ? AND claimed = 1")
-_ADD_IDENTIFIER: Final = Fixed.insert(
-    "audit_identifiers", "blind", "subject", "created", "member", "system", "notation", "index_key"
+_COLUMNS: Final = tuple(subjects_table.c[name] for name in ("id", "pseudonym", "wrapped_key", "claimed"))
+_BY_ID: Final = Fixed(select(*_COLUMNS).where(subjects_table.c.id == bindparam("of")), "of")
+_ADD_SUBJECT: Final = Fixed.insert(subjects_table, "id", "pseudonym", "wrapped_key", "created", "claimed")
+_OWN: Final = Fixed(
+    update(subjects_table)
+    .where(subjects_table.c.id == bindparam("of"), subjects_table.c.claimed == 1)
+    .values(claimed=0),
+    "of",
 )
-_ADD_CLAIM: Final = Fixed.insert("audit_claims", "claim", "subject")
-_BY_BLIND: Final[dict[int, Fixed]] = {}
+_ADD_IDENTIFIER: Final = Fixed.insert(
+    identifiers_table, "blind", "subject", "created", "member", "system", "notation", "index_key"
+)
+_ADD_CLAIM: Final = Fixed.insert(claims_table, "claim", "subject")
+_BY_BLIND: Final = Counted(
+    lambda blinds: (
+        select(identifiers_table.c.blind, *_COLUMNS)
+        .join(subjects_table, subjects_table.c.id == identifiers_table.c.subject)
+        .where(identifiers_table.c.blind.in_(blinds))
+    )
+)
 
 NOTATION: Final = 2
 """How identifiers are written before they are hashed: 2 is with the member's name in front; 1 was without."""
@@ -202,7 +213,7 @@ class Subjects:
     def by_id(self, connection: Connection, id: str) -> Subject | None:  # noqa: A002
         """The subject of this id, or None if there is none or it was destroyed."""
         row = _BY_ID.row(connection, id)
-        return None if row is None else self._subject(*row[:3])
+        return None if row is None else self.opened(*row[:3])
 
     def key_of(self, connection: Connection, id: str) -> bytes | None:  # noqa: A002
         """The key of this id, or None if there is none or it was destroyed."""
@@ -386,15 +397,8 @@ class Subjects:
         return gone
 
     def _rows(self, connection: Connection, blinds: tuple[bytes, ...], *, claimed: bool = True) -> dict[bytes, Subject]:
-        statement = _BY_BLIND.get(len(blinds))
-        if statement is None:
-            places = ", ".join("?" * len(blinds))
-            statement = _BY_BLIND[len(blinds)] = Fixed(
-                f"SELECT i.blind, {_COLUMNS} FROM audit_identifiers i "  # noqa: S608
-                f"JOIN audit_subjects s ON s.id = i.subject WHERE i.blind IN ({places})"
-            )
-        rows = statement.rows(connection, *blinds)
-        found = {bytes(row[0]): self._subject(*row[1:4]) for row in rows if claimed or not row[4]}
+        rows = _BY_BLIND.rows(connection, blinds)
+        found = {bytes(row[0]): self.opened(*row[1:4]) for row in rows if claimed or not row[4]}
         return {blind: subject for blind, subject in found.items() if subject is not None}
 
     def _index(self, connection: Connection, known: Known, subject: Subject, now: datetime) -> None:
@@ -418,10 +422,11 @@ class Subjects:
         _ADD_SUBJECT.run(connection, subject.id, subject.pseudonym, wrapped, micros(now), int(is_claim))
         return subject
 
-    def _subject(self, id_: str, pseudonym: str | None, wrapped: bytes | None) -> Subject | None:
+    def opened(self, id: str, pseudonym: str | None, wrapped: bytes | None) -> Subject | None:  # noqa: A002
+        """The subject of a row, with its key unwrapped; None if it was destroyed."""
         if wrapped is None or pseudonym is None:
             return None
-        return Subject(id_, pseudonym, self._unwrap(bytes(wrapped)))
+        return Subject(id, pseudonym, self._unwrap(bytes(wrapped)))
 
     def _unwrap(self, wrapped: bytes) -> bytes:
         with self._lock:

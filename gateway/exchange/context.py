@@ -18,6 +18,7 @@ from gateway.exchange.witnessing import Witnessing
 from gateway.person.held import HeldRecords
 from gateway.person.people import People
 from gateway.person.values import Named, Register
+from gateway.reading.readers import IN_PROCESS, Adapters
 from gateway.registry.read.standing import Standing
 from gateway.sources.backends import Backend, Locator
 from gateway.storage.replay import Replays
@@ -74,7 +75,9 @@ class Exchange:
     #: The registers behind our query services; one that is not named here is not believed when it joins identifiers.
     registers: Mapping[ServiceId, Register] = field(default_factory=dict)
 
-    #: The same without the gate of a node that is held, see `gateway.node.hold`; None: there is no gate.
+    #: The adapters for what clients send and fetch, and where their code runs: in a node never in this process.
+    adapters: Adapters = IN_PROCESS
+    #: `standing` without the gate of a node that is held, see `gateway.node.hold`; None: there is no gate.
     standing_ungated: Callable[[datetime], Standing] | None = None
 
     def standing_though_held(self, now: datetime) -> Standing:

@@ -57,12 +57,16 @@ class Incoming:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What goes back: HTTP status, the signed answer, and the body that its digest covers."""
+    """What goes back: HTTP status, the signed answer, and the body that its digest covers.
+
+    One that is held back leaves at a fixed step after the message came, so that its time tells nothing.
+    """
 
     status: int
     message: str | None
     content_type: str
     body: bytes
+    is_held_back: bool = False
 
 
 def open_message(exchange: Exchange, call: PeerCall) -> Incoming:

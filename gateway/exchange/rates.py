@@ -23,7 +23,7 @@ MINUTE, HOUR = 60.0, 3600.0
 #: Askers of whom a count is kept; of more, those are forgotten that have not asked for longest.
 _MOST_ASKERS: Final = 20_000
 #: Answers that tell only that nothing is given about a person.
-IN_VAIN: Final = frozenset({"not-permitted", "subject-not-found", "subject-ambiguous"})
+IN_VAIN: Final = frozenset({"not-available", "not-permitted", "subject-not-found", "subject-ambiguous"})
 
 
 @dataclass(frozen=True, slots=True)

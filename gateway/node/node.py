@@ -65,6 +65,7 @@ from gateway.node.wiring import (
 from gateway.person.figures import IdentityWatch
 from gateway.person.held import HeldRecords
 from gateway.person.people import People
+from gateway.reading.readers import Reading
 from gateway.registry.read.registry import Registry
 from gateway.registry.read.standing import Standings
 from gateway.settings import Settings, SettingsError
@@ -140,6 +141,16 @@ class Node:
             )
             if address is not None
         }
+        # Before any secret is opened, so that those who read foreign bytes never had one near them.
+        reading = Reading(settings.adapters.limits())
+        stack.callback(reading.close)
+        try:
+            await asyncio.to_thread(reading.start)
+        except ProblemError as problem:
+            raise NodeError(
+                f"{problem.code}: {problem.detail}",
+                "give the node leave to start processes, and adapters.memory_mb enough",
+            ) from None
         telemetry = Telemetry(
             settings.node.id,
             otlp_endpoint=settings.telemetry.otlp_endpoint,
@@ -186,7 +197,7 @@ class Node:
         )
         await transport.open()
         stack.push_async_callback(transport.close)
-        backends = backends_of(settings)
+        backends = backends_of(settings, reading.adapters("questions"))
         for backend in backends.values():
             stack.push_async_callback(backend.close)
 
@@ -221,6 +232,7 @@ class Node:
             node=settings.node.id,
             subsystems=tuple(SubsystemId.parse(subsystem) for subsystem in settings.node.subsystems),
             clock=clock,
+            adapters=reading.adapters("clients"),
             standing=hold.gate(standings.now),
             standing_ungated=standings.now,
             signer=lambda: signer_of(places),
@@ -264,6 +276,7 @@ class Node:
                 body_limit=settings.limits.body_bytes,
                 limits=settings.adapters.limits(),
                 trace_id=lambda: telemetry.trace()[0],
+                adapters=reading.adapters(f"source {source.name}", 1),
             )
             feed.start()
             stack.push_async_callback(feed.stop)
@@ -344,6 +357,7 @@ class Node:
                     **self._condition(standings, upkeep, log, witnessing, hold),
                     "identity": waiting.condition(),
                     "reach": reach(registry(), settings.node.id, settings.listen.peers.port, admission.last_call),
+                    "readers": reading.condition(),
                 }
             ),
         )

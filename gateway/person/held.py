@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, select, update
 
 from audit.log.entries import Entry, EntryType, Outcome, micros, new_id
 from audit.log.statements import Fixed
@@ -24,7 +24,6 @@ from gateway.story import Story
 from gateway.wire.problems import ProblemError
 
 NOT_PLACED = "not-placed"
-_WAITING = Fixed("SELECT id FROM held_records WHERE lead = ? AND register = ? AND state = ?")
 
 
 class HeldState(StrEnum):
@@ -35,6 +34,17 @@ class HeldState(StrEnum):
     APART = "apart"  # a registrar said that it is not
     CORRECTED = "corrected"  # the register sent another record in its place
     DONE = "done"  # of a proposal: it was carried out; of a word: it was placed
+
+
+_WAITING = Fixed(
+    select(held_records.c.id).where(
+        held_records.c.lead == bindparam("first"),
+        held_records.c.register == bindparam("name"),
+        held_records.c.state == HeldState.HELD.value,
+    ),
+    "first",
+    "name",
+)
 
 
 class HeldKind(StrEnum):
@@ -159,7 +169,7 @@ class HeldRecords:
             return ()
         register = named.register.name
         entries: list[Entry] = []
-        for (identifier,) in _WAITING.rows(connection, lead, register, HeldState.HELD.value):
+        for (identifier,) in _WAITING.rows(connection, lead, register):
             entries += self.settle(connection, identifier, HeldState.CORRECTED, f"register {register}", now)
         return tuple(entries)
 

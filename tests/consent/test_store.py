@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
-from sqlalchemy import Engine, func, select
+from sqlalchemy import Connection, Engine, func, select
 
 from consent import store
 from consent.consents import ConsentRecord, Stamp
@@ -26,6 +26,14 @@ def database(engine: Engine) -> Engine:
     return engine
 
 
+def words(connection: Connection, *subjects: str) -> tuple[ConsentRecord, ...]:
+    return tuple(store.read_version(document, kind) for document, kind in connection.execute(store.words(subjects)))
+
+
+def changes(connection: Connection, *subjects: str) -> tuple[tuple[str, int], ...]:
+    return tuple((subject, epoch) for subject, epoch in connection.execute(store.changes(subjects)))
+
+
 def test_change_adds_a_version_and_overwrites_none(database: Engine) -> None:
     with database.begin() as connection:
         store.add(connection, form())
@@ -35,21 +43,21 @@ def test_change_adds_a_version_and_overwrites_none(database: Engine) -> None:
         versions = store.history(connection, "c1")
         assert [(one.version, one.status) for one in versions] == [(1, "active"), (2, "withdrawn")]
         assert store.current(connection, "c1") == versions[1]
-        assert store.words_of(connection, store.SubjectKeys(("s-1",))) == (versions[1],)
+        assert words(connection, "s-1") == (versions[1],)
         assert store.versions(connection, [("c1", 2), ("c1", 1)]) == (versions[1], versions[0])
         assert connection.execute(select(func.count()).select_from(consents)).scalar_one() == 2
 
 
 def test_epoch_steps_with_every_change_of_this_person_and_of_no_other(database: Engine) -> None:
     with database.begin() as connection:
-        assert store.epochs_of(connection, store.SubjectKeys(("s-1",))) == ()
+        assert changes(connection, "s-1") == ()
         store.add(connection, form())
         store.add(connection, form("c2", status="refused"))
         store.add(connection, form("c3", "s-2"))
         store.end(connection, "c1", "entered-in-error", AT, "x")
 
-        assert store.epochs_of(connection, store.SubjectKeys(("s-1",))) == (("s-1", 3),)
-        assert store.epochs_of(connection, store.SubjectKeys(("s-2",))) == (("s-2", 1),)
+        assert changes(connection, "s-1") == (("s-1", 3),)
+        assert changes(connection, "s-2") == (("s-2", 1),)
 
 
 def test_undone_transaction_leaves_nothing(database: Engine) -> None:
@@ -59,7 +67,7 @@ def test_undone_transaction_leaves_nothing(database: Engine) -> None:
 
     with database.connect() as connection:
         assert store.current(connection, "c1") is None
-        assert store.epochs_of(connection, store.SubjectKeys(("s-1",))) == ()
+        assert changes(connection, "s-1") == ()
 
 
 def test_what_is_not_there_is_said(database: Engine) -> None:

@@ -10,10 +10,11 @@ from typing import Any
 
 from sqlalchemy import create_engine, make_url
 
-from adapters.sdk import Adapter, Limits, load
+from adapters.sdk import Adapter, Limits
 from gateway.exchange.handover.deliver import Deliveries
 from gateway.exchange.handover.plan import Handovers, Order
 from gateway.person.values import Register
+from gateway.reading.readers import Adapters
 from gateway.settings import DatabaseSource, DirectorySource, HttpSource, SftpSource, SourceSettings
 from gateway.sources.batches import Source
 from gateway.sources.database import Database
@@ -34,9 +35,10 @@ def open_feed(
     body_limit: int,
     limits: Limits,
     trace_id: Callable[[], str],
+    adapters: Adapters,
 ) -> Feed:
     """The feed of one source, not yet started. Raises AdapterError, IdentifierError, OSError."""
-    adapter = load(settings.adapter)
+    adapter = adapters.load(settings.adapter)
     return Feed(
         settings.name,
         _source(settings, adapter, body_limit),

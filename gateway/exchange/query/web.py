@@ -32,6 +32,7 @@ _EXAMPLE = {
 _PROBLEMS = problems(
     "invalid-identifier", "subject-system-unknown", "subject-form", "subject-check", "justification-missing",
     "rate-limited", "purpose-unknown", "category-unknown", "member-unknown", "service-unknown", "not-permitted",
+    "not-available",
     "subject-not-found", "subject-ambiguous", "purpose-not-declared", "service-disabled", "peer-unreachable",
     "peer-refused", "peer-answer-too-large", "peer-answer-invalid", "peer-timeout", "response-to-another",
     "digest-mismatch", "source-unreachable", "source-failed", "source-invalid", "source-timeout",

@@ -85,7 +85,7 @@ def test_a_refusal_that_was_signed_is_evidence_too(exchanged: Exchanged, tmp_pat
 
     assert report.response is not None
     assert report.response.status == 404
-    assert [one.reason for one in report.entries if one.outcome == "refused"] == ["subject-not-found"]
+    assert [one.reason for one in report.entries if one.outcome == "refused"] == ["not-available"]
 
 
 def test_the_bodies_are_left_out_on_request(exchanged: Exchanged, tmp_path: Path) -> None:

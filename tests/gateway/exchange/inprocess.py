@@ -197,6 +197,13 @@ def problem_of(answer: Answer) -> str | None:
     return code if answer.status != 200 else None
 
 
+def hidden_reason(here: InProcess, answer: Answer) -> str | None:
+    """Why a peer that is told nothing got nothing, as the holder's log says."""
+    assert (answer.status, problem_of(answer)) == (404, "not-available")
+    reason: str | None = here.entries()[-1].reason
+    return reason
+
+
 def utc_now() -> datetime:
     return datetime.now(UTC)
 
@@ -280,4 +287,4 @@ async def node(
         yield InProcess(place, party, exchange, register, Provider(exchange, Reception(exchange)), Consents(exchange))
 
 
-__all__ = ["InProcess", "Place", "ProblemError", "Register", "node", "problem_of"]
+__all__ = ["InProcess", "Place", "ProblemError", "Register", "hidden_reason", "node", "problem_of"]

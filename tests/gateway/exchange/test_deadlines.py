@@ -85,10 +85,8 @@ async def test_nothing_is_released_after_the_message_has_expired(
     assert answer.message is not None
 
 
-async def test_what_would_wait_too_long_for_the_log_is_refused_before(
-    here: InProcess, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    log, waiting = here.exchange.log, []
+async def test_what_would_wait_too_long_for_the_log_is_refused_before_the_source_is_asked(here: InProcess) -> None:
+    log = here.exchange.log
     held, go_on = threading.Event(), threading.Event()
 
     def hold(_connection: Connection) -> Written[None]:
@@ -96,23 +94,18 @@ async def test_what_would_wait_too_long_for_the_log_is_refused_before(
         go_on.wait()
         return Written(None, ())
 
-    async def slow(locator: Locator) -> Sourced:
-        """The source answers when two batches wait for the log, whose last one took a minute."""
-        waiting.append(asyncio.ensure_future(log.commit(hold)))
-        await until(held.is_set)
-        waiting.extend(
-            asyncio.ensure_future(log.commit(lambda _connection: Written(None, ()))) for _ in range(2 * MAX_BATCH)
-        )
-        await until(lambda: log.waiting == 2 * MAX_BATCH)
-        log._pace = 40.0
-        asyncio.get_running_loop().call_soon(go_on.set)
-        return Sourced(here.register.bundle(locator.value), ())
-
-    monkeypatch.setattr(here.register, "fetch", slow)
+    # Two batches wait for the log, whose last one took long.
+    waiting = [asyncio.ensure_future(log.commit(hold))]
+    await until(held.is_set)
+    waiting += [asyncio.ensure_future(log.commit(lambda _connection: Written(None, ()))) for _ in range(2 * MAX_BATCH)]
+    await until(lambda: log.waiting == 2 * MAX_BATCH)
+    log._pace = 40.0
+    asyncio.get_running_loop().call_soon(go_on.set)
 
     answer = await here.ask(PERSON)
 
     assert (answer.status, orjson.loads(answer.body)["retry_after"]) == (503, 80)
+    assert here.register.fetched == []
     await asyncio.gather(*waiting)
 
 
