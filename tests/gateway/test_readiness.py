@@ -10,10 +10,10 @@ from typing import Any
 import aiohttp
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from sqlalchemy import Connection, Engine, event
+from sqlalchemy import Connection, Engine
 
 from audit.log.entries import Entry, EntryType, Outcome
-from audit.log.log import Log, LogError
+from audit.log.log import Log, LogError, Written
 from audit.tree.checkpoint import LogSigner
 from gateway.node import readiness as told
 from gateway.node.readiness import Seen, probe, readiness
@@ -57,22 +57,17 @@ async def test_a_log_that_could_not_be_written_is_tried_until_it_can(
     schema.bring_up_to_date(engine)
     signer = LogSigner(Ed25519PrivateKey.from_private_bytes(b"\x07" * 32), "yhdyspinta/node")
     log = Log(engine, signer, origin=signer.name, clock=lambda: datetime.now(UTC))
-    is_broken = True
 
-    def strike(connection: Connection) -> None:
-        if engine.dialect.name == "sqlite":
-            connection.exec_driver_sql(f"PRAGMA query_only={int(is_broken)}")
-        elif is_broken:
-            connection.exec_driver_sql("SET TRANSACTION READ ONLY")
+    def strike(connection: Connection) -> Written[None]:
+        sqlite = engine.dialect.name == "sqlite"
+        connection.exec_driver_sql("PRAGMA query_only=1" if sqlite else "SET TRANSACTION READ ONLY")
+        return Written(None, [Entry(type=EntryType.QUERY, outcome=Outcome.SUCCESS, recorded=datetime.now(UTC))])
 
     log.start()
-    event.listen(engine, "begin", strike)
     probing = asyncio.create_task(probe(log, "node", lambda: datetime.now(UTC)))
     try:
         with pytest.raises(LogError):
-            await log.append([Entry(type=EntryType.QUERY, outcome=Outcome.SUCCESS, recorded=datetime.now(UTC))])
-        assert not log.is_writable
-        is_broken = False
+            await log.commit(strike)
 
         await until(lambda: log.is_writable)
         assert log.latest().size == 1, "once, and not again while it can be written"
