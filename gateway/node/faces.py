@@ -96,7 +96,9 @@ class PeerAdmission:
     def __call__(self, head: Head) -> Admitted:
         """The node that calls. Raises ProblemError."""
         now = self._exchange.clock()
-        node = calling_node(self._exchange.standing(now).registry, head.certificate or b"", now)
+        # While nothing may be released, peers still read and witness the log: what releases refuses by itself.
+        registry = self._exchange.standing_though_held(now).registry
+        node = calling_node(registry, head.certificate or b"", now)
         self.last_call = now
         return Admitted(node.id)
 

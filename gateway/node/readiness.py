@@ -18,7 +18,8 @@ from urllib.parse import urlsplit
 
 from audit.log.entries import EntryType, Outcome
 from audit.log.log import Log, LogError
-from gateway.registry.read.registry import Registry
+from gateway.registry.read.standing import Standing
+from gateway.settings import Settings
 from gateway.story import Story
 
 PROBE_SECONDS = 2.0
@@ -72,9 +73,10 @@ def readiness(seen: Seen) -> dict[str, Any]:
     }
 
 
-def reach(registry: Registry | None, node: str, port: int, called: datetime | None) -> dict[str, Any]:
+def reach(standing: Standing | None, settings: Settings, called: datetime | None) -> dict[str, Any]:
     """Where others look for the face towards peers, where it listens, and when one of them last came."""
-    listed = next((each.address for each in registry.content.nodes if each.id == node), None) if registry else None
+    port, nodes = settings.listen.peers.port, standing.registry.content.nodes if standing is not None else ()
+    listed = next((node.address for node in nodes if node.id == settings.node.id), None)
     return {
         "registered": listed,
         "listening_port": port,
