@@ -28,8 +28,10 @@ import aiohttp
 
 from adapters.samples import write_samples
 from bench.figures import Figure, ratio
-from gateway.demo.network import DEMO, LOOPBACK, Network, Ports, build
+from gateway.demo.network import Network, build
+from gateway.demo.organisations import DEMO
 from gateway.demo.patience import Patience
+from gateway.demo.ports import LOOPBACK, Ports
 from gateway.demo.processes import Processes
 from gateway.keys.certificates import to_pem
 from gateway.registry.run.authority import Authority

@@ -1,4 +1,4 @@
-"""What every stage of an exchange works with: the parts of one node, wired by `gateway.node.node`."""
+"""What every stage of an exchange works with: the parts of one node, wired by `gateway.node.parts`."""
 
 from __future__ import annotations
 

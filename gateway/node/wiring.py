@@ -111,9 +111,14 @@ def witness_signers(settings: Settings, listed: Callable[[str], bool]) -> Callab
     return current
 
 
+def subsystems_of(settings: Settings) -> tuple[SubsystemId, ...]:
+    """The subsystems that the node speaks for."""
+    return tuple(SubsystemId.parse(subsystem) for subsystem in settings.node.subsystems)
+
+
 def subjects_of(settings: Settings) -> Subjects:
     """The data subjects of the members that the node speaks for."""
-    members = dict.fromkeys(str(SubsystemId.parse(subsystem).member) for subsystem in settings.node.subsystems)
+    members = dict.fromkeys(str(subsystem.member) for subsystem in subsystems_of(settings))
     return Subjects(secret(settings.secrets.wrapping_key), secret(settings.secrets.index_key), members=tuple(members))
 
 
@@ -135,7 +140,7 @@ def desk_of(
             subjects=subjects,
             clock=clock,
             standing=standing or _kept_standing(settings, clock),
-            subsystems=tuple(SubsystemId.parse(subsystem) for subsystem in settings.node.subsystems),
+            subsystems=subsystems_of(settings),
             given=Controller(settings.audit.controller or "", settings.audit.contact, settings.audit.officer),
             thresholds=settings.audit.unusual.thresholds(),
             overdue_seconds=settings.delivery.overdue_hours * 3600,

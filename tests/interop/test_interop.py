@@ -18,7 +18,9 @@ import aiohttp
 import pytest
 from sqlalchemy import select
 
-from gateway.demo.network import DEMO, LOOPBACK, Network, Organisation
+from gateway.demo.network import Network
+from gateway.demo.organisations import DEMO, Organisation
+from gateway.demo.ports import LOOPBACK
 from gateway.storage.tables import deliveries, inbox
 from gateway.wire.text import Text
 from schemas.facts import HETU

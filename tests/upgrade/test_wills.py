@@ -179,7 +179,7 @@ def test_end_of_a_refusal_that_stands_falls_away_and_every_version_stays(engine:
 
     with engine.connect() as connection:
         found = {word[0]["id"]: store.history(connection, word[0]["id"]) for word in words}
-        epochs = dict(connection.execute(store.changes(("s",))).tuples())
+        epochs = dict(connection.execute(store.changes(("s",))).tuples().all())
     assert {identifier: [word.version for word in versions] for identifier, versions in found.items()} == {
         "stands": [1, 2],
         "had-ended": [1],

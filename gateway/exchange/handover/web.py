@@ -42,7 +42,8 @@ from gateway.web.authentication import Caller, Callers
 from gateway.web.bodies import media_type
 from gateway.web.description import problems
 from gateway.web.doors import Body, Bytes, Door
-from gateway.web.forms import CASE_HEADER, USER_HEADER, CaseReference, Moment, PathKey, User
+from gateway.web.forms import CaseReference, Moment, PathKey, User
+from gateway.web.headers import CASE_HEADER, USER_HEADER
 from gateway.wire.problems import ProblemError
 from schemas.facts import Identifier
 
