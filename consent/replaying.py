@@ -9,9 +9,9 @@ words of an emergency's justification are not part of it: that there was one is 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
@@ -20,6 +20,8 @@ from consent.decision import Decision, decide
 from consent.request import Emergency, Party, Request, SubjectFacts, Way
 from consent.rulebook import Rulebook
 from consent.standing import StandingRequest
+
+FACTS: Final = tuple(field.name for field in fields(SubjectFacts))
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +96,8 @@ def _handed_over(request: Request) -> dict[str, Any]:
 def _facts(facts: SubjectFacts | None) -> dict[str, Any] | None:
     if facts is None:
         return None
-    return {name: value for name, value in asdict(facts).items() if value is not None}
+    # Every fact is a plain value: `asdict` would copy each of them deeply, a tenth of what recording an exchange took.
+    return {name: value for name in FACTS if (value := getattr(facts, name)) is not None}
 
 
 def _party(party: Party) -> dict[str, Any]:

@@ -8,18 +8,27 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, Select, bindparam, insert, select, update
 
-from consent.consents import ConsentRecord
+from consent.consents import ConsentRecord, Ending, WordKind, WordStatus
 from consent.tables import consents, epochs
 
-_CURRENT = select(consents.c.document).where(consents.c.id == bindparam("of"), consents.c.current == 1)
-_HISTORY = select(consents.c.document).where(consents.c.id == bindparam("of")).order_by(consents.c.version)
-_VERSION = select(consents.c.document).where(consents.c.id == bindparam("of"), consents.c.version == bindparam("as"))
+_CURRENT = select(consents.c.document, consents.c.kind).where(consents.c.id == bindparam("of"), consents.c.current == 1)
+_HISTORY = (
+    select(consents.c.document, consents.c.kind).where(consents.c.id == bindparam("of")).order_by(consents.c.version)
+)
+_VERSION = select(consents.c.document, consents.c.kind).where(
+    consents.c.id == bindparam("of"), consents.c.version == bindparam("as")
+)
+_REPORTS = (
+    select(consents.c.document, consents.c.kind)
+    .where(consents.c.kind == WordKind.REPORT.value, consents.c.status == WordStatus.REFUSED.value)
+    .where(consents.c.current == 1)
+    .order_by(consents.c.recorded_at, consents.c.id)
+)
 _STEP = update(epochs).where(epochs.c.subject == bindparam("of_subject")).values(epoch=epochs.c.epoch + 1)
 _FORMER = update(consents).where(consents.c.id == bindparam("of_id"), consents.c.current == 1).values(current=0)
 
@@ -37,9 +46,9 @@ def add(connection: Connection, record: ConsentRecord) -> None:
             "id": record.id,
             "version": record.version,
             "subject": record.subject,
-            "status": record.status,
-            "kind": record.kind,
-            "target": record.target,
+            "status": record.status.value,
+            "kind": record.kind.value,
+            "target": None if record.target is None else str(record.target),
             "recorded_at": int(record.recorded_at.timestamp() * 1_000_000),
             "current": 1,
             "document": json.dumps(record.to_dict(), sort_keys=True, ensure_ascii=False),
@@ -51,13 +60,13 @@ def add(connection: Connection, record: ConsentRecord) -> None:
 
 def withdraw(connection: Connection, id: str, at: datetime, by: str) -> ConsentRecord:  # noqa: A002
     """Withdraw a consent: stores its next version and returns it. Raises UnknownConsentError."""
-    return end(connection, id, "withdrawn", at, by)
+    return end(connection, id, WordStatus.WITHDRAWN, at, by)
 
 
 def end(
     connection: Connection,
     id: str,  # noqa: A002
-    status: Literal["withdrawn", "entered-in-error"],
+    status: Ending,
     at: datetime,
     by: str,
 ) -> ConsentRecord:
@@ -73,40 +82,31 @@ def end(
 def current(connection: Connection, id: str) -> ConsentRecord | None:  # noqa: A002
     """The newest version of a record."""
     row = connection.execute(_CURRENT, {"of": id}).first()
-    return None if row is None else ConsentRecord.from_dict(json.loads(row.document))
+    return None if row is None else read_version(row.document, row.kind)
 
 
-@dataclass(frozen=True, slots=True)
-class SubjectKeys:
-    """The opaque ids whose words belong together for one question; only `gateway.person` knows which those are."""
+def words(subjects: Sequence[Any]) -> Select[Any]:
+    """The statement that finds the newest versions of all records of these subjects, oldest record first.
 
-    ids: tuple[str, ...]
-
-
-def words_of(connection: Connection, keys: SubjectKeys) -> tuple[ConsentRecord, ...]:
-    """The newest versions of all records of these subjects, oldest record first."""
-    rows = _of(
-        connection, "SELECT document FROM consents WHERE current = 1 AND subject IN ({}) ORDER BY recorded_at, id", keys
+    It runs for every exchange, so whoever runs it hands it to the driver; `subjects` are values or parameters.
+    """
+    table = consents.c
+    return (
+        select(table.document, table.kind)
+        .where(table.current == 1, table.subject.in_(subjects))
+        .order_by(table.recorded_at, table.id)
     )
-    return tuple(ConsentRecord.from_dict(json.loads(document)) for (document,) in rows)
 
 
-def epochs_of(connection: Connection, keys: SubjectKeys) -> tuple[tuple[str, int], ...]:
-    """How often the words of each of these subjects have changed; those that never had any are left out."""
-    rows = _of(connection, "SELECT subject, epoch FROM consent_epochs WHERE subject IN ({})", keys)
-    return tuple(sorted((str(subject), int(epoch)) for subject, epoch in rows))
-
-
-def _of(connection: Connection, statement: str, keys: SubjectKeys) -> Sequence[Any]:
-    """Run a statement that every exchange runs, handed to the driver as it is written."""
-    place = "%s" if connection.dialect.name == "postgresql" else "?"
-    return connection.exec_driver_sql(statement.format(", ".join([place] * len(keys.ids))), keys.ids).all()
+def changes(subjects: Sequence[Any]) -> Select[Any]:
+    """The same for how often the words of each of these subjects have changed; who never had any is left out."""
+    return select(epochs.c.subject, epochs.c.epoch).where(epochs.c.subject.in_(subjects))
 
 
 def history(connection: Connection, id: str) -> tuple[ConsentRecord, ...]:  # noqa: A002
     """All versions of a record, oldest first; empty if there is none."""
     rows = connection.execute(_HISTORY, {"of": id})
-    return tuple(ConsentRecord.from_dict(json.loads(row.document)) for row in rows)
+    return tuple(read_version(row.document, row.kind) for row in rows)
 
 
 def versions(connection: Connection, named: Sequence[tuple[str, int]]) -> tuple[ConsentRecord, ...]:
@@ -116,5 +116,15 @@ def versions(connection: Connection, named: Sequence[tuple[str, int]]) -> tuple[
         row = connection.execute(_VERSION, {"of": id_, "as": version}).first()
         if row is None:
             raise UnknownConsentError(f"{id_} version {version}")
-        found.append(ConsentRecord.from_dict(json.loads(row.document)))
+        found.append(read_version(row.document, row.kind))
     return tuple(found)
+
+
+def open_reports(connection: Connection) -> tuple[ConsentRecord, ...]:
+    """The reports that nobody has confirmed or let lapse, oldest first, of all persons."""
+    return tuple(read_version(row.document, row.kind) for row in connection.execute(_REPORTS))
+
+
+def read_version(document: str, kind: str) -> ConsentRecord:
+    """A version as it was stored. Former versions wrote no kind: the column tells it, of what has ended as well."""
+    return ConsentRecord.from_dict({"kind": kind, **json.loads(document)})

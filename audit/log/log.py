@@ -23,17 +23,19 @@ import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from time import monotonic
 from typing import Any, Final, Generic, TypeVar
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, bindparam, select, update
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from audit.log.entries import Entry, micros
 from audit.log.rows import EntryRow, FacetRow, entry_row, facet_rows, insert_rows
+from audit.log.statements import Fixed, Owned
+from audit.log.tables import checkpoints, entries, head, tiles
 from audit.tree.checkpoint import (
     Checkpoint,
     LogSigner,
@@ -143,7 +145,6 @@ class Log:
             raise ValueError(f"the log's origin {origin!r} must be the name of its signer, {signer.name!r}")
         self.origin = origin
         self._engine = engine
-        self._writer = engine.execution_options(writes=True)
         self._signer = signer
         self._clock = clock
         self._max_batch = max_batch
@@ -154,8 +155,8 @@ class Log:
         self._latest: Checkpoint | None = None
         self._frontier = Frontier()
         self._partial: list[bytes] | None = None  # leaf hashes of the incomplete tile, if this process wrote the last
-        self._connection: Connection | None = None
-        self._statements = _Statements(engine.dialect.name)
+        self._owned: Owned | None = None
+        self._kept = 0  # when the last checkpoint was kept, as the head row says
         self._pace = 0.0  # seconds a batch takes, smoothed
         self._last = (0, 0.0)  # size of the last batch and when it ended
         self._entering = threading.Lock()
@@ -167,11 +168,11 @@ class Log:
         """Make the head row of a new log, read that of an old one, and start the appender thread."""
         if self._thread is not None:
             raise LogError("the log has been started already")
-        with self._writer.begin() as connection:
+        with self._engine.execution_options(writes=True).begin() as connection:
             now = micros(self._clock())
             empty = self._signer.sign(0, Frontier().root())
-            connection.exec_driver_sql(self._statements.create_head, (self.origin, now, now, empty.note))
-            origin, _, _, note = self._statements.lock(connection)
+            _CREATE_HEAD.run(connection, 1, self.origin, 0, b"", now, now, empty.note)
+            origin, _, _, note = self._lock(connection)
         if origin != self.origin:
             raise LogAlteredError(f"the database holds the log of {origin!r}, not of {self.origin!r}")
         try:
@@ -311,15 +312,15 @@ class Log:
         return max(self._under_way, released if now - ended < 2 * self._pace else 0)
 
     def _write(self, batch: list[_Waiting]) -> Checkpoint:
-        connection = self._connection
-        if connection is None:
-            connection = self._connection = self._writer.connect()
-        with connection.begin():
-            origin, size, frontier, note = self._statements.lock(connection)
+        owned = self._owned
+        if owned is None:
+            owned = self._owned = Owned(self._engine, writes=True)
+        with owned.transaction() as connection:
+            origin, size, frontier, note = self._lock(connection)
             before = self._known(origin, size, frontier)
-            self._run_units(connection, batch)
+            self._run_units(owned, batch)
             if all(waiting.error is not None for waiting in batch):
-                connection.rollback()
+                owned.roll_back()
                 return self.latest()
             rows: list[EntryRow] = []
             facets: list[FacetRow] = []
@@ -338,7 +339,15 @@ class Log:
         self._frontier = after
         return checkpoint
 
-    def _run_units(self, connection: Connection, batch: list[_Waiting]) -> None:
+    def _lock(self, connection: Connection) -> tuple[str, int, bytes, str]:
+        """Lock the head row; give origin, size, frontier and note."""
+        row = _LOCK_HEAD.row(connection)
+        if row is None:
+            raise LogAlteredError("the head row of the log is gone")
+        origin, size, frontier, note, self._kept = row
+        return origin, size, bytes(frontier), note
+
+    def _run_units(self, owned: Owned, batch: list[_Waiting]) -> None:
         alone = len(batch) == 1
         for waiting in batch:
             if waiting.future.cancelled():
@@ -347,9 +356,9 @@ class Log:
             if waiting.unit is None:
                 continue
             if not alone:
-                connection.exec_driver_sql("SAVEPOINT unit")
+                owned.command("SAVEPOINT unit")
             try:
-                written = waiting.unit(connection)
+                written = waiting.unit(owned.connection)
                 waiting.prepared = [(entry, entry.canonical()) for entry in written.entries]
                 waiting.value = written.value
             except Exception as error:
@@ -357,9 +366,9 @@ class Log:
                     raise
                 waiting.error = error
                 if not alone:
-                    connection.exec_driver_sql("ROLLBACK TO SAVEPOINT unit")
+                    owned.command("ROLLBACK TO SAVEPOINT unit")
             if not alone:
-                connection.exec_driver_sql("RELEASE SAVEPOINT unit")
+                owned.command("RELEASE SAVEPOINT unit")
 
     def _known(self, origin: str, size: int, data: bytes) -> Frontier:
         """The stored frontier, held against what this process has seen. Raises LogAlteredError."""
@@ -388,23 +397,23 @@ class Log:
         now = micros(self._clock())
         insert_rows(connection, rows, facets)
         if tiles:
-            connection.exec_driver_sql(self._statements.insert_tile, tiles)
-        self._statements.move_head(connection, checkpoint, after, now, self._keep_every)
+            _ADD_TILE.many(connection, tiles)
+        if now - self._kept >= self._keep_every or self._kept == 0:
+            _KEEP_CHECKPOINT.run(connection, after.size, now, checkpoint.note)
+            self._kept = now
+        _MOVE_HEAD.run(connection, after.size, after.to_bytes(), now, self._kept, checkpoint.note)
         # If the commit fails after this, the connection is discarded and this memory with it.
         self._partial += leaves
         del self._partial[: len(self._partial) - after.size % WIDTH]
         return checkpoint, after
 
     def _discard_connection(self) -> None:
-        connection, self._connection = self._connection, None
+        owned, self._owned = self._owned, None
         self._partial = None
-        if connection is None:
+        if owned is None:
             return
-        try:
-            connection.invalidate()
-            connection.close()
-        except SQLAlchemyError:
-            pass  # it was broken already, and it is out of the pool
+        with suppress(SQLAlchemyError):  # it was broken already, and it is out of the pool
+            owned.discard()
 
     def _release(self, batch: list[_Waiting]) -> None:
         checkpoint = self._latest
@@ -440,7 +449,7 @@ class Log:
 
     def entry(self, connection: Connection, index: int) -> Entry | None:
         """The entry at this index, or None."""
-        row = connection.exec_driver_sql(self._statements.select_body, (index,)).first()
+        row = _BODY.row(connection, index)
         return None if row is None else Entry.parse(row[0])
 
 
@@ -460,45 +469,18 @@ def _unavailable(error: BaseException) -> LogUnavailableError:
     return failure
 
 
-class _Statements:
-    """The fixed statements of the appender, in the words of one dialect."""
-
-    def __init__(self, dialect: str) -> None:
-        self._postgresql = dialect == "postgresql"
-        self.create_head = self._words(
-            "INSERT INTO audit_head (id, origin, size, frontier, recorded, kept, note) "
-            "VALUES (1, ?, 0, '', ?, ?, ?) ON CONFLICT (id) DO NOTHING"
-        )
-        if not self._postgresql:
-            self.create_head = self.create_head.replace("''", "x''")
-        self._lock = "SELECT origin, size, frontier, note, kept FROM audit_head WHERE id = 1"
-        if self._postgresql:
-            self._lock += " FOR UPDATE"
-        self._move = self._words(
-            "UPDATE audit_head SET size = ?, frontier = ?, recorded = ?, kept = ?, note = ? WHERE id = 1"
-        )
-        self._keep = self._words("INSERT INTO audit_checkpoints (size, recorded, note) VALUES (?, ?, ?)")
-        self.insert_tile = self._words("INSERT INTO audit_tiles (level, number, root, hashes) VALUES (?, ?, ?, ?)")
-        self.select_body = self._words("SELECT body FROM audit_entries WHERE idx = ?")
-        self._kept = 0
-
-    def _words(self, statement: str) -> str:
-        return statement.replace("?", "%s") if self._postgresql else statement
-
-    def lock(self, connection: Connection) -> tuple[str, int, bytes, str]:
-        """Lock the head row; give origin, size, frontier and note."""
-        row = connection.exec_driver_sql(self._lock).first()
-        if row is None:
-            raise LogAlteredError("the head row of the log is gone")
-        origin, size, frontier, note, self._kept = row
-        return origin, size, bytes(frontier), note
-
-    def move_head(
-        self, connection: Connection, checkpoint: Checkpoint, after: Frontier, now: int, keep_every: int
-    ) -> None:
-        """Write the new head, and keep its checkpoint if the last one kept is old enough."""
-        kept = self._kept
-        if now - kept >= keep_every or kept == 0:
-            connection.exec_driver_sql(self._keep, (after.size, now, checkpoint.note))
-            kept = now
-        connection.exec_driver_sql(self._move, (after.size, after.to_bytes(), now, kept, checkpoint.note))
+_HEAD_COLUMNS: Final = ("size", "frontier", "recorded", "kept", "note")
+_CREATE_HEAD: Final = Fixed.insert(head, "id", "origin", *_HEAD_COLUMNS, otherwise="ON CONFLICT (id) DO NOTHING")
+# On SQLite the transaction has the write lock from its beginning, and there is nothing to say.
+_LOCK_HEAD: Final = Fixed(
+    select(head.c.origin, head.c.size, head.c.frontier, head.c.note, head.c.kept)
+    .where(head.c.id == 1)
+    .with_for_update()
+)
+_MOVE_HEAD: Final = Fixed(
+    update(head).where(head.c.id == 1).values({name: bindparam(f"new_{name}") for name in _HEAD_COLUMNS}),
+    *(f"new_{name}" for name in _HEAD_COLUMNS),
+)
+_KEEP_CHECKPOINT: Final = Fixed.insert(checkpoints, "size", "recorded", "note")
+_ADD_TILE: Final = Fixed.insert(tiles, "level", "number", "root", "hashes")
+_BODY: Final = Fixed(select(entries.c.body).where(entries.c.idx == bindparam("idx")), "idx")

@@ -1,7 +1,7 @@
 """Entries as database rows, and the statements that insert them.
 
-Appending is the busiest write of a node, so it goes to the driver with fixed statements: `executemany` on SQLite, one
-JSON document on PostgreSQL, which takes a batch of any size in a single round trip.
+Appending is the busiest write of a node: `executemany` on SQLite, one JSON document on PostgreSQL, which takes a batch
+of any size in a single round trip.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ from hashlib import sha256
 from typing import Any, Final
 
 import orjson
-from sqlalchemy import Connection
+from sqlalchemy import JSON, Connection, LargeBinary, Table, Text, bindparam, cast, column, func, insert, select
 
 from audit.log.entries import REFUSED, Entry, micros
+from audit.log.statements import Fixed
 from audit.log.tables import FACETS, WITHDRAWN, entries, facets
 from audit.tree.merkle import leaf_hash
 
@@ -27,27 +28,27 @@ _FACET_COLUMNS: Final = ("kind", "value", "recorded", "idx")
 _BASIS, _PERMITTED, _WITHHELD, _CONSENT, _MEMBER, _REFUSED, _STATUS = (
     FACETS[name] for name in ("basis", "permitted", "withheld", "consent", "member", "refused", "status")
 )
-_PG_TYPES: Final = {"idx": "bigint", "recorded": "bigint", "kind": "smallint"}
-_PG_BYTES: Final = ("leaf", "seal")
+_ADD_ENTRY: Final = Fixed.insert(entries, *_ENTRY_COLUMNS)
+_ADD_FACET: Final = Fixed.insert(facets, *_FACET_COLUMNS)
 
 
-def _sqlite_insert(table: str, columns: Sequence[str]) -> str:
-    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"  # noqa: S608
-
-
-def _postgresql_insert(table: str, columns: Sequence[str]) -> str:
-    read = ", ".join(f"decode({name}, 'hex')" if name in _PG_BYTES else name for name in columns)
-    types = ", ".join(f"{name} {_PG_TYPES.get(name, 'text')}" for name in columns)
-    return (
-        f"INSERT INTO {table} ({', '.join(columns)}) "  # noqa: S608
-        f"SELECT {read} FROM json_to_recordset(%s::json) AS rows ({types})"
+def _from_document(table: Table, columns: Sequence[str]) -> Fixed:
+    """An insert of all rows of one JSON document. JSON has no bytes: they come as hex digits."""
+    kinds = {name: Text() if isinstance(table.c[name].type, LargeBinary) else table.c[name].type for name in columns}
+    rows = (
+        func.json_to_recordset(cast(bindparam("document", type_=Text()), JSON()))
+        .table_valued(*(column(name, kind) for name, kind in kinds.items()))
+        .render_derived(name="rows", with_types=True)
     )
+    read = [
+        func.decode(rows.c[name], "hex") if isinstance(table.c[name].type, LargeBinary) else rows.c[name]
+        for name in columns
+    ]
+    return Fixed(insert(table).from_select(list(columns), select(*read)), "document")
 
 
-_SQLITE_ENTRIES: Final = _sqlite_insert(entries.name, _ENTRY_COLUMNS)
-_SQLITE_FACETS: Final = _sqlite_insert(facets.name, _FACET_COLUMNS)
-_PG_ENTRIES: Final = _postgresql_insert(entries.name, _ENTRY_COLUMNS)
-_PG_FACETS: Final = _postgresql_insert(facets.name, _FACET_COLUMNS)
+_ADD_ENTRIES: Final = _from_document(entries, _ENTRY_COLUMNS)
+_ADD_FACETS: Final = _from_document(facets, _FACET_COLUMNS)
 
 
 def member_of(subsystem: str | None) -> str | None:
@@ -108,15 +109,16 @@ def facet_rows(index: int, entry: Entry) -> list[FacetRow]:
 
 def insert_rows(connection: Connection, rows: Sequence[EntryRow], facet: Sequence[FacetRow]) -> None:
     """Insert entries and their facets, each kind in one go."""
-    if connection.dialect.name == "postgresql":
-        for statement, columns, values in ((_PG_ENTRIES, _ENTRY_COLUMNS, rows), (_PG_FACETS, _FACET_COLUMNS, facet)):
-            if values:
-                connection.exec_driver_sql(statement, (_document(columns, values),))
-        return
-    if rows:
-        connection.exec_driver_sql(_SQLITE_ENTRIES, list(rows))
-    if facet:
-        connection.exec_driver_sql(_SQLITE_FACETS, list(facet))
+    for by_row, by_document, columns, values in (
+        (_ADD_ENTRY, _ADD_ENTRIES, _ENTRY_COLUMNS, rows),
+        (_ADD_FACET, _ADD_FACETS, _FACET_COLUMNS, facet),
+    ):
+        if not values:
+            continue
+        if connection.dialect.name == "postgresql":
+            by_document.run(connection, _document(columns, values))
+        else:
+            by_row.many(connection, values)
 
 
 def _document(columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> str:

@@ -1,37 +1,52 @@
-"""Statements that every exchange runs, handed to the driver as they are written.
+"""Statements that every exchange runs: compiled from SQLAlchemy Core once, then handed to the driver as they are.
 
-SQLAlchemy's expression layer takes longer over a small statement than the database does. The few that run for each
-exchange are therefore fixed texts with `?` for each value, the same on both databases. What the driver raises comes out
-as SQLAlchemy's own errors, as from any other statement.
+SQLAlchemy's layers take longer over a small statement than the database does: of the CPU that recording an exchange
+took, they were more than half. So the few statements that run for each exchange are `Fixed`, and the transactions of
+the threads that run them are `Owned`: both speak to the driver. Everything else goes through SQLAlchemy, in the same
+transactions. What the driver raises comes out as SQLAlchemy's own errors, as from any other statement.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Final
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine, Table, bindparam, insert, make_url
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.sql.elements import CompilerElement
+
+#: The execution option of a connection whose transactions SQLAlchemy neither begins nor ends.
+OWNED: Final = "owned"
+
+# In both styles the values of a statement are a plain sequence, in the order in which its text names them.
+_STYLES: Final = {"sqlite": ("sqlite://", "qmark"), "postgresql": ("postgresql+psycopg://", "format")}
 
 
 class Fixed:
-    """One statement. It needs a transaction that has begun."""
+    """One statement. `names` are its parameters, in the order in which callers give their values.
 
-    __slots__ = ("_postgresql", "_sqlite")
+    It needs a transaction that has begun. `otherwise` is put after an insert: what to do on a conflict, which Core
+    words apart for each database though both read the same.
+    """
 
-    def __init__(self, words: str) -> None:
-        self._sqlite = words
-        self._postgresql = words.replace("?", "%s")
+    __slots__ = ("_compiled", "_names", "_otherwise", "_statement")
+
+    def __init__(self, statement: CompilerElement, *names: str, otherwise: str = "") -> None:
+        self._statement = statement
+        self._names = names
+        self._otherwise = otherwise
+        self._compiled: dict[str, tuple[str, Callable[[Sequence[object]], Sequence[object]]]] = {}
 
     @classmethod
-    def insert(cls, table: str, *columns: str, otherwise: str = "") -> Fixed:
-        """An insert of these columns, in this order; `otherwise` is what to do on a conflict."""
-        places = ", ".join("?" * len(columns))
-        return cls(f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({places}) {otherwise}".rstrip())  # noqa: S608
+    def insert(cls, table: Table, *columns: str, otherwise: str = "") -> Fixed:
+        """An insert of these columns, in this order."""
+        return cls(insert(table).values({name: bindparam(name) for name in columns}), *columns, otherwise=otherwise)
 
     def rows(self, connection: Connection, *values: object) -> list[tuple[Any, ...]]:
         """All rows that it finds."""
-        return list(self._run(connection, values).fetchall())
+        found: list[tuple[Any, ...]] = self._run(connection, values).fetchall()
+        return found
 
     def row(self, connection: Connection, *values: object) -> tuple[Any, ...] | None:
         """The first row that it finds."""
@@ -42,21 +57,130 @@ class Fixed:
         """Run it; gives how many rows it changed."""
         return int(self._run(connection, values).rowcount)
 
-    def _run(self, connection: Connection, values: Sequence[object]) -> Any:
-        dialect = connection.dialect
-        words = self._postgresql if dialect.name == "postgresql" else self._sqlite
-        cursor = connection.connection.cursor()
+    def many(self, connection: Connection, values: Sequence[Sequence[object]]) -> None:
+        """Run it once for each of these."""
+        words, ordered = self._words(connection.dialect.name)
         try:
-            cursor.execute(words, values)
-        except dialect.loaded_dbapi.Error as error:
-            lost = dialect.is_disconnect(error, connection.connection, cursor)
-            raise DBAPIError.instance(
-                words,
-                None,
-                error,
-                dialect.loaded_dbapi.Error,
-                hide_parameters=True,
-                connection_invalidated=lost,
-                dialect=dialect,
-            ) from error
-        return cursor
+            _driver(connection).cursor().executemany(words, [ordered(row) for row in values])
+        except connection.dialect.loaded_dbapi.Error as error:
+            raise _translated(connection, words, error) from error
+
+    def _run(self, connection: Connection, values: Sequence[object]) -> Any:
+        words, ordered = self._words(connection.dialect.name)
+        try:
+            return _driver(connection).execute(words, ordered(values))
+        except connection.dialect.loaded_dbapi.Error as error:
+            raise _translated(connection, words, error) from error
+
+    def _words(self, dialect: str) -> tuple[str, Callable[[Sequence[object]], Sequence[object]]]:
+        found = self._compiled.get(dialect)
+        if found is None:
+            url, style = _STYLES[dialect]
+            made: Any = make_url(url).get_dialect()
+            compiled: Any = self._statement.compile(dialect=made(paramstyle=style))
+            words = f"{compiled} {self._otherwise}".rstrip()
+            found = self._compiled[dialect] = (words, _order(compiled.positiontup or (), compiled.params, self._names))
+        return found
+
+
+class Counted:
+    """A statement that names so many values of one kind as it is given: one `Fixed` for each number of them."""
+
+    __slots__ = ("_fixed", "_made")
+
+    def __init__(self, made: Callable[[list[Any]], CompilerElement]) -> None:
+        self._made = made
+        self._fixed: dict[int, Fixed] = {}
+
+    def rows(self, connection: Connection, values: Sequence[object]) -> list[tuple[Any, ...]]:
+        """All rows that it finds."""
+        fixed = self._fixed.get(len(values))
+        if fixed is None:
+            names = [f"value_{number}" for number in range(len(values))]
+            fixed = self._fixed[len(values)] = Fixed(self._made([bindparam(name) for name in names]), *names)
+        return fixed.rows(connection, *values)
+
+
+def _order(
+    positions: Sequence[str], constants: dict[str, object], names: Sequence[str]
+) -> Callable[[Sequence[object]], Sequence[object]]:
+    """How values in the callers' order become those of the text, with what the statement itself fixes."""
+    if tuple(positions) == tuple(names):
+        return lambda values: values
+    places = [names.index(name) if name in names else None for name in positions]
+    fixed = [constants[name] for name in positions]
+    return lambda values: [
+        constant if place is None else values[place] for place, constant in zip(places, fixed, strict=True)
+    ]
+
+
+class Owned:
+    """A connection of one thread, which begins and ends its transactions by the driver.
+
+    `connection` is for the statements inside, `Fixed` and others alike. On SQLite a transaction that `writes` takes the
+    write lock as it begins; on PostgreSQL the driver itself begins one with the first statement.
+    """
+
+    def __init__(self, engine: Engine, *, writes: bool) -> None:
+        self.connection = engine.connect().execution_options(**{OWNED: True})
+        is_sqlite = engine.dialect.name == "sqlite"
+        self._begin = ("BEGIN IMMEDIATE" if writes else "BEGIN") if is_sqlite else None
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """One transaction: committed at the end, rolled back if anything is raised inside."""
+        if self._begin is not None:
+            self.command(self._begin)
+        try:
+            yield self.connection
+        except BaseException:
+            self.roll_back()
+            raise
+        self._end("commit")
+
+    def command(self, words: str) -> None:
+        """Run a command that has no values, such as one about a savepoint."""
+        try:
+            _driver(self.connection).execute(words)
+        except self.connection.dialect.loaded_dbapi.Error as error:
+            raise _translated(self.connection, words, error) from error
+
+    def roll_back(self) -> None:
+        """Undo what the transaction has done. Of a connection that is lost there is nothing to undo."""
+        if not self.connection.invalidated:
+            self._end("rollback")
+
+    def _end(self, how: str) -> None:
+        try:
+            getattr(_driver(self.connection), how)()
+        except self.connection.dialect.loaded_dbapi.Error as error:
+            raise _translated(self.connection, how, error) from error
+
+    def close(self) -> None:
+        """Give the connection back."""
+        self.connection.close()
+
+    def discard(self) -> None:
+        """Close the connection for good: whatever state it is in, nobody gets it again."""
+        self.connection.invalidate()
+        self.connection.close()
+
+
+def _driver(connection: Connection) -> Any:
+    """The driver's connection: `sqlite3.Connection` or `psycopg.Connection`."""
+    return connection.connection.dbapi_connection
+
+
+def _translated(connection: Connection, words: str, error: Any) -> BaseException:
+    """A driver's error as SQLAlchemy would have raised it."""
+    dialect = connection.dialect
+    translated: BaseException = DBAPIError.instance(
+        words,
+        None,
+        error,
+        dialect.loaded_dbapi.Error,
+        hide_parameters=True,
+        connection_invalidated=dialect.is_disconnect(error, connection.connection, None),
+        dialect=dialect,
+    )
+    return translated

@@ -16,10 +16,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, and_, bindparam, exists, func, or_, select
 
 from audit.log.entries import ZONE, moment
-from audit.log.statements import Fixed
+from audit.log.statements import Counted, Fixed
+from audit.log.tables import links as links_table
 
 #: Larger groups than this belong to no person; whoever meets one decides nothing by it.
 MOST_LINKED: Final = 64
@@ -126,15 +127,28 @@ def _protects_until(link: Link) -> int | None:
     return None if link.act in SEPARATE else _FOREVER
 
 
-_FIELDS: Final = "id, first, second, act, at, made_by, register, reason"
-_JOINED: Final = Fixed("SELECT DISTINCT first, second FROM audit_links WHERE act = ?")
-#: Joins that are the last act about their two subjects, in whichever order those were named.
-_UNCONFIRMED: Final = Fixed(
-    "SELECT COUNT(*) FROM audit_links l WHERE l.act = ? AND NOT EXISTS (SELECT 1 FROM audit_links m "
-    "WHERE ((m.first = l.first AND m.second = l.second) OR (m.first = l.second AND m.second = l.first)) "
-    "AND (m.at > l.at OR (m.at = l.at AND m.id > l.id)))"
+_FIELDS: Final = ("id", "first", "second", "act", "at", "made_by", "register", "reason")
+_JOINED: Final = Fixed(
+    select(links_table.c.first, links_table.c.second).where(links_table.c.act == bindparam("what")).distinct(), "what"
 )
-_ADD: Final = Fixed.insert("audit_links", *_FIELDS.split(", "))
+#: Joins that are the last act about their two subjects, in whichever order those were named.
+_LATER: Final = links_table.alias("later")
+_UNCONFIRMED: Final = Fixed(
+    select(func.count())
+    .select_from(links_table)
+    .where(
+        links_table.c.act == bindparam("what"),
+        ~exists().where(
+            or_(
+                and_(_LATER.c.first == links_table.c.first, _LATER.c.second == links_table.c.second),
+                and_(_LATER.c.first == links_table.c.second, _LATER.c.second == links_table.c.first),
+            ),
+            or_(_LATER.c.at > links_table.c.at, and_(_LATER.c.at == links_table.c.at, _LATER.c.id > links_table.c.id)),
+        ),
+    ),
+    "what",
+)
+_ADD: Final = Fixed.insert(links_table, *_FIELDS)
 
 
 def add(connection: Connection, row: LinkRow) -> None:
@@ -144,6 +158,11 @@ def add(connection: Connection, row: LinkRow) -> None:
 
 def web(connection: Connection, subjects: Sequence[str]) -> Web:
     """Everything that is linked to these subjects, directly or through others. Raises GroupTooLargeError."""
+    return folded(acts_around(connection, subjects))
+
+
+def acts_around(connection: Connection, subjects: Sequence[str]) -> tuple[LinkRow, ...]:
+    """The acts that such a web is folded from, in the order in which they were found. Raises GroupTooLargeError."""
     seen: set[str] = set()
     acts: dict[str, LinkRow] = {}
     waiting = sorted(set(subjects))
@@ -154,7 +173,34 @@ def web(connection: Connection, subjects: Sequence[str]) -> Web:
         seen.update(waiting)
         acts.update((row.id, row) for row in found)
         waiting = sorted({end for row in found for end in (row.first, row.second)} - seen)
-    return Web(_folded(acts.values()))
+    return tuple(acts.values())
+
+
+def persons(connection: Connection, subjects: Iterable[str]) -> dict[str, str]:
+    """For each of any number of subjects one that stands for its person: the same for all that are one beyond doubt."""
+    seen: set[str] = set()
+    acts: dict[str, LinkRow] = {}
+    wanted = set(subjects)
+    waiting = sorted(wanted)
+    while waiting:
+        for low in range(0, len(waiting), MOST_LINKED):
+            acts.update((row.id, row) for row in _around(connection, waiting[low : low + MOST_LINKED]))
+        seen.update(waiting)
+        waiting = sorted({end for row in acts.values() for end in (row.first, row.second)} - seen)
+    near: dict[str, set[str]] = {}
+    for link in folded(acts.values()).links:
+        if link.act in CERTAIN:
+            near.setdefault(link.first, set()).add(link.second)
+            near.setdefault(link.second, set()).add(link.first)
+    standing: dict[str, str] = {}
+    for subject in sorted(seen):
+        reach = [subject]
+        while reach:
+            member = reach.pop()
+            if member not in standing:
+                standing[member] = subject
+                reach.extend(near.get(member, ()))
+    return {subject: standing[subject] for subject in wanted}
 
 
 def day_of(at: int) -> int:
@@ -179,25 +225,23 @@ def count_unconfirmed(connection: Connection) -> int:
 
 
 def _around(connection: Connection, subjects: Sequence[str]) -> list[LinkRow]:
-    statement = _AROUND.get(len(subjects))
-    if statement is None:
-        places = ", ".join("?" * len(subjects))
-        statement = _AROUND[len(subjects)] = Fixed(
-            f"SELECT {_FIELDS} FROM audit_links WHERE first IN ({places}) "  # noqa: S608
-            f"UNION SELECT {_FIELDS} FROM audit_links WHERE second IN ({places})"
-        )
-    rows = statement.rows(connection, *subjects, *subjects)
+    rows = _AROUND.rows(connection, subjects)
     return [LinkRow(row[0], row[1], row[2], LinkAct(row[3]), *row[4:]) for row in rows]
 
 
-_AROUND: Final[dict[int, Fixed]] = {}
+_ACT: Final = tuple(links_table.c[name] for name in _FIELDS)
+_AROUND: Final = Counted(
+    lambda ends: (
+        select(*_ACT).where(links_table.c.first.in_(ends)).union(select(*_ACT).where(links_table.c.second.in_(ends)))
+    )
+)
 
 
 def _order(row: LinkRow) -> tuple[int, str]:
     return row.at, row.id
 
 
-def _folded(rows: Iterable[LinkRow]) -> tuple[Link, ...]:
+def folded(rows: Iterable[LinkRow]) -> Web:
     """The last act about each pair, with the moment since which the pair has been joined."""
     links: dict[tuple[str, str], Link] = {}
     for row in sorted(rows, key=_order):
@@ -206,4 +250,4 @@ def _folded(rows: Iterable[LinkRow]) -> tuple[Link, ...]:
         joined = former.joined if former is not None and former.act not in SEPARATE else row.at
         register = row.register or (former.register if former is not None else None)
         links[pair] = Link(*pair, row.act, row.at, joined, register)
-    return tuple(links[pair] for pair in sorted(links))
+    return Web(tuple(links[pair] for pair in sorted(links)))

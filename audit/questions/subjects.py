@@ -24,10 +24,10 @@ from threading import Lock
 from typing import Final
 
 from cryptography.hazmat.primitives.keywrap import aes_key_unwrap, aes_key_wrap
-from sqlalchemy import Connection, delete, select, update
+from sqlalchemy import Connection, bindparam, delete, func, select, update
 
 from audit.log.entries import micros
-from audit.log.statements import Fixed
+from audit.log.statements import Counted, Fixed
 from audit.log.tables import claims as claims_table
 from audit.log.tables import identifiers as identifiers_table
 from audit.log.tables import subjects as subjects_table
@@ -85,15 +85,26 @@ def _once_taken(system: str, text: str) -> Iterator[tuple[str, str]]:
     yield from ((oid, text), (oid, lower))
 
 
-_COLUMNS: Final = "s.id, s.pseudonym, s.wrapped_key, s.claimed"
-_BY_ID: Final = Fixed(f"SELECT {_COLUMNS} FROM audit_subjects s WHERE s.id = ?")  # noqa: S608
-_ADD_SUBJECT: Final = Fixed.insert("audit_subjects", "id", "pseudonym", "wrapped_key", "created", "claimed")
-_OWN: Final = Fixed("UPDATE audit_subjects SET claimed = 0 WHERE id = ? AND claimed = 1")
-_ADD_IDENTIFIER: Final = Fixed.insert(
-    "audit_identifiers", "blind", "subject", "created", "member", "system", "notation", "index_key"
+_COLUMNS: Final = tuple(subjects_table.c[name] for name in ("id", "pseudonym", "wrapped_key", "claimed"))
+_BY_ID: Final = Fixed(select(*_COLUMNS).where(subjects_table.c.id == bindparam("of")), "of")
+_ADD_SUBJECT: Final = Fixed.insert(subjects_table, "id", "pseudonym", "wrapped_key", "created", "claimed")
+_OWN: Final = Fixed(
+    update(subjects_table)
+    .where(subjects_table.c.id == bindparam("of"), subjects_table.c.claimed == 1)
+    .values(claimed=0),
+    "of",
 )
-_ADD_CLAIM: Final = Fixed.insert("audit_claims", "claim", "subject")
-_BY_BLIND: Final[dict[int, Fixed]] = {}
+_ADD_IDENTIFIER: Final = Fixed.insert(
+    identifiers_table, "blind", "subject", "created", "member", "system", "notation", "index_key"
+)
+_ADD_CLAIM: Final = Fixed.insert(claims_table, "claim", "subject")
+_BY_BLIND: Final = Counted(
+    lambda blinds: (
+        select(identifiers_table.c.blind, *_COLUMNS)
+        .join(subjects_table, subjects_table.c.id == identifiers_table.c.subject)
+        .where(identifiers_table.c.blind.in_(blinds))
+    )
+)
 
 NOTATION: Final = 2
 """How identifiers are written before they are hashed: 2 is with the member's name in front; 1 was without."""
@@ -202,7 +213,7 @@ class Subjects:
     def by_id(self, connection: Connection, id: str) -> Subject | None:  # noqa: A002
         """The subject of this id, or None if there is none or it was destroyed."""
         row = _BY_ID.row(connection, id)
-        return None if row is None else self._subject(*row[:3])
+        return None if row is None else self.opened(*row[:3])
 
     def key_of(self, connection: Connection, id: str) -> bytes | None:  # noqa: A002
         """The key of this id, or None if there is none or it was destroyed."""
@@ -255,6 +266,10 @@ class Subjects:
             _ADD_CLAIM.run(connection, claim.id, subject)
         return claim
 
+    def nobody(self, connection: Connection, now: datetime) -> Subject:
+        """The subject, and so the key, of one item that names nobody: it is found under no identifier. In a unit."""
+        return self._create(connection, now, is_claim=True)
+
     def found_under(self, connection: Connection, ids: Sequence[str]) -> list[str]:
         """The subjects that have identifiers: of a claim, those of the identifiers that were named."""
         if not ids:
@@ -290,6 +305,39 @@ class Subjects:
             )
         }
         return tuple(found[wanted_id] for wanted_id in dict.fromkeys(wanted) if wanted_id in found)
+
+    def persons(self, connection: Connection, pseudonyms: Iterable[str]) -> dict[str, str]:
+        """For each pseudonym what stands for its person: the same for all pseudonyms of one person.
+
+        A pseudonym that nobody has any more stands for itself. An item of another organisation that names several
+        persons counts for one of them.
+        """
+        wanted = sorted(set(pseudonyms))
+        subject_of: dict[str, str] = {}
+        for low in range(0, len(wanted), _AT_ONCE):
+            table, some = subjects_table, wanted[low : low + _AT_ONCE]
+            rows = connection.execute(select(table.c.pseudonym, table.c.id).where(table.c.pseudonym.in_(some)))
+            subject_of.update((row.pseudonym, row.id) for row in rows)
+        claimed: dict[str, str] = {}
+        ids = sorted(set(subject_of.values()))
+        for low in range(0, len(ids), _AT_ONCE):
+            named = claims_table.c.claim.in_(ids[low : low + _AT_ONCE])
+            of_claim = select(claims_table.c.claim, func.min(claims_table.c.subject)).where(named)
+            rows = connection.execute(of_claim.group_by(claims_table.c.claim))
+            claimed.update((claim, subject) for claim, subject in rows)
+        person = links.persons(connection, {claimed.get(id_, id_) for id_ in ids})
+        return {
+            pseudonym: person[claimed.get(subject_of[pseudonym], subject_of[pseudonym])]
+            if pseudonym in subject_of
+            else pseudonym
+            for pseudonym in wanted
+        }
+
+    def same_person(self, connection: Connection, pseudonym: str) -> tuple[str, ...]:
+        """All pseudonyms of the person whose one this is, itself included."""
+        table = subjects_table
+        id_ = connection.scalar(select(table.c.id).where(table.c.pseudonym == pseudonym))
+        return tuple(dict.fromkeys((pseudonym, *self.pseudonyms(connection, id_)))) if id_ else (pseudonym,)
 
     def systems(self, connection: Connection, ids: Sequence[str]) -> list[tuple[str, str | None]]:
         """Each identifier's subject and system, of these subjects; the system is None where it was not kept."""
@@ -349,15 +397,8 @@ class Subjects:
         return gone
 
     def _rows(self, connection: Connection, blinds: tuple[bytes, ...], *, claimed: bool = True) -> dict[bytes, Subject]:
-        statement = _BY_BLIND.get(len(blinds))
-        if statement is None:
-            places = ", ".join("?" * len(blinds))
-            statement = _BY_BLIND[len(blinds)] = Fixed(
-                f"SELECT i.blind, {_COLUMNS} FROM audit_identifiers i "  # noqa: S608
-                f"JOIN audit_subjects s ON s.id = i.subject WHERE i.blind IN ({places})"
-            )
-        rows = statement.rows(connection, *blinds)
-        found = {bytes(row[0]): self._subject(*row[1:4]) for row in rows if claimed or not row[4]}
+        rows = _BY_BLIND.rows(connection, blinds)
+        found = {bytes(row[0]): self.opened(*row[1:4]) for row in rows if claimed or not row[4]}
         return {blind: subject for blind, subject in found.items() if subject is not None}
 
     def _index(self, connection: Connection, known: Known, subject: Subject, now: datetime) -> None:
@@ -381,10 +422,11 @@ class Subjects:
         _ADD_SUBJECT.run(connection, subject.id, subject.pseudonym, wrapped, micros(now), int(is_claim))
         return subject
 
-    def _subject(self, id_: str, pseudonym: str | None, wrapped: bytes | None) -> Subject | None:
+    def opened(self, id: str, pseudonym: str | None, wrapped: bytes | None) -> Subject | None:  # noqa: A002
+        """The subject of a row, with its key unwrapped; None if it was destroyed."""
         if wrapped is None or pseudonym is None:
             return None
-        return Subject(id_, pseudonym, self._unwrap(bytes(wrapped)))
+        return Subject(id, pseudonym, self._unwrap(bytes(wrapped)))
 
     def _unwrap(self, wrapped: bytes) -> bytes:
         with self._lock:

@@ -13,8 +13,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, bindparam, select
 
+from audit.log.statements import Fixed
+from audit.log.tables import entries, tiles
 from audit.tree.merkle import HASH_BYTES, ProofError, node_hash, root_of
 
 HEIGHT: Final = 8
@@ -105,18 +107,16 @@ class StoredTiles:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._mark = "%s" if connection.dialect.name == "postgresql" else "?"
         self._complete: dict[tuple[int, int], list[bytes] | None] = {}
 
-    def _rows(self, statement: str, parameters: tuple[int, ...]) -> list[bytes]:
-        result = self._connection.exec_driver_sql(statement.replace("?", self._mark), parameters)
-        return [bytes(row[0]) for row in result]
+    def _rows(self, statement: Fixed, *values: int) -> list[bytes]:
+        return [bytes(row[0]) for row in statement.rows(self._connection, *values)]
 
     def complete(self, level: int, number: int) -> list[bytes] | None:
         """The 256 hashes of a complete tile, or None if there is none."""
         key = (level, number)
         if key not in self._complete:
-            rows = self._rows("SELECT hashes FROM audit_tiles WHERE level = ? AND number = ?", key)
+            rows = self._rows(_HASHES, *key)
             self._complete[key] = _cut(rows[0]) if rows else None
         return self._complete[key]
 
@@ -126,14 +126,9 @@ class StoredTiles:
         if stored is not None:
             found = stored[first % WIDTH : first % WIDTH + count]
         elif level == 0:
-            found = self._rows(
-                "SELECT leaf FROM audit_entries WHERE idx >= ? AND idx < ? ORDER BY idx", (first, first + count)
-            )
+            found = self._rows(_LEAVES, first, first + count)
         else:
-            found = self._rows(
-                "SELECT root FROM audit_tiles WHERE level = ? AND number >= ? AND number < ? ORDER BY number",
-                (level - 1, first, first + count),
-            )
+            found = self._rows(_ROOTS, level - 1, first, first + count)
         if len(found) != count:
             raise ProofError(f"hashes of level {level * HEIGHT} from {first} on are missing from the log")
         return found
@@ -151,14 +146,26 @@ class StoredTiles:
             return None
         if tile.level is not None:
             return b"".join(self.hashes(level, first, tile.width))
-        bodies = [
-            row[0].encode()
-            for row in self._connection.exec_driver_sql(
-                "SELECT body FROM audit_entries WHERE idx >= ? AND idx < ? ORDER BY idx".replace("?", self._mark),
-                (first, first + tile.width),
-            )
-        ]
+        bodies = [row[0].encode() for row in _BODIES.rows(self._connection, first, first + tile.width)]
         return bundle(bodies) if len(bodies) == tile.width else None
+
+
+_IN_TILE: Final = (entries.c.idx >= bindparam("first"), entries.c.idx < bindparam("through"))
+_LEAVES: Final = Fixed(select(entries.c.leaf).where(*_IN_TILE).order_by(entries.c.idx), "first", "through")
+_BODIES: Final = Fixed(select(entries.c.body).where(*_IN_TILE).order_by(entries.c.idx), "first", "through")
+_HASHES: Final = Fixed(
+    select(tiles.c.hashes).where(tiles.c.level == bindparam("on"), tiles.c.number == bindparam("at")), "on", "at"
+)
+_ROOTS: Final = Fixed(
+    select(tiles.c.root)
+    .where(
+        tiles.c.level == bindparam("on"), tiles.c.number >= bindparam("first"), tiles.c.number < bindparam("through")
+    )
+    .order_by(tiles.c.number),
+    "on",
+    "first",
+    "through",
+)
 
 
 def completed(

@@ -18,7 +18,7 @@ from datetime import datetime
 from typing import Final
 
 import orjson
-from sqlalchemy import Connection, Row, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select, update
 
 from audit.log.entries import micros, moment, new_id
 from audit.log.statements import Fixed
@@ -180,8 +180,10 @@ def hold(connection: Connection, note: str, received_from: str, now: datetime, *
     return _take(connection, _verified(note, keys), received_from, now)
 
 
-_HELD: Final = Fixed("SELECT root, note FROM audit_held WHERE origin = ? AND size = ?")
-_HOLD: Final = Fixed.insert("audit_held", "origin", "size", "root", "note", "received_from", "received", "state")
+_HELD: Final = Fixed(
+    select(held.c.root, held.c.note).where(held.c.origin == bindparam("of"), held.c.size == bindparam("at")), "of", "at"
+)
+_HOLD: Final = Fixed.insert(held, "origin", "size", "root", "note", "received_from", "received", "state")
 
 
 def hold_claim(connection: Connection, claim: Checkpoint, received_from: str, now: datetime) -> Held:

@@ -59,37 +59,48 @@ def new(
         fail(str(error), WRONG, remedy=error.remedy, json=json)
     except OSError as error:
         fail(f"{error.filename}: {error.strerror}", OUTSIDE, json=json)
-    found = written.recognition
     if json:
-        print_json(
+        print_json(_written(written))
+    else:
+        _show_written(written)
+
+
+def _written(written: Any) -> dict[str, Any]:
+    found = written.recognition
+    return {
+        "folder": str(written.folder),
+        "source": dict(written.sample.source),
+        "records": written.sample.records,
+        "key": found.key,
+        "evidence": list(written.sample.evidence),
+        "recognised": [
             {
-                "folder": str(written.folder),
-                "source": dict(written.sample.source),
-                "records": written.sample.records,
-                "key": found.key,
-                "evidence": list(written.sample.evidence),
-                "recognised": [
-                    {
-                        "column": one.column.name,
-                        "as": one.concept.name,
-                        "score": round(one.score, 2),
-                        "by": one.by,
-                        "unknown_values": one.unknown,
-                    }
-                    for one in found.recognised
-                ],
-                "left": [{"column": item.column.name, "reason": item.reason} for item in found.left],
+                "column": column.column.name,
+                "as": column.concept.name,
+                "score": round(column.score, 2),
+                "by": column.by,
+                "unknown_values": column.unknown,
             }
-        )
-        return
+            for column in found.recognised
+        ],
+        "left": [{"column": item.column.name, "reason": item.reason} for item in found.left],
+    }
+
+
+def _show_written(written: Any) -> None:
+    found = written.recognition
     form = written.sample.source["format"]
     console.print(f"[green]✓[/] {escape(str(written.folder))}: {written.sample.records} records, {form}")
-    for line in written.sample.evidence:
+    for line in (*written.sample.evidence, f"key {found.key}"):
         console.print(f"  [dim]guess[/] {escape(line)}")
-    console.print(f"  [dim]guess[/] key {escape(found.key)}")
     rows = [
-        (escape(one.column.name), one.concept.title["en"], f"{one.score:.0%}", one.by + _unknown(one.unknown))
-        for one in found.recognised
+        (
+            escape(column.column.name),
+            column.concept.title["en"],
+            f"{column.score:.0%}",
+            column.by + _unknown(column.unknown),
+        )
+        for column in found.recognised
     ]
     console.print(table("Recognised", ("column", "as", "sure", "by"), rows))
     if found.left:
@@ -242,9 +253,9 @@ def check(
     accepted = _guarded(lambda: write_golden(package), json=json) if accept else []
     results = []
     with progress("checking", quiet=json) as step:
-        chosen = [one for one in CHECKS if one.applies(package)]
-        for number, one in enumerate(chosen, 1):
-            results.append((one, _guarded(lambda one=one: one.faults(package), json=json)))  # type: ignore[misc]
+        chosen = [check for check in CHECKS if check.applies(package)]
+        for number, check in enumerate(chosen, 1):
+            results.append((check, _guarded(lambda check=check: check.faults(package), json=json)))  # type: ignore[misc]
             step(number, len(chosen))
     covered = _guarded(lambda: coverage(package), json=json)
     held = not any(faults for _, faults in results)
@@ -253,8 +264,8 @@ def check(
             {
                 "adapter": package.name,
                 "passed": held,
-                "accepted": [str(one) for one in accepted],
-                "checks": [{"name": one.name, "passed": not faults, "faults": faults} for one, faults in results],
+                "accepted": [str(path) for path in accepted],
+                "checks": [{"name": check.name, "passed": not faults, "faults": faults} for check, faults in results],
                 "read": covered.read,
                 "mapped": covered.mapped,
                 "rejected": covered.rejected,
@@ -277,13 +288,13 @@ def check(
         for path in accepted:
             console.print(f"[dim]accepted[/] {escape(str(path))}")
         console.print(_coverage_table(covered))
-        for one, faults in results:
-            console.print(f"[{'red]✗' if faults else 'green]✓'}[/] {one.name}: {one.means}")
+        for check, faults in results:
+            console.print(f"[{'red]✗' if faults else 'green]✓'}[/] {check.name}: {check.means}")
             for fault in faults:
                 console.print(f"    {escape(fault)}")
-        for one in CHECKS:
-            if not one.applies(package):
-                console.print(f"[dim]– {one.name}: it only reads[/]")
+        for check in CHECKS:
+            if not check.applies(package):
+                console.print(f"[dim]– {check.name}: it only reads[/]")
         verdict = "[green]passes[/]" if held else "[bold red]does not pass[/]"
         console.print(f"{package.name} {verdict}: {covered.share}, {covered.rejected} rejected")
     if not held:
@@ -317,12 +328,12 @@ def package(
     from adapters.sdk.testing import CHECKS, open_folder
 
     found = _guarded(lambda: open_folder(folder), json=json)
-    faults = _guarded(lambda: {one.name: one.faults(found) for one in CHECKS if one.applies(found)}, json=json)
+    faults = _guarded(lambda: {check.name: check.faults(found) for check in CHECKS if check.applies(found)}, json=json)
     failing = [name for name, told in faults.items() if told]
     if failing:
         fail(f"the adapter does not pass: {', '.join(failing)}", NO, remedy="see `yhdyspinta adapter test`", json=json)
     if importlib.util.find_spec("hatchling") is None:
-        fail("the builder is not installed", OUTSIDE, remedy="install yhdyspinta[build]", json=json)
+        fail("the builder is not installed", OUTSIDE, remedy="install yhdyspinta[adapters]", json=json)
     target = (out or found.folder / "dist").resolve()
     before = set(target.glob("*.whl")) if target.is_dir() else set()
     with progress("building", quiet=json):
@@ -335,7 +346,7 @@ def package(
         )
     if built.returncode:
         fail(built.stderr.strip().splitlines()[-1] if built.stderr.strip() else "the build failed", WRONG, json=json)
-    wheels = sorted(target.glob("*.whl"), key=lambda one: (one not in before, one.stat().st_mtime_ns))
+    wheels = sorted(target.glob("*.whl"), key=lambda wheel: (wheel not in before, wheel.stat().st_mtime_ns))
     if json:
         print_json({"wheel": str(wheels[-1])})
     else:

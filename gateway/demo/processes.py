@@ -15,8 +15,10 @@ from typing import TypeVar
 
 from aiohttp import ClientError, ClientSession, ClientTimeout
 
-from gateway.demo.network import LOOPBACK, Network, Party
+from gateway.demo.network import Network
+from gateway.demo.organisations import Party
 from gateway.demo.patience import Patience
+from gateway.demo.ports import LOOPBACK
 
 READY = 200
 T = TypeVar("T")
@@ -117,7 +119,7 @@ class Processes:
         return f"http://{LOOPBACK}:{party.local}/ready" if kind == "node" else f"http://{LOOPBACK}:{party.system}/up"
 
     def _start(self, name: str, party: Party, arguments: list[str], log: str) -> None:
-        with (party.folder / log).open("ab") as output:
+        with os.fdopen(os.open(party.folder / log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as output:
             self._running[name] = subprocess.Popen(
                 [sys.executable, *arguments],
                 stdin=subprocess.DEVNULL,

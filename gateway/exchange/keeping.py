@@ -11,7 +11,7 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, Engine, bindparam, insert, select
+from sqlalchemy import Connection, Engine, bindparam, select
 
 from audit.log.entries import Entry
 from audit.log.statements import Fixed
@@ -23,9 +23,9 @@ from consent.replaying import Recorded
 from gateway.storage.sealing import seal, unseal
 from gateway.storage.tables import decisions, rulebooks
 
-_KEEP = Fixed.insert("decisions", "entry", "decision", "rulebook", "subject", "at", "sealed")
-_KEEP_RULEBOOK = insert(rulebooks)
-_HELD_RULEBOOK = select(rulebooks.c.at).where(rulebooks.c.digest == bindparam("of"))
+_KEEP = Fixed.insert(decisions, "entry", "decision", "rulebook", "subject", "at", "sealed")
+_KEEP_RULEBOOK = Fixed.insert(rulebooks, "digest", "text", "at")
+_HELD_RULEBOOK = Fixed(select(rulebooks.c.at).where(rulebooks.c.digest == bindparam("of")), "of")
 
 
 class KeptRulebooks:
@@ -36,9 +36,9 @@ class KeptRulebooks:
 
     def keep(self, connection: Connection, digest: str, text: bytes, at: datetime) -> None:
         """Store a rulebook's text under its digest, unless it is there."""
-        if digest in self._durable or connection.execute(_HELD_RULEBOOK, {"of": digest}).first() is not None:
+        if digest in self._durable or _HELD_RULEBOOK.row(connection, digest) is not None:
             return
-        connection.execute(_KEEP_RULEBOOK, {"digest": digest, "text": text, "at": _micros(at)})
+        _KEEP_RULEBOOK.run(connection, digest, text, _micros(at))
 
     def committed(self, digest: str) -> None:
         """The transaction in which it was kept, or found, has been committed."""

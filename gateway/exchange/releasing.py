@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Final, Literal
 
 import orjson
-from sqlalchemy import Connection, insert
+from sqlalchemy import Connection, bindparam, select, update
 
 from audit.log.entries import Categories, Entry, EntryType, Outcome
 from audit.log.log import Written
@@ -24,10 +24,11 @@ from consent.decision import Decision
 from gateway.exchange.context import Exchange
 from gateway.exchange.keeping import keep_decision
 from gateway.exchange.opening import Answer, Incoming, PeerCall
+from gateway.exchange.telling import told
 from gateway.person.people import StaleError
 from gateway.person.values import Named, Person
 from gateway.storage.sealing import seal
-from gateway.storage.tables import disclosures
+from gateway.storage.tables import bodies, disclosures, messages
 from gateway.story import Story
 from gateway.telemetry import event
 from gateway.wire.message import Checkpoint, DecisionSummary, ResponseClaims, body_digest
@@ -41,16 +42,27 @@ BUNDLE_TYPE = "application/fhir+json"
 PROBLEM_TYPE = "application/problem+json"
 
 _KEEP_MESSAGE = Fixed.insert(
-    "messages", "message_id", "direction", "peer", "service", "request", "response", "registry_version",
+    messages, "message_id", "direction", "peer", "service", "request", "response", "registry_version",
     "response_registry_version", "entry", "at",
 )  # fmt: skip
 _KEEP_RESPONSE = Fixed(
-    "UPDATE messages SET response = ?, entry = ?, response_registry_version = ? "
-    "WHERE message_id = ? AND direction = 'sent'"
+    update(messages)
+    .where(messages.c.message_id == bindparam("of"), messages.c.direction == "sent")
+    .values(response=bindparam("answer"), entry=bindparam("by"), response_registry_version=bindparam("version")),
+    "of",
+    "answer",
+    "by",
+    "version",
 )
-_KEEP_BODY = Fixed.insert("bodies", "message_id", "part", "subject", "sealed")
-_DISCLOSE = insert(disclosures)
-_DISCLOSED = Fixed("SELECT at FROM disclosures WHERE consent = ? AND recipient = ?")
+_KEEP_BODY = Fixed.insert(bodies, "message_id", "part", "subject", "sealed")
+_DISCLOSE = Fixed.insert(disclosures, "consent", "recipient", "sender", "subject", "at", "identifiers")
+_DISCLOSED = Fixed(
+    select(disclosures.c.at).where(
+        disclosures.c.consent == bindparam("under"), disclosures.c.recipient == bindparam("to")
+    ),
+    "under",
+    "to",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +79,7 @@ async def record_release(exchange: Exchange, release: Release) -> Answer:
     """Sign the answer, record it, hand it out. Raises StaleError if the rulebook or the person's consents changed."""
     incoming = release.incoming
     body = orjson.dumps(release.projection.bundle)
-    summary = DecisionSummary.of(release.decision)
+    summary = told(incoming, release.decision)
     answer = sign_answer(exchange, incoming, 200, BUNDLE_TYPE, body, summary)
 
     def record(connection: Connection) -> Written[Answer]:
@@ -115,10 +127,18 @@ async def record_release(exchange: Exchange, release: Release) -> Answer:
     return committed.value
 
 
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why something is refused, as it stands in the log, and what the other side is told in its place."""
+
+    problem: ProblemError
+    told: ProblemError
+
+
 async def record_refusal(
     exchange: Exchange,
     incoming: Incoming,
-    problem: ProblemError,
+    refusal: ProblemError | Refusal,
     *,
     named: Named | None = None,
     decision: Decision | None = None,
@@ -126,8 +146,9 @@ async def record_refusal(
     """Answer a verified message with a problem, signed and on record; under the person's pseudonym where the record
     had been seen, so that who asked in vain is on it as well.
     """
-    body = to_problem_json(problem)
-    answer = sign_answer(exchange, incoming, problem.status, PROBLEM_TYPE, body, problem.decision)
+    problem, answered = (refusal.problem, refusal.told) if isinstance(refusal, Refusal) else (refusal, refusal)
+    body = to_problem_json(answered)
+    answer = sign_answer(exchange, incoming, answered.status, PROBLEM_TYPE, body, answered.decision)
 
     def record(connection: Connection) -> Written[Answer]:
         exchange.replays.take(connection, incoming.claims.message_id, incoming.claims.expires_at)
@@ -343,22 +364,10 @@ def keep_disclosures(
 ) -> None:
     """Remember who received data under which consent, so that its withdrawal reaches them."""
     for consent, _ in basis_and_consents(decision)[1]:
-        place = {"consent": consent, "recipient": recipient}
         if _DISCLOSED.row(connection, consent, recipient) is None:
-            connection.execute(
-                _DISCLOSE,
-                {
-                    **place,
-                    "sender": sender,
-                    "subject": subject.id,
-                    "at": int(at.timestamp() * 1_000_000),
-                    "identifiers": seal(
-                        subject.key,
-                        f"disclosures/{consent}/{recipient}",
-                        orjson.dumps([{"system": system, "value": value} for system, value in named.pairs]),
-                    ),
-                },
-            )
+            pairs = orjson.dumps([{"system": system, "value": value} for system, value in named.pairs])
+            sealed = seal(subject.key, f"disclosures/{consent}/{recipient}", pairs)
+            _DISCLOSE.run(connection, consent, recipient, sender, subject.id, int(at.timestamp() * 1_000_000), sealed)
 
 
 def keep_response(
@@ -373,5 +382,5 @@ def keep_response(
     """Hold the answer beside the message that we sent, with the version of the registry by which it was verified, and
     the checkpoint of the answering log. Gives further entries to record with it.
     """
-    _KEEP_RESPONSE.run(connection, response, entry.id, registry, message_id)
+    _KEEP_RESPONSE.run(connection, message_id, response, entry.id, registry)
     return exchange.witnessing.take(connection, claims.checkpoint, response, claims.issuer.subsystem.member)

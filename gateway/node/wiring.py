@@ -17,19 +17,20 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import Engine, make_url
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
-from adapters.sdk import load as load_adapter
 from audit.log.log import Log
 from audit.questions.report import Controller
 from audit.questions.subjects import Subjects
 from audit.tree.checkpoint import KeyType, LogSigner, WitnessSigner
 from consent.rulebook import RulebookError
 from consent.rulebook import load as load_rulebook
-from gateway.desk.officer import Officer
+from gateway.desk.context import DeskContext
+from gateway.desk.desk import Desk
 from gateway.keys.certificates import to_der
 from gateway.keys.credentials import KeyPlace, Opening
 from gateway.keys.errors import TrustError
 from gateway.keys.tls import TlsKey, browser_context
 from gateway.person.values import Register
+from gateway.reading.readers import Adapters
 from gateway.registry.read.distribution import RegistryClient
 from gateway.registry.read.entries import log_origin, witness_name
 from gateway.registry.read.standing import Standing, Standings
@@ -110,38 +111,41 @@ def witness_signers(settings: Settings, listed: Callable[[str], bool]) -> Callab
     return current
 
 
+def subsystems_of(settings: Settings) -> tuple[SubsystemId, ...]:
+    """The subsystems that the node speaks for."""
+    return tuple(SubsystemId.parse(subsystem) for subsystem in settings.node.subsystems)
+
+
 def subjects_of(settings: Settings) -> Subjects:
     """The data subjects of the members that the node speaks for."""
-    members = dict.fromkeys(str(SubsystemId.parse(subsystem).member) for subsystem in settings.node.subsystems)
+    members = dict.fromkeys(str(subsystem.member) for subsystem in subsystems_of(settings))
     return Subjects(secret(settings.secrets.wrapping_key), secret(settings.secrets.index_key), members=tuple(members))
 
 
-def officer_of(
+def desk_of(
     settings: Settings,
     engine: Engine,
     clock: Callable[[], datetime] = utc_now,
     *,
-    log: Log | None = None,
-    subjects: Subjects | None = None,
+    parts: tuple[Log, Subjects] | None = None,
     standing: Callable[[], Standing | None] | None = None,
-) -> tuple[Officer, Log, Subjects]:
-    """The officer's desk with its log and subjects: for the node itself, and for commands beside it."""
-    log = log or log_of(settings, engine, clock)
-    subjects = subjects or subjects_of(settings)
-    officer = Officer(
-        settings.node.id,
-        engine,
-        log,
-        subjects,
-        clock=clock,
-        standing=standing or _kept_standing(settings, clock),
-        log_key=log.verifier,
-        controller=Controller(
-            settings.audit.controller or settings.node.id, settings.audit.contact, settings.audit.officer
-        ),
-        thresholds=settings.audit.unusual.thresholds(),
+) -> Desk:
+    """The officer's desk: for the node itself, with its log and subjects, and for commands beside it."""
+    log, subjects = parts or (log_of(settings, engine, clock), subjects_of(settings))
+    return Desk(
+        DeskContext(
+            node=settings.node.id,
+            engine=engine,
+            log=log,
+            subjects=subjects,
+            clock=clock,
+            standing=standing or _kept_standing(settings, clock),
+            subsystems=subsystems_of(settings),
+            given=Controller(settings.audit.controller or "", settings.audit.contact, settings.audit.officer),
+            thresholds=settings.audit.unusual.thresholds(),
+            overdue_seconds=settings.delivery.overdue_hours * 3600,
+        )
     )
-    return officer, log, subjects
 
 
 def _kept_standing(settings: Settings, clock: Callable[[], datetime]) -> Callable[[], Standing | None]:
@@ -256,11 +260,12 @@ def client_keys(settings: Settings) -> list[ClientKeys]:
         ) from None
 
 
-def backends_of(settings: Settings) -> dict[ServiceId, Backend]:
+def backends_of(settings: Settings, adapters: Adapters) -> dict[ServiceId, Backend]:
+    """What stands behind the query services; the adapters run where `adapters` says."""
     return {
         ServiceId.parse(service.service): HttpBackend(
             service.url,
-            load_adapter(service.adapter),
+            adapters.load(service.adapter),
             timeout_seconds=service.timeout_seconds,
             limits=settings.adapters.limits(),
             body_limit=settings.limits.body_bytes,

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, select, update
 
 from audit.log.entries import Entry, EntryType, Outcome, micros, new_id
 from audit.log.statements import Fixed
@@ -23,7 +23,7 @@ from gateway.storage.tables import held_records
 from gateway.story import Story
 from gateway.wire.problems import ProblemError
 
-_WAITING = Fixed("SELECT id FROM held_records WHERE lead = ? AND register = ? AND state = ?")
+NOT_PLACED = "not-placed"
 
 
 class HeldState(StrEnum):
@@ -33,7 +33,18 @@ class HeldState(StrEnum):
     SAME = "same"  # a registrar said that it is one person
     APART = "apart"  # a registrar said that it is not
     CORRECTED = "corrected"  # the register sent another record in its place
-    DONE = "done"  # of a proposal: it was carried out
+    DONE = "done"  # of a proposal: it was carried out; of a word: it was placed
+
+
+_WAITING = Fixed(
+    select(held_records.c.id).where(
+        held_records.c.lead == bindparam("first"),
+        held_records.c.register == bindparam("name"),
+        held_records.c.state == HeldState.HELD.value,
+    ),
+    "first",
+    "name",
+)
 
 
 class HeldKind(StrEnum):
@@ -42,6 +53,7 @@ class HeldKind(StrEnum):
     HANDOVER = "handover"
     QUERY = "query"
     PROPOSAL = "proposal"  # an act about two identifiers, until another person carries it out
+    WORD = "word"  # a prohibition that names nobody whom it could protect
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +131,13 @@ class HeldRecords:
         identifier, entry = self._keep(connection, row | {"owner": by[:128]}, subject, act, "proposed")
         return identifier, (entry,)
 
+    def keep_word(self, connection: Connection, member: str, form: bytes) -> tuple[str, tuple[Entry, ...]]:
+        """Keep a prohibition that cannot be tied to a person until a human places it. In a unit; gives its id."""
+        subject = self._subjects.of(member).nobody(connection, self._clock())
+        row = {"kind": HeldKind.WORD.value, "member": member, "register": "", "reason": NOT_PLACED, "lead": ""}
+        identifier, entry = self._keep(connection, row, subject, form, "held")
+        return identifier, (entry,)
+
     def approved(self, connection: Connection, proposal: str, by: str, now: datetime) -> tuple[Entry, ...]:
         """A proposal is being carried out. Raises ProblemError for one that does not wait any more."""
         return self.settle(connection, proposal, HeldState.DONE, by, now)
@@ -150,7 +169,7 @@ class HeldRecords:
             return ()
         register = named.register.name
         entries: list[Entry] = []
-        for (identifier,) in _WAITING.rows(connection, lead, register, HeldState.HELD.value):
+        for (identifier,) in _WAITING.rows(connection, lead, register):
             entries += self.settle(connection, identifier, HeldState.CORRECTED, f"register {register}", now)
         return tuple(entries)
 
@@ -243,7 +262,7 @@ class HeldRecords:
             EntryType.IDENTITY,
             outcome,
             now,
-            reason="subject-ambiguous",
+            reason=NOT_PLACED if reason == NOT_PLACED else "subject-ambiguous",
             detail={"act": act, "held": identifier, "conflict": reason},
         )
 

@@ -7,9 +7,7 @@ came in between makes it StaleError. Nothing is joined before that comparison, s
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 
 from sqlalchemy import Connection, Engine
@@ -18,11 +16,12 @@ from audit.log.entries import Entry, EntryType, Outcome, micros, new_id
 from audit.questions import links
 from audit.questions.links import GroupTooLargeError, LinkAct, LinkRow, Web
 from audit.questions.subjects import Known, Subject, Subjects
-from consent import store
-from gateway.person import registers
+from gateway.person import reading, registers
 from gateway.person.held import HeldRecords
+from gateway.person.reading import Asked
 from gateway.person.values import ConflictReason, Epoch, Named, Person, Settled
 from gateway.person.words import conflict_of, corrects, counting, is_settled, without
+from gateway.storage.readers import Readers
 from gateway.story import Story
 
 
@@ -34,11 +33,10 @@ class People:
     """The data subjects of this node's members."""
 
     def __init__(self, engine: Engine, subjects: Subjects, held: HeldRecords, node: str = "") -> None:
-        self._engine = engine
         self._subjects = subjects
         self._held = held
         self._node = node
-        self._readers = ThreadPoolExecutor(max_workers=4, thread_name_prefix="reader")
+        self.readers = Readers(engine)
 
     def subjects(self, member: str) -> Subjects:
         """The subjects of one member."""
@@ -46,53 +44,54 @@ class People:
 
     async def recall(self, named: Named) -> Person:
         """Read who it is and which words count. Creates nothing."""
-        return await asyncio.get_running_loop().run_in_executor(self._readers, self._recall, named)
-
-    def _recall(self, named: Named) -> Person:
-        with self._engine.connect() as connection, connection.begin():
-            return self.recall_in(connection, named)
+        return await self.readers.read(lambda connection: self.recall_in(connection, named))
 
     def recall_in(self, connection: Connection, named: Named) -> Person:
         """The same inside a transaction."""
+        return self._recalled(connection, named, reading.asked(self._subjects.of(named.member), named.pairs))
+
+    def _recalled(self, connection: Connection, named: Named, asked: tuple[Asked, ...]) -> Person:
         subjects = self._subjects.of(named.member)
-        known = subjects.known(connection, tuple(dict.fromkeys(named.pairs)))
-        starts = [subject.id for item in known for subject in item.subjects]
-        if not starts:
-            reason = ConflictReason.BIRTH if _mixes(named) else None
-            return Person(named, known, (), (), Epoch(), reason)
         try:
-            web = _with_notations(links.web(connection, starts), known)
+            rows = reading.rows(connection, asked)
         except GroupTooLargeError:
-            return Person(named, known, (), (), Epoch(), ConflictReason.TOO_MANY)
-        around = store.SubjectKeys(tuple(sorted({*starts, *(end for link in web.links for end in _ends(link))})))
-        changed = store.epochs_of(connection, around)
-        held = store.words_of(connection, around) if changed else ()
+            known = subjects.known(connection, [(each.system, each.value) for each in asked])
+            return Person(named, known, (), (), Epoch(), ConflictReason.TOO_MANY, asked=asked)
+        found = reading.found(subjects, asked, rows)
+        known, web = found.known, _with_notations(found.web, found.known)
+        if not found.reached:
+            reason = ConflictReason.BIRTH if _mixes(named) else None
+            return Person(named, known, (), (), Epoch(), reason, asked=asked, rows=rows)
+        held = reading.words(connection, found.reached) if found.changes else ()
         counts, shown = counting(held, known, web, named.member)
-        epoch = Epoch(changed, tuple((link.first, link.second, link.act.value, link.at) for link in web.links))
-        conflict, correction = None, None
-        if named.is_believed and len(named.identifiers) > 1 and not is_settled(named, known, web):
-            systems = subjects.systems(connection, around.ids)
-            conflict, system = conflict_of(named, known, web, systems)
-            if conflict is ConflictReason.TWO_VALUES:
-                former = registers.named_before(connection, subjects, named)
-                correction = corrects(named, known, former, system)
-                if correction is not None:
-                    # Without what the register takes back, is there still something that says two persons?
-                    web_after = without(web, correction.former)
-                    left = [(subject, kind) for subject, kind in systems if subject != correction.former]
-                    conflict, _ = conflict_of(named, known, web_after, left)
-                    correction = correction if conflict is None else None
-        return Person(named, known, counts, shown, epoch, conflict, correction, web)
+        epoch = Epoch(found.changes, tuple((link.first, link.second, link.act.value, link.at) for link in web.links))
+        if not named.is_believed or len(named.identifiers) < 2 or is_settled(named, known, web):
+            return Person(named, known, counts, shown, epoch, web=web, asked=asked, rows=rows)
+        systems = subjects.systems(connection, found.reached)
+        conflict, system = conflict_of(named, known, web, systems)
+        correction = None
+        if conflict is ConflictReason.TWO_VALUES:
+            former = registers.named_before(connection, subjects, named)
+            correction = corrects(named, known, former, system)
+            if correction is not None:
+                # Without what the register takes back, is there still something that says two persons?
+                web_after = without(web, correction.former)
+                left = [(subject, kind) for subject, kind in systems if subject != correction.former]
+                conflict, _ = conflict_of(named, known, web_after, left)
+                correction = correction if conflict is None else None
+        return Person(named, known, counts, shown, epoch, conflict, correction, web, asked)
 
     def settle(self, connection: Connection, person: Person, now: datetime) -> Settled:
         """In the transaction that records a release: whom it is filed under, and what its record joins.
 
         Raises StaleError. A person in conflict joins nobody: their record is held, or an emergency passed it.
         """
-        current = self.recall_in(connection, person.named)
-        if current.epoch != person.epoch or current.conflict != person.conflict:
-            raise StaleError
-        return self._join(connection, current, now)
+        if not _is_as_before(connection, person):
+            current = self._recalled(connection, person.named, person.asked)
+            if current.epoch != person.epoch or current.conflict != person.conflict:
+                raise StaleError
+            person = current
+        return self._join(connection, person, now)
 
     def file(self, connection: Connection, named: Named, now: datetime) -> Settled:
         """The same where nothing was decided on before: whom an entry about this person is filed under."""
@@ -180,15 +179,19 @@ class People:
 
     def close(self) -> None:
         """End the reader threads."""
-        self._readers.shutdown()
+        self.readers.close()
+
+
+def _is_as_before(connection: Connection, person: Person) -> bool:
+    """Whether the rows that the person was read from are the same: words do not change without their epoch."""
+    try:
+        return person.rows is not None and reading.rows(connection, person.asked) == person.rows
+    except GroupTooLargeError:
+        return False
 
 
 def _mixes(named: Named) -> bool:
     return named.is_believed and named.contradicts_itself and len(named.identifiers) > 1
-
-
-def _ends(link: links.Link) -> tuple[str, str]:
-    return link.first, link.second
 
 
 def _with_notations(web: Web, known: Sequence[Known]) -> Web:

@@ -5,16 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, bindparam, select
 
 from audit.log.entries import micros
 from audit.log.statements import Fixed
 from audit.questions.subjects import Known, Subjects
 from gateway.person.values import Named
+from gateway.storage.tables import register_records
 
-_FORMER = Fixed("SELECT system, subject FROM register_records WHERE register = ? AND record = ? ORDER BY at")
+_FORMER = Fixed(
+    select(register_records.c.system, register_records.c.subject)
+    .where(register_records.c.register == bindparam("name"), register_records.c.record == bindparam("key"))
+    .order_by(register_records.c.at),
+    "name",
+    "key",
+)
 _REMEMBER = Fixed.insert(
-    "register_records", "register", "record", "system", "subject", "at",
+    register_records, "register", "record", "system", "subject", "at",
     otherwise="ON CONFLICT (register, record, system, subject) DO UPDATE SET at = excluded.at",
 )  # fmt: skip
 

@@ -16,6 +16,7 @@ from audit.log.entries import Entry
 from audit.questions.links import Web
 from audit.questions.subjects import Known, Subject
 from consent.consents import ConsentRecord
+from gateway.person.reading import Asked, Rows
 from gateway.story import Story
 from schemas.facts import Identifier, contradicts_identity_code, identifiers
 
@@ -106,6 +107,9 @@ class Person:
     conflict: ConflictReason | None = None
     correction: Correction | None = None
     web: Web = field(default_factory=Web)
+    asked: tuple[Asked, ...] = ()
+    #: What it was read from, where that was all; None where more was asked, and it has to be worked out again.
+    rows: Rows | None = None
 
     @property
     def subject(self) -> Subject | None:

@@ -58,4 +58,4 @@ def _replayed() -> ProblemError:
     )
 
 
-_TAKE = Fixed.insert("replays", "message_id", "expires", otherwise="ON CONFLICT DO NOTHING")
+_TAKE = Fixed.insert(replays, "message_id", "expires", otherwise="ON CONFLICT DO NOTHING")

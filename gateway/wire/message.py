@@ -88,7 +88,7 @@ class DecisionSummary:
     @classmethod
     def of(cls, decision: Decided) -> DecisionSummary:
         """The summary of a decision. A category that stands twice among the withheld is told once."""
-        withheld = {one.category: one.code for one in decision.withheld}
+        withheld = {refused.category: refused.code for refused in decision.withheld}
         return cls(
             decision.id,
             body_digest(decision.canonical()),
@@ -324,7 +324,7 @@ def _formed(name: str, value: object, form: re.Pattern[str]) -> str:
 def _codes(name: str, value: object) -> frozenset[str]:
     if not isinstance(value, list) or len(value) > _CATEGORY_LIMIT:
         raise _invalid(name, f"the claim is not a list of at most {_CATEGORY_LIMIT} categories")
-    if not all(isinstance(one, str) and _CODE.fullmatch(one) for one in value):
+    if not all(isinstance(item, str) and _CODE.fullmatch(item) for item in value):
         raise _invalid(name, "the list holds something that is not a category code")
     codes = frozenset(value)
     if len(codes) != len(value):

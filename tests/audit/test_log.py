@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from sqlalchemy import Connection, Engine, event, func, select, text
+from sqlalchemy import Connection, Engine, func, select, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from audit.log.entries import Entry, EntryError
@@ -376,28 +376,20 @@ def test_full_disk_and_read_only_database_acknowledge_nothing_and_pass(
     postgresql = bench.engine.dialect.name == "postgresql"
     if postgresql and trouble == "disk full":
         pytest.skip("a full disk of PostgreSQL cannot be had without one; its error takes the same way")
-    struck = False
 
-    def strike(connection: Connection) -> None:
-        if struck and postgresql:
+    def strike(connection: Connection) -> Written[None]:
+        if postgresql:
             connection.exec_driver_sql("SET TRANSACTION READ ONLY")
-        elif not postgresql:
-            read_only = struck and trouble == "read-only"
-            connection.exec_driver_sql(f"PRAGMA query_only={int(read_only)}")
-            limit = 1 if struck and trouble == "disk full" else 2**30
-            connection.exec_driver_sql(f"PRAGMA max_page_count={limit}")
+        else:
+            connection.exec_driver_sql("PRAGMA query_only=1" if trouble == "read-only" else "PRAGMA max_page_count=1")
+        return Written(None, [make_entry(detail={"filling": "x" * 5_000}) for _ in range(50)])
 
     with bench.log() as log:
         log.append_blocking([make_entry()])
-        event.listen(bench.engine, "begin", strike)
-        struck = True
-        many = [make_entry(detail={"filling": "x" * 5_000}) for _ in range(50)]
         with pytest.raises(LogUnavailableError):
-            log.append_blocking(many)
+            log.commit_blocking(strike)
         assert log.latest().size == 1
-        struck = False
         assert log.append_blocking([make_entry()]).indexes == (1,)
-        event.remove(bench.engine, "begin", strike)
     assert [index for index, _ in stored(bench.engine)] == [0, 1]
     assert check(bench.engine, log_key=bench.signer.verifier).sound
 

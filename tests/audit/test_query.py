@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -315,6 +316,13 @@ def test_what_is_kept_never_changes_a_count(seconds: list[int], window: list[int
     with engine.connect() as connection:
         assert tallies.between(connection, start, end) == before
     engine.dispose()
+
+
+@pytest.mark.parametrize("place", ["9" * 30 + ".1", "1." + "9" * 30, "1.-1", "-" + "9" * 30 + ".1"])
+def test_a_cursor_that_no_database_can_compare_is_none(bench: Bench, place: str) -> None:
+    cursor = base64.urlsafe_b64encode(place.encode()).decode().rstrip("=")
+    with bench.engine.connect() as connection, pytest.raises(QueryError):
+        query.search(connection, Filters(), after=cursor)
 
 
 # -- proofs and exports ------------------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ from typer.testing import CliRunner
 from audit.tree.checkpoint import VerifierKey, split_note
 from consent.rulebook import reference_rulebook
 from gateway.cli.main import app
-from gateway.demo.network import Ports
+from gateway.demo.ports import Ports
 from gateway.keys.credentials import Opening
 from gateway.registry.read.distribution import RegistryClient
 from gateway.settings import load
@@ -480,6 +480,18 @@ def test_two_publications_are_compared(network: Network, tmp_path: Path) -> None
     assert network.invoke("show", str(network.authority), "--member", MEMBER)["members"][0]["id"] == MEMBER
     assert "no member" in network.invoke("show", str(network.authority), "--member", "FI-TEST/MUN/1", code=1)["error"]
     assert "--root" in network.invoke("show", "https://registry.example", code=3)["remedy"]
+
+
+def test_a_folder_without_a_registry_is_told_apart_from_one_that_cannot_be_read(
+    network: Network, tmp_path: Path
+) -> None:
+    empty = network.invoke("show", str(tmp_path / "nowhere"), code=1)
+    assert f"{tmp_path / 'nowhere'} holds no registry: " in empty["error"]
+    assert "registry init" in empty["remedy"]
+
+    next((network.authority / "registry" / "metadata").glob("*.root.json")).write_text("{")
+    damaged = network.invoke("show", str(network.authority / "registry"), code=1)
+    assert "holds no registry that can be read" in damaged["error"]
 
 
 def test_nothing_is_done_without_a_yes(network: Network) -> None:

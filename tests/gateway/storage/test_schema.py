@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 from sqlalchemy import Engine, insert, inspect, select, text
 
 from gateway.storage import engine as storage
@@ -24,6 +27,22 @@ def test_migrations_make_exactly_the_tables_that_the_code_works_with(engine: Eng
     assert differences == []
     held, newest = schema.revision(engine)
     assert held == newest is not None
+
+
+def test_newest_revision_is_the_head_of_the_migrations(engine: Engine) -> None:
+    with engine.connect() as connection:
+        scripts = ScriptDirectory.from_config(schema._config(connection))
+
+    assert schema.newest() == scripts.get_current_head()
+
+
+def test_database_of_a_later_version_is_refused(engine: Engine) -> None:
+    schema.bring_up_to_date(engine)
+    with storage.writer(engine).begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+
+    with pytest.raises(CommandError, match="9999"):
+        schema.bring_up_to_date(engine)
 
 
 def test_migrating_twice_or_at_once_changes_nothing_more(engine: Engine) -> None:
@@ -82,3 +101,17 @@ def test_sqlite_commits_survive_a_power_cut_by_its_settings(tmp_path_factory: py
 
     engine.dispose()
     assert found == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
+
+
+def test_database_that_others_could_read_is_closed_to_them_when_it_is_opened(tmp_path: Path) -> None:
+    old, new = tmp_path / "old.db", tmp_path / "new.db"
+    old.touch()
+    old.chmod(0o644)
+
+    for path in (old, new):
+        engine = storage.create(f"sqlite:///{path}")
+        with engine.begin() as connection:
+            connection.exec_driver_sql("CREATE TABLE t (x)")
+        modes = {item.name: item.stat().st_mode & 0o777 for item in tmp_path.glob(f"{path.name}*")}
+        assert set(modes.values()) == {0o600}
+        engine.dispose()

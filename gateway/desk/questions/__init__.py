@@ -1,0 +1,19 @@
+"""The officer's questions, one class each, and the registry of them."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from gateway.desk.asking import Question
+from gateway.desk.questions import boards, counting, persons, proving, reviewing, rulebooks, searching
+
+QUESTIONS: Final[tuple[type[Question[Any]], ...]] = tuple(
+    found
+    for module in (persons, searching, counting, reviewing, proving, rulebooks, boards)
+    for found in vars(module).values()
+    if isinstance(found, type)
+    and issubclass(found, Question)
+    and found.__module__ == module.__name__
+    and not getattr(found, "__abstractmethods__", ())
+)
+"""Every question that can be asked, in the order of the modules."""
