@@ -72,7 +72,6 @@ def _written(written: Any) -> dict[str, Any]:
         "source": dict(written.sample.source),
         "records": written.sample.records,
         "key": found.key,
-        "evidence": list(written.sample.evidence),
         "recognised": [
             {
                 "column": column.column.name,
