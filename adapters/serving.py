@@ -17,7 +17,8 @@ import resource
 import socket
 import struct
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any, Final
 
@@ -59,6 +60,16 @@ def _within(seconds: float) -> None:
     used = resource.getrusage(resource.RUSAGE_SELF)
     soft = int(used.ru_utime + used.ru_stime + max(1.0, seconds)) + 1
     resource.setrlimit(resource.RLIMIT_CPU, (soft, resource.getrlimit(resource.RLIMIT_CPU)[1]))
+
+
+def _ticking(seconds: float) -> Callable[[], float]:
+    """A clock that gives the time of a record anew whenever it is asked, which is once for each."""
+
+    def tell() -> float:
+        _within(seconds)
+        return time.monotonic()
+
+    return tell
 
 
 #: What a reader never does: it opens no connection, and becomes no other program. By machine, as the kernel has them.
@@ -134,7 +145,8 @@ def _answers(request: dict[str, Any], body: bytes) -> Iterator[dict[str, Any]]:
                 "optional": sorted(mapping.optional) if mapping is not None else [],
             }
         case "convert":
-            limits = Limits(**request["limits"])
+            # A source is read for its keys before its first record is answered: each record is progress.
+            limits = Limits(**request["limits"], clock=_ticking(request.get("seconds", 10.0)))
             for mapped in load(request["adapter"]).convert(io.BytesIO(body), limits):
                 yield {"json": _mapped(mapped)}
         case "map":

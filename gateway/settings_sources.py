@@ -40,6 +40,10 @@ class DatabaseSource(_SourceSettings):
     query: str = Field(description="SELECT of the rows to hand over")
     changed: str = Field(description="column that grows with every change of a row")
     key: str = Field(description="column that is different in every row")
+    children: dict[str, str] = Field(
+        default_factory=dict,
+        description="SELECTs of what each row has several of, with its `key`, by the field that they become",
+    )
     page: int = Field(500, ge=1, le=100_000, description="rows read at once")
     overlap_seconds: float = Field(
         0.0, ge=0, le=86400, description="how far back is read again, for rows that were committed late"

@@ -72,6 +72,7 @@ def _written(written: Any) -> dict[str, Any]:
         "source": dict(written.sample.source),
         "records": written.sample.records,
         "key": found.key,
+        "evidence": list(written.sample.evidence),
         "recognised": [
             {
                 "column": column.column.name,
@@ -91,9 +92,8 @@ def _show_written(written: Any) -> None:
     found = written.recognition
     form = written.sample.source["format"]
     console.print(f"[green]✓[/] {escape(str(written.folder))}: {written.sample.records} records, {form}")
-    for line in written.sample.evidence:
+    for line in (*written.sample.evidence, f"key {found.key}"):
         console.print(f"  [dim]guess[/] {escape(line)}")
-    console.print(f"  [dim]guess[/] key {escape(found.key)}")
     rows = [
         (
             escape(column.column.name),

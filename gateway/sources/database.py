@@ -1,50 +1,59 @@
 """Rows of the source's own database, by a query that the organisation writes.
 
-The query gives one row for each person. Two of its columns say how far it has been read: `changed`, which grows with
-every change of a row, and `key`, which is different in every row. Rows are taken in that order, a page at a time, so
-that many changes in one moment are neither lost nor read twice. `overlap_seconds` reads a little again each time, for
-databases whose transactions become visible later than their time stamps say.
+The query gives one row for each person; what each has several of (needs, family) comes by queries of its own. Two of
+its columns say how far it has been read: `changed`, which grows with every change of a row, and `key`, which is
+different in every row. Rows are taken in that order, a page at a time, so that many changes in one moment are neither
+lost nor read twice. `overlap_seconds` reads a little again each time, for databases whose transactions become visible
+later than their time stamps say.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 import orjson
-from sqlalchemy import ColumnClause, Engine, and_, column, literal_column, or_, select, text
+from sqlalchemy import ColumnClause, Connection, Engine, and_, column, literal_column, or_, select, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from adapters.sdk import Adapter, Position, Record
 from gateway.sources.batches import Batch, RowsBatch, SourceError, identity
 
 
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What is read: the query of the persons, its two columns, and how it is called and paged.
+
+    `children` are queries of what each person has several of, by the field that it becomes: their rows have the
+    column `key` too, and come as a list of objects. A change of such a row must show in `changed`.
+    """
+
+    text: str
+    changed: str
+    key: str
+    title: str = "query"
+    page: int = 500
+    overlap_seconds: float = 0.0
+    children: Mapping[str, str] = field(default_factory=dict)
+
+
 class Database:
     """The rows of a query, each time those that have changed since."""
 
-    def __init__(
-        self,
-        engine: Engine,
-        query: str,
-        adapter: Adapter,
-        *,
-        changed: str,
-        key: str,
-        title: str = "query",
-        page: int = 500,
-        overlap_seconds: float = 0.0,
-    ) -> None:
+    def __init__(self, engine: Engine, query: Query, adapter: Adapter) -> None:
         self._engine = engine
-        self._query = query
+        self._query = query.text
         self._adapter = adapter
-        self._changed = changed
-        self._key = key
-        self._title = title
-        self._page = page
-        self._overlap = timedelta(seconds=overlap_seconds)
+        self._changed = query.changed
+        self._key = query.key
+        self._title = query.title
+        self._page = query.page
+        self._children = query.children
+        self._overlap = timedelta(seconds=query.overlap_seconds)
         self._reading: tuple[Any, Any] | None = None
 
     async def poll(self, position: str | None) -> Batch | None:
@@ -92,7 +101,27 @@ class Database:
             statement = statement.where(or_(first > after[0], and_(first == after[0], second > after[1])))
         with self._engine.connect() as connection:
             result = connection.execute(statement)
-            return list(result.keys()), [dict(row) for row in result.mappings()]
+            columns = list(result.keys())
+            rows: list[Mapping[str, Any]] = [dict(row) for row in result.mappings()]
+            for name, child in self._children.items():
+                held = self._held(connection, child, [row[self._key] for row in rows])
+                columns.append(name)
+                rows = [{**row, name: held.get(row[self._key], [])} for row in rows]
+            return columns, rows
+
+    def _held(self, connection: Connection, child: str, keys: Sequence[Any]) -> Mapping[Any, list[dict[str, Any]]]:
+        """The rows of a query by the person whom they belong to. They are read in the same transaction as the persons:
+        between two of them somebody could have lost a prohibition that stands in such a row.
+        """
+        own: ColumnClause[Any] = column(self._key)
+        source = text(child).columns(own).subquery("child")
+        everything: ColumnClause[Any] = literal_column("child.*")
+        statement = select(everything).select_from(source).where(source.c[self._key].in_(keys))
+        found: dict[Any, list[dict[str, Any]]] = {}
+        for row in connection.execute(statement).mappings():
+            rest = {name: _plain(value) for name, value in row.items() if name != self._key}
+            found.setdefault(row[self._key], []).append(rest)
+        return found
 
     def _rewound(self, stored: tuple[Any, Any] | None) -> tuple[Any, Any] | None:
         if stored is None or not self._overlap:
@@ -129,6 +158,8 @@ def _plain(value: Any) -> Any:
     """A value of a database as a file would hold it."""
     if value is None:
         return ""
+    if isinstance(value, list):
+        return value
     if isinstance(value, datetime):
         return value.date().isoformat() if value.time() == datetime.min.time() else value.isoformat()
     if isinstance(value, date):

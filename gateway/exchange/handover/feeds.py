@@ -17,7 +17,7 @@ from gateway.person.values import Register
 from gateway.reading.readers import Adapters
 from gateway.settings_sources import DatabaseSource, DirectorySource, HttpSource, SftpSource, SourceSettings
 from gateway.sources.batches import Source
-from gateway.sources.database import Database
+from gateway.sources.database import Database, Query
 from gateway.sources.directory import Directory
 from gateway.sources.feed import Feed, FeedPolicy, HandOver
 from gateway.sources.http import ClientCredentials, HttpApi, Paging
@@ -88,13 +88,16 @@ def _source(settings: SourceSettings, adapter: Adapter, body_limit: int) -> Sour
                 url = url.set(password=_secret(settings.password))
             return Database(
                 create_engine(url, pool_size=1, pool_pre_ping=True),
-                settings.query,
+                Query(
+                    settings.query,
+                    changed=settings.changed,
+                    key=settings.key,
+                    title=settings.name,
+                    page=settings.page,
+                    overlap_seconds=settings.overlap_seconds,
+                    children=settings.children,
+                ),
                 adapter,
-                changed=settings.changed,
-                key=settings.key,
-                title=settings.name,
-                page=settings.page,
-                overlap_seconds=settings.overlap_seconds,
             )
         case HttpSource():
             return HttpApi(

@@ -9,8 +9,8 @@ import pytest
 from sqlalchemy import Column, DateTime, Integer, MetaData, String, Table, create_engine, insert, update
 
 from adapters.sdk import load
-from gateway.sources.batches import SourceError
-from gateway.sources.database import Database
+from gateway.sources.batches import RowsBatch, SourceError
+from gateway.sources.database import Database, Query
 from gateway.sources.progress import Progress
 from gateway.storage import engine as storage
 from tests.gateway.sources.conftest import Sink, columns, drain, feed_of, row
@@ -56,7 +56,7 @@ def database_url(books_on_sqlite: str) -> str:
 
 def source(url: str, **how: object) -> Database:
     settings: dict[str, object] = {"changed": "touched", "key": "number", "page": 3} | how
-    return Database(create_engine(url), query(), load("reception-centre-csv"), **settings)  # type: ignore[arg-type]
+    return Database(create_engine(url), Query(query(), **settings), load("reception-centre-csv"))  # type: ignore[arg-type]
 
 
 async def test_every_row_is_taken_once_although_many_changed_in_one_moment(
@@ -83,6 +83,30 @@ async def test_every_row_is_taken_once_although_many_changed_in_one_moment(
     assert sink.people == [*(f"A{number}" for number in range(10)), "A4"]
     assert sink.calls == 11, "after a restart only what has changed is read"
     await later.stop()
+    engine.dispose()
+
+
+async def test_what_a_person_has_several_of_comes_by_a_query_of_its_own(register_url: str) -> None:
+    engine = create_engine(register_url)
+    METADATA.create_all(engine)
+    needs = Table(
+        "needs", MetaData(), Column("number", String(20)), Column("code", String(20)), Column("since", DateTime)
+    )
+    needs.create(engine)
+    with engine.begin() as connection:
+        for number in ("A1", "A2"):
+            row = {"number": number, "born": "5.2.1990", "touched": START, "version": 1}
+            connection.execute(insert(CLIENTS), row)
+        for number, code in (("A2", "housing"), ("A2", "social-work"), ("A9", "housing")):
+            connection.execute(insert(needs), {"number": number, "code": code, "since": START})
+
+    batch = await source(register_url, children={"TARPEET": "SELECT number, code, since FROM needs"}).poll(None)
+
+    assert isinstance(batch, RowsBatch)
+    held = {record.key: record.fields["TARPEET"] for record in batch.records}
+    assert held["A1"] == []
+    assert sorted(need["code"] for need in held["A2"]) == ["housing", "social-work"]
+    assert set(held["A2"][0]) == {"code", "since"}
     engine.dispose()
 
 
@@ -118,10 +142,8 @@ async def test_a_query_without_the_columns_of_the_mapping_says_which(
     METADATA.create_all(engine)
     bare = Database(
         create_engine(register_url),
-        'SELECT number AS "ASIAKASNUMERO", number, touched FROM clients',
+        Query('SELECT number AS "ASIAKASNUMERO", number, touched FROM clients', changed="touched", key="number"),
         load("reception-centre-csv"),
-        changed="touched",
-        key="number",
     )
 
     with pytest.raises(SourceError, match=r"lacks these columns of the mapping: .*SUKUNIMI"):
@@ -134,10 +156,8 @@ async def test_a_query_without_the_columns_of_the_mapping_says_which(
 async def test_a_query_that_fails_shows_neither_address_nor_rows(tmp_path: Path) -> None:
     broken = Database(
         create_engine(f"sqlite:///{tmp_path / 'none.db'}"),
-        "SELECT secret FROM nowhere",
+        Query("SELECT secret FROM nowhere", changed="touched", key="number"),
         load("reception-centre-csv"),
-        changed="touched",
-        key="number",
     )
 
     with pytest.raises(SourceError) as caught:
