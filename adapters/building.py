@@ -9,16 +9,32 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
-from adapters.legibility import is_damaged
-from adapters.sdk import UNREADABLE, Finding, Origin, Position, Record, Unreadable
+from adapters.legibility import has_lost_letters, is_damaged
+from adapters.sdk import (
+    UNREADABLE,
+    Finding,
+    NumberCell,
+    Origin,
+    Position,
+    Record,
+    Severity,
+    Shown,
+    Unreadable,
+    Withdrawn,
+)
 from adapters.texts import damage, finding
 from adapters.transforms import Transform, TransformError
 
 #: What no text of the canonical record may hold, for FHIR's strings cannot.
 _CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
+
+#: From here on a spreadsheet does not hold every whole number.
+_EXACT = 10**15
+#: Characters of a value that the developer's tools show.
+_SHOWN = 80
 
 #: Nothing: an empty source field, or an object that holds no value of the source.
 NOTHING: Any = object()
@@ -43,6 +59,17 @@ class Build:
     def at(self, column: str) -> Position:
         """The place of a field of this record."""
         return Position(self.record.position.file, self.record.position.row, column)
+
+    def tell(self, severity: Severity, code: str, column: str) -> None:
+        """Something of a place, once however often it is come upon."""
+        told = finding(severity, code, self.at(column))
+        if told not in self.findings:
+            self.findings.append(told)
+
+    def refuse(self, code: str, column: str, pointer: str, *, costs: bool = False, shown: Shown | None = None) -> None:
+        """A value that cannot be taken: it stops the record, or costs itself alone."""
+        refusal = finding("warning" if costs else "error", code, self.at(column), pointer)
+        self.findings.append(refusal if shown is None else replace(refusal, shown=shown))
 
 
 @dataclass(slots=True)
@@ -100,6 +127,12 @@ class Source:
     field: str
     transform: Transform
     required: bool
+    #: Whether a value that cannot be taken costs itself alone, or stops the record.
+    costs: bool = False
+    #: Whether what is made of it tells one person from another.
+    identifies: bool = False
+    #: What an empty field stands for.
+    default: Any = NOTHING
 
     def build(self, build: Build, pointer: str) -> tuple[Any, bool]:
         """The transformed value; a finding if there is none and must be, or if it cannot be taken."""
@@ -109,29 +142,44 @@ class Source:
         elif name == ".":
             raw, column = build.part, build.part_field
         else:
-            raw, column = _member(build.part, name[2:]), f"{build.part_field}/{name[2:]}"
+            raw, column = member_of(build.part, name[2:]), f"{build.part_field}/{name[2:]}"
         if isinstance(raw, list):
             raw = raw[0] if len(raw) == 1 else raw or NOTHING
         if raw is None or raw is NOTHING or (isinstance(raw, str) and not raw.strip()):
             if self.required:
-                build.findings.append(finding("error", "field-missing", build.at(column), pointer))
+                build.refuse("field-missing", column, pointer)
+            elif self.default is not NOTHING:
+                build.provenance[pointer] = Origin(build.at(column), "default")
+            return self.default, False
+        if doubt := self._doubt(raw):
+            build.refuse(doubt, column, pointer, costs=self.costs)
             return NOTHING, False
-        if isinstance(raw, dict | list | Unreadable):
-            build.findings.append(finding("error", "unreadable", build.at(column), pointer))
-            return NOTHING, False
-        if isinstance(raw, str) and not raw.isprintable() and _CONTROLS.search(raw):
-            build.findings.append(finding("error", "control-character", build.at(column), pointer))
-            return NOTHING, False
-        if isinstance(raw, str) and is_damaged(raw):
-            build.findings.append(damage(build.at(column), pointer))
+        if isinstance(raw, str):
+            if is_damaged(raw) or ("/name/" in pointer and has_lost_letters(raw)):
+                build.findings.append(damage(build.at(column), pointer))
+        elif self.identifies and isinstance(raw, NumberCell):
+            build.findings.append(finding("warning", "number-in-identifier", build.at(column), pointer))
         try:
             value = self.transform.forward(raw)
         except TransformError as error:
-            build.findings.append(finding("error", error.code, build.at(column), pointer))
+            shown = Shown(str(raw)[:_SHOWN], self.transform.name, error.near)
+            build.refuse(error.code, column, pointer, costs=self.costs, shown=shown)
             return NOTHING, False
         build.taken.add(name)
         build.provenance[pointer] = Origin(build.at(column), self.transform.name)
         return value, True
+
+    def _doubt(self, raw: Any) -> str:
+        """The code of the finding for a value that no transform may see; empty for any other."""
+        if isinstance(raw, dict | list | Unreadable):
+            return "unreadable"
+        if isinstance(raw, str):
+            return "control-character" if not raw.isprintable() and _CONTROLS.search(raw) else ""
+        if not self.identifies:
+            return ""
+        # What was a number has lost its zeros, and beyond fifteen digits its end; yes or no is no identifier at all.
+        is_whole = isinstance(raw, int) and not isinstance(raw, bool)
+        return "" if is_whole and abs(raw) < _EXACT else "number-in-identifier"
 
     def fits(self, value: Any) -> bool:
         """A value that the transform can bring back fits."""
@@ -176,8 +224,14 @@ class Source:
             return False
 
 
-def _member(part: Any, name: str) -> Any:
-    return part.get(name) if isinstance(part, dict) else None
+def member_of(part: Any, name: str) -> Any:
+    """A member of a part, by its name or its path."""
+    if not isinstance(part, dict):
+        return None
+    if name in part or "/" not in name:
+        return part.get(name)
+    first, _, rest = name.partition("/")
+    return member_of(part.get(first), rest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,6 +284,8 @@ class Each:
     by: str | None = None
     names: set[str] | None = None
     where: tuple[tuple[str, str], ...] = ()
+    #: Whether a part that its source takes back stops the record.
+    protects: bool = False
 
     def parts(self, build: Build) -> Iterator[tuple[Any, str]]:
         """The parts that are not empty, each with its place."""
@@ -248,22 +304,30 @@ class Each:
         listed = raw if isinstance(raw, list) else [] if raw is None else [raw]
         for index, part in enumerate(listed):
             place = f"{self.field}[{index + 1}]"
-            if isinstance(part, dict) and all(part.get(name) == value for name, value in self.where):
+            if isinstance(part, Withdrawn) and self._is_near(part):
+                build.matched.setdefault(self.field, set()).add(index)
+                build.tell("error" if self.protects else "warning", "withdrawn", place)
+            elif isinstance(part, dict) and all(
+                part.get(name) == value or ("/" in name and member_of(part, name) == value)
+                for name, value in self.where
+            ):
                 build.matched.setdefault(self.field, set()).add(index)
                 yield part, place
             elif doubt := self._doubt(part):
                 # What cannot be told apart from what is asked for may be just that: a prohibition, for one.
-                refusal = finding("error", doubt, build.at(place))
-                if refusal not in build.findings:
-                    build.findings.append(refusal)
+                build.tell("error", doubt, place)
 
     def _doubt(self, part: Any) -> str:
         """The code of the finding for a part that may be meant by `where` and does not say so; empty for any other."""
-        if not isinstance(part, dict) or any(part.get(name) is UNREADABLE for name, _ in self.where):
+        if not isinstance(part, dict) or any(member_of(part, name) is UNREADABLE for name, _ in self.where):
             return "unreadable"
-        told = [(str(part.get(name, "")), value) for name, value in self.where]
-        is_near = all(one.strip().casefold() == value.casefold() for one, value in told)
-        return "code-unknown" if is_near else ""
+        return "code-unknown" if self._is_near(part) else ""
+
+    def _is_near(self, part: Mapping[str, Any]) -> bool:
+        """Whether a part is what is asked for but for blanks and case."""
+        return all(
+            str(member_of(part, name) or "").strip().casefold() == value.casefold() for name, value in self.where
+        )
 
     def gather(self, write: Write, parts: list[Any], part: dict[str, Any]) -> None:
         """Bring the values of one item back into the field."""
@@ -319,7 +383,7 @@ class Resource:
     """One resource of the record, or one for each part of a field."""
 
     kind: str
-    template: Object
+    template: Node
     each: Each | None
 
     def build(self, build: Build, count: Mapping[str, int], index: int) -> Iterator[dict[str, Any]]:
@@ -330,7 +394,7 @@ class Resource:
         for _ in _ONCE if self.each is None else _parts(build, self.each):
             pointer = f"/entry/{index + made}/resource"
             value, full = self.template.build(build, pointer)
-            if value is not NOTHING and full:
+            if value is not NOTHING and (full or getattr(self.template, "form", True)):
                 number = count.get(self.kind, 0) + 1
                 made += 1
                 yield {"resourceType": self.kind, "id": f"{_dashed(self.kind)}-{number}", **value}

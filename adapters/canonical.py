@@ -7,7 +7,7 @@ from typing import Any, BinaryIO
 
 import orjson
 
-from adapters.agreement import disagreements
+from adapters.agreement import doubts, today
 from adapters.json_reader import JsonForm, read_json
 from adapters.sdk import Finding, Limits, Manifest, Mapped, Record, Rendered, Text
 from adapters.texts import FINDINGS, finding
@@ -41,8 +41,11 @@ class CanonicalAdapter:
         found = catalogue().validate_bundle(bundle) or check_single_subject(bundle)
         findings = tuple(
             finding("error", FINDINGS.get(item.code, "schema"), record.position, item.pointer) for item in found
-        ) or tuple(finding("error", "contradictory", record.position, pointer) for pointer in disagreements(bundle))
-        return Mapped(record.key, None if findings else bundle, {}, findings, record.position)
+        ) or tuple(
+            finding(doubt.severity, doubt.code, record.position, doubt.pointer) for doubt in doubts(bundle, today())
+        )
+        rejected = any(told.severity == "error" for told in findings)
+        return Mapped(record.key, None if rejected else bundle, {}, findings, record.position)
 
     def convert(self, stream: BinaryIO, limits: Limits) -> Iterator[Mapped]:
         """See Adapter."""

@@ -7,14 +7,20 @@ from dataclasses import replace
 from typing import BinaryIO
 
 from adapters.keys import Keys
-from adapters.sdk import Adapter, Finding, Limits, Mapped
+from adapters.sdk import Adapter, Finding, Limits, Mapped, Record
 from adapters.texts import finding, over
 
 
 def convert_with(adapter: Adapter, stream: BinaryIO, limits: Limits) -> Iterator[Mapped]:
-    """One Mapped for each record; a key that comes again is rejected, and a source that takes too long is left."""
-    seen = Keys()
+    """One Mapped for each record; a source that takes too long is left.
+
+    Records of one key that differ are all rejected: which of them is the newest the source does not say, and an older
+    one would undo what a newer one mends. Of records that are the same the first is taken. A source that cannot be read
+    twice gives the first of them away before it is known.
+    """
     ends = limits.clock() + limits.seconds
+    seen = Keys()
+    doubled = _doubled(adapter, stream, limits, ends)
     for item in adapter.read(stream, limits):
         if limits.clock() > ends:
             yield Mapped("", None, {}, (over("seconds", limits, item.position),), item.position)
@@ -23,7 +29,32 @@ def convert_with(adapter: Adapter, stream: BinaryIO, limits: Limits) -> Iterator
             yield Mapped("", None, {}, (item,), item.position)
             continue
         mapped = adapter.to_canonical(item)
-        if item.key and seen.again(item.key):
+        key = noted(item.key)
+        if key and (seen.again(key) or (doubled is not None and key in doubled)):
             again = finding("error", "duplicate-key", item.position)
             mapped = replace(mapped, bundle=None, findings=(*mapped.findings, again))
         yield mapped
+
+
+def noted(key: str) -> str:
+    """A key as it is compared: numbers of customers have no case."""
+    return key.strip().upper()
+
+
+def _doubled(adapter: Adapter, stream: BinaryIO, limits: Limits, ends: float) -> set[str] | None:
+    """The keys of records that come more than once and differ; None for a source that cannot be read twice."""
+    if not stream.seekable():
+        return None
+    start = stream.tell()
+    keys, whole = Keys(), Keys()
+    doubled = set()
+    for item in adapter.read(stream, limits):
+        if limits.clock() > ends:
+            break
+        if isinstance(item, Record) and item.key:
+            key = noted(item.key)
+            is_same = whole.again(f"{key}\0{item.fields!r}")
+            if keys.again(key) and not is_same:
+                doubled.add(key)
+    stream.seek(start)
+    return doubled

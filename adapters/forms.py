@@ -6,42 +6,63 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, BinaryIO
 
+from adapters.arranging import arranged
+from adapters.csv_reader import CsvForm, read_csv
 from adapters.hl7_messages import Hl7Form, read_hl7, write_hl7
 from adapters.json_reader import JsonForm, read_json
-from adapters.readers import CsvForm, XmlForm, read_csv, read_xml
+from adapters.layouts import Layout, layout_of
 from adapters.sdk import Finding, Limits, Position, Record
-from adapters.texts import finding
+from adapters.texts import finding, missing_columns
 from adapters.workbooks import XlsxForm, read_xlsx, write_xlsx
 from adapters.writers import write_csv, write_json, write_xml
+from adapters.xml_reader import XmlForm, read_xml
 
 Form = CsvForm | XmlForm | JsonForm | XlsxForm | Hl7Form
 
 
-def form_of(source: Mapping[str, Any]) -> Form:
-    """The form that a compiled mapping's `source` describes."""
+def form_of(source: Mapping[str, Any], lists: Collection[str] = ()) -> Form:
+    """The form that a compiled mapping's `source` describes; `lists` are the fields that it takes as lists of objects.
+
+    Raises LayoutError.
+    """
     key = str(source["key"])
+    layout = layout_of(source.get("layout", {}))
     match source["format"]:
         case "csv":
-            return CsvForm(tuple(source["encoding"]), str(source["delimiter"]), key)
+            return CsvForm(tuple(source["encoding"]), str(source["delimiter"]), key, layout)
+        case "fixed":
+            return CsvForm(tuple(source["encoding"]), "", key, layout)
         case "xml":
-            return XmlForm(str(source["record"]), key, str(source.get("root", "Records")))
+            return XmlForm(str(source["record"]), key, str(source.get("root", "Records")), frozenset(lists), layout)
         case "xlsx":
-            return XlsxForm(str(source["sheet"]), key)
+            return XlsxForm(str(source["sheet"]), key, layout)
         case "hl7":
             return Hl7Form(tuple(source["messages"]), frozenset(source.get("repeating", ())), key)
         case _:
-            return JsonForm(key, bool(source.get("nested", False)))
+            return JsonForm(key, bool(source.get("nested", False)), layout)
 
 
 def read(stream: BinaryIO, form: Form, limits: Limits, columns: Collection[str]) -> Iterator[Record | Finding]:
-    """The records of a source. A form with a header must have these columns in it."""
+    """The records of a source. A form with a header must have these columns in it; a source without any is told."""
+    is_empty = True
+    for item in _read(stream, form, limits, columns):
+        is_empty = False
+        yield item
+    if is_empty:
+        # An element that was renamed, a page that was not turned: no record at all says nothing good.
+        yield finding("error", "no-record", Position())
+
+
+def _read(stream: BinaryIO, form: Form, limits: Limits, columns: Collection[str]) -> Iterator[Record | Finding]:
     match form:
         case CsvForm():
             header: list[str] = []
-            return _with_columns(read_csv(stream, form, limits, header), header, columns)
+            items = _with_columns(read_csv(stream, form, limits, header), header, form.layout, columns)
+            return arranged(items, form.layout, form.key, limits)
         case XlsxForm():
             header = []
-            return _with_columns(read_xlsx(stream, form, limits, header), header, columns)
+            items = _with_columns(read_xlsx(stream, form, limits, header), header, form.layout, columns)
+            return arranged(items, form.layout, form.key, limits)
         case XmlForm():
             return read_xml(stream, form, limits)
         case Hl7Form():
@@ -51,16 +72,21 @@ def read(stream: BinaryIO, form: Form, limits: Limits, columns: Collection[str])
 
 
 def _with_columns(
-    items: Iterator[Record | Finding], header: list[str], columns: Collection[str]
+    items: Iterator[Record | Finding], header: list[str], layout: Layout, columns: Collection[str]
 ) -> Iterator[Record | Finding]:
     checked = False
     for item in items:
         if not checked and header:
             checked = True
-            missing = sorted(set(columns) - set(header))
+            found = {*header, *layout.made()}
+            if layout.persons:
+                found |= {name.removeprefix(prefix) for name in header for prefix in layout.persons}
+            missing = sorted(set(columns) - found)
+            if missing and len(missing) == len(set(columns) - set(layout.made())):
+                yield finding("error", "header-unknown", Position(row=max(layout.header, 1)))
+                return
             if missing:
-                for column in missing:
-                    yield finding("error", "column-missing", Position(row=1, column=column))
+                yield missing_columns(missing, header, max(layout.header, 1))
                 return
         yield item
 

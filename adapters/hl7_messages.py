@@ -7,8 +7,8 @@ separators are read; the character set is the one that MSH-18 names.
 
 from __future__ import annotations
 
+import codecs
 import hashlib
-import io
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,8 +16,10 @@ from typing import Any, BinaryIO
 
 import hl7
 
+from adapters.hl7_batches import Batch, messages_of
+from adapters.hl7_doubts import doubts_of, in_use, judged
 from adapters.hl7_escapes import unescaped
-from adapters.limiting import LimitedStream, LimitError
+from adapters.limiting import LimitError
 from adapters.sdk import Finding, Limits, Position, Record, Unreadable
 from adapters.texts import finding, over
 
@@ -31,7 +33,6 @@ _CHARSETS = {
     "8859/15": "iso-8859-15",
 }
 _SEPARATORS = b"MSH|^~\\&"
-_FRAME = b"\x0b\x1c"
 #: The order in which segments stand in what is written.
 _ORDER = ("MSH", "RF1", "PRD", "PID", "NK1", "DG1", "OBX")
 
@@ -40,7 +41,7 @@ _ORDER = ("MSH", "RF1", "PRD", "PID", "NK1", "DG1", "OBX")
 class Hl7Form:
     """Which messages are read, which segments and fields repeat, and the field of the record's key.
 
-    Where the key's field repeats, the key is the repetition of that type: `PID-3:PI`.
+    Where the key's field repeats, the key is the repetition of that type and authority: `PID-3:PI:MIGRI`.
     """
 
     messages: tuple[str, ...]
@@ -51,53 +52,26 @@ class Hl7Form:
 def read_hl7(stream: BinaryIO, form: Hl7Form, limits: Limits) -> Iterator[Record | Finding]:
     """The messages of a source. The row of a place is the number of the message."""
     count = 0
+    batch = Batch()
     try:
-        for lines in _messages(stream, limits):
+        for lines in messages_of(stream, limits, batch):
             count += 1
+            position = Position(row=count)
             if count > limits.records:
-                yield over("records", limits, Position(row=count))
+                yield over("records", limits, position)
                 return
             if isinstance(lines, str):
-                yield over(lines, limits, Position(row=count))
+                yield finding("error", lines, position) if lines == "line-ends" else over(lines, limits, position)
             else:
-                yield _record(lines, form, limits, Position(row=count))
+                yield _record(lines, form, limits, position)
+        if not batch.agrees(count):
+            yield finding("error", "count-differs", Position(row=count, column=batch.at))
     except LimitError as error:
         yield over(error.limit, limits, Position(row=count + 1))
 
 
-def _messages(stream: BinaryIO, limits: Limits) -> Iterator[list[bytes] | str]:
-    """The lines of each message; in place of one that is too long, the limit."""
-    held: list[bytes] = []
-    size = 0
-    for line in _segments(stream, limits):
-        if line[:3] == b"MSH" and (held or size):
-            yield held if size <= limits.row_characters else "row_characters"
-            held, size = [], 0
-        size += len(line) + 1
-        if size > limits.row_characters:
-            held = []
-        else:
-            held.append(line)
-    if held or size:
-        yield held if size <= limits.row_characters else "row_characters"
-
-
-def _segments(stream: BinaryIO, limits: Limits) -> Iterator[bytes]:
-    """Lines that end with CR, LF or both, without the frame of MLLP; a longer one than a record may be is cut."""
-    buffered = io.BufferedReader(LimitedStream(stream, limits), 64 * 1024)
-    left = b""
-    while piece := buffered.read1(64 * 1024):
-        *whole, left = (left + piece).replace(b"\n", b"\r").split(b"\r")
-        for line in whole:
-            if line.strip(_FRAME):
-                yield line.strip(_FRAME)
-        if len(left) > limits.row_characters:
-            left = left[: limits.row_characters + 1]
-    if left.strip(_FRAME):
-        yield left.strip(_FRAME)
-
-
 def _record(lines: list[bytes], form: Hl7Form, limits: Limits, position: Position) -> Record | Finding:
+    lines[0] = lines[0].removeprefix(codecs.BOM_UTF8)
     if not lines[0].startswith(_SEPARATORS) or lines[0][8:9] not in (b"|", b"#"):
         known = lines[0][:3] == b"MSH"
         return finding("error", "separators" if known else "unreadable", position)
@@ -121,8 +95,9 @@ def _record(lines: list[bytes], form: Hl7Form, limits: Limits, position: Positio
     kind = f"{fields.get('MSH-9.1', '')}^{fields.get('MSH-9.2', '')}"
     if kind not in form.messages:
         return finding("error", "message-type", Position(row=position.row, column="MSH-9"))
-    broken = _over(fields, limits)
-    return over(broken, limits, position) if broken else Record(_key(fields, form), fields, position)
+    if broken := _over(fields, limits):
+        return over(broken, limits, position)
+    return Record(_key(fields, form), fields, position, tuple(doubts_of(fields, position)))
 
 
 def _add_segment(fields: dict[str, Any], seen: dict[str, int], charset: str, segment: Any, form: Hl7Form) -> None:
@@ -130,7 +105,7 @@ def _add_segment(fields: dict[str, Any], seen: dict[str, int], charset: str, seg
     if not (len(name) == 3 and name.isalnum() and name.isupper()):
         raise ValueError("no segment")
     if name in form.repeating:
-        fields.setdefault(name, []).append(dict(_parts(charset, segment, 1, "")))
+        fields.setdefault(name, []).append(judged(name, dict(_parts(charset, segment, 1, ""))))
         return
     seen[name] = seen.get(name, 0) + 1
     again = f"[{seen[name]}]" if seen[name] > 1 else ""  # a second one of a segment that comes once
@@ -141,7 +116,10 @@ def _add_segment(fields: dict[str, Any], seen: dict[str, int], charset: str, seg
             made = [dict(_components(charset, repetition, "")) for repetition in segment[number]]
             fields[whole] = [item for item in made if item]
         else:
-            fields.update(_repetitions(charset, segment[number], whole))
+            repetitions = in_use(f"{name}-{number}", [dict(_components(charset, one, "")) for one in segment[number]])
+            for index, parts in enumerate(repetitions, 1):
+                begin = f"{whole}{f'[{index}]' if index > 1 else ''}."
+                fields.update({f"{begin}{component}": text for component, text in parts.items()})
 
 
 def _parts(charset: str, segment: Any, start: int, prefix: str) -> Iterator[tuple[str, str | Unreadable]]:
@@ -185,10 +163,13 @@ def _over(fields: Mapping[str, Any], limits: Limits) -> str:
 
 
 def _key(fields: Mapping[str, Any], form: Hl7Form) -> str:
-    name, _, kind = form.key.partition(":")
+    name, *told = form.key.split(":")
     found = fields.get(name, "")
     if isinstance(found, list):
-        found = next((item.get("1", "") for item in found if not kind or item.get("5") == kind), "")
+        # Of which authority a number is belongs to it: the same number of another one is another person's.
+        asked = dict(zip(("5", "4"), told, strict=False))
+        fitting = [item for item in found if all(item.get(part) == value for part, value in asked.items())]
+        found = fitting[0].get("1", "") if fitting else ""
     return "" if isinstance(found, Unreadable) else str(found)
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import Any, BinaryIO
 
+from adapters.layouts import PLAIN, Layout
 from adapters.limiting import LimitedStream, LimitError
 from adapters.sdk import Finding, Limits, Position, Record
 from adapters.texts import finding, over
@@ -25,10 +26,11 @@ _SPACE = re.compile(r"[ \t\r\n]*")
 
 @dataclass(frozen=True, slots=True)
 class JsonForm:
-    """How a JSON file is written: the member (or path) that is a record's key, and whether objects nest."""
+    """How a JSON file is written: the member (or path) that is a record's key, whether objects nest, its layout."""
 
     key: str
     nested: bool = False
+    layout: Layout = PLAIN
 
 
 class _DuplicateError(ValueError):
@@ -68,6 +70,8 @@ class _Text:
         self._held = ""
         self._at = 0
         self._ended = False
+        #: Which of the records is being read.
+        self.number = 1
 
     def _more(self) -> bool:
         """Read on; False at the end. What is asked for doubles, so that a long value costs its length and no more."""
@@ -116,43 +120,116 @@ class _Text:
             return value
 
 
+class _Envelope:
+    """The objects around a list of records: what stands beside it, and how many records all pages have together."""
+
+    def __init__(self, text: _Text, layout: Layout) -> None:
+        self._text = text
+        self._layout = layout
+        self._names: list[set[str]] = []
+        self.total: int | None = None
+
+    def open(self) -> bool:
+        """Go to the list; False if there is none. Raises ValueError, LimitError."""
+        for step in self._layout.records:
+            if self._text.peek() != "{":
+                return False
+            self._text.skip()
+            self._names.append(set())
+            if not self._members(step):
+                return False
+        return self._text.peek() == "["
+
+    def close(self) -> None:
+        """Go on to the end of the envelope. Raises ValueError, LimitError."""
+        while self._names:
+            if self._text.peek() == ",":
+                self._text.skip()
+                self._members(None)
+            else:
+                self._ends("}")
+            self._names.pop()
+
+    def _members(self, wanted: str | None) -> bool:
+        """Pass over the members of an object up to the one that is wanted, or to its end."""
+        if self._text.peek() == "}":
+            self._text.skip()
+            return False
+        while True:
+            name = self._text.value()
+            if not isinstance(name, str):
+                raise ValueError("no name")
+            if name in self._names[-1]:
+                raise _DuplicateError
+            self._names[-1].add(name)
+            self._ends(":")
+            if name == wanted:
+                return True
+            value = self._text.value()
+            if name == self._layout.total and isinstance(value, int) and not isinstance(value, bool):
+                self.total = value
+            if self._text.peek() == "}":
+                self._text.skip()
+                return False
+            self._ends(",")
+
+    def _ends(self, mark: str) -> None:
+        if self._text.peek() != mark:
+            raise ValueError("not JSON")
+        self._text.skip()
+
+
 def read_json(stream: BinaryIO, form: JsonForm, limits: Limits) -> Iterator[Record | Finding]:
     """The records of a JSON file. The row of a place is the number of the record."""
-    index = 1
+    count = 0
     try:
         text = _Text(stream, limits)
-        listed = text.peek() == "["
-        if listed:
-            text.skip()
-            if text.peek() == "]":
-                text.skip()
-                yield from _end(text, index)
-                return
-        while True:
-            if index > limits.records:
-                yield over("records", limits, Position(row=index))
-                return
-            yield _record(text.value(), form, limits, Position(row=index))
-            if not listed:
-                yield from _end(text, index)
-                return
-            follows = text.peek()
-            text.skip()
-            if follows == "]":
-                yield from _end(text, index)
-                return
-            index += 1
-            if follows != ",":
-                yield finding("error", "unreadable", Position(row=index))
-                return
-    except _DuplicateError:
-        yield finding("error", "duplicate-member", Position(row=index))
     except LimitError as error:
-        yield over(error.limit, limits, Position(row=index))
+        yield over(error.limit, limits, Position(row=1))
+        return
+    try:
+        envelope = _Envelope(text, form.layout)
+        if form.layout.records and not envelope.open():
+            yield finding("error", "no-record", Position(column="/".join(form.layout.records)))
+            return
+        for value in _values(text):
+            count += 1
+            if count > limits.records:
+                yield over("records", limits, Position(row=count))
+                return
+            yield _record(value, form, limits, Position(row=count))
+        envelope.close()
+        if envelope.total is not None and envelope.total != count:
+            yield finding("error", "count-differs", Position(column=form.layout.total))
+        yield from _end(text, text.number)
+    except _DuplicateError:
+        yield finding("error", "duplicate-member", Position(row=text.number))
+    except LimitError as error:
+        yield over(error.limit, limits, Position(row=text.number))
     except UnicodeDecodeError:
-        yield finding("error", "encoding", Position(row=index))
+        yield finding("error", "encoding", Position(row=text.number))
     except (ValueError, RecursionError):
-        yield finding("error", "unreadable", Position(row=index))
+        yield finding("error", "unreadable", Position(row=text.number))
+
+
+def _values(text: _Text) -> Iterator[Any]:
+    """The one value, or those of the list. Raises ValueError, LimitError."""
+    if text.peek() != "[":
+        yield text.value()
+        return
+    text.skip()
+    if text.peek() == "]":
+        text.skip()
+        return
+    while True:
+        yield text.value()
+        follows = text.peek()
+        text.skip()
+        if follows == "]":
+            return
+        text.number += 1
+        if follows != ",":
+            raise ValueError("not JSON")
 
 
 def _end(text: _Text, index: int) -> Iterator[Finding]:

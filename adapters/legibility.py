@@ -8,12 +8,22 @@ from __future__ import annotations
 
 import re
 
+_DOS_PAGES = frozenset({"cp850", "cp437", "cp858"})
 _LETTER = r"[^\W\d_]"
 #: What the letters of ISO-8859-15 that windows-1252 does not share (Š š Ž ž Œ œ Ÿ €) look like when read as such. An
 #: acute between letters is left out, for it is typed as an apostrophe, and so is a fraction after a number.
 _LATIN_9 = re.compile(rf"¤|(?<!\w)´(?={_LETTER})|[¦¨¸](?={_LETTER})|(?<={_LETTER})[¦¨¸¼½¾]")
 #: Control characters of the upper half, which windows-1252 has letters and quotation marks for.
 _C1 = re.compile(r"[\x80-\x9f]")
+#: What å ä ö Å Ö of code page 850 (a DOS console's) look like when read as windows-1252; Å has no letter there at all.
+_DOS = re.compile(rf"(?<={_LETTER})[„†”‡™](?={_LETTER})")
+#: What a text of another set looks like when it is read as code page 850: lines and blocks that draw boxes.
+_BOXES = re.compile(r"[\u2500-\u25a0]|[¤þÞ·]")
+#: Two letters that UTF-8 writes as two bytes each, read one byte a letter: `Ã¤` for ä, `Ð¡` for С.
+_TAILS = "".join(bytes([byte]).decode("windows-1252", "replace") for byte in range(0x80, 0xC0)).replace("\ufffd", "")
+_DOUBLED = re.compile(rf"Ã[{re.escape(_TAILS)}\x80-\xbf]|Å[¡¾½]|(?:[ÐÑØÙ][{re.escape(_TAILS)}\x80-\xbf]){{2}}")
+#: A question mark within a word: some letter could not be written.
+_LOST = re.compile(rf"(?<={_LETTER})\?+(?={_LETTER})")
 #: The mark of a letter that was lost, and the marks that turn the direction of what follows, seen or unseen.
 _BROKEN = re.compile(r"[\ufffd\x80-\x9f\u202a-\u202e\u2066-\u2069]")
 
@@ -21,14 +31,23 @@ _BROKEN = re.compile(r"[\ufffd\x80-\x9f\u202a-\u202e\u2066-\u2069]")
 def is_misdecoded(text: str, encoding: str) -> bool:
     """Whether text that was decoded from this encoding of one byte a letter was written in another."""
     name = encoding.lower()
-    return bool(_C1.search(text)) or (name != "iso-8859-15" and bool(_LATIN_9.search(text)))
+    if name in _DOS_PAGES:
+        return bool(_BOXES.search(text))
+    if name == "iso-8859-15":
+        return bool(_C1.search(text))
+    return bool(_C1.search(text) or _LATIN_9.search(text) or _DOS.search(text))
+
+
+def has_lost_letters(text: str) -> bool:
+    """Whether a name shows that a letter of it could not be written: `M?kinen`."""
+    return "?" in text and _LOST.search(text) is not None
 
 
 def is_damaged(text: str) -> bool:
     """Whether text shows that it was decoded wrongly before it came here, or that it hides the order of its letters."""
     if text.isascii():
         return False
-    if _BROKEN.search(text):
+    if _BROKEN.search(text) or _DOUBLED.search(text):
         return True
     for encoding in ("windows-1252", "iso-8859-1"):
         try:

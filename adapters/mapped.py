@@ -5,12 +5,13 @@ HL7), maps, checks, and writes the same form back.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from datetime import date
 from functools import cached_property
 from importlib.resources import files
 from typing import Any, BinaryIO
 
-from adapters.agreement import disagreements
+from adapters.agreement import doubts, today
 from adapters.building import Build, Write
 from adapters.converting import convert_with
 from adapters.forms import Form, form_of, read, write
@@ -29,12 +30,18 @@ class MappedAdapter:
     """An adapter made of a manifest and a mapping file in a package."""
 
     def __init__(
-        self, manifest: Manifest, package: str, file: str, functions: Mapping[str, Transform] | None = None
+        self,
+        manifest: Manifest,
+        package: str,
+        file: str,
+        functions: Mapping[str, Transform] | None = None,
+        today: Callable[[], date] = today,
     ) -> None:
         self._manifest = manifest
         self._package = package
         self._file = file
         self._functions = functions or {}
+        self._today = today
 
     @property
     def manifest(self) -> Manifest:
@@ -45,11 +52,17 @@ class MappedAdapter:
     def mapping(self) -> CompiledMapping:
         """The compiled mapping. Raises MappingError at first use if the file is wrong."""
         text = (files(self._package) / self._file).read_text(encoding="utf-8")
-        return compile_mapping(text, catalogue(), source=self._file, functions=self._functions)
+        return compile_mapping(text, catalogue(), source=self._file, functions=self._functions, read=self._beside)
+
+    def _beside(self, name: str) -> str:
+        """The text of a file in the package. Raises OSError."""
+        if ".." in name.split("/") or name.startswith("/"):
+            raise FileNotFoundError(name)
+        return (files(self._package) / name).read_text(encoding="utf-8")
 
     @cached_property
     def _form(self) -> Form:
-        return form_of(self.mapping.source)
+        return form_of(self.mapping.source, self.mapping.parts)
 
     @cached_property
     def _passed_over(self) -> tuple[str, ...]:
@@ -62,7 +75,7 @@ class MappedAdapter:
 
     def to_canonical(self, record: Record) -> Mapped:
         """See Adapter."""
-        build = Build(record)
+        build = Build(record, findings=list(record.findings))
         resources: list[dict[str, Any]] = []
         count: dict[str, int] = {}
         for resource in self.mapping.resources:
@@ -111,17 +124,17 @@ class MappedAdapter:
 
     def _against_schema(self, build: Build, bundle: dict[str, Any]) -> list[Finding]:
         found = []
-        for one in catalogue().validate_bundle(bundle) or check_single_subject(bundle):
-            origin = build.provenance.get(one.pointer)
+        for fault in catalogue().validate_bundle(bundle) or check_single_subject(bundle):
+            origin = build.provenance.get(fault.pointer)
             place = origin.position if origin is not None else build.record.position
-            code = "field-missing" if one.code == "required" else FINDINGS.get(one.code, "schema")
-            found.append(finding("error", code, place, one.pointer))
-        for pointer in () if found else disagreements(bundle):
-            origin = build.provenance.get(pointer) or next(
-                (made for at, made in build.provenance.items() if at.startswith(pointer + "/")), None
+            code = "field-missing" if fault.code == "required" else FINDINGS.get(fault.code, "schema")
+            found.append(finding("error", code, place, fault.pointer))
+        for doubt in () if found else doubts(bundle, self._today()):
+            origin = build.provenance.get(doubt.pointer) or next(
+                (made for at, made in build.provenance.items() if at.startswith(doubt.pointer + "/")), None
             )
             place = origin.position if origin is not None else build.record.position
-            found.append(finding("error", "contradictory", place, pointer))
+            found.append(finding(doubt.severity, doubt.code, place, doubt.pointer))
         return found
 
     def convert(self, stream: BinaryIO, limits: Limits) -> Iterator[Mapped]:
@@ -156,9 +169,19 @@ def _unmapped_parts(
         if index not in matched:
             yield f"{field}[{index + 1}]", True
         elif isinstance(part, dict):
-            for name, value in part.items():
+            for name, value in _paths(part, names):
                 if name not in names and f"{field}/{name}" not in names and not _empty(value):
                     yield f"{field}[{index + 1}]/{name}", False
+
+
+def _paths(part: Mapping[str, Any], names: Collection[str], before: str = "") -> Iterator[tuple[str, Any]]:
+    """The members of a part by their paths, as deep as the mapping looks."""
+    for name, value in part.items():
+        path = f"{before}{name}"
+        if isinstance(value, dict) and any(known.startswith(f"{path}/") for known in names):
+            yield from _paths(value, names, f"{path}/")
+        else:
+            yield path, value
 
 
 def _empty(value: Any) -> bool:

@@ -347,6 +347,8 @@ def _soil(rows: Sequence[Row]) -> tuple[list[Dirt], Mapping[int, str]]:
         spoil(rows[index])
         place = "" if code == "duplicate-key" else column
         dirt.append(Dirt(rows[index]["ASIAKASNUMERO"], index + 2, place, code))
+        if code == "duplicate-key":  # the former of the two is held back as well
+            dirt.append(Dirt(rows[20]["ASIAKASNUMERO"], 22, place, code))
     for index, code in ((37, "column-count"), (38, "encoding")):
         broken[index] = code
         dirt.append(Dirt("", index + 2, "ETUNIMET" if code == "encoding" else "", code))

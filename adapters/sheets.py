@@ -15,6 +15,7 @@ from math import isfinite
 from typing import Any
 
 from lxml import etree
+from openpyxl.styles.numbers import BUILTIN_FORMATS_MAX_SIZE
 from openpyxl.utils.cell import coordinate_to_tuple, range_boundaries
 from openpyxl.worksheet._reader import WorkSheetParser
 
@@ -107,6 +108,8 @@ def areas_of(part: Any, limits: Limits) -> list[Area]:
 
 
 class _Cells(WorkSheetParser):  # only this reader shows each cell as it stands in the file
+    zeros: Mapping[str, int]
+
     def parse_cell(self, element: Any) -> dict[str, Any]:
         try:
             cell: dict[str, Any] = super().parse_cell(element)
@@ -117,9 +120,23 @@ class _Cells(WorkSheetParser):  # only this reader shows each cell as it stands 
         else:
             if _unreadable(cell, element):
                 cell["value"] = UNREADABLE
+            elif type(cell["value"]) is int and (digits := self.zeros.get(element.get("s"))):
+                cell["value"] = f"{cell['value']:0{digits}d}"
         if cell["row"] != self.row_counter:
             raise ValueError("a cell that says that it is of another row")
         return cell
+
+
+def _zeros(book: Any) -> Iterator[tuple[str, int]]:
+    """The styles whose number format fills a number with zeros, and to how many digits: what stands on the screen is
+    the customer number that people know.
+    """
+    for index, style in enumerate(book._cell_styles):
+        at = style.numFmtId - BUILTIN_FORMATS_MAX_SIZE
+        if 0 <= at < len(book._number_formats):
+            written = str(book._number_formats[at])
+            if len(written) > 1 and not written.strip("0"):
+                yield str(index), len(written)
 
 
 def _unreadable(cell: Mapping[str, Any], element: Any) -> bool:
@@ -143,6 +160,7 @@ def rows_of(sheet: Any, part: Any) -> Iterator[tuple[int, dict[int, Any]]]:
         date_formats=book._date_formats,
         timedelta_formats=book._timedelta_formats,
     )
+    parser.zeros = dict(_zeros(book))
     last = 0
     for number, cells in parser.parse():
         columns = [cell["column"] for cell in cells]

@@ -8,20 +8,22 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from types import MappingProxyType
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from schemas.codes import code_system
 from schemas.identifiers import SubjectIdentifierError, identity_code
 
 
 class TransformError(ValueError):
-    """A value that a transform cannot take; `code` is that of the finding."""
+    """A value that a transform cannot take; `code` is that of the finding, `near` what the developer may have meant."""
 
-    def __init__(self, code: str) -> None:
+    def __init__(self, code: str, near: str = "") -> None:
         super().__init__(code)
         self.code = code
+        self.near = near
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,15 @@ class Transform:
 
 
 _FI_DATE = re.compile(r"([0-9]{1,2})\.([0-9]{1,2})\.([0-9]{4})\Z")
-_PHONE = re.compile(r"\+?[0-9]{5,15}\Z")
+#: Of a number within the country the first digit is 0; without it (or +) a spreadsheet has lost a zero.
+_PHONE = re.compile(r"(\+[1-9]|0)[0-9]{4,14}\Z")
+_ISO_DATE = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})\Z")
+#: A day that a spreadsheet or a database wrote with the midnight that it begins at, and with no zone.
+_MIDNIGHT = re.compile(r"[T ]0{1,2}[:.]00([:.]00([.,]0+)?)?\Z")
+_DAY_FIRST = re.compile(r"([0-9]{1,2})[./-]([0-9]{1,2})[./-]([0-9]{4})\Z")
+_NAMED_MONTH = re.compile(r"([0-9]{1,2})[. -]{1,2}([A-Za-z]{3})[a-z]*\.?[ -]([0-9]{4})\Z")
+_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_FINLAND = ZoneInfo("Europe/Helsinki")
 _EMAIL = re.compile(r"[^@\s]{1,64}@[^@\s]+\.[^@\s]+\Z")
 
 
@@ -54,16 +64,58 @@ def hetu(value: Any) -> str:
 
 
 def fi_date(value: Any) -> str:
-    """A day as Finns write it, or as ISO 8601 does; gives ISO 8601."""
-    text = str(value).strip()
-    match = _FI_DATE.match(text)
+    """A day as Finns write it, or as ISO 8601 does; gives ISO 8601.
+
+    ISO 8601 has weeks and days of the year as well: nobody writes them by intent, and a library reads them as other
+    days. An instant with a zone is no day either.
+    """
+    text = _MIDNIGHT.sub("", str(value).strip())
+    if match := _FI_DATE.match(text):
+        return _day(match[3], match[2], match[1])
+    if _ISO_DATE.match(text) is None:
+        raise TransformError("date-form")
+    return _day(*text.split("-"))
+
+
+def _day(year: str | int, month: str | int, day: str | int) -> str:
     try:
-        found = date(int(match[3]), int(match[2]), int(match[1])) if match else date.fromisoformat(text)
+        found = date(int(year), int(month), int(day))
     except ValueError:
         raise TransformError("date-form") from None
     if not 1800 <= found.year <= 2199:
         raise TransformError("date-form")
     return found.isoformat()
+
+
+def _day_first(value: Any) -> str:
+    match = _DAY_FIRST.match(_MIDNIGHT.sub("", str(value).strip()))
+    if match is None:
+        raise TransformError("date-form")
+    return _day(match[3], match[2], match[1])
+
+
+def _named_month(value: Any) -> str:
+    match = _NAMED_MONTH.match(str(value).strip())
+    if match is None or match[2].lower() not in _MONTHS:
+        raise TransformError("date-form")
+    return _day(match[3], _MONTHS.index(match[2].lower()) + 1, match[1])
+
+
+def _to_named_month(value: Any) -> str:
+    found = date.fromisoformat(str(value))
+    return f"{found.day} {_MONTHS[found.month - 1].capitalize()} {found.year}"
+
+
+def day_of_instant(value: Any) -> str:
+    """What day it was in Finland: the evening before, in UTC, is already that day there."""
+    try:
+        instant = datetime.fromisoformat(str(value).strip())
+    except ValueError:
+        raise TransformError("date-form") from None
+    if instant.tzinfo is None:
+        return _day(instant.year, instant.month, instant.day)
+    there = instant.astimezone(_FINLAND)
+    return _day(there.year, there.month, there.day)
 
 
 def _to_fi_date(value: Any) -> str:
@@ -73,7 +125,8 @@ def _to_fi_date(value: Any) -> str:
 
 def _hl7_date(value: Any) -> str:
     text = str(value).strip()
-    if re.fullmatch(r"[0-9]{8}([0-9]{2,6}([+-][0-9]{4})?)?", text) is None:
+    # The hour is not looked at: HL7 v2 writes the time of a place, and its day is the day of that place.
+    if re.fullmatch(r"[0-9]{8}([0-9]{2,6}([.][0-9]{1,4})?([+-][0-9]{4})?)?", text) is None:
         raise TransformError("date-form")
     return fi_date(f"{text[:4]}-{text[4:6]}-{text[6:8]}")
 
@@ -101,9 +154,14 @@ def _number(value: Any) -> int:
 
 
 def _phone(value: Any) -> str:
-    text = re.sub(r"[\s().\u00a0-]", "", str(value))
+    text = re.sub(r"[\s.\u00a0/-]", "", str(value))
     if text.startswith("00"):
         text = "+" + text[2:]
+    if text.startswith("+"):  # behind the country's number nobody dials the zero that is written in brackets
+        text = text.replace("(0)", "", 1)
+    text = re.sub(r"[()]", "", text)
+    if text.startswith("+3580"):
+        text = "+358" + text[5:]
     if _PHONE.match(text) is None:
         raise TransformError("phone-form")
     return text
@@ -161,6 +219,23 @@ _ALL = (
     Transform("hetu", "A Finnish personal identity code, checked.", ("131052-900w", "131052-900W"), hetu, str),
     Transform("fi-date", "A day written 5.2.1990 (or 1990-02-05).", ("5.2.1990", "1990-02-05"), fi_date, _to_fi_date),
     Transform("iso-date", "A day written 1990-02-05.", ("1990-02-05", "1990-02-05"), fi_date, str),
+    Transform(
+        "day-first", "A day written 05/02/1990, day first.", ("05/02/1990", "1990-02-05"), _day_first, _to_fi_date
+    ),
+    Transform(
+        "named-month",
+        "A day with an English month: 5 Feb 1990.",
+        ("05-Feb-1990", "1990-02-05"),
+        _named_month,
+        _to_named_month,
+    ),
+    Transform(
+        "day-of",
+        "The day of an instant, as it is in Finland.",
+        ("1990-05-04T22:00:00Z", "1990-05-05"),
+        day_of_instant,
+        str,
+    ),
     Transform(
         "hl7-date", "A day written 19900205, as HL7 v2 does.", ("19900205", "1990-02-05"), _hl7_date, _to_hl7_date
     ),

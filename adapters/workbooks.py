@@ -10,7 +10,7 @@ import io
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from itertools import chain
 from typing import Any, BinaryIO
@@ -18,8 +18,10 @@ from typing import Any, BinaryIO
 import openpyxl
 from openpyxl.cell import WriteOnlyCell
 
+from adapters.csv_reader import counted
+from adapters.layouts import PLAIN, Join, Layout, tidied
 from adapters.limiting import LimitedStream, LimitError
-from adapters.sdk import UNREADABLE, Finding, Limits, Position, Record, Unreadable
+from adapters.sdk import UNREADABLE, Finding, Limits, NumberCell, Position, Record, Unreadable
 from adapters.sheets import DoctypeError, Merging, areas_of, rows_of
 from adapters.texts import finding, over
 
@@ -32,6 +34,7 @@ class XlsxForm:
 
     sheet: str
     key: str
+    layout: Layout = PLAIN
 
 
 def read_xlsx(
@@ -42,19 +45,66 @@ def read_xlsx(
     try:
         data = io.BufferedReader(LimitedStream(stream, limits)).read()
         with closing(_opened(data, limits)) as book:
-            sheet = book[form.sheet]
+            sheet = _sheet(book, form.sheet)
             with sheet._get_source() as part:
                 merging = Merging(areas_of(part, limits), limits)
+            joined = [(join, _joined(book, join, limits)) for join in form.layout.joins]
             with sheet._get_source() as part:
                 for item in _items(rows_of(sheet, part), merging, form, limits, header):
                     row = item.position.row
-                    yield item
+                    yield _with_joined(item, joined) if isinstance(item, Record) else item
+            for join, rows in joined:
+                for rest in rows.values():
+                    # Nobody's rows: their record is missing, or its key is written otherwise there.
+                    yield from (finding("error", "join-apart", replace(at, column=join.on)) for _, at in rest)
     except LimitError as error:
         yield over(error.limit, limits, Position(row=row))
+    except _SheetError as error:
+        yield finding("error", "sheet-missing", Position(column=error.sheet))
     except DoctypeError:
         yield finding("error", "doctype", Position())
     except Exception:  # foreign bytes find each way in which the libraries can fail, and all of them mean the same
         yield finding("error", "unreadable", Position(row=row))
+
+
+class _SheetError(LookupError):
+    """A workbook has no sheet of a name."""
+
+    def __init__(self, sheet: str) -> None:
+        super().__init__(sheet)
+        self.sheet = sheet
+
+
+def _sheet(book: Any, name: str) -> Any:
+    """A sheet by its name, in one case and one notation. Raises _SheetError."""
+    found = [title for title in book.sheetnames if tidied(title).casefold() == tidied(name).casefold()]
+    if len(found) != 1:
+        raise _SheetError(name)
+    return book[found[0]]
+
+
+def _joined(book: Any, join: Join, limits: Limits) -> dict[str, list[tuple[dict[str, Any], Position]]]:
+    """The rows of another sheet by the key of the record that they belong to. Raises LimitError, KeyError."""
+    sheet = _sheet(book, join.sheet)
+    with sheet._get_source() as part:
+        merging = Merging(areas_of(part, limits), limits)
+    found: dict[str, list[tuple[dict[str, Any], Position]]] = {}
+    with sheet._get_source() as part:
+        for item in _items(rows_of(sheet, part), merging, XlsxForm(join.sheet, join.on), limits, None):
+            if isinstance(item, Finding):
+                raise ValueError("a row of the other sheet that cannot be read")  # whose it is nobody knows
+            rest = {name: value for name, value in item.fields.items() if name != join.on}
+            found.setdefault(item.key, []).append((rest, replace(item.position, file=join.sheet)))
+    return found
+
+
+def _with_joined(
+    record: Record, joined: Sequence[tuple[Join, dict[str, list[tuple[dict[str, Any], Position]]]]]
+) -> Record:
+    fields = dict(record.fields)
+    for join, rows in joined:
+        fields[join.into] = [row for row, _ in rows.pop(record.key, ())]
+    return replace(record, fields=fields)
 
 
 def sheets_of(data: bytes, limits: Limits) -> list[str]:
@@ -82,30 +132,36 @@ def _items(
     header: list[str] | None,
 ) -> Iterator[Record | Finding]:
     """Each record or finding of a sheet. Raises LimitError."""
-    number, first = next(rows, (1, {}))
-    rest = rows if number == 1 else chain([(number, first)], rows)
-    columns = _headings(first) if number == 1 else []
+    layout = form.layout
+    columns: list[Any] = list(layout.columns)
+    rest: Iterable[tuple[int, dict[int, Any]]] = rows
+    if layout.header:
+        number, first = next((item for item in rows if item[0] >= layout.header), (layout.header, {}))
+        merging.fill(number, first, 0)
+        if number == layout.header:
+            columns = _headings(first, layout)
+        else:
+            rest = chain([(number, first)], rows)
+            columns = []
     if header is not None:
         header.extend(name for name in columns if name is not UNREADABLE)
     doubled = next((name for index, name in enumerate(columns) if name in columns[:index]), None)
+    at = max(layout.header, 1)
     if UNREADABLE in columns:
-        yield finding("error", "unreadable", Position(row=1))
+        yield finding("error", "unreadable", Position(row=at))
     elif doubled is not None:
-        yield finding("error", "duplicate-member", Position(row=1, column=doubled))
+        yield finding("error", "duplicate-member", Position(row=at, column=doubled))
     elif len(columns) > limits.fields:
-        yield over("fields", limits, Position(row=1))
+        yield over("fields", limits, Position(row=at))
     else:
-        if number == 1:
-            merging.fill(1, first, 0)
         yield from _records(rest, columns, merging, form, limits)
 
 
-def _headings(cells: Mapping[int, Any]) -> list[Any]:
+def _headings(cells: Mapping[int, Any], layout: Layout) -> list[Any]:
     names = [cells.get(at, "") for at in range(1, max(cells, default=0) + 1)]
-    columns = [name if name is UNREADABLE else str(name).strip() for name in names]
-    while columns and not columns[-1]:
-        columns.pop()
-    return columns
+    if any(name is UNREADABLE for name in names) and not layout.columns:
+        return names
+    return layout.named([str(name) for name in names])
 
 
 def _records(
@@ -118,10 +174,15 @@ def _records(
     count = 0
     for number, row in rows:
         cells = merging.fill(number, row, len(columns))
-        if not row:
+        values = [str(row.get(at, "")) for at in range(1, max(row, default=0) + 1)]
+        if not row or values == columns:  # an empty row, or the header again
+            continue
+        position = Position(row=number)
+        if form.layout.footer and form.layout.is_footer(values):
+            if form.layout.is_counted and (told := counted(values)) is not None and told != count:
+                yield finding("error", "count-differs", position)
             continue
         count += 1
-        position = Position(row=number)
         if count > limits.records:
             yield over("records", limits, position)
             return
@@ -156,7 +217,9 @@ def _measure(data: bytes, limits: Limits) -> None:
 
 def _value(cell: Any) -> Any:
     if isinstance(cell, float) and cell.is_integer():
-        return int(cell)
+        return NumberCell(cell)
+    if isinstance(cell, int) and not isinstance(cell, bool):
+        return NumberCell(cell)
     if isinstance(cell, datetime):
         return cell.date().isoformat() if cell.time() == datetime.min.time() else cell.isoformat()
     if isinstance(cell, date):

@@ -10,9 +10,10 @@ from typing import Any
 import orjson
 from lxml import etree
 
+from adapters.csv_reader import CsvForm
 from adapters.json_reader import JsonForm
-from adapters.readers import CsvForm, XmlForm
 from adapters.spreadsheets import guarded
+from adapters.xml_reader import XmlForm
 
 
 def write_csv(fields: Mapping[str, Any], columns: Sequence[str], form: CsvForm) -> bytes:
@@ -30,8 +31,22 @@ def write_xml(fields: Mapping[str, Any], form: XmlForm) -> bytes:
     record = etree.SubElement(root, form.record)
     for path, value in fields.items():
         for index, item in enumerate(value if isinstance(value, list) else [value]):
-            _place(record, path.split("/"), index, str(item))
+            if isinstance(item, dict):  # an element of a list that is kept apart
+                *parents, name = path.split("/")
+                part = etree.SubElement(_holder(record, parents), name)
+                for inner, text in item.items():
+                    _place(part, inner.split("/"), 0, str(text))
+            else:
+                _place(record, path.split("/"), index, str(item))
     return bytes(etree.tostring(root, xml_declaration=True, encoding="UTF-8", pretty_print=True))
+
+
+def _holder(holder: Any, steps: Sequence[str]) -> Any:
+    """The element at the end of a path; made where it is not there."""
+    for name in steps:
+        found = holder.find(name)
+        holder = etree.SubElement(holder, name) if found is None else found
+    return holder
 
 
 def _place(holder: Any, steps: Sequence[str], index: int, text: str) -> None:
@@ -52,11 +67,21 @@ def _place(holder: Any, steps: Sequence[str], index: int, text: str) -> None:
 
 def write_json(fields: Mapping[str, Any], form: JsonForm) -> bytes:
     """One object; where objects nest, a path makes them."""
+    made = _nested(fields) if form.nested else {name: _deep(value) for name, value in fields.items()}
+    return orjson.dumps(made, option=orjson.OPT_INDENT_2)
+
+
+def _deep(value: Any) -> Any:
+    """A list with its objects nested by their paths."""
+    return [_nested(item) if isinstance(item, dict) else item for item in value] if isinstance(value, list) else value
+
+
+def _nested(fields: Mapping[str, Any]) -> dict[str, Any]:
     made: dict[str, Any] = {}
     for path, value in fields.items():
-        *parents, last = path.split("/") if form.nested else (path,)
+        *parents, last = path.split("/")
         holder = made
         for name in parents:
             holder = holder.setdefault(name, {})
-        holder[last] = value
-    return orjson.dumps(made, option=orjson.OPT_INDENT_2)
+        holder[last] = _deep(value)
+    return made

@@ -57,17 +57,18 @@ def questions(size: int) -> dict[str, Question]:
         kept = connection.scalar(select(checkpoints.c.note).order_by(checkpoints.c.size).limit(1))
         return proofs.unchanged_since(connection, str(kept), SIGNER.verifier)
 
+    telling = report.Telling("fi", lambda _kind, _code, _language: None, END, report.Controller("Bench"))
     return {
         "person: who received the data": page(query.disclosures(who)),
         "person: who looked in vain": page(query.fruitless_lookups(who)),
         "person: everything": page(query.person(who)),
         "person: consents and what was given under each": lambda connection: query.consents_of(connection, who),
         "person: what left after a withdrawal": lambda connection: query.left_after_withdrawal(connection, who),
-        "person: extract": lambda connection: report.extract(
-            connection, who, controller="Bench", language="fi", now=END
-        ),
+        "person: extract": lambda connection: report.extract(connection, who, telling),
         "person: days": lambda connection: query.heat(connection, query.disclosures(who)),
-        "person: own view (findUsage)": lambda connection: data_tracker.find_usage(connection, who, limit=100),
+        "person: own view (findUsage)": lambda connection: data_tracker.find_usage(
+            connection, who, telling, data_tracker.Wanted(limit=100)
+        ),
         "case: timeline": page(query.case(f"{people.persons // 6:064x}"), order="oldest"),
         "refusals: newest": page(query.refusals()),
         "refusals: of one reason, in one month": page(
@@ -98,10 +99,12 @@ def questions(size: int) -> dict[str, Question]:
         ),
         "flows: of one month": lambda connection: tallies.between(connection, month, month + timedelta(days=30)),
         "processing: the record of one year": lambda connection: report.record_of_processing(
-            connection, END.year, (), controller=report.Controller("Bench"), language="fi", now=END
+            connection, END.year, (), telling
         ),
         "unusual: of one hour": lambda connection: anomalies.detect(
-            connection, hour, hour + timedelta(hours=1), anomalies.Thresholds(client_within=timedelta(days=10)), now=END
+            connection,
+            anomalies.Span(hour, hour + timedelta(hours=1), END),
+            anomalies.Thresholds(client_within=timedelta(days=10)),
         ),
     }
 

@@ -1,54 +1,77 @@
-"""Consents and refusals: who allowed or forbade what, for which purpose and recipient, and in whose name.
+"""A person's words: what they permit, consent to and forbid, for which purpose and recipient, and who said it.
 
 A record is FHIR Consent in its content. It is never changed: each change is a new version of it. It speaks of the
-person by an opaque id only. A consent is specific (purposes, recipients and categories are named); a refusal may be
-general. Source: GDPR art. 7 and 9(2)(a); HL7 FHIR R4 Consent.
+person by an opaque id only. Each kind has a life of its own:
+
+* a **permission** and a **prohibition** stand until they are taken back. A permission names its data, or is whole and
+  cut by prohibitions; a prohibition means all that it does not narrow;
+* a **consent** is for what its own words name: purposes, recipients, categories, and an end if it has one;
+* a **report** is a prohibition that somebody told who may not speak for the person. It holds what rests on words for
+  five working days, in which the person is asked, and is then confirmed or lapses.
+
+Source: GDPR art. 7 and 9(2)(a); Act 703/2023, sections 51, 53-55, 58 and 59; HL7 FHIR R4 Consent.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime, timedelta
-from typing import Any, Literal, get_args
+from datetime import date, datetime, timedelta
+from enum import StrEnum
+from typing import Any, Final, Literal
+from zoneinfo import ZoneInfo
 
-Status = Literal["active", "refused", "withdrawn", "entered-in-error"]
-WordKind = Literal["permission", "consent", "prohibition", "report"]
-GiverKind = Literal["self", "guardian", "representative"]
-Opinion = Literal["agrees", "disagrees"]
+from consent.givers import ADULT, Giver, GiverKind, Opinion, Person, check_permits, is_own
+from consent.reading import ConsentError, code_of, codes_of, day_of, iso, language_of, moment_of, text_of
+from consent.targets import Target
+from consent.workdays import after_working_days
+
+__all__ = [
+    "LANGUAGES",
+    "ConsentError",
+    "ConsentRecord",
+    "Evidence",
+    "Giver",
+    "GiverKind",
+    "Opinion",
+    "Stamp",
+    "Target",
+    "WordKind",
+    "WordStatus",
+    "newest",
+]
+
+REPORT_DAYS: Final = 5
+"""For how many working days a report holds: until then the person can be asked."""
+_HELSINKI: Final = ZoneInfo("Europe/Helsinki")
 
 #: Languages that forms offer: those of the people concerned, and the national languages (ISO 639-1, -3). A consent is
 #: explained in whatever language the person understands: any well-formed tag is taken.
 LANGUAGES = frozenset({"uk", "ru", "ar", "prs", "ps", "so", "ckb", "ti", "fr", "sw", "en", "fi", "sv"})
-#: RFC 5646, 2.1: language, extended language, script, region, variants, extensions, private use; or private use alone.
-_TAG = re.compile(
-    r"(?:(?:[a-z]{2,3}(?:-[a-z]{3}){0,3}|[a-z]{4,8})(?:-[a-z]{4})?(?:-(?:[a-z]{2}|[0-9]{3}))?"
-    r"(?:-(?:[a-z0-9]{5,8}|[0-9][a-z0-9]{3}))*(?:-[0-9a-wy-z](?:-[a-z0-9]{2,8})+)*(?:-x(?:-[a-z0-9]{1,8})+)?"
-    r"|x(?:-[a-z0-9]{1,8})+)\Z",
-    re.IGNORECASE | re.ASCII,
-)
-_LONGEST_TAG = 35  # RFC 5646, 4.4.1: what no reader may cut off
-ADULT = 18
-OWN_OPINION = 15
 
 
-class ConsentError(ValueError):
-    """A consent record that cannot be taken: which member of it, and why."""
+class WordKind(StrEnum):
+    """What was said."""
 
-    def __init__(self, pointer: str, message: str) -> None:
-        super().__init__(f"{pointer}: {message}")
-        self.pointer = pointer
-        self.reason = message
+    PERMISSION = "permission"
+    CONSENT = "consent"
+    PROHIBITION = "prohibition"
+    REPORT = "report"
 
 
-@dataclass(frozen=True, slots=True)
-class Giver:
-    """Who gave it. A representative has a mandate that ends; a minor of 15 or over is heard besides."""
+class WordStatus(StrEnum):
+    """Whether it stands: `active` permits, `refused` forbids, the others have ended."""
 
-    kind: GiverKind = "self"
-    mandate_until: date | None = None
-    minor_opinion: Opinion | None = None
+    ACTIVE = "active"
+    REFUSED = "refused"
+    WITHDRAWN = "withdrawn"
+    ENTERED_IN_ERROR = "entered-in-error"
+    LAPSED = "lapsed"  # of a report: nobody confirmed it
+
+
+Ending = Literal[WordStatus.WITHDRAWN, WordStatus.ENTERED_IN_ERROR, WordStatus.LAPSED]
+FORBIDDING: Final = frozenset({WordKind.PROHIBITION, WordKind.REPORT})
+_STANDING: Final = frozenset({WordStatus.ACTIVE, WordStatus.REFUSED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,14 +84,15 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class ConsentRecord:
-    """One version of a consent or refusal. Empty purposes or recipients of a refusal mean all of them.
+    """One version of a word. What a prohibition or permission does not name, it means all of.
 
-    `kind` is what was said, and stays when it ends; `target` what it is aimed at, where that is narrower than all.
+    `kind` is what was said, and stays when it ends; `target` what it is aimed at, where that is narrower than all;
+    `origin` says that an upgrade wrote the version, and that nobody said anything anew.
     """
 
     id: str
     version: int
-    status: Status
+    status: WordStatus
     subject: str
     given_by: Giver
     purposes: frozenset[str]
@@ -80,8 +104,39 @@ class ConsentRecord:
     evidence: Evidence
     recorded_by: str
     recorded_at: datetime
-    kind: WordKind = "consent"
-    target: str | None = None
+    kind: WordKind = WordKind.CONSENT
+    target: Target | None = None
+    origin: Literal["upgrade"] | None = None
+
+    def __post_init__(self) -> None:
+        """A word that forbids is no consent, whatever the record of a former version left out."""
+        if self.status == WordStatus.REFUSED and self.kind not in FORBIDDING:
+            object.__setattr__(self, "kind", WordKind.PROHIBITION)
+
+    @property
+    def carries(self) -> bool:
+        """Whether it is a permission or consent that stands."""
+        return self.status == WordStatus.ACTIVE
+
+    @property
+    def forbids(self) -> bool:
+        """Whether it is a prohibition or report that stands."""
+        return self.status == WordStatus.REFUSED
+
+    @property
+    def stands(self) -> bool:
+        """Whether it has not been ended; `in_force` says whether it stands on a day."""
+        return self.status in _STANDING
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it is a permission for all data, cut by prohibitions only."""
+        return self.kind == WordKind.PERMISSION and not self.categories
+
+    @property
+    def names_all(self) -> bool:
+        """Whether it is about every category: it names none, and may do so."""
+        return not self.categories and self.kind != WordKind.CONSENT
 
     def in_force(self, day: date) -> bool:
         """Whether it stands on a day: the days of its period count, and those of the giver's mandate."""
@@ -90,51 +145,76 @@ class ConsentRecord:
         if self.ends is not None and day > self.ends:
             return False
         mandate = self.given_by.mandate_until
-        return mandate is None or day <= mandate or self.status == "refused"
+        return mandate is None or day <= mandate or self.forbids
 
     def meant_for(self, purpose: str, role: str, member: str) -> bool:
         """Whether it speaks of this purpose and of this recipient, by role or by member. A consent names both."""
-        if self.status != "refused" and not (self.purposes and self.recipients):
+        if self.kind == WordKind.CONSENT and not self.forbids and not (self.purposes and self.recipients):
             return False
         if self.purposes and purpose not in self.purposes:
             return False
         if not self.recipients or role in self.recipients or member in self.recipients:
             return True
         # A refusal that names one system of an organisation is meant for the organisation: it may only protect.
-        return self.status == "refused" and any(named.startswith(f"{member}/") for named in self.recipients)
+        return self.forbids and any(named.startswith(f"{member}/") for named in self.recipients)
+
+    def aimed_at(self, holder: str, role: str) -> bool:
+        """Whether it is about what this member holds, and who hears it in this role."""
+        if self.target is None:
+            return True
+        # What cannot be told apart in a record is forbidden with the rest, and is not permitted with it.
+        return self.target.is_aimed_at(holder, role) if self.forbids else self.target.is_all_of(holder)
+
+    def holds(self, word: ConsentRecord) -> bool:
+        """Whether a report holds what a permission or consent would carry: never the person's own permission."""
+        return word.kind != WordKind.PERMISSION or word.given_by.kind != GiverKind.SELF
 
     def withdrawn(self, at: datetime, by: str) -> ConsentRecord:
         """The next version of it, withdrawn."""
-        return self.ended("withdrawn", at, by)
+        return self.ended(WordStatus.WITHDRAWN, at, by)
 
-    def ended(self, status: Literal["withdrawn", "entered-in-error"], at: datetime, by: str) -> ConsentRecord:
+    def ended(self, status: Ending, at: datetime, by: str) -> ConsentRecord:
         """The next version of it, which does not stand any more."""
-        return replace(self, version=self.version + 1, status=status, recorded_at=at, recorded_by=by)
+        return replace(
+            self, version=self.version + 1, status=WordStatus(status), recorded_at=at, recorded_by=by, origin=None
+        )
+
+    def confirmed(self, giver: Giver, language: str, at: datetime, by: str) -> ConsentRecord:
+        """The next version of a report: the person's own prohibition, which stands until it is taken back."""
+        return replace(
+            self,
+            version=self.version + 1,
+            kind=WordKind.PROHIBITION,
+            given_by=giver,
+            language=language,
+            ends=None,
+            recorded_at=at,
+            recorded_by=by,
+            origin=None,
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """The record as JSON values."""
-        return {
+        document = {
             "id": self.id,
             "version": self.version,
             "status": self.status,
             "kind": self.kind,
-            "target": self.target,
+            "whole": self.is_whole,
+            "target": None if self.target is None else self.target.to_dict(),
             "subject": self.subject,
-            "given_by": {
-                "kind": self.given_by.kind,
-                "mandate_until": _day(self.given_by.mandate_until),
-                "minor_opinion": self.given_by.minor_opinion,
-            },
+            "given_by": self.given_by.to_dict(),
             "purposes": sorted(self.purposes),
             "recipients": sorted(self.recipients),
             "categories": sorted(self.categories),
-            "starts": _day(self.starts),
-            "ends": _day(self.ends),
+            "starts": iso(self.starts),
+            "ends": iso(self.ends),
             "language": self.language,
             "evidence": {"form": self.evidence.form, "digest": self.evidence.digest},
             "recorded_by": self.recorded_by,
             "recorded_at": self.recorded_at.isoformat(),
         }
+        return document if self.origin is None else {**document, "origin": self.origin}
 
     def to_wire(self) -> dict[str, Any]:
         """What a recipient is told of a consent that carries a delivery: what was consented to, not who the person
@@ -149,109 +229,123 @@ class ConsentRecord:
         """Read what `to_dict` or `to_wire` wrote. Raises ConsentError."""
         return cls._read(
             document,
-            id=str(document.get("id", "")),
-            version=int(document.get("version", 1)),
-            subject=str(document.get("subject", "")),
-            recorded_by=str(document.get("recorded_by", "")),
-            recorded_at=_moment(document.get("recorded_at")),
+            Stamp(
+                str(document.get("id", "")),
+                str(document.get("subject", "")),
+                str(document.get("recorded_by", "")),
+                moment_of(document.get("recorded_at"), "/recorded_at"),
+                int(document.get("version", 1)),
+            ),
         )
 
     @classmethod
-    def from_form(
-        cls,
-        document: Mapping[str, Any],
-        *,
-        id: str,  # noqa: A002
-        subject: str,
-        recorded_by: str,
-        recorded_at: datetime,
-        born: date | None = None,
-    ) -> ConsentRecord:
-        """Read a new consent or refusal as a client records it. Raises ConsentError, which names the member.
+    def from_form(cls, document: Mapping[str, Any], stamp: Stamp, born: date | None = None) -> ConsentRecord:
+        """Read a new word as a client records it. Raises ConsentError, which names the member.
 
-        `born` is the person's day of birth if it is known; else the form may say `subject_age`. Whoever speaks for a
-        minor does so until the day before the minor turns 18, whatever the mandate says.
+        `born` is the person's day of birth if it is known; else the form may say `subject_age`. A prohibition is taken
+        from anybody; from whoever may not speak for the person it becomes a report.
         """
-        record = cls._read(
-            document, id=id, version=1, subject=subject, recorded_by=recorded_by, recorded_at=recorded_at
-        )
-        if record.status not in {"active", "refused"}:
+        record = cls._read(document, stamp)
+        day = stamp.recorded_at.astimezone(_HELSINKI).date()
+        if not record.stands or document.get("kind") == WordKind.REPORT:
             raise ConsentError("/status", "a new record is active or refused")
-        if record.status == "active" and not (record.purposes and record.recipients):
-            raise ConsentError("/purposes", "a consent names its purposes and its recipients")
-        age = _years(born, recorded_at.date()) if born is not None else document.get("subject_age")
+        if document.get("kind") not in (None, record.kind):
+            raise ConsentError("/status", "a prohibition is refused, a permission or consent active; or leave it out")
+        age = _years(born, day) if born is not None else document.get("subject_age")
         if age is not None and (not isinstance(age, int) or isinstance(age, bool) or not 0 <= age <= 130):
             raise ConsentError("/subject_age", "write the age in years")
-        _check_giver(record, age, document.get("subject_unaccompanied"))
-        if born is None or age is None or age >= ADULT or record.given_by.kind == "self":
-            return record
-        last = _birthday(born, ADULT) - timedelta(days=1)
-        until = min(record.given_by.mandate_until or last, last)
-        return replace(record, given_by=replace(record.given_by, mandate_until=until))
+        person = Person(age, document.get("subject_unaccompanied") is True, day)
+        if record.forbids:
+            own = is_own(record.given_by, person, record.target)
+            return replace(
+                record,
+                kind=WordKind.PROHIBITION if own else WordKind.REPORT,
+                # It stands until it is taken back, whatever end the form names.
+                ends=None if own else after_working_days(day, REPORT_DAYS),
+            )
+        _check_shape(record, document)
+        check_permits(record.given_by, person, is_permission=record.kind is WordKind.PERMISSION)
+        return record if born is None else _until_adult(record, born, person)
 
     @classmethod
-    def _read(
-        cls,
-        document: Mapping[str, Any],
-        *,
-        id: str,  # noqa: A002
-        version: int,
-        subject: str,
-        recorded_by: str,
-        recorded_at: datetime,
-    ) -> ConsentRecord:
-        status = document.get("status", "active")
-        if status not in get_args(Status):
-            raise ConsentError("/status", f"use one of {', '.join(get_args(Status))}")
-        giver = document.get("given_by") or {}
-        if not isinstance(giver, Mapping):
-            raise ConsentError("/given_by", 'write {"kind": "self"}')
-        kind, opinion = giver.get("kind", "self"), giver.get("minor_opinion")
-        if kind not in get_args(GiverKind):
-            raise ConsentError("/given_by/kind", f"use one of {', '.join(get_args(GiverKind))}")
-        if opinion is not None and opinion not in get_args(Opinion):
-            raise ConsentError("/given_by/minor_opinion", f"use one of {', '.join(get_args(Opinion))}")
-        mandate = _date(giver.get("mandate_until"), "/given_by/mandate_until")
-        if kind == "representative" and mandate is None:
-            raise ConsentError("/given_by/mandate_until", "a representative's mandate has an end")
-        categories = _codes(document.get("categories"), "/categories")
-        if not categories:
+    def _read(cls, document: Mapping[str, Any], stamp: Stamp) -> ConsentRecord:
+        status, kind = _said(document)
+        categories = codes_of(document.get("categories"), "/categories")
+        if not categories and kind not in FORBIDDING and not (kind is WordKind.PERMISSION and document.get("whole")):
             raise ConsentError("/categories", "name at least one data category")
-        language = document.get("language", "fi")
-        if not isinstance(language, str) or len(language) > _LONGEST_TAG or _TAG.match(language) is None:
-            raise ConsentError("/language", "write a language tag (BCP 47), such as uk, prs or zh-Hant-TW")
         evidence = document.get("evidence") or {}
         if not isinstance(evidence, Mapping):
             raise ConsentError("/evidence", 'write {"form": …, "digest": …}')
-        starts, ends = _date(document.get("starts"), "/starts"), _date(document.get("ends"), "/ends")
+        starts, ends = day_of(document.get("starts"), "/starts"), day_of(document.get("ends"), "/ends")
         if starts is not None and ends is not None and ends < starts:
             raise ConsentError("/ends", "the period ends before it starts")
         return cls(
-            id=id,
-            version=version,
+            id=stamp.id,
+            version=stamp.version,
             status=status,
-            subject=subject,
-            given_by=Giver(kind, mandate, opinion),
-            purposes=_codes(document.get("purposes"), "/purposes"),
-            recipients=_codes(document.get("recipients"), "/recipients"),
+            subject=stamp.subject,
+            given_by=Giver.read(document.get("given_by")),
+            purposes=codes_of(document.get("purposes"), "/purposes"),
+            recipients=codes_of(document.get("recipients"), "/recipients"),
             categories=categories,
             starts=starts,
             ends=ends,
-            language=language,
-            evidence=Evidence(_short(evidence.get("form")), _short(evidence.get("digest"))),
-            recorded_by=recorded_by,
-            recorded_at=recorded_at,
-            kind=_kind(document, status),
-            target=_short(document.get("target")),
+            language=language_of(document.get("language", "fi"), "/language"),
+            evidence=Evidence(text_of(evidence.get("form")), text_of(evidence.get("digest"))),
+            recorded_by=stamp.recorded_by,
+            recorded_at=stamp.recorded_at,
+            kind=kind,
+            target=None if kind is WordKind.CONSENT else Target.read(document.get("target")),
+            origin="upgrade" if document.get("origin") == "upgrade" else None,
         )
 
 
-def _kind(document: Mapping[str, Any], status: Status) -> WordKind:
-    """What was said: a record of a former version tells it by its status only."""
-    kind: WordKind | None = document.get("kind")
-    if kind is not None and kind not in get_args(WordKind):
-        raise ConsentError("/kind", f"use one of {', '.join(get_args(WordKind))}")
-    return kind or ("prohibition" if status == "refused" else "consent")
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """What a record is filed by: its id, whose it is, who recorded it and when."""
+
+    id: str
+    subject: str
+    recorded_by: str
+    recorded_at: datetime
+    version: int = 1
+
+
+def _said(document: Mapping[str, Any]) -> tuple[WordStatus, WordKind]:
+    """What was said and whether it stands. Each tells the other where it is left out, as former versions did."""
+    named = document.get("kind")
+    kind = None if named is None else code_of(WordKind, named, "/kind")
+    stated = document.get("status")
+    if stated is None:
+        return (WordStatus.REFUSED if kind in FORBIDDING else WordStatus.ACTIVE), kind or WordKind.CONSENT
+    status = code_of(WordStatus, stated, "/status")
+    if kind is None:
+        return status, WordKind.PROHIBITION if status is WordStatus.REFUSED else WordKind.CONSENT
+    if status in _STANDING and (status is WordStatus.REFUSED) != (kind in FORBIDDING):
+        # By former versions a record could say both: by its status it was decided on.
+        kind = WordKind.PROHIBITION if status is WordStatus.REFUSED else WordKind.CONSENT
+    return status, kind
+
+
+def _check_shape(record: ConsentRecord, document: Mapping[str, Any]) -> None:
+    """What a permission or consent has to name. Raises ConsentError."""
+    if record.kind is WordKind.CONSENT:
+        if not (record.purposes and record.recipients):
+            raise ConsentError("/purposes", "a consent names its purposes and its recipients")
+        return
+    if record.ends is not None:
+        raise ConsentError("/ends", "a permission stands until it is taken back: leave the end out")
+    if document.get("whole") and record.categories:
+        raise ConsentError("/categories", "a whole permission names no category: a prohibition cuts it")
+
+
+def _until_adult(record: ConsentRecord, born: date, person: Person) -> ConsentRecord:
+    """Whoever speaks for a minor does so until the day before the minor turns 18, whatever the mandate says."""
+    giver = record.given_by
+    if person.is_adult or giver.kind is GiverKind.SELF:
+        return record
+    last = _birthday(born, ADULT) - timedelta(days=1)
+    return replace(record, given_by=replace(giver, mandate_until=min(giver.mandate_until or last, last)))
 
 
 def newest(records: Iterable[ConsentRecord]) -> tuple[ConsentRecord, ...]:
@@ -262,26 +356,9 @@ def newest(records: Iterable[ConsentRecord]) -> tuple[ConsentRecord, ...]:
     found: dict[str, ConsentRecord] = {}
     for record in records:
         known = found.get(record.id)
-        if known is None or (record.version, record.status != "active") > (known.version, known.status != "active"):
+        if known is None or (record.version, not record.carries) > (known.version, not known.carries):
             found[record.id] = record
     return tuple(found.values())
-
-
-def _check_giver(record: ConsentRecord, age: int | None, unaccompanied: object) -> None:
-    """Who may consent for whom. A refusal is taken from anybody: it can only protect."""
-    kind = record.given_by.kind
-    if record.status != "active":
-        return
-    if age is None or age >= ADULT:
-        if kind == "guardian" and age is not None and record.given_by.mandate_until is None:
-            raise ConsentError("/given_by/mandate_until", "the guardian of an adult has a mandate with an end")
-        return
-    if kind == "self":
-        raise ConsentError("/given_by", "a minor's consent is given by the guardian or the representative")
-    if unaccompanied is True and kind != "representative":
-        raise ConsentError("/given_by/kind", "for an unaccompanied minor the representative consents")
-    if age >= OWN_OPINION and record.given_by.minor_opinion is None:
-        raise ConsentError("/given_by/minor_opinion", "a minor of 15 or over is heard: agrees or disagrees")
 
 
 def _years(born: date, on: date) -> int:
@@ -293,39 +370,3 @@ def _birthday(born: date, age: int) -> date:
         return born.replace(year=born.year + age)
     except ValueError:  # born on the 29th of February
         return date(born.year + age, 3, 1)
-
-
-def _codes(value: object, pointer: str) -> frozenset[str]:
-    if value is None:
-        return frozenset()
-    if not isinstance(value, Iterable) or isinstance(value, str | bytes | Mapping):
-        raise ConsentError(pointer, "write a list of codes")
-    codes = list(value)
-    if len(codes) > 128 or not all(isinstance(code, str) and 0 < len(code) <= 300 for code in codes):
-        raise ConsentError(pointer, "write a list of at most 128 codes")
-    return frozenset(codes)
-
-
-def _short(value: object) -> str | None:
-    return value[:200] if isinstance(value, str) else None
-
-
-def _date(value: object, pointer: str) -> date | None:
-    if value is None or isinstance(value, date):
-        return value
-    try:
-        return date.fromisoformat(str(value))
-    except ValueError:
-        raise ConsentError(pointer, "write a date as YYYY-MM-DD") from None
-
-
-def _moment(value: object) -> datetime:
-    try:
-        moment = datetime.fromisoformat(str(value))
-    except ValueError:
-        raise ConsentError("/recorded_at", "write a time in ISO 8601 with its zone") from None
-    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
-
-
-def _day(value: date | None) -> str | None:
-    return value.isoformat() if value is not None else None

@@ -24,9 +24,10 @@ from typing import Final
 
 from consent import older
 from consent.conditions import CONDITIONS
-from consent.consents import ConsentRecord
-from consent.law import Basis, Mode, Prohibition, Rulebook, Word
+from consent.consents import ConsentRecord, WordKind
+from consent.law import Basis, Mode, Prohibition, Rulebook
 from consent.request import Emergency, Party, Request, SubjectFacts, Way
+from consent.said import Asked, Said, Silence
 from consent.standing import StandingRequest
 from consent.verdicts import Decision, PermittedCategory, Verdicts, WithheldCategory, legal_day, sealed
 
@@ -106,45 +107,21 @@ _NEARNESS: Final = {
 }
 
 
-class _Words:
-    """What the person has said, as far as it speaks of this recipient and purpose."""
+_SILENT: Final = {Silence.WITHDRAWN: "withdrawn", Silence.ENDED: "ended"}
 
-    def __init__(self, request: Request, rulebook: Rulebook, words: Sequence[ConsentRecord], day: date) -> None:
-        role, member = request.requester.role, request.requester.member
-        meant = [word for word in words if word.meant_for(request.purpose, role, member)]
-        standing = [word for word in meant if word.in_force(day)]
-        self._rulebook = rulebook
-        self._given = [word for word in standing if word.status == "active"]
-        self._withdrawn = [word for word in standing if word.status == "withdrawn"]
-        self._ended = [word for word in meant if word.status == "active" and not word.in_force(day)]
-        refused = [word for word in standing if word.status == "refused"]
-        self._reported = [word for word in refused if word.kind == "report"]
-        self._refused = [word for word in refused if word.kind != "report"]
 
-    def refusal(self, category: str) -> ConsentRecord | None:
-        """What forbids it: also where only a part of it, or what it is a part of, is named."""
-        return next((word for word in self._refused if self._rulebook.touches(word.categories, category)), None)
-
-    def carrying(self, basis: Basis, category: str) -> ConsentRecord | _Miss:
-        """The permission or consent that a basis needs, or why there is none that counts."""
-        kind = basis.word.value
-        report = next((word for word in self._reported if self._rulebook.touches(word.categories, category)), None)
-        given = [word for word in self._given if self._rulebook.covers(word.categories, category)]
-        for word in given:
-            if word.kind != kind:
-                continue
-            # What somebody else reports holds what rests on words, but not the person's own permission.
-            if report is None or (basis.word is Word.PERMISSION and word.given_by.kind == "self"):
-                return word
-        if report is not None and any(word.kind == kind for word in given):
-            return _Miss("reported", basis.id)
-        for gone, code in ((self._withdrawn, "withdrawn"), (self._ended, "ended")):
-            if any(word.kind == kind and self._rulebook.covers(word.categories, category) for word in gone):
-                return _Miss(f"{kind}-{code}", basis.id)
-        if basis.word is Word.PERMISSION and given:
-            # A consent is for what its own words name: it is no permission, and nobody has asked for one.
-            return _Miss("permission-not-asked", basis.id)
-        return _Miss(f"{kind}-missing", basis.id)
+def _carrying(said: Said, basis: Basis, category: str) -> ConsentRecord | _Miss:
+    """The permission or consent that a basis needs, or why there is none that counts."""
+    kind = WordKind(basis.word.value)
+    word = said.word_for(category, {kind})
+    if isinstance(word, ConsentRecord):
+        return word
+    if word is Silence.REPORTED:
+        return _Miss("reported", basis.id)
+    if word is Silence.ANOTHER and kind is WordKind.PERMISSION:
+        # A consent is for what its own words name: it is no permission, and nobody has asked for one.
+        return _Miss("permission-not-asked", basis.id)
+    return _Miss(f"{kind}-{_SILENT.get(word, 'missing')}", basis.id)
 
 
 class _Case:
@@ -154,7 +131,8 @@ class _Case:
         self._request = request
         self._rulebook = rulebook
         self._day = day
-        self._words = _Words(request, rulebook, words, day)
+        asked = Asked(request.provider.member, request.requester.role, request.requester.member, request.purpose, day)
+        self._said = Said(words, asked, rulebook)
         self._triple = (request.provider.role, request.requester.role, request.purpose)
         self._answers: dict[str, bool | None] = {}
         self._alike: dict[str, _Miss | tuple[str, ...]] = {}
@@ -229,12 +207,12 @@ class _Case:
             standing = self._asked(basis, category)
             if standing is None:
                 return _Miss("nobody-asked", basis.id)
-        refusal = self._words.refusal(category)
+        refusal = self._said.prohibition_of(category)
         word: ConsentRecord | None = None
         if basis.needs_word:
             if refusal is not None:
                 return _Miss("refused", basis.id)
-            carrying = self._words.carrying(basis, category)
+            carrying = _carrying(self._said, basis, category)
             if isinstance(carrying, ConsentRecord):
                 word = carrying
             elif self._request.known:

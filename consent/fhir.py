@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from consent.consents import ConsentError, ConsentRecord
+from consent.consents import ConsentError, ConsentRecord, WordKind
 
 PURPOSE = "urn:yhdyspinta:purpose"
 CATEGORY = "urn:yhdyspinta:category"
@@ -19,17 +19,26 @@ MEMBER = "urn:yhdyspinta:member"
 SUBSYSTEM = "urn:yhdyspinta:subsystem"
 GIVER = "urn:yhdyspinta:extension:consent-giver"
 DIGEST = "urn:yhdyspinta:extension:consent-evidence-digest"
+KIND = "urn:yhdyspinta:extension:word-kind"
+TARGET = "urn:yhdyspinta:extension:word-target"
+WHOLE = "urn:yhdyspinta:extension:whole-permission"
 
 _SCOPE = {"system": "http://terminology.hl7.org/CodeSystem/consentscope", "code": "patient-privacy"}
 _KIND = {"system": "http://loinc.org", "code": "59284-0", "display": "Consent Document"}
 _ACT = "http://terminology.hl7.org/CodeSystem/v3-ActCode"
 _RECIPIENT = {"system": "http://terminology.hl7.org/CodeSystem/v3-ParticipationType", "code": "IRCP"}
 
+_FOUND_OUT = {
+    "able-to-decide": "able_to_decide",
+    "personal-matters": "personal_matters",
+    "weighty-reason": "weighty_reason",
+}
 _STATUS = {
     "active": ("active", "permit"),
     "refused": ("active", "deny"),
     "withdrawn": ("inactive", "permit"),
     "entered-in-error": ("entered-in-error", "permit"),
+    "lapsed": ("inactive", "deny"),
 }
 
 
@@ -56,6 +65,11 @@ def to_fhir(record: ConsentRecord, subject: tuple[str, str] | None = None) -> di
         resource["sourceAttachment"] = {"title": record.evidence.form}
     if record.evidence.digest is not None:
         resource["extension"].append({"url": DIGEST, "valueString": record.evidence.digest})
+    resource["extension"].append({"url": KIND, "valueCode": record.kind.value})
+    if record.target is not None:
+        resource["extension"].append({"url": TARGET, "valueString": str(record.target)})
+    if record.is_whole:
+        resource["extension"].append({"url": WHOLE, "valueBoolean": True})
     return resource
 
 
@@ -83,21 +97,29 @@ def form_of(resource: Mapping[str, Any]) -> dict[str, Any]:
         if period.get(theirs) is not None:
             form[ours] = str(period[theirs])[:10]
     attachment = _object(resource.get("sourceAttachment", {}), "/sourceAttachment")
-    digest = next(
-        (one.get("valueString") for one in _list(resource.get("extension"), "/extension") if one.get("url") == DIGEST),
-        None,
-    )
-    form["evidence"] = {"form": attachment.get("title"), "digest": digest}
+    extensions = {extension.get("url"): extension for extension in _list(resource.get("extension"), "/extension")}
+    form["evidence"] = {"form": attachment.get("title"), "digest": extensions.get(DIGEST, {}).get("valueString")}
+    for name, url, value in (("kind", KIND, "valueCode"), ("target", TARGET, "valueString")):
+        if url in extensions:
+            form[name] = extensions[url].get(value)
+    if form.get("kind") == WordKind.REPORT or form["status"] == "refused":
+        # What is refused or rejected is a prohibition; whether it is a report, is found out anew from who gave it.
+        form.pop("kind", None)
+    form["whole"] = extensions.get(WHOLE, {}).get("valueBoolean") is True
     return form
 
 
 def _giver(record: ConsentRecord) -> dict[str, Any]:
     given = record.given_by
-    parts: list[dict[str, Any]] = [{"url": "kind", "valueCode": given.kind}]
+    parts: list[dict[str, Any]] = [{"url": "kind", "valueCode": given.kind.value}]
     if given.mandate_until is not None:
         parts.append({"url": "mandate-until", "valueDate": given.mandate_until.isoformat()})
     if given.minor_opinion is not None:
-        parts.append({"url": "minor-opinion", "valueCode": given.minor_opinion})
+        parts.append({"url": "minor-opinion", "valueCode": given.minor_opinion.value})
+    for url, name in _FOUND_OUT.items():
+        answer = getattr(given, name)
+        if answer is not None:
+            parts.append({"url": url, "valueBoolean": answer})
     return {"url": GIVER, "extension": parts}
 
 
@@ -118,7 +140,8 @@ def _provision(record: ConsentRecord, kind: str) -> dict[str, Any]:
         ]
     if record.purposes:
         provision["purpose"] = [{"system": PURPOSE, "code": purpose} for purpose in sorted(record.purposes)]
-    provision["class"] = [{"system": CATEGORY, "code": category} for category in sorted(record.categories)]
+    if record.categories:
+        provision["class"] = [{"system": CATEGORY, "code": category} for category in sorted(record.categories)]
     return provision
 
 
@@ -160,6 +183,7 @@ def _given_by(extensions: object) -> dict[str, Any]:
                 "kind": parts.get("kind", {}).get("valueCode", "self"),
                 "mandate_until": parts.get("mandate-until", {}).get("valueDate"),
                 "minor_opinion": parts.get("minor-opinion", {}).get("valueCode"),
+                **{name: parts.get(url, {}).get("valueBoolean") for url, name in _FOUND_OUT.items()},
             }
     return {"kind": "self"}
 

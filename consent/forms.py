@@ -24,6 +24,12 @@ COLUMNS = (
     "minor_opinion",
     "subject_age",
     "unaccompanied",
+    "able_to_decide",
+    "personal_matters",
+    "weighty_reason",
+    "kind",
+    "target",
+    "whole",
     "purposes",
     "recipients",
     "categories",
@@ -33,7 +39,7 @@ COLUMNS = (
     "form",
     "digest",
 )
-NEEDED = ("subject_system", "subject", "categories")
+NEEDED = ("subject_system", "subject")
 MOST = 1000
 _YES = {"yes": True, "true": True, "1": True, "kyllä": True, "ja": True}
 _NO = {"no": False, "false": False, "0": False, "ei": False, "nej": False, "": None}
@@ -45,6 +51,14 @@ _COLUMN_OF = {
     "/given_by/kind": "given_by",
     "/given_by/mandate_until": "mandate_until",
     "/given_by/minor_opinion": "minor_opinion",
+    "/given_by/able_to_decide": "able_to_decide",
+    "/given_by/personal_matters": "personal_matters",
+    "/given_by/weighty_reason": "weighty_reason",
+    "/kind": "kind",
+    "/target": "target",
+    "/target/kind": "target",
+    "/target/code": "target",
+    "/target/sector": "target",
     "/purposes": "purposes",
     "/recipients": "recipients",
     "/categories": "categories",
@@ -126,30 +140,42 @@ def read_csv(data: bytes) -> Iterator[Row]:
 def _form(values: dict[str, str]) -> dict[str, Any]:
     form: dict[str, Any] = {
         "subject": {"system": values["subject_system"], "value": values["subject"]},
-        "status": values.get("status") or "active",
+        # Of kind and status the one that is left out follows from the other.
+        "kind": values.get("kind") or None,
+        "status": values.get("status") or (None if values.get("kind") else "active"),
+        "target": values.get("target") or None,
+        "whole": _answer(values, "whole") is True,
         "given_by": {
             "kind": values.get("given_by") or "self",
             "mandate_until": values.get("mandate_until") or None,
             "minor_opinion": values.get("minor_opinion") or None,
+            "able_to_decide": _answer(values, "able_to_decide"),
+            "personal_matters": _answer(values, "personal_matters"),
+            "weighty_reason": _answer(values, "weighty_reason"),
         },
         "purposes": values.get("purposes", "").split(),
         "recipients": values.get("recipients", "").split(),
-        "categories": values["categories"].split(),
+        "categories": values.get("categories", "").split(),
         "starts": values.get("starts") or None,
         "ends": values.get("ends") or None,
         "language": values.get("language") or "fi",
         "evidence": {"form": values.get("form") or None, "digest": values.get("digest") or None},
+        "subject_unaccompanied": _answer(values, "unaccompanied"),
     }
     age = values.get("subject_age", "")
     if age:
         if not (age.isascii() and age.isdigit() and len(age) <= 3):
             raise ConsentError("/subject_age", "write the age in years")
         form["subject_age"] = int(age)
-    alone = values.get("unaccompanied", "").lower()
-    if alone not in _YES and alone not in _NO:
-        raise ConsentError("/subject_unaccompanied", "write yes or no")
-    form["subject_unaccompanied"] = _YES.get(alone, _NO.get(alone))
     return form
+
+
+def _answer(values: dict[str, str], column: str) -> bool | None:
+    stated = values.get(column, "").lower()
+    if stated not in _YES and stated not in _NO:
+        pointer = next((pointer for pointer, name in _COLUMN_OF.items() if name == column), f"/{column}")
+        raise ConsentError(pointer, "write yes or no")
+    return _YES.get(stated, _NO.get(stated))
 
 
 def _not_too_many(count: int) -> None:

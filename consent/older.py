@@ -15,9 +15,10 @@ from dataclasses import dataclass, replace
 from datetime import date
 
 from consent.conditions import CONDITIONS
-from consent.consents import ConsentRecord
+from consent.consents import ConsentRecord, WordKind
 from consent.law import Basis, Prohibition, Rulebook, Word
 from consent.request import Request
+from consent.said import Asked, Said, Silence
 from consent.verdicts import PermittedCategory, Verdicts, WithheldCategory
 
 
@@ -61,10 +62,14 @@ _NEARNESS = {
             "emergency-only",
             "consent-missing",
             "consent-withdrawn",
+            "reported",
             "refused",
         )
     )
 }
+
+
+_SILENCES = {Silence.WITHDRAWN: "consent-withdrawn", Silence.REPORTED: "reported"}
 
 
 class _Case:
@@ -75,12 +80,12 @@ class _Case:
         self._rulebook = rulebook
         self._day = day
         role, member, purpose = request.requester.role, request.requester.member, request.purpose
-        standing = [
-            consent for consent in consents if consent.in_force(day) and consent.meant_for(purpose, role, member)
-        ]
-        self._active = [item for item in standing if item.status == "active"]
-        self._refused = [item for item in standing if item.status == "refused"]
-        self._withdrawn = [item for item in standing if item.status == "withdrawn"]
+        self._said = Said(
+            # No basis of this form tells permissions from consents: what names no purpose or recipient carries nothing.
+            (word for word in consents if word.forbids or (word.purposes and word.recipients and word.categories)),
+            Asked(request.provider.member, role, member, purpose, day),
+            rulebook,
+        )
         self._bases = rulebook.bases_for(request.provider.role, role, purpose)
         self._emergencies = frozenset(basis.id for basis in self._bases if basis.emergency)
         self._answers: dict[str, bool | None] = {}
@@ -117,7 +122,7 @@ class _Case:
 
     def _first(self, bases: Sequence[Basis], category: str) -> PermittedCategory | _Miss | None:
         """What the first basis that carries a category says, else the nearest miss; None if none speaks of it."""
-        refusal = next((one for one in self._refused if self._rulebook.touches(one.categories, category)), None)
+        refusal = self._said.prohibition_of(category)
         carried: PermittedCategory | None = None
         nearest: _Miss | None = None
         for basis in bases:
@@ -142,14 +147,17 @@ class _Case:
             return alike
         if refusal is not None and basis.word is not Word.SHOWN:
             return _Miss("refused", basis.id)
-        needs, consent = alike, None
+        needs: tuple[str, ...] = alike
+        consent: ConsentRecord | None = None
         if basis.needs_word:
-            consent = next((one for one in self._active if self._rulebook.covers(one.categories, category)), None)
-            if consent is None and self._request.known:
-                gone = any(self._rulebook.covers(one.categories, category) for one in self._withdrawn)
-                return _Miss("consent-withdrawn" if gone else "consent-missing", basis.id)
-            if consent is None:
+            # A prohibition that was lifted counted as a consent that was withdrawn.
+            word = self._said.word_for(category, frozenset(WordKind))
+            if word is Silence.REPORTED or (isinstance(word, Silence) and self._request.known):
+                return _Miss(_SILENCES.get(word, "consent-missing"), basis.id)
+            if isinstance(word, Silence):
                 needs = (*alike, "consent")
+            else:
+                consent = word
         return PermittedCategory(
             category,
             basis.id,

@@ -9,16 +9,26 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
 from sqlalchemy import Connection, Select, bindparam, insert, select, update
 
-from consent.consents import ConsentRecord
+from consent.consents import ConsentRecord, Ending, WordKind, WordStatus
 from consent.tables import consents, epochs
 
-_CURRENT = select(consents.c.document).where(consents.c.id == bindparam("of"), consents.c.current == 1)
-_HISTORY = select(consents.c.document).where(consents.c.id == bindparam("of")).order_by(consents.c.version)
-_VERSION = select(consents.c.document).where(consents.c.id == bindparam("of"), consents.c.version == bindparam("as"))
+_CURRENT = select(consents.c.document, consents.c.kind).where(consents.c.id == bindparam("of"), consents.c.current == 1)
+_HISTORY = (
+    select(consents.c.document, consents.c.kind).where(consents.c.id == bindparam("of")).order_by(consents.c.version)
+)
+_VERSION = select(consents.c.document, consents.c.kind).where(
+    consents.c.id == bindparam("of"), consents.c.version == bindparam("as")
+)
+_REPORTS = (
+    select(consents.c.document, consents.c.kind)
+    .where(consents.c.kind == WordKind.REPORT.value, consents.c.status == WordStatus.REFUSED.value)
+    .where(consents.c.current == 1)
+    .order_by(consents.c.recorded_at, consents.c.id)
+)
 _STEP = update(epochs).where(epochs.c.subject == bindparam("of_subject")).values(epoch=epochs.c.epoch + 1)
 _FORMER = update(consents).where(consents.c.id == bindparam("of_id"), consents.c.current == 1).values(current=0)
 
@@ -36,9 +46,9 @@ def add(connection: Connection, record: ConsentRecord) -> None:
             "id": record.id,
             "version": record.version,
             "subject": record.subject,
-            "status": record.status,
-            "kind": record.kind,
-            "target": record.target,
+            "status": record.status.value,
+            "kind": record.kind.value,
+            "target": None if record.target is None else str(record.target),
             "recorded_at": int(record.recorded_at.timestamp() * 1_000_000),
             "current": 1,
             "document": json.dumps(record.to_dict(), sort_keys=True, ensure_ascii=False),
@@ -50,13 +60,13 @@ def add(connection: Connection, record: ConsentRecord) -> None:
 
 def withdraw(connection: Connection, id: str, at: datetime, by: str) -> ConsentRecord:  # noqa: A002
     """Withdraw a consent: stores its next version and returns it. Raises UnknownConsentError."""
-    return end(connection, id, "withdrawn", at, by)
+    return end(connection, id, WordStatus.WITHDRAWN, at, by)
 
 
 def end(
     connection: Connection,
     id: str,  # noqa: A002
-    status: Literal["withdrawn", "entered-in-error"],
+    status: Ending,
     at: datetime,
     by: str,
 ) -> ConsentRecord:
@@ -72,7 +82,7 @@ def end(
 def current(connection: Connection, id: str) -> ConsentRecord | None:  # noqa: A002
     """The newest version of a record."""
     row = connection.execute(_CURRENT, {"of": id}).first()
-    return None if row is None else ConsentRecord.from_dict(json.loads(row.document))
+    return None if row is None else record_of(row.document, row.kind)
 
 
 def words(subjects: Sequence[Any]) -> Select[Any]:
@@ -82,7 +92,7 @@ def words(subjects: Sequence[Any]) -> Select[Any]:
     """
     table = consents.c
     return (
-        select(table.document)
+        select(table.document, table.kind)
         .where(table.current == 1, table.subject.in_(subjects))
         .order_by(table.recorded_at, table.id)
     )
@@ -96,7 +106,7 @@ def changes(subjects: Sequence[Any]) -> Select[Any]:
 def history(connection: Connection, id: str) -> tuple[ConsentRecord, ...]:  # noqa: A002
     """All versions of a record, oldest first; empty if there is none."""
     rows = connection.execute(_HISTORY, {"of": id})
-    return tuple(ConsentRecord.from_dict(json.loads(row.document)) for row in rows)
+    return tuple(record_of(row.document, row.kind) for row in rows)
 
 
 def versions(connection: Connection, named: Sequence[tuple[str, int]]) -> tuple[ConsentRecord, ...]:
@@ -106,5 +116,15 @@ def versions(connection: Connection, named: Sequence[tuple[str, int]]) -> tuple[
         row = connection.execute(_VERSION, {"of": id_, "as": version}).first()
         if row is None:
             raise UnknownConsentError(f"{id_} version {version}")
-        found.append(ConsentRecord.from_dict(json.loads(row.document)))
+        found.append(record_of(row.document, row.kind))
     return tuple(found)
+
+
+def open_reports(connection: Connection) -> tuple[ConsentRecord, ...]:
+    """The reports that nobody has confirmed or let lapse, oldest first, of all persons."""
+    return tuple(record_of(row.document, row.kind) for row in connection.execute(_REPORTS))
+
+
+def record_of(document: str, kind: str) -> ConsentRecord:
+    """A version as it was stored. Former versions wrote no kind: the column tells it, of what has ended as well."""
+    return ConsentRecord.from_dict({"kind": kind, **json.loads(document)})

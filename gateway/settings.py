@@ -343,6 +343,8 @@ class LimitSettings(_Section):
     body_bytes: int = Field(8 * 1024 * 1024, ge=1024, description="largest body")
     message_bytes: int = Field(16 * 1024, ge=1024, description="largest signed message, without its body")
     in_flight: int = Field(512, ge=1, description="requests at once on each face")
+    in_flight_each: int = Field(128, ge=1, description="requests at once of one client, or of one other node")
+    strangers: int = Field(32, ge=1, description="requests at once of all who have not shown yet who they are")
     queue: int = Field(4096, ge=1, description="units that may wait for the log")
     peer_timeout_seconds: float = Field(15.0, gt=0, le=300, description="how long another node is waited for")
     head_seconds: float = Field(10.0, gt=0, le=300, description="a caller's time for the head of a request")
@@ -394,6 +396,9 @@ class AuditSettings(_Section):
     witness_seconds: float = Field(60.0, gt=0, le=86400, description="how often peers are asked for proofs")
     cosign_seconds: float = Field(3600.0, gt=0, le=86400, description="how often witnesses are asked to cosign")
     witnesses: int = Field(5, ge=0, le=32, description="how many of the registry's witnesses are asked")
+    answers_at_start: int = Field(
+        0, ge=0, le=16, description="how many nodes must have said how far they know the log before data moves"
+    )
     readers: list[str] = Field(default_factory=list, description="ids of nodes that may read entries, not only hashes")
     witness_algorithm: Literal["ml-dsa-44", "ed25519"] = Field(
         "ml-dsa-44", description="what the node cosigns the logs of others with"

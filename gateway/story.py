@@ -70,6 +70,10 @@ class Story:
             **said,
         )
 
+    def about(self, subject: str | None, case: str | None = None) -> Story:
+        """The same story, told of this person or case."""
+        return replace(self, subject=subject, case=case)
+
     def to(self, service: str | None, recipient: str | None, purpose: str | None) -> Story:
         """The same story as far as it concerns one recipient."""
         return replace(self, service=service, recipient=recipient, purpose=purpose)

@@ -8,14 +8,21 @@ and back.
 
 from __future__ import annotations
 
+import csv
+import hashlib
+import re
 from collections.abc import Collection, Iterator, Mapping
 from copy import deepcopy
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any, BinaryIO
 
 import orjson
 
-from adapters.agreement import disagreements
+from adapters.agreement import doubts, today
 from adapters.converting import convert_with
+from adapters.fhir_r4.doubting import Doing, Word, in_use, of_bundle, of_entry, of_resource, settled
+from adapters.fhir_r4.parting import parted
 from adapters.fhir_r4.taking import MOVED, Taking
 from adapters.json_reader import JsonForm, read_json
 from adapters.sdk import Finding, Limits, Manifest, Mapped, Origin, Position, Record, Rendered, Text
@@ -23,7 +30,8 @@ from adapters.texts import finding
 from adapters.transforms import TransformError, hetu
 from schemas.catalogue import catalogue
 from schemas.codes import PREFIX, code_system
-from schemas.facts import EXTENSION, HETU, check_single_subject
+from schemas.facts import EXTENSION, HETU, LOCAL, check_single_subject
+from schemas.identifiers import SYSTEMS
 
 PROFILES = "https://hl7.fi/fhir/finnish-base-profiles/"
 MUNICIPALITY = PROFILES + "StructureDefinition/municipality-code"
@@ -36,55 +44,116 @@ PATIENT_PROFILE = PROFILES + "StructureDefinition/fi-base-patient"
 _HETU_TYPE = {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/v2-0203", "code": "NNFIN"}]}
 
 
+MANIFEST = Manifest(
+    "fhir-r4",
+    Text("FHIR R4 -paketti (suomalaiset perusprofiilit)", "FHIR R4-bunt (finska basprofiler)", "FHIR R4 bundle"),
+    ("application/vnd.yhdyspinta.fhir-r4+json",),
+    writes=True,
+    extensions=("json",),
+)
+#: A bundle is one value however many resources it has; how large each of them may be the limits of a record say.
+_RESOURCES = 40
+
+#: The codes of foreign systems: by system and code, ours.
+Codes = Mapping[tuple[str, str], tuple[str, str]]
+
+
 class FhirAdapter:
-    """R4 bundles: one, or a list of them."""
+    """R4 bundles, bare persons and pages of a search: one, or a list of them.
+
+    An adapter of one's own is made with its manifest and with the codes of foreign systems that it knows.
+    """
+
+    def __init__(self, manifest: Manifest = MANIFEST, codes: Codes = MappingProxyType({})) -> None:
+        self._manifest = manifest
+        self._codes = codes
 
     @property
     def manifest(self) -> Manifest:
         """What the adapter is."""
-        return Manifest(
-            "fhir-r4",
-            Text(
-                "FHIR R4 -paketti (suomalaiset perusprofiilit)", "FHIR R4-bunt (finska basprofiler)", "FHIR R4 bundle"
-            ),
-            ("application/vnd.yhdyspinta.fhir-r4+json",),
-            writes=True,
-            extensions=("json",),
-        )
+        return self._manifest
 
     def read(self, stream: BinaryIO, limits: Limits) -> Iterator[Record | Finding]:
-        """See Adapter. The key of a record is the bundle's `id`."""
-        return read_json(stream, JsonForm("id"), limits)
+        """See Adapter. The key of a record is the bundle's `id`, or that of the person where a bundle has several."""
+        wide = replace(
+            limits,
+            row_characters=min(limits.row_characters * _RESOURCES, limits.total_bytes),
+            fields=limits.fields * _RESOURCES,
+        )
+        is_empty = True
+        for item in read_json(stream, JsonForm("id"), wide):
+            is_empty = False
+            yield from parted(item, limits)
+        if is_empty:
+            yield finding("error", "no-record", Position())
 
     def to_canonical(self, record: Record) -> Mapped:
         """See Adapter."""
-        row = record.position.row
-        source = _resources(record.fields)
-        if source is None or [one["resourceType"] for _, one, _ in source].count("Patient") != 1:
-            wrong = finding("error", "unreadable" if source is None else "one-person", record.position)
+        for item in parted(record, Limits()):  # a source that hands over records gives each as it stands
+            if isinstance(item, Finding):
+                return Mapped(record.key, None, {}, (item,), record.position)
+            record = item
+        source = resources_of(record.fields)
+        if source is None or [found.kind for found in source].count("Patient") != 1:
+            wrong = finding("error", "no-bundle" if source is None else "one-person", record.position)
             return Mapped(record.key, None, {}, (wrong,), record.position)
-        source.sort(key=lambda one: one[1]["resourceType"] != "Patient")
+        source.sort(key=lambda found: found.kind != "Patient")
+        doubted = [*of_bundle(record.fields)]
+        for found in source:
+            doubted += [*of_entry(found.entry, found.at.removesuffix("/resource"))]
+            doubted += [*of_resource(found.resource, found.at, today())]
+        mapped, places = self._mapped(record, source, doubted, {})
+        # What a schema does not take of a resource costs that resource, as a kind that is not known does.
+        spoilt = {
+            places[index]: told
+            for told in mapped.findings
+            if told.severity == "error" and (index := _entry_of(told.target)) > 0
+        }
+        return self._mapped(record, source, doubted, spoilt)[0] if spoilt else mapped
+
+    def _mapped(
+        self, record: Record, source: list[Found], doubted: list[Word], spoilt: Mapping[str, Finding]
+    ) -> tuple[Mapped, list[str]]:
+        """The record without the resources at the places of `spoilt`, and the places of those that it has."""
         names = _names(source)
-        taking = Taking(row, names)
-        persons = [at for at, one, _ in source if one["resourceType"] == "Patient"]
-        for at in _misplaced(record.fields, "", persons):
+        taking = Taking(record.position.row, names)
+        for word in doubted:
+            if word.doing is Doing.STOPS:
+                taking.refuse(word.code, word.at)
+        for at in _misplaced(record.fields, "", [found.at for found in source if found.kind == "Patient"]):
             taking.refuse("misplaced", at)
-        entries = []
-        taken = 0
-        for at, resource, _ in source:
-            kind = resource["resourceType"]
-            schema = catalogue().resources.get(kind)
-            if schema is None:
-                taking.leave(at, resource)
-                continue
-            prepared = _person_in(resource, taking, at) if kind == "Patient" else dict(resource)
-            prepared["id"] = names[id(resource)].partition("/")[2]
-            entries.append({"resource": taking.take(prepared, schema.shape, at, f"/entry/{taken}/resource")})
-            taken += 1
+        left = [word for word in doubted if word.doing is Doing.LEAVES]
+        entries: list[dict[str, Any]] = []
+        places: list[str] = []
+        seen: list[Mapping[str, Any]] = []
+        for found in source:
+            schema = catalogue().resources.get(found.kind)
+            words = [word for word in left if word.at.startswith(found.entry_at + "/")]
+            if words:
+                taking.tell("warning", words[0].code, words[0].at)
+            elif schema is None:
+                taking.tell("warning", "resource-left", found.at)
+            elif found.at in spoilt:
+                taking.tell("warning", spoilt[found.at].code, spoilt[found.at].position.column or found.at)
+            elif found.resource in seen:
+                taking.tell("warning", "duplicate-key", found.at)
+            else:
+                seen.append(found.resource)
+                prepared = self._prepared(found, taking)
+                prepared["id"] = names[id(found.resource)].partition("/")[2]
+                to = f"/entry/{len(entries)}/resource"
+                entries.append({"resource": taking.take(prepared, schema.shape, found.at, to)})
+                places.append(found.at)
         bundle = {"resourceType": "Bundle", "type": "collection", "entry": entries}
         findings = [*taking.findings, *_wrong(bundle, taking.provenance, record.position)]
-        rejected = any(one.severity == "error" for one in findings)
-        return Mapped(record.key, None if rejected else bundle, taking.provenance, tuple(findings), record.position)
+        rejected = any(told.severity == "error" for told in findings)
+        mapped = Mapped(record.key, None if rejected else bundle, taking.provenance, tuple(findings), record.position)
+        return mapped, places
+
+    def _prepared(self, found: Found, taking: Taking) -> dict[str, Any]:
+        """A resource as the schema may take it: its foreign codes are ours, and a person's values those of today."""
+        resource = settled(translated(found.resource, self._codes) if self._codes else found.resource)
+        return _person_in(resource, taking, found.at) if found.kind == "Patient" else resource
 
     def convert(self, stream: BinaryIO, limits: Limits) -> Iterator[Mapped]:
         """See Adapter."""
@@ -100,8 +169,27 @@ class FhirAdapter:
         return Rendered("application/fhir+json; fhirVersion=4.0", orjson.dumps(written, option=orjson.OPT_INDENT_2))
 
 
-def _resources(fields: Mapping[str, Any]) -> list[tuple[str, dict[str, Any], str]] | None:
-    """The resources of a bundle: where each stands, itself, and its full URL. None if it is no bundle."""
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A resource in a bundle: its entry and the entry's place, and itself."""
+
+    entry: Mapping[str, Any]
+    entry_at: str
+    resource: dict[str, Any]
+
+    @property
+    def at(self) -> str:
+        """Its place."""
+        return f"{self.entry_at}/resource"
+
+    @property
+    def kind(self) -> str:
+        """Its kind."""
+        return str(self.resource["resourceType"])
+
+
+def resources_of(fields: Mapping[str, Any]) -> list[Found] | None:
+    """The resources of a bundle. None if it is no bundle."""
     entries = fields.get("entry")
     if fields.get("resourceType") != "Bundle" or not isinstance(entries, list):
         return None
@@ -110,24 +198,58 @@ def _resources(fields: Mapping[str, Any]) -> list[tuple[str, dict[str, Any], str
         resource = entry.get("resource") if isinstance(entry, dict) else None
         if not isinstance(resource, dict) or not isinstance(resource.get("resourceType"), str):
             return None
-        url = entry.get("fullUrl")
-        found.append((f"/entry/{index}/resource", resource, url if isinstance(url, str) else ""))
+        found.append(Found(entry, f"/entry/{index}", resource))
     return found
 
 
-def _names(source: list[tuple[str, dict[str, Any], str]]) -> dict[Any, str]:
+def _names(source: list[Found]) -> dict[Any, str]:
     """The new name of each resource, by itself (its identity in memory) and by every name that it has in the source."""
     names: dict[Any, str] = {}
     count: dict[str, int] = {}
-    for _, resource, url in source:
-        kind = resource["resourceType"]
+    for found in source:
+        kind = found.kind
         count[kind] = count.get(kind, 0) + 1
         new = f"{kind}/{_dashed(kind)}-{count[kind]}"
-        names[id(resource)] = new
-        for old in (url, f"{kind}/{resource.get('id')}" if isinstance(resource.get("id"), str) else ""):
-            if old:
+        names[id(found.resource)] = new
+        own, url = found.resource.get("id"), found.entry.get("fullUrl")
+        for old in (url, f"{kind}/{own}" if isinstance(own, str) else ""):
+            if isinstance(old, str) and old:
                 names.setdefault(old, new)
     return names
+
+
+def translated(value: Any, codes: Codes) -> Any:
+    """A resource with the codings of foreign systems as ours."""
+    if isinstance(value, list):
+        return [translated(item, codes) for item in value]
+    if not isinstance(value, dict):
+        return value
+    system, code = value.get("system"), value.get("code")
+    if isinstance(system, str) and isinstance(code, str) and (ours := codes.get((system.partition("|")[0], code))):
+        return {"system": ours[0], "code": ours[1]}
+    return {name: translated(member, codes) for name, member in value.items()}
+
+
+def codes_of(table: str) -> Codes:
+    """The codes of foreign systems from a CSV file with the columns `system`, `code`, `table` and `to`: of the table
+    `service-need`, for one, the code `to`. Raises ValueError for a line that names no code of ours.
+    """
+    found: dict[tuple[str, str], tuple[str, str]] = {}
+    for number, row in enumerate(csv.DictReader(table.splitlines()), 2):
+        try:
+            known = code_system(row["table"]).codes
+            found[row["system"], row["code"]] = (PREFIX + row["table"], row["to"])
+        except KeyError as error:
+            raise ValueError(f"line {number}: there is no column or code table {error}") from None
+        if row["to"] not in known:
+            raise ValueError(f"line {number}: {row['table']} has no code {row['to']!r}")
+    return MappingProxyType(found)
+
+
+def _entry_of(pointer: str | None) -> int:
+    """The number of the entry that a pointer leads into; -1 for any other."""
+    parts = (pointer or "").split("/")
+    return int(parts[2]) if len(parts) > 2 and parts[1] == "entry" and parts[2].isdecimal() else -1
 
 
 def _dashed(kind: str) -> str:
@@ -139,6 +261,9 @@ def _person_in(resource: dict[str, Any], taking: Taking, at: str) -> dict[str, A
     them; what they say twice must be the same.
     """
     person = dict(resource)
+    _former_left(person, taking, at)
+    _own_numbers(person)
+    _languages(person)
     extensions = list(person["extension"]) if isinstance(person.get("extension"), list) else []
     for index, one in enumerate(extensions):
         if not isinstance(one, dict) or one.get("url") != MUNICIPALITY:
@@ -180,6 +305,51 @@ def _person_in(resource: dict[str, Any], taking: Taking, at: str) -> dict[str, A
             except TransformError as error:
                 taking.refuse(error.code, f"{at}/identifier/{index}/value")
     return person
+
+
+def _former_left(person: dict[str, Any], taking: Taking, at: str) -> None:
+    """Leave out what is of a former time: an old identity code would be another person's to whoever looks it up."""
+    for member in ("identifier", "name", "telecom", "address"):
+        values = person.get(member)
+        if not isinstance(values, list):
+            continue
+        for index, value in enumerate(values):
+            if not in_use(value, today()):
+                taking.tell("warning", "not-current", f"{at}/{member}/{index}")
+        person[member] = [value if in_use(value, today()) else MOVED for value in values]
+
+
+#: What a number of another system may hold to become one of ours.
+_NUMBER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,40}\Z")
+
+
+def _own_numbers(person: dict[str, Any]) -> None:
+    """Where no system gives the person a number that is known here, their own keeps them apart: a temporary code, a
+    customer number of theirs. Which system it is of stays in it, for the same number of another is another person's.
+    """
+    given = [one for one in person.get("identifier") or () if isinstance(one, dict)]
+    if any(one.get("system") in SYSTEMS for one in given):
+        return
+    for number in given:
+        system, value = number.get("system"), number.get("value")
+        if isinstance(system, str) and isinstance(value, str) and _NUMBER.match(value):
+            mark = hashlib.sha256(system.encode()).hexdigest()[:12]
+            person["identifier"] = [{"system": LOCAL, "value": f"{mark}.{value}"}]
+            return
+
+
+def _languages(person: dict[str, Any]) -> None:
+    """A language as it is spoken somewhere (`ar-SY`) is that language, where the list knows no better."""
+    known = code_system("language").codes
+    spoken = deepcopy(person.get("communication"))
+    for one in spoken if isinstance(spoken, list) else ():
+        language = one.get("language") if isinstance(one, dict) else None
+        for coding in language.get("coding") or () if isinstance(language, dict) else ():
+            code = coding.get("code") if isinstance(coding, dict) else None
+            if isinstance(code, str) and code not in known and code.partition("-")[0].lower() in known:
+                coding["code"] = code.partition("-")[0].lower()
+    if spoken is not None:
+        person["communication"] = spoken
 
 
 def _is_prohibition(label: Any) -> bool:
@@ -249,12 +419,13 @@ def _person_out(resource: dict[str, Any]) -> dict[str, Any]:
 def _wrong(bundle: dict[str, Any], provenance: Mapping[str, Origin], position: Position) -> Iterator[Finding]:
     is_sound = True
     for one in catalogue().validate_bundle(bundle) or check_single_subject(bundle):
+        is_sound = False
         if one.code in {"subject-form", "subject-check"}:
             continue  # told when the identifier was read
         origin = provenance.get(one.pointer)
         code = {"required": "field-missing", "format": "date-form", "enum": "code-unknown"}.get(one.code, "schema")
         yield finding("error", code, origin.position if origin is not None else position, one.pointer)
-        is_sound = False
-    for pointer in disagreements(bundle) if is_sound else ():
-        origin = provenance.get(pointer)
-        yield finding("error", "contradictory", origin.position if origin is not None else position, pointer)
+    for doubt in doubts(bundle, today()) if is_sound else ():
+        origin = provenance.get(doubt.pointer)
+        place = origin.position if origin is not None else position
+        yield finding(doubt.severity, doubt.code, place, doubt.pointer)

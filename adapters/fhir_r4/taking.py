@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from adapters.legibility import is_damaged
-from adapters.sdk import Finding, Origin, Position
+from adapters.sdk import Finding, Origin, Position, Severity
 from adapters.texts import damage, finding
+from adapters.transforms import day_of_instant
 from schemas.shape import Shape
 
 #: Members that are left out on purpose: renderings, versions and labels of what is said elsewhere.
@@ -28,9 +29,14 @@ _IGNORED = frozenset(
         "address/use",
         "address/text",
         "active",
+        "deceasedBoolean",
+        "identifier/period",
+        "name/period",
+        "telecom/period",
+        "address/period",
     }
 )
-_DAY = re.compile(r"([12][0-9]{3}-[0-9]{2}-[0-9]{2})T[0-9:.]+(Z|[+-][0-9]{2}:[0-9]{2})\Z")
+_INSTANT = re.compile(r"[12][0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9:.]+(Z|[+-][0-9]{2}:[0-9]{2})\Z")
 _CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
 
 _NOTHING: Any = object()
@@ -53,6 +59,10 @@ class Taking:
         taken = self._object(resource, shape, at, to, "")
         assert isinstance(taken, dict)
         return taken
+
+    def tell(self, severity: Severity, code: str, at: str) -> None:
+        """Tell of a place."""
+        self.findings.append(finding(severity, code, Position(row=self._row, column=at)))
 
     def leave(self, at: str, value: Any) -> None:
         """Tell of each value below a place that it is not taken."""
@@ -115,8 +125,9 @@ class Taking:
                 self.findings.append(damage(Position(row=self._row, column=at), to))
             if to.endswith("/reference"):
                 value, transform = self._names.get(value, value), "reference"
-            elif shape.pattern is not None and (day := _DAY.match(value)) and shape.pattern.search(day[1]):
-                value, transform = day[1], "day"
+            elif shape.pattern is not None and _INSTANT.match(value) and not to.endswith("/birthDate"):
+                # A birth date may be no instant: which day it was depends on a place that nobody names.
+                value, transform = day_of_instant(value), "day-of"
         self.provenance[to] = Origin(Position(row=self._row, column=at), transform)
         return value
 

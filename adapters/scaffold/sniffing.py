@@ -131,7 +131,7 @@ def _csv(text: str, encodings: list[str]) -> Sample:
     header = [name.strip() for name in rows[0]]
     if len(set(header)) != len(header) or not all(header):
         raise SampleError("the header has an empty name, or a name twice", "give every column a name of its own")
-    from adapters.readers import CsvForm, read_csv
+    from adapters.csv_reader import CsvForm, read_csv
 
     form = CsvForm(tuple(encodings), delimiter, header[0])
     data = text.encode("utf-16") if encodings == ["utf-16"] else text.encode("utf-8")
@@ -141,7 +141,7 @@ def _csv(text: str, encodings: list[str]) -> Sample:
 
 
 def _xml(data: bytes) -> Sample:
-    from adapters.readers import XmlForm, read_xml
+    from adapters.xml_reader import XmlForm, read_xml
 
     counts: Counter[tuple[int, str]] = Counter()
     try:

@@ -41,6 +41,14 @@ class Unreadable(Enum):
 UNREADABLE: Final = Unreadable.VALUE
 
 
+class NumberCell(int):
+    """A whole number that a cell of a spreadsheet holds as such: whether zeros stood before it nobody knows."""
+
+
+class Withdrawn(dict[str, Any]):
+    """An object in a list of a record that its source takes back: deleted, or posted to the wrong person."""
+
+
 @dataclass(frozen=True, slots=True)
 class Text:
     """A sentence for people, in Finnish, Swedish and English."""
@@ -64,10 +72,20 @@ class Position:
 
 
 @dataclass(frozen=True, slots=True)
+class Shown:
+    """What only the developer's tools show of a finding: the value, the rule that refused it, what comes nearest."""
+
+    value: str
+    rule: str
+    near: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Finding:
     """Something that an adapter could not take: where it stands, where it was to go, what is wrong, how to mend it.
 
-    Neither text ever holds the value itself.
+    Neither text ever holds the value itself, nor does what is written of a finding: `shown` is for the developer's
+    tools, where persons are invented, and no node writes it anywhere.
     """
 
     severity: Severity
@@ -76,6 +94,7 @@ class Finding:
     target: str | None
     message: Text
     hint: Text
+    shown: Shown | None = field(default=None, repr=False, compare=False)
 
     def to_dict(self) -> dict[str, Any]:
         """The finding as JSON values, its sentences in all three languages."""
@@ -113,11 +132,12 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One record of a source: its key, its fields by name or path, and its place."""
+    """One record of a source: its key, its fields by name or path, its place, and what its reader has to tell of it."""
 
     key: str
     fields: Mapping[str, Any]
     position: Position
+    findings: tuple[Finding, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,21 +8,46 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection, func, select
 
-from audit.log.entries import REFUSED, micros, moment
+from audit.log.entries import REFUSED, EntryType, Outcome, micros, moment
 from audit.log.tables import archives, entries
 from audit.questions.query import CLOCKS_DIFFER, Filters, Search, search, walk, without_index
+from audit.questions.subjects import Subjects
 from audit.questions.texts import text
+from audit.questions.words import RELEASED
 
-_SENT: Final = "requested"
 _ASKED_AT_ONCE: Final = 500
-_OF_CLIENTS: Final = ("handover", "delivery", "receipt", "acceptance")
+_OF_CLIENTS: Final = tuple(
+    kind.value for kind in (EntryType.HANDOVER, EntryType.DELIVERY, EntryType.RECEIPT, EntryType.ACCEPTANCE)
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """The time that is looked at, and when it is done."""
+
+    start: datetime
+    end: datetime
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """Where look-ups are read: `find` knows what was moved out of the database, `subjects` which pseudonyms are one
+    person; without them each pseudonym counts for somebody.
+    """
+
+    find: Search = search
+    subjects: Subjects | None = None
+
+
+DATABASE: Final = Seen()
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +69,10 @@ class Thresholds:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """A look-up: its place in the log and who looked up whom with what outcome."""
+    """A look-up: its place in the log and who looked up whom with what outcome.
+
+    `person` is the same for all pseudonyms of one person; without it the pseudonym stands for itself.
+    """
 
     index: int
     id: str
@@ -52,6 +80,12 @@ class Event:
     actor: str
     subject: str | None
     outcome: str
+    person: str = ""
+
+    @property
+    def whom(self) -> str | None:
+        """Who was looked up."""
+        return self.person or self.subject
 
     @property
     def denied(self) -> bool:
@@ -125,7 +159,7 @@ def many_persons(events: Sequence[Event], thresholds: Thresholds) -> list[Anomal
         for event in mine:
             days[event.at.astimezone(zone).date()].append(event)
         for day in days.values():
-            persons = len({event.subject for event in day})
+            persons = len({event.whom for event in day})
             if persons >= thresholds.persons_per_day:
                 found.append(_anomaly("many-persons", day, thresholds.persons_per_day, persons))
     return found
@@ -164,8 +198,8 @@ def own_entries(events: Sequence[Event], thresholds: Thresholds) -> list[Anomaly
     staff = set(thresholds.staff.values())
     found = []
     for actor, mine in _by_actor(events).items():
-        own = [event for event in mine if event.subject is not None and event.subject == thresholds.staff.get(actor)]
-        others = [event for event in mine if event.subject in staff and event not in own]
+        own = [event for event in mine if event.whom is not None and event.whom == thresholds.staff.get(actor)]
+        others = [event for event in mine if event.whom in staff and event not in own]
         found += [_anomaly(rule, seen, 1) for rule, seen in (("own-data", own), ("colleague", others)) if seen]
     return found
 
@@ -197,10 +231,10 @@ def read_events(connection: Connection, start: datetime, end: datetime, *, find:
     rows = connection.execute(
         select(*columns)
         .where(
-            entries.c.type == "query",
+            entries.c.type == EntryType.QUERY.value,
             entries.c.recorded >= micros(start),
             entries.c.recorded < micros(end),
-            without_index(entries.c.outcome != _SENT),
+            without_index(entries.c.outcome != Outcome.REQUESTED.value),
         )
         .order_by(entries.c.recorded, entries.c.idx)
     )
@@ -225,9 +259,11 @@ def _archived_events(connection: Connection, start: datetime, end: datetime, fin
     oldest = connection.scalar(select(func.min(entries.c.recorded)))
     if oldest is not None:  # what is older has left the database; clocks of one log's writers may differ a little
         end = min(end, moment(oldest) + CLOCKS_DIFFER)
-    for found in walk(connection, Filters(start, end, types=("query",)), find=find) if start < end else ():
+    for found in (
+        walk(connection, Filters(start, end, types=(EntryType.QUERY.value,)), find=find) if start < end else ()
+    ):
         entry, agents = found.entry, found.entry.agents
-        if entry.outcome == _SENT:
+        if entry.outcome == Outcome.REQUESTED:
             continue
         actor = _actor(agents.user, agents.client, agents.recipient)
         yield Event(found.index, entry.id, entry.recorded, actor, entry.subject, entry.outcome)
@@ -238,34 +274,46 @@ def _actor(user: str | None, client: str | None, recipient: str | None) -> str:
 
 
 def never_clients(
-    connection: Connection,
-    events: Sequence[Event],
-    thresholds: Thresholds,
-    now: datetime,
-    *,
-    find: Search = search,
+    connection: Connection, events: Sequence[Event], thresholds: Thresholds, now: datetime, seen: Seen = DATABASE
 ) -> list[Anomaly]:
     """Persons whose data was looked up with success, but who did not become clients in the time given.
 
-    A person counts as a client once a handover, receipt or acceptance speaks of them. Only look-ups older than that
-    time are judged.
+    A person counts as a client once a handover, receipt or acceptance speaks of them, under whichever pseudonym. Only
+    look-ups older than that time are judged.
     """
     ripe = [
         event
         for event in events
-        if event.subject is not None
-        and not event.denied
-        and event.outcome in {"success", "partial"}
-        and event.at + thresholds.client_within <= now
+        if event.subject is not None and event.outcome in RELEASED and event.at + thresholds.client_within <= now
     ]
-    subjects = sorted({event.subject or "" for event in ripe})
+    pseudonyms = {event.subject or "" for event in ripe}
+    clients = _clients(connection, pseudonyms, seen.find)
+    persons = {event.whom for event in ripe if event.subject in clients}
+    if seen.subjects is not None:
+        for event in ripe:
+            if event.whom not in persons:
+                others = set(seen.subjects.same_person(connection, event.subject or "")) - pseudonyms
+                if others and _clients(connection, others, seen.find):
+                    persons.add(event.whom)
+    strangers = [event for event in ripe if event.whom not in persons]
+    found = []
+    for mine in _by_actor(strangers).values():
+        counted = len({event.whom for event in mine})
+        if counted >= thresholds.never_clients:
+            found.append(_anomaly("never-clients", mine, thresholds.never_clients, counted))
+    return found
+
+
+def _clients(connection: Connection, pseudonyms: Iterable[str], find: Search) -> set[str]:
+    """Those of these pseudonyms of which an entry says that they became clients."""
+    wanted = sorted(pseudonyms)
     clients: set[str] = set()
-    for low in range(0, len(subjects), _ASKED_AT_ONCE):
+    for low in range(0, len(wanted), _ASKED_AT_ONCE):
         clients.update(
             connection.scalars(
                 select(entries.c.subject)
                 .where(
-                    entries.c.subject.in_(subjects[low : low + _ASKED_AT_ONCE]),
+                    entries.c.subject.in_(wanted[low : low + _ASKED_AT_ONCE]),
                     # Joined to nothing, so that the index of persons serves, whatever statistics there are.
                     without_index(entries.c.type.in_(_OF_CLIENTS)),
                 )
@@ -274,35 +322,28 @@ def never_clients(
         )
     if _pruned(connection):
         clients.update(
-            subject
-            for subject in subjects
-            if subject not in clients
-            and any(walk(connection, Filters(subjects=(subject,), types=_OF_CLIENTS), limit=1, find=find))
+            pseudonym
+            for pseudonym in wanted
+            if pseudonym not in clients
+            and any(walk(connection, Filters(subjects=(pseudonym,), types=_OF_CLIENTS), limit=1, find=find))
         )
-    strangers = [event for event in ripe if event.subject not in clients]
-    found = []
-    for mine in _by_actor(strangers).values():
-        persons = len({event.subject for event in mine})
-        if persons >= thresholds.never_clients:
-            found.append(_anomaly("never-clients", mine, thresholds.never_clients, persons))
-    return found
+    return clients
 
 
-def detect(
-    connection: Connection,
-    start: datetime,
-    end: datetime,
-    thresholds: Thresholds,
-    *,
-    now: datetime,
-    find: Search = search,
-) -> tuple[Anomaly, ...]:
-    """All patterns in this window, by time. Look-ups that ripened in it are judged for `never_clients`.
-
-    `find` knows what was moved out of the database.
-    """
-    events = read_events(connection, start, end, find=find)
+def detect(connection: Connection, span: Span, thresholds: Thresholds, seen: Seen = DATABASE) -> tuple[Anomaly, ...]:
+    """All patterns in this time, by time. Look-ups that ripened in it are judged for `never_clients`."""
+    ripening = span.start - thresholds.client_within, span.end - thresholds.client_within
+    events = read_events(connection, span.start, span.end, find=seen.find)
+    ripened = read_events(connection, *ripening, find=seen.find)
+    if seen.subjects is not None:
+        pseudonyms = {event.subject for event in (*events, *ripened) if event.subject} | {*thresholds.staff.values()}
+        person = seen.subjects.persons(connection, pseudonyms)
+        thresholds = replace(thresholds, staff={user: person[of] for user, of in thresholds.staff.items()})
+        events, ripened = _of_persons(events, person), _of_persons(ripened, person)
     found = [anomaly for rule in RULES for anomaly in rule(events, thresholds)]
-    ripened = read_events(connection, start - thresholds.client_within, end - thresholds.client_within, find=find)
-    found += never_clients(connection, ripened, thresholds, now, find=find)
+    found += never_clients(connection, ripened, thresholds, span.now, seen)
     return tuple(sorted(found, key=lambda anomaly: (anomaly.first, anomaly.rule, anomaly.actor)))
+
+
+def _of_persons(events: Iterable[Event], person: Mapping[str, str]) -> list[Event]:
+    return [replace(event, person=person.get(event.subject or "", "")) for event in events]

@@ -136,11 +136,12 @@ def _month(at: datetime) -> datetime:
     return at.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
 
 
-def archive_month(connection: Connection, folder: Path, name: str, first: int, through: int, *, now: datetime) -> Month:
+def archive_month(connection: Connection, folder: Path, name: str, within: range, *, now: datetime) -> Month:
     """Write one month to the directory and note it in the database. Call it in a transaction that writes.
 
     Nothing leaves the database by this. Raises ArchiveError if the range is not made of whole, present tiles.
     """
+    first, through = within.start, within.stop
     if first % WIDTH or through % WIDTH or first >= through:
         raise ArchiveError("an archive holds whole tiles of 256 entries")
     month = Month(name, first, through, "", folder)
@@ -193,7 +194,7 @@ def _write_entries(connection: Connection, index: Engine, month: Month, stored: 
             ).scalars()
             texts = [body.encode() for body in bodies]
             if [leaf_hash(text) for text in texts] != stored.complete(0, number):
-                raise ArchiveError(f"entries {start} to {start + WIDTH - 1} are not those in their tile; check the log")
+                raise ArchiveError(f"records {start + 1} to {start + WIDTH} are not those in their tile; check the log")
             block = gzip.compress(b"".join(text + b"\n" for text in texts), mtime=0)
             file.write(block)
             total.update(block)
@@ -315,7 +316,7 @@ def prune(engine: Engine, folder: Path, name: str, *, log_key: VerifierKey, now:
     """
     report = verify_month(folder, name, log_key)
     if not report.sound:
-        raise ArchiveError(f"the archive of {name} does not hold at entry {report.first}: {report.problem}")
+        raise ArchiveError(f"the archive of {name} does not hold at record {(report.first or 0) + 1}: {report.problem}")
     # What is counted from entries must be counted before they go.
     counted = tallies.keep_all(engine, now)
     writer = engine.execution_options(writes=True)
@@ -380,7 +381,7 @@ class Archive:
             with self._engines[month.name].connect() as connection:
                 row = connection.execute(select(_offsets).where(_offsets.c.tile == key[1])).first()
             if row is None:
-                raise ArchiveError(f"{month.index_file.name} does not know entry {index}")
+                raise ArchiveError(f"{month.index_file.name} does not know record {index + 1}")
             try:
                 with month.entries_file.open("rb") as file:
                     file.seek(row.start)
@@ -391,7 +392,7 @@ class Archive:
         try:
             return Entry.parse(self._block[1][index % WIDTH])
         except (EntryError, IndexError) as error:
-            raise ArchiveError(f"{month.entries_file.name} is damaged at entry {index}") from error
+            raise ArchiveError(f"{month.entries_file.name} is damaged at record {index + 1}") from error
 
     def search(
         self,

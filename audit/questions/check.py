@@ -15,10 +15,11 @@ all that came before: what is older is not read, but where the signed root fits,
 
 from __future__ import annotations
 
+import base64
 import secrets
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from typing import Any, Final
 
@@ -66,6 +67,14 @@ class Report:
     def first(self) -> Finding | None:
         """The finding with the first affected entry."""
         return self.findings[0] if self.findings else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as JSON tells it."""
+        names = ("sound", "origin", "size", "since", "checked", "anchors")
+        return {name: getattr(self, name) for name in names} | {
+            "root": base64.b64encode(self.root).decode(),
+            "findings": [asdict(finding) for finding in self.findings],
+        }
 
     def to_codes(self) -> dict[str, str | int | bool]:
         """How it came out, fit for the `detail` of the entry that records the check."""

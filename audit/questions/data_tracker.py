@@ -6,7 +6,7 @@ Disclosures under a basis that forbids telling the person are neither shown nor 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -16,10 +16,10 @@ from sqlalchemy import Connection, select
 from audit.log.rows import member_of
 from audit.log.tables import entries
 from audit.questions.query import Filters, Found, Search, disclosures, search, walk
-from audit.questions.report import Names, usage_sentence
+from audit.questions.report import Names, Telling, usage_sentence
 
 MAX_USAGES: Final = 1_000
-_MOST: Final = 100_000
+MOST: Final = 100_000
 
 
 class UsageError(ValueError):
@@ -65,30 +65,30 @@ class Usages:
         return {"totalUsages": self.total, "usages": [usage.to_json() for usage in self.usages]}
 
 
-def find_usage(
-    connection: Connection,
-    pseudonyms: Sequence[str],
-    *,
-    start: datetime | None = None,
-    end: datetime | None = None,
-    offset: int = 0,
-    limit: int = MAX_USAGES,
-    language: str = "en",
-    names: Names,
-    hidden_bases: Collection[str] = (),
-    find: Search = search,
-) -> Usages:
-    """Uses of one person's data, newest first. Raises UsageError."""
-    if offset < 0 or not 1 <= limit <= MAX_USAGES:
-        raise UsageError(f"offset is 0 or more and limit between 1 and {MAX_USAGES}")
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which uses are asked for. Raises UsageError."""
+
+    start: datetime | None = None
+    end: datetime | None = None
+    offset: int = 0
+    limit: int = MAX_USAGES
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.offset <= MOST or not 1 <= self.limit <= MAX_USAGES:
+            raise UsageError(f"offset is between 0 and {MOST} and limit between 1 and {MAX_USAGES}")
+
+
+def find_usage(connection: Connection, pseudonyms: Sequence[str], telling: Telling, wanted: Wanted) -> Usages:
+    """Uses of one person's data, newest first."""
+    theirs = disclosures(pseudonyms, start=wanted.start, end=wanted.end)
     shown = [
         found
-        for found in walk(
-            connection, disclosures(pseudonyms, start=start, end=end), order="newest", limit=_MOST, find=find
-        )
-        if not any(basis in hidden_bases for basis in found.entry.bases)
+        for found in walk(connection, theirs, order="newest", limit=MOST, find=telling.find)
+        if not telling.hides(found.entry)
     ]
-    return Usages(len(shown), tuple(_usage(found, language, names) for found in shown[offset : offset + limit]))
+    page = shown[wanted.offset : wanted.offset + wanted.limit]
+    return Usages(len(shown), tuple(_usage(found, telling.language, telling.names) for found in page))
 
 
 def _usage(found: Found, language: str, names: Names) -> Usage:

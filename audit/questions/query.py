@@ -19,20 +19,17 @@ from typing import Any, Final, Literal, Protocol
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, exists, or_, select, true
 
-from audit.log.entries import REFUSED, ZONE, Entry, micros
+from audit.log.entries import REFUSED, ZONE, Entry, EntryType, Outcome, micros
 from audit.log.tables import FACETS, WITHDRAWN, entries, facets
+from audit.questions.words import MEANINGS, NOT_RELEASED, RELEASED, RELEASES, Word, carries
 from audit.tree.merkle import ProofError
 
 MAX_PAGE: Final = 1_000
 _ASKED_AT_ONCE: Final = 500
+_LARGEST: Final = 2**63 - 1
 CLOCKS_DIFFER: Final = timedelta(hours=1)
 """By so much the clocks of those who write one log may differ, at the very most."""
 Order = Literal["newest", "oldest"]
-
-RELEASES: Final = ("query", "handover", "delivery", "break-glass")
-"""Types of entry under which data leaves a node."""
-RELEASED: Final = ("success", "partial")
-NOT_RELEASED: Final = (*REFUSED, "not-found", "failed", "stopped")
 
 
 class QueryError(ValueError):
@@ -45,7 +42,7 @@ class Filters:
 
     `subjects` are pseudonyms (all that belong to one person), `types` and `outcomes` alternatives. `start` is
     inclusive, `end` exclusive. `member` is `INSTANCE/CLASS/MEMBER` on either side, `recipient` and `source` are whole
-    subsystem ids.
+    subsystem ids. `carries` leaves out what names no category of data that moved.
     """
 
     start: datetime | None = None
@@ -70,10 +67,11 @@ class Filters:
     permitted: str | None = None
     withheld: str | None = None
     consent: str | None = None
+    carries: bool = False
 
     def to_codes(self) -> dict[str, str | int | bool]:
         """What was searched for, fit for the `detail` of the entry that records the search: names of filters only."""
-        used = [item.name for item in fields(self) if getattr(self, item.name) not in (None, ())]
+        used = [item.name for item in fields(self) if getattr(self, item.name) not in (None, (), False)]
         return {"filters": " ".join(used)}
 
 
@@ -83,6 +81,11 @@ class Found:
 
     index: int
     entry: Entry
+
+    @property
+    def record(self) -> int:
+        """Its number for people: they count from 1."""
+        return self.index + 1
 
     def to_dict(self) -> dict[str, Any]:
         """Its place and what it says, as JSON tells it."""
@@ -95,6 +98,10 @@ class Page:
 
     found: tuple[Found, ...]
     next: str | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The page as JSON tells it."""
+        return {"found": [item.to_dict() for item in self.found], "next": self.next}
 
 
 _COLUMNS: Final = {
@@ -144,10 +151,12 @@ def _cursor(recorded: int, index: int) -> str:
 def _place(cursor: str) -> tuple[int, int]:
     try:
         text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
-        recorded, index = text.split(".")
-        return int(recorded), int(index)
+        recorded, index = (int(number) for number in text.split("."))
     except (ValueError, binascii.Error) as error:
         raise QueryError("the cursor is not one that a page ended with") from error
+    if abs(recorded) > _LARGEST or not 0 <= index <= _LARGEST:
+        raise QueryError("the cursor is not one that a page ended with")  # and no database could compare it
+    return recorded, index
 
 
 def _alternatives(filters: Filters) -> tuple[str, list[Filters]]:
@@ -247,13 +256,35 @@ def search(
     """
     if not 1 <= limit <= MAX_PAGE:
         raise QueryError(f"a page has between 1 and {MAX_PAGE} entries")
+    while True:
+        page = _page(connection, filters, order, after, limit, read)
+        if not filters.carries:
+            return page
+        # Told only by the text of an entry: a page may be short, but it is empty only where there is nothing more.
+        found = tuple(item for item in page.found if carries(item.entry))
+        if found or page.next is None:
+            return Page(found, page.next)
+        after = page.next
+
+
+def _page(
+    connection: Connection,
+    filters: Filters,
+    order: Order,
+    after: str | None,
+    limit: int,
+    read: Callable[[int, str], Entry] | None,
+) -> Page:
     place = None if after is None else _place(after)
     driver, searches = _alternatives(filters)
-    found: list[list[tuple[int, int, str]]] = [
-        [(row[0], row[1], row[2]) for row in connection.execute(_statement(one, driver, place, order, limit + 1))]
-        for one in searches
+    rows_of = [
+        [
+            (row[0], row[1], row[2])
+            for row in connection.execute(_statement(alternative, driver, place, order, limit + 1))
+        ]
+        for alternative in searches
     ]
-    merged = heapq.merge(*found, key=lambda row: (row[0], row[1]), reverse=order == "newest")
+    merged = heapq.merge(*rows_of, key=lambda row: (row[0], row[1]), reverse=order == "newest")
     rows = list(itertools.islice(merged, limit + 1))
     more = len(rows) > limit
     rows = rows[:limit]
@@ -313,14 +344,20 @@ def walk(
 # -- the questions ---------------------------------------------------------------------------------------------------
 
 
+def meaning(word: Word) -> Filters:
+    """The search that finds what a word counts."""
+    known = MEANINGS[word]
+    return Filters(types=known.types, outcomes=known.outcomes, carries=known.carries)
+
+
 def disclosures(pseudonyms: Sequence[str], *, start: datetime | None = None, end: datetime | None = None) -> Filters:
     """Who received this person's data, which categories, when and on which basis?"""
-    return Filters(start, end, subjects=_known(pseudonyms), types=RELEASES, outcomes=RELEASED)
+    return replace(meaning(Word.DISCLOSED), start=start, end=end, subjects=_known(pseudonyms))
 
 
 def fruitless_lookups(pseudonyms: Sequence[str]) -> Filters:
     """Who looked this person up and got nothing?"""
-    return Filters(subjects=_known(pseudonyms), types=("query",), outcomes=NOT_RELEASED)
+    return Filters(subjects=_known(pseudonyms), types=(EntryType.QUERY.value,), outcomes=NOT_RELEASED)
 
 
 def refusals(*, reason: str | None = None, start: datetime | None = None, end: datetime | None = None) -> Filters:
@@ -394,12 +431,38 @@ class ConsentStory:
     disclosed: tuple[Found, ...]
     more: bool
 
+    def carried(self, release: Found) -> tuple[str, ...]:
+        """The categories of a disclosure that this consent is about; the rest moved without it."""
+        used = dict(release.entry.consents).get(self.consent, 0)
+        about = {
+            version: {*item.entry.categories.permitted, *item.entry.categories.withheld}
+            for item in self.history
+            for consent, version in item.entry.consents
+            if consent == self.consent and version <= used
+        }
+        if not about:
+            return release.entry.categories.permitted
+        return tuple(code for code in release.entry.categories.permitted if code in about[max(about)])
+
+    def late(self) -> list[tuple[Found, Found]]:
+        """Releases under it that stand in the log after its withdrawal, each with that withdrawal."""
+        pairs = []
+        for item in self.history:
+            if item.entry.withdraws:
+                version = dict(item.entry.consents).get(self.consent, 0)
+                pairs += [
+                    (item, release)
+                    for release in self.disclosed
+                    if release.index > item.index and dict(release.entry.consents).get(self.consent, 0) <= version
+                ]
+        return pairs
+
     def to_dict(self) -> dict[str, Any]:
         """The story as JSON tells it."""
         return {
             "consent": self.consent,
             "history": [item.to_dict() for item in self.history],
-            "disclosed": [item.to_dict() for item in self.disclosed],
+            "disclosed": [item.to_dict() | {"carried": list(self.carried(item))} for item in self.disclosed],
             "more": self.more,
         }
 
@@ -413,7 +476,7 @@ def consents_of(
     ids = dict.fromkeys(consent for item in about for consent, _ in item.entry.consents)
     stories = []
     for consent in ids:
-        under = Filters(consent=consent, types=RELEASES, outcomes=RELEASED)
+        under = replace(meaning(Word.DISCLOSED), consent=consent)
         page = find(connection, under, order="oldest", after=None, limit=limit)
         history = tuple(item for item in about if any(id_ == consent for id_, _ in item.entry.consents))
         stories.append(ConsentStory(consent, history, page.found, page.next is not None))
@@ -442,6 +505,7 @@ def left_after_withdrawal(
         for one in some:
             withdrawal, later = read[one.withdrawal], read[one.cited]
             withdrew = dict(withdrawal.entry.consents).get(one.consent, 0)
+            # Also what names no category: a withdrawn consent must not be cited by anything that left.
             released = later.entry.type in RELEASES and later.entry.outcome in RELEASED
             if released and _left_before(connection, withdrawal, later, find):
                 continue
@@ -454,12 +518,12 @@ def left_after_withdrawal(
 
 def _left_before(connection: Connection, withdrawal: Found, later: Found, find: Search) -> bool:
     """Whether an entry only tells the receipt of what was on record as leaving before the withdrawal."""
-    if later.entry.type != "delivery" or later.entry.previous is None:
+    if later.entry.type != EntryType.DELIVERY or later.entry.previous is None:
         return False
     requested = by_id(connection, later.entry.previous, find=find)
     return (
         requested is not None
-        and (requested.entry.type, requested.entry.outcome) == ("delivery", "requested")
+        and (requested.entry.type, requested.entry.outcome) == (EntryType.DELIVERY, Outcome.REQUESTED)
         and requested.index < withdrawal.index
     )
 
@@ -535,7 +599,7 @@ def _read(connection: Connection, indexes: Iterable[int], at: At) -> dict[int, F
     for index in sorted(wanted - read.keys()):
         archived = at(connection, index)
         if archived is None:
-            raise ProofError(f"entry {index} is neither in the database nor in its archive")
+            raise ProofError(f"record {index + 1} is neither in the database nor in its archive")
         read[index] = archived
     return read
 

@@ -8,7 +8,7 @@ that were, only the officer's version says.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, Final
@@ -16,8 +16,7 @@ from typing import Any, Final
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from sqlalchemy import Connection
 
-from audit.log.entries import ZONE, Entry
-from audit.log.rows import member_of
+from audit.log.entries import ZONE, Entry, EntryType
 from audit.questions.query import Filters, Found, Search, disclosures, fruitless_lookups, search, walk
 from audit.questions.tallies import of_year
 from audit.questions.texts import text
@@ -66,53 +65,98 @@ class Extract:
     for_officer: bool
     hidden: int
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether the log has nothing to tell."""
+        return not (self.disclosures or self.fruitless or self.consents)
+
+    def page(self, stylesheet: str | None = None) -> str:
+        """The extract as a printable page; its style is inside unless a stylesheet's address is given."""
+        return _render("extract.html", self.language, stylesheet, extract=self)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The extract as JSON tells it."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Controller:
+    """Who answers for the processing: name, how to reach them and their officer, and the security measures in force."""
+
+    name: str
+    contact: str = ""
+    officer: str = ""
+    measures: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Telling:
+    """How a report is told: in which language and by which names, of which controller, when, and what it keeps silent.
+
+    `hidden_bases` are the bases under which the person must not be told; only the officer's version counts those lines.
+    `find` knows what was moved out of the database.
+    """
+
+    language: str
+    names: Names
+    now: datetime
+    controller: Controller = Controller("")
+    hidden_bases: Collection[str] = ()
+    for_officer: bool = False
+    find: Search = search
+
+    def hides(self, entry: Entry) -> bool:
+        """Whether the law forbids telling the person of this entry."""
+        return any(basis in self.hidden_bases for basis in entry.bases)
+
 
 def extract(
     connection: Connection,
     pseudonyms: Sequence[str],
+    telling: Telling,
     *,
-    controller: str,
-    language: str,
-    now: datetime,
     start: datetime | None = None,
     end: datetime | None = None,
-    names: Names,
-    hidden_bases: Collection[str] = (),
-    for_officer: bool = False,
-    find: Search = search,
 ) -> Extract:
-    """The extract for the person whose pseudonyms these are, newest first.
-
-    `hidden_bases` are the bases under which the person must not be told.
-    """
-    hidden = 0
+    """The extract for the person whose pseudonyms these are, newest first."""
+    hidden, language = 0, telling.language
 
     def lines(filters: Filters) -> tuple[Disclosure, ...]:
         nonlocal hidden
         shown = []
-        for found in walk(connection, filters, order="newest", limit=MAX_LINES, find=find):
-            if any(basis in hidden_bases for basis in found.entry.bases):
+        for found in walk(connection, filters, order="newest", limit=MAX_LINES, find=telling.find):
+            if telling.hides(found.entry):
                 hidden += 1
             else:
-                shown.append(disclosure_line(found.entry, language, names))
+                shown.append(disclosure_line(found.entry, language, telling.names))
         return tuple(shown)
 
-    until = end or now
+    until = end or telling.now
     given = lines(disclosures(pseudonyms, start=start, end=until))
-    looked = fruitless_lookups(pseudonyms)
-    fruitless = lines(Filters(start, until, subjects=looked.subjects, types=looked.types, outcomes=looked.outcomes))
-    about = Filters(start, until, subjects=looked.subjects, types=("consent", "refusal"))
+    looked = replace(fruitless_lookups(pseudonyms), start=start, end=until)
+    fruitless = lines(looked)
+    about = Filters(start, until, subjects=looked.subjects, types=(EntryType.CONSENT, EntryType.REFUSAL))
     consents = tuple(
         ConsentLine(
             item.entry.recorded,
             text(f"type.{item.entry.type}", language),
-            _named(names, "purpose", item.entry.purpose, language),
+            _named(telling.names, "purpose", item.entry.purpose, language),
             item.entry.withdraws,
         )
-        for item in walk(connection, about, order="newest", limit=MAX_LINES, find=find)
+        for item in walk(connection, about, order="newest", limit=MAX_LINES, find=telling.find)
     )
+    hidden = hidden if telling.for_officer else 0
     return Extract(
-        language, controller, start, until, now, given, fruitless, consents, for_officer, hidden if for_officer else 0
+        language,
+        telling.controller.name,
+        start,
+        until,
+        telling.now,
+        given,
+        fruitless,
+        consents,
+        telling.for_officer,
+        hidden,
     )
 
 
@@ -141,16 +185,6 @@ def disclosure_line(entry: Entry, language: str, names: Names) -> Disclosure:
 
 
 @dataclass(frozen=True, slots=True)
-class Controller:
-    """Who answers for the processing: name, how to reach them and their officer, and the security measures in force."""
-
-    name: str
-    contact: str = ""
-    officer: str = ""
-    measures: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class Activity:
     """One purpose of processing, as the rulebook and the registry describe it, in the report's language."""
 
@@ -165,11 +199,12 @@ class Activity:
 
 @dataclass(frozen=True, slots=True)
 class RecipientCount:
-    """How often a recipient received data for a purpose within the year, and how often it was refused."""
+    """How often a recipient received data for a purpose within the year, was refused it, or asked in vain."""
 
     name: str
     released: int
     refused: int
+    fruitless: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +225,11 @@ class ProcessingLine:
         """Refusals in all."""
         return sum(item.refused for item in self.recipients)
 
+    @property
+    def fruitless(self) -> int:
+        """How often nothing was found, it failed or it was stopped, in all."""
+        return sum(item.fruitless for item in self.recipients)
+
 
 @dataclass(frozen=True, slots=True)
 class RecordOfProcessing:
@@ -201,28 +241,27 @@ class RecordOfProcessing:
     controller: Controller
     lines: tuple[ProcessingLine, ...]
 
+    def page(self, stylesheet: str | None = None) -> str:
+        """The record as a printable page."""
+        return _render("processing.html", self.language, stylesheet, record=self)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The record as JSON tells it."""
+        return asdict(self)
+
 
 def record_of_processing(
-    connection: Connection,
-    year: int,
-    activities: Sequence[Activity],
-    *,
-    controller: Controller,
-    language: str,
-    now: datetime,
-    names: Names,
-    member: str | None = None,
+    connection: Connection, year: int, activities: Sequence[Activity], telling: Telling, *, member: str | None = None
 ) -> RecordOfProcessing:
     """The record of processing of one year: what is described, with what was counted (of `member`, if given)."""
+    language, names = telling.language, telling.names
     numbers: dict[str, dict[str, list[int]]] = {}
     for count in of_year(connection, year):
-        if count.purpose is None:
+        if count.purpose is None or not count.concerns(member):
             continue
-        if member is not None and member not in (member_of(count.source), member_of(count.recipient)):
-            continue
-        cell = numbers.setdefault(count.purpose, {}).setdefault(count.recipient or "", [0, 0])
-        cell[0] += count.released
-        cell[1] += count.refused + count.fruitless
+        cell = numbers.setdefault(count.purpose, {}).setdefault(count.recipient or "", [0, 0, 0])
+        for place, number in enumerate((count.released, count.refused, count.fruitless)):
+            cell[place] += number
     described = {activity.purpose for activity in activities}
     rest = [Activity(code, _named(names, "purpose", code, language), (), (), "") for code in sorted(numbers)]
     lines = []
@@ -235,7 +274,7 @@ def record_of_processing(
         )
         categories = tuple(_named(names, "category", code, language) for code in activity.categories)
         lines.append(ProcessingLine(activity, categories, recipients))
-    return RecordOfProcessing(language, year, now, controller, tuple(lines))
+    return RecordOfProcessing(language, year, telling.now, telling.controller, tuple(lines))
 
 
 # -- pages -------------------------------------------------------------------------------------------------------------
@@ -272,16 +311,6 @@ def _date(at: datetime, language: str, clock: str) -> str:
     local = at.astimezone(ZONE)
     date = local.strftime("%Y-%m-%d") if language == "en" else f"{local.day}.{local.month}.{local.year}"
     return f"{date} {local.strftime(clock)}" if clock else date
-
-
-def extract_page(report: Extract, *, stylesheet: str | None = None) -> str:
-    """The extract as a printable HTML page; its style is inside unless a stylesheet's address is given."""
-    return _render("extract.html", report.language, stylesheet, extract=report)
-
-
-def processing_page(record: RecordOfProcessing, *, stylesheet: str | None = None) -> str:
-    """The record of processing as a printable HTML page."""
-    return _render("processing.html", record.language, stylesheet, record=record)
 
 
 def usage_sentence(found: Found, language: str, names: Names) -> str:

@@ -8,21 +8,46 @@ A sign-off is written once and not changed; the caller records it in the log in 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Final
+from enum import StrEnum
+from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, Row, and_, insert, select, update
 
-from audit.log.entries import Entry, micros, moment, new_id
+from audit.log.entries import Entry, EntryType, micros, moment, new_id
 from audit.log.tables import entries, reviews
 from audit.questions.anomalies import Anomaly
 from audit.questions.query import Found, Search, by_id, search
 
-EMERGENCY: Final = "break-glass"
+EMERGENCY: Final = EntryType.BREAK_GLASS.value
 """What the review of an emergency access is called where that of a pattern is called by its rule."""
-VERDICTS: Final = frozenset({"justified", "explained", "not-justified", "escalated"})
 MAX_REMARK: Final = 2_000
+
+
+class Kind(StrEnum):
+    """What a review is of."""
+
+    EMERGENCY = "break-glass"
+    ANOMALY = "anomaly"
+
+
+class Verdict(StrEnum):
+    """What whoever reviewed it concluded."""
+
+    JUSTIFIED = "justified"
+    EXPLAINED = "explained"
+    NOT_JUSTIFIED = "not-justified"
+    ESCALATED = "escalated"
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A conclusion: by whom (a pseudonym), what, and why."""
+
+    by: str
+    verdict: str
+    remark: str
 
 
 class ReviewError(ValueError):
@@ -60,6 +85,10 @@ class Review:
         """What it is called among the reviews of its entry: the pattern's rule, or EMERGENCY."""
         return self.rule or EMERGENCY
 
+    def to_dict(self) -> dict[str, Any]:
+        """The review as JSON tells it."""
+        return asdict(self)
+
 
 def _review(row: Row[tuple[object, ...]]) -> Review:
     return Review(
@@ -79,7 +108,7 @@ def _review(row: Row[tuple[object, ...]]) -> Review:
 def unreviewed_emergencies(connection: Connection, *, limit: int = 200, find: Search = search) -> tuple[Found, ...]:
     """Emergency accesses that nobody has signed off, oldest first; with `find`, also those that were archived."""
     found = {item.entry.id: item for item in _unreviewed(connection, limit=limit)}
-    for review in waiting(connection, kind=EMERGENCY, limit=limit):
+    for review in waiting(connection, kind=Kind.EMERGENCY, limit=limit):
         if review.entry not in found:
             archived = by_id(connection, review.entry, find=find)
             if archived is not None:
@@ -97,7 +126,7 @@ def _unreviewed(
 ) -> tuple[Found, ...]:
     rows = connection.execute(
         select(entries.c.idx, entries.c.body)
-        .outerjoin(reviews, and_(reviews.c.entry == entries.c.id, reviews.c.kind == EMERGENCY))
+        .outerjoin(reviews, and_(reviews.c.entry == entries.c.id, reviews.c.kind == Kind.EMERGENCY.value))
         .where(entries.c.type == EMERGENCY, reviews.c.signed_off.is_(None), *conditions)
         .order_by(entries.c.recorded, entries.c.idx)
         .limit(limit)
@@ -118,7 +147,8 @@ def meant(connection: Connection, found: Found, rule: str | None, now: datetime)
     """
     if found.entry.type == EMERGENCY:
         open_emergency(connection, found, now)
-    waits = {one.name: one for one in reviews_of(connection, found.entry.id) if one.signed_off is None}
+    opened = reviews_of(connection, found.entry.id)
+    waits = {review.name: review for review in opened if review.signed_off is None}
     if not waits:
         raise ReviewError(f"nothing of entry {found.entry.id} waits for review")
     if rule is None and len(waits) > 1:
@@ -135,7 +165,7 @@ def open_emergency(connection: Connection, found: Found, now: datetime) -> Revie
     reason = found.entry.reason or "emergency"
     if is_disputed(found.entry):
         reason += "; the record named identifiers of two people"
-    return _open(connection, EMERGENCY, found.entry.id, None, reason, now=now)
+    return _open(connection, _fresh(Kind.EMERGENCY, found.entry.id, None, reason, now))
 
 
 def is_disputed(entry: Entry) -> bool:
@@ -145,7 +175,7 @@ def is_disputed(entry: Entry) -> bool:
 
 def open_anomaly(connection: Connection, anomaly: Anomaly, now: datetime) -> Review:
     """The review of a pattern, filed under its first entry and its rule, opened if it is not yet."""
-    return _open(connection, "anomaly", anomaly.entries[0], anomaly.rule, anomaly.explanation("en"), now=now)
+    return _open(connection, _fresh(Kind.ANOMALY, anomaly.entries[0], anomaly.rule, anomaly.explanation("en"), now))
 
 
 def open_anomalies(
@@ -153,30 +183,37 @@ def open_anomalies(
 ) -> tuple[tuple[Anomaly, Review], ...]:
     """Open the review of each pattern; gives those that were not open before, for the caller to put on record."""
     opened = ((anomaly, open_anomaly(connection, anomaly, now)) for anomaly in seen)
-    return tuple((one, review) for one, review in opened if review.opened == now)
+    return tuple((anomaly, review) for anomaly, review in opened if review.opened == now)
 
 
-def _open(
-    connection: Connection, kind: str, entry: str, rule: str | None, explanation: str, *, now: datetime
-) -> Review:
-    same = (reviews.c.entry == entry, reviews.c.rule == (rule or ""))
+def _fresh(kind: Kind, entry: str, rule: str | None, explanation: str, now: datetime) -> Review:
+    return Review(new_id(now), kind.value, entry, now, rule, explanation, None, None, None, None)
+
+
+def _open(connection: Connection, review: Review) -> Review:
+    rule = review.rule or ""
+    same = (reviews.c.entry == review.entry, reviews.c.rule == rule)
     known = connection.execute(select(reviews).where(*same)).first()
     if known is not None:
         return _review(known)
-    review = Review(new_id(now), kind, entry, now, rule, explanation, None, None, None, None)
     connection.execute(
         insert(reviews).values(
-            id=review.id, kind=kind, entry=entry, opened=micros(now), rule=rule or "", explanation=explanation
+            id=review.id,
+            kind=review.kind,
+            entry=review.entry,
+            opened=micros(review.opened),
+            rule=rule,
+            explanation=review.explanation,
         )
     )
     return review
 
 
-def waiting(connection: Connection, *, kind: str | None = None, limit: int = 200) -> tuple[Review, ...]:
+def waiting(connection: Connection, *, kind: Kind | None = None, limit: int = 200) -> tuple[Review, ...]:
     """Reviews that are open, oldest first."""
     statement = select(reviews).where(reviews.c.signed_off.is_(None)).order_by(reviews.c.opened, reviews.c.id)
     if kind is not None:
-        statement = statement.where(reviews.c.kind == kind)
+        statement = statement.where(reviews.c.kind == kind.value)
     return tuple(_review(row) for row in connection.execute(statement.limit(limit)))
 
 
@@ -186,26 +223,18 @@ def done(connection: Connection, *, limit: int = 200) -> tuple[Review, ...]:
     return tuple(_review(row) for row in connection.execute(statement.limit(limit)))
 
 
-def sign_off(
-    connection: Connection,
-    id: str,  # noqa: A002
-    *,
-    by: str,
-    verdict: str,
-    remark: str,
-    now: datetime,
-) -> Review:
-    """Sign a review off. `by` is the reviewer's pseudonym, `remark` their reasons. Raises ReviewError."""
-    if verdict not in VERDICTS:
-        raise ReviewError(f"{verdict!r} is not a verdict; use one of {', '.join(sorted(VERDICTS))}")
-    if not remark.strip():
+def sign_off(connection: Connection, id: str, said: Said, now: datetime) -> Review:  # noqa: A002
+    """Sign a review off. Raises ReviewError."""
+    if said.verdict not in set(Verdict):
+        raise ReviewError(f"that is not a verdict; use one of {', '.join(sorted(Verdict))}")
+    if not said.remark.strip():
         raise ReviewError("a sign-off needs its reasons: the remark is empty")
-    if len(remark) > MAX_REMARK:
+    if len(said.remark) > MAX_REMARK:
         raise ReviewError(f"a remark has at most {MAX_REMARK} characters")
     changed = connection.execute(
         update(reviews)
         .where(reviews.c.id == id, reviews.c.signed_off.is_(None))
-        .values(signed_off=micros(now), signed_by=by, verdict=verdict, remark=remark)
+        .values(signed_off=micros(now), signed_by=said.by, verdict=str(said.verdict), remark=said.remark)
     )
     if changed.rowcount != 1:
         raise ReviewError("there is no open review of this id")

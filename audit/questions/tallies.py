@@ -12,11 +12,13 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Final
 
-from sqlalchemy import Connection, Engine, func, insert, select, text
+from sqlalchemy import Connection, Engine, func, insert, or_, select, text
 
 from audit.log.entries import REFUSED, ZONE, micros, moment
+from audit.log.rows import member_of
 from audit.log.tables import entries, flows, processing
-from audit.questions.query import NOT_RELEASED, RELEASED, RELEASES
+from audit.questions.query import without_index
+from audit.questions.words import FRUITLESS, RELEASED, RELEASES, carrying
 
 _SETTLED: Final = timedelta(hours=1)  # a day is counted once its last units are surely committed
 
@@ -54,6 +56,10 @@ class Count:
             "refused": self.refused,
             "fruitless": self.fruitless,
         }
+
+    def concerns(self, member: str | None) -> bool:
+        """Whether a member is on either side; None is everybody."""
+        return member is None or member in (member_of(self.source), member_of(self.recipient))
 
     @property
     def entries(self) -> int:
@@ -222,21 +228,21 @@ def _count(connection: Connection, sums: _Sums, low: int, high: int, *, purposes
     """Add what the entries of a window say."""
     if low >= high:
         return
-    columns = (entries.c.type, entries.c.outcome, entries.c.source, entries.c.recipient, entries.c.purpose)
-    rows = connection.execute(
-        select(*columns, func.count()).where(entries.c.recorded >= low, entries.c.recorded < high).group_by(*columns)
+    columns = (entries.c.outcome, entries.c.source, entries.c.recipient, entries.c.purpose)
+    within = (
+        entries.c.recorded >= low,
+        entries.c.recorded < high,
+        without_index(entries.c.type.in_(RELEASES)),
+        # What names no category that moved is a notice or an acceptance, and counts as nothing.
+        or_(entries.c.outcome.not_in(RELEASED), carrying()),
     )
-    for row in rows:
-        type_, outcome, source, recipient, purpose, number = tuple(row)
-        if type_ not in RELEASES:
-            continue
-        key = source or "", recipient or "", (purpose or "") if purposes else ""
-        if outcome in RELEASED:
-            _add(sums, key, number, 0, 0)
-        elif outcome in REFUSED:
-            _add(sums, key, 0, number, 0)
-        elif outcome in NOT_RELEASED:
-            _add(sums, key, 0, 0, number)
+    rows = connection.execute(select(*columns, func.count()).where(*within).group_by(*columns))
+    for outcome, source, recipient, purpose, number in rows:
+        place = next((place for place, of in enumerate((RELEASED, REFUSED, FRUITLESS)) if outcome in of), None)
+        if place is not None:
+            counted = [0, 0, 0]
+            counted[place] = number
+            _add(sums, (source or "", recipient or "", (purpose or "") if purposes else ""), *counted)
 
 
 def _add(sums: _Sums, key: _Key, released: int, refused: int, fruitless: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import orjson
 from sqlalchemy import Connection, select
@@ -48,6 +49,22 @@ class EntryProof:
         """The entry's place, counted from one."""
         return self.index + 1
 
+    def to_dict(self) -> dict[str, Any]:
+        """The proof as JSON tells it."""
+        return {
+            "index": self.index,
+            "position": self.position,
+            "entry": self.entry.to_dict(),
+            "canonical": self.entry.canonical().decode(),
+            "proof": _texts(self.proof),
+            "checkpoint": self.checkpoint.note,
+            "since": None if self.since is None else self.since.note,
+            "cosignatures": [
+                {"witness": mark.witness, "timestamp": mark.timestamp, "size": checkpoint.size}
+                for checkpoint, mark in self.cosignatures
+            ],
+        }
+
 
 def current(connection: Connection) -> Checkpoint:
     """The newest checkpoint in the database. Raises ProofError if there is no log."""
@@ -81,7 +98,7 @@ def prove(
     if entry is None:
         row = connection.execute(select(entries.c.body).where(entries.c.idx == index)).first()
         if row is None:
-            raise ProofError(f"entry {index} is not in this database")
+            raise ProofError(f"record {index + 1} is not in this database")
         entry = Entry.parse(row.body)
     proof = inclusion_proof(index, against.size, StoredTiles(connection).node)
     kept = connection.scalar(
@@ -104,6 +121,16 @@ class Continuity:
     def unchanged(self) -> bool:
         """Nothing that the earlier checkpoint covers has changed."""
         return self.problem is None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The answer as JSON tells it."""
+        return {
+            "unchanged": self.unchanged,
+            "problem": self.problem,
+            "earlier": _told(self.earlier),
+            "now": _told(self.now),
+            "proof": _texts(self.proof),
+        }
 
 
 def unchanged_since(connection: Connection, note: str, log_key: VerifierKey) -> Continuity:
@@ -162,6 +189,10 @@ def export_proofs(
         "entries": items,
     }
     return orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS)
+
+
+def _told(checkpoint: Checkpoint) -> dict[str, Any]:
+    return {"size": checkpoint.size, "root": base64.b64encode(checkpoint.root).decode(), "note": checkpoint.note}
 
 
 def _texts(hashes: Sequence[bytes]) -> list[str]:

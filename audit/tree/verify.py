@@ -102,7 +102,7 @@ def verify_export(
                 raise EntryError("the entry is not in its canonical form")
             entries.append((index, entry))
         except (ProofError, EntryError, ValueError, TypeError, KeyError, AttributeError) as error:
-            problems.append(Problem(index, f"entry {'?' if index is None else index}: {error}"))
+            problems.append(Problem(index, f"record {'?' if index is None else index + 1}: {error}"))
     earlier: list[Checkpoint] = []
     for item in older:
         try:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
 from typing import Annotated
 
 import typer
 from sqlalchemy.exc import SQLAlchemyError
 
+from gateway.desk.asking import Role
 from gateway.desk.console.composition import address_of
-from gateway.desk.console.sessions import Role, offer_link
+from gateway.desk.console.sessions import Identity, offer_link
 from gateway.settings import Settings
 from gateway.storage import engine as storage
 from gateway.storage import schema
@@ -18,14 +18,6 @@ from gateway.terminal.configuration import CONFIG, Config, Json, settings_of
 from gateway.terminal.output import OUTSIDE, WRONG, console, fail, print_json
 
 app = typer.Typer(help="Let people into the console.", no_args_is_help=True)
-
-
-class RoleName(StrEnum):
-    """Roles in the console."""
-
-    OFFICER = "officer"
-    OPERATOR = "operator"
-    AUDITOR = "auditor"
 
 
 @app.callback()
@@ -36,7 +28,7 @@ def _noun() -> None:
 @app.command()
 def link(
     config: Config = CONFIG,
-    role: Annotated[RoleName, typer.Option(help="What they may see and do.")] = RoleName.OFFICER,
+    role: Annotated[Role, typer.Option(help="What they may see and do.")] = Role.OFFICER,
     name: Annotated[str, typer.Option(help="Whose link it is; shown in the console, and told apart in the log.")] = "",
     member: Annotated[
         str | None, typer.Option(help="Limit what they see to entries that name this member, CLASS and all.")
@@ -55,7 +47,7 @@ def link(
         )
     now = datetime.now(UTC)
     try:
-        address = make_link(settings, role=role.value, name=name, member=member, minutes=minutes, now=now)
+        address = make_link(settings, role=role, name=name, member=member, minutes=minutes, now=now)
     except SQLAlchemyError as error:
         fail(
             f"the database cannot be written ({type(error.__cause__ or error).__name__})",
@@ -72,7 +64,13 @@ def link(
 
 
 def make_link(
-    settings: Settings, *, role: Role, name: str = "", member: str | None = None, minutes: int = 15, now: datetime
+    settings: Settings,
+    *,
+    role: Role = Role.OFFICER,
+    name: str = "",
+    member: str | None = None,
+    minutes: int = 15,
+    now: datetime,
 ) -> str:
     """A link into the console of a node that has one; its token's digest is written to the node's database."""
     assert settings.listen.console is not None
@@ -80,9 +78,8 @@ def make_link(
     try:
         schema.bring_up_to_date(engine)
         with storage.writer(engine).begin() as connection:
-            token = offer_link(
-                connection, name=name or role, role=role, member=member, now=now, valid=timedelta(minutes=minutes)
-            )
+            offered = Identity("", name or role.value, role, member)
+            token = offer_link(connection, offered, now, timedelta(minutes=minutes))
     finally:
         engine.dispose()
     address = address_of(settings.console, settings.listen.console.host, settings.listen.console.port)

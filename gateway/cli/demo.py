@@ -253,7 +253,7 @@ async def _stay(network: Any, state: Path | None, *, json: bool) -> None:
             markup=False,
         )
         console.print("Sign in to its data protection officer's console (the link works once, for an hour):")
-        link = await asyncio.to_thread(make_link, load(first.config), role="officer", minutes=60, now=datetime.now(UTC))
+        link = await asyncio.to_thread(make_link, load(first.config), minutes=60, now=datetime.now(UTC))
         console.print(f"  {link}", soft_wrap=True, markup=False)
         if state is not None:
             console.print(

@@ -5,6 +5,7 @@ A noun's module is loaded when the noun is used, so that a node starts without w
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from importlib import import_module
 from importlib.metadata import version
@@ -72,13 +73,21 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
+#: Nouns whose files hold what is somebody's: entries, extracts, consents, evidence, reports. What `registry` publishes
+#: is for all to read.
+PRIVATE = frozenset({"node", "audit", "client", "console", "consent", "evidence", "identity"})
+
+
 @app.callback()
 def _options(
+    context: typer.Context,
     _version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
     quiet_libraries()
+    if context.invoked_subcommand in PRIVATE:
+        os.umask(0o077)
 
 
 def run() -> None:

@@ -24,7 +24,8 @@ from consent.explaining import explain as explain_decision
 from consent.replaying import again
 from consent.report import Report, of_check, of_differences
 from consent.rulebook import Rulebook, RulebookError, load, reference_rulebook
-from gateway.desk.cli.desk import desk
+from gateway.desk.cli.desk import desk, entry_named
+from gateway.desk.questions.rulebooks import Again, Explain, Swings
 from gateway.exchange.rejudging import Swing
 from gateway.terminal.configuration import CONFIG, Config, Json
 from gateway.terminal.output import (
@@ -107,10 +108,11 @@ def diff(
     counted: Swing | None = None
     if config is not None:
         with (
-            desk(config, json=json) as (officer, reader),
+            desk(config, json=json) as (officer, asker),
             progress("deciding the recorded exchanges by both", quiet=json) as step,
         ):
-            counted = officer.swing(reader, before, after, since=_moment(since), progress=lambda done: step(done, done))
+            asked = Swings.of(old=before, new=after, since=_moment(since), progress=lambda done: step(done, done))
+            counted = officer.ask(asked, asker)
     report = of_differences(found, (counted.otherwise, counted.decisions) if counted is not None else None)
     _write(html, report, json=json)
     if json:
@@ -200,8 +202,10 @@ def replay(
     json: Json = False,
 ) -> None:
     """Make the recorded decisions again, by the rulebook and the consents of their time, and compare byte for byte."""
-    with desk(config, json=json) as (officer, reader), progress("deciding again", quiet=json) as step:
-        found = officer.replayed(reader, since=_moment(since), entry=entry, progress=lambda done: step(done, done))
+    with desk(config, json=json) as (officer, asker), progress("deciding again", quiet=json) as step:
+        named = entry_named(entry, json=json) if entry is not None else None
+        asked = Again.of(since=_moment(since), entry=named, progress=lambda done: step(done, done))
+        found = officer.ask(asked, asker)
     if json:
         print_json(
             {
@@ -301,8 +305,8 @@ def _hypothetical(
 
 
 def _decided(config: Path, entry: str, *, json: bool) -> tuple[Decision, Rulebook]:
-    with desk(config, json=json) as (officer, reader):
-        told = officer.decision(reader, entry)
+    with desk(config, json=json) as (officer, asker):
+        told = officer.ask(Explain.of(entry=entry_named(entry, json=json)), asker)
     if told is None:
         fail(
             "no decision is kept for that entry",

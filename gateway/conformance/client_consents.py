@@ -112,14 +112,17 @@ def a_withdrawal_is_a_version(bench: Bench) -> None:
 
 
 @case(
-    "CLI-15", Group.CONSENTS, "An identity code with a wrong check character is refused",
-    Requirement(_CONSENTS, "A refusal under a code that is nobody's would protect nobody, so the code is checked."),
+    "CLI-15", Group.CONSENTS, "A word under an identity code that is nobody's is not recorded as if it stood",
+    Requirement(_CONSENTS, "A prohibition that cannot be tied to a person is answered 202 `not-placed`, never 201."),
     "sending", "handover",
 )  # fmt: skip
 def a_wrong_identity_code(bench: Bench) -> None:
-    """Records a refusal under an identity code whose check character is not its own."""
+    """Records a refusal and a consent under an identity code whose check character is not its own."""
     person = Person.make()
-    expect_refusal(bench.consent(person, "refused", subject=person.misspelt), 400, 422)
+    waits = bench.consent(person, "refused", subject=person.misspelt)
+    expect(waits, 202)
+    expect_equal("status", "not-placed", waits.document.get("status"))
+    expect_refusal(bench.consent(person, subject=person.misspelt), 400, 422)
 
 
 @case(

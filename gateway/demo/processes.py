@@ -117,7 +117,7 @@ class Processes:
         return f"http://{LOOPBACK}:{party.local}/ready" if kind == "node" else f"http://{LOOPBACK}:{party.system}/up"
 
     def _start(self, name: str, party: Party, arguments: list[str], log: str) -> None:
-        with (party.folder / log).open("ab") as output:
+        with os.fdopen(os.open(party.folder / log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as output:
             self._running[name] = subprocess.Popen(
                 [sys.executable, *arguments],
                 stdin=subprocess.DEVNULL,

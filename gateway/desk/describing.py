@@ -6,10 +6,13 @@ names up here.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from datetime import UTC, date, datetime, time
 
+from audit.log.entries import ZONE
 from audit.questions.report import Activity, Names
 from consent.rulebook import Basis, Rulebook
+from gateway.registry.read.entries import witness_name
 from gateway.registry.read.registry import Registry
 from gateway.registry.read.standing import Standing
 from gateway.wire.identifiers import IdentifierError, SubsystemId
@@ -28,7 +31,8 @@ _PERSONS = Text(
 def names_of(standing: Callable[[], Standing | None]) -> Names:
     """Names by the registry and rulebook that stand at the moment of asking, and of reasons by the problem table.
 
-    Kinds: `subsystem`, `purpose`, `basis`, `category`, `role`, `reason`. None for a code without a name.
+    Kinds: `subsystem`, `purpose`, `basis`, `category`, `role`, `reason`, `log` and `witness` (an organisation, by what
+    its node signs as). None for a code without a name.
     """
 
     def name(kind: str, code: str, language: str) -> str | None:
@@ -40,9 +44,27 @@ def names_of(standing: Callable[[], Standing | None]) -> Names:
             return None
         if kind == "subsystem":
             return _subsystem(known.registry, code, language)
+        if kind in {"log", "witness"}:
+            return _signer(known.registry, code, language)
         return _in_rulebook(known.rulebook, kind, code, language)
 
     return name
+
+
+def organisation(standing: Standing | None, subsystems: Sequence[SubsystemId], language: str) -> str | None:
+    """The organisation that the first of these belongs to, by its name or its identifier; None without any."""
+    for subsystem in subsystems[:1]:
+        member = standing.registry.member(subsystem.member) if standing is not None else None
+        return member.name.in_language(language) if member is not None else str(subsystem.member)
+    return None
+
+
+def _signer(registry: Registry, code: str, language: str) -> str | None:
+    for node in registry.content.nodes:
+        if code in (node.id, node.log_origin, witness_name(node.id)):
+            member = registry.member(node.owner)
+            return member.name.in_language(language) if member is not None else None
+    return None
 
 
 def _in_rulebook(rulebook: Rulebook, kind: str, code: str, language: str) -> str | None:
@@ -84,18 +106,34 @@ def hidden_bases(rulebook: Rulebook) -> frozenset[str]:
     return frozenset(basis.id for basis in rulebook.bases if HIDE in basis.obligations)
 
 
-def activities(rulebook: Rulebook, language: str) -> tuple[Activity, ...]:
-    """The purposes of the rulebook as activities of the record of processing."""
+def activities(standing: Standing, year: int, subsystems: Sequence[SubsystemId], language: str) -> tuple[Activity, ...]:
+    """What an organisation processes data for in a year: the purposes in which it has a role, by the law of that year.
+
+    `subsystems` are the organisation's own.
+    """
+    first, last = date(year, 1, 1), date(year, 12, 31)
+    # A role may have been held for a part of the year only.
+    days = [*(date(year, month, 1) for month in range(1, 13)), last]
+    moments = [datetime.combine(day, time(12), ZONE).astimezone(UTC) for day in days]
+    roles = {role for at in moments for subsystem in subsystems for role in standing.registry.roles_of(subsystem, at)}
     found = []
-    for code, words in rulebook.purposes.items():
-        bases = [basis for basis in rulebook.bases if code in basis.purposes]
-        found.append(
-            Activity(
-                code,
-                words.get(language) or code,
-                tuple(dict.fromkeys(basis_name(basis, language) for basis in bases)),
-                tuple(sorted({category for basis in bases for category in basis.categories})),
-                _PERSONS.in_language(language),
+    for code, words in standing.rulebook.purposes.items():
+        bases = [
+            basis
+            for basis in standing.rulebook.bases
+            if code in basis.purposes
+            and roles & (basis.providers | basis.requesters)
+            and (basis.starts is None or basis.starts <= last)
+            and (basis.ends is None or first <= basis.ends)
+        ]
+        if bases:
+            found.append(
+                Activity(
+                    code,
+                    words.get(language) or code,
+                    tuple(dict.fromkeys(basis_name(basis, language) for basis in bases)),
+                    tuple(sorted({category for basis in bases for category in basis.categories})),
+                    _PERSONS.in_language(language),
+                )
             )
-        )
     return tuple(found)

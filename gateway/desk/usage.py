@@ -8,28 +8,29 @@ person in the address; this node writes addresses into no log. Each look-up is a
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Final
 
 import orjson
 from fastapi import APIRouter, Request, Response
 
-from audit.questions.data_tracker import MAX_USAGES, UsageError
-from gateway.desk.officer import Officer
-from gateway.desk.questions import Reader
+from gateway.desk.asking import Asker
+from gateway.desk.desk import Desk
+from gateway.desk.questions.persons import Heartbeat, UsagePeriod, Usages
 from gateway.exchange.context import Exchange
-from gateway.sources.backends import impossible
 from gateway.web.authentication import Caller, Callers
 from gateway.web.problems import language_of
 from gateway.wire.identifiers import IdentifierError, SubsystemId
 from gateway.wire.problems import ProblemError
-from schemas.identifiers import HETU, SubjectIdentifierError, canonical
+from schemas.identifiers import HETU
 
 USER_HEADER = "X-Road-UserId"
 PATH = "/r1/{instance}/{member_class}/{member}/{subsystem}/findUsage/v2"
+_CALLED: Final = {"/person": "/userCode", "/person/value": "/userCode", "/from": "/periodStart", "/to": "/periodEnd"}
+"""What members of the form are called in the protocol."""
 
 
-def router(exchange: Exchange, officer: Officer, callers: Callers) -> APIRouter:
+def router(exchange: Exchange, desk: Desk, callers: Callers) -> APIRouter:
     """The three endpoints of the service findUsage."""
     routes = APIRouter(tags=["usage"])
 
@@ -52,68 +53,41 @@ def router(exchange: Exchange, officer: Officer, callers: Callers) -> APIRouter:
             raise ProblemError(
                 "invalid-request", detail=f"the header {USER_HEADER} is missing", remedy="say on whose behalf it is"
             )
-        code = request.query_params.get("userCode", "")
-        if not 0 < len(code) <= 64:
-            raise ProblemError("invalid-request", pointer="/userCode", detail="userCode is missing")
+        asker = Asker(system.name, exchange.user_pseudonym(system.subsystem, user))
         try:
-            person = canonical(HETU, code)
-        except SubjectIdentifierError as error:
-            raise impossible(error, "/userCode") from None
-        start, end = _time(request, "periodStart"), _time(request, "periodEnd")
-        offset, limit = _number(request, "offset", 0), _number(request, "limit", MAX_USAGES)
-        reader = Reader(system.name, exchange.user_pseudonym(system.subsystem, user))
-        try:
-            told = await asyncio.to_thread(
-                officer.usages,
-                reader,
-                person,
-                start=start,
-                end=end,
-                offset=offset,
-                limit=limit,
-                language=language_of(request),
-            )
-        except UsageError as error:
-            raise ProblemError("invalid-request", detail=str(error)) from None
+            question = Usages.of(**_asked(request.query_params), language=language_of(request))
+        except ProblemError as error:
+            pointer = _CALLED.get(error.pointer or "", error.pointer)
+            raise ProblemError(error.code, pointer=pointer, detail=error.detail, remedy=error.remedy) from None
+        told = await asyncio.to_thread(desk.ask, question, asker)
         return _json(told.to_json())
 
     @routes.get(f"{PATH}/usagePeriod", summary="The time that can be told about")
     async def usage_period(request: Request, instance: str, member_class: str, member: str, subsystem: str) -> Response:
-        caller(request, instance, member_class, member, subsystem)
-        return _json((await asyncio.to_thread(officer.usage_period)).to_json())
+        system = caller(request, instance, member_class, member, subsystem)
+        return _json((await asyncio.to_thread(desk.ask, UsagePeriod(), Asker(system.name))).to_json())
 
     @routes.get(f"{PATH}/heartbeat", summary="Whether it can be told just now")
     async def heartbeat(request: Request, instance: str, member_class: str, member: str, subsystem: str) -> Response:
-        caller(request, instance, member_class, member, subsystem)
-        return _json((await asyncio.to_thread(officer.heartbeat)).to_json())
+        system = caller(request, instance, member_class, member, subsystem)
+        return _json((await asyncio.to_thread(desk.ask, Heartbeat(), Asker(system.name))).to_json())
 
     return routes
 
 
+def _asked(query: Mapping[str, str]) -> dict[str, Any]:
+    """The protocol's parameters as members of the form."""
+    given: dict[str, Any] = {"person": {"system": HETU, "value": query.get("userCode", "")}}
+    for name, called in (("start", "periodStart"), ("end", "periodEnd")):
+        if called in query:
+            # A plus sign that was not encoded arrives as a blank.
+            given[name] = query[called].replace(" ", "+")
+    for name in ("offset", "limit"):
+        if name in query:
+            written = query[name]
+            given[name] = int(written) if written.isascii() and written.isdecimal() and len(written) <= 9 else written
+    return given
+
+
 def _json(document: Any) -> Response:
     return Response(orjson.dumps(document), 200, {"Cache-Control": "no-store"}, "application/json")
-
-
-def _time(request: Request, name: str) -> datetime | None:
-    value = request.query_params.get(name)
-    if value is None:
-        return None
-    try:
-        # A plus sign that was not encoded arrives as a blank.
-        at = datetime.fromisoformat(value.replace(" ", "+"))
-        if at.tzinfo is None:
-            raise ValueError("no zone")
-        return at.astimezone(UTC)
-    except (ValueError, OverflowError):
-        raise ProblemError(
-            "invalid-request", pointer=f"/{name}", detail=f"{name} is to be a time of RFC 3339 with its zone"
-        ) from None
-
-
-def _number(request: Request, name: str, default: int) -> int:
-    value = request.query_params.get(name)
-    if value is None:
-        return default
-    if not (value.isascii() and value.isdecimal() and len(value) <= 9):
-        raise ProblemError("invalid-request", pointer=f"/{name}", detail=f"{name} is to be a whole number")
-    return int(value)

@@ -2,287 +2,209 @@
 
 For clients whose settings give them the action `audit`. A person is named in the body of a POST, never in an address;
 each reading is itself an entry of the log, committed before the answer leaves. The person behind the client goes on
-record as a keyed hash of the header `Yhdyspinta-User`.
+record as a keyed hash of the header `Yhdyspinta-User`. What can be asked, and what is wrong with what cannot, the
+questions say (`gateway.desk.questions`); here they only get an address.
 """
 
 from __future__ import annotations
 
 import asyncio
-import base64
 from collections.abc import Callable
-from dataclasses import asdict
-from datetime import UTC, datetime
-from typing import Any, TypeVar
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Final, TypeVar
 
 import orjson
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Depends, Path, Request, Response
 from fastapi.responses import StreamingResponse
 
-from audit.questions import report
 from audit.questions.archive import ArchiveError
-from audit.questions.checking import MOST as MOST_CHECKED
 from audit.questions.checking import CheckingError
 from audit.questions.query import QueryError
-from audit.questions.reviews import EMERGENCY, ReviewError
-from audit.tree.checkpoint import Checkpoint, NoteError
+from audit.questions.report import Extract, RecordOfProcessing
+from audit.questions.reviews import EMERGENCY, Review, ReviewError
+from audit.tree.checkpoint import NoteError
 from audit.tree.merkle import ProofError
 from consent.rulebook import RulebookError
-from gateway.desk.officer import Officer
-from gateway.desk.proposals import LONGEST, MOST, ComparingError, Foresight, NothingStandsError
-from gateway.desk.questions import (
-    EXPORTS,
-    FILTERS,
-    QUESTIONS,
-    OfficerError,
-    Person,
-    Question,
-    Reader,
-    filters_of,
-)
+from gateway.desk import shapes
+from gateway.desk.asking import Asker, Question
+from gateway.desk.desk import Desk
+from gateway.desk.forms import FILTERS, Format, Language
+from gateway.desk.proposals import ComparingError, NothingStandsError
+from gateway.desk.questions.counting import Flows, Processing
+from gateway.desk.questions.persons import AfterWithdrawal, ConsentsOf, DaysOf, ExtractOf
+from gateway.desk.questions.proving import Check, Proof, ProofFile, Proofs, Unchanged
+from gateway.desk.questions.reviewing import Conclusion, SignOff, Unreviewed, Unusual
+from gateway.desk.questions.rulebooks import RulebookChange
+from gateway.desk.questions.searching import MEDIA, Entries, Export, Find, Named, Timeline
 from gateway.exchange.context import Exchange
-from gateway.sources.backends import Locator
-from gateway.web.authentication import Callers
-from gateway.web.bodies import read_json
+from gateway.web.authentication import Caller, Callers
+from gateway.web.description import problems
+from gateway.web.doors import Body, Door
+from gateway.web.forms import User
 from gateway.web.problems import language_of
 from gateway.wire.problems import ProblemError
 
-T = TypeVar("T")
-USER_HEADER = "Yhdyspinta-User"
-_MEDIA = {"csv": "text/csv; charset=utf-8", "jsonl": "application/x-ndjson", "fhir": "application/fhir+json"}
-_PAGE = "text/html; charset=utf-8"
-_NO_STORE = {"Cache-Control": "no-store"}
-_MOST_ENTRIES = 1_000
+A = TypeVar("A")
+_NO_STORE: Final = {"Cache-Control": "no-store"}
 _MOST_FAULTS = 5
 _LONGEST_FAULT = 300
-_PROPOSAL = {"rulebook": "rulebook: fi-kotoutuminen\nversion: 2027-01-01\n…", "from": "2026-01-01T00:00:00Z"}
-_VERDICT = {"verdict": "explained", "remark": "They work at night.", "rule": "night-use"}
-_EXAMPLE = {
-    "question": "disclosures",
-    "person": {"system": "urn:oid:1.2.246.21", "value": "010190-900P"},
-    "filters": {"purpose": "service-need-lookup", "outcome": ["success", "partial"]},
-    "from": "2026-01-01T00:00:00Z",
-    "order": "newest",
-    "limit": 50,
-}
+_PERSON: Final = {"person": {"system": "urn:oid:1.2.246.21", "value": "010190-900P"}}
+_WINDOW: Final = {"from": "2026-01-01T00:00:00Z", "to": "2026-02-01T00:00:00Z"}
+_SEARCH: Final = {"question": "disclosures", **_PERSON, "filters": {"outcome": ["success", "partial"]}, "limit": 50}
+_PROPOSAL: Final = {"rulebook": "rulebook: fi-kotoutuminen\nversion: 2027-01-01\n…", "from": "2026-01-01T00:00:00Z"}
+_VERDICT: Final = {"verdict": "explained", "remark": "They work at night.", "rule": "night-use"}
+EntryPath = Annotated[str, Path(min_length=1, max_length=100, description="the entry's id, or its index")]
+_NOBODY: Final = ("subject-system-unknown", "subject-form", "subject-check")
+_UNPROVEN: Final = ("log-not-proven",)
+_SHEET: Final = ("text/html",)
 
 
-def router(exchange: Exchange, officer: Officer, callers: Callers) -> APIRouter:
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One question that is posted: its address, what it answers, an example, and the problems of its own.
+
+    `media` are the types of an answer that need not be JSON.
+    """
+
+    path: str
+    question: type[Question[Any]]
+    answer: Any
+    example: dict[str, Any] = field(default_factory=dict)
+    codes: tuple[str, ...] = ()
+    media: tuple[str, ...] = ()
+
+
+CALLS: Final = (
+    Call("/search", Find, shapes.PageForm, _SEARCH, _NOBODY + _UNPROVEN),
+    Call("/timeline", Timeline, shapes.CourseForm, {"case": "KOTKA-2026-17"}, _UNPROVEN),
+    Call("/consents", ConsentsOf, shapes.ConsentStories, _PERSON, _NOBODY + _UNPROVEN),
+    Call("/after-withdrawal", AfterWithdrawal, shapes.LateForm, _PERSON, _NOBODY + _UNPROVEN),
+    Call("/unusual", Unusual, shapes.PatternList, _WINDOW, _UNPROVEN),
+    Call("/flows", Flows, shapes.FlowList, _WINDOW, _UNPROVEN),
+    Call("/days", DaysOf, shapes.DayList, _PERSON, _NOBODY + _UNPROVEN),
+    Call("/rulebook-change", RulebookChange, shapes.ChangeForm, _PROPOSAL),
+    Call("/check", Check, shapes.CheckForm, {"newest": 10_000}),
+    Call("/proofs", Proofs, shapes.ProofFileForm, {"entries": ["196"]}, ("not-found", *_UNPROVEN)),
+    Call("/unchanged", Unchanged, shapes.UnchangedForm, {"checkpoint": "yhdyspinta/kotka\n447\n…"}, _UNPROVEN),
+    Call("/extract", ExtractOf, Extract, {**_PERSON, "language": "fi"}, _NOBODY + _UNPROVEN, _SHEET),
+    Call(
+        "/export",
+        Export,
+        None,
+        {"question": "refusals", "format": "csv"},
+        _NOBODY + _UNPROVEN,
+        tuple(media.partition(";")[0] for media, _ in MEDIA.values()),
+    ),
+)
+
+
+def router(exchange: Exchange, desk: Desk, callers: Callers) -> APIRouter:
     """Questions about the log."""
     routes = APIRouter(prefix="/v1/audit", tags=["audit"])
+    door = Door(callers, "audit")
 
-    def reader(request: Request) -> Reader:
-        caller = callers.identify(request)
-        caller.may("audit")
-        return Reader(caller.name, exchange.user_pseudonym(caller.subsystem, request.headers.get(USER_HEADER)))
+    async def who(caller: Caller = Depends(door), user: User = None) -> Asker:
+        return Asker(caller.name, exchange.user_pseudonym(caller.subsystem, user))
 
-    async def body(request: Request) -> dict[str, Any]:
-        return await read_json(request, exchange.limits.body_bytes)
+    asker = Depends(who)
+
+    def posted(call: Call) -> Callable[..., Any]:
+        body = Depends(Body(call.question, exchange.limits.body_bytes, example=call.example))
+
+        async def answer(request: Request, asker: Asker = asker, question: Any = body) -> Response:
+            if "language" in call.question.model_fields and "language" not in question.model_fields_set:
+                question = question.model_copy(update={"language": Language(language_of(request))})
+            return _given(request, await _asked(desk, question, asker))
+
+        return answer
+
+    for call in CALLS:
+        routes.add_api_route(
+            call.path,
+            posted(call),
+            methods=["POST"],
+            summary=(call.question.__doc__ or "").split("\n")[0],
+            description=call.question.__doc__,
+            response_model=call.answer,
+            responses={**problems(*call.codes), **_told(*call.media)},
+        )
 
     @routes.get("/questions", summary="Which questions can be asked, and by which filters")
-    async def questions(request: Request) -> dict[str, Any]:
-        reader(request)
-        return {"questions": list(QUESTIONS), "filters": list(FILTERS), "formats": list(EXPORTS)}
+    async def questions(asker: Asker = asker) -> shapes.Askable:
+        return shapes.Askable(questions=list(Named), filters=list(FILTERS), formats=list(Format))
 
-    @routes.post("/search", summary="Ask a question; answers come in pages", openapi_extra=_described(_EXAMPLE))
-    async def search(request: Request) -> Response:
-        who, document = reader(request), await body(request)
-        page = await _asked(
-            lambda: officer.search(
-                who,
-                _question(document),
-                order="oldest" if _one_of(document, "order", ("newest", "oldest"), "newest") == "oldest" else "newest",
-                after=_text(document, "after"),
-                limit=_number(document, "limit", 50),
-            )
-        )
-        return _json({"found": [item.to_dict() for item in page.found], "next": page.next})
-
-    @routes.post("/timeline", summary="Everything about one handover, case or entry, oldest first")
-    async def timeline(request: Request) -> Response:
-        who, document = reader(request), await body(request)
-        wanted = {name: _text(document, name) for name in ("handover", "entry", "case")}
-        if sum(value is not None for value in wanted.values()) != 1:
-            raise ProblemError(
-                "invalid-request", detail="a timeline is of one thing", remedy="send one of handover, entry and case"
-            )
-        story = await _asked(lambda: officer.timeline(who, **wanted))
-        return _json({"found": [item.to_dict() for item in story]})
-
-    @routes.post("/consents", summary="A person's consents and refusals, and what was given under each")
-    async def consents(request: Request) -> Response:
-        who, document = reader(request), await body(request)
-        told = await _asked(lambda: officer.consents(who, _someone(document)))
-        return _json({"consents": [item.to_dict() for item in told]})
-
-    @routes.post("/after-withdrawal", summary="What left after a withdrawal: must be nothing")
-    async def after_withdrawal(request: Request) -> Response:
-        who, document = reader(request), await body(request)
-        person, start = _person(document), _time(document, "from")
-        pairs = await _asked(lambda: officer.left_after_withdrawal(who, person, start=start))
-        left = [{"withdrawal": one.to_dict(), "release": other.to_dict()} for one, other in pairs]
-        return _json({"holds": not left, "left": left})
-
-    @routes.post("/unusual", summary="Unusual patterns in a time window")
-    async def unusual(request: Request) -> Response:
-        who, document = reader(request), await body(request)
-        (start, end), queue = _window(document), document.get("queue") is True
-        found = await _asked(lambda: officer.unusual(who, start, end, queue=queue))
-        language = language_of(request)
-        return _json(
-            {"unusual": [{**asdict(item), "explanation": item.explanation(language)} for item in found]},
-        )
-
-    @routes.post("/flows", summary="How much went from whom to whom in a time window")
-    async def flows(request: Request) -> Response:
-        who, document = reader(request), await body(request)
-        start, end = _window(document)
-        told = await _asked(lambda: officer.flows(who, start, end))
-        return _json({"flows": [item.to_dict() for item in told]})
-
-    @routes.post("/days", summary="How often a person's data was disclosed, by day")
-    async def days(request: Request) -> Response:
-        who, document = reader(request), await body(request)
-        person, start, end = _someone(document), _time(document, "from"), _time(document, "to")
-        told = await _asked(lambda: officer.days(who, person, start=start, end=end))
-        return _json({"days": [{"date": item.date.isoformat(), "count": item.count} for item in told]})
-
-    @routes.post(
-        "/rulebook-change",
-        summary="Which disclosures would a new rulebook change?",
-        description=f"Decides the newest {MOST} decisions of the window by the rulebook in force and by the given one.",
-        openapi_extra=_described(_PROPOSAL),
+    @routes.get(
+        "/unreviewed", summary="What nobody has signed off", response_model=shapes.QueueForm, responses=_problems()
     )
-    async def rulebook_change(request: Request) -> Response:
-        who, document = reader(request), await body(request)
-        text = _text(document, "rulebook", LONGEST)
-        if text is None:
-            raise _wrong("rulebook", "the text of the proposed rulebook is missing")
-        start, end = _time(document, "from"), _time(document, "to")
-        return _json(_foreseen(await _asked(lambda: officer.rulebook_change(who, text, start=start, end=end))))
+    async def unreviewed(request: Request, asker: Asker = asker) -> Response:
+        return _given(request, await _asked(desk, Unreviewed(), asker))
 
-    @routes.get("/unreviewed", summary="Emergency accesses and patterns that nobody has signed off")
-    async def unreviewed(request: Request) -> Response:
-        who = reader(request)
-        told = await _asked(lambda: officer.unreviewed(who))
-        return _json(
-            {
-                "found": [item.to_dict() for item in told.emergencies],
-                "patterns": [asdict(pattern) for pattern in told.patterns],
-            }
-        )
+    conclusion = Depends(Body(Conclusion, exchange.limits.body_bytes, example=_VERDICT))
 
     @routes.post(
         "/reviews/{entry}",
         status_code=201,
         summary="Sign an emergency access or a pattern off",
         description=f"Where several reviews of an entry wait, `rule` says which; {EMERGENCY} is the emergency access.",
-        openapi_extra=_described(_VERDICT),
+        response_model=Review,
+        responses=_problems(),
     )
-    async def review(request: Request, entry: str) -> Response:
-        who, document = reader(request), await body(request)
-        verdict, remark = _text(document, "verdict") or "", _text(document, "remark", 2_000) or ""
-        rule = _text(document, "rule")
-        done = await _asked(lambda: officer.sign_off(who, entry, verdict=verdict, remark=remark, rule=rule))
-        return _json(asdict(done), 201)
+    async def review(entry: EntryPath, asker: Asker = asker, said: Conclusion = conclusion) -> Response:
+        question = SignOff.of(entry=entry, verdict=said.verdict, remark=said.remark, rule=said.rule)
+        return _json((await _asked(desk, question, asker)).to_dict(), 201)
 
-    @routes.post("/check", summary="Have the newest entries been altered?")
-    async def check(request: Request) -> Response:
-        who, document = reader(request), await body(request)
-        told = await _asked(lambda: officer.check(who, _number(document, "newest", MOST_CHECKED)))
-        names = ("sound", "origin", "size", "since", "checked", "anchors")
-        return _json(
-            {name: getattr(told, name) for name in names}
-            | {"root": base64.b64encode(told.root).decode(), "findings": [asdict(finding) for finding in told.findings]}
-        )
+    @routes.get(
+        "/entries/{entry}/proof",
+        summary="Prove that an entry existed and has not changed",
+        response_model=shapes.EntryProofForm,
+        responses=_problems("not-found"),
+    )
+    async def proof(request: Request, entry: EntryPath, asker: Asker = asker) -> Response:
+        return _given(request, await _asked(desk, Proof.of(entry=entry), asker))
 
-    @routes.get("/entries/{entry}/proof", summary="Prove that an entry existed and has not changed")
-    async def proof(request: Request, entry: str) -> Response:
-        who = reader(request)
-        made = await _asked(lambda: officer.prove(who, entry))
-        if made is None:
-            raise ProblemError("not-found", detail="there is no such entry in this log")
-        return _json(
-            {
-                "index": made.index,
-                "position": made.position,
-                "entry": made.entry.to_dict(),
-                "canonical": made.entry.canonical().decode(),
-                "proof": [base64.b64encode(one).decode() for one in made.proof],
-                "checkpoint": made.checkpoint.note,
-                "since": None if made.since is None else made.since.note,
-                "cosignatures": [
-                    {"witness": mark.witness, "timestamp": mark.timestamp, "size": checkpoint.size}
-                    for checkpoint, mark in made.cosignatures
-                ],
-            }
-        )
-
-    @routes.post("/proofs", summary="A file that proves entries to anyone, for `audit verify`")
-    async def proofs(request: Request) -> Response:
-        who, document = reader(request), await body(request)
-        entries, earlier = _texts(document, "entries", 1_000), _texts(document, "earlier", 16)
-        whole, missing = await _asked(lambda: officer.prove_to_others(who, entries, earlier=earlier))
-        if missing:
-            raise ProblemError("not-found", pointer="/entries", detail="some of these entries are not in this log")
-        return Response(whole, 200, _NO_STORE, "application/json")
-
-    @routes.post("/unchanged", summary="Has the log been altered since this checkpoint of it?")
-    async def unchanged(request: Request) -> Response:
-        who, document = reader(request), await body(request)
-        note = _text(document, "checkpoint", 500_000)
-        if note is None:
-            raise ProblemError("invalid-request", pointer="/checkpoint", detail="the checkpoint is missing")
-        told = await _asked(lambda: officer.unchanged_since(who, note))
-        return _json(
-            {
-                "unchanged": told.unchanged,
-                "problem": told.problem,
-                "earlier": _checkpoint(told.earlier),
-                "now": _checkpoint(told.now),
-                "proof": [base64.b64encode(one).decode() for one in told.proof],
-            }
-        )
-
-    @routes.post("/extract", summary="The extract for a person (GDPR art. 15), as JSON or as a printable page")
-    async def extract(request: Request) -> Response:
-        who, document = reader(request), await body(request)
-        person, language = _someone(document), _language(document, request)
-        start, end = _time(document, "from"), _time(document, "to")
-        officers = document.get("for_officer") is True
-        made = await _asked(
-            lambda: officer.extract(who, person, language=language, start=start, end=end, for_officer=officers)
-        )
-        if _wants_page(request):
-            return Response(report.extract_page(made), 200, _NO_STORE, _PAGE)
-        return _json(asdict(made))
-
-    @routes.get("/processing/{year}", summary="The record of processing (GDPR art. 30) of a year")
-    async def processing(request: Request, year: int) -> Response:
-        who, language = reader(request), language_of(request)
-        if not 2020 <= year <= 2200:
-            raise ProblemError("invalid-request", pointer="/year", detail="the year lies between 2020 and 2200")
-        made = await _asked(lambda: officer.record_of_processing(who, year, language=language))
-        if _wants_page(request):
-            return Response(report.processing_page(made), 200, _NO_STORE, _PAGE)
-        return _json(asdict(made))
-
-    @routes.post("/export", summary="The whole answer to a question, as CSV, JSON Lines or a FHIR bundle")
-    async def export(request: Request) -> Response:
-        who, document = reader(request), await body(request)
-        form = _one_of(document, "format", EXPORTS, "jsonl")
-        pieces = await _asked(lambda: officer.export(who, _question(document), form))
-        name = {"Content-Disposition": f'attachment; filename="log.{"json" if form == "fhir" else form}"'}
-        return StreamingResponse(pieces, 200, _NO_STORE | name, _MEDIA[form])
+    @routes.get(
+        "/processing/{year}",
+        summary="The record of processing (GDPR art. 30) of a year, as JSON or as a printable page",
+        response_model=RecordOfProcessing,
+        responses={**_problems(), **_told(*_SHEET)},
+    )
+    async def processing(request: Request, year: int, asker: Asker = asker) -> Response:
+        question = Processing.of(year=year, language=language_of(request))
+        return _given(request, await _asked(desk, question, asker))
 
     return routes
 
 
-async def _asked(question: Callable[[], T]) -> T:
-    """Ask in a thread; what makes no sense becomes a problem that names the place."""
+def _problems(*codes: str) -> dict[int | str, dict[str, Any]]:
+    return problems(*codes, *_UNPROVEN)
+
+
+def _told(*media: str) -> dict[int | str, dict[str, Any]]:
+    """What else than JSON objects of our form is answered."""
+    kinds = {kind: {"schema": {"type": "object" if kind.endswith("+json") else "string"}} for kind in media}
+    return {200: {"content": kinds}} if kinds else {}
+
+
+def _given(request: Request, made: Any) -> Response:
+    """An answer in the form that the caller accepts."""
+    if made is None:
+        raise ProblemError("not-found", detail="there is no such entry in this log")
+    if isinstance(made, Entries):
+        name = {"Content-Disposition": f'attachment; filename="log.{made.ending}"'}
+        return StreamingResponse(made.pieces(), 200, _NO_STORE | name, made.media_type)
+    if hasattr(made, "page") and "text/html" in request.headers.get("accept", ""):
+        return Response(made.page(), 200, _NO_STORE, "text/html; charset=utf-8")
+    if isinstance(made, ProofFile) and made.missing:
+        raise ProblemError("not-found", pointer="/entries", detail="some of these entries are not in this log")
+    if isinstance(made, ProofFile):
+        return Response(made.whole, 200, _NO_STORE, "application/json")
+    return _json(made.to_dict())
+
+
+async def _asked(desk: Desk, question: Question[A], asker: Asker) -> A:
+    """Ask in a thread; what cannot be answered becomes a problem that names the place."""
     try:
-        return await asyncio.to_thread(question)
-    except OfficerError as error:
-        raise ProblemError("invalid-request", pointer=f"/{error.pointer}", detail=str(error)) from None
+        return await asyncio.to_thread(desk.ask, question, asker)
     except RulebookError as error:
         raise _no_rulebook(error) from None
     except NothingStandsError:
@@ -301,10 +223,6 @@ async def _asked(question: Callable[[], T]) -> T:
         ) from None
 
 
-def _wrong(pointer: str, detail: str) -> ProblemError:
-    return ProblemError("invalid-request", pointer=f"/{pointer}", detail=detail)
-
-
 def _no_rulebook(error: RulebookError) -> ProblemError:
     """What is wrong with a proposed rulebook, and in which places of its text."""
     told = [
@@ -317,140 +235,5 @@ def _no_rulebook(error: RulebookError) -> ProblemError:
     return ProblemError("invalid-request", pointer="/rulebook", detail="; ".join(told), remedy=remedy)
 
 
-def _foreseen(told: Foresight) -> dict[str, Any]:
-    swing, apart = told.swing, told.differences
-    return {
-        "old": told.old.digest,
-        "new": told.new.digest,
-        "recorded": swing.decisions,
-        "forgotten": swing.forgotten,
-        "cut": told.cut,
-        "otherwise": swing.otherwise,
-        "by_purpose": swing.by_purpose,
-        "gained": swing.gained,
-        "lost": swing.lost,
-        "entries": swing.entries[:_MOST_ENTRIES],
-        "more": len(swing.entries) > _MOST_ENTRIES,
-        "differences": None
-        if apart is None
-        else {
-            "points": apart.cells,
-            "changes": [change.to_dict() for change in apart.changes[:_MOST_ENTRIES]],
-            "more": len(apart.changes) > _MOST_ENTRIES,
-            "prohibitions": [{"id": name, "change": said} for name, said in apart.prohibitions],
-        },
-    }
-
-
-def _described(example: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "requestBody": {
-            "required": True,
-            "content": {"application/json": {"schema": {"type": "object"}, "example": example}},
-        }
-    }
-
-
 def _json(document: Any, status: int = 200) -> Response:
     return Response(orjson.dumps(document), status, _NO_STORE, "application/json")
-
-
-def _checkpoint(checkpoint: Checkpoint) -> dict[str, Any]:
-    return {"size": checkpoint.size, "root": base64.b64encode(checkpoint.root).decode(), "note": checkpoint.note}
-
-
-def _wants_page(request: Request) -> bool:
-    return "text/html" in request.headers.get("accept", "")
-
-
-def _question(document: dict[str, Any]) -> Question:
-    given = document.get("filters", {})
-    if not isinstance(given, dict):
-        raise _wrong("filters", "filters is an object of names and values")
-    pairs = [
-        (str(name), value)
-        for name, values in given.items()
-        for value in (values if isinstance(values, list) else [values])
-    ]
-    for name, value in pairs:
-        if not isinstance(value, str):
-            raise _wrong(f"filters/{name}", "a filter is a text, or a list of texts")
-    start, end = _time(document, "from"), _time(document, "to")
-    return Question(
-        _text(document, "question") or "search",
-        filters_of(pairs, start=start, end=end),
-        _person(document),
-        _text(document, "case"),
-    )
-
-
-def _person(document: dict[str, Any]) -> Person | None:
-    if document.get("person") is None:
-        return None
-    locator = Locator.of(document["person"], "/person")
-    return locator.system, locator.value
-
-
-def _someone(document: dict[str, Any]) -> Person:
-    person = _person(document)
-    if person is None:
-        raise _wrong("person", "the question is about a person; say which")
-    return person
-
-
-def _text(document: dict[str, Any], name: str, longest: int = 1_300) -> str | None:
-    value = document.get(name)
-    if value is None or (isinstance(value, str) and len(value) <= longest):
-        return value
-    raise _wrong(name, f"{name} is a text of at most {longest} characters")
-
-
-def _texts(document: dict[str, Any], name: str, most: int) -> list[str]:
-    value = document.get(name, [])
-    if isinstance(value, list) and len(value) <= most and all(isinstance(one, str) for one in value):
-        return value
-    raise ProblemError("invalid-request", pointer=f"/{name}", detail=f"{name} is a list of at most {most} texts")
-
-
-def _one_of(document: dict[str, Any], name: str, known: tuple[str, ...], default: str) -> str:
-    value = document.get(name, default)
-    if value not in known:
-        raise ProblemError("invalid-request", pointer=f"/{name}", detail=f"{name} is one of {', '.join(known)}")
-    return str(value)
-
-
-def _number(document: dict[str, Any], name: str, default: int) -> int:
-    value = document.get(name, default)
-    if type(value) is not int:
-        raise _wrong(name, f"{name} is a whole number")
-    return value
-
-
-def _time(document: dict[str, Any], name: str) -> datetime | None:
-    value = document.get(name)
-    if value is None:
-        return None
-    try:
-        at = datetime.fromisoformat(value)
-        if at.tzinfo is None:
-            raise ValueError("no zone")
-        return at.astimezone(UTC)
-    except (TypeError, ValueError, OverflowError):
-        raise ProblemError(
-            "invalid-request",
-            pointer=f"/{name}",
-            detail=f"{name} is not a time with a zone",
-            remedy="write it as in 2026-01-31T12:00:00Z",
-        ) from None
-
-
-def _window(document: dict[str, Any]) -> tuple[datetime, datetime]:
-    start, end = _time(document, "from"), _time(document, "to")
-    if start is None or end is None or start >= end:
-        raise ProblemError("invalid-request", pointer="/from", detail="from and to make a time window")
-    return start, end
-
-
-def _language(document: dict[str, Any], request: Request) -> str:
-    asked = document.get("language")
-    return asked if asked in {"fi", "sv", "en"} else language_of(request)

@@ -54,7 +54,7 @@ class Exchange:
     node: str
     subsystems: tuple[SubsystemId, ...]
     clock: Callable[[], datetime]
-    standing: Callable[[datetime], Standing]  # raises ProblemError `registry-expired`
+    standing: Callable[[datetime], Standing]  # raises ProblemError `registry-expired`, `node-held`
     signer: Callable[[], Signer]
     log: Log
     engine: Engine
@@ -71,6 +71,13 @@ class Exchange:
     rulebooks: KeptRulebooks = field(default_factory=KeptRulebooks)
     #: The registers behind our query services; one that is not named here is not believed when it joins identifiers.
     registers: Mapping[ServiceId, Register] = field(default_factory=dict)
+
+    #: The same without the gate of a node that is held, see `gateway.node.hold`; None: there is no gate.
+    standing_ungated: Callable[[datetime], Standing] | None = None
+
+    def standing_though_held(self, now: datetime) -> Standing:
+        """What goes on while nothing may be released goes by this: taking in words of people, and the log for peers."""
+        return (self.standing_ungated or self.standing)(now)
 
     def subjects_of(self, subsystem: SubsystemId) -> Subjects:
         """The data subjects of the member that a subsystem of ours belongs to."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from hashlib import sha256
@@ -40,6 +40,8 @@ from gateway.wire.problems import ProblemError
 LOGGER = logging.getLogger("yhdyspinta.witness")
 ROUNDS = 64
 """How many questions one log is asked in a row before its turn is over."""
+MOST_ASKED = 16
+"""How many other nodes are asked at once for what they hold of this log."""
 STANDING_STILL = timedelta(days=1)
 """A log that has not grown is brought to its witnesses only so often."""
 ANSWER_TYPE = "application/json"
@@ -365,6 +367,49 @@ class Witnessing:
                 return witness.answer(connection, witness.ConsistencyRequest(self._log.origin, sizes))
 
         return await asyncio.to_thread(read)
+
+    async def held_of(self, node: Node) -> str | None:
+        """The newest statement, a note or a message, that this node holds of a peer's log."""
+        origin = node.log_origin
+
+        def read() -> str | None:
+            with self._engine.connect() as connection:
+                found = witness.newest(connection, origin) if origin is not None else None
+                return found.note if found is not None else None
+
+        return await asyncio.to_thread(read)
+
+    async def held_by_others(
+        self, but: Collection[str], is_ours: Callable[[str], bool]
+    ) -> Mapping[str, Checkpoint | None]:
+        """The newest that some other nodes hold of this log, in our own words (`is_ours`); only those that answer."""
+        registry = self._registry()
+        if registry is None:
+            return {}
+        # The witnesses first: they are brought checkpoints even when nobody exchanges anything.
+        witnesses = [node for node, _ in self._witnesses(registry)]
+        nodes = {node.id: node for node in (*witnesses, *registry.content.nodes)}
+        asked = [
+            node
+            for node in nodes.values()
+            if node.id != self._node and node.id not in but and node.address.startswith("https:")
+        ]
+
+        async def ask(node: Node) -> tuple[str, Checkpoint | None] | None:
+            try:
+                reply = await self._transport.call(node.address, node.id, "GET", "/peer/v1/log/held")
+                text = reply.body.decode()
+                if reply.status == 204:
+                    return node.id, None
+                if reply.status != 200 or not await asyncio.to_thread(is_ours, text):
+                    return None
+                stated = witness.read_statement(text)
+            except (ProblemError, NoteError, UnicodeDecodeError):
+                return None
+            return (node.id, stated) if stated.origin == self._log.origin else None
+
+        answers = await asyncio.gather(*(ask(node) for node in asked[:MOST_ASKED]))
+        return dict(answer for answer in answers if answer is not None)
 
     async def accused(self, kind: str, first: str, second: str, by: Node) -> bool:
         """A peer shows two statements of our log that contradict each other. Gives whether our tree bears that out.

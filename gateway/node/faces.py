@@ -9,7 +9,8 @@ from fastapi import FastAPI
 
 from gateway.desk import usage as usage_web
 from gateway.desk import web as audit_web
-from gateway.desk.officer import Officer
+from gateway.desk.desk import Desk
+from gateway.exchange.consents import reports_web
 from gateway.exchange.consents import web as consents_web
 from gateway.exchange.consents.record import Consents
 from gateway.exchange.context import Exchange
@@ -21,6 +22,7 @@ from gateway.exchange.handover.plan import Handovers
 from gateway.exchange.handover.receive import Reception
 from gateway.exchange.identity import web as identity_web
 from gateway.exchange.identity.acts import Identity
+from gateway.exchange.opening import calling_node
 from gateway.exchange.query import web as queries
 from gateway.exchange.query.answer import Provider
 from gateway.exchange.query.ask import Consumer
@@ -30,6 +32,7 @@ from gateway.node import oauth, peers
 from gateway.node.refusals import client_recorder, peer_recorder
 from gateway.web.application import application
 from gateway.web.authentication import Callers
+from gateway.web.slots import STRANGER, Admission, Admitted, Head
 from gateway.web.tokens import Tokens
 
 
@@ -41,7 +44,7 @@ class Beside:
     """
 
     tokens: Tokens
-    desk: Officer
+    desk: Desk
     two_people: bool = True
 
 
@@ -53,6 +56,7 @@ def client_face(exchange: Exchange, deliveries: Deliveries, callers: Callers, be
         queries.router(exchange, Consumer(exchange), callers),
         handovers_web.router(exchange, handovers, deliveries, Inbox(exchange), Overview(exchange), callers),
         consents_web.router(exchange, Consents(exchange), deliveries, callers),
+        reports_web.router(exchange, deliveries, callers),
         identity_web.router(exchange, Identity(exchange, handovers, two_people=beside.two_people), deliveries, callers),
         oauth.router(exchange, beside.tokens),
         audit_web.router(exchange, beside.desk, callers),
@@ -62,16 +66,48 @@ def client_face(exchange: Exchange, deliveries: Deliveries, callers: Callers, be
     )
 
 
+#: What whoever asks may have: a token for an assertion, and the description of the face.
+FOR_STRANGERS = frozenset({(b"POST", b"/oauth/token"), (b"GET", b"/openapi.json")})
+
+
+def client_admission(callers: Callers) -> Admission:
+    """Who may come in at the face towards clients: whom the settings register, and strangers to two addresses."""
+
+    def admit(head: Head) -> Admitted:
+        authorization = head.header(b"authorization")
+        if (head.method, head.path) not in FOR_STRANGERS:
+            caller = callers.recognise(head.certificate, authorization)
+            return Admitted(caller.name, caller)
+        # Who is known has slots of its own here too, however many strangers ask for tokens.
+        known = callers.known(head.certificate, authorization)
+        return Admitted(STRANGER) if known is None else Admitted(known.name)
+
+    return admit
+
+
+def peer_admission(exchange: Exchange) -> Admission:
+    """Who may come in at the face towards peers: nodes of the registry."""
+
+    def admit(head: Head) -> Admitted:
+        now = exchange.clock()
+        return Admitted(calling_node(exchange.standing(now).registry, head.certificate or b"", now).id)
+
+    return admit
+
+
 def peer_face(
-    exchange: Exchange, witnessing: Witnessing, *, readers: Collection[str] = (), verified: Callable[[str], bool]
+    exchange: Exchange,
+    witnessing: Witnessing,
+    *,
+    readers: Collection[str] = (),
+    verified: Callable[[str], bool],
+    heard: log_web.Heard = lambda _node, _checkpoint: None,
 ) -> FastAPI:
-    """The face towards other nodes. `readers` are ids of nodes that may read entries; `verified` says whether a signed
-    message is one of ours.
-    """
+    """The face towards other nodes; the rest as `gateway.node.log.router` has it."""
     return application(
         "yhdyspinta peers",
         peers.router(exchange, Provider(exchange, Reception(exchange))),
-        log_web.router(exchange, witnessing, readers=readers, verified=verified),
+        log_web.router(exchange, witnessing, readers=readers, verified=verified, heard=heard),
         documented=True,
         refused=peer_recorder(exchange),
     )

@@ -19,7 +19,7 @@ from sqlalchemy import Engine
 
 from audit.log.log import Log
 from audit.tree import witness
-from audit.tree.checkpoint import MAX_NOTE_BYTES, NoteError, verify_checkpoint
+from audit.tree.checkpoint import MAX_NOTE_BYTES, Checkpoint, NoteError, verify_checkpoint
 from audit.tree.merkle import ProofError
 from audit.tree.proofs import current
 from audit.tree.tiles import StoredTiles, Tile, TilePathError
@@ -40,6 +40,9 @@ FOR_EVER = "public, max-age=31536000, immutable"
 _OLD = re.compile(r"old (0|[1-9][0-9]{0,18})")
 _MAX_PROOF = 63
 
+Heard = Callable[[str, Checkpoint], None]
+"""Told the id of a node and a checkpoint of ours that it showed."""
+
 Sizes = Annotated[str, Query(max_length=19 * witness.MAX_SIZES, description="whole numbers with commas between")]
 
 
@@ -55,7 +58,9 @@ class PeerDoor(Gate):
     async def __call__(self, request: Request) -> Node:
         """The node that calls. Raises ProblemError."""
         now = self._exchange.clock()
-        return calling_node(self._exchange.standing(now).registry, request.scope.get(CERTIFICATE) or b"", now)
+        return calling_node(
+            self._exchange.standing_though_held(now).registry, request.scope.get(CERTIFICATE) or b"", now
+        )
 
 
 def router(
@@ -64,11 +69,15 @@ def router(
     *,
     readers: Collection[str] = (),
     verified: Callable[[str], bool],
+    heard: Heard = lambda _node, _checkpoint: None,
 ) -> APIRouter:
-    """`readers` are ids of nodes that may read entries; `verified` says whether a signed message is one of ours."""
+    """`readers` are ids of nodes that may read entries; `verified` says whether a signed message is one of ours.
+
+    `heard` is told what a peer showed of our log that our tree does not bear out: it blocks.
+    """
     routes = APIRouter(tags=["log"])
     door = PeerDoor(exchange)
-    routes.include_router(_bringing(exchange, witnessing, door, verified))
+    routes.include_router(_bringing(exchange, witnessing, door, verified, heard))
     routes.include_router(_reading(exchange, witnessing, door, readers))
     return routes
 
@@ -105,6 +114,16 @@ def _reading(exchange: Exchange, witnessing: Witnessing, door: PeerDoor, readers
         }
         return Response(orjson.dumps(document), 200, {"Cache-Control": "no-store"}, ANSWER_TYPE)
 
+    @routes.get(
+        "/peer/v1/log/held",
+        summary="The newest statement that this node holds of the caller's log",
+        response_model=None,
+        responses={**note, 204: {"description": "it holds none"}},
+    )
+    async def held(node: Node = let_in) -> Response:
+        statement = await witnessing.held_of(node)
+        return Response(statement, 200 if statement is not None else 204, {"Cache-Control": "no-store"}, NOTE_TYPE)
+
     @routes.get("/log/{path:path}", summary="A tile of hashes or entries", response_model=None, responses=tiles)
     @routes.get("/peer/v1/log/{path:path}", summary="A tile of hashes or entries", response_model=None, responses=tiles)
     async def tile(path: str, node: Node = let_in) -> Response:
@@ -122,7 +141,9 @@ def _reading(exchange: Exchange, witnessing: Witnessing, door: PeerDoor, readers
     return routes
 
 
-def _bringing(exchange: Exchange, witnessing: Witnessing, door: PeerDoor, verified: Callable[[str], bool]) -> APIRouter:
+def _bringing(
+    exchange: Exchange, witnessing: Witnessing, door: PeerDoor, verified: Callable[[str], bool], heard: Heard
+) -> APIRouter:
     routes = APIRouter()
     let_in = Depends(door)
     cosigned: dict[int | str, dict[str, Any]] = {
@@ -154,12 +175,15 @@ def _bringing(exchange: Exchange, witnessing: Witnessing, door: PeerDoor, verifi
         node: Node = let_in, form: Alarm = Depends(Body(Alarm, 2 * MAX_NOTE_BYTES, is_typed=False))
     ) -> Response:
         for statement in (form.first, form.second):
-            if not _ours(exchange.log, statement, verified):
+            if not is_ours(exchange.log, statement, verified):
                 raise ProblemError("log-refused", detail="a statement of the alarm is not one of this node")
         try:
             borne_out = await witnessing.accused(form.kind, form.first, form.second, node)
         except (witness.WitnessError, NoteError) as error:
             raise ProblemError("log-refused", detail=str(error)) from None
+        if borne_out:
+            for statement in (form.first, form.second):
+                await asyncio.to_thread(heard, node.id, witness.read_statement(statement))
         return Response(orjson.dumps({"borne_out": borne_out}), 200, media_type=ANSWER_TYPE)
 
     return routes
@@ -225,7 +249,8 @@ def _brought(body: bytes) -> tuple[int, tuple[bytes, ...], str]:
     return int(old[1]), proof, note
 
 
-def _ours(log: Log, statement: str, verified: Callable[[str], bool]) -> bool:
+def is_ours(log: Log, statement: str, verified: Callable[[str], bool]) -> bool:
+    """Whether a statement, a note or a message, was signed by this node."""
     if "\n" not in statement:
         return verified(statement)
     try:

@@ -24,6 +24,7 @@ from audit.log.log import Log, LogError, Written
 from audit.questions import tallies
 from gateway.desk.console.composition import address_of, console_app
 from gateway.evidence.timestamps import Stamping
+from gateway.exchange.consents.reports import Reports
 from gateway.exchange.context import DeliveryPolicy, Exchange, Limits
 from gateway.exchange.handover.deliver import Deliveries
 from gateway.exchange.handover.feeds import open_feed
@@ -32,8 +33,11 @@ from gateway.exchange.transport import PeerTransport
 from gateway.exchange.witnessing import Witnessing, WitnessPolicy
 from gateway.keys.credentials import KeyPlace
 from gateway.keys.errors import TrustError
+from gateway.keys.expiry import STEPS
 from gateway.node import health, secret_files
-from gateway.node.faces import Beside, client_face, peer_face
+from gateway.node import hold as holding
+from gateway.node import log as log_web
+from gateway.node.faces import Beside, client_admission, client_face, peer_admission, peer_face
 from gateway.node.handshakes import RefusedConnections
 from gateway.node.refusals import client_listener, peer_listener
 from gateway.node.upkeep import TlsFaces, Upkeep
@@ -44,11 +48,11 @@ from gateway.node.wiring import (
     client_keys,
     console_tls,
     database_error,
+    desk_of,
     ed25519_key,
     key_places,
     keys_of,
     log_of,
-    officer_of,
     registered_clients,
     registers_of,
     signer_of,
@@ -70,6 +74,7 @@ from gateway.telemetry import Telemetry, event
 from gateway.web.application import application
 from gateway.web.authentication import Callers
 from gateway.web.listeners import Listener, Patience, bind
+from gateway.web.slots import SlotLimits
 from gateway.web.tokens import Tokens
 from gateway.wire.identifiers import MemberId, SubsystemId
 from gateway.wire.problems import ProblemError
@@ -143,7 +148,7 @@ class Node:
         stack.callback(engine.dispose)
         schema.bring_up_to_date(engine)
         # Before anything is read under a secret, let alone released.
-        secret_files.prepare(settings, engine, clock())
+        is_token_key_another = secret_files.prepare(settings, engine, clock())
 
         members = frozenset(SubsystemId.parse(subsystem).member for subsystem in settings.node.subsystems)
         standings = Standings(settings.registry, min(member.instance for member in members), clock, telemetry)
@@ -158,6 +163,11 @@ class Node:
                 str(error), "the log must be the one this node wrote: see `yhdyspinta audit check`"
             ) from None
         stack.callback(log.close)
+        if is_token_key_another:
+            event(LOGGER, logging.WARNING, "token-key-another")
+            await log.append((secret_files.noticed(settings.node.id, clock()),))
+        hold = holding.Hold(holding.path_of(settings), engine, log)
+        hold.look()
 
         subjects = subjects_of(settings)
         held = HeldRecords(settings.node.id, subjects, clock)
@@ -193,11 +203,24 @@ class Node:
                 settings.audit.witness_seconds, settings.audit.cosign_seconds, settings.audit.witnesses
             ),
         )
+        asking = asyncio.create_task(
+            hold.ask(
+                lambda but: witnessing.held_by_others(
+                    but,
+                    lambda text: log_web.is_ours(log, text, lambda said: _said_by(members, standings, said, clock())),
+                ),
+                settings.audit.answers_at_start,
+            )
+        )
+        stack.callback(asking.cancel)
+        # Nothing has been released yet: no delivery is worked and no listener accepts before the first answers are in.
+        await asyncio.wait((asking,), timeout=holding.ASKING_SECONDS)
         exchange = Exchange(
             node=settings.node.id,
             subsystems=tuple(SubsystemId.parse(subsystem) for subsystem in settings.node.subsystems),
             clock=clock,
-            standing=standings.now,
+            standing=hold.gate(standings.now),
+            standing_ungated=standings.now,
             signer=lambda: signer_of(places),
             log=log,
             engine=engine,
@@ -279,6 +302,7 @@ class Node:
             refused=refused,
             engine=engine,
             log=log,
+            hold=hold,
         )
         await upkeep.start()
         stack.push_async_callback(upkeep.stop)
@@ -289,13 +313,21 @@ class Node:
             lambda: {name: place.remaining(clock()) for name, place in places.items()},
             label="key",
         )
+        telemetry.watch(
+            "yhdyspinta_endings",
+            "what ends within so many days: certificates of this node and anchors of the registry",
+            lambda: {str(step): float(sum(e.within <= step for e in upkeep.endings(clock()))) for step in STEPS},
+            label="days",
+            unit="1",
+        )
         peer_app = peer_face(
             exchange,
             witnessing,
             readers=settings.audit.readers,
             verified=lambda text: _said_by(members, standings, text, clock()),
+            heard=hold.hear,
         )
-        desk, _, _ = officer_of(settings, engine, clock, log=log, subjects=subjects, standing=lambda: standings.latest)
+        desk = desk_of(settings, engine, clock, parts=(log, subjects), standing=lambda: standings.latest)
         stack.callback(desk.close)
         client_app = client_face(
             exchange, deliveries, callers, Beside(tokens, desk, two_people=settings.identity.two_people)
@@ -303,26 +335,30 @@ class Node:
         local_app = application(
             "yhdyspinta local",
             health.router(
-                lambda: {**self._condition(standings, upkeep, log, witnessing), "identity": waiting.condition()}
+                lambda: {
+                    **self._condition(standings, upkeep, log, witnessing, hold),
+                    "identity": waiting.condition(),
+                }
             ),
         )
         patience = Patience(settings.limits.head_seconds, settings.limits.body_seconds)
-        for app, bound, tls, refusing in (
-            (peer_app, sockets["peers"], faces.peers, peer_listener(exchange)),
-            (client_app, sockets["clients"], faces.clients, client_listener()),
-            (local_app, sockets["local"], None, None),
+        limits = SlotLimits(settings.limits.in_flight, settings.limits.in_flight_each, settings.limits.strangers)
+        for app, bound, tls, admission, refusing in (
+            (peer_app, sockets["peers"], faces.peers, peer_admission(exchange), peer_listener(exchange)),
+            (client_app, sockets["clients"], faces.clients, client_admission(callers), client_listener()),
+            (local_app, sockets["local"], None, None, None),
         ):
             listener = Listener(
-                app, bound, tls=tls, in_flight=settings.limits.in_flight, patience=patience, refused=refusing
+                app, bound, tls=tls, limits=limits, patience=patience, admission=admission, refused=refusing
             )
             await self._serve(stack, listener)
         if settings.listen.console is not None:
             address = address_of(settings.console, settings.listen.console.host, settings.listen.console.port)
             listener = Listener(
-                console_app(settings, address, exchange, lambda: standings.latest, desk),
+                console_app(settings, address, desk),
                 sockets["console"],
                 tls=console_tls(settings),
-                in_flight=settings.limits.in_flight,
+                limits=SlotLimits(settings.limits.in_flight),
                 patience=patience,
             )
             await self._serve(stack, listener)
@@ -358,17 +394,21 @@ class Node:
             event(LOGGER, logging.INFO, "settings-renewed")
         upkeep.hurry()
 
-    def _condition(self, standings: Standings, upkeep: Upkeep, log: Log, witnessing: Witnessing) -> dict[str, Any]:
+    def _condition(
+        self, standings: Standings, upkeep: Upkeep, log: Log, witnessing: Witnessing, hold: holding.Hold
+    ) -> dict[str, Any]:
         now = self._clock()
         registry = standings.condition(now)
         checkpoint = log.latest()
         return {
             "node": self.settings.node.id,
-            "ready": registry["in_force"] and upkeep.in_force(now) and not self._stopping.is_set(),
+            "ready": registry["in_force"] and upkeep.in_force(now) and not hold.is_held and not self._stopping.is_set(),
             "registry": registry,
             "keys": upkeep.condition(now),
+            "endings": [ending.to_json() for ending in upkeep.endings(now)],
             "log": {"origin": checkpoint.origin, "size": checkpoint.size, "waiting": log.waiting},
             "witness": witnessing.condition(),
+            "hold": hold.condition(),
         }
 
 
@@ -398,7 +438,8 @@ def _keep(day: tallies.Counted, connection: Connection) -> Written[bool]:
 
 
 async def _sweep(exchange: Exchange) -> None:
-    """Let go of message ids that nobody could replay any more, and count the days that are over."""
+    """Let go of message ids that nobody could replay any more, and of reports whose time is over; count past days."""
+    reports = Reports(exchange)
 
     def forget(connection: Connection) -> Written[int]:
         return Written(exchange.replays.sweep(connection, exchange.clock()), ())
@@ -411,6 +452,7 @@ async def _sweep(exchange: Exchange) -> None:
         await asyncio.sleep(SWEEP_SECONDS)
         try:
             await exchange.log.commit(forget)
+            await reports.lapse()
             while (day := await asyncio.to_thread(counted)) is not None:
                 await exchange.log.commit(partial(_keep, day))
         except LogError as error:

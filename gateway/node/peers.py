@@ -24,7 +24,8 @@ from gateway.wire.problems import ProblemError
 
 #: Why a message is refused before its sender is known: these answers are not signed.
 _UNSIGNED = (
-    "tls-certificate-unknown", "message-missing", "message-repeated", "message-too-large", "message-not-compact",
+    "tls-certificate-unknown", "tls-certificate-unfit", "tls-certificate-not-in-force", "message-missing",
+    "message-repeated", "message-too-large", "message-not-compact",
     "message-not-base64url", "message-not-utf8", "message-not-json", "message-too-deep", "message-member-repeated",
     "message-number-refused", "message-text-refused", "header-member-refused", "header-member-missing",
     "header-member-invalid", "algorithm-refused", "certificate-unknown", "certificate-not-yet-valid",

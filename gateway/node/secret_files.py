@@ -20,8 +20,9 @@ from typing import Any, Final
 
 import orjson
 from cryptography.hazmat.primitives.keywrap import InvalidUnwrap, aes_key_unwrap
-from sqlalchemy import Connection, Engine, insert, inspect, literal, select, text
+from sqlalchemy import Connection, Engine, delete, insert, inspect, literal, select, text
 
+from audit.log.entries import Entry, EntryType, Outcome, micros
 from audit.log.tables import entries, identifiers, subjects
 from consent.tables import consents
 from gateway.keys.keystore import write_secret
@@ -30,6 +31,7 @@ from gateway.settings import Settings
 from gateway.storage.engine import writer
 from gateway.storage.sealing import unseal
 from gateway.storage.tables import disclosures, handovers, inbox, secret_fingerprints
+from gateway.story import Story
 
 #: What is lost with each, in an operator's words. The token key is not among them: access tokens live for minutes, and
 #: clients fetch others.
@@ -41,15 +43,21 @@ DEPENDS: Final[Mapping[str, str]] = {
 }
 #: Those that the database itself can be held against.
 _FINGERPRINTED: Final = ("wrapping_key", "index_key")
+TOKEN: Final = "token_key"  # noqa: S105 - a name
 _TRIED: Final = 10
 _ADVISORY_LOCK: Final = 0x79686473  # "yhds": replicas that start at once on an empty database make one set of secrets
 
 
-def prepare(settings: Settings, engine: Engine, now: datetime) -> None:
+def prepare(settings: Settings, engine: Engine, now: datetime) -> bool:
     """For a node that starts: make the secrets of an empty database, else refuse those that do not belong to it.
 
-    Raises NodeError, and makes nothing then.
+    Whether the token key is another than before: nothing is lost with it, but whoever has put another in its place
+    can make tokens, so it is to be noticed. Raises NodeError, and makes nothing then.
     """
+    if not settings.secrets.token_key.exists():
+        with suppress(FileExistsError):
+            write_secret(settings.secrets.token_key, base64.b64encode(secrets.token_bytes(32)) + b"\n")
+    token = fingerprint(TOKEN, secret(settings.secrets.token_key))
     with writer(engine).begin() as connection:
         if connection.dialect.name == "postgresql":
             connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _ADVISORY_LOCK})
@@ -62,16 +70,23 @@ def prepare(settings: Settings, engine: Engine, now: datetime) -> None:
         for name in _FINGERPRINTED:
             if name not in known:
                 row = {"name": name, "fingerprint": fingerprint(name, secret(_path(settings, name)))}
-                connection.execute(insert(secret_fingerprints), {**row, "at": int(now.timestamp() * 1_000_000)})
-    if not settings.secrets.token_key.exists():
-        with suppress(FileExistsError):
-            write_secret(settings.secrets.token_key, base64.b64encode(secrets.token_bytes(32)) + b"\n")
+                connection.execute(insert(secret_fingerprints), {**row, "at": micros(now)})
+        if known.get(TOKEN) == token:
+            return False
+        connection.execute(delete(secret_fingerprints).where(secret_fingerprints.c.name == TOKEN))
+        connection.execute(insert(secret_fingerprints), {"name": TOKEN, "fingerprint": token, "at": micros(now)})
+    return TOKEN in known
 
 
 def verify(settings: Settings, engine: Engine, *names: str) -> None:
     """For a command beside a node: are these the secrets of this database? Raises NodeError. Writes nothing."""
     with engine.connect() as connection:
         _verify(settings, connection, names)
+
+
+def noticed(node: str, now: datetime) -> Entry:
+    """The entry of a start at which the token key was another than at the start before."""
+    return Story(node=node).entry(EntryType.SECRET, Outcome.SUCCESS, now, detail={"secret": TOKEN, "change": "another"})
 
 
 def fingerprint(name: str, key: bytes) -> str:

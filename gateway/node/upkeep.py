@@ -20,19 +20,22 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from audit.log.log import Log, LogError
 from gateway.exchange.transport import PeerTransport, PinnedContext, pinned
-from gateway.keys.certificates import to_der
+from gateway.keys.certificates import load, to_der
 from gateway.keys.credentials import KeyPlace
 from gateway.keys.errors import TrustError
+from gateway.keys.expiry import STEPS, Ending
 from gateway.keys.tls import (
     ServingContext,
     TlsKey,
     client_context,
     client_face_context,
+    peer_pin,
     server_context,
     serving,
     watched,
 )
 from gateway.node.handshakes import RefusedConnections
+from gateway.node.hold import Hold
 from gateway.registry.read.standing import Standing, Standings
 from gateway.storage import revocations
 from gateway.story import Story
@@ -113,6 +116,7 @@ class Upkeep:
         refused: RefusedConnections,
         engine: Engine,
         log: Log,
+        hold: Hold,
     ) -> None:
         self._node = node
         self._clock = clock
@@ -124,8 +128,10 @@ class Upkeep:
         self._refused = refused
         self._engine = engine
         self._log = log
+        self._hold = hold
         self._seen: Standing | None = standings.latest
         self._said = ""
+        self._warned: dict[tuple[str, datetime], int] = {}
         self._looked: float | None = None
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -142,6 +148,7 @@ class Upkeep:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
         await self._refused.close()
+        await asyncio.to_thread(self._hold.keep)
 
     def hurry(self) -> None:
         """Look at everything at once."""
@@ -156,6 +163,27 @@ class Upkeep:
     def condition(self, now: datetime) -> dict[str, Any]:
         """How the node's keys stand."""
         return {name: place.condition(now) for name, place in self._places.items()}
+
+    def endings(self, now: datetime) -> tuple[Ending, ...]:
+        """What ends soon, the soonest first: the node's own certificates, and the anchors that issued all others."""
+        latest = self._standings.latest
+        anchors = latest.registry.anchors if latest is not None else ()
+        dates = [(f"keys.{name}", place.held.not_after) for name, place in self._places.items()]
+        dates += [(f"registry.anchors.{peer_pin(anchor)[:8]}", load(anchor).not_valid_after_utc) for anchor in anchors]
+        found = (Ending.of(what, at, now) for what, at in dates)
+        return tuple(sorted((ending for ending in found if ending is not None), key=lambda ending: ending.at))
+
+    async def _warn(self) -> None:
+        """Tell of each ending once at each step."""
+        for ending in self.endings(self._clock()):
+            if self._warned.get((ending.what, ending.at)) == ending.within:
+                continue
+            self._warned[ending.what, ending.at] = ending.within
+            level = logging.ERROR if ending.within == STEPS[-1] else logging.WARNING
+            event(LOGGER, level, "certificate-ends", what=ending.what, days=ending.days, ends=ending.at.isoformat())
+            await self._record(
+                "anomaly", "failed", reason="certificate-ends", detail={"what": ending.what, "days": ending.days}
+            )
 
     def in_force(self, now: datetime) -> bool:
         """Whether the keys that move data are such as others believe."""
@@ -173,8 +201,11 @@ class Upkeep:
                 event(LOGGER, logging.ERROR, "upkeep-failed", reason=type(error).__name__)
 
     async def _once(self) -> None:
+        await asyncio.to_thread(self._hold.look)
+        await asyncio.to_thread(self._hold.keep)
         await self._tend_keys()
         await self._tend_registry()
+        await self._warn()
         loop = asyncio.get_running_loop()
         if self._looked is None or loop.time() - self._looked >= REVOCATIONS_SECONDS:
             await self._read_revocations()

@@ -24,7 +24,8 @@ from audit.questions.subjects import Subjects
 from audit.tree.checkpoint import KeyType, LogSigner, WitnessSigner
 from consent.rulebook import RulebookError
 from consent.rulebook import load as load_rulebook
-from gateway.desk.officer import Officer
+from gateway.desk.context import DeskContext
+from gateway.desk.desk import Desk
 from gateway.keys.certificates import to_der
 from gateway.keys.credentials import KeyPlace, Opening
 from gateway.keys.errors import TrustError
@@ -116,32 +117,30 @@ def subjects_of(settings: Settings) -> Subjects:
     return Subjects(secret(settings.secrets.wrapping_key), secret(settings.secrets.index_key), members=tuple(members))
 
 
-def officer_of(
+def desk_of(
     settings: Settings,
     engine: Engine,
     clock: Callable[[], datetime] = utc_now,
     *,
-    log: Log | None = None,
-    subjects: Subjects | None = None,
+    parts: tuple[Log, Subjects] | None = None,
     standing: Callable[[], Standing | None] | None = None,
-) -> tuple[Officer, Log, Subjects]:
-    """The officer's desk with its log and subjects: for the node itself, and for commands beside it."""
-    log = log or log_of(settings, engine, clock)
-    subjects = subjects or subjects_of(settings)
-    officer = Officer(
-        settings.node.id,
-        engine,
-        log,
-        subjects,
-        clock=clock,
-        standing=standing or _kept_standing(settings, clock),
-        log_key=log.verifier,
-        controller=Controller(
-            settings.audit.controller or settings.node.id, settings.audit.contact, settings.audit.officer
-        ),
-        thresholds=settings.audit.unusual.thresholds(),
+) -> Desk:
+    """The officer's desk: for the node itself, with its log and subjects, and for commands beside it."""
+    log, subjects = parts or (log_of(settings, engine, clock), subjects_of(settings))
+    return Desk(
+        DeskContext(
+            node=settings.node.id,
+            engine=engine,
+            log=log,
+            subjects=subjects,
+            clock=clock,
+            standing=standing or _kept_standing(settings, clock),
+            subsystems=tuple(SubsystemId.parse(subsystem) for subsystem in settings.node.subsystems),
+            given=Controller(settings.audit.controller or "", settings.audit.contact, settings.audit.officer),
+            thresholds=settings.audit.unusual.thresholds(),
+            overdue_seconds=settings.delivery.overdue_hours * 3600,
+        )
     )
-    return officer, log, subjects
 
 
 def _kept_standing(settings: Settings, clock: Callable[[], datetime]) -> Callable[[], Standing | None]:

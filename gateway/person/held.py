@@ -23,6 +23,8 @@ from gateway.storage.tables import held_records
 from gateway.story import Story
 from gateway.wire.problems import ProblemError
 
+NOT_PLACED = "not-placed"
+
 
 class HeldState(StrEnum):
     """Where a held record is."""
@@ -31,7 +33,7 @@ class HeldState(StrEnum):
     SAME = "same"  # a registrar said that it is one person
     APART = "apart"  # a registrar said that it is not
     CORRECTED = "corrected"  # the register sent another record in its place
-    DONE = "done"  # of a proposal: it was carried out
+    DONE = "done"  # of a proposal: it was carried out; of a word: it was placed
 
 
 _WAITING = Fixed(
@@ -51,6 +53,7 @@ class HeldKind(StrEnum):
     HANDOVER = "handover"
     QUERY = "query"
     PROPOSAL = "proposal"  # an act about two identifiers, until another person carries it out
+    WORD = "word"  # a prohibition that names nobody whom it could protect
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +129,13 @@ class HeldRecords:
         subject = subjects.claim(connection, pairs, self._clock())
         row = {"kind": HeldKind.PROPOSAL.value, "member": member, "register": "", "reason": "proposal", "lead": ""}
         identifier, entry = self._keep(connection, row | {"owner": by[:128]}, subject, act, "proposed")
+        return identifier, (entry,)
+
+    def keep_word(self, connection: Connection, member: str, form: bytes) -> tuple[str, tuple[Entry, ...]]:
+        """Keep a prohibition that cannot be tied to a person until a human places it. In a unit; gives its id."""
+        subject = self._subjects.of(member).nobody(connection, self._clock())
+        row = {"kind": HeldKind.WORD.value, "member": member, "register": "", "reason": NOT_PLACED, "lead": ""}
+        identifier, entry = self._keep(connection, row, subject, form, "held")
         return identifier, (entry,)
 
     def approved(self, connection: Connection, proposal: str, by: str, now: datetime) -> tuple[Entry, ...]:
@@ -252,7 +262,7 @@ class HeldRecords:
             EntryType.IDENTITY,
             outcome,
             now,
-            reason="subject-ambiguous",
+            reason=NOT_PLACED if reason == NOT_PLACED else "subject-ambiguous",
             detail={"act": act, "held": identifier, "conflict": reason},
         )
 

@@ -6,7 +6,6 @@ second reading of a person is held against the first as rows, and nothing is wor
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -95,7 +94,7 @@ def _distinct(by_blind: Mapping[bytes, Subject], blinds: Sequence[bytes]) -> tup
 
 def words(connection: Connection, reached: Sequence[str]) -> tuple[ConsentRecord, ...]:
     """The newest versions of all records of these subjects, oldest record first."""
-    return tuple(ConsentRecord.from_dict(json.loads(document)) for (document,) in _WORDS.rows(connection, reached))
+    return tuple(store.record_of(document, kind) for document, kind in _WORDS.rows(connection, reached))
 
 
 _BLIND, _CLAIMED, _EPOCH, _LINKED, _ID, _PSEUDONYM, _KEY = range(7)

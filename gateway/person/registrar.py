@@ -17,7 +17,7 @@ from audit.log.entries import Entry, EntryType, Outcome, micros, moment, new_id
 from audit.log.tables import claims
 from audit.questions import links
 from audit.questions.links import LinkAct, LinkRow
-from audit.questions.query import RELEASED, RELEASES, Filters, walk
+from audit.questions.query import disclosures, walk
 from audit.questions.subjects import Known, Subjects
 from gateway.person.held import HeldRecords, HeldState
 from gateway.person.values import acting
@@ -158,7 +158,7 @@ class Registrar:
         )
         found = walk(
             connection,
-            Filters(moment(since), subjects=pseudonyms, types=RELEASES, outcomes=RELEASED),
+            disclosures(pseudonyms, start=moment(since)),
         )
         return tuple(
             Released(item.index, item.entry.recorded, item.entry.agents.recipient, item.entry.categories.permitted)

@@ -26,7 +26,7 @@ def counting(
     shown = []
     for word in words:
         until = protects.get(word.subject)
-        if word.status == "refused":
+        if word.forbids:
             # A prohibition holds wherever the person may be meant, whoever of this node recorded it.
             if until is not None and micros(word.recorded_at) <= until:
                 counts.append(word)

@@ -8,6 +8,9 @@ Source: SQLite documentation, "Write-Ahead Logging" and "PRAGMA synchronous".
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Engine, create_engine, event
@@ -45,7 +48,24 @@ def create(url: str | URL, *, pool_size: int = 8) -> Engine:
     )
 
 
+def _own(file: Path) -> None:
+    """Make the database's files readable by their owner only: consents and contacts stand there in the clear.
+
+    SQLite gives the files beside the database the mode of the database, so it has to be right before the first opening.
+    """
+    if file.parent.is_dir():
+        with suppress(FileExistsError):
+            os.close(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    for path in (file, *(file.with_name(file.name + suffix) for suffix in ("-wal", "-shm", "-journal"))):
+        # A file of another user stays as it is: whoever may not change it, may only read what they were given.
+        with suppress(FileNotFoundError, PermissionError):
+            if path.stat().st_mode & 0o077:
+                path.chmod(0o600)
+
+
 def _sqlite(url: URL, pool_size: int) -> Engine:
+    if url.database and url.database != ":memory:" and not url.database.startswith("file:"):
+        _own(Path(url.database))
     engine = create_engine(
         url,
         pool_size=pool_size,

@@ -180,6 +180,20 @@ disclosures = Table(
     Column("identifiers", LargeBinary, nullable=False),  # sealed: what the recipient knows the person by
 )
 
+# By which permission or consent each category of what arrived, or was answered, came: as its sender has said.
+arrival_words = Table(
+    "arrival_words",
+    metadata,
+    Column("arrival", String(64), primary_key=True),  # the message's id
+    Column("category", String(300), primary_key=True),
+    Column("kind", String(12), nullable=False),  # permission or consent
+    Column("digest", String(64), nullable=False),  # of the sender's record; a withdrawal names the same
+    Column("day", String(10), nullable=False),
+    Column("giver", String(16), nullable=False),
+    Column("section", String(300), nullable=False),
+    Index("arrival_words_digest", "digest"),
+)
+
 # What a register's record of one key has named, so that a register that names another value corrects itself.
 register_records = Table(
     "register_records",

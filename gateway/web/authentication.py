@@ -14,7 +14,7 @@ from fastapi import Request
 
 from gateway.person.values import Register
 from gateway.storage.revocations import Revocations
-from gateway.web.listeners import CERTIFICATE
+from gateway.web.listeners import ADMITTED, CERTIFICATE
 from gateway.wire.identifiers import ServiceId, SubsystemId
 from gateway.wire.problems import ProblemError
 from gateway.wire.signing import thumbprint
@@ -117,20 +117,34 @@ class Callers:
 
         `not-authenticated`, `client-unknown`, `client-revoked`, or what is wrong with its access token.
         """
-        certificate: bytes | None = request.scope.get(CERTIFICATE)
+        caller = request.scope.get(ADMITTED)
+        if not isinstance(caller, Caller):
+            # No listener that asked at the head of the request stands before this application.
+            caller = self.recognise(request.scope.get(CERTIFICATE), request.headers.get("authorization", ""))
+        request.state.caller = caller
+        return caller
+
+    def recognise(self, certificate: bytes | None, authorization: str) -> Caller:
+        """The client that shows this certificate (DER) or access token. Raises ProblemError as `identify` does."""
         pin = thumbprint(certificate) if certificate is not None else None
         try:
-            return self._identify(request, pin)
+            return self._recognise(authorization, pin)
         except ProblemError as problem:
             # What comes without a certificate is a stranger's, and no concern of the audit log.
             if self._refused is not None and pin is not None:
                 self._refused(problem.code, pin)
             raise
 
-    def _identify(self, request: Request, pin: str | None) -> Caller:
+    def known(self, certificate: bytes | None, authorization: str) -> Caller | None:
+        """The client that shows these, or None for a stranger, of whom nobody is told."""
+        try:
+            return self._recognise(authorization, thumbprint(certificate) if certificate is not None else None)
+        except ProblemError:
+            return None
+
+    def _recognise(self, authorization: str, pin: str | None) -> Caller:
         if pin in self._revoked.certificates:
             raise ProblemError("client-revoked", detail="the certificate of this client has been revoked")
-        authorization = request.headers.get("authorization", "")
         if authorization[:7].lower() == "bearer " and self._tokens is not None:
             caller = self._by_name.get(self._tokens(authorization[7:].strip(), pin, self._clock()))
             shown = self._by_certificate.get(pin) if pin is not None else None
@@ -156,5 +170,4 @@ class Callers:
             )
         if caller.name in self._revoked.clients:
             raise ProblemError("client-revoked", detail="this client has been shut out")
-        request.state.caller = caller
         return caller

@@ -16,7 +16,7 @@ import asyncio
 import contextlib
 import socket
 import ssl
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
@@ -24,15 +24,20 @@ from typing import Any
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from gateway.web.languages import language_in
+from gateway.web.slots import STRANGER, Admission, Admitted, Head, Slot, SlotLimits, Slots
 from gateway.wire.problems import ProblemError, to_problem_json
 
 CERTIFICATE = "yhdyspinta.certificate"
+ADMITTED = "yhdyspinta.admitted"
 TIMED_OUT = "yhdyspinta.timed-out"
 HEADER_LIMIT = 64 * 1024
 HEADER_COUNT = 256
 #: Open connections for each request that may be answered at once.
 CONNECTIONS_FOR_EACH = 8
 TARGET_LIMIT = 8 * 1024
+#: What strangers may send comes in one piece with its head, or nearly.
+STRANGERS_BODY_SECONDS = 5.0
 
 Refused = Callable[[ProblemError, bytes | None], None]
 """Told of a request that was refused before the application saw it, with the client's certificate if it showed one."""
@@ -50,9 +55,12 @@ class FaceProtocol(HttpToolsProtocol):
     """uvicorn's HTTP protocol, which tells the application who is at the other end, and refuses what is not plain."""
 
     patience = Patience()
-    in_flight = 512
+    limits = SlotLimits()
+    slots = Slots(SlotLimits())
+    admission: Admission | None = None
     refused: Refused | None = None
     certificate: bytes | None = None
+    _slots_taken: Sequence[Slot] = ()
     _header_bytes = 0
     _deadline: asyncio.TimerHandle | None = None
     _problem: ProblemError | None = None
@@ -60,16 +68,21 @@ class FaceProtocol(HttpToolsProtocol):
     def connection_made(self, transport: Any) -> None:
         """Read the certificate of the connection, if it is a TLS connection with one, and start to wait."""
         super().connection_made(transport)
-        if len(self.connections) > CONNECTIONS_FOR_EACH * self.in_flight:
-            transport.close()
-            return
         tls: ssl.SSLObject | None = transport.get_extra_info("ssl_object")
         self.certificate = tls.getpeercert(True) if tls is not None else None
+        most = CONNECTIONS_FOR_EACH * self.limits.in_flight
+        if len(self.connections) > (most if self.certificate is not None or self.admission is None else most // 2):
+            # Those who show no certificate may open half of the connections, so that others can still come.
+            transport.close()
+            return
         self._expect(self.patience.head_seconds, self._head_too_slow)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Wait for nothing any more."""
+        """Wait for nothing any more, and keep no slot for a request that was never begun."""
         self._arrived()
+        for slot in self._slots_taken:
+            if not slot.is_begun:
+                slot.free()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -102,9 +115,15 @@ class FaceProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """The head is there: refuse it if others could read it differently, else let the application begin."""
         self._check_head()
-        self._expect(self.patience.body_seconds, self._body_too_slow)
+        who = self._admitted()
+        stranger = who.caller == STRANGER
+        self._expect(STRANGERS_BODY_SECONDS if stranger else self.patience.body_seconds, self._body_too_slow)
         # What counts is what is being answered: an open connection on which nothing is asked costs next to nothing.
-        self.app = _busy if len(self.tasks) >= self.in_flight else self.config.loaded_app
+        slot = self.slots.take(who.caller)
+        self.app = _busy if slot is None else slot.around(self.config.loaded_app)
+        # Requests that are sent ahead wait for one another, and may never be begun.
+        waiting = [before for before in self._slots_taken if not before.is_begun]
+        self._slots_taken = waiting if slot is None else [*waiting, slot]
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
@@ -118,6 +137,20 @@ class FaceProtocol(HttpToolsProtocol):
         self._answer(problem)
         if self.refused is not None:
             self.refused(problem, self.certificate)
+
+    def _admitted(self) -> Admitted:
+        """Who calls, before anything of the body is kept; who may not come in is answered here."""
+        if self.admission is None:
+            return Admitted("anybody")
+        path = self.url.partition(b"?")[0]
+        head = Head(self.parser.get_method(), path, tuple(self.headers), self.certificate)
+        try:
+            who = self.admission(head)
+        except ProblemError as problem:
+            self._problem = problem
+            raise ValueError(problem.code) from None
+        self.scope[ADMITTED] = who.known  # type: ignore[literal-required]
+        return who
 
     def _check_head(self) -> None:
         coding = [value for name, value in self.headers if name == b"transfer-encoding"]
@@ -166,13 +199,19 @@ class FaceProtocol(HttpToolsProtocol):
         self.cycle.message_event.set()
 
     def _answer(self, problem: ProblemError) -> None:
-        body = to_problem_json(problem)
-        head = (
-            f"HTTP/1.1 {problem.status} {HTTPStatus(problem.status).phrase}\r\n"
-            "content-type: application/problem+json\r\n"
-            f"content-length: {len(body)}\r\n"
-            "connection: close\r\n\r\n"
-        )
+        accepted = next((value for name, value in self.headers if name == b"accept-language"), b"")
+        body = to_problem_json(problem, language_in(accepted.decode("latin-1")))
+        lines = [
+            f"HTTP/1.1 {problem.status} {HTTPStatus(problem.status).phrase}",
+            "content-type: application/problem+json",
+            f"content-length: {len(body)}",
+            "connection: close",
+        ]
+        if problem.status == HTTPStatus.UNAUTHORIZED:
+            lines.append("www-authenticate: Bearer")
+        if problem.retry_after is not None:
+            lines.append(f"retry-after: {problem.retry_after}")
+        head = "\r\n".join([*lines, "\r\n"])
         self.transport.write(head.encode("ascii") + body)
         self.transport.close()
 
@@ -209,10 +248,13 @@ class Listener(uvicorn.Server):
         bound: socket.socket,
         *,
         tls: ssl.SSLContext | None = None,
-        in_flight: int = 512,
+        limits: SlotLimits | None = None,
         patience: Patience | None = None,
+        admission: Admission | None = None,
         refused: Refused | None = None,
     ) -> None:
+        """Without `admission` whoever connects is served."""
+        limits = limits or SlotLimits()
         self.bound = bound
         self._opened = asyncio.Event()
         protocol = type(
@@ -220,7 +262,9 @@ class Listener(uvicorn.Server):
             (FaceProtocol,),
             {
                 "patience": patience or Patience(),
-                "in_flight": in_flight,
+                "limits": limits,
+                "slots": Slots(limits),
+                "admission": staticmethod(admission) if admission is not None else None,
                 "refused": staticmethod(refused) if refused is not None else None,
             },
         )

@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 
 from audit.log.log import LogError, LogOverloadedError
 from gateway.telemetry import event
+from gateway.web.languages import language_in
 from gateway.web.validation import problem_of
 from gateway.wire.problems import ProblemError, to_problem_json
 
@@ -39,11 +40,7 @@ def problem_response(problem: ProblemError, language: str = "en") -> Response:
 
 def language_of(request: Request) -> str:
     """fi, sv or en: the first of them that the caller accepts; English if none is."""
-    for part in request.headers.get("accept-language", "").split(","):
-        tag = part.split(";")[0].strip().lower()[:2]
-        if tag in {"fi", "sv", "en"}:
-            return tag
-    return "en"
+    return language_in(request.headers.get("accept-language", ""))
 
 
 def known(error: BaseException) -> ProblemError | None:

@@ -186,7 +186,9 @@ def _names(form: Any, place: Sequence[str | int]) -> list[str]:
             form = field.annotation if field is not None else None
         form = _model_in(form)
     form = _model_in(form)
-    return sorted(form.model_fields) if form is not None else []
+    if form is None:
+        return []
+    return sorted(field.alias or name for name, field in form.model_fields.items())
 
 
 def _model_in(annotation: Any) -> type[BaseModel] | None:

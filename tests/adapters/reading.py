@@ -12,6 +12,9 @@ from adapters.sdk import Finding, Limits, Mapped, Rendered, load
 from schemas.catalogue import catalogue
 from schemas.facts import check_single_subject
 
+#: The planted faults that cost their value and not the person.
+COSTING = frozenset({"phone-form", "email-form", "postal-code-form", "not-a-number", "not-yes-no"})
+
 
 def convert(name: str, data: bytes, limits: Limits | None = None) -> list[Mapped]:
     """All records of a source."""

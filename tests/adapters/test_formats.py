@@ -16,7 +16,7 @@ from adapters.sdk import Limits, available, load
 from adapters.workbooks import XlsxForm, read_xlsx
 from tests.adapters import golden
 from tests.adapters.conftest import Samples
-from tests.adapters.reading import codes, convert, judge, only, reread
+from tests.adapters.reading import COSTING, codes, convert, judge, only, reread
 
 FORMATS = {
     "municipality-json": "adapters.municipality",
@@ -54,7 +54,8 @@ def test_every_person_is_mapped_or_rejected_and_each_planted_fault_is_found_in_i
     assert len(mapped) == len(good) + len(bad) == 200
     assert len(planted) >= 4
     assert planted <= found
-    assert len(bad) >= len(planted)
+    stopping = [code for _, column, code in planted if code not in COSTING and "tulk" not in column.lower()]
+    assert len(bad) >= len(stopping)
     assert all(any(one.severity == "error" for one in item.findings) for item in bad)
     assert set(codes(mapped)) & {"column-unmapped", "not-taken"} == set()
     for bundle in good[:: 1 if len(good) < 60 else 4]:
@@ -102,7 +103,7 @@ def test_a_county_document_comes_back_as_it_was(samples: Samples) -> None:
 
     compared = 0
     for document, item in zip(documents, convert("county-json", json.dumps(documents).encode()), strict=True):
-        if item.bundle is None:
+        if item.bundle is None or item.findings:
             continue
         del document["asiakirja"]["tyyppi"], document["asiakirja"]["versio"]
         if not document["asiakirja"]:
@@ -112,7 +113,7 @@ def test_a_county_document_comes_back_as_it_was(samples: Samples) -> None:
         written["arviot"].sort(key=lambda one: one["aihe"])
         assert written == document
         compared += 1
-    assert compared == 189
+    assert compared == 188
 
 
 def test_a_workbook_comes_back_cell_by_cell(samples: Samples) -> None:
@@ -126,7 +127,7 @@ def test_a_workbook_comes_back_cell_by_cell(samples: Samples) -> None:
     for row, item in list(zip(rows, convert("municipality-xlsx", file_of(samples, "municipality-xlsx")), strict=True))[
         :60
     ]:
-        if item.bundle is None:
+        if item.bundle is None or item.findings:
             continue
         body = adapter.from_canonical(item.bundle).body
         (written,) = read_xlsx(io.BytesIO(body), form, Limits())
@@ -141,11 +142,11 @@ def test_an_hl7_message_comes_back_segment_by_segment(samples: Samples) -> None:
     messages = ["MSH" + one for one in data.decode().split("MSH")[1:]]
 
     for text, item in list(zip(messages, convert("county-hl7", data), strict=True))[:60]:
-        if item.bundle is None:
+        if item.bundle is None or item.findings:
             continue
         written = hl7.parse(adapter.from_canonical(item.bundle).body.decode())
         source = hl7.parse(text)
-        assert str(written.segment("PID")[3]) == str(source.segment("PID")[3]).replace("^^^MIGRI^PI", "^^^^PI")
+        assert str(written.segment("PID")[3]) == str(source.segment("PID")[3])
         for number in (5, 7, 8, 11, 15, 26):
             assert str(written.segment("PID")[number]) == str(source.segment("PID")[number])
         answers = sorted((str(one[3]), str(one[5])) for one in written.segments("OBX"))
@@ -224,8 +225,7 @@ def test_what_fhir_says_beyond_the_canonical_record_is_told_by_its_pointer(sampl
         ("column-unmapped", "/entry/0/resource/maritalStatus/text"),
         ("column-unmapped", "/entry/0/resource/extension/4/url"),
         ("column-unmapped", "/entry/0/resource/extension/4/valueInteger"),
-        ("column-unmapped", "/entry/4/resource/resourceType"),
-        ("column-unmapped", "/entry/4/resource/contentType"),
+        ("resource-left", "/entry/4/resource"),
     }
 
 
@@ -237,5 +237,5 @@ def test_a_fhir_bundle_about_two_persons_or_none_is_refused(samples: Samples) ->
 
     found = convert("fhir-r4", json.dumps([two, none, other, {"id": "x"}]).encode())
 
-    assert codes(found) == ["one-person", "one-person", "unreadable", "unreadable"]
+    assert codes(found) == ["one-person", "one-person", "no-bundle", "no-bundle"]
     assert all(item.bundle is None for item in found)

@@ -7,8 +7,8 @@ import json
 
 import pytest
 
+from adapters.csv_reader import CsvForm, read_csv
 from adapters.legibility import is_damaged, is_misdecoded
-from adapters.readers import CsvForm, read_csv
 from adapters.scaffold.sniffing import SampleError, sniff
 from adapters.sdk import Limits, Record
 from tests.adapters.reading import convert

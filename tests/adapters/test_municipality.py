@@ -10,7 +10,7 @@ import pytest
 from adapters.sdk import AdapterError, Limits, load
 from tests.adapters import golden
 from tests.adapters.conftest import Samples
-from tests.adapters.reading import convert, judge, only, reread
+from tests.adapters.reading import COSTING, convert, judge, only, reread
 
 
 def test_all_that_a_reception_centre_knows_reaches_the_municipality_and_comes_back_whole(samples: Samples) -> None:
@@ -29,7 +29,7 @@ def test_source_to_canonical_to_source_gives_the_same_object(samples: Samples) -
     persons = json.loads(samples.read("municipality.json"))
 
     for person, item in zip(persons, convert("municipality-json", json.dumps(persons).encode()), strict=True):
-        if item.bundle is None:
+        if item.bundle is None or item.findings:
             continue
         judge(item.bundle)
         assert json.loads(adapter.from_canonical(item.bundle).body) == person
@@ -40,7 +40,7 @@ def test_the_samples_give_what_the_golden_file_holds(samples: Samples) -> None:
 
     dirty = samples.manifest["municipality-json"]["dirty"]
     assert len(mapped) == 200
-    assert sum(item.bundle is None for item in mapped) == len(dirty) > 5
+    assert sum(item.bundle is None for item in mapped) == sum(one["code"] not in COSTING for one in dirty) > 5
     found = {(one.position.row, one.position.column, one.code) for item in mapped for one in item.findings}
     assert {(one["row"], one["column"], one["code"]) for one in dirty} <= found
     golden.agrees("adapters.municipality", "municipality-json", golden.told(mapped, first=4))

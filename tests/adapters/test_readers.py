@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from adapters.csv_reader import CsvForm, read_csv
 from adapters.json_reader import JsonForm, read_json
-from adapters.readers import CsvForm, XmlForm, read_csv, read_xml
 from adapters.sdk import Finding, Limits, Record
 from adapters.spreadsheets import guarded, unguarded
+from adapters.xml_reader import XmlForm, read_xml
 
 CSV = CsvForm(("utf-8-sig", "windows-1252"), ";", "NRO")
 XML = XmlForm("Asiakas", "@nro")
@@ -117,8 +118,9 @@ def test_what_the_standard_library_writes_is_read_back(rows: list[list[str]]) ->
     found = csv_of(out.getvalue().encode("utf-8"))
 
     kept = [one for one in found if isinstance(one, Record)]
-    assert len(found) == len(rows)
-    assert [list(one.fields.values()) for one in kept] == [row for row in rows if "\ufeff" not in "".join(row)]
+    full = [row for row in rows if "".join(row).strip() and row != ["NRO", "NIMI"]]
+    assert len(found) == len(full)
+    assert [list(one.fields.values()) for one in kept] == [row for row in full if "\ufeff" not in "".join(row)]
 
 
 @given(st.text())

@@ -39,10 +39,13 @@ INVERSES: dict[str, st.SearchStrategy[Any]] = {
     "words": st.lists(st.text("abcåäöÅ-'", min_size=1), min_size=1),
     "fi-date": DAYS.map(date.isoformat),
     "iso-date": DAYS.map(date.isoformat),
+    "day-first": DAYS.map(date.isoformat),
+    "named-month": DAYS.map(date.isoformat),
+    "day-of": DAYS.map(date.isoformat),
     "yes-no": st.booleans(),
     "boolean": st.booleans(),
     "number": st.integers(-999_999_999, 999_999_999),
-    "phone": st.from_regex(r"\+?[1-9][0-9]{5,13}", fullmatch=True),
+    "phone": st.from_regex(r"(\+4|0[1-9])[0-9]{5,12}", fullmatch=True),
     "email": st.from_regex(r"[a-z]{1,9}@[a-z]{1,9}\.fi", fullmatch=True),
     "postal-code": st.from_regex(r"[0-9]{5}", fullmatch=True),
     "hetu": st.builds(make_hetu, DAYS, st.integers(900, 999)),
@@ -86,6 +89,18 @@ def test_a_transform_gives_a_value_or_says_by_a_known_code_why_not(name: str, ra
         ("fi-date", "5/2/1990", "date-form"),
         ("fi-date", "1990-13-01", "date-form"),
         ("iso-date", "19900205T00", "date-form"),
+        ("iso-date", "1985-W01-1", "date-form"),
+        ("fi-date", "1985-W01-1", "date-form"),
+        ("fi-date", "19900205", "date-form"),
+        ("fi-date", "1990-05-04T22:00:00Z", "date-form"),
+        ("fi-date", "1990-05-04 12:00", "date-form"),
+        ("day-first", "1990/02/05", "date-form"),
+        ("day-first", "05/02/90", "date-form"),
+        ("named-month", "5 Fab 1990", "date-form"),
+        ("day-of", "tomorrow", "date-form"),
+        ("hl7-date", "1990", "date-form"),
+        ("phone", "401234567", "phone-form"),
+        ("phone", "4.01234567E8", "phone-form"),
         ("yes-no", "ehkä", "not-yes-no"),
         ("number", "1e3", "not-a-number"),
         ("number", "٣", "not-a-number"),
@@ -103,6 +118,33 @@ def test_what_no_transform_may_take_is_refused_by_its_code(name: str, raw: Any, 
         TRANSFORMS[name].forward(raw)
 
     assert caught.value.code == code
+
+
+@pytest.mark.parametrize(
+    ("written", "number"),
+    [
+        ("+358 (0)40 123 4567", "+358401234567"),
+        ("+358 (0) 40 123 4567", "+358401234567"),
+        ("00358 (0)40-1234567", "+358401234567"),
+        ("+358 040 123 4567", "+358401234567"),
+        ("(040) 123 4567", "0401234567"),
+        ("+46 (0)70-123 45 67", "+46701234567"),
+    ],
+)
+def test_a_number_with_the_zero_that_nobody_dials_is_one_that_can_be_dialled(written: str, number: str) -> None:
+    assert TRANSFORMS["phone"].forward(written) == number
+
+
+@pytest.mark.parametrize("written", ["5.2.1990 0:00:00", "1990-02-05T00:00:00", "1990-02-05 00:00:00.000"])
+def test_a_day_written_with_its_midnight_is_that_day(written: str) -> None:
+    assert TRANSFORMS["fi-date"].forward(written) == "1990-02-05"
+
+
+@pytest.mark.parametrize(
+    "written", ["19900101000000.0000+0200", "199001010000", "19900101"], ids=["fraction", "minutes", "day"]
+)
+def test_an_hl7_time_gives_its_day(written: str) -> None:
+    assert TRANSFORMS["hl7-date"].forward(written) == "1990-01-01"
 
 
 @pytest.mark.parametrize("day", [date(1990, 2, 5), date(2004, 2, 29), date(2026, 12, 31)])

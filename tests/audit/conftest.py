@@ -12,7 +12,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import Connection, Engine
 
-from audit.log.entries import Agents, Entry
+from audit.log.entries import Agents, Categories, Entry
 from audit.log.log import Log
 from audit.log.tables import metadata
 from audit.tree.checkpoint import LogSigner
@@ -104,4 +104,6 @@ def entry_at(at: datetime, **fields: Any) -> Entry:
         bases=("law-1",),
         rulebook="2026.1",
     )
-    return replace(entry, **fields)
+    made = replace(entry, **fields)
+    moved = made.type in ("query", "delivery", "break-glass") and made.outcome in ("success", "partial")
+    return replace(made, categories=Categories(("identity",))) if moved and "categories" not in fields else made

@@ -48,7 +48,7 @@ def archived(bench: Bench, folder: Path) -> list[archive.Month]:
     done = []
     for name, first, through in due:
         with bench.writing() as connection:
-            done.append(archive.archive_month(connection, folder, name, first, through, now=NOW))
+            done.append(archive.archive_month(connection, folder, name, range(first, through), now=NOW))
     return done
 
 
@@ -182,15 +182,15 @@ def test_manifest_that_was_touched_does_not_hold(
 def test_what_cannot_be_archived_is_told(bench: Bench, filled: list[Checkpoint], tmp_path: Path) -> None:
     with bench.writing() as connection:
         with pytest.raises(ArchiveError, match="whole tiles"):
-            archive.archive_month(connection, tmp_path, "2026-10", 0, 300, now=NOW)
+            archive.archive_month(connection, tmp_path, "2026-10", range(300), now=NOW)
         with pytest.raises(ArchiveError, match="check the log"):
-            archive.archive_month(connection, tmp_path, "2026-12", 512, 1024, now=NOW)
+            archive.archive_month(connection, tmp_path, "2026-12", range(512, 1024), now=NOW)
     with pytest.raises(ArchiveError):
         archive.verify_month(tmp_path, "2020-01", bench.signer.verifier)
     with bench.tampering() as connection:
         connection.exec_driver_sql("UPDATE audit_entries SET body = replace(body, 'law-1', 'law-9') WHERE idx = 5")
     with bench.writing() as connection, pytest.raises(ArchiveError, match="check the log"):
-        archive.archive_month(connection, tmp_path, "2026-10", 0, 256, now=NOW)
+        archive.archive_month(connection, tmp_path, "2026-10", range(256), now=NOW)
 
 
 def test_what_left_after_a_withdrawal_and_what_waits_for_review_is_told_of_archived_months_too(
@@ -212,7 +212,7 @@ def test_what_left_after_a_withdrawal_and_what_waits_for_review_is_told_of_archi
         signed = query.by_id(connection, october[3].id)
         assert signed is not None
         review = reviews.open_emergency(connection, signed, NOW)
-        reviews.sign_off(connection, review.id, by="u-9", verdict="justified", remark="seen", now=NOW)
+        reviews.sign_off(connection, review.id, reviews.Said("u-9", "justified", "seen"), NOW)
 
     (month,) = archived(bench, folder)
     archive.prune(bench.engine, folder, month.name, log_key=bench.signer.verifier, now=NOW + timedelta(days=40))
@@ -248,7 +248,7 @@ def test_patterns_are_seen_in_archived_months_as_they_were_in_the_database(
         log.append_blocking([make_entry(subject="c" * 64, agents=Agents(user="u-2")) for _ in range(4)])
     start, end = datetime(2026, 10, 1, tzinfo=UTC), NOW + timedelta(days=1)
     with bench.engine.connect() as connection:
-        before = anomalies.detect(connection, start, end, limits, now=end)
+        before = anomalies.detect(connection, anomalies.Span(start, end, end), limits)
     assert [(one.rule, one.actor, one.count) for one in before] == [
         ("bulk-lookups", "u-1", 4),
         ("never-clients", "u-1", 2),
@@ -261,5 +261,8 @@ def test_patterns_are_seen_in_archived_months_as_they_were_in_the_database(
     opened = Archive(folder)
 
     with bench.engine.connect() as connection:
-        assert anomalies.detect(connection, start, end, limits, now=end, find=searching(opened)) == before
+        assert (
+            anomalies.detect(connection, anomalies.Span(start, end, end), limits, anomalies.Seen(searching(opened)))
+            == before
+        )
     opened.close()

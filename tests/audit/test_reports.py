@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 
 from audit.log.entries import Agents, Categories, Entry
 from audit.questions import export, query, report
-from audit.questions.data_tracker import MAX_USAGES, UsageError, find_usage, heartbeat, usage_period
+from audit.questions.data_tracker import MAX_USAGES, UsageError, Wanted, find_usage, heartbeat, usage_period
 from audit.questions.query import Filters, Found, walk
-from audit.questions.report import Activity, Controller
+from audit.questions.report import Activity, Controller, Telling
 from audit.questions.texts import LANGUAGES
 from tests.audit.conftest import START, Bench, entry_at
 
@@ -71,12 +71,14 @@ def test_extract_tells_the_person_all_that_may_be_told_and_of_nobody_else(
         made = report.extract(
             connection,
             [ANNA],
-            controller="Kotkan kaupunki",
-            language=language,
-            now=bench.clock.move(seconds=1),
-            names=names,
-            hidden_bases={"secret-law"},
-            for_officer=for_officer,
+            Telling(
+                language,
+                names,
+                bench.clock.move(seconds=1),
+                Controller("Kotkan kaupunki"),
+                hidden_bases={"secret-law"},
+                for_officer=for_officer,
+            ),
         )
     assert [line.at for line in made.disclosures] == [told[6].recorded, told[0].recorded]
     assert [line.at for line in made.fruitless] == [told[1].recorded]
@@ -85,7 +87,7 @@ def test_extract_tells_the_person_all_that_may_be_told_and_of_nobody_else(
         (False, told[3].recorded),
     ]
     assert made.hidden == (1 if for_officer else 0)
-    page = report.extract_page(made)
+    page = made.page()
     assert f'<html lang="{language}"' in page
     assert "Kotkan &lt;b&gt;kaupunki&lt;/b&gt;" in page, "a name is shown as text"
     for absent in ("FI/MUN/3-3/other", "u-9", "u-1", "secret-law", ANNA):
@@ -97,10 +99,8 @@ def test_extract_tells_the_person_all_that_may_be_told_and_of_nobody_else(
 def test_extract_keeps_to_its_period(bench: Bench, told: list[Entry]) -> None:
     window = {"start": START + timedelta(minutes=90), "end": START + timedelta(hours=6)}
     with bench.engine.connect() as connection:
-        made = report.extract(
-            connection, [ANNA], controller="K", language="en", now=bench.clock(), names=names, **window
-        )
-        nobody = report.extract(connection, [], controller="K", language="en", now=bench.clock(), names=names)
+        made = report.extract(connection, [ANNA], Telling("en", names, bench.clock()), **window)
+        nobody = report.extract(connection, [], Telling("en", names, bench.clock()))
     assert [line.at for line in made.disclosures] == [told[2].recorded]
     assert (nobody.disclosures, nobody.fruitless, nobody.consents) == ((), (), ())
 
@@ -113,19 +113,19 @@ def test_record_of_processing_has_what_is_described_with_what_was_counted(
     controller = Controller("Kotka", "kirjaamo@kotka.example", "tsv@kotka.example", ("signing",))
     with bench.engine.connect() as connection:
         record = report.record_of_processing(
-            connection, 2026, activities, controller=controller, language=language, now=bench.clock(), names=names
+            connection, 2026, activities, Telling(language, names, bench.clock(), controller)
         )
         before = report.record_of_processing(
-            connection, 2025, activities, controller=controller, language=language, now=bench.clock(), names=names
+            connection, 2025, activities, Telling(language, names, bench.clock(), controller)
         )
     (line,) = record.lines
-    assert (line.activity.purpose, line.released, line.refused) == ("care", 4, 1)
+    assert (line.activity.purpose, line.released, line.refused, line.fruitless) == ("care", 4, 1, 0)
     assert [(item.name, item.released, item.refused) for item in line.recipients] == [
         ("Kotkan <b>kaupunki</b>", 3, 1),
         ("FI/MUN/3-3/other", 1, 0),
     ]
     assert (before.lines[0].released, before.lines[0].refused) == (0, 0)
-    page = report.processing_page(record)
+    page = record.page()
     assert f'<html lang="{language}"' in page
     assert "tsv@kotka.example" in page
 
@@ -194,10 +194,10 @@ def test_exports_are_made_piece_by_piece() -> None:
 
 def test_person_sees_uses_newest_first_without_what_must_be_hidden(bench: Bench, told: list[Entry]) -> None:
     with bench.engine.connect() as connection:
-        usages = find_usage(connection, [ANNA], names=names, hidden_bases={"secret-law"}, language="fi")
-        everything = find_usage(connection, [ANNA], names=nameless)
-        paged = find_usage(connection, [ANNA], names=nameless, offset=1, limit=1)
-        nobody = find_usage(connection, [], names=names)
+        usages = find_usage(connection, [ANNA], Telling("fi", names, START, hidden_bases={"secret-law"}), Wanted())
+        everything = find_usage(connection, [ANNA], Telling("en", nameless, START), Wanted())
+        paged = find_usage(connection, [ANNA], Telling("en", nameless, START), Wanted(offset=1, limit=1))
+        nobody = find_usage(connection, [], Telling("en", names, START), Wanted())
     document: dict[str, Any] = usages.to_json()
     assert (document["totalUsages"], len(document["usages"])) == (2, 2)
     assert document["usages"][0] == {
@@ -214,9 +214,9 @@ def test_person_sees_uses_newest_first_without_what_must_be_hidden(bench: Bench,
 
 
 @pytest.mark.parametrize(("offset", "limit"), [(-1, 1), (0, 0), (0, MAX_USAGES + 1)])
-def test_usage_beyond_the_protocols_limits_is_refused(bench: Bench, offset: int, limit: int) -> None:
-    with bench.engine.connect() as connection, pytest.raises(UsageError):
-        find_usage(connection, [ANNA], names=names, offset=offset, limit=limit)
+def test_usage_beyond_the_protocols_limits_is_refused(offset: int, limit: int) -> None:
+    with pytest.raises(UsageError):
+        Wanted(offset=offset, limit=limit)
 
 
 def test_usage_period_begins_with_the_log(bench: Bench, told: list[Entry]) -> None:

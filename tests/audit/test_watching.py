@@ -14,12 +14,16 @@ from audit.log.entries import Agents, Entry, new_id
 from audit.questions import anomalies, reviews
 from audit.questions.anomalies import Event, Thresholds
 from audit.questions.query import Found, by_id
-from audit.questions.reviews import ChoiceError, ReviewError
+from audit.questions.reviews import ChoiceError, Kind, ReviewError, Said
+from audit.questions.subjects import Subjects
 from audit.questions.texts import LANGUAGES
 from tests.audit.conftest import Bench
+from tests.people import joined
 from tests.properties import examples
 
 NOON = datetime(2026, 10, 1, 9, 0, tzinfo=UTC)  # noon in Helsinki, in summer time
+CUSTOMERS = "urn:yhdyspinta:id:migri-customer"
+NEXT = NOON + timedelta(days=1)
 LIMITS = Thresholds(bulk_lookups_per_hour=4, persons_per_day=5, night_lookups=2, denied_per_hour=3, never_clients=2)
 
 
@@ -118,8 +122,8 @@ def test_patterns_are_read_from_the_log_with_those_who_never_became_clients(
         )
     now = NOON + timedelta(days=91)
     with bench.engine.connect() as connection:
-        fresh = anomalies.detect(connection, NOON, NOON + timedelta(days=1), LIMITS, now=NOON + timedelta(days=1))
-        ripe = anomalies.detect(connection, now - timedelta(days=2), now, LIMITS, now=now)
+        fresh = anomalies.detect(connection, anomalies.Span(NOON, NEXT, NEXT), LIMITS)
+        ripe = anomalies.detect(connection, anomalies.Span(now - timedelta(days=2), now, now), LIMITS)
     assert [(one.rule, one.count) for one in fresh] == [("bulk-lookups", 4)]
     assert [(one.rule, one.count) for one in ripe] == [("never-clients", 2)]
 
@@ -135,6 +139,45 @@ def emergency(bench: Bench, make_entry: Callable[..., Entry]) -> Entry:
     return entry
 
 
+def test_a_person_counts_once_in_a_pattern_however_many_pseudonyms_they_have(
+    bench: Bench, make_entry: Callable[..., Entry]
+) -> None:
+    subjects, now = Subjects(b"\x01" * 32, b"\x02" * 32), bench.clock.move(seconds=0)
+    with bench.writing() as connection:
+        people = [
+            joined(connection, subjects, [(CUSTOMERS, f"7{person}{number}00001") for number in range(3)], now)
+            for person in range(2)
+        ]
+        pseudonyms = [subjects.pseudonyms(connection, person.id) for person in people]
+    with bench.log() as log:
+        log.append_blocking(
+            [make_entry(subject=pseudonym, agents=Agents(user="u-1")) for known in pseudonyms for pseudonym in known]
+        )
+        # Whoever became a client under one pseudonym is one, however they were looked up.
+        log.append_blocking([make_entry(type="receipt", subject=pseudonyms[0][2])])
+        looked = [make_entry(subject=pseudonyms[0][number], agents=Agents(user="u-2")) for number in range(2)]
+        log.append_blocking(looked)
+    limits = Thresholds(persons_per_day=2, never_clients=1, client_within=timedelta(0))
+    span = anomalies.Span(now - timedelta(hours=1), now + timedelta(hours=1), now + timedelta(days=1))
+    with bench.engine.connect() as connection:
+        told = anomalies.detect(connection, span, limits, anomalies.Seen(subjects=subjects))
+    counts = {(seen.rule, seen.actor): seen.count for seen in told}
+    assert counts == {("many-persons", "u-1"): 2, ("never-clients", "u-1"): 1}
+
+
+def test_ones_own_data_is_ones_own_under_any_pseudonym(bench: Bench, make_entry: Callable[..., Entry]) -> None:
+    subjects, now = Subjects(b"\x01" * 32, b"\x02" * 32), bench.clock.move(seconds=0)
+    with bench.writing() as connection:
+        person = joined(connection, subjects, [(CUSTOMERS, "7000001"), (CUSTOMERS, "7000002")], now)
+        own, other = subjects.pseudonyms(connection, person.id)
+    with bench.log() as log:
+        log.append_blocking([make_entry(subject=other, agents=Agents(user="u-1"))])
+    span = anomalies.Span(now - timedelta(hours=1), now + timedelta(hours=1), now)
+    with bench.engine.connect() as connection:
+        told = anomalies.detect(connection, span, Thresholds(staff={"u-1": own}), anomalies.Seen(subjects=subjects))
+    assert [seen.rule for seen in told] == ["own-data"]
+
+
 def test_emergency_waits_for_review_because_it_is_in_the_log(bench: Bench, emergency: Entry) -> None:
     with bench.engine.connect() as connection:
         (waiting,) = reviews.unreviewed_emergencies(connection)
@@ -144,11 +187,10 @@ def test_emergency_waits_for_review_because_it_is_in_the_log(bench: Bench, emerg
         assert reviews.open_emergency(connection, waiting, bench.clock()) == review, "opened once"
         assert reviews.reviews_of(connection, emergency.id) == (review,)
         assert [one.entry.id for one in reviews.unreviewed_emergencies(connection)] == [emergency.id]
-        assert reviews.waiting(connection, kind="break-glass") == (review,)
-        assert reviews.waiting(connection, kind="anomaly") == ()
-        done = reviews.sign_off(
-            connection, review.id, by="u-9", verdict="justified", remark="life in danger", now=bench.clock()
-        )
+        assert reviews.waiting(connection, kind=Kind.EMERGENCY) == (review,)
+        assert reviews.waiting(connection, kind=Kind.ANOMALY) == ()
+        said = Said("u-9", "justified", "life in danger")
+        done = reviews.sign_off(connection, review.id, said, bench.clock())
         assert (done.signed_by, done.verdict, done.remark) == ("u-9", "justified", "life in danger")
         assert reviews.unreviewed_emergencies(connection) == ()
         assert reviews.waiting(connection) == ()
@@ -160,15 +202,14 @@ def test_review_is_signed_off_once_with_a_verdict_that_there_is(bench: Bench, em
         found = by_id(connection, emergency.id)
         assert found is not None
         review = reviews.open_emergency(connection, found, bench.clock())
-        options = {"by": "u-9", "now": bench.clock()}
+        now = bench.clock()
         for verdict, remark in (("fine", "seen"), ("justified", " "), ("justified", "x" * 2001)):
-            bad = {"verdict": verdict, "remark": remark}
             with pytest.raises(ReviewError):
-                reviews.sign_off(connection, review.id, **options, **bad)  # type: ignore[arg-type]
-        reviews.sign_off(connection, review.id, verdict="escalated", remark="seen", **options)  # type: ignore[arg-type]
+                reviews.sign_off(connection, review.id, Said("u-9", verdict, remark), now)
+        reviews.sign_off(connection, review.id, Said("u-9", "escalated", "seen"), now)
         for again in (review.id, "no-such"):
             with pytest.raises(ReviewError):
-                reviews.sign_off(connection, again, verdict="justified", remark="seen", **options)  # type: ignore[arg-type]
+                reviews.sign_off(connection, again, Said("u-9", "justified", "seen"), now)
         assert reviews.done(connection)[0].verdict == "escalated"
 
 
@@ -179,7 +220,7 @@ def test_only_an_emergency_is_opened_as_one_and_a_pattern_under_its_first_entry(
     with bench.writing() as connection:
         review = reviews.open_anomaly(connection, seen, bench.clock())
         assert (review.kind, review.rule, review.entry) == ("anomaly", "bulk-lookups", "u-1-0")
-        assert reviews.waiting(connection, kind="anomaly") == (review,)
+        assert reviews.waiting(connection, kind=Kind.ANOMALY) == (review,)
         with pytest.raises(ReviewError):
             reviews.open_emergency(connection, not_an_emergency(make_entry()), bench.clock())
 
@@ -199,7 +240,7 @@ def test_patterns_that_begin_with_one_entry_are_each_reviewed(
         ]
         assert reviews.open_anomalies(connection, seen, now + timedelta(minutes=1)) == (), "each is opened once"
         bulk, by_night = (review for _, review in opened)
-        assert {one.id for one in reviews.waiting(connection, kind="anomaly")} == {bulk.id, by_night.id}
+        assert {one.id for one in reviews.waiting(connection, kind=Kind.ANOMALY)} == {bulk.id, by_night.id}
         assert [one.entry.id for one in reviews.unreviewed_emergencies(connection)] == [emergency.id], "once"
 
         for wrong in (None, "own-data", ""):
@@ -207,15 +248,15 @@ def test_patterns_that_begin_with_one_entry_are_each_reviewed(
                 reviews.meant(connection, found, wrong, now)
             assert told.value.choices == ("break-glass", "bulk-lookups", "night-use")
         assert reviews.meant(connection, found, "night-use", now) == by_night
-        options = {"by": "u-9", "now": now, "verdict": "explained", "remark": "on duty"}
-        reviews.sign_off(connection, by_night.id, **options)  # type: ignore[arg-type]
+        said = Said("u-9", "explained", "on duty")
+        reviews.sign_off(connection, by_night.id, said, now)
         assert [one.entry.id for one in reviews.unreviewed_emergencies(connection)] == [emergency.id], "it still waits"
         with pytest.raises(ChoiceError, match=r"break-glass, bulk-lookups$"):
             reviews.meant(connection, found, "night-use", now)
-        reviews.sign_off(connection, reviews.meant(connection, found, "break-glass", now).id, **options)  # type: ignore[arg-type]
+        reviews.sign_off(connection, reviews.meant(connection, found, "break-glass", now).id, said, now)
         assert reviews.unreviewed_emergencies(connection) == ()
         assert reviews.meant(connection, found, None, now) == bulk, "the only one need not be named"
-        reviews.sign_off(connection, bulk.id, **options)  # type: ignore[arg-type]
+        reviews.sign_off(connection, bulk.id, said, now)
         for none in (None, "bulk-lookups"):
             with pytest.raises(ReviewError, match="nothing of entry"):
                 reviews.meant(connection, found, none, now)

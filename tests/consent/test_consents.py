@@ -10,7 +10,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consent.consents import LANGUAGES, ConsentError, ConsentRecord, Evidence, Giver, newest
+from consent.consents import (
+    LANGUAGES,
+    ConsentError,
+    ConsentRecord,
+    Evidence,
+    Giver,
+    GiverKind,
+    Opinion,
+    Stamp,
+    Target,
+    WordKind,
+    WordStatus,
+    newest,
+)
 from consent.fhir import form_of, to_fhir
 from tests.properties import examples
 
@@ -25,9 +38,7 @@ FORM: dict[str, Any] = {
 
 
 def read(born: date | None = None, **changes: Any) -> ConsentRecord:
-    return ConsentRecord.from_form(
-        {**FORM, **changes}, id="c1", subject="s-1", recorded_by="FI/MUN/1/x", recorded_at=AT, born=born
-    )
+    return ConsentRecord.from_form({**FORM, **changes}, Stamp("c1", "s-1", "FI/MUN/1/x", AT), born)
 
 
 def test_languages_are_those_of_the_people_concerned() -> None:
@@ -62,16 +73,37 @@ def test_refusal_is_taken_in_whatever_language_it_was_explained(tag: str) -> Non
 
 GUARDIAN = {"kind": "guardian"}
 REPRESENTATIVE = {"kind": "representative", "mandate_until": "2026-12-31"}
+COURT = {**GUARDIAN, "mandate_until": "2027-01-01", "personal_matters": True, "able_to_decide": False}
+PERMISSION = {"kind": "permission", "status": None}
 AGES: list[tuple[str, dict[str, Any], str | None]] = [
     ("an adult for themselves", {"subject_age": 18}, None),
     ("nobody said the age", {}, None),
+    ("an adult who cannot understand it", {"subject_age": 70, "given_by": {"able_to_decide": False}}, "/given_by"),
     ("a minor alone", {"subject_age": 17}, "/given_by"),
     ("a child alone", {"subject_age": 9}, "/given_by"),
-    ("a child's guardian", {"subject_age": 14, "given_by": GUARDIAN}, None),
+    ("a minor who is able to decide consents", {"subject_age": 16, "given_by": {"able_to_decide": True}}, "/given_by"),
     (
-        "a guardian, and the minor of 15 was not heard",
-        {"subject_age": 15, "given_by": GUARDIAN},
+        "a minor who is able to decide permits",
+        {"subject_age": 14, "given_by": {"able_to_decide": True}, **PERMISSION},
+        None,
+    ),
+    ("a minor permits, and nobody found them able to decide", {"subject_age": 14, **PERMISSION}, "/given_by"),
+    (
+        "a guardian permits for a minor who is able to decide",
+        {"subject_age": 14, "given_by": {**GUARDIAN, "able_to_decide": True}, **PERMISSION},
+        "/given_by",
+    ),
+    ("a child's guardian", {"subject_age": 11, "given_by": GUARDIAN}, None),
+    ("a guardian, and the age is not known", {"given_by": GUARDIAN}, "/subject_age"),
+    (
+        "a guardian, and the minor of 12 was not heard",
+        {"subject_age": 12, "given_by": GUARDIAN},
         "/given_by/minor_opinion",
+    ),
+    (
+        "a guardian, and the minor was found unable to decide",
+        {"subject_age": 15, "given_by": {**GUARDIAN, "able_to_decide": False}},
+        None,
     ),
     (
         "a guardian, and the minor agrees",
@@ -81,9 +113,14 @@ AGES: list[tuple[str, dict[str, Any], str | None]] = [
     (
         "a guardian, and the minor disagrees",
         {"subject_age": 17, "given_by": {**GUARDIAN, "minor_opinion": "disagrees"}},
-        None,
+        "/given_by/minor_opinion",
     ),
-    ("a representative", {"subject_age": 12, "given_by": REPRESENTATIVE}, None),
+    (
+        "a guardian, and a child disagrees",
+        {"subject_age": 8, "given_by": {**GUARDIAN, "minor_opinion": "disagrees"}},
+        "/given_by/minor_opinion",
+    ),
+    ("a representative", {"subject_age": 11, "given_by": REPRESENTATIVE}, None),
     (
         "a representative without an end of the mandate",
         {"given_by": {"kind": "representative"}},
@@ -91,7 +128,7 @@ AGES: list[tuple[str, dict[str, Any], str | None]] = [
     ),
     (
         "unaccompanied, by the representative",
-        {"subject_age": 12, "subject_unaccompanied": True, "given_by": REPRESENTATIVE},
+        {"subject_age": 11, "subject_unaccompanied": True, "given_by": REPRESENTATIVE},
         None,
     ),
     (
@@ -101,10 +138,17 @@ AGES: list[tuple[str, dict[str, Any], str | None]] = [
     ),
     ("an adult's guardian without a mandate", {"subject_age": 40, "given_by": GUARDIAN}, "/given_by/mandate_until"),
     (
-        "an adult's guardian with a mandate",
-        {"subject_age": 40, "given_by": {**GUARDIAN, "mandate_until": "2027-01-01"}},
-        None,
+        "an adult's guardian with a mandate for other matters",
+        {"subject_age": 40, "given_by": {**COURT, "personal_matters": None}},
+        "/given_by/personal_matters",
     ),
+    (
+        "an adult's guardian, and the adult understands",
+        {"subject_age": 40, "given_by": {**COURT, "able_to_decide": True}},
+        "/given_by/able_to_decide",
+    ),
+    ("an adult's guardian whom a court let decide", {"subject_age": 40, "given_by": COURT}, None),
+    ("a neighbour", {"subject_age": 40, "given_by": {"kind": "other"}}, "/given_by/kind"),
     ("a minor refuses alone", {"subject_age": 13, "status": "refused"}, None),
     ("an age that is none", {"subject_age": "twelve"}, "/subject_age"),
     ("an age beyond people", {"subject_age": 200}, "/subject_age"),
@@ -149,7 +193,9 @@ def test_minor_turns_adult_on_the_birthday(birthday: str, adult: bool) -> None:
     ids=["none stated", "sooner", "beyond majority", "born on the leap day"],
 )
 def test_who_speaks_for_a_minor_does_so_until_the_minor_is_18(born: str, stated: str | None, until: str) -> None:
-    record = read(born=date.fromisoformat(born), given_by={"kind": "guardian", "mandate_until": stated})
+    record = read(
+        born=date.fromisoformat(born), given_by={"kind": "guardian", "mandate_until": stated, "minor_opinion": "agrees"}
+    )
 
     assert record.given_by.mandate_until == date.fromisoformat(until)
     assert record.in_force(date.fromisoformat(until))
@@ -207,19 +253,26 @@ def test_withdrawal_is_a_new_version_and_leaves_the_old_one() -> None:
     assert second.id == first.id
 
 
+def _kinds_of(record: ConsentRecord) -> list[WordKind]:
+    if record.forbids or record.status is WordStatus.LAPSED:
+        return [WordKind.PROHIBITION, WordKind.REPORT]
+    return [WordKind.PERMISSION, WordKind.CONSENT]
+
+
 codes = st.frozensets(st.text("abcdefgh-", min_size=1, max_size=12), min_size=1, max_size=4)
 days = st.none() | st.dates(date(2020, 1, 1), date(2030, 1, 1))
 records = st.builds(
     ConsentRecord,
     id=st.uuids().map(str),
     version=st.integers(1, 9),
-    status=st.sampled_from(["active", "refused", "withdrawn", "entered-in-error"]),
+    status=st.sampled_from(WordStatus),
     subject=st.just("s-1"),
     given_by=st.builds(
         Giver,
-        st.sampled_from(["self", "guardian", "representative"]),
+        st.sampled_from(GiverKind),
         st.dates(date(2020, 1, 1), date(2030, 1, 1)),
-        st.sampled_from([None, "agrees", "disagrees"]),
+        st.sampled_from([None, *Opinion]),
+        *[st.sampled_from([None, True, False])] * 3,
     ),
     purposes=codes,
     recipients=st.frozensets(st.sampled_from(["municipality", "county", "FI-DEMO/MUN/9000003-8"]), min_size=1),
@@ -232,6 +285,11 @@ records = st.builds(
     ),
     recorded_by=st.just("FI-DEMO/MUN/9000003-8/kotoutuminen"),
     recorded_at=st.integers(0, 10**9).map(lambda seconds: datetime.fromtimestamp(seconds, UTC)),
+    target=st.sampled_from([None, Target.read("social:document:1.2"), Target.read("controller:FI-DEMO/WSC/9000004-6")]),
+).flatmap(
+    lambda record: st.sampled_from(_kinds_of(record)).map(
+        lambda kind: replace(record, kind=kind, target=None if kind is WordKind.CONSENT else record.target)
+    )
 )
 
 
@@ -252,7 +310,7 @@ def test_what_a_recipient_is_told_names_nobody(record: ConsentRecord) -> None:
 
 
 def test_of_a_record_the_newest_version_counts_whatever_the_order() -> None:
-    given = ConsentRecord.from_form(FORM, id="c-1", subject="s", recorded_by="r", recorded_at=AT)
+    given = ConsentRecord.from_form(FORM, Stamp("c-1", "s", "r", AT))
     ended = given.withdrawn(AT, "r")
     other = replace(given, id="c-2")
     twin = replace(given, status="withdrawn")

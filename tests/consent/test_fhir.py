@@ -11,7 +11,7 @@ import pytest
 from fhir.resources.R4B.consent import Consent
 from hypothesis import given
 
-from consent.consents import ConsentError, ConsentRecord
+from consent.consents import ConsentError, ConsentRecord, Stamp
 from consent.fhir import form_of, to_fhir
 from tests.consent.test_consents import FORM, records
 from tests.properties import examples
@@ -21,13 +21,11 @@ RECORD = ConsentRecord.from_form(
     {
         **FORM,
         "given_by": {"kind": "guardian", "mandate_until": "2027-01-01"},
+        "subject_age": 9,
         "starts": "2026-01-01",
         "ends": "2026-12-31",
     },
-    id="c1",
-    subject="s-1",
-    recorded_by="FI/MUN/1/x",
-    recorded_at=datetime(2026, 3, 1, tzinfo=UTC),
+    Stamp("c1", "s-1", "FI/MUN/1/x", datetime(2026, 3, 1, tzinfo=UTC)),
 )
 
 

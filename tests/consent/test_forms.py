@@ -52,10 +52,10 @@ def test_file_as_spreadsheets_write_it(data: bytes) -> None:
     ("data", "says"),
     [
         (csv_of(ROW, header=HEADER.replace("language", "kieli")), "there is no column kieli"),
-        (csv_of(ROW, header=HEADER.replace("categories", "form2")), "the column categories is missing"),
+        (csv_of(ROW, header=HEADER.replace("subject_system", "status2")), "the column subject_system is missing"),
         (csv_of(ROW, header=HEADER.replace("form", "language")), "a column stands twice"),
         (csv_of("\xe4").replace("\xe4".encode(), b"\xe4"), "not UTF-8"),
-        (b"", "the column subject_system, subject, categories is missing"),
+        (b"", "the column subject_system, subject is missing"),
         (csv_of(*[ROW] * (MOST + 1)), f"at most {MOST}"),
         (csv_of('urn;"' + "x" * 200_000), "field larger than field limit"),
     ],

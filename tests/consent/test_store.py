@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -10,7 +9,7 @@ import pytest
 from sqlalchemy import Connection, Engine, func, select
 
 from consent import store
-from consent.consents import ConsentRecord
+from consent.consents import ConsentRecord, Stamp
 from consent.tables import consents, metadata
 from tests.consent.test_consents import FORM
 
@@ -18,9 +17,7 @@ AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
 def form(id_: str = "c1", subject: str = "s-1", status: str = "active") -> ConsentRecord:
-    return ConsentRecord.from_form(
-        {**FORM, "status": status}, id=id_, subject=subject, recorded_by="FI/MUN/1/x", recorded_at=AT
-    )
+    return ConsentRecord.from_form({**FORM, "status": status}, Stamp(id_, subject, "FI/MUN/1/x", AT))
 
 
 @pytest.fixture
@@ -30,8 +27,7 @@ def database(engine: Engine) -> Engine:
 
 
 def words(connection: Connection, *subjects: str) -> tuple[ConsentRecord, ...]:
-    found = connection.scalars(store.words(subjects))
-    return tuple(ConsentRecord.from_dict(json.loads(document)) for document in found)
+    return tuple(store.record_of(*row) for row in connection.execute(store.words(subjects)))
 
 
 def changes(connection: Connection, *subjects: str) -> tuple[tuple[str, int], ...]:

@@ -231,7 +231,7 @@ def test_key_that_others_know_the_node_by_is_not_made_anew(lived: Running, name:
 
 def test_wrapping_key_is_tried_on_what_it_wrapped_before_a_database_takes_its_fingerprint(lived: Running) -> None:
     known = _fingerprints(lived)
-    assert set(known) == {"index_key", "wrapping_key"}
+    assert set(known) == {"index_key", "wrapping_key", "token_key"}
     _forget_fingerprints(lived)
     secrets = lived.party("kotka").folder / "secrets"
 

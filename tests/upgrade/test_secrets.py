@@ -51,7 +51,7 @@ def test_upgraded_database_takes_the_secrets_that_it_was_made_with(settings: Set
     for _ in range(2):
         prepare(settings, engine, datetime.now(UTC))
 
-    assert known(engine) == {"wrapping_key", "index_key"}
+    assert known(engine) == {"index_key", "wrapping_key", "token_key"}
 
 
 @pytest.mark.parametrize("name", ["wrapping_key", "index_key"])
@@ -86,4 +86,4 @@ def test_index_key_of_a_database_that_keeps_no_identifier_cannot_be_tried(settin
 
     prepare(settings, engine, datetime.now(UTC))
 
-    assert known(engine) == {"wrapping_key", "index_key"}
+    assert known(engine) == {"index_key", "wrapping_key", "token_key"}

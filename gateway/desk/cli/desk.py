@@ -24,17 +24,19 @@ from audit.questions.archive import ArchiveError
 from audit.questions.query import Found, QueryError
 from audit.questions.reviews import ReviewError
 from audit.tree.merkle import ProofError
+from gateway.desk.asking import Asker
 from gateway.desk.cli.log import open_database
-from gateway.desk.officer import Officer
-from gateway.desk.questions import OfficerError, Person, Reader
+from gateway.desk.desk import Desk
+from gateway.desk.forms import person
 from gateway.terminal.configuration import settings_of
 from gateway.terminal.identifiers import SYSTEMS
 from gateway.terminal.output import NO, OUTSIDE, WRONG, fail
-from schemas.identifiers import SubjectIdentifierError, canonical
+from gateway.web.forms import PersonForm
+from gateway.wire.problems import ProblemError
 
 CLIENT: Final = "command-line"
 DAYS: Final = 30
-HEADINGS: Final = ("entry", "recorded (UTC)", "type", "outcome", "recipient", "categories", "basis or reason")
+HEADINGS: Final = ("record", "recorded (UTC)", "type", "outcome", "recipient", "categories", "basis or reason")
 Language = Annotated[Literal["fi", "sv", "en"], typer.Option("--language", "-l", help="In this language.")]
 Who = Annotated[
     bool, typer.Option("--person", help="About one person: their identifier is read from standard input, one line.")
@@ -51,10 +53,10 @@ WindowEnd = Annotated[datetime | None, typer.Option("--to", help="Before this ti
 
 
 @contextmanager
-def desk(config: Path, *, json: bool) -> Generator[tuple[Officer, Reader]]:
+def desk(config: Path, *, json: bool) -> Generator[tuple[Desk, Asker]]:
     """The officer's desk of a node, running or not; what goes wrong there ends the command."""
     from gateway.node.secret_files import verify
-    from gateway.node.wiring import NodeError, officer_of
+    from gateway.node.wiring import NodeError, desk_of
 
     settings = settings_of(config, json=json)
     for path in (settings.secrets.log_key, settings.secrets.wrapping_key, settings.secrets.index_key):
@@ -65,12 +67,14 @@ def desk(config: Path, *, json: bool) -> Generator[tuple[Officer, Reader]]:
         stack.callback(engine.dispose)
         try:
             verify(settings, engine, "log_key", "wrapping_key", "index_key")
-            officer, log, subjects = officer_of(settings, engine)
-            log.start()
-            stack.callback(log.close)
-            stack.callback(officer.close)
-            yield officer, Reader(CLIENT, subjects.user(CLIENT, getpass.getuser()))
-        except (OfficerError, QueryError, ArchiveError) as error:
+            made = desk_of(settings, engine)
+            made.context.log.start()
+            stack.callback(made.context.log.close)
+            stack.callback(made.close)
+            yield made, Asker(CLIENT, made.context.subjects.user(CLIENT, getpass.getuser()))
+        except ProblemError as error:
+            fail(error.detail, WRONG, remedy=error.remedy, json=json)
+        except (QueryError, ArchiveError) as error:
             fail(str(error), WRONG, json=json)
         except ReviewError as error:
             fail(str(error), NO, remedy="`yhdyspinta audit unreviewed` names what waits", json=json)
@@ -85,16 +89,25 @@ def desk(config: Path, *, json: bool) -> Generator[tuple[Officer, Reader]]:
             fail(f"the database cannot be used ({reason})", OUTSIDE, remedy="is it the one of this node?", json=json)
 
 
-def person_given(system: str, *, json: bool) -> Person:
+def person_given(system: str, *, json: bool) -> PersonForm:
     """The person whose identifier stands on standard input, one line; none, or one that cannot be, ends the command."""
     prompt = "Identifier of the person (not shown): "
     value = getpass.getpass(prompt) if sys.stdin.isatty() else sys.stdin.readline()
     if not value.strip():
         fail("no identifier was given", WRONG, remedy="write it to standard input, on one line", json=json)
     try:
-        return canonical(SYSTEMS.get(system, system), value)
-    except SubjectIdentifierError as error:
+        return person(SYSTEMS.get(system, system), value.strip())
+    except ProblemError as error:
         fail(error.detail, WRONG, remedy=error.remedy, json=json)
+
+
+def entry_named(given: str, *, json: bool) -> str | int:
+    """The entry that a person names: by its id, or by the number of the record, which counts from 1."""
+    if not (given.isascii() and given.isdecimal()):
+        return given
+    if not int(given[:16]) >= 1:
+        fail("records are counted from 1", WRONG, remedy="give the number that the table shows", json=json)
+    return int(given) - 1 if len(given) <= 15 else given
 
 
 def utc(at: datetime | None) -> datetime | None:
@@ -102,20 +115,17 @@ def utc(at: datetime | None) -> datetime | None:
     return None if at is None else at.replace(tzinfo=UTC) if at.tzinfo is None else at
 
 
-def window(start: datetime | None, end: datetime | None, *, json: bool) -> tuple[datetime, datetime]:
-    """The window between --from and --to; without them the last DAYS days. One that is empty ends the command."""
+def window(start: datetime | None, end: datetime | None) -> tuple[datetime, datetime]:
+    """The window between --from and --to; without them the last DAYS days."""
     last = utc(end) or datetime.now(UTC)
-    first = utc(start) or last - timedelta(days=DAYS)
-    if first >= last:
-        fail("the time window ends before it begins", WRONG, remedy="give a --from that is before --to", json=json)
-    return first, last
+    return utc(start) or last - timedelta(days=DAYS), last
 
 
 def rows(found: Iterable[Found]) -> list[list[str]]:
     """Entries under HEADINGS."""
     return [
         [
-            str(item.index),
+            str(item.record),
             timestamp(item.entry.recorded)[:19],
             item.entry.type,
             item.entry.outcome,

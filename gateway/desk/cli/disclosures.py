@@ -26,8 +26,10 @@ from gateway.desk.cli.desk import (
     utc,
     window,
 )
+from gateway.desk.questions.counting import Flows
+from gateway.desk.questions.persons import AfterWithdrawal, ConsentsOf, DaysOf
 from gateway.terminal.configuration import CONFIG, Config, Json
-from gateway.terminal.output import NO, WRONG, console, fail, print_json, progress, table
+from gateway.terminal.output import NO, console, print_json, progress, table
 
 
 def consents(config: Config = CONFIG, system: System = "hetu", json: Json = False) -> None:
@@ -36,22 +38,22 @@ def consents(config: Config = CONFIG, system: System = "hetu", json: Json = Fals
     The identifier is read from standard input.
     """
     who = person_given(system, json=json)
-    with desk(config, json=json) as (officer, reader):
-        told = officer.consents(reader, who)
+    with desk(config, json=json) as (officer, asker):
+        told = officer.ask(ConsentsOf.of(person=who), asker)
     if json:
-        print_json({"consents": [item.to_dict() for item in told]})
+        print_json(told.to_dict())
     else:
-        for item in told:
-            _tell_consent(item)
-        if not told:
+        for story in told.stories:
+            _tell_consent(story)
+        if not told.stories:
             console.print("The log knows no consent or refusal of this person.")
-    raise SystemExit(0 if told else NO)
+    raise SystemExit(0 if told.stories else NO)
 
 
 def _tell_consent(story: ConsentStory) -> None:
     history = [
         [
-            str(item.index),
+            str(item.record),
             timestamp(item.entry.recorded)[:19],
             item.entry.type,
             escape(str(item.entry.detail.get("status", item.entry.detail.get("act", "")))),
@@ -60,10 +62,14 @@ def _tell_consent(story: ConsentStory) -> None:
         ]
         for item in story.history
     ]
-    columns = ("entry", "recorded (UTC)", "type", "status", "recorded by", "categories")
+    columns = ("record", "recorded (UTC)", "type", "status", "recorded by", "categories")
     console.print(table(escape(story.consent), columns, history))
     if story.disclosed:
-        console.print(table("disclosed under it", HEADINGS, rows(story.disclosed)))
+        carried = [
+            [*row[:5], escape(" ".join(story.carried(item))), row[6]]
+            for item, row in zip(story.disclosed, rows(story.disclosed), strict=True)
+        ]
+        console.print(table("disclosed under it", HEADINGS, carried))
     else:
         console.print("Nothing was disclosed under it.")
     if story.more:
@@ -79,13 +85,21 @@ def withdrawals(
     --from looks at withdrawals from then on only. Exit code 0 if nothing left, 1 if something did.
     """
     who = person_given(system, json=json) if person else None
-    with desk(config, json=json) as (officer, reader), progress("looking at withdrawals", quiet=json):
-        left = officer.left_after_withdrawal(reader, who, start=utc(start))
+    with desk(config, json=json) as (officer, asker), progress("looking at withdrawals", quiet=json):
+        told = officer.ask(AfterWithdrawal.of(person=who, start=utc(start)), asker)
+    left = told.left
     if json:
-        pairs = [{"withdrawal": one.to_dict(), "release": other.to_dict()} for one, other in left]
-        print_json({"holds": not left, "left": pairs})
+        print_json(told.to_dict())
     elif left:
-        columns = ("withdrawn by entry", "at (UTC)", "left by entry", "at (UTC)", "recipient", "categories", "consent")
+        columns = (
+            "withdrawn by record",
+            "at (UTC)",
+            "left by record",
+            "at (UTC)",
+            "recipient",
+            "categories",
+            "consent",
+        )
         console.print(table("✗ this left after a withdrawal", columns, [_late(*pair) for pair in left]))
     else:
         console.print("[green]✓[/] nothing left after a withdrawal")
@@ -95,9 +109,9 @@ def withdrawals(
 def _late(withdrawal: Found, release: Found) -> list[str]:
     ended = {consent for consent, _ in withdrawal.entry.consents}
     return [
-        str(withdrawal.index),
+        str(withdrawal.record),
         timestamp(withdrawal.entry.recorded)[:19],
-        str(release.index),
+        str(release.record),
         timestamp(release.entry.recorded)[:19],
         escape(release.entry.agents.recipient or ""),
         escape(" ".join(release.entry.categories.permitted)),
@@ -112,42 +126,38 @@ def days(
 
     The identifier is read from standard input.
     """
-    first, last = utc(start), utc(end)
-    if first is not None and last is not None and first >= last:
-        fail("the time window ends before it begins", WRONG, remedy="give a --from that is before --to", json=json)
     who = person_given(system, json=json)
-    with desk(config, json=json) as (officer, reader):
-        told = officer.days(reader, who, start=first, end=last)
+    with desk(config, json=json) as (officer, asker):
+        told = officer.ask(DaysOf.of(person=who, start=utc(start), end=utc(end)), asker)
     if json:
-        print_json({"days": [{"date": item.date.isoformat(), "count": item.count} for item in told]})
+        print_json(told.to_dict())
     else:
-        counted = [[item.date.isoformat(), str(item.count)] for item in told]
+        counted = [[day.date.isoformat(), str(day.count)] for day in told.days]
         console.print(table("disclosures by day", ("day", "disclosures"), counted))
-    raise SystemExit(0 if told else NO)
+    raise SystemExit(0 if told.days else NO)
 
 
 def flows(config: Config = CONFIG, start: WindowStart = None, end: WindowEnd = None, json: Json = False) -> None:
-    """Count how much went from whom to whom in a window: released, refused, and sought in vain."""
-    first, last = window(start, end, json=json)
-    with desk(config, json=json) as (officer, reader), progress("counting", quiet=json):
-        told = officer.flows(reader, first, last)
+    """Count how much went from whom to whom in a window: disclosed, refused, and without result."""
+    first, last = window(start, end)
+    with desk(config, json=json) as (officer, asker), progress("counting", quiet=json):
+        told = officer.ask(Flows.of(start=first, end=last), asker)
     if json:
-        flowed = [item.to_dict() for item in told]
-        print_json({"from": timestamp(first), "to": timestamp(last), "flows": flowed})
+        print_json({"from": timestamp(first), "to": timestamp(last), **told.to_dict()})
     else:
         title = f"from {timestamp(first)[:16]} to {timestamp(last)[:16]} (UTC)"
         lines = [
             [
-                escape(item.source or "—"),
-                escape(item.recipient or "—"),
-                str(item.released),
-                str(item.refused),
-                str(item.fruitless),
+                escape(count.source or "—"),
+                escape(count.recipient or "—"),
+                str(count.released),
+                str(count.refused),
+                str(count.fruitless),
             ]
-            for item in told
+            for count in told.counts
         ]
-        console.print(table(title, ("source", "recipient", "released", "refused", "fruitless"), lines))
-    raise SystemExit(0 if told else NO)
+        console.print(table(title, ("source", "recipient", "disclosed", "refused", "without result"), lines))
+    raise SystemExit(0 if told.counts else NO)
 
 
 COMMANDS = (consents, withdrawals, days, flows)

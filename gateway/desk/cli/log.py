@@ -83,29 +83,10 @@ def check(
 
 def _tell_check(report: Report, *, json: bool) -> None:
     if json:
-        print_json(
-            {
-                "sound": report.sound,
-                "origin": report.origin,
-                "size": report.size,
-                "root": base64.b64encode(report.root).decode(),
-                "checked": report.checked,
-                "anchors": report.anchors,
-                "findings": [
-                    {
-                        "kind": finding.kind,
-                        "index": finding.index,
-                        "through": finding.through,
-                        "entry": finding.entry,
-                        "explanation": finding.explanation,
-                    }
-                    for finding in report.findings
-                ],
-            }
-        )
+        print_json(report.to_dict())
         return
     if report.sound:
-        which = f"{report.size} entries" if report.checked >= report.size else f"the newest {report.checked} entries"
+        which = f"{report.size} records" if report.checked >= report.size else f"the newest {report.checked} records"
         console.print(
             f"[green]✓[/] {escape(report.origin)}: {which}, none altered; {report.anchors} signed statements agree"
         )
@@ -113,15 +94,17 @@ def _tell_check(report: Report, *, json: bool) -> None:
     rows = [
         [
             finding.kind,
-            str(finding.index) if finding.through == finding.index else f"{finding.index}–{finding.through}",
+            str(finding.index + 1)
+            if finding.through == finding.index
+            else f"{finding.index + 1}–{finding.through + 1}",
             finding.entry or "",
             escape(finding.explanation),
         ]
         for finding in report.findings
     ]
-    console.print(table(f"✗ {report.origin} was altered", ("what", "entries", "id", "what is seen"), rows))
+    console.print(table(f"✗ {report.origin} was altered", ("what", "records", "id", "what is seen"), rows))
     if report.first is not None:
-        console.print(f"The first affected entry is [bold]{report.first.index}[/] ({report.first.kind}).")
+        console.print(f"The first affected record is [bold]{report.first.index + 1}[/] ({report.first.kind}).")
 
 
 @app.command()
@@ -170,7 +153,7 @@ def _tell_export(report: ExportReport, *, json: bool) -> None:
         return
     mark = "[green]✓[/]" if report.sound else "[bold red]✗[/]"
     console.print(
-        f"{mark} {len(report.entries)} entries stand in {escape(checkpoint.origin)} of {checkpoint.size} entries, "
+        f"{mark} {len(report.entries)} records stand in {escape(checkpoint.origin)} of {checkpoint.size} records, "
         f"sealed by {len(report.cosignatures)} witnesses"
     )
     if not report.trusted:

@@ -11,14 +11,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
-from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-import orjson
 import typer
 
-from audit.questions import report as reports
+from audit.questions.report import Extract as Made
+from audit.questions.report import RecordOfProcessing
 from gateway.desk.cli.desk import (
     HEADINGS,
     Language,
@@ -27,12 +26,19 @@ from gateway.desk.cli.desk import (
     Until,
     Who,
     desk,
+    entry_named,
     person_given,
     rows,
     utc,
 )
 from gateway.desk.cli.log import app, notes_in
-from gateway.desk.questions import Person, Question, filters_of
+from gateway.desk.forms import YEARS, Format, Order
+from gateway.desk.keeping import archive_months
+from gateway.desk.keeping import forget as forget_person
+from gateway.desk.questions.counting import Processing
+from gateway.desk.questions.persons import ExtractOf
+from gateway.desk.questions.proving import Proofs
+from gateway.desk.questions.searching import Export, Find, Timeline
 from gateway.terminal.configuration import CONFIG, Config, Json
 from gateway.terminal.output import NO, OUTSIDE, WRONG, console, fail, print_json, progress, table
 
@@ -54,16 +60,12 @@ Where = Annotated[
 CaseReference = Annotated[str | None, typer.Option("--case", help="About this case reference.")]
 
 
-def _question(
-    name: str,
-    where: Sequence[str] | None,
-    person: Person | None,
-    case: str | None,
-    start: datetime | None,
-    end: datetime | None,
-) -> Question:
-    pairs = [one.partition("=")[::2] for one in where or ()]
-    return Question(name, filters_of(pairs, start=utc(start), end=utc(end)), person, case)
+def _narrowed(where: Sequence[str] | None) -> dict[str, list[str]]:
+    """The filters that --where names, each with its alternatives."""
+    given: dict[str, list[str]] = {}
+    for name, _, value in (pair.partition("=") for pair in where or ()):
+        given.setdefault(name, []).append(value)
+    return given
 
 
 @app.command()
@@ -83,11 +85,22 @@ def search(
 ) -> None:
     """Ask the log: who received a person's data, what was refused, everything under one basis or purpose."""
     who = person_given(system, json=json) if person else None
-    with desk(config, json=json) as (officer, reader):
-        asked = _question(question, where, who, case, start, end)
-        page = officer.search(reader, asked, order="oldest" if oldest else "newest", after=after, limit=limit)
+    order = Order.OLDEST if oldest else Order.NEWEST
+    with desk(config, json=json) as (officer, asker):
+        asked = Find.of(
+            question=question,
+            person=who,
+            case=case,
+            filters=_narrowed(where),
+            start=utc(start),
+            end=utc(end),
+            order=order,
+            after=after,
+            limit=limit,
+        )
+        page = officer.ask(asked, asker)
     if json:
-        print_json({"found": [item.to_dict() for item in page.found], "next": page.next})
+        print_json(page.to_dict())
     else:
         console.print(table(question, HEADINGS, rows(page.found)))
         if page.next is not None:
@@ -104,15 +117,14 @@ def timeline(
     json: Json = False,
 ) -> None:
     """Tell everything about one handover, one case or one entry, oldest first."""
-    if sum(one is not None for one in (handover, entry, case)) != 1:
-        fail("a timeline is of one thing", WRONG, remedy="give one of --handover, --case and --entry", json=json)
-    with desk(config, json=json) as (officer, reader):
-        story = officer.timeline(reader, handover=handover, entry=entry, case=case)
+    named = entry_named(entry, json=json) if entry is not None else None
+    with desk(config, json=json) as (officer, asker):
+        course = officer.ask(Timeline.of(handover=handover, entry=named, case=case), asker)
     if json:
-        print_json({"found": [item.to_dict() for item in story]})
+        print_json(course.to_dict())
     else:
-        console.print(table("timeline", HEADINGS, rows(story)))
-    raise SystemExit(0 if story else NO)
+        console.print(table("timeline", HEADINGS, rows(course.found)))
+    raise SystemExit(0 if course.found else NO)
 
 
 @app.command()
@@ -125,15 +137,24 @@ def export(
     case: CaseReference = None,
     start: Since = None,
     end: Until = None,
-    form: Annotated[Literal["csv", "jsonl", "fhir"], typer.Option("--format", "-f")] = "jsonl",
+    form: Annotated[Format, typer.Option("--format", "-f")] = Format.JSONL,
     output: Output = None,
 ) -> None:
     """Write the whole answer to a question as CSV, JSON Lines or a FHIR bundle. What is to be proven: see `prove`."""
     who = person_given(system, json=False) if person else None
-    with desk(config, json=False) as (officer, reader), ExitStack() as stack:
-        pieces = officer.export(reader, _question(question, where, who, case, start, end), form)
+    with desk(config, json=False) as (officer, asker), ExitStack() as stack:
+        asked = Export.of(
+            question=question,
+            person=who,
+            case=case,
+            filters=_narrowed(where),
+            start=utc(start),
+            end=utc(end),
+            form=form,
+        )
+        made = officer.ask(asked, asker)
         file = sys.stdout.buffer if output is None else stack.enter_context(_opened(output))
-        for piece in pieces:
+        for piece in made.pieces():
             file.write(piece)
         file.flush()
 
@@ -147,7 +168,7 @@ def _opened(path: Path) -> Any:
 
 @app.command()
 def prove(
-    entries: Annotated[list[str], typer.Argument(metavar="ENTRY...", help="Ids of entries, or their places.")],
+    entries: Annotated[list[str], typer.Argument(metavar="ENTRY...", help="Ids of entries, or numbers of records.")],
     config: Config = CONFIG,
     output: Output = None,
     earlier: Annotated[
@@ -158,20 +179,21 @@ def prove(
 ) -> None:
     """Prove that entries existed and have not changed, to someone who trusts nobody: a file for `audit verify`."""
     notes = [note for path in earlier or [] for note in notes_in(path, json=json)]
-    with desk(config, json=json) as (officer, reader):
-        whole, missing = officer.prove_to_others(reader, entries, earlier=notes)
-        if missing:
-            fail(f"not in this log: {', '.join(missing)}", NO, remedy="look it up by `audit search`", json=json)
+    named = {entry_named(entry, json=json): entry for entry in entries}
+    with desk(config, json=json) as (officer, asker):
+        made = officer.ask(Proofs.of(entries=list(named), earlier=notes), asker)
+        if made.missing:
+            missing = ", ".join(given for entry, given in named.items() if str(entry) in made.missing)
+            fail(f"not in this log: {missing}", NO, remedy="look it up by `audit search`", json=json)
     if output is None:
-        sys.stdout.buffer.write(whole + b"\n")
+        sys.stdout.buffer.write(made.whole + b"\n")
         return
     with _opened(output) as file:
-        file.write(whole)
-    checkpoint = orjson.loads(whole)["checkpoint"].split("\n")
+        file.write(made.whole)
     if json:
-        print_json({"file": str(output), "entries": len(entries), "size": int(checkpoint[1])})
+        print_json({"file": str(output), "entries": len(entries), "size": made.size})
     else:
-        console.print(f"[green]✓[/] {output}: {len(entries)} of {checkpoint[1]} entries, with their proofs")
+        console.print(f"[green]✓[/] {output}: {len(entries)} of {made.size} records, with their proofs")
 
 
 @app.command()
@@ -187,34 +209,35 @@ def extract(
 ) -> None:
     """Write the extract for a person (GDPR art. 15) as a printable page. The identifier is read from standard input."""
     who = person_given(system, json=json)
-    with desk(config, json=json) as (officer, reader):
-        made = officer.extract(reader, who, language=language, start=utc(start), end=utc(end), for_officer=for_officer)
-    _write_report(reports.extract_page(made), made, output, json=json)
-    raise SystemExit(0 if made.disclosures or made.fruitless or made.consents else NO)
+    with desk(config, json=json) as (officer, asker):
+        asked = ExtractOf.of(person=who, language=language, start=utc(start), end=utc(end), for_officer=for_officer)
+        made = officer.ask(asked, asker)
+    _write_report(made, output, json=json)
+    raise SystemExit(NO if made.is_empty else 0)
 
 
 @app.command()
 def report(
-    year: Annotated[int, typer.Argument(min=2020, max=2200, help="The calendar year, in Finnish time.")],
+    year: Annotated[int, typer.Argument(min=YEARS[0], max=YEARS[1], help="The calendar year, in Finnish time.")],
     config: Config = CONFIG,
     language: Language = "fi",
     output: Output = None,
     json: Json = False,
 ) -> None:
     """Write the record of processing activities (GDPR art. 30) of a year as a printable page."""
-    with desk(config, json=json) as (officer, reader):
-        made = officer.record_of_processing(reader, year, language=language)
-    _write_report(reports.processing_page(made), made, output, json=json)
+    with desk(config, json=json) as (officer, asker):
+        made = officer.ask(Processing.of(year=year, language=language), asker)
+    _write_report(made, output, json=json)
 
 
-def _write_report(page: str, made: Any, output: Path | None, *, json: bool) -> None:
+def _write_report(made: Made | RecordOfProcessing, output: Path | None, *, json: bool) -> None:
     if output is not None:
         with _opened(output) as file:
-            file.write(page.encode())
+            file.write(made.page().encode())
     if json:
-        print_json(made)
+        print_json(made.to_dict())
     elif output is None:
-        sys.stdout.write(page + "\n")
+        sys.stdout.write(made.page() + "\n")
     else:
         console.print(f"[green]✓[/] {output}")
 
@@ -227,13 +250,13 @@ def archive(
     json: Json = False,
 ) -> None:
     """Write months that are over to a folder, where they stay searchable and provable, and check what was written."""
-    with desk(config, json=json) as (officer, reader), progress("archiving", quiet=json) as step:
-        months = officer.archive_months(reader, folder.resolve(), prune=prune, progress=step)
+    with desk(config, json=json) as (officer, asker), progress("archiving", quiet=json) as step:
+        months = archive_months(officer, asker, folder.resolve(), prune=prune, progress=step)
     if json:
         print_json([{"month": month.name, "first": month.first, "through": month.through} for month in months])
     elif months:
         for month in months:
-            console.print(f"[green]✓[/] {month.name}: entries {month.first} to {month.through - 1}")
+            console.print(f"[green]✓[/] {month.name}: records {month.first + 1} to {month.through}")
     else:
         console.print("No month is over that is not archived yet.")
 
@@ -254,8 +277,8 @@ def forget(
         if not sys.stdin.isatty():
             fail("this cannot be undone", WRONG, remedy="say --yes if it is meant", json=json)
         typer.confirm("The key is destroyed for good. Go on?", abort=True)
-    with desk(config, json=json) as (officer, reader):
-        gone = officer.forget(reader, who)
+    with desk(config, json=json) as (officer, asker):
+        gone = forget_person(officer, asker, who)
     if json:
         print_json({"keys_destroyed": gone})
     elif gone:

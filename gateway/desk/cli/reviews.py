@@ -9,22 +9,19 @@ Exit codes: 0 found, or signed off; 1 nothing found, or nothing to sign off; 2 t
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 from rich.markup import escape
 
 from audit.log.entries import timestamp
-from audit.questions.reviews import EMERGENCY, MAX_REMARK, is_disputed
-from gateway.desk.cli.desk import HEADINGS, Language, WindowEnd, WindowStart, desk, rows, window
+from audit.questions.reviews import EMERGENCY, MAX_REMARK, Verdict, is_disputed
+from gateway.desk.cli.desk import HEADINGS, Language, WindowEnd, WindowStart, desk, entry_named, rows, window
+from gateway.desk.questions.reviewing import Queue, SignOff, Unreviewed, Unusual
 from gateway.terminal.configuration import CONFIG, Config, Json
 from gateway.terminal.output import NO, WRONG, console, fail, print_json, progress, table
 
-Verdict = Annotated[
-    Literal["justified", "explained", "not-justified", "escalated"],
-    typer.Option("--verdict", help="What was concluded."),
-]
+Concluded = Annotated[Verdict, typer.Option("--verdict", help="What was concluded.")]
 
 
 def unusual(
@@ -42,12 +39,11 @@ def unusual(
 
     A pattern accuses nobody; each comes with what may explain it.
     """
-    first, last = window(start, end, json=json)
-    with desk(config, json=json) as (officer, reader), progress("looking for patterns", quiet=json):
-        found = officer.unusual(reader, first, last, queue=queue)
+    first, last = window(start, end)
+    with desk(config, json=json) as (officer, asker), progress("looking for patterns", quiet=json):
+        told = officer.ask(Unusual.of(start=first, end=last, queue=queue, language=language), asker)
     if json:
-        patterns = [{**asdict(item), "explanation": item.explanation(language)} for item in found]
-        print_json({"from": timestamp(first), "to": timestamp(last), "unusual": patterns})
+        print_json({"from": timestamp(first), "to": timestamp(last), **told.to_dict()})
     else:
         columns = ("pattern", "by", "first (UTC)", "last (UTC)", "what was seen, and what may explain it")
         lines = [
@@ -58,11 +54,11 @@ def unusual(
                 timestamp(item.last)[:16],
                 escape(item.explanation(language)),
             ]
-            for item in found
+            for item in told.found
         ]
         title = f"unusual from {timestamp(first)[:16]} to {timestamp(last)[:16]} (UTC)"
         console.print(table(title, columns, lines, lines=True, widest=4))
-    raise SystemExit(0 if found else NO)
+    raise SystemExit(0 if told.found else NO)
 
 
 def unreviewed(config: Config = CONFIG, json: Json = False) -> None:
@@ -70,37 +66,41 @@ def unreviewed(config: Config = CONFIG, json: Json = False) -> None:
 
     Exit code 1 if nothing waits.
     """
-    with desk(config, json=json) as (officer, reader):
-        told = officer.unreviewed(reader)
-    waits = bool(told.emergencies or told.patterns)
+    with desk(config, json=json) as (officer, asker):
+        told = officer.ask(Unreviewed.of(), asker)
     if json:
-        patterns = [asdict(pattern) for pattern in told.patterns]
-        print_json({"found": [item.to_dict() for item in told.emergencies], "patterns": patterns})
-    elif waits:
-        if told.emergencies:
-            console.print(table("emergency accesses that nobody has signed off", HEADINGS, rows(told.emergencies)))
-            for item in told.emergencies:
-                if is_disputed(item.entry):
-                    console.print(f"Entry {item.index}: identity disputed, the record named identifiers of two people.")
-        if told.patterns:
-            columns = ("entry", "rule", "opened (UTC)", "what was seen, and what may explain it")
-            seen = [
-                [pattern.entry, pattern.name, timestamp(pattern.opened)[:19], escape(pattern.explanation)]
-                for pattern in told.patterns
-            ]
-            console.print(table("patterns that nobody has signed off", columns, seen, lines=True, widest=3))
-        console.print("Sign one off: audit sign-off ENTRY --verdict justified|explained|not-justified|escalated")
-        named = [pattern.entry for pattern in told.patterns] + [item.entry.id for item in told.emergencies]
-        if len(set(named)) < len(named):
-            console.print("Where several of one entry wait, add --rule RULE")
+        print_json(told.to_dict())
+    elif told.waits:
+        _tell_queue(told)
     else:
         console.print("[green]✓[/] nothing waits for review")
-    raise SystemExit(0 if waits else NO)
+    raise SystemExit(0 if told.waits else NO)
+
+
+def _tell_queue(told: Queue) -> None:
+    if told.emergencies:
+        console.print(table("emergency accesses that nobody has signed off", HEADINGS, rows(told.emergencies)))
+        for item in told.emergencies:
+            if is_disputed(item.entry):
+                console.print(f"Record {item.record}: identity disputed, the record named identifiers of two people.")
+    if told.patterns:
+        columns = ("entry", "rule", "opened (UTC)", "what was seen, and what may explain it")
+        seen = [
+            [pattern.entry, pattern.name, timestamp(pattern.opened)[:19], escape(pattern.explanation)]
+            for pattern, _ in told.patterns
+        ]
+        console.print(table("patterns that nobody has signed off", columns, seen, lines=True, widest=3))
+    console.print("Sign one off: audit sign-off ENTRY --verdict justified|explained|not-justified|escalated")
+    named = [pattern.entry for pattern, _ in told.patterns] + [item.entry.id for item in told.emergencies]
+    if len(set(named)) < len(named):
+        console.print("Where several of one entry wait, add --rule RULE")
 
 
 def sign_off(
-    entry: Annotated[str, typer.Argument(metavar="ENTRY", help="Id of the entry that waits, or its place.")],
-    verdict: Verdict,
+    entry: Annotated[
+        str, typer.Argument(metavar="ENTRY", help="Id of the entry that waits, or the number of the record.")
+    ],
+    verdict: Concluded,
     rule: Annotated[
         str | None,
         typer.Option("--rule", help=f"Which review, where several of one entry wait; {EMERGENCY}: the emergency."),
@@ -116,15 +116,13 @@ def sign_off(
         remark = typer.prompt("Reasons (no personal data)", err=True)
     else:
         remark = sys.stdin.read(MAX_REMARK + 2)
-    remark = remark.strip()
-    if not remark:
+    if not remark.strip():
         fail("a sign-off needs its reasons", WRONG, remedy="write them to standard input", json=json)
-    if len(remark) > MAX_REMARK:
-        fail(f"the reasons have at most {MAX_REMARK} characters", WRONG, remedy="shorten them", json=json)
-    with desk(config, json=json) as (officer, reader):
-        done = officer.sign_off(reader, entry, verdict=verdict, remark=remark, rule=rule)
+    named = entry_named(entry, json=json)
+    with desk(config, json=json) as (officer, asker):
+        done = officer.ask(SignOff.of(entry=named, verdict=verdict, remark=remark.strip(), rule=rule), asker)
     if json:
-        print_json(asdict(done))
+        print_json(done.to_dict())
     else:
         console.print(f"[green]✓[/] {escape(done.entry)} signed off as {done.verdict}")
 

@@ -21,6 +21,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
+from audit.log.entries import EntryType, Outcome
 from audit.log.log import Written
 from gateway.desk.console.office import Office
 from gateway.desk.console.oidc import Door, SignInError
@@ -67,7 +68,8 @@ class Doorway:
     """The pages before sign-in."""
 
     def __init__(self, office: Office, sessions: Sessions, door: Door | None, render: Callable[..., Response]) -> None:
-        self._office = office
+        self._address = office.address
+        self._context = office.desk.context
         self._sessions = sessions
         self._door = door
         self._render = render
@@ -122,7 +124,7 @@ class Doorway:
         cookie = request.cookies.get(DOOR_COOKIE)
         if self._door is None or cookie is None:
             return await self._refused(request, "answer")
-        now = self._office.clock()
+        now = self._context.clock()
         try:
             identity = await self._door.back(cookie, dict(request.query_params), now.timestamp())
         except SignInError as error:
@@ -136,22 +138,21 @@ class Doorway:
         form = await self._own_form(request)
         if not form:
             return await self._refused(request, "form")
-        token, now = form.get("token", ""), self._office.clock()
+        token, now = form.get("token", ""), self._context.clock()
 
         def unit(connection: Connection) -> Written[Identity | None]:
             return Written(redeem_link(connection, token, now), ())
 
-        found = (await self._office.log.commit(unit)).value
+        found = (await self._context.log.commit(unit)).value
         if found is None:
             return await self._refused(request, "link")
         return await self._signed_in(request, replace(found, user=f"link\x00{found.name}"), "link")
 
     async def _signed_in(self, request: Request, identity: Identity, way: str) -> Response:
-        office = self._office
-        known = replace(identity, user=office.subjects.user("console", identity.user))
-        await self._record("success", way, known)
+        known = replace(identity, user=self._context.subjects.user("console", identity.user))
+        await self._record(Outcome.SUCCESS, way, known)
         former = request.cookies.get(SESSION_COOKIE)
-        token = await asyncio.to_thread(self._sessions.open, known, office.clock(), instead_of=former)
+        token = await asyncio.to_thread(self._sessions.open, known, self._context.clock(), instead_of=former)
         # Not a redirect: a Strict cookie is not sent along one that began at another site's page.
         answer = self._render("welcome.html", request, 200, csrf="")
         answer.headers["refresh"] = "0; url=/"
@@ -161,11 +162,11 @@ class Doorway:
 
     async def _out(self, request: Request) -> Response:
         token = request.cookies.get(SESSION_COOKIE, "")
-        session = await asyncio.to_thread(self._sessions.find, token, self._office.clock()) if token else None
+        session = await asyncio.to_thread(self._sessions.find, token, self._context.clock()) if token else None
         form = await read_form(request)
         if session is not None:
             given = form.get("csrf", "")
-            if not same_origin(request, self._office.address) or not hmac.compare_digest(
+            if not same_origin(request, self._address) or not hmac.compare_digest(
                 given.encode(), session.csrf.encode()
             ):
                 return await self._refused(request, "form")
@@ -182,10 +183,10 @@ class Doorway:
         cookie = request.cookies.get(DOOR_COOKIE, "")
         wanted = _form_token(cookie).encode()
         own = bool(cookie) and hmac.compare_digest(form.get("csrf", "").encode(), wanted)
-        return form if own and same_origin(request, self._office.address) else {}
+        return form if own and same_origin(request, self._address) else {}
 
     async def _closed(self, request: Request) -> Response | None:
-        seconds = self._attempts.wait(_address(request), self._office.clock())
+        seconds = self._attempts.wait(_address(request), self._context.clock())
         if not seconds:
             return None
         answer = self._shown(request, "sign-in-refused.html", 429, reason="wait", minutes=-(-seconds // 60))
@@ -193,18 +194,19 @@ class Doorway:
         return answer
 
     async def _refused(self, request: Request, reason: str) -> Response:
-        self._attempts.fail(_address(request), self._office.clock())
-        await self._record("refused", reason, None)
+        self._attempts.fail(_address(request), self._context.clock())
+        await self._record(Outcome.REFUSED, reason, None)
         return self._shown(request, "sign-in-refused.html", 403, reason=reason, minutes=0)
 
-    async def _record(self, outcome: str, how: str, identity: Identity | None) -> None:
-        office = self._office
+    async def _record(self, outcome: Outcome, how: str, identity: Identity | None) -> None:
         detail: dict[str, str | int | bool] = {"page": "sign-in", "how": how}
         if identity is not None:
             detail["role"] = identity.role
         user = identity.user if identity is not None else None
-        story = Story(client="console", user=user, node=office.node)
-        await office.log.append([story.entry("console-read", outcome, office.clock(), detail=detail)])
+        story = Story(client="console", user=user, node=self._context.node)
+        await self._context.log.append(
+            [story.entry(EntryType.CONSOLE_READ, outcome, self._context.clock(), detail=detail)]
+        )
 
 
 def _form_token(cookie: str) -> str:

@@ -1,39 +1,28 @@
 """What a page of the console is, what it is given, and what it may answer.
 
-A page is a plain function: it takes a Visit and gives an Answer, and knows nothing of HTTP. The shell around it has
-checked who visits and whether they may, and records the visit before it shows the answer. Pages from outside this room
-(the handover board, the registry, the rulebook) are the same kind of value.
+A page is a plain function: it takes a Visit and gives an Answer, and knows nothing of HTTP, nothing of the database and
+nothing of the log. What it wants to know it asks the desk, by an Ask: the shell puts the question, which goes on
+record, and hands the answer to the page. The shell has checked before who visits and whether they may.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
-from threading import Lock
 from typing import Any, Final, Literal
 
-from sqlalchemy import Connection, Engine
+from gateway.desk.asking import EVERYONE, INSPECTORS, OFFICER, Asker, Detail, Question, Role
+from gateway.desk.console.sessions import Session
+from gateway.desk.desk import Desk
+from gateway.desk.forms import person
+from gateway.web.forms import PersonForm
+from gateway.wire.problems import ProblemError
 
-from audit.log.entries import Entry
-from audit.log.log import Log, Unit
-from audit.log.rows import member_of
-from audit.questions.anomalies import Thresholds
-from audit.questions.forgotten import remembering
-from audit.questions.query import Filters, Found, Order, Search, by_index, search, walk
-from audit.questions.query import Page as Results
-from audit.questions.report import Activity, Controller, Names
-from audit.questions.subjects import Subjects
-from audit.tree.checkpoint import VerifierKey
-from gateway.desk.console.sessions import Role, Session
-
+__all__ = ["EVERYONE", "INSPECTORS", "OFFICER"]
 Group = Literal["people", "log", "network", ""]
-EVERYONE: Final[frozenset[Role]] = frozenset({"officer", "operator", "auditor"})
-OFFICER: Final[frozenset[Role]] = frozenset({"officer"})
-INSPECTORS: Final[frozenset[Role]] = frozenset({"officer", "auditor"})
 FORM_LIMIT: Final = 64 * 1024
-ABSENT: Final = "-"
-"""Stands in handles and filters for a person of whom nothing is known, so that they are treated like anybody else."""
+STYLE: Final = "/static/console.css"
 
 
 class NotHereError(Exception):
@@ -42,62 +31,28 @@ class NotHereError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class IdentifierKind:
-    """A kind of identifier by which a person can be found: its code in texts, its system, and how one is written.
-
-    `written` gives the notation that is looked up, or None for what cannot be an identifier of this system.
-    """
+    """A kind of identifier by which a person can be found: its code in texts, and its system."""
 
     code: str
     system: str
-    written: Callable[[str], str | None]
-
-
-@dataclass(frozen=True, slots=True)
-class Reasons:
-    """Why a decision fell as it did, in words; `same`: made again now, it came out byte for byte as it was recorded."""
-
-    text: str
-    same: bool
+    read: Callable[[str, str], PersonForm] = person
 
 
 @dataclass(frozen=True, slots=True)
 class Office:
-    """What the console works with, all of one node.
-
-    `address` is where browsers reach the console (`https://HOST`), `organisation` gives its name by language. `witness`
-    keys are those whose cosignatures count. `hidden_bases` are the bases under which the person must not be told.
-    `reasons` explains the decision of an entry in a language. `find` and `at` know what was moved out of the database.
-    `checking` is held while the log is checked for somebody.
-    """
+    """What the console works with: where browsers reach it (`https://HOST`), the desk, and how people are named."""
 
     address: str
-    node: str
-    organisation: Callable[[str], str]
-    engine: Engine
-    log: Log
-    log_key: VerifierKey
-    subjects: Subjects
-    clock: Callable[[], datetime]
+    desk: Desk
     identifiers: tuple[IdentifierKind, ...]
-    names: Names
-    witnesses: Callable[[], Sequence[VerifierKey]] = tuple
-    controller: Callable[[str], Controller] = lambda _language: Controller("")
-    activities: Callable[[str], Sequence[Activity]] = lambda _language: ()
-    hidden_bases: Callable[[], Collection[str]] = tuple
-    thresholds: Thresholds = field(default_factory=Thresholds)
-    reasons: Callable[[str, str], Reasons | None] = lambda _entry, _language: None
-    find: Search = field(default_factory=lambda: remembering(search))
-    at: Callable[[Connection, int], Found | None] = by_index
-    checking: Lock = field(default_factory=Lock)
 
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """One visit of a signed-in person to a page. `connection` is for reading."""
+    """One visit of a signed-in person to a page."""
 
     office: Office
     session: Session
-    connection: Connection
     language: str
     now: datetime
     method: str
@@ -105,81 +60,53 @@ class Visit:
     query: Mapping[str, str]
     form: Mapping[str, str]
 
-    def find(self, connection: Connection, filters: Filters, *, order: Order, after: str | None, limit: int) -> Results:
-        """A search like `audit.questions.query.search`, within what this visitor may see. Raises QueryError."""
-        return self.office.find(connection, self.scoped(filters), order=order, after=after, limit=limit)
+    def asker(self, page: Page) -> Asker:
+        """Who asks, as the desk knows them."""
+        identity = self.session.identity
+        return Asker("console", identity.user, Role(identity.role), identity.member, page.name)
 
-    def search(
-        self, filters: Filters, *, order: Order = "newest", after: str | None = None, limit: int = 50
-    ) -> Results:
-        """One page of entries that this visitor may see. Raises QueryError."""
-        return self.find(self.connection, filters, order=order, after=after, limit=limit)
-
-    def walk(self, filters: Filters, *, order: Order = "oldest", limit: int = 1_000) -> list[Found]:
-        """The first entries that match, at most `limit`."""
-        return list(walk(self.connection, filters, order=order, limit=limit, find=self.find))
-
-    def scoped(self, filters: Filters) -> Filters:
-        """The filters, narrowed to the visitor's own member if they are limited to one."""
-        own = self.session.identity.member
-        if own is None:
-            return filters
-        if filters.member not in (None, own):
-            return replace(filters, member=own, id=ABSENT)  # another member's entries: there are none for this visitor
-        return replace(filters, member=own)
-
-    def sees(self, entry: Entry) -> bool:
-        """Whether this visitor may see an entry."""
-        own = self.session.identity.member
-        return own is None or own in (member_of(entry.source), member_of(entry.agents.recipient))
-
-    def pseudonyms(self, subject: str) -> tuple[str, ...]:
-        """The pseudonyms of a person by their opaque id; for nobody one that no entry has."""
-        return self.office.subjects.pseudonyms(self.connection, subject) or (ABSENT,)
+    def days(self, choices: tuple[int, ...], default: int) -> int:
+        """Of how many days the page is to tell: one of its choices."""
+        return next((days for days in choices if str(days) == self.query.get("days")), default)
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """Show a template. `detail` (codes and counts), `subject` and `case` go into the entry that records the visit."""
+    """Show a template. What was asked for it is on record; where nothing was, the visit is, with `detail`."""
 
     template: str
     values: Mapping[str, Any] = field(default_factory=dict)
-    detail: Mapping[str, str | int | bool] = field(default_factory=dict)
-    subject: str | None = None
-    case: str | None = None
+    detail: Detail = field(default_factory=dict)
     status: int = 200
 
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """Go to another page of the console. Recorded like a page that is shown."""
+    """Go to another page of the console."""
 
     to: str
-    detail: Mapping[str, str | int | bool] = field(default_factory=dict)
-    subject: str | None = None
-    case: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """Give a file. It is recorded as an `export` before the first byte leaves."""
+    """Give a file."""
 
-    body: Callable[[Connection], Iterable[bytes]]
+    body: Iterable[bytes]
     media_type: str
     filename: str | None
-    detail: Mapping[str, str | int | bool] = field(default_factory=dict)
-    subject: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Act:
-    """Write something: the unit brings its own entries, then the browser goes to `then`."""
+class Ask:
+    """Put a question to the desk, and go on with its answer; or, where it raises one of `refusals`, with `refused`."""
 
-    unit: Unit[Any]
-    then: str
+    question: Question[Any]
+    then: Callable[[Any], Answer]
+    refusals: tuple[type[Exception], ...] = ()
+    refused: Callable[[Any], Answer] | None = None
 
 
-Answer = Shown | Moved | Sent | Act
+Answer = Shown | Moved | Sent | Ask
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,8 +128,28 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Annex:
-    """Pages from outside this room, with the package of their templates and their texts by key and language."""
+    """Pages of their own, with the package of their templates and their texts by key and language."""
 
     pages: tuple[Page, ...]
     templates: str | None = None
     texts: Mapping[str, tuple[str, str, str]] = field(default_factory=dict)
+
+
+def asked(make: Callable[[], Question[Any]], then: Callable[[Any], Answer]) -> Answer:
+    """Ask what an address names; an address that names what cannot be is one of nothing."""
+    try:
+        return Ask(make(), then)
+    except ProblemError:
+        raise NotHereError from None
+
+
+def here(found: Any) -> Any:
+    """What was asked for. Raises NotHereError where there is none."""
+    if found is None:
+        raise NotHereError
+    return found
+
+
+def inside(page: str) -> str:
+    """The inside of a report's page, which stands on a sheet of the console."""
+    return page.split("<main>", 1)[1].rsplit("</main>", 1)[0]

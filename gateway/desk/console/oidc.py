@@ -25,7 +25,8 @@ from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
 
-from gateway.desk.console.sessions import Identity, Role
+from gateway.desk.asking import Role
+from gateway.desk.console.sessions import Identity
 
 ALGORITHMS: Final = ("ES256", "PS256", "RS256", "EdDSA")
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=10)
@@ -55,7 +56,7 @@ class Provider:
     client_id: str
     client_secret: str = field(repr=False, default="")
     role_claim: str = "roles"
-    roles: Mapping[Role, Sequence[str]] = field(default_factory=dict)
+    roles: Mapping[Any, Sequence[str]] = field(default_factory=dict)
     member_claim: str | None = None
     scopes: tuple[str, ...] = ("openid", "profile")
 
@@ -146,8 +147,8 @@ class Door:
         provider = self._provider
         stated = claims.get(provider.role_claim, ())
         values = {stated} if isinstance(stated, str) else {one for one in stated if isinstance(one, str)}
-        order: tuple[Role, ...] = ("officer", "auditor", "operator")
-        role = next((one for one in order if values & set(provider.roles.get(one, ()))), None)
+        order = (Role.OFFICER, Role.AUDITOR, Role.OPERATOR)
+        role = next((role for role in order if values & set(provider.roles.get(role, ()))), None)
         if role is None:
             raise SignInError("no-role", "the provider's claims give no role in the console")
         member = None

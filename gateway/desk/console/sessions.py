@@ -17,17 +17,17 @@ import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import sha256
-from typing import Final, Literal, get_args
+from typing import Final
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from sqlalchemy import Connection, Engine, delete, insert, or_, select, update
 
 from audit.log.entries import micros
+from gateway.desk.asking import Role
 from gateway.storage.console_tables import links, sessions
 
-Role = Literal["officer", "operator", "auditor"]
-ROLES: Final[tuple[Role, ...]] = get_args(Role)
+ROLES: Final[tuple[Role, ...]] = tuple(Role)
 IDLE: Final = timedelta(minutes=30)
 LONGEST: Final = timedelta(hours=8)
 _SEEN_EVERY: Final = timedelta(minutes=1)
@@ -76,10 +76,10 @@ class Session:
 
 def role(text: str) -> Role:
     """The role of that name. Raises SessionError."""
-    for known in ROLES:
-        if known == text:
-            return known
-    raise SessionError(f"{text!r} is not a role; use one of {', '.join(ROLES)}")
+    try:
+        return Role(text)
+    except ValueError:
+        raise SessionError(f"{text!r} is not a role; use one of {', '.join(ROLES)}") from None
 
 
 def _digest(token: str) -> bytes:
@@ -112,7 +112,7 @@ class Sessions:
                     token=_digest(token),
                     user_id=identity.user,
                     name=identity.name[:200],
-                    role=identity.role,
+                    role=str(identity.role),
                     member=identity.member,
                     created=micros(now),
                     seen=micros(now),
@@ -138,15 +138,17 @@ class Sessions:
             connection.execute(delete(sessions).where(sessions.c.token == _digest(token)))
 
 
-def offer_link(
-    connection: Connection, *, name: str, role: Role, member: str | None, now: datetime, valid: timedelta
-) -> str:
+def offer_link(connection: Connection, offered: Identity, now: datetime, valid: timedelta) -> str:
     """Make a token that signs somebody in once, until `valid` has passed. Only its SHA-256 is kept."""
     token = secrets.token_urlsafe(32)
     connection.execute(delete(links).where(links.c.expires <= micros(now)))
     connection.execute(
         insert(links).values(
-            token=_digest(token), name=name[:200], role=role, member=member, expires=micros(now + valid)
+            token=_digest(token),
+            name=offered.name[:200],
+            role=str(offered.role),
+            member=offered.member,
+            expires=micros(now + valid),
         )
     )
     return token

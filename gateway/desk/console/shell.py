@@ -9,8 +9,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from importlib.resources import files
 from typing import Any, Final
 from urllib.parse import urlencode, urlsplit
@@ -23,27 +22,17 @@ from starlette.responses import RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from audit.log.entries import Outcome
 from audit.log.log import LogError
 from audit.questions.texts import LANGUAGES
+from gateway.desk.asking import Asker, Role
 from gateway.desk.console.door import SESSION_COOKIE, Doorway
-from gateway.desk.console.office import (
-    Act,
-    Annex,
-    Answer,
-    Moved,
-    NotHereError,
-    Office,
-    Page,
-    Sent,
-    Shown,
-    Visit,
-)
+from gateway.desk.console.office import Annex, Ask, Moved, NotHereError, Office, Page, Sent, Shown, Visit
 from gateway.desk.console.oidc import Door
 from gateway.desk.console.pages import PAGES
-from gateway.desk.console.reading import language_of, language_switch, read_form, same_origin, too_large
+from gateway.desk.console.reading import kept, language_of, language_switch, read_form, same_origin, too_large
 from gateway.desk.console.sessions import Session, Sessions
 from gateway.desk.console.wording import Words, own_texts
-from gateway.story import Story
 
 LOGGER = logging.getLogger("yhdyspinta.console")
 _GROUPS: Final = ("people", "log", "network")
@@ -107,7 +96,7 @@ class _Guard:
 class _Shell:
     def __init__(self, office: Office, door: Door | None, annexes: tuple[Annex, ...]) -> None:
         self._office = office
-        self._sessions = Sessions(office.engine)
+        self._sessions = Sessions(office.desk.context.engine)
         self._pages = (*PAGES, *(page for annex in annexes for page in annex.pages))
         texts = dict(own_texts())
         for annex in annexes:
@@ -153,95 +142,88 @@ class _Shell:
             if switched is not None:
                 return switched
             office = self._office
-            now = office.clock()
+            now = office.desk.context.clock()
             token = request.cookies.get(SESSION_COOKIE, "")
             session = await asyncio.to_thread(self._sessions.find, token, now) if token else None
             if session is None:
                 return self._to_sign_in(request)
             if session.identity.role not in page.roles:
-                await self._record(page, session, "refused", {"reason": "role"})
+                await self._refuse(page, session, "role")
                 return self._page(request, language, session, page, Shown("refused.html", status=403))
             if request.method not in page.methods:
                 return self._page(request, language, session, page, Shown("missing.html", status=405))
             form: dict[str, str] = {}
             if request.method == "POST":
                 if too_large(request, page.form_bytes):
-                    await self._record(page, session, "refused", {"reason": "form"})
+                    await self._refuse(page, session, "form")
                     return self._page(request, language, session, page, Shown("too-large.html", status=413))
                 form = await read_form(request, page.form_bytes)
                 if not same_origin(request, office.address) or not _equal(form.pop("csrf", ""), session.csrf):
-                    await self._record(page, session, "refused", {"reason": "form"})
+                    await self._refuse(page, session, "form")
                     return self._page(request, language, session, page, Shown("stale.html", status=403))
             visit = Visit(
                 office=office,
                 session=session,
-                connection=None,  # type: ignore[arg-type]  # opened in the reading thread
                 language=language,
                 now=now,
                 method=request.method,
-                path={name: str(value) for name, value in request.path_params.items()},
-                query=dict(request.query_params),
-                form=form,
+                path=kept({name: str(value) for name, value in request.path_params.items()}),
+                query=kept(request.query_params),
+                form=kept(form),
             )
             try:
-                answer = await asyncio.to_thread(self._read, page, visit)
+                return self._given(request, page, visit, await asyncio.to_thread(self._answered, page, visit))
             except NotHereError:
-                await self._record(page, session, "not-found", {})
                 return self._page(request, language, session, page, Shown("missing.html", status=404))
-            return await self._answer(request, page, visit, answer)
 
         return visit
 
-    def _read(self, page: Page, visit: Visit) -> Answer:
-        with self._office.engine.connect() as connection:
-            return page.answer(replace(visit, connection=connection))
+    def _answered(self, page: Page, visit: Visit) -> Shown | Moved | Sent:
+        """What the page answers, after all that it asked, or else the visit itself, is on record."""
+        desk, asker, is_recorded = self._office.desk, visit.asker(page), False
+        try:
+            answer = page.answer(visit)
+            while isinstance(answer, Ask):
+                ask = answer
+                try:
+                    found = desk.ask(ask.question, asker)
+                except ask.refusals as error:
+                    assert ask.refused is not None
+                    answer = ask.refused(error)
+                else:
+                    is_recorded = True
+                    answer = ask.then(found)
+        except NotHereError:
+            if not is_recorded:
+                desk.note(asker, Outcome.NOT_FOUND, {})
+            raise
+        if not is_recorded:
+            desk.note(asker, Outcome.SUCCESS, answer.detail if isinstance(answer, Shown) else {})
+        return answer
 
-    async def _answer(self, request: Request, page: Page, visit: Visit, answer: Answer) -> Response:
-        session, office = visit.session, self._office
-        if isinstance(answer, Act):
-            await office.log.commit(answer.unit)
-            return RedirectResponse(answer.then, 303)
+    def _given(self, request: Request, page: Page, visit: Visit, answer: Shown | Moved | Sent) -> Response:
+        if isinstance(answer, Moved):
+            return RedirectResponse(answer.to, 303)
         if isinstance(answer, Sent):
-            await self._record(page, session, "success", answer.detail, answer.subject, None, kind="export")
             headers = {"cache-control": "no-store"}
             if answer.filename is not None:
                 headers["content-disposition"] = f'attachment; filename="{answer.filename}"'
-            return StreamingResponse(self._stream(answer), media_type=answer.media_type, headers=headers)
-        await self._record(page, session, "success", answer.detail, answer.subject, answer.case)
-        if isinstance(answer, Moved):
-            return RedirectResponse(answer.to, 303)
-        return self._page(request, visit.language, session, page, answer)
+            return StreamingResponse(answer.body, media_type=answer.media_type, headers=headers)
+        return self._page(request, visit.language, visit.session, page, answer)
 
-    def _stream(self, answer: Sent) -> Iterator[bytes]:
-        with self._office.engine.connect() as connection:
-            yield from answer.body(connection)
-
-    async def _record(
-        self,
-        page: Page,
-        session: Session,
-        outcome: str,
-        detail: Mapping[str, str | int | bool],
-        subject: str | None = None,
-        case: str | None = None,
-        *,
-        kind: str = "console-read",
-    ) -> None:
-        entry = Story(
-            client="console", user=session.identity.user, node=self._office.node, subject=subject, case=case
-        ).entry(
-            kind, outcome, self._office.clock(), detail={"page": page.name, "role": session.identity.role, **detail}
-        )
-        await self._office.log.append([entry])
+    async def _refuse(self, page: Page, session: Session, reason: str) -> None:
+        identity = session.identity
+        asker = Asker("console", identity.user, Role(identity.role), identity.member, page.name)
+        await asyncio.to_thread(self._office.desk.note, asker, Outcome.REFUSED, {"reason": reason})
 
     # -- showing ---------------------------------------------------------------------------------------------------
 
     def _page(self, request: Request, language: str, session: Session, page: Page, shown: Shown) -> Response:
         menu = {
             group: [
-                one
-                for one in sorted(self._pages, key=lambda one: one.rank)
-                if one.group == group and session.identity.role in one.roles
+                entry
+                for entry in sorted(self._pages, key=lambda entry: entry.rank)
+                if entry.group == group and session.identity.role in entry.roles
             ]
             for group in _GROUPS
         }
@@ -250,22 +232,23 @@ class _Shell:
         return Response(html, shown.status, media_type="text/html")
 
     def _render(self, template: str, request: Request, language: str, values: Mapping[str, Any]) -> str:
-        words, office = self._words[language], self._office
+        words, context = self._words[language], self._office.desk.context
+        names = context.names
 
         def name(kind: str, code: str | None) -> str:
             if code is None:
                 return ""
-            return office.names(kind, code, language) or words.code(kind, code)
+            return names(kind, code, language) or words.code(kind, code)
 
         return self._templates.get_template(template).render(
             t=words,
             language=language,
             languages=LANGUAGES,
-            organisation=office.organisation(language),
+            organisation=context.organisation(language),
             name=name,
             here=request.url.path,
             query=dict(request.query_params),
-            language_links={one: _with_language(request, one) for one in LANGUAGES},
+            language_links={code: _with_language(request, code) for code in LANGUAGES},
             link=_link,
             **values,
         )

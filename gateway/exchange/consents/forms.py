@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Annotated, Any, Literal, get_type_hints
 
 from pydantic import Field, create_model
 
-from consent.consents import ConsentRecord, GiverKind, Opinion, WordKind
+from consent.consents import ConsentRecord, GiverKind, Opinion, WordKind, WordStatus
 from consent.decision import SubjectFacts
 from consent.forms import Row, column_of
+from consent.targets import Sector, TargetKind
 from gateway.exchange.advising import MOST_CONSENTS, Advice
 from gateway.exchange.consents.record import Recorded
 from gateway.registry.read.standing import Standing
@@ -27,9 +29,20 @@ CODES = {"": "consent-invalid", "subject": "invalid-request"}
 class GiverForm(Shape):
     """Who gave it."""
 
-    kind: GiverKind = "self"
+    kind: GiverKind = GiverKind.SELF
     mandate_until: date | None = None
     minor_opinion: Opinion | None = None
+    able_to_decide: bool | None = Field(None, description="whether the person was found able to decide the matter")
+    personal_matters: bool | None = Field(None, description="whether a court lets an adult's guardian decide in them")
+    weighty_reason: bool | None = Field(None, description="found for a minor's prohibition in social care")
+
+
+class TargetForm(Shape):
+    """What a prohibition or permission is aimed at, where that is narrower than all of the person's data."""
+
+    kind: TargetKind
+    code: Annotated[str, Field(max_length=300, pattern=r"^[^\x00-\x1f\x7f]*$")] = ""
+    sector: Sector | None = None
 
 
 class EvidenceForm(Shape):
@@ -40,8 +53,9 @@ class EvidenceForm(Shape):
 
 
 class _Words(Shape):
-    kind: WordKind | None = Field(None, description="what was said, where the status does not say it")
-    target: _Short | None = None
+    kind: WordKind | None = Field(None, description="what was said; a report is what a prohibition may become")
+    whole: bool | None = Field(None, description="of a permission: for all data, cut by prohibitions")
+    target: TargetForm | _Short | None = Field(None, description="all, if it is left out")
     given_by: GiverForm | None = None
     purposes: Codes | None = None
     recipients: Codes | None = Field(None, description="roles, members or subsystems")
@@ -60,7 +74,7 @@ class ConsentForm(_Words):
     """A new consent or refusal."""
 
     subject: Subject
-    status: Literal["active", "refused"] = "active"
+    status: Literal["active", "refused"] | None = Field(None, description="follows from the kind, and else is active")
     subject_age: int | None = Field(None, ge=0, le=130, description="if no identity code tells it")
     subject_unaccompanied: bool | None = None
 
@@ -74,7 +88,8 @@ class SearchForm(Shape):
 class SupposedForm(_Words):
     """A consent in a case that is only put: of a new one, or one that `GET /v1/consents/{id}` gave."""
 
-    status: Literal["active", "refused", "withdrawn", "entered-in-error"] = "active"
+    status: WordStatus | None = None
+    origin: Literal["upgrade"] | None = None
     id: Line | None = None
     version: int | None = Field(None, ge=1, le=2**31 - 1)
     recorded_by: _Long | None = None
@@ -129,7 +144,8 @@ class RecordForm(Shown):
     version: int
     status: str
     kind: str
-    target: str | None
+    whole: bool
+    target: TargetForm | None
     given_by: GiverForm
     purposes: list[str]
     recipients: list[str]
@@ -140,6 +156,7 @@ class RecordForm(Shown):
     evidence: EvidenceForm
     recorded_by: str
     recorded_at: datetime
+    origin: Literal["upgrade"] | None = Field(None, description="nobody said anything anew: an upgrade wrote it")
 
     @classmethod
     def of(cls, record: ConsentRecord) -> dict[str, Any]:
@@ -153,6 +170,15 @@ class RecordedForm(RecordForm):
     """What was recorded, and how many recipients are being told."""
 
     notices: int
+
+
+class UnplacedForm(Shown):
+    """A prohibition that is tied to nobody and protects nobody until somebody says whom it is about."""
+
+    id: str
+    status: Literal["not-placed"]
+    pointer: str | None
+    detail: str
 
 
 class FoundForm(Shown):
@@ -175,6 +201,13 @@ class BroughtForm(Shown):
     known: bool
 
 
+class WaitingRowForm(Shown):
+    """A prohibition of a file that is tied to nobody, and the id under which it waits."""
+
+    row: int
+    id: str
+
+
 class RowFindingForm(Shown):
     """What was wrong with a row."""
 
@@ -193,6 +226,7 @@ class ImportedForm(Shown):
     known: int
     rejected: int
     consents: list[BroughtForm]
+    not_placed: list[WaitingRowForm]
     findings: list[RowFindingForm]
 
 
@@ -219,17 +253,28 @@ class AdvisedForm(Shown):
     decisions: list[AdviceForm]
 
 
-def imported(rows: Sequence[Row], outcomes: Sequence[Recorded | ProblemError]) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class Unplaced:
+    """A prohibition that is tied to nobody: the id under which it waits, and why."""
+
+    id: str
+    problem: ProblemError
+
+
+def imported(rows: Sequence[Row], outcomes: Sequence[Recorded | Unplaced | ProblemError]) -> dict[str, Any]:
     """What became of the rows of a file."""
     pairs = list(zip(rows, outcomes, strict=True))
     stood = [(row, outcome) for row, outcome in pairs if isinstance(outcome, Recorded)]
+    unplaced = [(row, outcome) for row, outcome in pairs if isinstance(outcome, Unplaced)]
     wrong = [(row, outcome) for row, outcome in pairs if isinstance(outcome, ProblemError)]
+    told = [*wrong, *((row, outcome.problem) for row, outcome in unplaced)]
     return {
         "read": len(rows),
         "recorded": sum(not recorded.known for _, recorded in stood),
         "known": sum(recorded.known for _, recorded in stood),
         "rejected": len(wrong),
         "consents": [{"row": row.number, "id": found.record.id, "known": found.known} for row, found in stood],
+        "not_placed": [{"row": row.number, "id": waits.id} for row, waits in unplaced],
         "findings": [
             {
                 "row": row.number,
@@ -238,7 +283,7 @@ def imported(rows: Sequence[Row], outcomes: Sequence[Recorded | ProblemError]) -
                 "column": column_of(problem.pointer or ""),
                 "message": problem.detail,
             }
-            for row, problem in wrong
+            for row, problem in sorted(told, key=lambda pair: pair[0].number)
         ],
     }
 

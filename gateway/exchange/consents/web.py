@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Any
 
 import orjson
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response
 
-from consent.consents import ConsentError, ConsentRecord
+from consent.consents import ConsentError, ConsentRecord, Ending, WordStatus
 from consent.fhir import form_of, to_fhir
 from consent.forms import Row, read_csv, read_json
 from gateway.exchange.advising import Case, advise
@@ -25,12 +26,16 @@ from gateway.exchange.consents.forms import (
     RecordedForm,
     RecordForm,
     SearchForm,
+    Unplaced,
+    UnplacedForm,
     advised,
     imported,
 )
-from gateway.exchange.consents.record import Consents, Recorded
+from gateway.exchange.consents.record import Consents, Recorded, Recorder, is_prohibition
+from gateway.exchange.consents.reports import Reports
 from gateway.exchange.context import Exchange
 from gateway.exchange.handover.deliver import Deliveries
+from gateway.person.held import NOT_PLACED
 from gateway.web.authentication import Caller, Callers
 from gateway.web.bodies import check_media_type, media_type, read_body
 from gateway.web.description import problems
@@ -67,19 +72,27 @@ _NOBODY = ("subject-system-unknown", "subject-form", "subject-check")
 _FHIR_TOO: dict[str, Any] = {"content": {FHIR: {"schema": {"type": "object"}}}}
 
 
+@dataclass(frozen=True, slots=True)
+class Astray:
+    """A prohibition that names nobody whom it could protect, as it came, and why."""
+
+    form: dict[str, Any]
+    problem: ProblemError
+
+
 class ConsentBody(Body):
-    """A consent as our own JSON, or as a FHIR R4 Consent."""
+    """A word as our own JSON, or as a FHIR R4 Consent."""
 
     def __init__(self, limit: int) -> None:
         super().__init__(ConsentForm, limit, codes=CODES, example=_FORM)
         self.media_types = (JSON, FHIR)
 
-    async def __call__(self, request: Request) -> ConsentForm:
-        """The consent. Raises ProblemError."""
+    async def __call__(self, request: Request) -> ConsentForm | Astray:
+        """The word. Raises ProblemError."""
         check_media_type(request, self.media_types)
         body = await read_body(request, self.limit)
         if not _is_fhir(request.headers.get("content-type", "")):
-            return read(ConsentForm, body, codes=CODES)
+            return read_word(body)
         return _from_fhir(body)
 
 
@@ -95,6 +108,7 @@ def router(exchange: Exchange, consents: Consents, deliveries: Deliveries, calle
 
 def _recording(exchange: Exchange, consents: Consents, deliveries: Deliveries, door: Door) -> APIRouter:
     routes = APIRouter()
+    reports = Reports(exchange)
     let_in = Depends(door)
     sent = Depends(ConsentBody(exchange.limits.body_bytes))
     file = Depends(Bytes(exchange.limits.body_bytes, (CSV, JSON)))
@@ -104,9 +118,17 @@ def _recording(exchange: Exchange, consents: Consents, deliveries: Deliveries, d
         status_code=201,
         summary="Record a consent or a refusal, as JSON or as FHIR R4 Consent",
         response_model=None,
-        responses={201: {"model": RecordedForm, **_FHIR_TOO}, **problems("consent-invalid", *_NOBODY)},
+        responses={
+            201: {"model": RecordedForm, **_FHIR_TOO},
+            202: {"model": UnplacedForm, "description": "a prohibition that cannot be tied to a person waits"},
+            **problems("consent-invalid", *_NOBODY),
+        },
     )
-    async def record(request: Request, caller: Caller = let_in, form: ConsentForm = sent) -> Response:
+    async def record(request: Request, caller: Caller = let_in, form: ConsentForm | Astray = sent) -> Response:
+        if isinstance(form, Astray):
+            waits = await reports.put_aside(Recorder(caller.name, caller.subsystem), form.form)
+            told = {"pointer": form.problem.pointer, "detail": form.problem.detail}
+            return _json({"id": waits, "status": NOT_PLACED, **told}, 202)
         locator = form.subject.locator
         recorded = await consents.record(caller.name, caller.subsystem, locator, form.said())
         deliveries.wake()
@@ -128,7 +150,7 @@ def _recording(exchange: Exchange, consents: Consents, deliveries: Deliveries, d
     )
     async def bring(request: Request, caller: Caller = let_in, body: bytes = file) -> Response:
         rows = await asyncio.to_thread(_rows, request.headers.get("content-type", ""), body)
-        outcomes = await asyncio.gather(*(_bring(consents, caller, row) for row in rows))
+        outcomes = await asyncio.gather(*(_bring(consents, reports, caller, row) for row in rows))
         deliveries.wake()
         answer = imported(rows, outcomes)
         return _json(answer, 201 if answer["recorded"] or not rows else 422 if answer["rejected"] else 200)
@@ -177,7 +199,7 @@ def _ending(consents: Consents, deliveries: Deliveries, door: Door) -> APIRouter
         **problems("consent-unknown", "consent-withdrawn"),
     }
 
-    async def end(caller: Caller, identifier: str, ending: Literal["withdrawn", "entered-in-error"]) -> Response:
+    async def end(caller: Caller, identifier: str, ending: Ending) -> Response:
         ended = await consents.withdraw(caller.name, caller.subsystem, identifier, ending)
         deliveries.wake()
         return _json(RecordForm.of(ended.record) | {"notices": ended.notices}, 201)
@@ -190,7 +212,7 @@ def _ending(consents: Consents, deliveries: Deliveries, door: Door) -> APIRouter
         responses=answers,
     )
     async def withdraw(identifier: PathKey, caller: Caller = let_in) -> Response:
-        return await end(caller, identifier, "withdrawn")
+        return await end(caller, identifier, WordStatus.WITHDRAWN)
 
     @routes.post(
         "/v1/consents/{identifier}/error",
@@ -200,7 +222,7 @@ def _ending(consents: Consents, deliveries: Deliveries, door: Door) -> APIRouter
         responses=answers,
     )
     async def error(identifier: PathKey, caller: Caller = let_in) -> Response:
-        return await end(caller, identifier, "entered-in-error")
+        return await end(caller, identifier, WordStatus.ENTERED_IN_ERROR)
 
     return routes
 
@@ -229,13 +251,16 @@ def _deciding(exchange: Exchange, consents: Consents, door: Door) -> APIRouter:
     return routes
 
 
-async def _bring(consents: Consents, caller: Caller, row: Row) -> Recorded | ProblemError:
+async def _bring(consents: Consents, reports: Reports, caller: Caller, row: Row) -> Recorded | Unplaced | ProblemError:
     """Record one row of a file; what is wrong with it is told and the others go on."""
     if row.form is None:
         error = row.error or ConsentError("", "the row cannot be read")
         return ProblemError("consent-invalid", pointer=error.pointer, detail=error.reason)
     try:
-        form = read(ConsentForm, orjson.dumps(row.form), codes=CODES)
+        form = read_word(orjson.dumps(row.form))
+        if isinstance(form, Astray):
+            waits = await reports.put_aside(Recorder(caller.name, caller.subsystem), form.form)
+            return Unplaced(waits, form.problem)
         return await consents.record(caller.name, caller.subsystem, form.subject.locator, form.said(), once=True)
     except ProblemError as problem:
         if problem.status >= 500:
@@ -266,7 +291,21 @@ def _all_rows(reader: Any, body: bytes) -> list[Row]:
         ) from None
 
 
-def _from_fhir(body: bytes) -> ConsentForm:
+def read_word(body: bytes) -> ConsentForm | Astray:
+    """A word, in its declared form. Raises ProblemError, but for a prohibition of which only the person is wrong."""
+    try:
+        return read(ConsentForm, body, codes=CODES)
+    except ProblemError as problem:
+        document = plain_json(body)
+        pointer = problem.pointer or ""
+        is_nobody = pointer == "/subject" or pointer.startswith("/subject/")
+        if is_nobody and isinstance(document, dict) and is_prohibition(document):
+            # What was forbidden is not turned away: it waits until a human says whom it is about.
+            return Astray(document, problem)
+        raise
+
+
+def _from_fhir(body: bytes) -> ConsentForm | Astray:
     document = plain_json(body)
     if not isinstance(document, dict):
         raise ProblemError("invalid-json", detail="the body is not a JSON object", remedy="send a FHIR R4 Consent")
@@ -277,7 +316,7 @@ def _from_fhir(body: bytes) -> ConsentForm:
             "consent-invalid", pointer=error.pointer, detail=error.reason, remedy="send a FHIR R4 Consent"
         ) from None
     try:
-        return read(ConsentForm, orjson.dumps(form), codes=CODES)
+        return read_word(orjson.dumps(form))
     except ProblemError as problem:
         if problem.pointer is not None and problem.pointer.startswith("/subject"):
             problem.pointer = "/patient/identifier" + problem.pointer.removeprefix("/subject")

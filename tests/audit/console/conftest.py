@@ -21,16 +21,20 @@ from sqlalchemy import Connection, Engine, create_engine, event
 
 from audit.log.entries import Agents, Categories, Entry
 from audit.log.log import Log, Written
-from audit.log.tables import metadata
 from audit.questions.report import Activity, Controller
 from audit.questions.subjects import HETU_SYSTEM, Subjects
 from audit.tree.checkpoint import LogSigner, VerifierKey, WitnessSigner
 from audit.tree.witness import keep_cosignatures
+from gateway.desk.asking import Role
 from gateway.desk.console.office import Annex, IdentifierKind, Office
 from gateway.desk.console.oidc import Door, Provider
-from gateway.desk.console.sessions import Role, offer_link
+from gateway.desk.console.sessions import Identity, offer_link
 from gateway.desk.console.shell import console
-from gateway.storage import console_tables
+from gateway.desk.context import DeskContext
+from gateway.desk.desk import Desk
+from gateway.storage.schema import METADATA
+from gateway.web.forms import PersonForm
+from gateway.wire.problems import ProblemError
 from tests.people import joined
 from tests.waiting import LIMIT_SECONDS, wait
 
@@ -92,9 +96,15 @@ class World:
     def clock(self) -> datetime:
         return self.now
 
-    def link(self, role: Role = "officer", *, member: str | None = None, valid: timedelta = timedelta(hours=1)) -> str:
+    @property
+    def desk(self) -> DeskContext:
+        return self.office.desk.context
+
+    def link(
+        self, role: Role = Role.OFFICER, *, member: str | None = None, valid: timedelta = timedelta(hours=1)
+    ) -> str:
         def unit(connection: Connection) -> Written[str]:
-            token = offer_link(connection, name="Aino Esimerkki", role=role, member=member, now=self.now, valid=valid)
+            token = offer_link(connection, Identity("", "Aino Esimerkki", role, member), self.now, valid)
             return Written(token, ())
 
         return self.log.commit_blocking(unit).value
@@ -252,8 +262,8 @@ def world(tmp_path: Path) -> Iterator[World]:
 def made(folder: Path) -> Iterator[World]:
     """A log with people in it, sealed by two witnesses."""
     engine = _open(folder)
-    metadata.create_all(engine)
-    console_tables.metadata.create_all(engine)
+    for tables in METADATA:
+        tables.create_all(engine)
     signer = LogSigner(Ed25519PrivateKey.from_private_bytes(b"\x07" * 32), ORIGIN)
     subjects = Subjects(b"\x01" * 32, b"\x02" * 32)
     world = World(engine, None, None)  # type: ignore[arg-type]
@@ -274,7 +284,7 @@ def made(folder: Path) -> Iterator[World]:
         return Written(None, ())
 
     log.commit_blocking(seal)
-    world.office = office(world, subjects, signer.verifier, keys)
+    world.office = office(world, subjects, keys)
 
     @event.listens_for(engine, "before_cursor_execute")
     def note(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
@@ -285,25 +295,28 @@ def made(folder: Path) -> Iterator[World]:
     engine.dispose()
 
 
-def office(world: World, subjects: Subjects, log_key: VerifierKey, witnesses: list[VerifierKey]) -> Office:
+def office(world: World, subjects: Subjects, witnesses: list[VerifierKey]) -> Office:
     titles = {"fi": "Esimerkin vastaanottokeskus", "sv": "Exempelförläggningen", "en": "Example reception centre"}
-    return Office(
-        address="http://localhost:0",
+
+    def read(is_one: Callable[[str], bool]) -> Callable[[str, str], PersonForm]:
+        def identifier(system: str, text: str) -> PersonForm:
+            if not is_one(text):
+                raise ProblemError("subject-form")
+            return PersonForm(system=system, value=text)
+
+        return identifier
+
+    context = DeskContext(
         node="centre.demo",
-        organisation=lambda language: titles[language],
         engine=world.engine,
         log=world.log,
-        log_key=log_key,
         subjects=subjects,
         clock=world.clock,
-        identifiers=(
-            IdentifierKind("personal-identity-code", HETU_SYSTEM, lambda text: text if len(text) == 11 else None),
-            IdentifierKind("customer-number", CUSTOMER_SYSTEM, lambda text: text if text.isdigit() else None),
-        ),
-        witnesses=lambda: witnesses,
-        names=names,
-        controller=lambda language: Controller(titles[language], "05 000 0000", "Aino Esimerkki", ("mTLS", "TUF")),
-        activities=lambda language: (
+        given=Controller("", "05 000 0000", "Aino Esimerkki", ("mTLS", "TUF")),
+        named=names,
+        witnessed=lambda: witnesses,
+        called=lambda language: titles[language],
+        described=lambda language: (
             Activity(
                 "reception-to-municipality",
                 NAMES["reception-to-municipality"][("fi", "sv", "en").index(language)],
@@ -311,6 +324,14 @@ def office(world: World, subjects: Subjects, log_key: VerifierKey, witnesses: li
                 ("identity", "language"),
                 "",
             ),
+        ),
+    )
+    return Office(
+        "http://localhost:0",
+        Desk(context),
+        (
+            IdentifierKind("personal-identity-code", HETU_SYSTEM, read(lambda text: len(text) == 11)),
+            IdentifierKind("customer-number", CUSTOMER_SYSTEM, read(str.isdigit)),
         ),
     )
 
@@ -345,7 +366,7 @@ class Running:
         """A visitor who keeps cookies as a browser does, and follows nothing by itself."""
         return Visitor(base_url=self.address, headers={"accept-language": "en"})
 
-    def enter(self, role: Role = "officer", member: str | None = None) -> Visitor:
+    def enter(self, role: Role = Role.OFFICER, member: str | None = None) -> Visitor:
         """A client that has signed in by a one-time link."""
         client = self.client()
         answer = redeem(client, self.address, self.world.link(role, member=member))

@@ -95,7 +95,7 @@ def every_page(page: Page, console: Running) -> list[str]:
         "{of}": "en",
         "{index}": "3",
         "{id}": world.entries["plan"].id,
-        "{key}": world.office.subjects.case("ASIA-7"),
+        "{key}": world.desk.subjects.case("ASIA-7"),
         "{entry}": world.entries["emergency"].id,
         "{year}": "2026",
     }
@@ -210,7 +210,7 @@ def test_a_proof_that_was_tampered_with_does_not_hold_in_the_browser(
     with page.expect_download() as download:
         page.get_by_role("link", name="Download the proof").click()
     proof = json.loads(download.value.path().read_bytes())
-    key = VerifierKey.parse(str(console.world.office.log_key))
+    key = VerifierKey.parse(str(console.world.desk.log_key))
     assert verify_export(json.dumps(proof).encode(), log_key=key).sound
     page.goto(f"{console.address}/log/verify")
     file = tmp_path / "proof.json"
@@ -240,7 +240,7 @@ def test_a_proof_under_another_logs_key_does_not_hold(page: Page, console: Runni
 def test_the_browsers_verdict_is_that_of_the_command_for_every_entry(page: Page, console: Running) -> None:
     """Every place in the tree: all shapes of proof that a log of this size has."""
     page.goto(f"{console.address}/log/verify")
-    key = console.world.office.log_key
+    key = console.world.desk.log_key
     verdicts = page.evaluate(
         """async ([count, key]) => {
             const { verify } = await import("/static/verify.js");

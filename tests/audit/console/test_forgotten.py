@@ -18,7 +18,7 @@ from audit.questions.query import case, walk
 from audit.questions.query import person as everything_about
 from audit.questions.subjects import HETU_SYSTEM, scrub
 from audit.tree.verify import verify_export
-from gateway.desk.console.pages.searching import FORMATS
+from gateway.desk.forms import Format
 from tests.audit.console.conftest import CENTRE, CUSTOMER, CUSTOMER_SYSTEM, HETU, NOW, Running, Visitor, World, hidden
 from tests.people import joined
 
@@ -45,7 +45,7 @@ def of_person(world: World) -> list[tuple[int, Entry]]:
 
 def forget(world: World) -> None:
     """As the officer does it: the key goes, an entry that names nobody says so, and no page of the file keeps it."""
-    subjects = world.office.subjects
+    subjects = world.desk.subjects
 
     def unit(connection: Connection) -> Written[None]:
         found = subjects.find(connection, HETU_SYSTEM, HETU)
@@ -61,7 +61,7 @@ def forget(world: World) -> None:
 
 def add_relative(world: World) -> Entry:
     """Somebody else of the same case, who is not forgotten."""
-    subjects = world.office.subjects
+    subjects = world.desk.subjects
 
     def unit(connection: Connection) -> Written[Entry]:
         who = joined(connection, subjects, [(CUSTOMER_SYSTEM, RELATIVE)], NOW).pseudonym
@@ -95,7 +95,7 @@ def test_whoever_was_forgotten_is_found_by_nobody_on_no_page(running: Running) -
             assert "/entries/" not in told.text, tab
             assert world.pseudonym not in told.text, tab
             assert not any(id_ in told.text for id_ in stays), tab
-    for form in FORMATS:
+    for form in Format:
         sent = client.get(f"{person}/export/{form}")
         assert sent.status_code == 200
         assert _entries_of(form, sent.text) == 0, form
@@ -144,7 +144,7 @@ def test_the_records_of_whoever_was_forgotten_are_proven_and_lead_to_no_person(r
     entries = of_person(world)
     forget(world)
     client = running.enter(role)  # type: ignore[arg-type]
-    keys = world.office.witnesses()
+    keys = world.desk.witnesses()
     for index, entry in entries:
         page = client.get(f"/entries/{index}")
         assert page.status_code == 200
@@ -152,7 +152,7 @@ def test_the_records_of_whoever_was_forgotten_are_proven_and_lead_to_no_person(r
         assert HETU not in page.text
         assert CUSTOMER not in page.text
         file = client.get(f"/entries/{index}/proof").content
-        report = verify_export(file, log_key=world.office.log_key, witnesses=keys)
+        report = verify_export(file, log_key=world.desk.log_key, witnesses=keys)
         assert report.sound, entry.type
         assert len(report.cosignatures) >= 1
     story = client.get(f"/stories/{world.entries['plan'].id}")

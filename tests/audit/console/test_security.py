@@ -21,10 +21,11 @@ from audit.questions.export import to_csv
 from audit.questions.query import Filters, Found, by_id, search
 from audit.questions.reviews import open_anomaly
 from audit.questions.subjects import HETU_SYSTEM
+from gateway.desk.asking import Role
 from gateway.desk.console.office import FORM_LIMIT
 from gateway.desk.console.pages import PAGES
 from gateway.desk.console.reading import read_form
-from gateway.desk.console.sessions import ROLES, Role, Session, SessionError
+from gateway.desk.console.sessions import ROLES, Session, SessionError
 from tests.audit.console.conftest import (
     ATTACK,
     CENTRE,
@@ -72,7 +73,7 @@ def every_page(client: Visitor, running: Running) -> Iterator[str]:
         "{of}": "en",
         "{index}": str(index_of(world, "to-kotka")),
         "{id}": world.entries["plan"].id,
-        "{key}": world.office.subjects.case("ASIA-7"),
+        "{key}": world.desk.subjects.case("ASIA-7"),
         "{entry}": world.entries["emergency"].id,
         "{year}": "2026",
     }
@@ -314,7 +315,7 @@ def test_a_members_officer_sees_no_entry_of_another_member(running: Running) -> 
     pages = ["/search", f"/search?member={COUNTY.rsplit('/', 1)[0]}", "/reviews", "/flow?days=365", "/withdrawals"]
     pages += ["/search/export/jsonl", "/search/export/csv", "/search/export/fhir", "/processing/2026/en", "/"]
     pages += [f"{person}{tab}" for tab in ("", "/events", "/consents", "/extract/en", "/export/jsonl")]
-    pages += [f"/cases/{world.office.subjects.case('ASIA-7')}", f"/stories/{world.entries['to-kotka'].id}"]
+    pages += [f"/cases/{world.desk.subjects.case('ASIA-7')}", f"/stories/{world.entries['to-kotka'].id}"]
     for path in pages:
         answer = client.get(path)
         assert answer.status_code in (200, 404), path
@@ -451,7 +452,7 @@ def test_an_export_over_http_guards_its_cells_and_is_a_download(world: World) ->
     def unit(connection: Connection) -> Any:
         from audit.log.log import Written
 
-        person = world.office.subjects.find(connection, HETU_SYSTEM, HETU)
+        person = world.desk.subjects.find(connection, HETU_SYSTEM, HETU)
         assert person is not None
         evil = Entry("query", "refused", NOW, agents=Agents(client="=HYPERLINK(1)"), subject=person.pseudonym)
         return Written(None, [evil])

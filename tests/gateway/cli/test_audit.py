@@ -68,7 +68,7 @@ def entry(at: datetime, **fields: object) -> Entry:
         source="FI-DEMO/GOV/0000000-0/vastaanotto",
         purpose="service-need-lookup",
         bases=("basis-1",),
-        **fields,  # type: ignore[arg-type]
+        **{"categories": Categories(("identity",)), **fields},  # type: ignore[arg-type]
     )
 
 
@@ -148,7 +148,7 @@ def test_check_ends_with_1_and_names_the_first_affected_entry(
     assert (first["kind"], first["index"]) == ("altered", 321)
     said = invoke("check", "--config", str(folder / "node.toml"))
     assert said.exit_code == 1
-    assert "first affected entry is 321 (altered)" in said.stdout
+    assert "first affected record is 322 (altered)" in said.stdout
 
 
 def test_check_holds_the_log_against_checkpoints_of_others(
@@ -367,7 +367,7 @@ def test_proof_of_an_entry_goes_out_as_a_file_and_is_verified(
     first = json.loads(ask("search", "--limit", "1", "--oldest", "--json").stdout)["found"][0]["entry"]["id"]
     (folder / "earlier.txt").write_text(given[1].note)
     proof = str(folder / "proof.json")
-    told = ask("prove", first, "600", "--output", proof, "--earlier", str(folder / "earlier.txt"), "--json")
+    told = ask("prove", first, "601", "--output", proof, "--earlier", str(folder / "earlier.txt"), "--json")
     assert told.exit_code == 0, told.output
     assert json.loads(told.stdout)["entries"] == 2
     document = json.loads(invoke("verify", proof, "--log-key", str(SIGNER.verifier), "--json").stdout)

@@ -236,7 +236,7 @@ def test_emergency_waits_until_it_is_signed_off_once_and_with_reasons(
     assert answer.exit_code == 0, answer.output
     assert [item["index"] for item in json.loads(answer.stdout)["found"]] == [told.places["emergency"]]
     assert "sign-off" in ask("unreviewed").stdout
-    place = str(told.places["emergency"])
+    place = str(told.places["emergency"] + 1)
     for arguments, reasons in (
         ((place, "--verdict", "justified"), " \n"),
         ((place, "--verdict", "justified"), "x" * 2_001),
@@ -382,7 +382,7 @@ def test_opening_decisions_by_command_is_on_record(
 ) -> None:
     book = tmp_path / "book.yaml"
     book.write_bytes(reference_rulebook())
-    for of in (told.entries["under"].id, str(told.places["under"]), "no-such"):
+    for of in (told.entries["under"].id, str(told.places["under"] + 1), "no-such"):
         answer = rulebook("explain", "--entry", of)
         assert answer.exit_code == 2, "none is kept of it"
         assert "no decision is kept" in json.loads(answer.stdout)["error"]

@@ -189,5 +189,5 @@ def test_the_readme_is_that_of_its_form() -> None:
     digest = sha256("".join(written).encode()).hexdigest()
     assert (package.FORMAT, digest) == (
         "yhdyspinta-evidence/2",
-        "ba6609b5fa8fed7e8ebb574a6da93ad0e6203ac6138b7086f84ff06955be75bc",
+        "f4d2800646ed688111727d68864146a10060752bb26e40108de399ea048df78d",
     )

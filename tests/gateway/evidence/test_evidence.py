@@ -278,7 +278,7 @@ def test_an_exchange_whose_log_entries_were_archived_is_proven_with_the_archive(
     log.append_blocking(fill)
     log.close()
     with writer(engine).begin() as connection:
-        archive_month(connection, tmp_path / "archive", "2026-11", 0, WIDTH, now=datetime.now(UTC))
+        archive_month(connection, tmp_path / "archive", "2026-11", range(WIDTH), now=datetime.now(UTC))
     prune(engine, tmp_path / "archive", "2026-11", log_key=log_key, now=datetime.now(UTC) + timedelta(days=2))
     engine.dispose()
     options = ["--output", str(tmp_path / "e.zip"), "--config", str(copy / "node.toml")]

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Engine
 
 from audit.questions.subjects import Subjects
 from consent import store
-from consent.consents import ConsentRecord
+from consent.consents import ConsentRecord, Stamp
 from gateway.person.held import HeldKind, HeldRecords
 from gateway.person.people import People, StaleError
 from gateway.person.registrar import Registrar
@@ -92,10 +92,12 @@ class World:
                     "recipients": ["r"],
                     "categories": [CATEGORY],
                 },
-                id=f"{self.seed}-{len(self.refusals) + len(self.consents)}-{self.draw.random()}",
-                subject=subject.id,
-                recorded_by=f"{MEMBER}/S",
-                recorded_at=self.now,
+                Stamp(
+                    f"{self.seed}-{len(self.refusals) + len(self.consents)}-{self.draw.random()}",
+                    subject.id,
+                    f"{MEMBER}/S",
+                    self.now,
+                ),
             )
             store.add(connection, record)
         (self.refusals if status == "refused" else self.consents).append((record.id, identifier))

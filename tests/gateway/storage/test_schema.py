@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from alembic import command
@@ -82,3 +83,17 @@ def test_sqlite_commits_survive_a_power_cut_by_its_settings(tmp_path_factory: py
 
     engine.dispose()
     assert found == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
+
+
+def test_database_that_others_could_read_is_closed_to_them_when_it_is_opened(tmp_path: Path) -> None:
+    old, new = tmp_path / "old.db", tmp_path / "new.db"
+    old.touch()
+    old.chmod(0o644)
+
+    for path in (old, new):
+        engine = storage.create(f"sqlite:///{path}")
+        with engine.begin() as connection:
+            connection.exec_driver_sql("CREATE TABLE t (x)")
+        modes = {item.name: item.stat().st_mode & 0o777 for item in tmp_path.glob(f"{path.name}*")}
+        assert set(modes.values()) == {0o600}
+        engine.dispose()

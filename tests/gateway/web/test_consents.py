@@ -83,7 +83,6 @@ async def test_nobody_is_refused_alike_at_every_door_for_clients(
     before = len(nodes.entries("centre"))
     doors: list[tuple[str, str, dict[str, Any]]] = [
         ("/v1/consents", "/subject", consent("") | {"subject": subject}),
-        ("/v1/consents", "/subject", consent("", status="refused") | {"subject": subject}),
         ("/v1/consents/search", "/subject", {"subject": subject}),
         ("/v1/decisions", "/subject", {"flow": "F1", "facts": {}, "subject": subject}),
     ]
@@ -100,6 +99,149 @@ async def test_nobody_is_refused_alike_at_every_door_for_clients(
     assert answer["findings"][0]["column"] == ("subject_system" if member == "/system" else "subject")
 
     assert len(nodes.entries("centre")) == before
+
+
+@pytest.mark.parametrize("subject", [row[1] for row in NOBODYS], ids=[row[0] for row in NOBODYS])
+async def test_prohibition_that_cannot_be_tied_to_a_person_waits_to_be_placed(nodes: Running, subject: Any) -> None:
+    """It is neither turned away nor counted as protecting anybody, and it waits first among what waits."""
+    person = invented(41)
+    _, former = await call(nodes, "centre", "GET", "/v1/reports")
+    status, answer = await post(
+        nodes, "centre", "/v1/consents", consent("", status="refused", language="ti") | {"subject": subject}
+    )
+
+    assert (status, answer["status"]) == (202, "not-placed")
+    assert answer["pointer"].startswith("/subject")
+    _, waiting = await call(nodes, "centre", "GET", "/v1/reports")
+    assert [item["id"] for item in waiting["unplaced"]] == [
+        *(item["id"] for item in former["unplaced"]),
+        answer["id"],
+    ]
+    whom = {"subject": {"system": HETU, "value": person}}
+    for identifier in (answer["id"], "none"):
+        elsewhere, _ = await post(nodes, "kotka", f"/v1/reports/{identifier}/placement", whom)
+        assert elsewhere == 404
+    status, placed = await post(
+        nodes, "centre", f"/v1/reports/{answer['id']}/placement", {"subject": {"system": HETU, "value": person}}
+    )
+    assert (status, placed["kind"], placed["status"]) == (201, "prohibition", "refused")
+    _, found = await post(nodes, "centre", "/v1/consents/search", {"subject": {"system": HETU, "value": person}})
+    assert placed["id"] in {word["id"] for word in found["consents"]}
+    again = await post(
+        nodes, "centre", f"/v1/reports/{answer['id']}/placement", {"subject": {"system": HETU, "value": person}}
+    )
+    assert again[0] == 404
+    entry = nodes.entries("centre", reason="not-placed")[-2]
+    assert (entry.type, entry.outcome, entry.detail["held"]) == ("identity", "pending", answer["id"])
+
+
+async def test_prohibitions_of_a_file_that_cannot_be_tied_to_a_person_wait(nodes: Running) -> None:
+    known, nobody = invented(42), {"subject": {"system": HETU, "value": "010190-900A"}}
+    forms = [consent(known, status="refused"), consent("", status="refused") | nobody, consent("") | nobody]
+
+    status, answer = await post(nodes, "centre", "/v1/consents/import", {"consents": forms})
+
+    assert (status, answer["recorded"], answer["rejected"], len(answer["not_placed"])) == (201, 1, 1, 1)
+    assert [(finding["row"], finding["code"]) for finding in answer["findings"]] == [
+        (2, "subject-check"),
+        (3, "subject-check"),
+    ]
+
+
+# -- who said it, and in which language -----------------------------------------------------------------------------
+
+COUNTY = {"purposes": ["reception-to-county"], "recipients": ["county"], "categories": ["health-needs"]}
+
+
+def minor(number: int) -> str:
+    digits = f"010112{900 + number}"
+    return f"{digits[:6]}A{digits[6:]}" + "0123456789ABCDEFHJKLMNPRSTUVWXY"[int(digits) % 31]
+
+
+async def county_gets(nodes: Running, person: str) -> bool:
+    """Whether the county would get this person's health needs, by the words that stand."""
+    facts = facts_of(RULEBOOK, "p01-asylum-adult")
+    document = {"flow": "F1", "facts": facts, "subject": {"system": HETU, "value": person}}
+    status, answer = await post(nodes, "centre", "/v1/decisions", document | {"requester": {"role": "county"}})
+    assert status == 200, answer
+    (advice,) = answer["decisions"]
+    return "health-needs" in {permitted["category"] for permitted in advice["decision"]["permitted"]}
+
+
+@pytest.mark.parametrize("language", ["ti", "tr", "tlh"])
+@pytest.mark.parametrize("is_minor", [False, True], ids=["the person", "a minor"])
+async def test_refusal_is_in_force_at_once_in_any_language(nodes: Running, language: str, is_minor: bool) -> None:
+    serial = 50 + ["ti", "tr", "tlh"].index(language)
+    person = minor(serial) if is_minor else invented(serial)
+    giver = {"kind": "guardian", "minor_opinion": "agrees"} if is_minor else {"kind": "self"}
+    await post(nodes, "centre", "/v1/consents", consent(person, **COUNTY, given_by=giver))
+    assert await county_gets(nodes, person)
+
+    status, answer = await post(
+        nodes,
+        "centre",
+        "/v1/consents",
+        consent(person, kind="prohibition", language=language, categories=[]) | {"purposes": [], "recipients": []},
+    )
+
+    assert (status, answer["kind"], answer["language"], answer["ends"]) == (201, "prohibition", language, None)
+    assert not await county_gets(nodes, person)
+
+
+@pytest.mark.parametrize("language", ["ti", "tr", "tlh"])
+@pytest.mark.parametrize("forbids", [True, False], ids=["confirmed", "denied"])
+async def test_what_a_neighbour_reports_holds_until_the_person_is_asked(
+    nodes: Running, language: str, forbids: bool
+) -> None:
+    person = invented(60 + 2 * ["ti", "tr", "tlh"].index(language) + forbids)
+    await post(nodes, "centre", "/v1/consents", consent(person, **COUNTY))
+
+    status, report = await post(
+        nodes,
+        "centre",
+        "/v1/consents",
+        consent(person, **COUNTY, kind="prohibition", language=language, given_by={"kind": "other"}),
+    )
+
+    assert (status, report["kind"], report["language"]) == (201, "report", language)
+    assert report["ends"] is not None
+    assert not await county_gets(nodes, person)
+    _, waiting = await call(nodes, "centre", "GET", "/v1/reports")
+    assert report["id"] in {item["id"] for item in waiting["reports"]}
+    _, others = await call(nodes, "kotka", "GET", "/v1/reports")
+    assert report["id"] not in {item["id"] for item in others["reports"]}
+    path, said = f"/v1/reports/{report['id']}/answer", {"forbids": forbids, "language": language}
+    about = {"subject": {"system": HETU, "value": person}}
+    for wrong, code in (
+        (about | {"forbids": "maybe"}, 422),
+        (about | said | {"given_by": {"kind": "other"}}, 400),
+        ({"subject": {"system": HETU, "value": invented(1)}} | said, 404),
+    ):
+        assert (await post(nodes, "centre", path, wrong))[0] == code
+    assert (await post(nodes, "kotka", path, about | said))[0] == 404
+    assert (await post(nodes, "centre", f"/v1/consents/{report['id']}/withdrawal"))[0] == 400
+
+    status, answer = await post(nodes, "centre", path, about | said)
+
+    assert (status, answer["kind"]) == (201, "prohibition" if forbids else "report")
+    assert answer["status"] == ("refused" if forbids else "lapsed")
+    assert await county_gets(nodes, person) is not forbids
+    assert (await post(nodes, "centre", path, about | said))[0] == 409
+    told = [entry for entry in nodes.entries("centre") if any(id_ == report["id"] for id_, _ in entry.consents)]
+    assert [(entry.type, entry.outcome) for entry in told if entry.type == "refusal"] == [
+        ("refusal", "pending"),
+        ("refusal", "success"),
+    ]
+
+
+async def test_neighbours_report_does_not_hold_what_the_person_permits(nodes: Running) -> None:
+    person = invented(70)
+    await post(nodes, "centre", "/v1/consents", consent(person, **COUNTY, kind="permission"))
+    await post(
+        nodes, "centre", "/v1/consents", consent(person, **COUNTY, kind="prohibition", given_by={"kind": "other"})
+    )
+
+    assert await county_gets(nodes, person)
 
 
 async def test_question_in_another_notation_finds_the_same_person(nodes: Running) -> None:
@@ -402,7 +544,9 @@ async def test_age_of_a_minor_is_read_from_the_identity_code(nodes: Running) -> 
     child = "150612A900" + "0123456789ABCDEFHJKLMNPRSTUVWXY"[int("150612900") % 31]
 
     alone, problem = await post(nodes, "centre", "/v1/consents", consent(child, subject_age=30))
-    status, made = await post(nodes, "centre", "/v1/consents", consent(child, given_by={"kind": "guardian"}))
+    status, made = await post(
+        nodes, "centre", "/v1/consents", consent(child, given_by={"kind": "guardian", "able_to_decide": False})
+    )
 
     assert (alone, problem["pointer"]) == (422, "/given_by")
     assert (status, made["given_by"]["mandate_until"]) == (201, "2030-06-14")

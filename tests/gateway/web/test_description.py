@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any
 
+import httpx
 import pytest
 
+from audit.log.entries import EntryType, Outcome
+from consent.rulebook import reference_rulebook
 from gateway.exchange.handover.plan import Handovers
+from gateway.story import Story
 from gateway.web.description import CERTIFICATE_SCHEME, TOKEN_SCHEME
 from gateway.web.forms import USER_HEADER
 from gateway.wire.problems import ProblemError
@@ -86,7 +90,8 @@ async def test_a_form_in_the_description_refuses_what_the_face_refuses(here: Fac
 
     assert forms["AskForm"]["additionalProperties"] is False
     assert set(forms["AskForm"]["required"]) == {"service", "subject"}
-    assert forms["ConsentForm"]["properties"]["status"]["enum"] == ["active", "refused"]
+    status = forms["ConsentForm"]["properties"]["status"]["anyOf"]
+    assert status == [{"type": "string", "enum": ["active", "refused"]}, {"type": "null"}]
     assert forms["PersonForm"]["properties"]["value"]["maxLength"] == 64
 
 
@@ -94,14 +99,58 @@ async def _everything(here: Faces) -> None:
     """Each path in more than one way, well and badly."""
     face = here.clients
     await _consents(face)
+    await _reports(face)
     await _handovers(here)
     await _identity(here)
     await _queries(face)
+    await _audit(here)
     for path in ("/v1/handovers", "/v1/inbox", "/v1/consents/x", "/v1/identity/held"):
         assert (await face.call("GET", path, certificate=b"stranger")).status_code == 401
         assert (await face.call("GET", f"{path}?nonsense=1", headers=USER)).json()["code"] == "invalid-request"
     assert (await face.call("POST", "/oauth/token", data={"grant_type": "password"})).status_code == 400
     assert (await face.call("POST", "/oauth/token", json={})).status_code == 415
+
+
+async def _audit(here: Faces) -> None:
+    face, exchange = here.clients, here.here.exchange
+
+    async def ask(path: str, expected: int = 200, **document: Any) -> httpx.Response:
+        answer = await face.call("POST", f"/v1/audit/{path}", json=document, headers=USER)
+        assert answer.status_code == expected, (path, answer.text)
+        return answer
+
+    window = {"from": "2026-01-01T00:00:00Z", "to": "2100-01-01T00:00:00Z"}
+    (found,) = (await ask("search", limit=1)).json()["found"]
+    for path in ("consents", "days", "extract", "after-withdrawal"):
+        await ask(path, person=PERSON)
+        await ask(path, 400, person=CODE | {"value": "010190-900A"})
+    await ask("search", question="disclosures", person=PERSON, order="oldest")
+    await ask("timeline", entry=found["entry"]["id"])
+    for path in ("flows", "unusual"):
+        await ask(path, **window)
+    await ask("rulebook-change", rulebook=reference_rulebook().decode(), **window)
+    await ask("rulebook-change", 400, rulebook="no: rulebook")
+    await ask("check", newest=100)
+    await ask("proofs", entries=[found["entry"]["id"]])
+    await ask("proofs", 404, entries=["no-such"])
+    for form in ("csv", "jsonl", "fhir"):
+        await ask("export", format=form)
+    proof = await face.call("GET", f"/v1/audit/entries/{found['index']}/proof")
+    await ask("unchanged", checkpoint=proof.json()["checkpoint"])
+    await ask("unchanged", 400, checkpoint="no seal")
+    for path, status in (
+        ("questions", 200), ("unreviewed", 200), ("entries/no-such/proof", 404),
+        ("entries/99999999999999999/proof", 400),
+        ("processing/2026", 200), ("processing/1", 400), ("processing/9999", 400), ("processing/then", 400),
+    ):  # fmt: skip
+        assert (await face.call("GET", f"/v1/audit/{path}")).status_code == status, path
+    page = await face.call("GET", "/v1/audit/processing/2026", headers={"Accept": "text/html"})
+    assert page.headers["content-type"].startswith("text/html")
+    verdict = {"verdict": "justified", "remark": "seen"}
+    await ask(f"reviews/{found['entry']['id']}", 400, **verdict)
+    emergency = Story(client="test").entry(EntryType.BREAK_GLASS, Outcome.SUCCESS, exchange.clock())
+    await exchange.log.append([emergency])
+    await ask(f"reviews/{emergency.id}", 201, **verdict)
 
 
 async def _consents(face: Face) -> None:
@@ -129,6 +178,23 @@ async def _consents(face: Face) -> None:
     case = {"flow": "F1", "facts": {"permit_ground": "asylum-granted", "permit_granted": True, "municipality": "285"}}
     assert (await face.call("POST", "/v1/decisions", json=case | {"subject": PERSON})).status_code == 200
     assert (await face.call("POST", "/v1/decisions", json=case | {"emergency": {}})).status_code == 422
+
+
+async def _reports(face: Face) -> None:
+    """Prohibitions that wait for a human."""
+    told = CONSENT | {"kind": "prohibition", "given_by": {"kind": "other"}, "target": {"kind": "document", "code": "1"}}
+    report = (await face.call("POST", "/v1/consents", json=told)).json()
+    astray = await face.call("POST", "/v1/consents", json=told | {"subject": {"system": HETU, "value": "x"}})
+    assert astray.status_code == 202
+    assert (await face.call("GET", "/v1/reports")).json()["unplaced"]
+    path, said = f"/v1/reports/{report['id']}/answer", {"subject": PERSON, "forbids": True, "language": "ti"}
+    assert (await face.call("POST", path, json=said | {"language": "in their own words"})).status_code == 422
+    assert (await face.call("POST", path, json=said)).status_code == 201
+    assert (await face.call("POST", path, json=said)).status_code == 409
+    assert (await face.call("POST", "/v1/reports/none/answer", json=said)).status_code == 404
+    place = f"/v1/reports/{astray.json()['id']}/placement"
+    assert (await face.call("POST", place, json={"subject": PERSON})).status_code == 201
+    assert (await face.call("POST", place, json={"subject": PERSON})).status_code == 404
 
 
 async def _handovers(here: Faces) -> None:

@@ -19,11 +19,12 @@ from sqlalchemy import Connection
 from starlette.types import ASGIApp
 
 from audit.log.log import Written
+from gateway.desk.asking import Role
 from gateway.desk.console.composition import console_app
-from gateway.desk.console.sessions import offer_link
-from gateway.desk.officer import Officer
+from gateway.desk.console.sessions import Identity, offer_link
 from gateway.settings import load
 from tests.gateway.exchange.inprocess import InProcess, Place
+from tests.gateway.web.faces import desk_of
 from tests.gateway.web.generating import AWKWARD
 from tests.gateway.web.test_fuzzing import EACH, Ground, standing
 
@@ -82,21 +83,11 @@ class Browser:
 
 async def signed_in(here: InProcess, role: str) -> Browser:
     exchange = here.exchange
-    officer = Officer(
-        exchange.node,
-        exchange.engine,
-        exchange.log,
-        exchange.subjects,
-        clock=exchange.clock,
-        standing=lambda: exchange.standing(exchange.clock()),
-        log_key=exchange.log.verifier,
-    )
-    settings = load(here.party.config, {})
-    app = console_app(settings, ADDRESS, exchange, lambda: exchange.standing(exchange.clock()), officer)
+    app = console_app(load(here.party.config, {}), ADDRESS, desk_of(exchange))
 
     def link(connection: Connection) -> Written[str]:
         valid = timedelta(hours=1)
-        offered = offer_link(connection, name="Aino", role=role, member=None, now=exchange.clock(), valid=valid)
+        offered = offer_link(connection, Identity("", "Aino", Role(role)), exchange.clock(), valid)
         return Written(offered, ())
 
     token = (await exchange.log.commit(link)).value

@@ -22,9 +22,8 @@ from audit.questions import texts
 from audit.questions.query import Filters, walk
 from audit.questions.report import (
     Controller,
+    Telling,
     extract,
-    extract_page,
-    processing_page,
     record_of_processing,
     usage_sentence,
 )
@@ -32,17 +31,18 @@ from audit.questions.subjects import Subject
 from audit.questions.texts import LANGUAGES
 from audit.tree.witness import _KINDS
 from consent.rulebook import Rulebook
+from gateway.desk.asking import Role
 from gateway.desk.console import wording
 from gateway.desk.console.composition import console_app
-from gateway.desk.console.sessions import offer_link
+from gateway.desk.console.sessions import Identity, offer_link
 from gateway.desk.describing import activities, names_of
-from gateway.desk.officer import Officer
 from gateway.keys import certificates
 from gateway.registry.read import distribution, registry, targets
 from gateway.settings import load
 from gateway.wire.problems import PROBLEMS
 from schemas.facts import MIGRI_CUSTOMER
 from tests.gateway.exchange.inprocess import InProcess, Place, node
+from tests.gateway.web.faces import desk_of
 from tests.people import joined
 
 ADDRESS = "http://localhost"
@@ -182,17 +182,13 @@ async def test_no_sheet_shows_a_code(here: InProcess, language: str) -> None:
     subject, rulebook, now = await filled(here), rulebook_of(here), here.exchange.clock()
     names = names_of(lambda: here.exchange.standing(now))
     with here.exchange.engine.connect() as connection:
-        made = extract(
-            connection, [subject.pseudonym], controller="K", language=language, now=now, names=names, for_officer=True
-        )
+        telling = Telling(language, names, now, Controller("K"), for_officer=True)
+        made = extract(connection, [subject.pseudonym], telling)
         record = record_of_processing(
             connection,
             now.year,
-            activities(rulebook, language),
-            controller=Controller("K"),
-            language=language,
-            now=now,
-            names=names,
+            activities(here.exchange.standing(now), now.year, [here.party.subsystem], language),
+            telling,
         )
         sentences = [
             usage_sentence(found, language, names) for found in walk(connection, Filters(types=TOLD), order="oldest")
@@ -200,7 +196,7 @@ async def test_no_sheet_shows_a_code(here: InProcess, language: str) -> None:
 
     assert made.disclosures
     assert made.fruitless
-    for page in (extract_page(made), processing_page(record), "\n".join(sentences)):
+    for page in (made.page(), record.page(), "\n".join(sentences)):
         assert shown_codes(page, codes_of(rulebook)) == set()
         assert not [words for words in nameless(language) if words in page]
         assert rulebook.categories["health-needs"].title[language] in page
@@ -219,22 +215,11 @@ async def test_a_code_that_the_rulebook_no_longer_has_is_said_to_have_no_name(he
 async def test_no_page_of_the_console_shows_a_code(here: InProcess, place: Place) -> None:
     await filled(here)
     exchange, settings = here.exchange, load(here.party.config, {})
-    officer = Officer(
-        exchange.node,
-        exchange.engine,
-        exchange.log,
-        exchange.subjects,
-        clock=exchange.clock,
-        standing=lambda: exchange.standing(exchange.clock()),
-        log_key=exchange.log.verifier,
-    )
-    app = console_app(settings, ADDRESS, exchange, lambda: exchange.standing(exchange.clock()), officer)
+    app = console_app(settings, ADDRESS, desk_of(exchange))
 
     def link(connection: Connection) -> Written[str]:
         valid = timedelta(hours=1)
-        return Written(
-            offer_link(connection, name="Aino", role="officer", member=None, now=exchange.clock(), valid=valid), ()
-        )
+        return Written(offer_link(connection, Identity("", "Aino", Role.OFFICER), exchange.clock(), valid), ())
 
     token, kept = (await exchange.log.commit(link)).value, {}
     codes = codes_of(rulebook_of(here))

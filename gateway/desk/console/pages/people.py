@@ -7,28 +7,32 @@ then says that the log has nothing about this person.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import date
-from typing import Final
+from typing import Any, Final
 
-from audit.log.entries import ZONE
-from audit.questions.query import (
-    ConsentStory,
-    Found,
-    consents_of,
-    disclosures,
-    fruitless_lookups,
-    person,
-)
-from audit.questions.report import extract, extract_page
+from audit.questions.query import Page as Found
 from audit.questions.texts import LANGUAGES
 from gateway.desk.console.figures import calendar
-from gateway.desk.console.office import ABSENT, OFFICER, Answer, Moved, NotHereError, Page, Shown, Visit
-from gateway.desk.console.pages.searching import FORMATS, file_of
+from gateway.desk.console.office import (
+    OFFICER,
+    STYLE,
+    Answer,
+    Ask,
+    Moved,
+    NotHereError,
+    Page,
+    Shown,
+    Visit,
+    asked,
+    inside,
+)
+from gateway.desk.console.pages.searching import sent
 from gateway.desk.console.sessions import SessionError
+from gateway.desk.forms import Format, Handle
+from gateway.desk.questions.persons import MOST, Consents, ConsentsOf, Disclosures, DisclosuresOf, ExtractOf, FindPerson
+from gateway.desk.questions.searching import Download, Find, Named
+from gateway.wire.problems import ProblemError
 
 LIMIT: Final = 50
-MOST: Final = 5_000
 
 
 def find(visit: Visit) -> Answer:
@@ -36,136 +40,90 @@ def find(visit: Visit) -> Answer:
     kinds = visit.office.identifiers
     if visit.method == "GET":
         return Shown("people.html", {"kinds": kinds, "wrong": None, "chosen": kinds[0].code})
-    kind = next((one for one in kinds if one.code == visit.form.get("kind")), kinds[0])
+    kind = next((kind for kind in kinds if kind.code == visit.form.get("kind")), kinds[0])
     typed = visit.form.get("value", "").strip()[:200]
-    value = kind.written(typed) if typed else None
-    if value is None:
+    try:
+        person = kind.read(kind.system, typed)
+    except ProblemError:
         wrong = "people.malformed" if typed else "people.empty"
         return Shown("people.html", {"kinds": kinds, "wrong": wrong, "chosen": kind.code}, status=400)
-    found = visit.office.subjects.find(visit.connection, kind.system, value)
-    subject = ABSENT if found is None else found.id
-    pseudonym = None if found is None else found.pseudonym
-    return Moved(f"/people/{visit.session.handle(subject)}", {"identifier": kind.code}, pseudonym)
+    return Ask(FindPerson.of(person=person), lambda found: Moved(f"/people/{visit.session.handle(found.subject)}"))
 
 
-def subject_of(visit: Visit) -> tuple[str, tuple[str, ...], str | None]:
-    """The person of this page: opaque id, pseudonyms, and the pseudonym for the entry about the visit."""
+def person_of(visit: Visit) -> Handle:
+    """The person of this page. Raises NotHereError."""
     try:
-        subject = visit.session.subject(visit.path["handle"])
+        return Handle(visit.session.subject(visit.path["handle"]))
     except SessionError:
         raise NotHereError from None
-    pseudonyms = visit.pseudonyms(subject)
-    return subject, pseudonyms, None if pseudonyms == (ABSENT,) else pseudonyms[0]
+
+
+def _shown(visit: Visit, template: str, tab: str, **values: Any) -> Shown:
+    return Shown(template, {"handle": visit.path["handle"], "tab": tab, **values})
 
 
 def overview(visit: Visit) -> Answer:
     """Who received the person's data, and who asked and got nothing."""
-    _, pseudonyms, mark = subject_of(visit)
-    given = visit.walk(disclosures(pseudonyms), order="newest", limit=MOST)
-    fruitless = visit.walk(fruitless_lookups(pseudonyms), order="newest", limit=LIMIT)
-    everything = visit.search(person(pseudonyms), limit=1)
-    days: dict[date, int] = {}
-    for item in given:
-        day = item.entry.recorded.astimezone(ZONE).date()
-        days[day] = days.get(day, 0) + 1
-    years = sorted({day.year for day in days}, reverse=True)
-    recipients: dict[str, list[Found]] = {}
-    for item in given:
-        recipients.setdefault(item.entry.agents.recipient or "", []).append(item)
-    values = {
-        "handle": visit.path["handle"],
-        "tab": "overview",
-        "given": given[:LIMIT],
-        "given_total": len(given),
-        "given_all": len(given) < MOST,
-        "fruitless": fruitless,
-        "known": bool(everything.found),
-        "calendars": [calendar(year, days) for year in years],
-        "days": sorted(days.items(), reverse=True),
-        "recipients": sorted(recipients.items(), key=lambda pair: -len(pair[1])),
-        "formats": FORMATS,
-    }
-    return Shown("person.html", values, subject=mark)
+
+    def shown(told: Disclosures) -> Answer:
+        years = sorted({day.year for day in told.days}, reverse=True)
+        return _shown(
+            visit,
+            "person.html",
+            "overview",
+            told=told,
+            given=told.given[:LIMIT],
+            is_whole=len(told.given) < MOST,
+            calendars=[calendar(year, told.days) for year in years],
+            days=sorted(told.days.items(), reverse=True),
+            formats=tuple(Format),
+        )
+
+    return Ask(DisclosuresOf.of(person=person_of(visit)), shown)
 
 
 def events(visit: Visit) -> Answer:
     """Everything about the person, page by page."""
-    _, pseudonyms, mark = subject_of(visit)
-    page = visit.search(person(pseudonyms), after=visit.query.get("after") or None, limit=LIMIT)
-    values = {"handle": visit.path["handle"], "tab": "events", "found": page.found, "next": page.next}
-    return Shown("person-events.html", values, subject=mark)
+
+    def shown(page: Found) -> Answer:
+        return _shown(visit, "person-events.html", "events", found=page.found, next=page.next)
+
+    after = visit.query.get("after") or None
+    return asked(lambda: Find.of(question=Named.PERSON, person=person_of(visit), after=after, limit=LIMIT), shown)
 
 
 def consents(visit: Visit) -> Answer:
     """Consents and refusals, what was disclosed under each, and whether anything left after a withdrawal."""
-    _, pseudonyms, mark = subject_of(visit)
-    stories = consents_of(visit.connection, pseudonyms, find=visit.find)
-    values = {
-        "handle": visit.path["handle"],
-        "tab": "consents",
-        "stories": stories,
-        "late": [pair for story in stories for pair in late_releases(story)],
-    }
-    return Shown("person-consents.html", values, subject=mark)
 
+    def shown(told: Consents) -> Answer:
+        return _shown(visit, "person-consents.html", "consents", stories=told.stories, late=told.late)
 
-def late_releases(story: ConsentStory) -> list[tuple[Found, Found]]:
-    """Releases under a consent that stand in the log after its withdrawal, each with that withdrawal."""
-    pairs = []
-    for item in story.history:
-        if item.entry.withdraws:
-            version = max((used for id_, used in item.entry.consents if id_ == story.consent), default=0)
-            pairs += [
-                (item, release)
-                for release in story.disclosed
-                if release.index > item.index
-                and any(id_ == story.consent and used <= version for id_, used in release.entry.consents)
-            ]
-    return pairs
+    return Ask(ConsentsOf.of(person=person_of(visit)), shown)
 
 
 def extract_form(visit: Visit) -> Answer:
     """Choose the language of the extract, and whose version it is."""
-    _, _, mark = subject_of(visit)
-    values = {"handle": visit.path["handle"], "tab": "extract", "extract_languages": LANGUAGES}
-    return Shown("person-extract.html", values, subject=mark)
+    person_of(visit)
+    return _shown(visit, "person-extract.html", "extract", extract_languages=LANGUAGES)
 
 
 def extract_sheet(visit: Visit) -> Answer:
     """The person's own extract (GDPR art. 15), a page to print."""
-    _, pseudonyms, mark = subject_of(visit)
     language = visit.path["of"]
-    if language not in LANGUAGES:
-        raise NotHereError
-    office, for_officer = visit.office, visit.query.get("for") == "officer"
-    report = extract(
-        visit.connection,
-        pseudonyms,
-        controller=office.controller(language).name,
-        language=language,
-        now=visit.now,
-        names=office.names,
-        hidden_bases=office.hidden_bases(),
-        for_officer=for_officer,
-        find=visit.find,
+    for_officer = visit.query.get("for") == "officer"
+    return asked(
+        lambda: ExtractOf.of(person=person_of(visit), language=language, for_officer=for_officer),
+        lambda made: Shown("sheet.html", {"sheet": inside(made.page(STYLE)), "of": language}),
     )
-    html = extract_page(report, stylesheet="/static/console.css")
-    return Shown("sheet.html", {"sheet": _body(html), "of": language}, _detail(language, for_officer), mark)
-
-
-def _detail(language: str, for_officer: bool) -> Mapping[str, str | int | bool]:
-    return {"report": "extract", "language": language, "hidden_counted": for_officer}
-
-
-def _body(html: str) -> str:
-    """The inside of a report's page, which stands on a sheet of the console."""
-    return html.split("<main>", 1)[1].rsplit("</main>", 1)[0]
 
 
 def export(visit: Visit) -> Answer:
     """Everything about the person as a file."""
-    _, pseudonyms, mark = subject_of(visit)
-    return file_of(visit, person(pseudonyms), visit.path["form"], "person", mark)
+    form = visit.path["form"]
+    return asked(
+        lambda: Download.of(question=Named.PERSON, person=person_of(visit), form=form),
+        lambda made: sent(visit, made, "person"),
+    )
 
 
 PAGES = (

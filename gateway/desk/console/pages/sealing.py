@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import func, select
+from audit.questions.checking import MOST, CheckingError
+from audit.tree.checkpoint import NoteError
+from audit.tree.proofs import Continuity
+from gateway.desk.console.office import INSPECTORS, Answer, Ask, Page, Shown, Visit
+from gateway.desk.questions.proving import Check, Health, Standing, Unchanged
+from gateway.wire.problems import ProblemError
 
-from audit.log.tables import cosignatures
-from audit.questions.checking import MOST, CheckingError, check_newest
-from audit.tree.checkpoint import MAX_NOTE_BYTES, NoteError
-from audit.tree.proofs import unchanged_since
-from audit.tree.witness import all_alarms, watched
-from gateway.desk.console.office import EVERYONE, INSPECTORS, Answer, Page, Shown, Visit
+_NOTHING: Final = {"continuity": None, "wrong": None, "report": None, "busy": False}
 
 
 def health(visit: Visit) -> Answer:
@@ -19,58 +19,42 @@ def health(visit: Visit) -> Answer:
 
     Asked to, it reads the newest records one by one, or says whether the log continues a seal that somebody kept.
     """
-    office, connection = visit.office, visit.connection
-    latest = office.log.latest()
-    marks = connection.execute(
-        select(cosignatures.c.witness, func.max(cosignatures.c.size), func.max(cosignatures.c.timestamp))
-        .group_by(cosignatures.c.witness)
-        .order_by(cosignatures.c.witness)
-    )
-    values = {
-        "latest": latest,
-        "key": str(office.log_key),
-        "cosignatures": [(witness, (size, timestamp)) for witness, size, timestamp in marks],
-        "watched": watched(connection),
-        "alarms": all_alarms(connection),
-        "continuity": None,
-        "wrong": None,
-        "most": MOST,
-        "report": None,
-        "busy": False,
-    }
+
+    def with_standing(status: int = 200, **more: Any) -> Answer:
+        def shown(told: Standing) -> Answer:
+            return Shown("log.html", {"told": told, "most": MOST, **_NOTHING, **more}, status=status)
+
+        return Ask(Health(), shown)
+
     if visit.method == "GET":
-        return Shown("log.html", values)
+        return with_standing()
     if visit.form.get("act") == "check":
-        return _checked(visit, values)
-    note = visit.form.get("note", "").replace("\r\n", "\n")
-    try:
-        if len(note) > MAX_NOTE_BYTES:
-            raise NoteError("too long")
-        values["continuity"] = unchanged_since(connection, note.strip("\n") + "\n", office.log_key)
-    except NoteError:
-        values["wrong"] = "log.not-a-seal"
-        return Shown("log.html", values, {"act": "continuity"}, status=400)
-    return Shown("log.html", values, {"act": "continuity"})
-
-
-def _checked(visit: Visit, values: dict[str, Any]) -> Answer:
-    office = visit.office
-    try:
-        report = check_newest(
-            office.engine, office.checking, log_key=office.log_key, witnesses=office.witnesses(), newest=MOST
+        return Ask(
+            Check(),
+            lambda told: with_standing(report=told),
+            (CheckingError,),
+            lambda _error: with_standing(409, busy=True),
         )
-    except CheckingError:
-        return Shown("log.html", values | {"busy": True}, {"act": "check", "busy": True}, status=409)
-    values["report"] = report
-    return Shown("log.html", values, {"act": "check", **report.to_codes()})
+
+    def no_seal(_error: Exception) -> Answer:
+        return with_standing(400, wrong="log.not-a-seal")
+
+    def continued(told: Continuity) -> Answer:
+        return with_standing(continuity=told)
+
+    note = visit.form.get("note", "").replace("\r\n", "\n").strip("\n")
+    try:
+        return Ask(Unchanged.of(checkpoint=f"{note}\n"), continued, (NoteError,), no_seal)
+    except ProblemError as error:
+        return no_seal(error)
 
 
 def verify(visit: Visit) -> Answer:
     """Verify an exported file in the browser; the file never leaves it."""
-    return Shown("verify.html", {"key": str(visit.office.log_key)})
+    return Shown("verify.html", {"key": str(visit.office.desk.context.log_key)})
 
 
 PAGES = (
-    Page("/log", "log", health, EVERYONE, ("GET", "POST"), "log", 10),
+    Page("/log", "log", health, Health.roles, ("GET", "POST"), "log", 10),
     Page("/log/verify", "verify", verify, INSPECTORS, group="log", rank=40),
 )

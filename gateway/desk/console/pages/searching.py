@@ -5,137 +5,113 @@ Nothing personal is ever a filter here. A person is found on a page of their own
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
-from sqlalchemy import Connection
-
-from audit.log.entries import OUTCOMES, TYPES, ZONE
-from audit.questions.export import to_csv, to_fhir, to_json_lines
-from audit.questions.query import Filters, Found, Order, QueryError
-from gateway.desk.console.office import INSPECTORS, Answer, NotHereError, Page, Sent, Shown, Visit
+from audit.log.entries import OUTCOMES, TYPES
+from audit.questions.query import Page as Found
+from audit.questions.query import QueryError
+from gateway.desk.console.office import Answer, Ask, NotHereError, Page, Sent, Shown, Visit
+from gateway.desk.forms import LONGEST, FiltersForm, Format, Order, day_of
+from gateway.desk.questions.searching import Download, Entries, Find
+from gateway.wire.problems import ProblemError
 
 LIMIT: Final = 50
-EXPORT_LIMIT: Final = 100_000
-_TEXT: Final = (
-    "id", "message_id", "user", "recipient", "source", "member", "client", "service", "purpose", "rulebook", "reason",
-    "basis", "permitted", "withheld", "consent", "case", "previous",
-)  # fmt: skip
+_CHOICES: Final = ("type", "outcome")
+_TEXT: Final = tuple(name for name in FiltersForm.model_fields if name not in {*_CHOICES, "subject"})
 _MAIN: Final = ("member", "purpose", "basis", "reason", "user")
-FORMATS: Final = {
-    "csv": ("text/csv; charset=utf-8", "csv"),
-    "jsonl": ("application/jsonl", "jsonl"),
-    "fhir": ("application/fhir+json", "json"),
+_MORE: Final = tuple(name for name in _TEXT if name not in _MAIN)
+_SAID: Final = {
+    "from": "search.wrong-day",
+    "to": "search.wrong-day",
+    "type": "search.wrong-choice",
+    "outcome": "search.wrong-choice",
+    "after": "search.wrong-place",
 }
 
 
-def filters_of(query: Mapping[str, str]) -> tuple[Filters, dict[str, str]]:
-    """The filters that a query string asks for, and the fields that make no sense with the text that says why."""
-    wrong: dict[str, str] = {}
-    start, end = _day(query, "from", wrong), _day(query, "to", wrong)
-    kind, outcome = query.get("type", ""), query.get("outcome", "")
-    if kind and kind not in TYPES:
-        wrong["type"] = "search.wrong-choice"
-    if outcome and outcome not in OUTCOMES:
-        wrong["outcome"] = "search.wrong-choice"
-    given = {name: query[name].strip()[:1_300] for name in _TEXT if query.get(name, "").strip()}
-    found = Filters(
-        start=start,
-        end=None if end is None else end + timedelta(days=1),
-        types=(kind,) if kind else (),
-        outcomes=(outcome,) if outcome else (),
-        **given,  # type: ignore[arg-type]  # the names are those of text filters
-    )
-    return found, wrong
+def period_of(query: Mapping[str, str], wrong: dict[str, str]) -> dict[str, Any]:
+    """The days that a form names, as a window of time; what is none is noted with the text that says why."""
+    window: dict[str, Any] = {}
+    for name, field in (("from", "start"), ("to", "end")):
+        try:
+            window[field] = day_of(query.get(name, ""), is_over=name == "to")
+        except ValueError:
+            wrong[name] = _SAID[name]
+    return window
 
 
-def _day(query: Mapping[str, str], name: str, wrong: dict[str, str]) -> datetime | None:
-    text = query.get(name, "").strip()
-    if not text:
-        return None
-    try:
-        day = date.fromisoformat(text)
-        return datetime(day.year, day.month, day.day, tzinfo=ZONE).astimezone(UTC)
-    except (ValueError, OverflowError):
-        wrong[name] = "search.wrong-day"
-        return None
+def filters_of(query: Mapping[str, str]) -> dict[str, str]:
+    """The filters that an address names."""
+    given = {name: query[name].strip()[:LONGEST] for name in (*_CHOICES, *_TEXT) if name in query}
+    return {name: value for name, value in given.items() if value}
 
 
 def search(visit: Visit) -> Answer:
     """One page of results, with the filters that led to it."""
-    filters, wrong = filters_of(visit.query)
-    order: Order = "oldest" if visit.query.get("order") == "oldest" else "newest"
-    after = visit.query.get("after") or None
-    page = None
-    if not wrong:
-        try:
-            page = visit.search(filters, order=order, after=after, limit=LIMIT)
-        except QueryError:
-            wrong["after"] = "search.wrong-place"
-    more = [name for name in _TEXT if name not in _MAIN]
-    values = {
-        "found": page.found if page is not None else (),
-        "next": page.next if page is not None else None,
-        "wrong": wrong,
-        "types": sorted(TYPES),
-        "outcomes": sorted(OUTCOMES),
-        "main_fields": _MAIN,
-        "more_fields": more,
-        "more_open": any(visit.query.get(name) for name in more),
-        "formats": FORMATS,
-    }
-    return Shown("search.html", values, filters.to_codes(), status=400 if wrong else 200)
+    wrong: dict[str, str] = {}
+    window = period_of(visit.query, wrong)
+    after = visit.query.get("after", "")[:LONGEST] or None
+    order = Order.OLDEST if visit.query.get("order") == Order.OLDEST else Order.NEWEST
+
+    def shown(page: Found | None) -> Answer:
+        values = {
+            "found": page.found if page is not None else (),
+            "next": page.next if page is not None else None,
+            "wrong": wrong,
+            "types": sorted(TYPES),
+            "outcomes": sorted(OUTCOMES),
+            "main_fields": _MAIN,
+            "more_fields": _MORE,
+            "more_open": any(visit.query.get(name) for name in _MORE),
+            "formats": tuple(Format),
+        }
+        return Shown("search.html", values, {"refused": "filters"} if wrong else {}, 400 if wrong else 200)
+
+    def misplaced(_error: Exception) -> Answer:
+        wrong["after"] = _SAID["after"]
+        return shown(None)
+
+    if wrong:
+        return shown(None)
+    try:
+        asked = Find.of(filters=filters_of(visit.query), order=order, after=after, limit=LIMIT, **window)
+    except ProblemError as error:
+        name = next((part for part in (error.pointer or "").split("/") if part in _SAID), "")
+        wrong[name] = _SAID.get(name, "search.wrong")
+        return shown(None)
+    return Ask(asked, shown, (QueryError,), misplaced)
 
 
 def export(visit: Visit) -> Answer:
-    """Everything that the filters find, as a file; at most EXPORT_LIMIT entries."""
-    filters, wrong = filters_of(visit.query)
+    """Everything that the filters find, as a file; at most so many as a Download has."""
+    wrong: dict[str, str] = {}
+    window = period_of(visit.query, wrong)
     if wrong:
         raise NotHereError
-    return file_of(visit, filters, visit.path["form"], "log")
+    try:
+        form = visit.path["form"]
+        asked = Download.of(filters=filters_of(visit.query), form=form, **window)
+    except ProblemError:
+        raise NotHereError from None
+    return Ask(asked, lambda made: sent(visit, made, "log"))
 
 
-def file_of(visit: Visit, filters: Filters, form: str, name: str, subject: str | None = None) -> Sent:
-    """Entries as a file in one of FORMATS. Raises NotHereError for another format."""
-    if form not in FORMATS:
-        raise NotHereError
-    media_type, ending = FORMATS[form]
-
-    def body(connection: Connection) -> Iterator[bytes]:
-        reading = replace(visit, connection=connection)
-        yield from written(form, _pages(reading, filters), visit.office.log.origin)
-
-    filename = f"{name}-{visit.now:%Y%m%d}.{ending}"
-    return Sent(body, media_type, filename, {"format": form, **filters.to_codes()}, subject)
+def sent(visit: Visit, made: Entries, name: str) -> Sent:
+    """Entries as a file to keep."""
+    body = made.pieces()
+    if made.form is Format.CSV:
+        body = with_mark(body)
+    return Sent(body, made.media_type, f"{name}-{visit.now:%Y%m%d}.{made.ending}")
 
 
-def written(form: str, found: Iterable[Found], origin: str) -> Iterator[bytes]:
-    """Entries in one of FORMATS."""
-    if form == "csv":
-        yield "\N{BYTE ORDER MARK}".encode()  # spreadsheets take UTF-8 for UTF-8 only with it
-        for line in to_csv(found):
-            yield line.encode()
-    elif form == "jsonl":
-        yield from to_json_lines(found)
-    else:
-        yield from to_fhir(found, origin=origin)
-
-
-def _pages(visit: Visit, filters: Filters) -> Iterator[Found]:
-    after: str | None = None
-    left = EXPORT_LIMIT
-    while left > 0:
-        page = visit.search(filters, order="oldest", after=after, limit=min(1_000, left))
-        yield from page.found
-        left -= len(page.found)
-        after = page.next
-        if after is None:
-            return
+def with_mark(pieces: Any) -> Any:
+    """The same behind a mark without which spreadsheets do not take UTF-8 for UTF-8."""
+    yield "\N{BYTE ORDER MARK}".encode()
+    yield from pieces
 
 
 PAGES = (
-    Page("/search", "search", search, INSPECTORS, group="people", rank=20),
-    Page("/search/export/{form}", "export", export, INSPECTORS),
+    Page("/search", "search", search, Find.roles, group="people", rank=20),
+    Page("/search/export/{form}", "export", export, Download.roles),
 )

@@ -1,0 +1,61 @@
+"""HL7 v2's own words of doubt: what a message says of itself, of a person, and of each result.
+
+* MSH-11 T or D: for training or debugging, never taken.
+* OBX-11 W (another person's), D (deleted), X (cannot be had), N (not asked): taken back; an unknown status too.
+* PID-30, PID-29: the person has died. PID-32 AL, UD, UA, US: an alias, or an invented birth date, address or number.
+* PID-5 of type L (legal) comes before all others; a name of another type alone is no name. PID-11: not a bad address,
+  nor one of birth or of a former time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from adapters.sdk import Finding, Position, Withdrawn
+from adapters.texts import finding
+
+_TRAINING: Final = frozenset({"T", "D"})
+#: Statuses of a result that stand: final, corrected, unchanged, preliminary, in progress, partial, or none at all.
+_STANDING: Final = frozenset({"F", "C", "U", "P", "I", "R", "S", "A", "O", "V", "B", ""})
+_DOUBTED: Final = frozenset({"AL", "UD", "UA", "US"})
+#: By field: the component of the type, and the types that are in use, the best first.
+_TYPES: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
+    "PID-5": ("7", ("L", "", "D", "C")),
+    "PID-11": ("7", ("H", "", "P", "L", "C", "M", "O")),
+}
+
+
+def judged(segment: str, parts: dict[str, Any]) -> dict[str, Any]:
+    """The parts of a segment, as ones that are taken back where its status says so."""
+    if segment == "OBX" and parts.get("11.1", "") not in _STANDING:
+        return Withdrawn(parts)
+    return parts
+
+
+def in_use(field: str, repetitions: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The repetitions of a field with the one in use first; an empty one leads where none is."""
+    kept = [parts for parts in repetitions if parts]
+    if field not in _TYPES or not kept:
+        return kept
+    component, order = _TYPES[field]
+    kept.sort(key=lambda parts: order.index(kind) if (kind := parts.get(component, "")) in order else len(order))
+    return kept if kept[0].get(component, "") in order else [{}, *kept]
+
+
+def doubts_of(fields: Mapping[str, Any], position: Position) -> Iterator[Finding]:
+    """What a message says against itself."""
+
+    def told(code: str, column: str) -> Finding:
+        return finding("error", code, Position(row=position.row, column=column))
+
+    if any(name.startswith("PID[2]-") for name in fields):
+        yield told("one-person", "PID[2]")  # what follows the second is not of the first
+    if fields.get("MSH-11.1", "") in _TRAINING:
+        yield told("not-production", "MSH-11")
+    if fields.get("PID-30.1", "") == "Y" or fields.get("PID-29.1"):
+        yield told("deceased", "PID-30")
+    if any(name.startswith("PID-32") and value in _DOUBTED for name, value in fields.items()):
+        yield told("identity-doubted", "PID-32")
+    if "PID-5[2].1" in fields and not any(name.startswith("PID-5.") for name in fields):
+        yield told("not-current", "PID-5")

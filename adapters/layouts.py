@@ -1,0 +1,171 @@
+"""How the records lie in a file: what stands above the header and below the last row, which names the columns have,
+where in an envelope the records are, and which rows belong together.
+
+Nothing of it is guessed here: a mapping says it under `layout`, and `adapter new` writes there what it has found.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Rows that belong together, as long as they stand together: those with the same value in `by`.
+
+    Of a group the rows but one are a list of objects in the field `into`: all rows of the group but a record's own, or
+    with `first` those after the first, which alone is a record.
+    """
+
+    by: str
+    into: str
+    first: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Join:
+    """Another sheet whose rows have, in `on`, the key of a record: they are a list of objects in the field `into`."""
+
+    sheet: str
+    on: str
+    into: str
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where the records of a file are.
+
+    `header` is the row of the header, counted from 1, or 0 if there is none; `columns` are names by position, in place
+    of the header's. A row whose first text begins with one of `footer` is no record; with `is_counted` the number in it
+    is the number of records. `widths` are those of columns without a delimiter. `records` is the path of the list in a
+    JSON document, `total` the member beside it that counts the records of all pages. `namespaces` are those of XML, by
+    their prefixes. `persons` are the beginnings of the columns of each person of a row.
+    """
+
+    header: int = 1
+    columns: tuple[str, ...] = ()
+    footer: tuple[str, ...] = ()
+    is_counted: bool = False
+    widths: tuple[int, ...] = ()
+    records: tuple[str, ...] = ()
+    total: str = ""
+    namespaces: Mapping[str, str] = field(default_factory=dict)
+    persons: tuple[str, ...] = ()
+    group: Group | None = None
+    joins: tuple[Join, ...] = ()
+
+    def is_footer(self, cells: Sequence[Any]) -> bool:
+        """Whether a row stands below the records and sums them up."""
+        first = next((str(cell).strip() for cell in cells if str(cell).strip()), "")
+        return bool(self.footer) and first.startswith(self.footer)
+
+    def made(self) -> tuple[str, ...]:
+        """The fields that no column has: the layout makes them."""
+        return (*([self.group.into] if self.group else ()), *(join.into for join in self.joins))
+
+    def named(self, header: Sequence[str]) -> list[str]:
+        """The names of the columns: those of the header, tidied, or those that the layout gives them."""
+        if self.columns:
+            return list(self.columns)
+        names = [tidied(name) for name in header]
+        while names and not names[-1]:  # each line ends with a delimiter
+            names.pop()
+        return names
+
+
+PLAIN = Layout()
+
+#: What `layout` may say, by format.
+MEMBERS: Mapping[str, frozenset[str]] = {
+    "csv": frozenset({"header", "columns", "footer", "counted", "group", "persons"}),
+    "fixed": frozenset({"header", "columns", "widths", "footer", "counted", "group", "persons"}),
+    "xlsx": frozenset({"header", "columns", "footer", "counted", "group", "persons", "join"}),
+    "json": frozenset({"records", "total"}),
+    "xml": frozenset({"namespaces"}),
+    "hl7": frozenset(),
+}
+
+
+class LayoutError(ValueError):
+    """A layout that cannot be: the member that is wrong, and how to write it."""
+
+    def __init__(self, member: str, message: str, remedy: str) -> None:
+        super().__init__(message)
+        self.member = member
+        self.remedy = remedy
+
+
+def tidied(name: str) -> str:
+    """A column's name as it is compared: a Mac writes `ä` as two characters, a spreadsheet breaks lines."""
+    return re.sub(r"\s+", " ", unicodedata.normalize("NFC", name)).strip()
+
+
+def layout_of(stated: Mapping[str, Any]) -> Layout:
+    """The layout that a mapping states. Raises LayoutError."""
+    header = stated.get("header", 1)
+    if not isinstance(header, int) or isinstance(header, bool) or header < 0:
+        raise LayoutError("header", "`header` is the number of a row", "write header: 3, or header: 0 if there is none")
+    columns = _texts(stated, "columns")
+    if len(set(columns)) != len(columns):
+        raise LayoutError("columns", "a column's name stands there twice", "give every column a name of its own")
+    if header == 0 and not columns:
+        raise LayoutError("header", "without a header the columns need names", "write columns: [NAME, NAME]")
+    widths = stated.get("widths", [])
+    if not isinstance(widths, list) or not all(isinstance(width, int) and width > 0 for width in widths):
+        raise LayoutError("widths", "`widths` are numbers of characters", "write widths: [8, 11, 30]")
+    namespaces = stated.get("namespaces", {})
+    if not isinstance(namespaces, dict) or not all(isinstance(name, str) for name in namespaces.values()):
+        raise LayoutError("namespaces", "`namespaces` are names by prefix", 'write namespaces: {m: "urn:…"}')
+    return Layout(
+        header=header,
+        columns=columns,
+        footer=_texts(stated, "footer"),
+        is_counted=bool(stated.get("counted", False)),
+        widths=tuple(widths),
+        records=tuple(step for step in str(stated.get("records", "")).split("/") if step),
+        total=str(stated.get("total", "")),
+        namespaces={uri: prefix for prefix, uri in namespaces.items()},
+        persons=_texts(stated, "persons"),
+        group=_group(stated.get("group")),
+        joins=tuple(_join(one) for one in stated.get("join", ())),
+    )
+
+
+def _texts(stated: Mapping[str, Any], member: str) -> tuple[str, ...]:
+    found = stated.get(member, [])
+    if not isinstance(found, list) or not all(isinstance(text, str) and text for text in found):
+        raise LayoutError(member, f"`{member}` is a list of texts", f"write {member}: [TEXT, TEXT]")
+    return tuple(found)
+
+
+def _group(stated: Any) -> Group | None:
+    if stated is None:
+        return None
+    if not isinstance(stated, dict) or not {"by", "into"} <= set(stated) <= {"by", "into", "records"}:
+        raise LayoutError("group", "`group` says by which column, and into which field", "write {by: CASE, into: ROWS}")
+    kept = stated.get("records", "each")
+    if kept not in ("each", "first"):
+        raise LayoutError("group", f"there is no `records: {kept}`", "write records: each, or records: first")
+    return Group(str(stated["by"]), str(stated["into"]), kept == "first")
+
+
+def _join(stated: Any) -> Join:
+    if not isinstance(stated, dict) or set(stated) != {"sheet", "on", "into"}:
+        raise LayoutError("join", "`join` says which sheet, on which column, into which field", "see the reference")
+    return Join(str(stated["sheet"]), str(stated["on"]), str(stated["into"]))
+
+
+def parted(fields: Mapping[str, Any], prefixes: Sequence[str]) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The persons of a row: of each its number, and its columns without their beginning beside those of the row.
+
+    A person of whom nothing is said is none.
+    """
+    shared = {name: value for name, value in fields.items() if not name.startswith(tuple(prefixes))}
+    for number, prefix in enumerate(prefixes, 1):
+        own = {name.removeprefix(prefix): value for name, value in fields.items() if name.startswith(prefix)}
+        if any(value is not None and str(value).strip() for value in own.values()):
+            yield number, {**shared, **own}

@@ -1,0 +1,196 @@
+"""Questions about one person: who received their data, their consents, what may be told to them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+from typing import Annotated, Any, Final, Generic
+
+from pydantic import Field
+
+from audit.log.entries import ZONE, EntryType
+from audit.questions import data_tracker, query, report
+from audit.questions.query import ConsentStory, Day, Found
+from gateway.desk.asking import OFFICER, A, Answered, Note, Question, Windowed, Zoned
+from gateway.desk.forms import Handle, Language, Person
+from gateway.desk.reading import NOBODY, Reading
+from gateway.web.forms import PersonForm
+
+MOST: Final = 5_000
+LATEST: Final = 50
+
+
+class OfPerson(Windowed[A], Generic[A], roles=OFFICER):
+    """What all questions about one person have in their form."""
+
+    person: Person
+
+
+class FindPerson(Question[Handle], named="find-person", roles=OFFICER):
+    """Who has an identifier. Whether anybody has it makes no difference to what is done and answered."""
+
+    person: Person
+
+    def read(self, reading: Reading) -> Answered[Handle]:
+        assert isinstance(self.person, PersonForm)
+        found = reading.context.subjects.find(reading.connection, self.person.system, self.person.value)
+        if found is None:
+            return Answered(Handle(NOBODY[0]), Note())
+        return Answered(Handle(found.id), Note(subject=found.pseudonym))
+
+
+@dataclass(frozen=True, slots=True)
+class Disclosures:
+    """Who received a person's data, newest first, and who asked for it and got nothing."""
+
+    given: tuple[Found, ...]
+    fruitless: tuple[Found, ...]
+    is_known: bool
+
+    @property
+    def days(self) -> dict[date, int]:
+        """How many disclosures there were on each Finnish day."""
+        days: dict[date, int] = {}
+        for item in self.given:
+            day = item.entry.recorded.astimezone(ZONE).date()
+            days[day] = days.get(day, 0) + 1
+        return days
+
+    @property
+    def recipients(self) -> list[tuple[str, list[Found]]]:
+        """The recipients with what each received, who received most first."""
+        recipients: dict[str, list[Found]] = {}
+        for item in self.given:
+            recipients.setdefault(item.entry.agents.recipient or "", []).append(item)
+        return sorted(recipients.items(), key=lambda pair: -len(pair[1]))
+
+
+class DisclosuresOf(OfPerson[Disclosures], named="person-disclosures"):
+    """Who received this person's data, and who asked and got nothing."""
+
+    def read(self, reading: Reading) -> Answered[Disclosures]:
+        someone = reading.someone(self.person)
+        given = query.disclosures(someone.pseudonyms, start=self.start, end=self.end)
+        told = Disclosures(
+            reading.walk(given, order="newest", limit=MOST),
+            reading.walk(query.fruitless_lookups(someone.pseudonyms), order="newest", limit=LATEST),
+            bool(reading.page(query.person(someone.pseudonyms), limit=1).found),
+        )
+        return Answered(told, Note(told.is_known, someone.mark, detail={"shown": len(told.given)}))
+
+
+@dataclass(frozen=True, slots=True)
+class Consents:
+    """A person's consents and refusals with what was disclosed under each."""
+
+    stories: tuple[ConsentStory, ...]
+
+    @property
+    def late(self) -> list[tuple[Found, Found]]:
+        """Releases that stand in the log after the withdrawal of what they cite, each with that withdrawal."""
+        return [pair for story in self.stories for pair in story.late()]
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"consents": [story.to_dict() for story in self.stories]}
+
+
+class ConsentsOf(OfPerson[Consents], named="consents"):
+    """A person's consents and refusals: their history, and what was disclosed under each."""
+
+    def read(self, reading: Reading) -> Answered[Consents]:
+        someone = reading.someone(self.person)
+        told = Consents(query.consents_of(reading.connection, someone.pseudonyms, find=reading.find))
+        return Answered(told, Note(bool(told.stories), someone.mark))
+
+
+@dataclass(frozen=True, slots=True)
+class Days:
+    """How often a person's data was disclosed, by Finnish day."""
+
+    days: tuple[Day, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"days": [{"date": day.date.isoformat(), "count": day.count} for day in self.days]}
+
+
+class DaysOf(OfPerson[Days], named="days"):
+    """How often a person's data was disclosed, by day."""
+
+    def read(self, reading: Reading) -> Answered[Days]:
+        someone = reading.someone(self.person)
+        given = query.disclosures(someone.pseudonyms, start=self.start, end=self.end)
+        told = Days(query.heat(reading.connection, given, find=reading.find))
+        return Answered(told, Note(bool(told.days), someone.mark))
+
+
+class ExtractOf(OfPerson[report.Extract], named="extract", kind=EntryType.EXPORT):
+    """The extract for a person (GDPR art. 15), as JSON or as a printable page."""
+
+    language: Language = Language.EN
+    for_officer: bool = False
+
+    def read(self, reading: Reading) -> Answered[report.Extract]:
+        someone = reading.someone(self.person)
+        telling = reading.telling(self.language.value, for_officer=self.for_officer)
+        made = report.extract(reading.connection, someone.pseudonyms, telling, start=self.start, end=self.end)
+        detail = {"lines": len(made.disclosures), "language": self.language.value, "hidden_counted": self.for_officer}
+        return Answered(made, Note(someone.mark is not None, someone.mark, detail=detail))
+
+
+class Usages(OfPerson[data_tracker.Usages], named="usages"):
+    """Who has used a person's data, as they may see it themselves, newest first."""
+
+    offset: Annotated[int, Field(ge=0, le=data_tracker.MOST)] = 0
+    limit: Annotated[int, Field(ge=1, le=data_tracker.MAX_USAGES)] = data_tracker.MAX_USAGES
+    language: Language = Language.EN
+
+    def read(self, reading: Reading) -> Answered[data_tracker.Usages]:
+        someone = reading.someone(self.person)
+        wanted = data_tracker.Wanted(self.start, self.end, self.offset, self.limit)
+        telling = reading.telling(self.language.value)
+        told = data_tracker.find_usage(reading.connection, someone.pseudonyms, telling, wanted)
+        return Answered(told, Note(bool(told.usages), someone.mark, detail={"shown": len(told.usages)}))
+
+
+class UsagePeriod(Question[data_tracker.UsagePeriod], named="usage-period", is_recorded=False):
+    """The time that can be told about; about nobody, so not on record."""
+
+    def read(self, reading: Reading) -> Answered[data_tracker.UsagePeriod]:
+        return Answered(data_tracker.usage_period(reading.connection, reading.now, find=reading.find), None)
+
+
+class Heartbeat(Question[data_tracker.Heartbeat], named="heartbeat", is_recorded=False):
+    """Whether uses can be looked up just now; about nobody, so not on record."""
+
+    def read(self, reading: Reading) -> Answered[data_tracker.Heartbeat]:
+        return Answered(data_tracker.heartbeat(reading.connection), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Late:
+    """What left after a withdrawal, each with the withdrawal: must be nothing."""
+
+    left: tuple[tuple[Found, Found], ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        left = [{"withdrawal": gone.to_dict(), "release": release.to_dict()} for gone, release in self.left]
+        return {"holds": not left, "left": left}
+
+
+class AfterWithdrawal(Question[Late], named="after-withdrawal"):
+    """What left after a withdrawal although it needed the consent, of one person or of everybody: must be nothing."""
+
+    person: Person | None = None
+    start: Zoned | None = Field(None, alias="from")
+
+    def read(self, reading: Reading) -> Answered[Late]:
+        someone = reading.someone(self.person)
+        pairs = query.left_after_withdrawal(
+            reading.connection,
+            someone.pseudonyms,
+            start=self.start,
+            find=reading.shelves.find,
+            at=reading.shelves.at,
+        )
+        told = Late(tuple(pair for pair in pairs if reading.sees(pair[1].entry)))
+        return Answered(told, Note(bool(told.left), someone.mark))

@@ -1,0 +1,207 @@
+"""Can the log be trusted? Its seal and witnesses, one record with its proof, proofs for others, what was altered."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Final
+
+import orjson
+from pydantic import Field
+from sqlalchemy import func, select
+
+from audit.log.entries import EntryType
+from audit.log.tables import cosignatures
+from audit.questions import query
+from audit.questions.check import Report
+from audit.questions.checking import MOST, check_newest
+from audit.questions.query import Filters, Found
+from audit.tree import proofs
+from audit.tree.checkpoint import MAX_NOTE_BYTES, Checkpoint
+from audit.tree.merkle import ProofError
+from audit.tree.witness import Alarm, Watched, all_alarms, watched
+from consent import replaying
+from consent.explaining import explain
+from gateway.desk.asking import EVERYONE, Answered, Note, Question, Role
+from gateway.desk.forms import EntryRef, Language, lines
+from gateway.desk.questions.rulebooks import kept_of, loaded
+from gateway.desk.reading import Reading
+from gateway.exchange.keeping import kept_rulebook
+
+MOST_PROVEN: Final = 1_000
+MOST_EARLIER: Final = 16
+NoteText = Annotated[str, lines(MAX_NOTE_BYTES)]
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How the log stands: its seal, how far each witness covers it and since when, the logs it watches, alarms."""
+
+    latest: Checkpoint
+    key: str
+    cosignatures: tuple[tuple[str, int, int], ...]
+    watched: tuple[Watched, ...]
+    alarms: tuple[Alarm, ...]
+
+
+class Health(Question[Standing], named="health", roles=EVERYONE):
+    """The log's seal, witnesses, watched logs and alarms."""
+
+    def read(self, reading: Reading) -> Answered[Standing]:
+        marks = select(cosignatures.c.witness, func.max(cosignatures.c.size), func.max(cosignatures.c.timestamp))
+        rows = reading.connection.execute(marks.group_by(cosignatures.c.witness).order_by(cosignatures.c.witness))
+        told = Standing(
+            reading.context.log.latest(),
+            str(reading.context.log_key),
+            tuple((witness, size, at) for witness, size, at in rows),
+            tuple(watched(reading.connection)),
+            tuple(all_alarms(reading.connection)),
+        )
+        return Answered(told, Note())
+
+
+class Check(Question[Report], named="check", roles=EVERYONE):
+    """Have the newest entries been altered? Raises CheckingError while another check is made."""
+
+    newest: Annotated[int, Field(ge=1, le=MOST)] = MOST
+
+    def read(self, reading: Reading) -> Answered[Report]:
+        context = reading.context
+        told = check_newest(
+            context.engine,
+            reading.checking,
+            log_key=context.log_key,
+            witnesses=context.witnesses(),
+            newest=self.newest,
+        )
+        return Answered(told, Note(detail=told.to_codes()))
+
+
+class Unchanged(Question[proofs.Continuity], named="unchanged-since", roles=EVERYONE):
+    """Has the log been altered since this checkpoint of it? Raises NoteError for what is no checkpoint."""
+
+    checkpoint: NoteText
+
+    def read(self, reading: Reading) -> Answered[proofs.Continuity]:
+        told = proofs.unchanged_since(reading.connection, self.checkpoint, reading.context.log_key)
+        return Answered(told, Note(detail={"size": told.earlier.size, "holds": told.unchanged}))
+
+
+class Proof(Question[proofs.EntryProof | None], named="proof"):
+    """The proof that an entry stands in the log; None if there is no such entry. Raises ProofError."""
+
+    entry: EntryRef
+
+    def read(self, reading: Reading) -> Answered[proofs.EntryProof | None]:
+        found = reading.locate(self.entry)
+        if found is None:
+            return Answered(None, Note(found=False))
+        proof = proofs.prove(reading.connection, found.index, found.entry)
+        return Answered(proof, Note(subject=found.entry.subject, detail={"of": found.index}))
+
+
+@dataclass(frozen=True, slots=True)
+class ProofFile:
+    """A file that proves entries to anyone, and which of those that were asked for are not in the log."""
+
+    whole: bytes
+    missing: tuple[str, ...]
+
+    @property
+    def size(self) -> int:
+        """How many entries the log has by the checkpoint in the file."""
+        return int(orjson.loads(self.whole)["checkpoint"].split("\n")[1])
+
+
+class Proofs(Question[ProofFile], named="proofs", kind=EntryType.EXPORT):
+    """A file that proves entries to anyone, for `audit verify`. Raises ProofError."""
+
+    entries: list[EntryRef] = Field(default_factory=list, max_length=MOST_PROVEN)
+    earlier: list[NoteText] = Field(default_factory=list, max_length=MOST_EARLIER)
+
+    def read(self, reading: Reading) -> Answered[ProofFile]:
+        located = {entry: reading.locate(entry) for entry in self.entries}
+        found = [item for item in located.values() if item is not None]
+        context = reading.context
+        whole = proofs.export_proofs(
+            reading.connection,
+            [],
+            log_key=context.log_key,
+            witnesses=context.witnesses(),
+            archived=[(item.index, item.entry) for item in found],
+            earlier=self.earlier,
+        )
+        missing = tuple(str(entry) for entry, item in located.items() if item is None)
+        subject = found[0].entry.subject if len(found) == 1 else None
+        return Answered(ProofFile(whole, missing), Note(bool(found), subject, detail={"entries": len(found)}))
+
+
+@dataclass(frozen=True, slots=True)
+class Reasons:
+    """Why a decision fell as it did, in words; `same`: made again now, it came out byte for byte as it was recorded."""
+
+    text: str
+    same: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """One record: what it says, what proves it, why it was decided so, and whether it belongs to a longer story."""
+
+    found: Found
+    proof: proofs.EntryProof | None
+    reasons: Reasons | None
+    has_story: bool
+
+    @property
+    def witnesses(self) -> list[tuple[str, int]]:
+        """Who bears witness to it, and since when (seconds since the epoch)."""
+        earliest: dict[str, int] = {}
+        for _, mark in self.proof.cosignatures if self.proof is not None else ():
+            earliest[mark.witness] = min(mark.timestamp, earliest.get(mark.witness, mark.timestamp))
+        return sorted(earliest.items())
+
+
+class Record(Question[Opened | None], named="record"):
+    """What one entry says, and what proves that it has not changed; None if there is no such entry."""
+
+    entry: EntryRef
+    language: Language = Language.EN
+
+    def read(self, reading: Reading) -> Answered[Opened | None]:
+        found = reading.locate(self.entry)
+        if found is None:
+            return Answered(None, Note(found=False))
+        try:
+            proof: proofs.EntryProof | None = proofs.prove(reading.connection, found.index, found.entry)
+        except ProofError:
+            proof = None
+        follows = Filters(previous=found.entry.id)
+        has_story = found.entry.previous is not None or bool(reading.page(follows, limit=1).found)
+        told = Opened(found, proof, self._reasons(reading, found), has_story)
+        return Answered(told, Note(True, found.entry.subject, found.entry.case, {"of": found.index}))
+
+    def _reasons(self, reading: Reading, found: Found) -> Reasons | None:
+        """Why it was decided so: told to the officer only, since it speaks of the person's circumstances.
+
+        A delivery that was answered rests on the decision of the delivery that was sent.
+        """
+        if reading.asker.role is not Role.OFFICER:
+            return None
+        reasons = self._reasons_of(reading, found.entry.id)
+        if reasons is not None or found.entry.previous is None or found.entry.type != EntryType.DELIVERY:
+            return reasons
+        before = query.by_id(reading.connection, found.entry.previous, find=reading.find)
+        if before is None or before.entry.type != EntryType.DELIVERY:
+            return None
+        return self._reasons_of(reading, before.entry.id)
+
+    def _reasons_of(self, reading: Reading, entry: str) -> Reasons | None:
+        kept = kept_of(reading, entry)
+        if kept is None or kept.recorded is None or kept.consents is None:
+            return None
+        made_by = kept_rulebook(reading.context.engine, kept.rulebook)
+        if made_by is None:
+            return None
+        book = loaded(made_by)
+        decision = replaying.again(kept.recorded, book, kept.consents)
+        return Reasons(explain(decision, book, self.language.value), decision.canonical() == kept.recorded.canonical)

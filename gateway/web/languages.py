@@ -1,0 +1,15 @@
+"""In which of our languages a caller is told what went wrong."""
+
+from __future__ import annotations
+
+LANGUAGES = ("fi", "sv", "en")
+OTHERWISE = "en"
+
+
+def language_in(accepted: str) -> str:
+    """fi, sv or en: the first of them that an Accept-Language header names; English if none is."""
+    for part in accepted.split(","):
+        tag = part.split(";")[0].strip().lower()[:2]
+        if tag in LANGUAGES:
+            return tag
+    return OTHERWISE
