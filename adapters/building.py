@@ -189,6 +189,8 @@ class Source:
         """Bring the value back into its field; the first of several keeps it."""
         raw = self._back(value)
         if raw is NOTHING:
+            if self._says_already(write, value):
+                write.written.add(pointer)
             return
         if self.field == ".":
             if write.parts is None:
@@ -217,7 +219,14 @@ class Source:
         if name not in fields:
             fields[name] = raw
             return True
-        # Another value has written it; if it reads as this one too, this one is written as well.
+        return self._says_already(write, value)
+
+    def _says_already(self, write: Write, value: Any) -> bool:
+        """Whether another value has written the field, and it reads as this one too."""
+        inner = self.field.startswith("./")
+        fields, name = (write.part, self.field[2:]) if inner else (write.fields, self.field)
+        if not fields or name not in fields:
+            return False
         try:
             return bool(self.transform.forward(fields[name]) == value)
         except TransformError:

@@ -8,7 +8,13 @@ schema fixes (types, ids, references, systems) need not be written.
 * A list makes a list; an object without any value of the source in it is left out.
 * `each: {split: FIELD, by: "|"}` makes one resource or item for each part of a field; `from: .` is the part.
 * `each: {of: FIELD, where: {NAME: VALUE}}` does so for each object of a list, or for those with such members;
-`from: ./NAME` is a member of it. This is the one condition that there is.
+`from: ./NAME` is a member of it, and `./NAME/NAME` one of an object within it.
+* `when: {FIELD: [VALUE, VALUE]}` beside anything makes it only where the field has one of these values, `unless` only
+where it has none of them; a field that cannot be read fulfils neither.
+* `default: VALUE` stands for an empty field, except of facts that protect or permit. What the mapping says of every
+record, with nothing of the source in it, stays; beside `keep: true` so does what else is empty.
+* `tables: {NAME: {extends: municipality, VALUE: code}}` adds to a list that is here; `{file: codes/NAME.csv}` is a file
+with the columns `value`, `code` and, if codes come and go, `valid_from` and `valid_to`.
 * Where items are told apart by a constant (extensions by `url`, identifiers by `system`), an object with their names
 will do.
 * Anything harder is a Python function in the adapter's folder, named by `as` like the transforms that are here.

@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from adapters import mapping
+from adapters.layouts import MEMBERS as LAYOUT
 from adapters.mapping import _FORMATS
+from adapters.protecting import DECLARED, table
 from adapters.sdk import Limits, Position
 from adapters.texts import CODES, finding
 from adapters.transforms import TRANSFORMS
@@ -26,6 +28,32 @@ _SOURCE_MEMBERS = {
     "sheet": "the sheet that holds the records; its first row is the header",
     "messages": "the types of message that are read, such as `REF^I12`",
     "repeating": "the segments of which a record may hold several",
+    "layout": "where the records are in the file, see below",
+}
+
+_LAYOUT_MEMBERS = {
+    "header": "the row of the header, counted from 1; 0: there is none, and `columns` names them",
+    "columns": "the names of the columns by their position, in place of those of the header",
+    "footer": "a row whose first text begins with one of these is no record",
+    "counted": "`true`: the number in that row is the number of records, and another one is an error",
+    "widths": "how many characters each column takes",
+    "group": "`{by: FIELD, into: NAME}`: rows of one value that stand together see each other as the list `NAME`; "
+    "`records: first` makes one record of them, the others being the list",
+    "persons": "the beginnings of the columns of each person of a row: each becomes a record of its own",
+    "join": "`[{sheet: NAME, on: FIELD, into: NAME}]`: the rows of another sheet that have the record's key, as a list",
+    "records": "the path of the list in the document: `data/asiakkaat`",
+    "total": "the member of the envelope that counts the records; another number of them is an error",
+    "namespaces": '`{PREFIX: "URI"}`: names are written with that prefix, or with none for `""`',
+}
+
+
+#: A code system with more codes than this is shown by some of them.
+_ALL_SHOWN = 40
+#: The forms of texts, in words.
+_FORMS = {
+    "^[12][0-9]{3}-[0-9]{2}-[0-9]{2}$": "a day: `2026-11-24`",
+    "^[0-9]{5}$": "five digits",
+    "^[A-Z]{2}$": "two capitals",
 }
 
 
@@ -50,9 +78,12 @@ def _lines() -> Iterator[str]:
     yield "| `source` | how the source is written, see below |"
     yield "| `tables` | code tables: `{NAME: {VALUE: code, …}}`, used as `code NAME` or `table NAME` |"
     yield "| `ignored` | fields that are left out on purpose; any other that is not mapped is reported |"
+    yield "| `cannot-say` | the protecting facts that the source cannot know: " + _names(frozenset(DECLARED)) + " |"
     yield "| `resources` | what is made: `Patient` first, then others; a list makes several of one kind |"
     yield ""
     yield from _sources()
+    yield from _layouts()
+    yield from _rules()
     yield from _transforms()
     yield from _codes()
     yield from _elements()
@@ -72,6 +103,36 @@ def _sources() -> Iterator[str]:
     yield "|---|---|"
     for name in sorted({one for must, may in _FORMATS.values() for one in must | may}):
         yield f"| `{name}` | {_SOURCE_MEMBERS.get(name, '')} |"
+    yield ""
+
+
+def _layouts() -> Iterator[str]:
+    yield "### Layout"
+    yield ""
+    yield "| member | formats | what it says |"
+    yield "|---|---|---|"
+    for name in sorted({name for members in LAYOUT.values() for name in members}):
+        formats = ", ".join(f"`{form}`" for form, members in LAYOUT.items() if name in members)
+        yield f"| `{name}` | {formats} | {_LAYOUT_MEMBERS[name]} |"
+    yield ""
+    yield "A first line `sep=;` is understood, lines without any text and a header that comes again are no records, and"
+    yield "names of columns are compared without regard to how a letter with a mark is written."
+    yield ""
+
+
+def _rules() -> Iterator[str]:
+    yield "## Four values"
+    yield ""
+    yield "A column that is not there, a cell that is empty, a cell that cannot be read (an error of a spreadsheet, a"
+    yield "code that is in no table, a day that does not exist) and two places that disagree are four things. So is"
+    yield "what a source takes back (deleted, posted to the wrong person)."
+    yield ""
+    yield "| fact | no such column | empty | unreadable | contradictory | taken back |"
+    yield "|---|---|---|---|---|---|"
+    for row in table():
+        yield f"| {' | '.join(row)} |"
+    yield ""
+    yield "`or: reject` beside `from` makes a value that would cost itself stop the record."
     yield ""
 
 
@@ -97,11 +158,15 @@ def _codes() -> Iterator[str]:
     yield ""
     yield "`as: code NAME` takes a field that holds codes of these; a table of the mapping's own gives codes of these."
     yield ""
-    yield "| name | codes | some of them |"
+    yield "Each takes the codes and their names in all three languages; `yhdyspinta adapter codes NAME` prints them."
+    yield ""
+    yield "| name | codes | which |"
     yield "|---|---|---|"
     for name in code_systems():
         codes = list(code_system(name).codes)
-        yield f"| `{name}` | {len(codes)} | {', '.join(f'`{code}`' for code in codes[:4])}{' …' if codes[4:] else ''} |"
+        shown = codes if len(codes) <= _ALL_SHOWN else codes[:4]
+        told = ", ".join(f"`{code}`" for code in shown)
+        yield f"| `{name}` | {len(codes)} | {told}{' …' if len(shown) < len(codes) else ''} |"
     yield ""
 
 
@@ -154,7 +219,10 @@ def _type(shape: Shape) -> str:
         return f"code of `{shape.codes}`"
     if shape.allowed:
         return ", ".join(f"`{one}`" for one in sorted(shape.allowed))
-    return " or ".join(sorted(shape.types))
+    written = _FORMS.get(shape.pattern.pattern) if shape.pattern is not None else None
+    if shape.pattern is not None and written is None and shape.pattern.pattern != "\\S":
+        written = "`" + shape.pattern.pattern.replace("|", "\\|") + "`"
+    return " or ".join(sorted(shape.types)) + (f", {written}" if written else "")
 
 
 def _findings() -> Iterator[str]:

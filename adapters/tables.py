@@ -20,6 +20,7 @@ from adapters.faults import Faults, near
 from adapters.transforms import Transform, TransformError
 from schemas.codes import code_system, code_systems
 
+_NOT_GRANTED = frozenset({"pending", "refused"})
 _TYPES = {bool: "boolean", int: "integer", str: "string"}
 #: Words of a table that are no values: of which list it is a part, and in which file it stands.
 _WORDS = frozenset({"extends", "file"})
@@ -105,6 +106,8 @@ class Tables:
     def transform(self, named_as: str, template: CommentedMap) -> Transform | None:
         """The transform that `code NAME` or `table NAME` is; None for any other word. Raises MappingError."""
         word, _, argument = named_as.partition(" ")
+        if word == "granted":
+            return self._granted(named_as, argument, template)
         if word not in {"code", "table"}:
             return None
         if argument in self._own:
@@ -114,6 +117,16 @@ class Tables:
             return self._made(named_as, {}, named(argument), argument)
         known = [*self._own, *code_systems()]
         return self._faults.fail(template, "as", f"there is no code table {argument!r}", near(argument, known))
+
+    def _granted(self, name: str, table: str, template: CommentedMap) -> Transform:
+        """Whether the permit of a table is one that was granted."""
+        ground = self.transform(f"code {table}", template)
+        assert ground is not None
+
+        def look_up(value: Any) -> Any:
+            return ground.forward(value) not in _NOT_GRANTED
+
+        return Transform(name, "Whether a permit was granted.", ("", ""), look_up, None, "boolean")
 
     def _made(self, name: str, own: Mapping[Any, Any], names: Mapping[str, str], table: str) -> Transform:
         forward: dict[str, Any] = {**names, **{folded(value): code for value, code in own.items()}}

@@ -118,6 +118,20 @@ def sheets_of(data: bytes, limits: Limits) -> list[str]:
         raise ValueError("no workbook that can be read") from None
 
 
+def cells_of(data: bytes, sheet: str, limits: Limits) -> Iterator[tuple[int, list[str]]]:
+    """The rows of a sheet as texts, for looking at it; nothing for one that cannot be read."""
+    try:
+        with closing(_opened(data, limits)) as book:
+            found = _sheet(book, sheet)
+            with found._get_source() as part:
+                areas_of(part, limits)
+            with found._get_source() as part:
+                for number, row in rows_of(found, part):
+                    yield number, [str(_value(row.get(at, ""))) for at in range(1, max(row, default=0) + 1)]
+    except Exception:  # as in read_xlsx, which then says why
+        return
+
+
 def _opened(data: bytes, limits: Limits) -> Any:
     """The workbook, once it is known how far it unpacks. Raises LimitError, and whatever the libraries raise."""
     _measure(data, limits)

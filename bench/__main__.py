@@ -16,7 +16,7 @@ from bench.figures import Figure
 from bench.page import page
 from gateway.terminal.output import console
 
-PARTS = ("exchange", "deciding", "mapping", "questions", "registry")
+PARTS = ("starting", "exchange", "deciding", "mapping", "questions", "registry")
 FOLDER = Path(__file__).parent
 
 

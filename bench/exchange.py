@@ -28,8 +28,10 @@ import aiohttp
 
 from adapters.samples import write_samples
 from bench.figures import Figure, ratio
-from gateway.demo.network import DEMO, LOOPBACK, Network, Ports, build
+from gateway.demo.network import Network, build
+from gateway.demo.organisations import DEMO
 from gateway.demo.patience import Patience
+from gateway.demo.ports import LOOPBACK, Ports
 from gateway.demo.processes import Processes
 from gateway.keys.certificates import to_pem
 from gateway.registry.run.authority import Authority
@@ -146,6 +148,10 @@ def _targets(folder: Path) -> Iterator[tuple[list[Target], ssl.SSLContext]]:
     organisations = [one for one in DEMO if one.name in {"centre", "kotka"}]
     network = build(folder / "network", datetime.now(UTC), export, organisations=organisations)
     kotka, centre = network.parties["kotka"], network.parties["centre"]
+    for party in (kotka, centre):
+        # One client asks as fast as it can, which is what the limits are there to stop.
+        with party.config.open("a") as file:
+            file.write("\n[rates]\nuser_per_minute = 0\ncaller_per_minute = 0\n")
     persons = [case["key"] for name, case in samples["cases"].items() if name in {"p01-asylum-adult", "p10-moves-on"}]
     persons += [f"DEMO-{number}" for number in range(1011, 1020)]
     _BODIES[:] = [_question(network, person) for person in persons]

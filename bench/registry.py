@@ -24,7 +24,7 @@ from securesystemslib.signer import CryptoSigner  # type: ignore[attr-defined]
 
 from bench.figures import Figure, ratio
 from gateway.keys import certificates
-from gateway.registry.read import targets
+from gateway.registry.read import targets, writing
 from gateway.registry.read.distribution import RegistryClient
 from gateway.registry.read.entries import (
     Content,
@@ -36,7 +36,8 @@ from gateway.registry.read.entries import (
     Subsystem,
 )
 from gateway.registry.read.registry import Registry
-from gateway.registry.run.publishing import ROLES, Publisher
+from gateway.registry.run.publishing import Publisher
+from gateway.registry.run.roles import ROLES
 from gateway.wire.identifiers import MemberId, ServiceId, SubsystemId
 from gateway.wire.signing import thumbprint
 from gateway.wire.text import Text
@@ -57,7 +58,10 @@ def content(members: int) -> Content:
     term = {"not_before": NOW - timedelta(days=1), "not_after": NOW + timedelta(days=365)}
     anchor = certificates.issue_authority(key, INSTANCE, serial=1, **term)
     template = certificates.issue_signing(
-        anchor, key, key.public_key(), MemberId(INSTANCE, "MUN", "0"), serial=2, **term
+        certificates.Issuer(anchor, key),
+        key.public_key(),
+        MemberId(INSTANCE, "MUN", "0"),
+        certificates.Term(**term, serial=2),
     )
     homes = [SubsystemId(MemberId(INSTANCE, "MUN", f"{number:07}"), "kotoutuminen") for number in range(members)]
     purposes, categories = frozenset({"service-need-lookup"}), frozenset({"identity", "language", "housing"})
@@ -101,7 +105,7 @@ def run() -> list[Figure]:
         folder = Path(place)
         ring = {role: [CryptoSigner.generate_ed25519()] for role in ROLES}
         large = Publisher(folder / "large")
-        large.create(targets.write(content(MEMBERS)), ring, {}, NOW)
+        large.create(writing.write(content(MEMBERS)), ring, {}, NOW)
         small = Registry(content(3), version=1, expires=NOW + timedelta(days=1))
         loads, renewals = [], []
         for number in range(ROUNDS):

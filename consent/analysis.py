@@ -177,7 +177,7 @@ class _Walk:
         named = [item for item in found if category in item.categories and not item.emergency]
         for one, other in combinations(named, 2):
             same = frozenset(one.conditions) == frozenset(other.conditions) and one.permits == other.permits
-            if same and one.word is not other.word:
+            if same and one.word is not other.word and not (one.needs_word and other.needs_word):
                 self._against[one.id, other.id][category] += 1
             else:
                 self._twice[one.id, other.id][category] += 1
@@ -257,7 +257,7 @@ def _carries_before(earlier: Basis, later: Basis, world: frozenset[str]) -> bool
     if not world.issuperset(earlier.conditions) or (earlier.emergency and not later.emergency):
         return False
     # For a later basis that needs no consent, there is a person who has given none.
-    return not earlier.needs_word or later.needs_word
+    return not earlier.needs_word or later.word is earlier.word
 
 
 def _explains(rulebook: Rulebook, gap: Gap, triple: Triple, interval: Interval, category: str, permit: str) -> bool:

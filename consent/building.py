@@ -90,7 +90,6 @@ def _source(document: Mapping[str, Any] | None, acts: Mapping[str, Act]) -> Sour
         amended_unread=tuple(document.get("amended_unread", ())),
         read_on=day(document.get("read_on")),
         gdpr=tuple(document["gdpr"]),
-        doubt=document.get("doubt"),
     )
 
 
@@ -157,6 +156,7 @@ def _basis(document: Mapping[str, Any], form: int, acts: Mapping[str, Act]) -> B
         source=_source(document.get("source"), acts),
         mode=Mode(document["mode"]) if "mode" in document else None,
         gives=document.get("gives"),
+        doubt=document.get("doubt"),
     )
 
 

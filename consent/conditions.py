@@ -238,6 +238,12 @@ _ALL = (
         _directed,
     ),
     Condition(
+        "placed-in-municipality",
+        "Did the placement authority direct the person to a municipal place?",
+        "directed",
+        _fact("directed"),
+    ),
+    Condition(
         "place-proposed",
         "Has the Immigration Service or the centre proposed that the person be directed to a place?",
         "place_proposed",

@@ -1,19 +1,31 @@
-"""Say a decision in one paragraph of plain Finnish, Swedish or English that a lawyer can check."""
+"""Say a decision in one paragraph of plain Finnish, Swedish or English that a lawyer can check.
+
+The day and the rulebook's version first; then what is given, each basis once with its act, its provision in the
+reader's manner, its ground in the GDPR and what carried it; then what is withheld, with the rulebook's own reason where
+it has one. Categories stand in the rulebook's order. An obligation is named only if the node carries it out.
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
+from datetime import date
 from functools import cache
 from importlib.resources import files
-from typing import Any
+from typing import Any, Final
 
 from ruamel.yaml import YAML
 
-from consent.decision import Decision
-from consent.rulebook import Basis, Prohibition, Rulebook
+from consent.law import Basis, Gap, Prohibition, Rulebook, Word
+from consent.provisions import article
+from consent.verdicts import Decision, PermittedCategory, WithheldCategory, legal_day
 
 LANGUAGES = ("fi", "sv", "en")
+#: Obligations that the node itself carries out. What it only passes on, it does not promise.
+CARRIED_OUT: Final = frozenset({"minimise", "review", "hide-from-subject"})
+_MONTHS: Final = (
+    "January February March April May June July August September October November December".split()  # noqa: SIM905
+)
 
 
 def explain(decision: Decision, rulebook: Rulebook, language: str = "en") -> str:
@@ -22,50 +34,38 @@ def explain(decision: Decision, rulebook: Rulebook, language: str = "en") -> str
     The rulebook is the one that was decided by.
     """
     words = _Words(rulebook, language if language in LANGUAGES else "en")
-    parties = {
-        "provider": words.role(decision.provider),
-        "requester": words.role(decision.requester),
-        "purpose": words.purpose(decision.purpose),
-    }
+    day = legal_day(decision.at)
+    sentences = [
+        words.text(
+            "opening",
+            day=words.day(day),
+            version=f"{rulebook.name} {rulebook.version}",
+            provider=words.role(decision.provider),
+            requester=words.role(decision.requester),
+            purpose=words.purpose(decision.purpose),
+        )
+    ]
     certain = [permitted for permitted in decision.permitted if not permitted.possible]
-    open_ = [permitted for permitted in decision.permitted if permitted.possible]
-    sentences: list[str] = []
-    if certain:
-        sentences.append(
-            words.text("permitted", categories=words.categories(one.category for one in certain), **parties)
-        )
-    if open_:
-        needs = ", ".join(words.fact(need) for need in sorted({need for one in open_ for need in one.needs}))
-        sentences.append(
-            words.text("possible", categories=words.categories(one.category for one in open_), needs=needs)
-        )
     if not decision.permitted:
-        sentences.append(words.text("denied", **parties))
-    by_basis: dict[str, list[str]] = defaultdict(list)
-    for permitted in decision.permitted:
-        by_basis[permitted.basis].append(permitted.category)
-    for identifier, categories in by_basis.items():
-        sentences.append(words.basis(rulebook.basis(identifier), categories))
-    by_consent = [permitted.category for permitted in decision.permitted if permitted.consent_id is not None]
-    if by_consent:
-        sentences.append(words.text("carried-by-consent", categories=words.categories(by_consent)))
+        sentences.append(words.text("denied"))
+    sentences += words.given(certain)
+    open_ = [permitted for permitted in decision.permitted if permitted.possible]
+    if open_:
+        needs = ", ".join(words.fact(need) for need in sorted({need for item in open_ for need in item.needs}))
+        sentences.append(words.text("possible", categories=words.categories(open_), needs=needs))
     if decision.emergency:
         sentences.append(words.text("emergency"))
-    overridden = [permitted.category for permitted in decision.permitted if permitted.overridden is not None]
+    overridden = [permitted for permitted in decision.permitted if permitted.overridden is not None]
     if overridden:
         sentences.append(words.text("overridden", categories=words.categories(overridden)))
-    by_reason: dict[str, list[str]] = defaultdict(list)
-    for held in decision.withheld:
-        by_reason[words.reason(held.code, held.nearest_basis, held.unmet)].append(held.category)
+    by_reason: dict[str, list[WithheldCategory]] = defaultdict(list)
+    for held in sorted(decision.withheld, key=words.place):
+        by_reason[words.why(decision, held, day)].append(held)
     for reason, categories in by_reason.items():
         sentences.append(words.text("withheld", categories=words.categories(categories), reason=reason))
-    if decision.obligations:
-        sentences.append(
-            words.text(
-                "obligations",
-                obligations=", ".join(words.obligation(obligation) for obligation in decision.obligations),
-            )
-        )
+    kept = [obligation for obligation in decision.obligations if obligation in CARRIED_OUT]
+    if kept:
+        sentences.append(words.text("obligations", obligations=", ".join(map(words.obligation, kept))))
     return " ".join(sentences)
 
 
@@ -75,11 +75,32 @@ def condition(name: str, language: str = "en") -> str:
     return str(words.get(language if language in LANGUAGES else "en", name))
 
 
+def gap_for(rulebook: Rulebook, decision: Decision, category: str, day: date) -> Gap | None:
+    """Why the rulebook means to give nothing of a category here, if it says so."""
+    ground = decision.request.stated.permit_ground
+    for gap in rulebook.gaps:
+        if (
+            gap.in_force(day)
+            and (not gap.purposes or decision.purpose in gap.purposes)
+            and (not gap.providers or decision.provider in gap.providers)
+            and (not gap.requesters or decision.requester in gap.requesters)
+            and (not gap.permits or ground in gap.permits)
+            and (not gap.categories or rulebook.covers(gap.categories, category))
+        ):
+            return gap
+    return None
+
+
+#: Reasons behind which the rulebook's own reason for a gap may stand: no basis came near.
+_FAR: Final = frozenset({"no-basis", "basis-not-in-force", "subject-group"})
+
+
 class _Words:
     def __init__(self, rulebook: Rulebook, language: str) -> None:
         self._rulebook = rulebook
         self._language = language
         self._texts = _texts()
+        self._places = {code: place for place, code in enumerate(rulebook.categories)}
 
     def text(self, name: str, **values: str) -> str:
         sentence = str(self._texts[name][self._language]).format(**values)
@@ -91,23 +112,60 @@ class _Words:
     def purpose(self, code: str) -> str:
         return self._rulebook.purposes.get(code, {}).get(self._language, code)
 
-    def categories(self, codes: Iterable[str]) -> str:
-        names = []
-        for code in codes:
-            known = self._rulebook.categories.get(code)
-            names.append(known.title[self._language] if known is not None else code)
-        return ", ".join(names)
+    def place(self, item: PermittedCategory | WithheldCategory) -> tuple[int, str]:
+        """Where a category stands in the rulebook's order."""
+        return self._places.get(item.category, len(self._places)), item.category
 
-    def basis(self, basis: Basis | None, categories: Iterable[str]) -> str:
+    def categories(self, items: Iterable[PermittedCategory | WithheldCategory]) -> str:
+        names = []
+        for item in sorted(items, key=self.place):
+            known = self._rulebook.categories.get(item.category)
+            names.append(known.title[self._language] if known is not None else item.category)
+        return ", ".join(dict.fromkeys(names))
+
+    def given(self, permitted: Iterable[PermittedCategory]) -> list[str]:
+        """A sentence for each basis, and for each thing that carried it."""
+        groups: dict[tuple[str, bool, str | None], list[PermittedCategory]] = defaultdict(list)
+        for item in sorted(permitted, key=self.place):
+            groups[item.basis, item.consent_id is not None, item.standing].append(item)
+        return [self._basis(self._rulebook.basis(group[0]), items) for group, items in groups.items()]
+
+    def _basis(self, basis: Basis | None, items: list[PermittedCategory]) -> str:
         if basis is None:
             return ""
         return self.text(
             "basis",
-            categories=self.categories(categories),
+            categories=self.categories(items),
             title=basis.title[self._language],
             statute=basis.cited(self._language),
+            gdpr=self._ground(basis),
+            carried=self._carried(basis, items[0]),
             review="" if basis.reviewed else str(self._texts["unreviewed"][self._language]),
         )
+
+    def _ground(self, basis: Basis) -> str:
+        if basis.source is None or not basis.source.gdpr:
+            return ""
+        articles = [article(text, self._language) for text in basis.source.gdpr]
+        said = f" {self._texts['and'][self._language]} ".join([", ".join(articles[:-1]) or articles[0], articles[-1]])
+        said = articles[0] if len(articles) == 1 else said
+        return str(self._texts["gdpr"][self._language]).format(articles=said)
+
+    def _carried(self, basis: Basis, item: PermittedCategory) -> str:
+        if item.consent_id is not None:
+            name = "carried-by-permission" if basis.word is Word.PERMISSION else "carried-by-consent"
+            return str(self._texts[name][self._language])
+        if item.standing is not None:
+            return str(self._texts["carried-by-request"][self._language]).format(id=item.standing)
+        return ""
+
+    def why(self, decision: Decision, held: WithheldCategory, day: date) -> str:
+        """Why a category is withheld: the rulebook's own reason first, where no basis came near."""
+        if held.code in _FAR:
+            gap = gap_for(self._rulebook, decision, held.category, day)
+            if gap is not None:
+                return gap.reason[self._language]
+        return self.reason(held.code, held.nearest_basis, held.unmet)
 
     def reason(self, code: str, nearest: str | None, unmet: str | None) -> str:
         named: Basis | Prohibition | None = None
@@ -116,6 +174,8 @@ class _Words:
                 (prohibition for prohibition in self._rulebook.prohibitions if prohibition.id == nearest), None
             )
         title = named.title[self._language] if named is not None else (nearest or "")
+        if isinstance(named, Basis) and named.source is not None:
+            title = f"{title}, {named.cited(self._language)}"
         template = self._texts["reasons"].get(code, {}).get(self._language, code)
         return str(template).format(basis=title, unmet=self._unmet(code, named, unmet or ""))
 
@@ -123,21 +183,26 @@ class _Words:
         return str(self._texts["facts"].get(name, {}).get(self._language, name))
 
     def obligation(self, name: str) -> str:
+        known = self._rulebook.obligations.get(name)
+        if known is not None:
+            return known.says[self._language]
         return str(self._texts["obligation"].get(name, {}).get(self._language, name))
+
+    def day(self, day: date) -> str:
+        """A day as the reader writes it."""
+        if self._language == "en":
+            return f"{day.day} {_MONTHS[day.month - 1]} {day.year}"
+        return f"{day.day}.{day.month}.{day.year}"
 
     def _unmet(self, code: str, named: Basis | Prohibition | None, unmet: str) -> str:
         if code == "condition-unmet":
             return str(self._texts["conditions"].get(unmet, {}).get(self._language, unmet))
-        if code != "basis-not-in-force" or named is None:
+        if code != "basis-not-in-force" or named is None or not unmet:
             return unmet
         over = named.ends is not None and unmet == named.ends.isoformat()
-        return str(self._texts["until" if over else "since"][self._language]).format(day=self._day(unmet))
-
-    def _day(self, iso: str) -> str:
-        if self._language == "en" or not iso:
-            return iso
-        year, month, day = iso.split("-")
-        return f"{int(day)}.{int(month)}.{year}"
+        return str(self._texts["until" if over else "since"][self._language]).format(
+            day=self.day(date.fromisoformat(unmet))
+        )
 
 
 @cache

@@ -23,6 +23,7 @@ class Mode(StrEnum):
     DUTY = "duty"  # the holder gives on its own
     RIGHT_TO_GET = "right-to-get"  # the recipient may ask; sent only under its standing request
     ON_REQUEST = "on-request"  # the recipient may ask, case by case, and is never sent it
+    MAY_GIVE = "may-give"  # the holder may give, though nobody may demand it
     BY_WORD = "by-word"  # it moves by the person's word
 
 
@@ -63,7 +64,7 @@ class Act:
 class Source:
     """Where a basis was read: which provision, as amended by what, on which day, on which ground of the GDPR.
 
-    `amended_unread` are amendments whose wording nobody here has read; `doubt` is what a lawyer should settle.
+    `amended_unread` are amendments whose wording nobody here has read.
     """
 
     provision: Provision
@@ -73,7 +74,6 @@ class Source:
     amended_unread: tuple[str, ...] = ()
     read_on: date | None = None
     gdpr: tuple[str, ...] = ()
-    doubt: Words | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ class Dated:
 @dataclass(frozen=True, slots=True)
 class Basis(Dated):
     """A legal basis: who may give what to whom, for which purpose, about which persons, and what the person's word
-    does to it.
+    does to it. `doubt` is a question that a lawyer should settle.
     """
 
     id: str
@@ -121,6 +121,7 @@ class Basis(Dated):
     source: Source | None = None
     mode: Mode | None = None
     gives: Words | None = None
+    doubt: Words | None = None
 
     @property
     def needs_word(self) -> bool:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+GDPR = "2016/679"
 _WRITTEN = re.compile(
-    r"(?P<act>[0-9]{1,4}/[0-9]{4}) (?P<section>[0-9]{1,3}(?: [a-z])?)"
+    r"(?P<act>[0-9]{1,4}/[0-9]{3,4}) (?P<section>[0-9]{1,3}(?: [a-z])?)"
     r"(?::(?P<moment>[0-9]{1,2})(?:\((?P<point>[0-9]{1,2}(?: [a-z])?)\))?)?\Z"
 )
 _ARTICLE = re.compile(r"(?P<article>[0-9]{1,3})(?:\((?P<paragraph>[0-9]{1,2})\)(?:\((?P<point>[a-z])\))?)?\Z")
@@ -55,6 +56,9 @@ class Provision:
         """As it is cited in `fi`, `sv` or `en`, without the act; `inflected` is the form that Finnish needs in a
         sentence.
         """
+        if self.act == GDPR:
+            paragraph = f"({self.moment})" if self.moment is not None else ""
+            return article(f"{self.section}{paragraph}" + (f"({self.point})" if self.point else ""), language)
         if language == "fi":
             return self._finnish(inflected)
         if language == "sv":

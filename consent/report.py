@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -9,7 +10,11 @@ from functools import cache
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from consent.analysis import Check, Finding
-from consent.difference import Differences
+from consent.coverage import Coverage
+from consent.difference import Differences, Group
+from consent.explaining import LANGUAGES, explain
+from consent.invariants import Proof
+from consent.law import Basis, Prohibition, Rulebook
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +44,16 @@ class Report:
         )
 
 
-def of_check(check: Check) -> Report:
-    """The report on one rulebook."""
+def of_check(check: Check, proofs: Sequence[Proof] = ()) -> Report:
+    """The report on one rulebook, with what became of its invariants."""
     rulebook = check.rulebook
     faults = check.faults
+    broken = [proof for proof in proofs if not proof.holds]
+    number = len(faults) + len(broken)
     verdict = (
         "Nothing to mend: every gap is meant, nothing contradicts, every basis can carry."
-        if check.sound
-        else f"{len(faults)} {'thing' if len(faults) == 1 else 'things'} to mend."
+        if not number
+        else f"{number} {'thing' if number == 1 else 'things'} to mend."
     )
     bases = tuple(
         (
@@ -63,7 +70,7 @@ def of_check(check: Check) -> Report:
     return Report(
         title=f"Rulebook {rulebook.name} {rulebook.version}",
         verdict=verdict,
-        good=check.sound,
+        good=not number,
         summary=(
             ("Status", rulebook.status),
             ("Digest", rulebook.digest),
@@ -77,6 +84,9 @@ def of_check(check: Check) -> Report:
             table
             for table in (
                 _findings("To mend", "Faults: these must go before the rulebook is used.", faults),
+                _proofs(rulebook, proofs),
+                _stopped(rulebook),
+                _sourceless(rulebook),
                 Table(
                     "Gaps that are meant",
                     "What flows ask for and the law withholds.",
@@ -102,13 +112,17 @@ def of_check(check: Check) -> Report:
 
 def of_differences(found: Differences, swing: tuple[int, int] | None = None) -> Report:
     """The report on a change of rulebook. `swing` is how many recorded exchanges would have gone otherwise, of all."""
+    groups = found.groups()
+    classes: Counter[tuple[str, str]] = Counter()
+    for group in groups:
+        classes[group.was.value, group.becomes.value] += group.points
     summary = [
         ("From", f"{found.old.name} {found.old.version}, {found.old.digest}"),
         ("To", f"{found.new.name} {found.new.version}, {found.new.digest}"),
         ("Points compared", _number(found.cells)),
         *(
-            (title, _number(sum(len(one.permits) for one in found.changes if one.change == change)))
-            for change, title in _CHANGES.items()
+            (title, _number(sum(len(change.permits) for change in found.changes if change.change == kind)))
+            for kind, title in _CHANGES.items()
         ),
     ]
     verdict = (
@@ -118,29 +132,19 @@ def of_differences(found: Differences, swing: tuple[int, int] | None = None) -> 
         verdict += f" {_number(swing[0])} of {_number(swing[1])} recorded exchanges would have gone otherwise."
     tables = [
         Table(
-            title,
-            "By whom, to whom, for what, which category, between which days.",
-            ("from", "to", "purpose", "category", "days", "permits", "before", "after"),
-            tuple(
-                (
-                    one.provider,
-                    one.requester,
-                    one.purpose,
-                    one.category,
-                    str(one.interval),
-                    ", ".join(one.permits),
-                    one.before or "not at all",
-                    one.after or "not at all",
-                )
-                for one in found.changes
-                if one.change == change
-            ),
-        )
-        for change, title in _CHANGES.items()
+            "Classes of change",
+            "From the strongest: duty, may-give, right, on-request, unless-refused, word, emergency, nothing.",
+            ("from", "to", "points"),
+            tuple((was, becomes, _number(points)) for (was, becomes), points in classes.items()),
+        ),
+        Table(
+            "Changes by basis",
+            "By which bases it was given and is given, who gives what to whom, at how many points.",
+            ("class", "bases", "who and what", "points"),
+            tuple(_grouped(group) for group in groups),
+        ),
+        Table("Prohibitions", "What may not move although a basis gives it.", ("id", "change"), found.prohibitions),
     ]
-    tables.append(
-        Table("Prohibitions", "What may not move, whatever permits it.", ("prohibition", "change"), found.prohibitions)
-    )
     return Report(
         title=f"From {found.old.version} to {found.new.version}",
         verdict=verdict,
@@ -150,11 +154,102 @@ def of_differences(found: Differences, swing: tuple[int, int] | None = None) -> 
     )
 
 
+def _grouped(group: Group) -> tuple[str, ...]:
+    """A group as a row that is read in 80 columns: what is long, breaks at its commas."""
+    return (
+        f"{group.was.value} → {group.becomes.value}",
+        f"{_list(group.old_bases) or 'none'} → {_list(group.new_bases) or 'none'}",
+        f"{_list(group.providers)} → {_list(group.requesters)} ({_list(group.purposes)}): {_list(group.categories)}",
+        _number(group.points),
+    )
+
+
+def _list(names: Sequence[str]) -> str:
+    return ", ".join(names)
+
+
 _CHANGES = {
     "becomes-permitted": "Becomes permitted",
     "becomes-withheld": "Becomes withheld",
     "changes": "Stays, by another rule",
 }
+
+
+def _proofs(rulebook: Rulebook, proofs: Sequence[Proof]) -> Table:
+    """Each invariant, proved or broken; what breaks one is said in three languages."""
+    rows = []
+    for proof in proofs:
+        told = f"proved at {_number(proof.points)} points"
+        if proof.counterexample is not None:
+            decision = proof.counterexample.supposed.decision(rulebook)
+            told = "broken: " + " / ".join(explain(decision, rulebook, language) for language in LANGUAGES)
+        rows.append((proof.invariant.id, proof.invariant.says["en"], told))
+    return Table("Invariants", "What must hold of the whole rulebook.", ("id", "says", "outcome"), tuple(rows))
+
+
+def _stopped(rulebook: Rulebook) -> Table:
+    """What each prohibition stops, and what it marks."""
+    rows = []
+    for prohibition in rulebook.prohibitions:
+        stops = [basis.id for basis in rulebook.bases if _stops(rulebook, prohibition, basis)]
+        source = str(prohibition.source.provision) if prohibition.source is not None else "none"
+        rows.append(
+            (prohibition.id, source, f"{len(stops)}: {', '.join(stops)}", ", ".join(sorted(prohibition.obliges)))
+        )
+    return Table(
+        "What prohibitions stop",
+        "The bases that each stops while it applies, and what it asks of the others.",
+        ("prohibition", "provision", "stops", "marks"),
+        tuple(rows),
+    )
+
+
+def _stops(rulebook: Rulebook, prohibition: Prohibition, basis: Basis) -> bool:
+    return prohibition.stops(basis) and any(
+        rulebook.touches(prohibition.categories, category) for category in basis.categories
+    )
+
+
+def _sourceless(rulebook: Rulebook) -> Table:
+    """Bases of which nothing says where they stand, and those that were amended since somebody here read them."""
+    rows = []
+    for basis in rulebook.bases:
+        if basis.source is None and (basis.statute is None or basis.statute.section is None):
+            rows.append((basis.id, "no section is named"))
+        elif basis.source is not None and basis.source.amended_unread:
+            rows.append((basis.id, f"amended, unread: {', '.join(basis.source.amended_unread)}"))
+    return Table("Sources", "Bases without a section, or amended since they were read.", ("basis", "what"), tuple(rows))
+
+
+def of_coverage(found: Coverage, language: str = "en") -> Report:
+    """The report on an act: its moments with a basis, without one and why, or unaccounted for."""
+    rows = []
+    for moment in found.moments:
+        named = [basis.id for basis in moment.bases] + [prohibition.id for prohibition in moment.prohibitions]
+        why = [entry.reason[language] for entry in moment.without]
+        rows.append(
+            (
+                moment.provision.said(language),
+                ", ".join(named) or "; ".join(why) or "UNACCOUNTED FOR",
+                ", ".join(moment.amended_unread),
+            )
+        )
+    missing = len(found.missing)
+    return Report(
+        title=f"{found.act.name[language]} ({found.act.number})",
+        verdict="Every moment is accounted for." if not missing else f"{missing} moments are unaccounted for.",
+        good=not missing,
+        summary=(
+            ("Text", found.act.eli or ""),
+            ("Moments", _number(len(found.moments))),
+            ("Amended, unread", _number(found.unread)),
+        ),
+        tables=(
+            Table(
+                "Moments", "By what each is accounted for.", ("provision", "basis, or why none", "unread"), tuple(rows)
+            ),
+        ),
+    )
 
 
 def _findings(title: str, caption: str, findings: Sequence[Finding]) -> Table:

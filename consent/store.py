@@ -82,7 +82,7 @@ def end(
 def current(connection: Connection, id: str) -> ConsentRecord | None:  # noqa: A002
     """The newest version of a record."""
     row = connection.execute(_CURRENT, {"of": id}).first()
-    return None if row is None else record_of(row.document, row.kind)
+    return None if row is None else read_version(row.document, row.kind)
 
 
 def words(subjects: Sequence[Any]) -> Select[Any]:
@@ -106,7 +106,7 @@ def changes(subjects: Sequence[Any]) -> Select[Any]:
 def history(connection: Connection, id: str) -> tuple[ConsentRecord, ...]:  # noqa: A002
     """All versions of a record, oldest first; empty if there is none."""
     rows = connection.execute(_HISTORY, {"of": id})
-    return tuple(record_of(row.document, row.kind) for row in rows)
+    return tuple(read_version(row.document, row.kind) for row in rows)
 
 
 def versions(connection: Connection, named: Sequence[tuple[str, int]]) -> tuple[ConsentRecord, ...]:
@@ -116,15 +116,15 @@ def versions(connection: Connection, named: Sequence[tuple[str, int]]) -> tuple[
         row = connection.execute(_VERSION, {"of": id_, "as": version}).first()
         if row is None:
             raise UnknownConsentError(f"{id_} version {version}")
-        found.append(record_of(row.document, row.kind))
+        found.append(read_version(row.document, row.kind))
     return tuple(found)
 
 
 def open_reports(connection: Connection) -> tuple[ConsentRecord, ...]:
     """The reports that nobody has confirmed or let lapse, oldest first, of all persons."""
-    return tuple(record_of(row.document, row.kind) for row in connection.execute(_REPORTS))
+    return tuple(read_version(row.document, row.kind) for row in connection.execute(_REPORTS))
 
 
-def record_of(document: str, kind: str) -> ConsentRecord:
+def read_version(document: str, kind: str) -> ConsentRecord:
     """A version as it was stored. Former versions wrote no kind: the column tells it, of what has ended as well."""
     return ConsentRecord.from_dict({"kind": kind, **json.loads(document)})

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from consent.rulebook import load, reference_rulebook
-from gateway.demo.network import DEMO, INSTANCE, Organisation
+from gateway.demo.organisations import DEMO, INSTANCE, Organisation
 from gateway.wire.text import Text
 from schemas.facts import HETU, MIGRI_CUSTOMER
 

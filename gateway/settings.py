@@ -12,75 +12,20 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
-from sqlalchemy import make_url
-from sqlalchemy.exc import ArgumentError
+from pydantic import AfterValidator, BaseModel, Field, ValidationError, model_validator
 
 from adapters.sdk import Limits as AdapterLimits
-from audit.questions.anomalies import Thresholds
 from gateway import settings_environment
-from gateway.wire.identifiers import IdentifierError, ServiceId, SubsystemId
+from gateway.settings_audit import AuditSettings
+from gateway.settings_sources import SourceSettings
+from gateway.settings_values import IDENTITY, Identity, Listen, Section, Service, Subsystem, database_url
+from gateway.wire.identifiers import SubsystemId
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-def _address(value: object) -> object:
-    if isinstance(value, str):
-        host, separator, port = value.rpartition(":")
-        if not separator or not host or not port.isdigit() or int(port) > 65535:
-            raise ValueError('write an address as "HOST:PORT", for example "127.0.0.1:8443"')
-        return {"host": host.strip("[]"), "port": int(port)}
-    return value
-
-
-def _subsystem(value: str) -> str:
-    try:
-        return str(SubsystemId.parse(value))
-    except IdentifierError as error:
-        raise ValueError(f"write a subsystem as INSTANCE/CLASS/MEMBER/SUBSYSTEM: {error}") from None
-
-
-def _service(value: str) -> str:
-    try:
-        return str(ServiceId.parse(value))
-    except IdentifierError as error:
-        raise ValueError(f"write a service as INSTANCE/CLASS/MEMBER/SUBSYSTEM/SERVICE: {error}") from None
-
-
-def _database(value: str) -> str:
-    try:
-        kind = make_url(value).get_backend_name()
-    except (ArgumentError, ValueError):
-        kind = ""
-    if kind not in ("sqlite", "postgresql"):
-        raise ValueError("name a database as sqlite:///FILE or postgresql+psycopg://USER@HOST/DATABASE")
-    return value
-
-
-Subsystem = Annotated[str, AfterValidator(_subsystem)]
-Service = Annotated[str, AfterValidator(_service)]
-
-
-class Address(_Section):
-    """Where a listener listens."""
-
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        return f"{self.host}:{self.port}"
-
-
-Listen = Annotated[Address, BeforeValidator(_address)]
-
-
-class NodeSettings(_Section):
+class NodeSettings(Section):
     """Which node of the registry this is, and where it keeps its files."""
 
     id: str = Field(description="the node's id in the registry")
@@ -88,17 +33,17 @@ class NodeSettings(_Section):
     language: Literal["fi", "sv", "en"] = Field("fi", description="the organisation's language")
 
 
-class DatabaseSettings(_Section):
+class DatabaseSettings(Section):
     """Where the node keeps its data: SQLite in a file, or PostgreSQL."""
 
-    url: Annotated[str, AfterValidator(_database)] = Field(
+    url: Annotated[str, AfterValidator(database_url)] = Field(
         "sqlite:///node.db", description="sqlite:///FILE or postgresql+psycopg://USER@HOST/DATABASE"
     )
     pool_size: int = Field(8, ge=2, le=200, description="connections kept open")
     appender_batch: int = Field(256, ge=1, le=4096, description="how many units one commit of the log takes at most")
 
 
-class RegistrySettings(_Section):
+class RegistrySettings(Section):
     """Where the trust registry comes from."""
 
     source: str = Field(description="folder or http(s) address of the published registry")
@@ -107,7 +52,7 @@ class RegistrySettings(_Section):
     refresh_seconds: float = Field(60.0, gt=0, le=3600, description="how often it is looked at")
 
 
-class KeySettings(_Section):
+class KeySettings(Section):
     """A private key in an encrypted PKCS#8 file, or in a token reached through PKCS#11."""
 
     certificate: Path = Field(description="the certificate, PEM or DER")
@@ -128,7 +73,7 @@ class KeySettings(_Section):
         return self
 
 
-class SecretSettings(_Section):
+class SecretSettings(Section):
     """Files of 32 random bytes each, in base64. They never leave the node."""
 
     wrapping_key: Path = Field(
@@ -141,7 +86,7 @@ class SecretSettings(_Section):
     token_key: Path = Field(Path("secrets/token.key"), description="signs access tokens")
 
 
-class TlsSettings(_Section):
+class TlsSettings(Section):
     """Keys for TLS, one for each face."""
 
     peers: KeySettings = Field(description="towards other nodes; its certificate is pinned in the registry")
@@ -149,7 +94,7 @@ class TlsSettings(_Section):
     client_authorities: list[Path] = Field(default_factory=list, description="issuers of the clients' certificates")
 
 
-class ListenSettings(_Section):
+class ListenSettings(Section):
     """Where the faces listen, each as "HOST:PORT"."""
 
     peers: Listen = Field(description="for other nodes")
@@ -162,7 +107,7 @@ Action = Literal["query", "handover", "inbox", "consent", "decision", "audit", "
 _ORDINARY: tuple[Action, ...] = ("query", "handover", "inbox", "consent", "decision")
 
 
-class RightSettings(_Section):
+class RightSettings(Section):
     """What one client may do. An empty list means: nothing of that kind."""
 
     services: list[str] = Field(default_factory=lambda: ["*"], description='services it may ask; ["*"] is all')
@@ -171,11 +116,7 @@ class RightSettings(_Section):
     actions: list[Action] = Field(default_factory=lambda: list(_ORDINARY), description="what it may do")
 
 
-_IDENTITY: str = "whether identifiers that its records name together are believed to be one person; see `[identity]`"
-Identity = Literal["authoritative", "claimed"]
-
-
-class ClientSettings(_Section):
+class ClientSettings(Section):
     """An information system of the organisation that may call this node."""
 
     name: str = Field(description="its name in the log")
@@ -183,12 +124,12 @@ class ClientSettings(_Section):
     certificates: list[Path] = Field(default_factory=list, description="certificates that it connects with")
     jwks: Path | None = Field(None, description="public keys for private_key_jwt, a JWK set")
     rights: RightSettings = RightSettings()
-    identity: Identity = Field("claimed", description=_IDENTITY)
+    identity: Identity = Field("claimed", description=IDENTITY)
     default_purpose: str | None = Field(None, description="for a system that cannot send one")
     default_categories: list[str] = Field(default_factory=list, description="for a system that cannot send any")
 
 
-class IdentitySettings(_Section):
+class IdentitySettings(Section):
     """Who is one person.
 
     A client, service or source with `identity = "authoritative"` is believed: the identifiers that one of its records
@@ -206,97 +147,18 @@ class IdentitySettings(_Section):
     )
 
 
-class ServiceSettings(_Section):
+class ServiceSettings(Section):
     """The source system behind a query service."""
 
     service: Service = Field(description="the service's id in the registry")
     adapter: str = Field(description="the adapter that reads its answers")
-    identity: Identity = Field("claimed", description=_IDENTITY)
+    identity: Identity = Field("claimed", description=IDENTITY)
     url: str = Field(description="where the source system answers")
     timeout_seconds: float = Field(10.0, gt=0, le=120, description="how long it is waited for")
     certificate_authority: Path | None = Field(None, description="issuer of its TLS certificate; none: the system's")
 
 
-class _SourceSettings(_Section):
-    """What every source has: its name, whose client it is, and what its records become."""
-
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,47}$", description="its name in logs and books; keep it for good")
-    subsystem: Subsystem = Field(description="the subsystem that hands over")
-    adapter: str = Field(description="the adapter that reads it")
-    identity: Identity = Field("claimed", description=_IDENTITY)
-    flow: str = Field("F1", description="the flow that its records are handed over in")
-    reports: Path = Field(Path("reports"), description="folder for what could not be handed over")
-    poll_seconds: float = Field(10.0, ge=0.1, le=86400, description="how often it is looked at")
-    retry_limit_seconds: float = Field(300.0, ge=1, le=86400, description="longest wait after a failure")
-
-
-class DirectorySource(_SourceSettings):
-    """A directory that is watched."""
-
-    kind: Literal["directory"] = Field(description="a watched directory")
-    folder: Path = Field(description="the directory")
-    pattern: str = Field("*", description="which files: * and ? as in a shell")
-
-
-class DatabaseSource(_SourceSettings):
-    """A query on the source's database."""
-
-    kind: Literal["database"] = Field(description="a query on a database")
-    url: str = Field(description="address of the database, without a password")
-    password: Path | None = Field(None, description="file with the password")
-    query: str = Field(description="SELECT of the rows to hand over")
-    changed: str = Field(description="column that grows with every change of a row")
-    key: str = Field(description="column that is different in every row")
-    page: int = Field(500, ge=1, le=100_000, description="rows read at once")
-    overlap_seconds: float = Field(
-        0.0, ge=0, le=86400, description="how far back is read again, for rows that were committed late"
-    )
-
-
-class HttpSource(_SourceSettings):
-    """Pages of an HTTP API."""
-
-    kind: Literal["http"] = Field(description="pages of an HTTP API")
-    url: str = Field(description="address of the first page")
-    records: str = Field("", description="JSON Pointer to a page's records; empty: the body")
-    next: str = Field("", description="JSON Pointer to the next page; empty: the Link header")
-    parameter: str = Field("", description="query parameter for a next page that is a token and no address")
-    token_url: str | None = Field(None, description="where access tokens are had, by OAuth 2.0")
-    client_id: str | None = Field(None, description="the node's id there")
-    client_secret: Path | None = Field(None, description="file with the client secret")
-    scope: str = Field("", description="scope that is asked for")
-    timeout_seconds: float = Field(30.0, gt=0, le=600, description="how long a page is waited for")
-    certificate_authority: Path | None = Field(None, description="issuer of its TLS certificate; none: the system's")
-
-    @model_validator(mode="after")
-    def _whole_credentials(self) -> HttpSource:
-        given = [one is not None for one in (self.token_url, self.client_id, self.client_secret)]
-        if any(given) and not all(given):
-            raise ValueError("client credentials are token_url, client_id and client_secret, all three")
-        return self
-
-
-class SftpSource(_SourceSettings):
-    """A drop on an SFTP server."""
-
-    kind: Literal["sftp"] = Field(description="a drop on an SFTP server")
-    host: str = Field(description="the server")
-    port: int = Field(22, ge=1, le=65535, description="its port")
-    user: str = Field(description="the node's user there")
-    key: Path = Field(description="file with the node's private SSH key, in PKCS#8")
-    passphrase: Path | None = Field(None, description="file with the passphrase of the key")
-    known_hosts: Path = Field(description="file with the server's host key")
-    folder: str = Field("", description="folder on the server")
-    pattern: str = Field("*", description="which files: * and ? as in a shell")
-
-
-SourceSettings = Annotated[
-    DirectorySource | DatabaseSource | HttpSource | SftpSource,
-    Field(discriminator="kind"),
-]
-
-
-class OpenIdSettings(_Section):
+class OpenIdSettings(Section):
     """The organisation's OpenID Connect provider, and which of its claims give which role in the console."""
 
     issuer: str = Field(description="the provider's address, without /.well-known")
@@ -310,7 +172,7 @@ class OpenIdSettings(_Section):
     certificate_authority: Path | None = Field(None, description="issuer of its TLS certificate; none: the system's")
 
 
-class ConsoleSettings(_Section):
+class ConsoleSettings(Section):
     """The data protection officer's console; it runs where `listen.console` is set."""
 
     address: str | None = Field(None, description="the console's address as browsers see it, https://HOST[:PORT]")
@@ -324,7 +186,7 @@ class ConsoleSettings(_Section):
         return self
 
 
-class DeliverySettings(_Section):
+class DeliverySettings(Section):
     """How handovers are delivered."""
 
     workers: int = Field(4, ge=1, le=64, description="deliveries under way at once")
@@ -337,7 +199,7 @@ class DeliverySettings(_Section):
     overdue_hours: float = Field(24.0, gt=0, description="after how long without acceptance a handover is overdue")
 
 
-class LimitSettings(_Section):
+class LimitSettings(Section):
     """What is refused, so that the rest keeps working."""
 
     body_bytes: int = Field(8 * 1024 * 1024, ge=1024, description="largest body")
@@ -351,7 +213,22 @@ class LimitSettings(_Section):
     body_seconds: float = Field(60.0, gt=0, le=3600, description="a caller's time for the body of a request")
 
 
-class AdapterSettings(_Section):
+class RateSettings(Section):
+    """How much one asker may ask, a client of the node's own or another member; 0 is as much as it likes."""
+
+    user_per_minute: int = Field(120, ge=0, description="questions of one user for one purpose in a minute")
+    caller_per_minute: int = Field(
+        3000, ge=0, description="questions of one client, or of one other member, in a minute"
+    )
+    user_in_vain_per_hour: int = Field(
+        20, ge=0, description="persons about whom one user gets nothing in an hour; then it asks no more"
+    )
+    caller_in_vain_per_hour: int = Field(
+        200, ge=0, description="the same of one client or other member, whatever users it names"
+    )
+
+
+class AdapterSettings(Section):
     """How much of a source an adapter reads before it refuses it."""
 
     total_bytes: int = Field(64 * 1024 * 1024, ge=1024, description="size of a source, unpacked")
@@ -362,51 +239,15 @@ class AdapterSettings(_Section):
     depth: int = Field(32, ge=1, le=200, description="depth of nesting")
     ratio: int = Field(100, ge=1, description="how much larger a packed source may be unpacked")
     seconds: float = Field(3600.0, gt=0, description="time for one source")
+    memory_mb: int = Field(1024, ge=256, le=65536, description="address space of a process that reads, in MiB")
+    record_seconds: float = Field(10.0, ge=1, le=3600, description="processor time for one record, in seconds")
 
     def limits(self) -> AdapterLimits:
         """The same as adapters take them."""
         return AdapterLimits(**self.model_dump())
 
 
-class UnusualSettings(_Section):
-    """When a pattern of look-ups counts as unusual. Hours are local to `zone`."""
-
-    bulk_lookups_per_hour: int = Field(60, ge=2, description="look-ups of one user in an hour")
-    persons_per_day: int = Field(100, ge=2, description="unrelated persons read by one user in a day")
-    night_from: int = Field(22, ge=12, le=23, description="when night begins, the hour")
-    night_until: int = Field(6, ge=0, le=12, description="when night ends, the hour")
-    night_lookups: int = Field(5, ge=1, description="look-ups of one user in a night")
-    denied_per_hour: int = Field(5, ge=2, description="refusals of one user in an hour")
-    client_within_days: float = Field(90, gt=0, description="days within which a person looked up becomes a client")
-    never_clients: int = Field(3, ge=1, description="persons looked up by one user who never did")
-    zone: str = Field("Europe/Helsinki", description="time zone of the hours")
-
-    def thresholds(self) -> Thresholds:
-        """The same as the rules take them."""
-        values = self.model_dump(exclude={"client_within_days"})
-        return Thresholds(**values, client_within=timedelta(days=self.client_within_days))
-
-
-class AuditSettings(_Section):
-    """The audit log: who answers for it, how peers' logs are watched, and what counts as unusual."""
-
-    controller: str = Field("", description="name of the controller, for extracts and the record of processing")
-    contact: str = Field("", description="how the controller is reached")
-    officer: str = Field("", description="the data protection officer and how to reach them")
-    witness_seconds: float = Field(60.0, gt=0, le=86400, description="how often peers are asked for proofs")
-    cosign_seconds: float = Field(3600.0, gt=0, le=86400, description="how often witnesses are asked to cosign")
-    witnesses: int = Field(5, ge=0, le=32, description="how many of the registry's witnesses are asked")
-    answers_at_start: int = Field(
-        0, ge=0, le=16, description="how many nodes must have said how far they know the log before data moves"
-    )
-    readers: list[str] = Field(default_factory=list, description="ids of nodes that may read entries, not only hashes")
-    witness_algorithm: Literal["ml-dsa-44", "ed25519"] = Field(
-        "ml-dsa-44", description="what the node cosigns the logs of others with"
-    )
-    unusual: UnusualSettings = UnusualSettings()
-
-
-class TimestampSettings(_Section):
+class TimestampSettings(Section):
     """A time stamping authority (RFC 3161) that says by when the log had come how far."""
 
     url: str | None = Field(None, description="where the authority answers")
@@ -420,7 +261,7 @@ class TimestampSettings(_Section):
         return self
 
 
-class TelemetrySettings(_Section):
+class TelemetrySettings(Section):
     """What operators see. Nothing personal is in any of it."""
 
     otlp_endpoint: str | None = Field(None, description="where traces go, by OTLP over HTTP")
@@ -428,7 +269,7 @@ class TelemetrySettings(_Section):
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="what is logged")
 
 
-class Settings(_Section):
+class Settings(Section):
     """All settings of a node, checked."""
 
     node: NodeSettings
@@ -445,6 +286,7 @@ class Settings(_Section):
     console: ConsoleSettings = ConsoleSettings()
     delivery: DeliverySettings = DeliverySettings()
     limits: LimitSettings = LimitSettings()
+    rates: RateSettings = RateSettings()
     adapters: AdapterSettings = AdapterSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
     audit: AuditSettings = AuditSettings()

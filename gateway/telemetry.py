@@ -12,13 +12,9 @@ import secrets
 from collections.abc import Callable, Generator, Iterable, Mapping
 
 from opentelemetry import metrics, trace
-from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
-from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 _PROPAGATOR = TraceContextTextMapPropagator()
@@ -35,13 +31,8 @@ class Telemetry:
 
     def __init__(self, node: str, *, otlp_endpoint: str | None, sample_ratio: float) -> None:
         resource = Resource.create({"service.name": "yhdyspinta", "service.instance.id": node})
-        self._traces = TracerProvider(resource=resource, sampler=ParentBased(TraceIdRatioBased(sample_ratio)))
-        if otlp_endpoint:
-            exporter = OTLPSpanExporter(endpoint=f"{otlp_endpoint.rstrip('/')}/v1/traces")
-            self._traces.add_span_processor(BatchSpanProcessor(exporter))
         self._meters = MeterProvider(resource=resource, metric_readers=[PrometheusMetricReader()])
-        self.tracer: trace.Tracer = self._traces.get_tracer("yhdyspinta")
-        self._tracing = bool(otlp_endpoint) and sample_ratio > 0
+        self._traces = _Traces(resource, otlp_endpoint, sample_ratio) if otlp_endpoint and sample_ratio > 0 else None
         meter: metrics.Meter = self._meters.get_meter("yhdyspinta")
         self.exchanges = meter.create_counter("yhdyspinta_exchanges", description="exchanges by side, kind and outcome")
         self.seconds = meter.create_histogram(
@@ -100,17 +91,34 @@ class Telemetry:
     @contextlib.contextmanager
     def stage(self, name: str, headers: dict[str, str] | None = None) -> Generator[None, None, None]:
         """A span around one stage of an exchange; costs nothing while traces are off."""
-        if not self._tracing:
+        if self._traces is None:
             yield
             return
         context = _PROPAGATOR.extract(headers) if headers else None
-        with self.tracer.start_as_current_span(name, context=context, record_exception=False):
+        with self._traces.tracer.start_as_current_span(name, context=context, record_exception=False):
             yield
 
     def close(self) -> None:
         """Send what is waiting to be sent."""
-        self._traces.shutdown()
+        if self._traces is not None:
+            self._traces.close()
         self._meters.shutdown()
+
+
+class _Traces:
+    """Spans and where they are sent: made, and its libraries loaded, only on a node whose settings ask for traces."""
+
+    def __init__(self, resource: Resource, endpoint: str, sample_ratio: float) -> None:
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+        from opentelemetry.sdk.trace import TracerProvider
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor
+        from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
+
+        provider = TracerProvider(resource=resource, sampler=ParentBased(TraceIdRatioBased(sample_ratio)))
+        exporter = OTLPSpanExporter(endpoint=f"{endpoint.rstrip('/')}/v1/traces")
+        provider.add_span_processor(BatchSpanProcessor(exporter))
+        self.tracer: trace.Tracer = provider.get_tracer("yhdyspinta")
+        self.close = provider.shutdown
 
 
 def _is_traceparent(text: str) -> bool:

@@ -117,7 +117,7 @@ class Catalogue:
         for index, entry in enumerate(bundle["entry"]):
             resource = entry["resource"]
             at = f"/entry/{index}/resource"
-            findings += [finding(at + one.pointer, one.code) for one in self.validate(resource)]
+            findings += [finding(at + fault.pointer, fault.code) for fault in self.validate(resource)]
             name = f"{resource['resourceType']}/{resource.get('id')}"
             if name in seen:
                 findings.append(finding(f"{at}/id", "duplicate-id"))
@@ -178,7 +178,7 @@ def catalogue() -> Catalogue:
     inside = bundle["properties"]["entry"]["items"]["properties"]["resource"]["properties"]["resourceType"]["enum"]
     return Catalogue(
         {name: compiled[name] for name in sorted(inside)},
-        {name: one for name, one in compiled.items() if name not in inside},
+        {name: shape for name, shape in compiled.items() if name not in inside},
         ResourceSchema(
             "Bundle", bundle, Shape("object", ""), None, jsonschema_rs.Draft202012Validator(bundle), _REFERENCE(bundle)
         ),
@@ -231,4 +231,4 @@ def _pointer(path: Any) -> str:
 
 
 def _sorted(findings: Iterator[SchemaFinding]) -> list[SchemaFinding]:
-    return sorted(set(findings), key=lambda one: (one.pointer, one.code))
+    return sorted(set(findings), key=lambda fault: (fault.pointer, fault.code))

@@ -63,6 +63,14 @@ class BundleFacts:
     named_recipient: str | None = None
     moves_independently: bool | None = None
     family_size: int | None = None
+    first_permit: date | None = None
+    assessment_due: bool | None = None
+    county_takes_part: bool | None = None
+    directed: bool | None = None
+    trafficking_victim: bool | None = None
+    cannot_permit: bool | None = None
+    evident_need: bool | None = None
+    client_of_social_care: bool | None = None
     integration_plans: tuple[Period, ...] = ()
 
 
@@ -119,7 +127,25 @@ def read_facts(bundle: Mapping[str, Any]) -> BundleFacts:
         named_recipient=stated.get("safety-prohibition/named-recipient"),
         moves_independently=stated.get("move/independent"),
         family_size=stated.get("family/size"),
+        # The day of the decision on the permit stands for that of the first one, where the record has no other.
+        first_permit=_day(stated.get("residence-permit/first") or stated.get("residence-permit/decided")),
+        assessment_due=stated.get("integration/assessment-due"),
+        county_takes_part=stated.get("integration/county-takes-part"),
+        directed=stated.get("move/directed"),
+        trafficking_victim=_trafficked(stated),
+        cannot_permit=stated.get("guardianship/cannot-permit"),
+        evident_need=stated.get("integration/evident-need"),
+        client_of_social_care=stated.get("integration/client-of-social-care"),
         integration_plans=tuple(_integration_plans(bundle)),
+    )
+
+
+def _trafficked(stated: Mapping[str, Any]) -> bool | None:
+    """Whether the record says of a person that they are a victim of trafficking; that they are not, it does not say."""
+    return (
+        stated.get("vulnerability/ground") == "human-trafficking"
+        or stated.get("residence-permit/ground") == "victim-continuous"
+        or None
     )
 
 
@@ -177,11 +203,11 @@ def _again(person: Mapping[str, Any]) -> Iterator[str]:
     at = "/entry/0/resource/extension"
     extensions = person.get("extension", ())
     for index, extension in enumerate(extensions):
-        if any(one["url"] == extension["url"] for one in extensions[:index]):
+        if any(former["url"] == extension["url"] for former in extensions[:index]):
             yield f"{at}/{index}"
         parts = extension.get("extension", ())
         for number, part in enumerate(parts):
-            if part["url"] not in _REPEATING and any(one["url"] == part["url"] for one in parts[:number]):
+            if part["url"] not in _REPEATING and any(former["url"] == part["url"] for former in parts[:number]):
                 yield f"{at}/{index}/extension/{number}"
 
 

@@ -74,7 +74,7 @@ _ENTRY = frozenset({"resource"})
 
 def project(bundle: Mapping[str, Any], permitted: Collection[str]) -> Projection:
     """The part of a record that these categories let through; the person's resource stays, if only as a form."""
-    walk = _Walk(frozenset(one for one in _EVERY if permits(permitted, one)))
+    walk = _Walk(frozenset(category for category in _EVERY if permits(permitted, category)))
     walk.refuse(None, bundle, _FRAME)
     resources: list[dict[str, Any]] = []
     for index, entry in enumerate(bundle.get("entry", ())):
@@ -253,6 +253,6 @@ def _without_dangling(value: Any, names: Collection[str]) -> Any:
         left = {name: member for name, member in members.items() if member is not _GONE}
         return left if left or not value else _GONE
     if isinstance(value, list):
-        items = [one for one in (_without_dangling(item, names) for item in value) if one is not _GONE]
+        items = [kept for kept in (_without_dangling(item, names) for item in value) if kept is not _GONE]
         return items if items or not value else _GONE
     return value

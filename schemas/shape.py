@@ -52,7 +52,7 @@ class Shape:
 
     def __post_init__(self) -> None:
         below = [*self.members.values(), *self.options.values(), *([self.item] if self.item is not None else ())]
-        nothing = all(one.carries_nothing for one in below) if below else self.category == STRUCTURE
+        nothing = all(element.carries_nothing for element in below) if below else self.category == STRUCTURE
         object.__setattr__(self, "carries_nothing", nothing and (bool(below) or self.kind == "value"))
 
     def is_form(self, value: Any) -> bool:

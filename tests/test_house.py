@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -103,3 +104,143 @@ def test_log_entries_of_a_node_are_made_in_one_module() -> None:
     }
 
     assert makers == {"gateway/story.py"}
+
+
+# -- sizes -------------------------------------------------------------------------------------------------------------
+
+PRODUCT = ("gateway", "audit", "consent", "adapters", "schemas")
+LINES, LENGTH, PARAMETERS = 450, 60, 5
+
+#: Functions over five parameters that docs/adr/0009-sizes.md names, with its reasons. At most ten.
+NAMED = frozenset({"gateway/wire/problems.py: __init__"})
+
+#: Rooms with pieces that are still too large, and how many they may have: files, functions, functions with too many
+#: parameters, loops over `one`. The numbers only go down; a room that has none left leaves the table.
+LATER: Mapping[str, tuple[int, int, int, int]] = {
+    "adapters": (1, 1, 0, 17),
+    "adapters/fhir_r4": (0, 0, 0, 9),
+    "adapters/scaffold": (0, 0, 0, 11),
+    "adapters/sdk": (0, 0, 0, 9),
+    "adapters/workbench": (0, 0, 1, 2),
+    "audit/log": (0, 0, 1, 1),
+    "audit/questions": (3, 0, 6, 6),
+    "audit/tree": (0, 0, 4, 0),
+    "consent": (0, 1, 3, 7),
+    "gateway/desk": (0, 1, 0, 3),
+    "gateway/exchange": (1, 0, 5, 5),
+    "gateway/exchange/consents": (0, 0, 0, 1),
+    "gateway/exchange/handover": (0, 1, 4, 0),
+    "gateway/person": (0, 0, 2, 0),
+    "gateway/sources": (0, 0, 4, 4),
+    "gateway/storage": (0, 0, 1, 0),
+    "gateway/web": (0, 0, 1, 0),
+}
+
+Found = tuple[list[str], list[str], list[str], list[str]]
+
+
+def is_command(node: ast.FunctionDef | ast.AsyncFunctionDef, tree: ast.Module) -> bool:
+    """Whether its parameters are the options of a command: decorated as one, or listed in its module's COMMANDS."""
+    if any(re.match(r"\w*app\.(command|callback)\b", ast.unparse(decorator)) for decorator in node.decorator_list):
+        return True
+    return any(
+        isinstance(statement, ast.Assign)
+        and ast.unparse(statement.targets[0]) == "COMMANDS"
+        and isinstance(statement.value, ast.Tuple)
+        and node.name in {ast.unparse(name) for name in statement.value.elts}
+        for statement in tree.body
+    )
+
+
+def parameters(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """How many there are besides `self` or `cls`."""
+    given = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+    return len([parameter for parameter in given if parameter.arg not in {"self", "cls"}])
+
+
+def too_large(path: str, source: str) -> Found:
+    """Files, functions, signatures and loops of a module that are beyond what the house allows."""
+    tree = ast.parse(source)
+    files = [path] if source.count("\n") > LINES else []
+    functions, signatures, loops = [], [], []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            name = f"{path}: {node.name}"
+            if (node.end_lineno or 0) - node.lineno + 1 > LENGTH:
+                functions.append(name)
+            if parameters(node) > PARAMETERS and name not in NAMED and not is_command(node, tree):
+                signatures.append(name)
+        looping = isinstance(node, ast.For | ast.AsyncFor | ast.comprehension)
+        if looping and ast.unparse(node.target) in {"one", "each", "it"}:
+            loops.append(f"{path}: {ast.unparse(node.target)} in {ast.unparse(node.iter)}")
+    return files, functions, signatures, loops
+
+
+def rooms() -> Iterator[tuple[str, Found]]:
+    """Each room with what is too large in it."""
+    found: dict[str, Found] = {}
+    for path in sorted(file for top in PRODUCT for file in (ROOT / top).rglob("*.py")):
+        parts = path.relative_to(ROOT).parts
+        if "migrations" in parts:
+            continue
+        depth = 3 if parts[:2] in {("gateway", "exchange"), ("gateway", "registry")} else 2
+        room = found.setdefault("/".join(parts[: min(depth, len(parts) - 1)]), ([], [], [], []))
+        for gathered, more in zip(room, too_large("/".join(parts), path.read_text("utf-8")), strict=True):
+            gathered += more
+    yield from found.items()
+
+
+ROOMS = dict(rooms())
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_files_functions_and_signatures_are_no_larger_than_the_house_allows(room: str) -> None:
+    allowed = LATER.get(room, (0, 0, 0, 0))
+    beyond = [found for found, most in zip(ROOMS[room], allowed, strict=True) if len(found) > most]
+
+    assert beyond == [], "cut it, or give what travels together a name"
+
+
+def test_rooms_that_have_nothing_too_large_left_leave_the_table() -> None:
+    assert [room for room in LATER if room not in ROOMS or not any(ROOMS[room])] == []
+    assert len(NAMED) <= 10
+
+
+def test_signatures_that_the_decision_names_are_in_the_house_and_too_long() -> None:
+    text = (ROOT / "docs/adr/0009-sizes.md").read_text("utf-8")
+
+    for name in NAMED:
+        path, _, function = name.partition(": ")
+        assert f"`{function}` in `{path}`" in text
+        nodes = ast.walk(ast.parse((ROOT / path).read_text("utf-8")))
+        assert any(
+            isinstance(node, ast.FunctionDef) and node.name == function and parameters(node) > PARAMETERS
+            for node in nodes
+        )
+
+
+@pytest.mark.parametrize(
+    ("source", "index"),
+    [
+        ("x = 1\n" * 451, 0),
+        ("def f():\n" + "    x = 1\n" * 60, 1),
+        ("def f(a, b, c, d, e, g): ...", 2),
+        ("class C:\n    def f(self, a, b, c, d, e, *, g): ...", 2),
+        ("for one in range(3): print(one)", 3),
+        ("x = [each for each in range(3)]", 3),
+    ],
+)
+def test_what_is_too_large_is_seen(source: str, index: int) -> None:
+    assert [len(found) for found in too_large("x.py", source)] == [int(place == index) for place in range(4)]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "class C:\n    def f(self, a, b, c, d, e): ...",
+        "@app.command()\ndef f(a, b, c, d, e, g): ...",
+        "def f(a, b, c, d, e, g): ...\nCOMMANDS = (f,)",
+    ],
+)
+def test_what_is_within_the_limits_is_left_alone(source: str) -> None:
+    assert too_large("x.py", source) == ([], [], [], [])

@@ -8,9 +8,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from importlib.resources import files
 
-from adapters.scaffold.recognising import Recognised, Recognition
+from adapters.scaffold.recognising import DATES, Recognised, Recognition, takes
 from adapters.scaffold.sniffing import Sample
+from adapters.tables import folded, named
+from schemas.codes import code_systems
 
 _PLAIN = re.compile(r"[A-Za-zÅÄÖåäö_][A-Za-z0-9ÅÄÖåäö_/-]*\Z")
 _RESERVED = frozenset({"yes", "no", "true", "false", "on", "off", "null", "y", "n"})
@@ -50,9 +53,22 @@ _TABLES: Mapping[str, str] = {
 }
 
 
+#: Concepts whose values stand in the schema itself, and in no code system.
+_ALLOWED = frozenset({"gender", "urgency", "housing", "schooling"})
+
+
 def mapping_of(name: str, sample: Sample, found: Recognition) -> str:
     """The text of the mapping file."""
+    if sample.source["format"] == "hl7":
+        return messages_mapping(name, sample)
     return _Proposal(name, sample, found).text()
+
+
+def messages_mapping(name: str, sample: Sample) -> str:
+    """The mapping of messages: what the standard fixes of a person, with what is the system's own left to fill in."""
+    text = (files("adapters.scaffold") / "hl7.yaml").read_text(encoding="utf-8")
+    kinds = _flow(list(sample.source["messages"]))
+    return text.replace("NAME", name).replace("[MESSAGES]", kinds)
 
 
 class _Proposal:
@@ -67,11 +83,17 @@ class _Proposal:
         lines = [
             f"mapping: {self._name}",
             "version: 1",
-            "source: {" + ", ".join(f"{name}: {_flow(value)}" for name, value in source.items()) + "}",
+            *(f"# {line}" for line in self._sample.evidence),
+            f"source: {_flow(source)}",
         ]
         ignored = [one.column.name for one in self._found.recognised if one.concept.kind == "bookkeeping"]
         if ignored:
             lines.append(f"ignored: {_flow(ignored)}")
+        unknown_facts = [fact for fact in ("safety-prohibition", "birth-date") if fact not in self._by]
+        if unknown_facts:
+            lines.append(
+                f"cannot-say: {_flow(unknown_facts)}  # take out what you map; who else knows it must be asked"
+            )
         lines += [*self._tables(), "", "resources:", "  Patient:", *self._patient()]
         for kind, items in (("RelatedPerson", self._related()), ("Observation", self._observations())):
             if items:
@@ -92,19 +114,18 @@ class _Proposal:
         for concept, table in _TABLES.items():
             one = self._by.get(concept)
             if one is not None and one.table and not self._plain_code(one):
-                lines.append(f"  {table}: {_pairs(one.table)}")
-        permit = self._by.get("permit-ground")
-        if permit is not None:
-            granted = {value: code not in {"pending", "refused"} for value, code in permit.table.items()}
-            lines.append(f"  granted: {_pairs(granted)}")
+                known = named(one.concept.kind) if one.concept.kind in code_systems() else {}
+                # What the sample does not hold, the next file may: the list itself knows all its names.
+                begins = f"extends: {one.concept.kind}, " if known else ""
+                lines.append(f"  {table}: " + "{" + begins + _pairs(one.table).removeprefix("{"))
         return ["", "tables:", *lines] if lines else []
 
     def _plain_code(self, one: Recognised) -> bool:
         """Whether the values are the codes themselves, so that no table of the mapping's own is needed."""
-        codes = set(one.table.items())
-        if one.concept.kind == "country":
-            return not any(len(value) > 3 for value in one.table)
-        return one.concept.kind == "municipality" and all(value == code for value, code in codes)
+        if one.unknown or one.concept.kind not in code_systems() or one.concept.name in _ALLOWED:
+            return False
+        known = named(one.concept.kind)
+        return all(known.get(folded(value)) == code for value, code in one.table.items())
 
     def _from(self, concept: str, transform: str = "", *, required: bool = False) -> str | None:
         one = self._by.get(concept)
@@ -120,13 +141,17 @@ class _Proposal:
 
     def _transform(self, one: Recognised) -> str:
         table = _TABLES.get(one.concept.name)
-        if table is None or (one.concept.kind == "country" and self._plain_code(one)):
+        if one.concept.kind == "date":
+            return max(DATES, key=lambda name: sum(takes(name, value) for value in one.column.held))
+        if table is None:
             return _TRANSFORMS.get(one.concept.name, "")
         if self._plain_code(one):
             return f"code {one.concept.kind}"
-        return (
-            f"table {table}" if one.concept.name in {"gender", "urgency", "housing", "schooling"} else f"code {table}"
-        )
+        return f"table {table}" if one.concept.name in _ALLOWED else f"code {table}"
+
+    def _granted(self) -> str:
+        permit = self._by.get("permit-ground")
+        return "granted permit-ground" if permit is None or self._plain_code(permit) else "granted permit"
 
     def _patient(self) -> list[str]:
         lines: list[str] = []
@@ -169,7 +194,7 @@ class _Proposal:
         permit = _inline(
             {
                 "ground": self._from("permit-ground"),
-                "granted": self._from("permit-ground", "table granted"),
+                "granted": self._from("permit-ground", self._granted()),
                 "decided": self._from("permit-date"),
             }
         )
@@ -234,10 +259,12 @@ class _Proposal:
         if one is None:
             return []
         by = f", by: {json.dumps(one.separator)}" if one.separator else ""
+        listed, _, member = one.column.name.partition("[]/")
+        each = f"{{of: {_word(listed)}}}" if member else f"{{split: {_word(listed)}{by}}}"
         lines = [
             "  ServiceRequest:",
-            f"    each: {{split: {_word(one.column.name)}{by}}}",
-            "    code: {from: ., as: code need}",
+            f"    each: {each}",
+            f"    code: {{from: {_word(f'./{member}') if member else '.'}, as: {self._transform(one)}}}",
         ]
         urgency = self._from("urgency")
         return [*lines, f"    priority: {urgency}"] if urgency else lines
@@ -270,8 +297,12 @@ def _pairs(table: Mapping[str, str | bool]) -> str:
 def _flow(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{_word(str(name))}: {_flow(member)}" for name, member in value.items()) + "}"
     if isinstance(value, list):
-        return "[" + ", ".join(_word(str(one)) for one in value) + "]"
+        return "[" + ", ".join(_flow(member) for member in value) + "]"
     return _word(str(value))
 
 

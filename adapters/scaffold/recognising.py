@@ -18,6 +18,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
+from adapters.scaffold.outlining import SampleError
 from adapters.scaffold.sniffing import Column, Sample
 from adapters.transforms import TRANSFORMS, TransformError
 from schemas.codes import code_system, code_systems
@@ -34,6 +35,8 @@ _STRICT = 0.6
 _TELLING = frozenset({"hetu", "email", "language", "permit-ground", "service-need", "municipality", "gender"})
 #: Characters of a name that is still a name; comparing costs more than its length.
 _LONGEST_NAME = 120
+#: A guess is never certain.
+_SUREST = 0.95
 _SEPARATORS = ("|", ";", ",", "/", "+")
 _TABLED = frozenset(
     {
@@ -94,6 +97,9 @@ class Recognition:
     key: str
 
 
+#: How days are written, the most usual first.
+DATES = ("fi-date", "iso-date", "hl7-date", "named-month", "day-of", "day-first")
+
 #: What tells records apart where there is neither a customer number nor an identity code.
 LOCAL_KEY = Concept(
     "local-key",
@@ -117,14 +123,16 @@ def concepts() -> tuple[Concept, ...]:
     )
 
 
-def recognise(sample: Sample) -> Recognition:
-    """Say of each column what it is, or why that is not known."""
+def recognise(sample: Sample, key: str = "") -> Recognition:
+    """Say of each column what it is, or why that is not known; `key` is the one that the developer says it is."""
     offers: list[tuple[float, int, Column, Concept, str]] = []
     doubts: dict[str, str] = {}
     for column in sample.columns:
         looks: dict[str, float | None] = {}
         for order, concept in enumerate(concepts()):
-            by_name = name_score(column.name, concept)
+            if "[]/" in column.name and concept.name not in {"service-needs", "bookkeeping"}:
+                continue  # an object of a list is somebody or something else
+            by_name = 0.0 if _is_anothers(column.name, concept) else name_score(column.name, concept)
             if by_name < 0.55 and concept.kind not in _TELLING:
                 continue
             if concept.kind not in looks:
@@ -138,7 +146,12 @@ def recognise(sample: Sample) -> Recognition:
                     offers.append((by_name + by_values / 5, -order, column, concept, "its name and its values"))
                 elif by_name >= 0.75 and column.name not in doubts:
                     doubts[column.name] = f"named like “{concept.title['en']}”, but its values do not look like that"
-            elif concept.kind in _TELLING and by_values >= 0.9 and len(set(column.held)) >= 2:
+            elif (
+                concept.kind in _TELLING
+                and by_values >= 0.9
+                and len(set(column.held)) >= 2
+                and not _is_anothers(column.name, concept)
+            ):
                 offers.append((by_values / 2, -order, column, concept, "its values"))
     taken: dict[str, Recognised] = {}
     given: set[str] = set()
@@ -146,11 +159,14 @@ def recognise(sample: Sample) -> Recognition:
         if column.name in taken or (concept.name in given and concept.kind != "bookkeeping"):
             continue
         given.add(concept.name)
-        taken[column.name] = _described(column, concept, min(score, 1.0), by)
-    key = _key(sample, taken.values())
+        taken[column.name] = _described(column, concept, min(score, _SUREST), by)
+    if key and key not in {column.name for column in sample.columns}:
+        raise SampleError(f"the sample has no column {key!r}", "say --key as the header writes it")
+    key = key or _key(sample, taken.values())
     if key not in taken and not {"customer-number", "identity-code"} & given:
         column = next(one for one in sample.columns if one.name == key)
-        taken[key] = Recognised(column, LOCAL_KEY, 0.5, "its values: no two are the same")
+        by = "its values: no two are the same" if column.unique else "nothing: say --key"
+        taken[key] = Recognised(column, LOCAL_KEY, 0.5, by)
     left = tuple(
         Left(column, doubts.get(column.name, "its name and its values are not in the vocabulary"))
         for column in sample.columns
@@ -158,6 +174,35 @@ def recognise(sample: Sample) -> Recognition:
     )
     ordered = tuple(taken[column.name] for column in sample.columns if column.name in taken)
     return Recognition(ordered, left, key)
+
+
+_CODE_NAMES = frozenset({"koodi", "code", "arvo", "value", "tyyppi", "type", "laji", "kod", "typ", "nimi", "name"})
+#: Words of a path that say that what stands below them is another's than the person's.
+_OTHERS = frozenset(
+    {"tyontekija", "omatyontekija", "kasittelija", "ohjaaja", "huoltaja", "edustaja", "yhteyshenkilo", "lahiomainen"}
+    | {"puoliso", "lapsi", "lapset", "jasen", "perheenjasen", "keskus", "vastaanottokeskus", "tulkki", "laatija"}
+    | {
+        "handlaggare",
+        "vardnadshavare",
+        "foretradare",
+        "kontaktperson",
+        "anhorig",
+        "make",
+        "maka",
+        "barn",
+        "forlaggning",
+    }
+    | {"worker", "caseworker", "guardian", "representative", "contact", "emergency", "spouse", "child", "children"}
+    | {"relative", "kin", "interpreter", "centre", "center", "author", "father", "mother", "aiti", "isa", "mor", "far"}
+)
+
+
+def _is_anothers(name: str, concept: Concept) -> bool:
+    """Whether a column's path or name says that its value is another person's: a worker's telephone, a child's name."""
+    told = {word for step in re.split(r"[/.]", name) for word in words(step.lstrip("@"))}
+    told |= {plain(step.lstrip("@")) for step in re.split(r"[/.]", name)}
+    about = {word for synonym in concept.synonyms for word in [*synonym, "".join(synonym)]}
+    return bool(told & _OTHERS - about) and not any(told & _OTHERS & {part} for part in about)
 
 
 def plain(text: str) -> str:
@@ -180,6 +225,8 @@ def name_score(name: str, concept: Concept) -> float:
     if not steps:
         return 0.0
     tried = {steps[-1]: 1.0, " ".join(steps[-2:]): 0.97} if len(steps) > 1 else {name: 1.0}
+    if plain(steps[-1]) in _CODE_NAMES:  # what it is a code of, an object around it says
+        tried |= {step.removesuffix("[]"): 0.97 for step in steps[:-1]}
     return max(weight * _fits(words(text), synonym) for text, weight in tried.items() for synonym in concept.synonyms)
 
 
@@ -241,13 +288,13 @@ def value_score(column: Column, kind: str) -> float | None:
         return None
     match kind:
         case "hetu" | "email" | "postal-code" | "number":
-            return _share(held, lambda value: _takes(kind, value))
+            return _share(held, lambda value: takes(kind, value))
         case "phone":
-            return _share(held, lambda value: _takes("phone", value) and any(c.isdigit() for c in value))
+            return _share(held, lambda value: takes("phone", value) and any(c.isdigit() for c in value))
         case "date":
-            return _share(held, lambda value: _takes("fi-date", value))
+            return max(_share(held, lambda value, by=by: takes(by, value)) for by in DATES)
         case "yes-no":
-            return _share(held, lambda value: _takes("yes-no", value))
+            return _share(held, lambda value: takes("yes-no", value))
         case "numbers":
             separator = _separator(held, str.isdigit)
             return _share(_parts(held, separator), lambda value: value.isdigit() and int(value) < 30)
@@ -260,13 +307,13 @@ def value_score(column: Column, kind: str) -> float | None:
             parts = _parts(held, None if column.listed else _separator(held, lambda value: plain(value) in known))
             return _share(parts, lambda value: plain(value) in known)
         case "country":
-            return _share(held, lambda value: plain(value) in values_of("country") or _takes("country", value))
+            return _share(held, lambda value: plain(value) in values_of("country") or takes("country", value))
         case _ if kind in _TABLED:
             return _share(held, lambda value: plain(value) in values_of(kind))
         case "bookkeeping":
             return 1.0
         case _:
-            return _share(held, lambda value: not _takes("hetu", value))
+            return _share(held, lambda value: not takes("hetu", value))
 
 
 @cache
@@ -296,17 +343,25 @@ def _described(column: Column, concept: Concept, score: float, by: str) -> Recog
             code = values_of(kind).get(plain(value))
             if code is not None:
                 table[value] = code
-            elif not (kind == "country" and _takes("country", value)):
+            elif not (kind == "country" and takes("country", value)):
                 unknown += 1
     return Recognised(column, concept, score, by, table, unknown, separator)
 
 
 def _key(sample: Sample, recognised: Iterable[Recognised]) -> str:
     by_concept = {one.concept.name: one.column for one in recognised}
-    for name in ("customer-number", "identity-code"):
-        if name in by_concept:
-            return by_concept[name].name
-    unique = [column.name for column in sample.columns if column.unique]
+    number, code = by_concept.get("customer-number"), by_concept.get("identity-code")
+    if number is not None and number.filled == sample.records:
+        return number.name
+    # Somebody is always without an identity code: it tells records apart only where each has one.
+    if code is not None and code.unique:
+        return code.name
+    unique = [column.name for column in sample.columns if column.unique and value_score(column, "key") == 1.0]
+    unique = unique or [column.name for column in sample.columns if column.unique]
+    if not unique and (number or code):
+        chosen = number or code
+        assert chosen is not None
+        return chosen.name
     return unique[0] if unique else sample.columns[0].name
 
 
@@ -330,7 +385,7 @@ def _share(values: Sequence[str], fits: Any) -> float:
     return sum(bool(fits(value)) for value in values) / len(values) if values else 0.0
 
 
-def _takes(transform: str, value: str) -> bool:
+def takes(transform: str, value: str) -> bool:
     try:
         TRANSFORMS[transform].forward(value)
     except TransformError:

@@ -10,9 +10,10 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from adapters.scaffold.outlining import SampleError
 from adapters.scaffold.proposing import mapping_of
 from adapters.scaffold.recognising import Recognition, recognise
-from adapters.scaffold.sniffing import Sample, SampleError, sniff, text_of
+from adapters.scaffold.sniffing import Hints, Sample, sniff, text_of
 from adapters.transforms import TransformError, hetu
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*\Z")
@@ -65,8 +66,9 @@ def _codes(text: str) -> Iterator[re.Match[str]]:
         yield match
 
 
-def new(name: str, sample_file: Path, parent: Path, *, allow_real: bool = False) -> Written:
-    """Write the folder `parent/name` from a sample; the golden files come from the adapter itself.
+def new(name: str, sample_file: Path, parent: Path, *, allow_real: bool = False, hints: Hints = Hints()) -> Written:
+    """Write the folder `parent/name` from a sample; the golden files come from the adapter itself. `hints` are what the
+    developer says of the sample.
 
     Raises NewError, SampleError, OSError.
     """
@@ -75,7 +77,7 @@ def new(name: str, sample_file: Path, parent: Path, *, allow_real: bool = False)
     if folder.exists():
         raise NewError(f"{folder} is there already", "choose another name, or remove the folder")
     data = sample_file.read_bytes()
-    sample = sniff(data, sample_file.name)
+    sample = sniff(data, sample_file.name, hints)
     # The bytes as text, and the values as they were read: a workbook is an archive, and shows nothing from outside.
     seen = [text_of(data), *(value for column in sample.columns for value in column.values)]
     if not allow_real and real_codes("\n".join(seen)):
@@ -83,7 +85,7 @@ def new(name: str, sample_file: Path, parent: Path, *, allow_real: bool = False)
             "the sample holds identity codes that may be those of real persons",
             "use invented persons with codes of the 900 series (as in 010190-900A), or say --allow-real-persons",
         )
-    found = recognise(sample)
+    found = recognise(sample, hints.key)
     environment = Environment(
         loader=PackageLoader("adapters.scaffold"),
         undefined=StrictUndefined,
@@ -96,7 +98,8 @@ def new(name: str, sample_file: Path, parent: Path, *, allow_real: bool = False)
         "title": name.replace("-", " ").capitalize(),
         "media_type": sample.media_type,
         "extension": sample.extension,
-        "writes": True,
+        # Titles, sums, envelopes and families are not written again.
+        "writes": "layout" not in sample.source and sample.source["format"] not in {"hl7", "fixed"},
         "recognised": found.recognised,
         "left": found.left,
     }
@@ -113,4 +116,4 @@ def new(name: str, sample_file: Path, parent: Path, *, allow_real: bool = False)
     return Written(folder, sample, found)
 
 
-__all__ = ["NewError", "SampleError", "Written", "module_of", "new", "real_codes"]
+__all__ = ["Hints", "NewError", "SampleError", "Written", "module_of", "new", "real_codes"]

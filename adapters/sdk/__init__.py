@@ -116,7 +116,8 @@ class Limits:
 
     `total_bytes` of a source (for XLSX also of each part unpacked), `records` of it, `row_characters` of one record
     as text, `field_characters` of one field, `fields` of one record, `depth` of nesting, `ratio` of unpacked to packed
-    bytes, `seconds` for the whole source by `clock`.
+    bytes, `seconds` for the whole source by `clock`. Where an adapter runs in a reader process, it may take `memory_mb`
+    of address space, and `record_seconds` of processor time for one record.
     """
 
     total_bytes: int = 64 * 1024 * 1024
@@ -127,6 +128,8 @@ class Limits:
     depth: int = 32
     ratio: int = 100
     seconds: float = 3_600.0
+    memory_mb: int = 1_024
+    record_seconds: float = 10.0
     clock: Callable[[], float] = field(default=time.monotonic, compare=False)
 
 

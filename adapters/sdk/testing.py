@@ -1,6 +1,7 @@
 """What every adapter must hold, as checks that a developer, a package's own tests and a vendor run alike.
 
 * maps: of each sample some record is mapped, unless it is declared to be there to be refused.
+* protects: each protecting fact is made by the mapping, or it says that its source cannot know it.
 * golden: each sample becomes what its golden file says.
 * nothing-lost: `read = mapped + rejected`, and each field of the sample is mapped, ignored by name or reported.
 * valid-output: each bundle keeps the schemas and is about one person.
@@ -251,6 +252,12 @@ def _maps(package: Package) -> Iterator[str]:
             )
 
 
+def _protects(package: Package) -> Iterator[str]:
+    mapping = getattr(package.adapter, "mapping", None)
+    for fact in sorted(getattr(mapping, "unsaid", frozenset()) - getattr(mapping, "cannot_say", frozenset())):
+        yield f"the mapping says nothing of {fact}: map it, or write cannot-say: [{fact}] if the source cannot know it"
+
+
 def _stops(found: Finding) -> bool:
     return found.severity == "error"
 
@@ -348,6 +355,7 @@ def _dirty_input(package: Package) -> Iterator[str]:
 
 CHECKS: tuple[Check, ...] = (
     Check("maps", "of each sample some record is mapped", _maps),
+    Check("protects", "each protecting fact is mapped, or declared as one that the source cannot know", _protects),
     Check("golden", "each sample becomes what its golden file says", _golden),
     Check("nothing-lost", "each record and each field is mapped, ignored by name or reported", _nothing_lost),
     Check("valid-output", "each bundle keeps the schemas", _valid),

@@ -11,15 +11,17 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from functools import lru_cache
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from sqlalchemy import Connection
 
 from audit.log.entries import ZONE, Entry, EntryType
 from audit.questions.query import Filters, Found, Search, disclosures, fruitless_lookups, search, walk
 from audit.questions.tallies import of_year
 from audit.questions.texts import text
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 Names = Callable[[str, str, str], str | None]
 """What something is called: kind (`subsystem`, `purpose`, `basis`, `category`), code, language → name, None without."""
@@ -282,6 +284,8 @@ def record_of_processing(
 
 @lru_cache(maxsize=1)
 def _pages() -> Environment:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
     return Environment(
         loader=PackageLoader("audit.questions", "templates"),
         autoescape=True,

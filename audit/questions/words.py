@@ -68,17 +68,6 @@ MEANINGS: Final[Mapping[Word, Meaning]] = {
 }
 
 
-def counts(word: Word, entry: Entry) -> bool:
-    """Whether a word takes an entry in."""
-    meaning = MEANINGS[word]
-    return entry.type in meaning.types and entry.outcome in meaning.outcomes and (carries(entry) or not meaning.carries)
-
-
-def is_disclosure(entry: Entry) -> bool:
-    """Whether it says that somebody's data moved."""
-    return counts(Word.DISCLOSED, entry)
-
-
 def carries(entry: Entry) -> bool:
     """Whether it names a category of data that moved."""
     return bool(entry.categories.permitted)

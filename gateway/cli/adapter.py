@@ -31,54 +31,77 @@ T = TypeVar("T")
 @app.command()
 def new(
     name: Annotated[str, typer.Argument(help="The adapter's name: small letters, digits and dashes.")],
-    sample: Annotated[Path, typer.Option("--from", help="A sample: CSV, XML, JSON or XLSX.", metavar="FILE")],
+    sample: Annotated[
+        Path, typer.Option("--from", help="A sample: CSV, fixed width, XML, JSON, XLSX or HL7 v2.", metavar="FILE")
+    ],
     into: Annotated[Path, typer.Option("--into", help="Where the folder is made.", metavar="DIR")] = Path(),
     allow_real_persons: Annotated[
         bool, typer.Option("--allow-real-persons", help="Copy a sample with identity codes of real persons.")
     ] = False,
+    encoding: Annotated[str, typer.Option("--encoding", help="Its encoding, such as iso-8859-15.")] = "",
+    delimiter: Annotated[str, typer.Option("--delimiter", help="What stands between its columns.")] = "",
+    header_row: Annotated[int | None, typer.Option("--header-row", min=1, help="The row of its header.")] = None,
+    sheet: Annotated[str, typer.Option("--sheet", help="The sheet of a workbook.")] = "",
+    record: Annotated[str, typer.Option("--record", help="The XML element, or the path in JSON, of a record.")] = "",
+    key: Annotated[str, typer.Option("--key", help="The column that tells records apart.")] = "",
     json: Json = False,
 ) -> None:
-    """Make an adapter from a sample: recognise its columns and write a package that passes its own tests."""
-    from adapters.scaffold.sniffing import SampleError
+    """Make an adapter from a sample: find how it is laid out, recognise its columns, write a package that is tested."""
+    from adapters.scaffold.outlining import SampleError
+    from adapters.scaffold.sniffing import Hints
     from adapters.scaffold.writing import NewError
     from adapters.scaffold.writing import new as write
 
+    hints = Hints(encoding, delimiter.replace("\\t", "\t"), header_row, sheet, record, key)
     try:
-        written = write(name, sample, into, allow_real=allow_real_persons)
+        written = write(name, sample, into, allow_real=allow_real_persons, hints=hints)
     except (NewError, SampleError) as error:
         fail(str(error), WRONG, remedy=error.remedy, json=json)
     except OSError as error:
         fail(f"{error.filename}: {error.strerror}", OUTSIDE, json=json)
-    found = written.recognition
     if json:
-        print_json(
+        print_json(_written(written))
+    else:
+        _show_written(written)
+
+
+def _written(written: Any) -> dict[str, Any]:
+    found = written.recognition
+    return {
+        "folder": str(written.folder),
+        "source": dict(written.sample.source),
+        "records": written.sample.records,
+        "key": found.key,
+        "recognised": [
             {
-                "folder": str(written.folder),
-                "source": dict(written.sample.source),
-                "records": written.sample.records,
-                "key": found.key,
-                "recognised": [
-                    {
-                        "column": one.column.name,
-                        "as": one.concept.name,
-                        "score": round(one.score, 2),
-                        "by": one.by,
-                        "unknown_values": one.unknown,
-                    }
-                    for one in found.recognised
-                ],
-                "left": [{"column": item.column.name, "reason": item.reason} for item in found.left],
+                "column": column.column.name,
+                "as": column.concept.name,
+                "score": round(column.score, 2),
+                "by": column.by,
+                "unknown_values": column.unknown,
             }
-        )
-        return
-    how = ", ".join(
-        "/".join(map(str, value)) if isinstance(value, list) else repr(value) if name == "delimiter" else str(value)
-        for name, value in written.sample.source.items()
-    )
-    console.print(f"[green]✓[/] {escape(str(written.folder))}: {written.sample.records} records, {escape(how)}")
+            for column in found.recognised
+        ],
+        "evidence": list(written.sample.evidence),
+        "left": [{"column": item.column.name, "reason": item.reason} for item in found.left],
+    }
+
+
+def _show_written(written: Any) -> None:
+    found = written.recognition
+    form = written.sample.source["format"]
+    console.print(f"[green]✓[/] {escape(str(written.folder))}: {written.sample.records} records, {form}")
+    for line in written.sample.evidence:
+        console.print(f"  [dim]guess[/] {escape(line)}")
+    console.print(f"  [dim]guess[/] key {escape(found.key)}")
     rows = [
-        (escape(one.column.name), one.concept.title["en"], f"{one.score:.0%}", one.by + _unknown(one.unknown))
-        for one in found.recognised
+        (
+            escape(column.column.name),
+            column.concept.title["en"],
+            f"{column.score:.0%}",
+            column.by + _unknown(column.unknown),
+        )
+        for column in found.recognised
     ]
     console.print(table("Recognised", ("column", "as", "sure", "by"), rows))
     if found.left:
@@ -196,11 +219,20 @@ def _right(mapped: Mapped) -> Panel:
     for found in mapped.findings:
         style = "bold red" if found.severity == "error" else "yellow"
         place = escape(found.position.column or "the record")
-        grid.add_row(f"[{style}]{found.code}[/]", place, f"{found.message.en} [dim]{found.hint.en}[/]")
+        told = f"{found.message.en} {escape(_taught(found))} [dim]{found.hint.en}[/]"
+        grid.add_row(f"[{style}]{found.code}[/]", place, told)
     taken = mapped.bundle is not None
     return Panel(
         grid, title="mapped" if taken else "rejected", title_align="left", border_style="green" if taken else "red"
     )
+
+
+def _taught(found: Finding) -> str:
+    """The value, its rule and what comes nearest: here persons are invented, and nothing leaves the terminal."""
+    if found.shown is None:
+        return ""
+    near = f" Nearest: “{found.shown.near}”." if found.shown.near else ""
+    return f"“{found.shown.value}” by {found.shown.rule}.{near}"
 
 
 def _at(bundle: Any, pointer: str) -> Any:
@@ -222,9 +254,9 @@ def check(
     accepted = _guarded(lambda: write_golden(package), json=json) if accept else []
     results = []
     with progress("checking", quiet=json) as step:
-        chosen = [one for one in CHECKS if one.applies(package)]
-        for number, one in enumerate(chosen, 1):
-            results.append((one, _guarded(lambda one=one: one.faults(package), json=json)))  # type: ignore[misc]
+        chosen = [check for check in CHECKS if check.applies(package)]
+        for number, check in enumerate(chosen, 1):
+            results.append((check, _guarded(lambda check=check: check.faults(package), json=json)))  # type: ignore[misc]
             step(number, len(chosen))
     covered = _guarded(lambda: coverage(package), json=json)
     held = not any(faults for _, faults in results)
@@ -233,8 +265,8 @@ def check(
             {
                 "adapter": package.name,
                 "passed": held,
-                "accepted": [str(one) for one in accepted],
-                "checks": [{"name": one.name, "passed": not faults, "faults": faults} for one, faults in results],
+                "accepted": [str(path) for path in accepted],
+                "checks": [{"name": check.name, "passed": not faults, "faults": faults} for check, faults in results],
                 "read": covered.read,
                 "mapped": covered.mapped,
                 "rejected": covered.rejected,
@@ -257,13 +289,13 @@ def check(
         for path in accepted:
             console.print(f"[dim]accepted[/] {escape(str(path))}")
         console.print(_coverage_table(covered))
-        for one, faults in results:
-            console.print(f"[{'red]✗' if faults else 'green]✓'}[/] {one.name}: {one.means}")
+        for check, faults in results:
+            console.print(f"[{'red]✗' if faults else 'green]✓'}[/] {check.name}: {check.means}")
             for fault in faults:
                 console.print(f"    {escape(fault)}")
-        for one in CHECKS:
-            if not one.applies(package):
-                console.print(f"[dim]– {one.name}: it only reads[/]")
+        for check in CHECKS:
+            if not check.applies(package):
+                console.print(f"[dim]– {check.name}: it only reads[/]")
         verdict = "[green]passes[/]" if held else "[bold red]does not pass[/]"
         console.print(f"{package.name} {verdict}: {covered.share}, {covered.rejected} rejected")
     if not held:
@@ -297,12 +329,12 @@ def package(
     from adapters.sdk.testing import CHECKS, open_folder
 
     found = _guarded(lambda: open_folder(folder), json=json)
-    faults = _guarded(lambda: {one.name: one.faults(found) for one in CHECKS if one.applies(found)}, json=json)
+    faults = _guarded(lambda: {check.name: check.faults(found) for check in CHECKS if check.applies(found)}, json=json)
     failing = [name for name, told in faults.items() if told]
     if failing:
         fail(f"the adapter does not pass: {', '.join(failing)}", NO, remedy="see `yhdyspinta adapter test`", json=json)
     if importlib.util.find_spec("hatchling") is None:
-        fail("the builder is not installed", OUTSIDE, remedy="install yhdyspinta[build]", json=json)
+        fail("the builder is not installed", OUTSIDE, remedy="install yhdyspinta[adapters]", json=json)
     target = (out or found.folder / "dist").resolve()
     before = set(target.glob("*.whl")) if target.is_dir() else set()
     with progress("building", quiet=json):
@@ -315,7 +347,7 @@ def package(
         )
     if built.returncode:
         fail(built.stderr.strip().splitlines()[-1] if built.stderr.strip() else "the build failed", WRONG, json=json)
-    wheels = sorted(target.glob("*.whl"), key=lambda one: (one not in before, one.stat().st_mtime_ns))
+    wheels = sorted(target.glob("*.whl"), key=lambda wheel: (wheel not in before, wheel.stat().st_mtime_ns))
     if json:
         print_json({"wheel": str(wheels[-1])})
     else:
@@ -346,6 +378,24 @@ def _guarded(work: Callable[[], T], *, json: bool) -> T:
         fail(escape(str(error)), WRONG, json=json)
     except OSError as error:
         fail(f"{error.filename}: {error.strerror}", OUTSIDE, json=json)
+
+
+@app.command()
+def codes(
+    name: Annotated[str, typer.Argument(help="A code system of the reference, such as municipality.")],
+    json: Json = False,
+) -> None:
+    """Print all codes of a code system with their names."""
+    from schemas.codes import code_system, code_systems
+
+    if name not in code_systems():
+        fail(f"there is no code system {name!r}", WRONG, remedy=f"one of: {', '.join(code_systems())}", json=json)
+    found = code_system(name).codes.values()
+    if json:
+        print_json([{"code": item.code, "fi": item.fi, "sv": item.sv, "en": item.en} for item in found])
+        return
+    rows = [(escape(item.code), escape(item.fi), escape(item.sv), escape(item.en)) for item in found]
+    console.print(table(name, ("code", "fi", "sv", "en"), rows))
 
 
 @app.command()

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 import typer
-from sqlalchemy.exc import SQLAlchemyError
 
-from gateway.desk.asking import Role
-from gateway.desk.console.composition import address_of
-from gateway.desk.console.sessions import Identity, offer_link
+from gateway.desk.roles import Role
 from gateway.settings import Settings
-from gateway.storage import engine as storage
-from gateway.storage import schema
 from gateway.terminal.configuration import CONFIG, Config, Json, settings_of
 from gateway.terminal.output import OUTSIDE, WRONG, console, fail, print_json
 
@@ -37,6 +33,8 @@ def link(
     json: Json = False,
 ) -> None:
     """Print a link that signs one person in, once. Whoever has the link can use it: hand it over safely."""
+    from sqlalchemy.exc import SQLAlchemyError
+
     settings = settings_of(config, json=json)
     if settings.listen.console is None:
         fail(
@@ -47,7 +45,7 @@ def link(
         )
     now = datetime.now(UTC)
     try:
-        address = make_link(settings, role=role, name=name, member=member, minutes=minutes, now=now)
+        address = make_link(settings, Guest(role, name, member, minutes), now)
     except SQLAlchemyError as error:
         fail(
             f"the database cannot be written ({type(error.__cause__ or error).__name__})",
@@ -63,23 +61,30 @@ def link(
         console.print(f"[dim]Works once, for {minutes} minutes, as {role.value}.[/]")
 
 
-def make_link(
-    settings: Settings,
-    *,
-    role: Role = Role.OFFICER,
-    name: str = "",
-    member: str | None = None,
-    minutes: int = 15,
-    now: datetime,
-) -> str:
+@dataclass(frozen=True, slots=True)
+class Guest:
+    """Who is let in by a link: the role, whose link it is, the member that they are limited to, and for how long."""
+
+    role: Role = Role.OFFICER
+    name: str = ""
+    member: str | None = None
+    minutes: int = 15
+
+
+def make_link(settings: Settings, guest: Guest, now: datetime) -> str:
     """A link into the console of a node that has one; its token's digest is written to the node's database."""
+    from gateway.desk.console.composition import address_of
+    from gateway.desk.console.sessions import Identity, offer_link
+    from gateway.storage import engine as storage
+    from gateway.storage import schema
+
     assert settings.listen.console is not None
     engine = storage.create(settings.database.url, pool_size=2)
     try:
         schema.bring_up_to_date(engine)
         with storage.writer(engine).begin() as connection:
-            offered = Identity("", name or role.value, role, member)
-            token = offer_link(connection, offered, now, timedelta(minutes=minutes))
+            offered = Identity("", guest.name or guest.role.value, guest.role, guest.member)
+            token = offer_link(connection, offered, now, timedelta(minutes=guest.minutes))
     finally:
         engine.dispose()
     address = address_of(settings.console, settings.listen.console.host, settings.listen.console.port)

@@ -137,36 +137,32 @@ async def _tell(story: Any, *, json: bool) -> dict[str, Any]:
         )
     return {
         "shares": [
-            {
-                "person": share.person,
-                "flow": share.flow,
-                "recipient": share.recipient,
-                "state": share.state,
-                "got": share.got,
-                "bases": share.bases,
-                "withheld": dict(share.withheld),
-            }
-            for share in shares
+            _fields(share, "person", "flow", "recipient", "state", "got", "bases", "withheld") for share in shares
         ],
-        "queries": [
-            {"who": one.who, "person": one.person, "status": one.status, "got": one.got, "withheld": dict(one.withheld)}
-            for one in asked
-        ],
+        "queries": [_fields(question, "who", "person", "status", "got", "withheld") for question in asked],
         "dirty": {name: dirty[name] for name in ("read", "handed_over", "rejected")},
         "logs": {name: {"size": report.size, "sound": report.sound} for name, report in reports.items()},
         "proof": {"log": proven.party, "entry": proven.entry, "sound": proven.report.sound},
     }
 
 
+def _fields(thing: Any, *names: str) -> dict[str, Any]:
+    """Some of what a share or a question says, as JSON."""
+    found = {name: getattr(thing, name) for name in names}
+    return found | {"withheld": dict(thing.withheld)}
+
+
 def _print_shares(shares: Any) -> None:
     from gateway.demo.story import grouped
 
     rows = []
-    for one, persons in grouped(shares):
+    for share, persons in grouped(shares):
         who = persons[0] if len(persons) == 1 else f"{persons[0]} and {len(persons) - 1} more"
-        got = escape(", ".join(_whole(one.got))) or "[dim]nothing[/]"
-        basis = "".join(f"\n[dim]basis {escape(basis)}[/]" for basis in one.bases)
-        rows.append([f"{who}\n{one.flow} → {one.recipient}\n{_state(one.state)}", f"{got}{basis}", _held_back(one)])
+        got = escape(", ".join(_whole(share.got))) or "[dim]nothing[/]"
+        basis = "".join(f"\n[dim]basis {escape(basis)}[/]" for basis in share.bases)
+        rows.append(
+            [f"{who}\n{share.flow} → {share.recipient}\n{_state(share.state)}", f"{got}{basis}", _held_back(share)]
+        )
     console.print(table("Who got what, on which basis", ["person", "received", "withheld"], rows, lines=True, widest=1))
 
 
@@ -176,18 +172,18 @@ def _whole(categories: Sequence[str]) -> list[str]:
 
     known = load(reference_rulebook(), source="reference rulebook").categories
     shown = set(categories)
-    for category in {one.partition("/")[0] for one in categories}:
+    for category in {category.partition("/")[0] for category in categories}:
         parts = set(known[category].parts)
         if len(parts) > 1 and parts <= shown:
             shown.add(category)
-    return sorted(one for one in shown if one.partition("/")[0] == one or one.partition("/")[0] not in shown)
+    return sorted(name for name in shown if name.partition("/")[0] == name or name.partition("/")[0] not in shown)
 
 
-def _held_back(one: Any) -> str:
+def _held_back(told: Any) -> str:
     by_code: dict[str, list[str]] = {}
-    for category, code in one.withheld:
+    for category, code in told.withheld:
         by_code.setdefault(code, []).append(category)
-    if not one.got and len(by_code) == 1:
+    if not told.got and len(by_code) == 1:
         return f"everything\n[dim]{next(iter(by_code))}[/]"
     return "\n".join(f"{', '.join(categories)}\n[dim]{code}[/]" for code, categories in by_code.items())
 
@@ -202,20 +198,27 @@ def _state(state: str) -> str:
 
 def _print_asked(asked: Any) -> None:
     rows = []
-    for one in asked:
-        outcome = "[green]answered[/]" if not one.withheld else "[yellow]answered in part[/]"
-        if one.status != 200:
-            outcome = f"[red]refused ({one.status})[/]"
-        got = ", ".join(one.got) or "[dim]nothing[/]"
-        rows.append([f"{one.who} about {one.person}", ", ".join(one.asked), f"{outcome}\n{got}", _held_back(one)])
+    for question in asked:
+        outcome = "[green]answered[/]" if not question.withheld else "[yellow]answered in part[/]"
+        if question.status != 200:
+            outcome = f"[red]refused ({question.status})[/]"
+        got = ", ".join(question.got) or "[dim]nothing[/]"
+        rows.append(
+            [
+                f"{question.who} about {question.person}",
+                ", ".join(question.asked),
+                f"{outcome}\n{got}",
+                _held_back(question),
+            ]
+        )
     console.print(table("Questions", ["who asks", "asked for", "outcome", "withheld"], rows, lines=True))
 
 
 def _print_findings(dirty: dict[str, Any]) -> None:
     found = {
-        (one["export_row"], one["column"] or "", one["message"]["en"], one["hint"]["en"])
-        for one in dirty["findings"]
-        if one["severity"] == "error"
+        (finding["export_row"], finding["column"] or "", finding["message"]["en"], finding["hint"]["en"])
+        for finding in dirty["findings"]
+        if finding["severity"] == "error"
     }
     title = f"{dirty['read']} rows read, {dirty['handed_over']} handed over, {dirty['rejected']} rejected"
     rows = [[f"row {row}", column, what, how] for row, column, what, how in sorted(found)]
@@ -235,7 +238,7 @@ def _print_checks(story: Any, seconds: float) -> None:
 
 
 async def _stay(network: Any, state: Path | None, *, json: bool) -> None:
-    from gateway.cli.console import make_link
+    from gateway.cli.console import Guest, make_link
     from gateway.settings import load
 
     if not json:
@@ -253,7 +256,7 @@ async def _stay(network: Any, state: Path | None, *, json: bool) -> None:
             markup=False,
         )
         console.print("Sign in to its data protection officer's console (the link works once, for an hour):")
-        link = await asyncio.to_thread(make_link, load(first.config), minutes=60, now=datetime.now(UTC))
+        link = await asyncio.to_thread(make_link, load(first.config), Guest(minutes=60), datetime.now(UTC))
         console.print(f"  {link}", soft_wrap=True, markup=False)
         if state is not None:
             console.print(

@@ -8,22 +8,25 @@ node's secrets are not here; 3 database or log.
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.markup import escape
 
+from consent.analysis import Check
 from consent.analysis import check as check_rulebook
-from consent.decision import Decision
+from consent.coverage import cover
+from consent.decision import Decision, Way
 from consent.difference import differences
-from consent.examples import decide_case
 from consent.explaining import LANGUAGES
 from consent.explaining import explain as explain_decision
+from consent.invariants import Invariant, Proof, load_invariants, prove, reference_invariants
 from consent.replaying import again
-from consent.report import Report, of_check, of_differences
-from consent.rulebook import Rulebook, RulebookError, load, reference_rulebook
+from consent.report import Report, of_check, of_coverage, of_differences
+from consent.rulebook import Rulebook, RulebookError, load, next_rulebook, reference_rulebook
+from gateway.cli.supposing import Supposition, SuppositionError, supposed_decision
 from gateway.desk.cli.desk import desk, entry_named
 from gateway.desk.questions.rulebooks import Again, Explain, Swings
 from gateway.exchange.rejudging import Swing
@@ -42,7 +45,9 @@ from gateway.terminal.output import (
 
 app = typer.Typer(help="Check, compare and explain rulebooks; make recorded decisions again.", no_args_is_help=True)
 REFERENCE = "the reference rulebook"
-File = Annotated[Path | None, typer.Argument(help=f"A rulebook; without one, {REFERENCE}.", metavar="[FILE]")]
+NEXT = Path("next")
+_WHICH = f"A rulebook; without one, {REFERENCE}; `{NEXT}` is the reference written anew, provision by provision."
+File = Annotated[Path | None, typer.Argument(help=_WHICH, metavar="[FILE]")]
 Html = Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Also write the report as an HTML page.")]
 Since = Annotated[
     datetime | None,
@@ -54,42 +59,119 @@ OptionalConfig = Annotated[
 
 
 @app.command()
-def check(file: File = None, html: Html = None, json: Json = False) -> None:
-    """Is there a gap without a reason, a contradiction, or a basis that can never carry?"""
+def check(
+    file: File = None,
+    invariants: Annotated[
+        Path | None,
+        typer.Option("--invariants", metavar="FILE", help="What must hold of it; the shipped ones for `next`."),
+    ] = None,
+    cases: Annotated[
+        Path | None, typer.Option("--cases", metavar="FOLDER", help="Write what breaks an invariant there, as cases.")
+    ] = None,
+    html: Html = None,
+    json: Json = False,
+) -> None:
+    """Is there a gap without a reason, a contradiction, a basis in vain, or an invariant that is broken?"""
     rulebook = _rulebook(file, json=json)
+    stated = _invariants(rulebook, file, invariants, json=json)
     with progress("looking at the whole space", quiet=json) as step:
         found = check_rulebook(rulebook, step)
-    report = of_check(found)
+    proofs = prove(rulebook, stated)
+    report = of_check(found, proofs)
+    _write(html, report, json=json)
+    _write_cases(cases, proofs, json=json)
+    if json:
+        print_json(_checked(found, proofs))
+    else:
+        _tell(report, without=("Legal bases", "What prohibitions stop"))
+    raise SystemExit(0 if report.good else NO)
+
+
+def _checked(found: Check, proofs: tuple[Proof, ...]) -> dict[str, Any]:
+    rulebook = found.rulebook
+    return {
+        "rulebook": rulebook.name,
+        "version": rulebook.version,
+        "digest": rulebook.digest,
+        "sound": found.sound and all(proof.holds for proof in proofs),
+        "points": found.cells,
+        "given": found.given,
+        "closed": found.closed,
+        "meant_gaps": [
+            {"id": meant.gap.id, "reason": dict(meant.gap.reason), "points": meant.cells} for meant in found.explained
+        ],
+        "findings": [
+            {
+                "kind": finding.kind,
+                "fault": finding.fault,
+                "about": finding.about,
+                "where": finding.where,
+                "message": finding.message,
+                "points": finding.cells,
+            }
+            for finding in found.findings
+        ],
+        "invariants": [
+            {
+                "id": proof.invariant.id,
+                "says": dict(proof.invariant.says),
+                "holds": proof.holds,
+                "points": proof.points,
+                "counterexample": proof.counterexample.supposed.to_dict() if proof.counterexample else None,
+            }
+            for proof in proofs
+        ],
+    }
+
+
+def _invariants(rulebook: Rulebook, file: Path | None, invariants: Path | None, *, json: bool) -> tuple[Invariant, ...]:
+    if invariants is None and file != NEXT:
+        return ()
+    try:
+        data = reference_invariants() if invariants is None else invariants.read_bytes()
+        return load_invariants(data, rulebook, source=str(invariants or "invariants"))
+    except OSError as error:
+        fail(f"{invariants}: {error.strerror}", WRONG, json=json)
+    except RulebookError as error:
+        _refuse(error, json=json)
+
+
+def _write_cases(folder: Path | None, proofs: tuple[Proof, ...], *, json: bool) -> None:
+    if folder is None:
+        return
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for proof in proofs:
+            if proof.counterexample is not None:
+                path = folder / f"{proof.invariant.id}.json"
+                path.write_bytes(proof.counterexample.supposed.to_json())
+    except OSError as error:
+        fail(f"{folder}: {error.strerror}", OUTSIDE, json=json)
+
+
+@app.command()
+def coverage(
+    act: Annotated[str, typer.Argument(help="The act's number, such as 681/2023.", metavar="ACT")],
+    file: Annotated[Path, typer.Argument(help=_WHICH, metavar="[FILE]")] = NEXT,
+    html: Html = None,
+    language: Annotated[str, typer.Option("--language", "-l", metavar="fi|sv|en", help="The language.")] = "en",
+    json: Json = False,
+) -> None:
+    """Which sections and moments of an act have a basis, which have none and why, which were amended since."""
+    rulebook = _rulebook(file, json=json)
+    if language not in LANGUAGES:
+        fail(f"there is no report in {language!r}", WRONG, remedy="use fi, sv or en", json=json)
+    if act not in rulebook.acts:
+        remedy = "use one of: " + ", ".join(rulebook.acts) if rulebook.acts else "name a rulebook of the second form"
+        fail(f"the rulebook names no act {act!r}", WRONG, remedy=remedy, json=json)
+    found = cover(rulebook, act)
+    report = of_coverage(found, language)
     _write(html, report, json=json)
     if json:
-        print_json(
-            {
-                "rulebook": rulebook.name,
-                "version": rulebook.version,
-                "digest": rulebook.digest,
-                "sound": found.sound,
-                "points": found.cells,
-                "given": found.given,
-                "closed": found.closed,
-                "meant_gaps": [
-                    {"id": one.gap.id, "reason": dict(one.gap.reason), "points": one.cells} for one in found.explained
-                ],
-                "findings": [
-                    {
-                        "kind": finding.kind,
-                        "fault": finding.fault,
-                        "about": finding.about,
-                        "where": finding.where,
-                        "message": finding.message,
-                        "points": finding.cells,
-                    }
-                    for finding in found.findings
-                ],
-            }
-        )
+        print_json(found.to_dict())
     else:
-        _tell(report, without=("Legal bases",))
-    raise SystemExit(0 if found.sound else NO)
+        _tell(report)
+    raise SystemExit(0 if report.good else NO)
 
 
 @app.command()
@@ -143,16 +225,21 @@ def diff(
 @app.command()
 def explain(
     case: Annotated[
-        str | None, typer.Argument(help="A case of the rulebook, as in its examples.", metavar="[CASE]")
+        str | None,
+        typer.Argument(help="A case of the rulebook, as in its examples, or a file that `check --cases` wrote."),
     ] = None,
     to: Annotated[str, typer.Option("--to", metavar="PARTY", help="Who asks: a party of the rulebook.")] = "kotka",
     provider: Annotated[str, typer.Option("--from", metavar="PARTY", help="Who is asked.")] = "centre",
-    purpose: Annotated[str, typer.Option("--purpose", metavar="CODE")] = "reception-to-municipality",
+    purpose: Annotated[
+        str | None, typer.Option("--purpose", metavar="CODE", help="Without it, what a flow brings the one who asks.")
+    ] = None,
     on: Annotated[
         datetime | None, typer.Option("--on", formats=["%Y-%m-%d"], metavar="DATE", help="The day; today without it.")
     ] = None,
     category: Annotated[list[str] | None, typer.Option("--category", help="Can be repeated; all without it.")] = None,
     emergency: Annotated[bool, typer.Option("--emergency", help="Asked in an emergency.")] = False,
+    handover: Annotated[bool, typer.Option("--handover", help="Sent by the holder, not asked for.")] = False,
+    asked: Annotated[bool, typer.Option("--asked", help="The recipient has made its standing requests.")] = False,
     rulebook: Annotated[
         Path | None, typer.Option("--rulebook", metavar="FILE", help=f"A rulebook; without one, {REFERENCE}.")
     ] = None,
@@ -172,24 +259,28 @@ def explain(
         decision, book = _decided(config, entry, json=json)
     else:
         book = _rulebook(rulebook, json=json)
-        decision = _hypothetical(
-            book,
-            case,
+        supposition = Supposition(
+            case or "",
             provider,
             to,
             purpose,
             on.date() if on else datetime.now(UTC).date(),
-            category,
-            emergency,
-            json=json,
+            tuple(category or ()),
+            emergency=emergency,
+            way=Way.HANDOVER if handover else Way.QUERY,
+            asked=asked,
         )
+        try:
+            decision = supposed_decision(book, supposition)
+        except SuppositionError as error:
+            fail(str(error), WRONG, remedy=error.remedy, json=json)
     languages = LANGUAGES if language == "all" else (language,)
-    texts = {one: explain_decision(decision, book, one) for one in languages}
+    texts = {language: explain_decision(decision, book, language) for language in languages}
     if json:
         print_json({"decision": decision.to_dict(), "explanation": texts})
         return
-    for one, text in texts.items():
-        console.print(f"[bold]{one}[/] {escape(text)}\n")
+    for written, text in texts.items():
+        console.print(f"[bold]{written}[/] {escape(text)}\n")
 
 
 @app.command()
@@ -221,8 +312,8 @@ def replay(
         mark = "[green]✓[/]" if found.sound else "[bold red]✗[/]"
         console.print(f"{mark} {found.same} of {found.decisions} decisions came out byte for byte the same")
         rows = [
-            *(["another decision came out", one] for one in found.different),
-            *(["its rulebook is not held, or was altered", one] for one in found.without_rulebook),
+            *(["another decision came out", entry] for entry in found.different),
+            *(["its rulebook is not held, or was altered", entry] for entry in found.without_rulebook),
         ]
         if rows:
             console.print(table("Decisions that could not be confirmed", ("why", "log entry"), rows))
@@ -235,73 +326,36 @@ def replay(
 
 def _rulebook(file: Path | None, *, json: bool) -> Rulebook:
     try:
-        data = reference_rulebook() if file is None else file.read_bytes()
+        if file is None:
+            return load(reference_rulebook(), source=REFERENCE)
+        if file == NEXT:
+            return load(next_rulebook(), source=f"{REFERENCE}, written anew")
+        return load(file.read_bytes(), source=str(file))
     except OSError as error:
         fail(f"{file}: {error.strerror}", WRONG, json=json)
-    try:
-        return load(data, source=str(file) if file is not None else REFERENCE)
     except RulebookError as error:
-        if json:
-            print_json(
-                {
-                    "faults": [
-                        {
-                            "file": error.source,
-                            "line": fault.line,
-                            "pointer": fault.pointer,
-                            "message": fault.message,
-                            "remedy": fault.remedy,
-                        }
-                        for fault in error.faults
-                    ]
-                }
-            )
-        else:
-            for fault in error.faults:
-                errors.print(
-                    f"{error.source}:{fault.line}: {fault.pointer}: {fault.message}"
-                    + (f" ({fault.remedy})" if fault.remedy else ""),
-                    markup=False,
-                    soft_wrap=True,
-                )
-        raise SystemExit(WRONG) from None
+        _refuse(error, json=json)
 
 
-def _hypothetical(
-    book: Rulebook,
-    case: str | None,
-    provider: str,
-    to: str,
-    purpose: str,
-    on: date,
-    category: list[str] | None,
-    emergency: bool,
-    *,
-    json: bool,
-) -> Decision:
-    for name, known, what in (
-        (case or "", book.cases, "case"),
-        (provider, book.parties, "party"),
-        (to, book.parties, "party"),
-        (purpose, book.purposes, "purpose"),
-    ):
-        if name not in known:
-            fail(
-                f"the rulebook has no {what} {name!r}" if name else "say which case is meant",
-                WRONG,
-                remedy="use one of: " + ", ".join(sorted(known)),
-                json=json,
-            )
-    return decide_case(
-        book,
-        book.cases[case or ""],
-        provider=provider,
-        requester=to,
-        purpose=purpose,
-        on=on,
-        emergency=emergency,
-        categories=category or None,
-    )
+def _refuse(error: RulebookError, *, json: bool) -> NoReturn:
+    """Tell every fault of a file with its place, and end."""
+    if json:
+        faults = [
+            {
+                "file": error.source,
+                "line": fault.line,
+                "pointer": fault.pointer,
+                "message": fault.message,
+                "remedy": fault.remedy,
+            }
+            for fault in error.faults
+        ]
+        print_json({"faults": faults})
+    else:
+        for fault in error.faults:
+            told = f"{error.source}:{fault.line}: {fault.pointer}: {fault.message}"
+            errors.print(told + (f" ({fault.remedy})" if fault.remedy else ""), markup=False, soft_wrap=True)
+    raise SystemExit(WRONG) from None
 
 
 def _decided(config: Path, entry: str, *, json: bool) -> tuple[Decision, Rulebook]:
@@ -339,7 +393,7 @@ def _tell(report: Report, without: tuple[str, ...] = ()) -> None:
     facts: list[tuple[str, Any]] = list(report.summary)
     for name, value in facts:
         console.print(f"  {escape(name)}: {escape(str(value))}", soft_wrap=True)
-    for one in report.tables:
-        if one.title not in without:
-            console.print(table(one.title, one.columns, [[escape(value) for value in row] for row in one.rows]))
+    for drawn in report.tables:
+        if drawn.title not in without:
+            console.print(table(drawn.title, drawn.columns, [[escape(value) for value in row] for row in drawn.rows]))
     console.print(f"{'[green]✓[/]' if report.good else '[bold red]✗[/]'} {escape(report.verdict)}")

@@ -39,7 +39,7 @@ def _sections(model: type[BaseModel], path: str) -> Iterator[str]:
         inner = [item for item in found if item.__name__ != "Address"]
         if inner:
             many = typing.get_origin(field.annotation) is list
-            nested += [(f"[{path}{name}]" if many else f"{path}{name}", one) for one in inner]
+            nested += [(f"[{path}{name}]" if many else f"{path}{name}", argument) for argument in inner]
         else:
             rows.append(f"| `{name}` | {_kind(field)} | {_default(field)} | {field.description or ''} |")
     if path:
@@ -49,9 +49,9 @@ def _sections(model: type[BaseModel], path: str) -> Iterator[str]:
     if rows:
         yield "| key | kind | default | meaning |\n|---|---|---|---|"
         yield from rows
-    for name, one in nested:
+    for name, inner_model in nested:
         inside = f"{name.strip('[]')}."
-        yield from (_listed(line) if name.startswith("[") else line for line in _sections(one, inside))
+        yield from (_listed(line) if name.startswith("[") else line for line in _sections(inner_model, inside))
 
 
 def _listed(line: str) -> str:
@@ -92,5 +92,5 @@ def _default(field: FieldInfo) -> str:
     if value is None or value is PydanticUndefined:
         return ""
     if isinstance(value, list):
-        return f"`[{', '.join(repr(one) for one in value)}]`".replace("'", '"')
+        return f"`[{', '.join(repr(item) for item in value)}]`".replace("'", '"')
     return f"`{value}`" if str(value) else ""

@@ -103,7 +103,9 @@ def who_gets(
     for resource, values in look.values.items():
         kind = resource.partition("/")[0]
         for value in values:
-            pointer = next((one for one in every if one == value.pointer or one.startswith(value.pointer + "/")), None)
+            pointer = next(
+                (place for place in every if place == value.pointer or place.startswith(value.pointer + "/")), None
+            )
             if pointer is None:
                 continue
             known = rulebook.categories.get(every[pointer])
@@ -116,8 +118,8 @@ def who_gets(
 def _answering(
     decision: Decision, rulebook: Rulebook, every: dict[str, str], kept: Any, language: str
 ) -> Callable[[str], Answer]:
-    permitted = {one.category: one for one in decision.permitted}
-    withheld = {one.category: one.code for one in decision.withheld}
+    permitted = {given.category: given for given in decision.permitted}
+    withheld = {refused.category: refused.code for refused in decision.withheld}
 
     def answer(pointer: str) -> Answer:
         category = every[pointer]
@@ -147,7 +149,7 @@ def _decide(rulebook: Rulebook, part: FlowDelivery, facts: SubjectFacts, at: dat
         decide(Question(Party(role), requester, part.purpose, part.categories, facts), rulebook, (), at)
         for role in providers
     ]
-    return max(decisions, key=lambda one: len(one.permitted))
+    return max(decisions, key=lambda decision: len(decision.permitted))
 
 
 class _Guard:
@@ -182,31 +184,51 @@ def workbench(
     bench: Bench, rulebook: Rulebook, clock: Callable[[], datetime], stopping: asyncio.Event, *, language: str = "fi"
 ) -> Starlette:
     """The workbench's application."""
-    pages = Environment(
-        loader=PackageLoader("adapters.workbench"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
-    flows = {code: flow for code, flow in rulebook.flows.items() if flow.deliveries}
+    pages = _Pages(bench, rulebook, clock, language)
 
-    def shown(request: Request, template: str) -> Response:
-        asked = request.query_params
-        chosen = asked.get("language", "")
-        state: dict[str, Any] = {
-            "sample": asked.get("sample", ""),
-            "record": int(asked["record"]) if asked.get("record", "").isdecimal() else 0,
-            "language": chosen if chosen in LANGUAGES else language,
-            "flow": asked["flow"] if asked.get("flow") in flows else next(iter(flows)),
-        }
-        mark = bench.mark()
-        look = bench.look(state["sample"], state["record"])
+    async def events(_: Request) -> Response:
+        return StreamingResponse(_marks(bench, stopping), media_type="text/event-stream")
+
+    return Starlette(
+        routes=[
+            Route("/", lambda request: pages.shown(request, "page.html")),
+            Route("/view", lambda request: pages.shown(request, "bench.html")),
+            Route("/events", events),
+            Route("/static/{name}", _static),
+        ],
+        middleware=[Middleware(_Guard)],
+    )
+
+
+class _Pages:
+    """The page, whole or only what changes, for the sample, record, language and flow that are asked for."""
+
+    def __init__(self, bench: Bench, rulebook: Rulebook, clock: Callable[[], datetime], language: str) -> None:
+        self._bench = bench
+        self._rulebook = rulebook
+        self._clock = clock
+        self._language = language
+        self._flows = {code: flow for code, flow in rulebook.flows.items() if flow.deliveries}
+        self._templates = Environment(
+            loader=PackageLoader("adapters.workbench"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+        )
+
+    def shown(self, request: Request, template: str) -> Response:
+        """Answer a request with a template."""
+        state = self._state(request)
+        mark = self._bench.mark()
+        look = self._bench.look(state["sample"], state["record"])
         speaking = state["language"]
         recipients, rows = (
-            who_gets(look, rulebook, state["flow"], clock(), speaking) if look.bundle is not None else ((), ())
+            who_gets(look, self._rulebook, state["flow"], self._clock(), speaking)
+            if look.bundle is not None
+            else ((), ())
         )
 
         def link(**changes: object) -> str:
             return "/?" + urlencode({**state, **changes})
 
-        html = pages.get_template(template).render(
+        html = self._templates.get_template(template).render(
             t=words(speaking),
             link=link,
             look=look,
@@ -214,41 +236,40 @@ def workbench(
             mark=mark,
             language=speaking,
             flow=state["flow"],
-            flows=[(code, _opening(flow.title[speaking])) for code, flow in flows.items()],
-            flow_title=_opening(flows[state["flow"]].title[speaking]),
+            flows=[(code, _opening(flow.title[speaking])) for code, flow in self._flows.items()],
+            flow_title=_opening(self._flows[state["flow"]].title[speaking]),
             recipients=recipients,
             rows=rows,
         )
         return HTMLResponse(html)
 
-    def page(request: Request) -> Response:
-        return shown(request, "page.html")
+    def _state(self, request: Request) -> dict[str, Any]:
+        asked = request.query_params
+        chosen = asked.get("language", "")
+        return {
+            "sample": asked.get("sample", ""),
+            "record": int(asked["record"]) if asked.get("record", "").isdecimal() else 0,
+            "language": chosen if chosen in LANGUAGES else self._language,
+            "flow": asked["flow"] if asked.get("flow") in self._flows else next(iter(self._flows)),
+        }
 
-    def view(request: Request) -> Response:
-        return shown(request, "bench.html")
 
-    async def events(_: Request) -> Response:
-        async def told() -> AsyncIterator[str]:
-            last = ""
-            while not stopping.is_set():
-                mark = await asyncio.to_thread(bench.mark)
-                if mark != last:
-                    last = mark
-                    yield f"event: mark\ndata: {mark}\n\n"
-                try:
-                    await asyncio.wait_for(stopping.wait(), LOOK_SECONDS)
-                except TimeoutError:
-                    continue
+async def _marks(bench: Bench, stopping: asyncio.Event) -> AsyncIterator[str]:
+    """An event whenever the files have changed, until the server stops."""
+    last = ""
+    while not stopping.is_set():
+        mark = await asyncio.to_thread(bench.mark)
+        if mark != last:
+            last = mark
+            yield f"event: mark\ndata: {mark}\n\n"
+        try:
+            await asyncio.wait_for(stopping.wait(), LOOK_SECONDS)
+        except TimeoutError:
+            continue
 
-        return StreamingResponse(told(), media_type="text/event-stream")
 
-    def static(request: Request) -> Response:
-        name = request.path_params["name"]
-        if name not in _STATIC:
-            return PlainTextResponse("not found\n", 404)
-        return Response((files("adapters.workbench") / "static" / name).read_bytes(), media_type=_STATIC[name])
-
-    return Starlette(
-        routes=[Route("/", page), Route("/view", view), Route("/events", events), Route("/static/{name}", static)],
-        middleware=[Middleware(_Guard)],
-    )
+def _static(request: Request) -> Response:
+    name = request.path_params["name"]
+    if name not in _STATIC:
+        return PlainTextResponse("not found\n", 404)
+    return Response((files("adapters.workbench") / "static" / name).read_bytes(), media_type=_STATIC[name])

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from gateway.conformance.bench import Bench, expect, expect_equal, expect_silence
+from gateway.conformance.bench import Bench, expect, expect_equal, expect_refusal, expect_silence
 from gateway.conformance.catalogue import Failed, Group, Requirement, case
 from gateway.conformance.message import RESPONSE_TYPE, digest
 from gateway.conformance.peers import Asked, Peer, expect_signed_refusal, is_checkpoint, stranger_question
@@ -16,6 +16,7 @@ _ASKER = "docs/protocol.md#what-an-asker-checks"
 _HEADER = "docs/protocol.md#the-protected-header"
 _CLAIMS = "docs/protocol.md#claims-of-a-response"
 _ORDER = "docs/protocol.md#what-a-receiver-checks-in-which-order"
+_NOTHING = "docs/protocol.md#whoever-gets-nothing"
 _PROBLEMS = "docs/protocol.md#answers-and-problems"
 _TOLERANCE = 5
 _LIFETIME = 65
@@ -152,14 +153,14 @@ def refusals_are_signed(bench: Bench) -> None:
 
 @case(
     "NODE-15", Group.EXISTENCE, "An answer about somebody unknown carries nothing of a person",
-    Requirement(_ORDER, "Step 18: the decision, and what the service itself has to say."), "node", "query",
+    Requirement(_NOTHING, "A refusal of everything is `not-available` (404), without `dec`."), "node", "query",
 )  # fmt: skip
 def nobody(bench: Bench) -> None:
     """Asks about a new person, of whom no source knows."""
     peer = Peer.at(bench, bench.node)
     draft = stranger_question(peer)
     answer = peer.ask(draft).answer
-    expect(answer, 403, 404)
+    expect_refusal(answer, 404, code="not-available")
     expect_silence(answer, draft.document["subject"]["value"], '"entry"', '"Patient"')
 
 

@@ -15,8 +15,10 @@ from typing import TypeVar
 
 from aiohttp import ClientError, ClientSession, ClientTimeout
 
-from gateway.demo.network import LOOPBACK, Network, Party
+from gateway.demo.network import Network
+from gateway.demo.organisations import Party
 from gateway.demo.patience import Patience
+from gateway.demo.ports import LOOPBACK
 
 READY = 200
 T = TypeVar("T")

@@ -16,15 +16,18 @@ from typing import Any
 from aiohttp import ClientSession, ClientTimeout
 from sqlalchemy import Engine, select
 
-from audit.log.entries import Entry
+from audit.log.entries import Entry, EntryType, Outcome
 from audit.log.tables import entries
 from audit.questions.check import Report
 from audit.questions.check import check as check_log
 from audit.tree import proofs
 from audit.tree.checkpoint import VerifierKey
-from audit.tree.verify import ExportReport, verify_export
-from gateway.demo.network import LOOPBACK, Network
+from audit.tree.verify import verify_export
+from gateway.demo.network import Network
+from gateway.demo.outcome import Asked, Check, Proven, Share, Wishes
 from gateway.demo.patience import Patience
+from gateway.demo.ports import LOOPBACK
+from gateway.exchange.handover.states import SETTLED, ArrivalKind, DeliveryKind, DeliveryState
 from gateway.storage import engine as storage
 from gateway.storage.tables import deliveries
 from schemas.facts import MIGRI_CUSTOMER
@@ -37,68 +40,9 @@ DIRTY_ROWS = range(26, 46)
 #: How long the delivery that is overtaken by a withdrawal is held back.
 HELD_BACK = timedelta(seconds=6)
 
-SETTLED = frozenset({"accepted", "stopped"})
-
 
 class StoryError(Exception):
     """The demo cannot go on: which step, and what was answered."""
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One promise of the demo, and whether it held."""
-
-    promise: str
-    held: bool
-    seen: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Share:
-    """What one recipient got of one person, or why nothing."""
-
-    person: str
-    flow: str
-    recipient: str
-    state: str
-    got: tuple[str, ...]
-    bases: tuple[str, ...]
-    withheld: tuple[tuple[str, str], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """One query: who asked whom about what, and what came back."""
-
-    who: str
-    person: str
-    purpose: str
-    asked: tuple[str, ...]
-    status: int
-    got: tuple[str, ...]
-    withheld: tuple[tuple[str, str], ...]
-    problem: str
-
-
-@dataclass(frozen=True, slots=True)
-class Wishes:
-    """What persons said before anything moved: the ids of their consents, by person."""
-
-    refusal: str
-    permission: str
-    kept: str
-    overtaken: str
-
-
-@dataclass(frozen=True, slots=True)
-class Proven:
-    """A proof of one entry, as a file that stands alone, and what its verification said."""
-
-    party: str
-    entry: str
-    position: int
-    size: int
-    report: ExportReport
 
 
 @dataclass(slots=True)
@@ -148,7 +92,7 @@ class Story:
         """A person withdraws a consent under which a municipality has received data: it is told so, signed."""
         withdrawn = await self._call("centre", "POST", f"/v1/consents/{wishes.kept}/withdrawal", expect=201)
         notices = await self._until(
-            lambda: self._held("kotka"), lambda held: [item for item in held if item["kind"] == "notice"]
+            lambda: self._held("kotka"), lambda held: [item for item in held if item["kind"] == ArrivalKind.NOTICE]
         )
         self._check(
             "who had received data under a withdrawn consent has a signed notice of it",
@@ -171,7 +115,7 @@ class Story:
                 raise StoryError(f"{len(parts) - settled} of {len(parts)} deliveries do not arrive")
             await asyncio.sleep(0.1)
         held = {
-            name: {item["handover"]: item for item in await self._held(name) if item["kind"] == "handover"}
+            name: {item["handover"]: item for item in await self._held(name) if item["kind"] == ArrivalKind.HANDOVER}
             for name in ("kotka", "kymenlaakso")
         }
         found = []
@@ -202,10 +146,11 @@ class Story:
         self._check("the county gets health needs with the person's permission", "health-needs" in permitted.got)
         self._check(
             "without it the county is told who the person is, and no health needs",
-            not_permitted.got == ("identity",) and ("health-needs", "consent-missing") in not_permitted.withheld,
+            not_permitted.got == ("identity",) and ("health-needs", "needs-the-persons-word") in not_permitted.withheld,
         )
         self._check("who has no legal basis gets nothing", without_basis.status == 403)
-        self._check("another municipality's resident is nobody's business", elsewhere.status == 403)
+        # Not a refusal: that would tell that the person is known there.
+        self._check("another municipality's resident is nobody's business", elsewhere.status == 404)
         return asked
 
     async def dirty(self) -> dict[str, Any]:
@@ -246,7 +191,9 @@ class Story:
         try:
             with engine.connect() as connection:
                 row = connection.execute(
-                    select(entries.c.idx, entries.c.id).where(entries.c.type == "receipt").order_by(entries.c.idx)
+                    select(entries.c.idx, entries.c.id)
+                    .where(entries.c.type == EntryType.RECEIPT)
+                    .order_by(entries.c.idx)
                 ).first()
                 if row is None:
                     raise StoryError("the log of kotka holds no receipt")
@@ -305,7 +252,11 @@ class Story:
         body = answer["body"]
         decision = body.get("decision") or {}
         withheld = decision.get("withheld") or []
-        pairs = withheld.items() if isinstance(withheld, dict) else ((one["category"], one["code"]) for one in withheld)
+        pairs = (
+            withheld.items()
+            if isinstance(withheld, dict)
+            else ((refused["category"], refused["code"]) for refused in withheld)
+        )
         return Asked(
             who=who,
             person=self._key(case),
@@ -326,7 +277,7 @@ class Story:
         held: Mapping[str, Mapping[str, dict[str, Any]]],
     ) -> Share:
         name = {"municipality": "kotka", "county": "kymenlaakso"}[part["role"]]
-        arrived = held[name].get(plan["id"]) if now["state"] == "accepted" else None
+        arrived = held[name].get(plan["id"]) if now["state"] == DeliveryState.ACCEPTED else None
         got = tuple(arrived["categories"]) if arrived is not None else ()
         return Share(
             person=person,
@@ -334,9 +285,15 @@ class Story:
             recipient=name if part["recipient"] else part["role"],
             state=now["problem"] or now["state"],
             got=got,
-            bases=tuple(sorted({one["basis"] for one in part.get("permitted", ()) if _within(one["category"], got)})),
+            bases=tuple(
+                sorted({given["basis"] for given in part.get("permitted", ()) if _within(given["category"], got)})
+            ),
             withheld=tuple(
-                sorted((one["category"], one["code"]) for one in part.get("withheld", ()) if one["category"] not in got)
+                sorted(
+                    (refused["category"], refused["code"])
+                    for refused in part.get("withheld", ())
+                    if refused["category"] not in got
+                )
             ),
         )
 
@@ -359,10 +316,10 @@ class Story:
         late = by[self._key("p09-withdrawn-consent"), "kotka"]
         self._check(
             "a consent withdrawn before delivery no longer carries anything",
-            late.state == "accepted" and not {"health-needs", "social-needs"} & set(late.got),
+            late.state == DeliveryState.ACCEPTED and not {"health-needs", "social-needs"} & set(late.got),
         )
         pending = [item for item in found if item.person == self._key("p08-pending-permit")]
-        self._check("without a final permit nothing moves", all(not one.got for one in pending))
+        self._check("without a final permit nothing moves", all(not share.got for share in pending))
         protected = by[self._key("p07-safety-prohibition"), "kymenlaakso"]
         self._check(
             "under a safety prohibition the address goes to the one named recipient only",
@@ -370,7 +327,7 @@ class Story:
             and "contact/address" not in protected.got,
         )
         received = [(name, item["handover"]) for name, items in held.items() for item in items.values()]
-        accepted = [item for item in found if item.state == "accepted"]
+        accepted = [item for item in found if item.state == DeliveryState.ACCEPTED]
         self._check("each delivery was received once", len(received) == len(set(received)) == len(accepted))
 
     async def _held(self, party: str) -> list[dict[str, Any]]:
@@ -425,22 +382,22 @@ def grouped(shares: Iterable[Share]) -> list[tuple[Share, list[str]]]:
 
 def _stopped_and_accepted(engine: Engine) -> int:
     """How many entries of a node's log say that a delivery was stopped which in its tables was accepted."""
-    stopped = select(entries.c.body).where(entries.c.type == "delivery", entries.c.outcome == "stopped")
+    stopped = select(entries.c.body).where(entries.c.type == EntryType.DELIVERY, entries.c.outcome == Outcome.STOPPED)
     with engine.connect() as connection:
-        accepted = set(connection.scalars(select(deliveries.c.id).where(deliveries.c.state == "accepted")))
+        accepted = set(connection.scalars(select(deliveries.c.id).where(deliveries.c.state == DeliveryState.ACCEPTED)))
         return sum(Entry.parse(body).detail.get("delivery") in accepted for body in connection.scalars(stopped))
 
 
 def _can_arrive(part: Mapping[str, Any]) -> bool:
     """Whether a delivery has somebody to arrive at; who has not joined yet is waited for, beyond the demo."""
-    return bool(part["kind"] == "handover" and part["problem"] != "recipient-unknown")
+    return bool(part["kind"] == DeliveryKind.HANDOVER and part["problem"] != "recipient-unknown")
 
 
 def _permitted(plan: Mapping[str, Any], role: str) -> set[str]:
-    part = next(one for one in plan["deliveries"] if one["role"] == role)
-    return {one["category"] for one in part["permitted"]}
+    part = next(delivery for delivery in plan["deliveries"] if delivery["role"] == role)
+    return {given["category"] for given in part["permitted"]}
 
 
 def _within(category: str, got: Iterable[str]) -> bool:
     """Whether anything of a permitted category arrived: the whole, or a part of it."""
-    return any(one == category or one.startswith(f"{category}/") or category.startswith(f"{one}/") for one in got)
+    return any(part == category or part.startswith(f"{category}/") or category.startswith(f"{part}/") for part in got)

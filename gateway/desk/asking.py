@@ -12,13 +12,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Generic, Self, TypeVar
 
 from pydantic import BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from sqlalchemy import Connection
 
 from audit.log.entries import Entry, EntryType
+from gateway.desk.roles import Role
 from gateway.web.forms import Moment, Shape
 from gateway.web.validation import fault, problem_of
 
@@ -27,14 +27,6 @@ if TYPE_CHECKING:
 
 A = TypeVar("A")
 Detail = Mapping[str, str | int | bool]
-
-
-class Role(StrEnum):
-    """What somebody may do at the desk. Systems with the right `audit`, and whoever has the node's secrets, do all."""
-
-    OFFICER = "officer"
-    OPERATOR = "operator"
-    AUDITOR = "auditor"
 
 
 EVERYONE: Final = frozenset(Role)

@@ -20,12 +20,11 @@ from fastapi.responses import StreamingResponse
 from audit.questions.archive import ArchiveError
 from audit.questions.checking import CheckingError
 from audit.questions.query import QueryError
-from audit.questions.report import Extract, RecordOfProcessing
-from audit.questions.reviews import EMERGENCY, Review, ReviewError
+from audit.questions.reviews import EMERGENCY, ReviewError
 from audit.tree.checkpoint import NoteError
 from audit.tree.merkle import ProofError
 from consent.rulebook import RulebookError
-from gateway.desk import shapes
+from gateway.desk.answers import ANSWERS
 from gateway.desk.asking import Asker, Question
 from gateway.desk.desk import Desk
 from gateway.desk.forms import FILTERS, Format, Language
@@ -68,25 +67,25 @@ class Call:
 
     path: str
     question: type[Question[Any]]
-    answer: Any
+    answer: str | None
     example: dict[str, Any] = field(default_factory=dict)
     codes: tuple[str, ...] = ()
     media: tuple[str, ...] = ()
 
 
 CALLS: Final = (
-    Call("/search", Find, shapes.PageForm, _SEARCH, _NOBODY + _UNPROVEN),
-    Call("/timeline", Timeline, shapes.CourseForm, {"case": "KOTKA-2026-17"}, _UNPROVEN),
-    Call("/consents", ConsentsOf, shapes.ConsentStories, _PERSON, _NOBODY + _UNPROVEN),
-    Call("/after-withdrawal", AfterWithdrawal, shapes.LateForm, _PERSON, _NOBODY + _UNPROVEN),
-    Call("/unusual", Unusual, shapes.PatternList, _WINDOW, _UNPROVEN),
-    Call("/flows", Flows, shapes.FlowList, _WINDOW, _UNPROVEN),
-    Call("/days", DaysOf, shapes.DayList, _PERSON, _NOBODY + _UNPROVEN),
-    Call("/rulebook-change", RulebookChange, shapes.ChangeForm, _PROPOSAL),
-    Call("/check", Check, shapes.CheckForm, {"newest": 10_000}),
-    Call("/proofs", Proofs, shapes.ProofFileForm, {"entries": ["196"]}, ("not-found", *_UNPROVEN)),
-    Call("/unchanged", Unchanged, shapes.UnchangedForm, {"checkpoint": "yhdyspinta/kotka\n447\n…"}, _UNPROVEN),
-    Call("/extract", ExtractOf, Extract, {**_PERSON, "language": "fi"}, _NOBODY + _UNPROVEN, _SHEET),
+    Call("/search", Find, "Page", _SEARCH, _NOBODY + _UNPROVEN),
+    Call("/timeline", Timeline, "Course", {"case": "KOTKA-2026-17"}, _UNPROVEN),
+    Call("/consents", ConsentsOf, "Consents", _PERSON, _NOBODY + _UNPROVEN),
+    Call("/after-withdrawal", AfterWithdrawal, "AfterWithdrawal", _PERSON, _NOBODY + _UNPROVEN),
+    Call("/unusual", Unusual, "Patterns", _WINDOW, _UNPROVEN),
+    Call("/flows", Flows, "Flows", _WINDOW, _UNPROVEN),
+    Call("/days", DaysOf, "Days", _PERSON, _NOBODY + _UNPROVEN),
+    Call("/rulebook-change", RulebookChange, "Change", _PROPOSAL),
+    Call("/check", Check, "Check", {"newest": 10_000}),
+    Call("/proofs", Proofs, "ProofFile", {"entries": ["196"]}, ("not-found", *_UNPROVEN)),
+    Call("/unchanged", Unchanged, "Continuity", {"checkpoint": "yhdyspinta/kotka\n447\n…"}, _UNPROVEN),
+    Call("/extract", ExtractOf, "Extract", {**_PERSON, "language": "fi"}, _NOBODY + _UNPROVEN, _SHEET),
     Call(
         "/export",
         Export,
@@ -108,45 +107,55 @@ def router(exchange: Exchange, desk: Desk, callers: Callers) -> APIRouter:
 
     asker = Depends(who)
 
-    def posted(call: Call) -> Callable[..., Any]:
-        body = Depends(Body(call.question, exchange.limits.body_bytes, example=call.example))
-
-        async def answer(request: Request, asker: Asker = asker, question: Any = body) -> Response:
-            if "language" in call.question.model_fields and "language" not in question.model_fields_set:
-                question = question.model_copy(update={"language": Language(language_of(request))})
-            return _given(request, await _asked(desk, question, asker))
-
-        return answer
-
     for call in CALLS:
+        body = Depends(Body(call.question, exchange.limits.body_bytes, example=call.example))
         routes.add_api_route(
             call.path,
-            posted(call),
+            _posted(desk, asker, body),
             methods=["POST"],
             summary=(call.question.__doc__ or "").split("\n")[0],
             description=call.question.__doc__,
-            response_model=call.answer,
+            response_model=ANSWERS[call.answer] if call.answer else None,
             responses={**problems(*call.codes), **_told(*call.media)},
         )
+    _add_addressed(routes, desk, asker, Depends(Body(Conclusion, exchange.limits.body_bytes, example=_VERDICT)))
+    return routes
 
-    @routes.get("/questions", summary="Which questions can be asked, and by which filters")
-    async def questions(asker: Asker = asker) -> shapes.Askable:
-        return shapes.Askable(questions=list(Named), filters=list(FILTERS), formats=list(Format))
+
+def _posted(desk: Desk, asker: Any, body: Any) -> Callable[..., Any]:
+    """What answers a question that is posted."""
+
+    async def answer(request: Request, asker: Asker = asker, question: Any = body) -> Response:
+        if "language" in type(question).model_fields and "language" not in question.model_fields_set:
+            question = question.model_copy(update={"language": Language(language_of(request))})
+        return _given(request, await _asked(desk, question, asker))
+
+    return answer
+
+
+def _add_addressed(routes: APIRouter, desk: Desk, asker: Any, conclusion: Any) -> None:
+    """Questions that an address asks."""
 
     @routes.get(
-        "/unreviewed", summary="What nobody has signed off", response_model=shapes.QueueForm, responses=_problems()
+        "/questions",
+        summary="Which questions can be asked, and by which filters",
+        response_model=ANSWERS["Askable"],
+    )
+    async def questions(asker: Asker = asker) -> Response:
+        return _json({"questions": list(Named), "filters": FILTERS, "formats": list(Format)})
+
+    @routes.get(
+        "/unreviewed", summary="What nobody has signed off", response_model=ANSWERS["Queue"], responses=_problems()
     )
     async def unreviewed(request: Request, asker: Asker = asker) -> Response:
         return _given(request, await _asked(desk, Unreviewed(), asker))
-
-    conclusion = Depends(Body(Conclusion, exchange.limits.body_bytes, example=_VERDICT))
 
     @routes.post(
         "/reviews/{entry}",
         status_code=201,
         summary="Sign an emergency access or a pattern off",
         description=f"Where several reviews of an entry wait, `rule` says which; {EMERGENCY} is the emergency access.",
-        response_model=Review,
+        response_model=ANSWERS["Review"],
         responses=_problems(),
     )
     async def review(entry: EntryPath, asker: Asker = asker, said: Conclusion = conclusion) -> Response:
@@ -156,7 +165,7 @@ def router(exchange: Exchange, desk: Desk, callers: Callers) -> APIRouter:
     @routes.get(
         "/entries/{entry}/proof",
         summary="Prove that an entry existed and has not changed",
-        response_model=shapes.EntryProofForm,
+        response_model=ANSWERS["EntryProof"],
         responses=_problems("not-found"),
     )
     async def proof(request: Request, entry: EntryPath, asker: Asker = asker) -> Response:
@@ -165,14 +174,12 @@ def router(exchange: Exchange, desk: Desk, callers: Callers) -> APIRouter:
     @routes.get(
         "/processing/{year}",
         summary="The record of processing (GDPR art. 30) of a year, as JSON or as a printable page",
-        response_model=RecordOfProcessing,
+        response_model=ANSWERS["RecordOfProcessing"],
         responses={**_problems(), **_told(*_SHEET)},
     )
     async def processing(request: Request, year: int, asker: Asker = asker) -> Response:
         question = Processing.of(year=year, language=language_of(request))
         return _given(request, await _asked(desk, question, asker))
-
-    return routes
 
 
 def _problems(*codes: str) -> dict[int | str, dict[str, Any]]:

@@ -2,43 +2,28 @@
 
 from __future__ import annotations
 
-import base64
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from rich.markup import escape
-from sqlalchemy.exc import SQLAlchemyError
 
-from audit.log.entries import Entry
-from audit.log.log import Log, LogError
-from audit.questions.subjects import Subjects
-from audit.tree.checkpoint import LogSigner
-from gateway.evidence import package
-from gateway.evidence.collecting import collect, entries_of
-from gateway.evidence.presenting import present
-from gateway.evidence.verifying import Report, verify
 from gateway.keys.errors import TrustError
-from gateway.node import secret_files
-from gateway.node.wiring import NodeError, database_error
-from gateway.registry.read.distribution import RegistryClient
-from gateway.settings import Settings, SettingsError, load
-from gateway.storage import engine as storage
-from gateway.story import Story
+from gateway.terminal.configuration import CONFIG, Config, Json
 from gateway.terminal.output import NO, OUTSIDE, WRONG, console, fail, print_json, table
 
+if TYPE_CHECKING:
+    from gateway.evidence.verifying import Report
+    from gateway.settings import Settings
+
 app = typer.Typer(help="Prove an exchange to others, and check such proof.", no_args_is_help=True)
-Config = Annotated[Path, typer.Option("--config", "-c", help="The node's settings, a TOML file.", metavar="FILE")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 
 @app.command("export")
 def export_(
     message_id: Annotated[str, typer.Argument(help="The message's id, as the audit log names it.")],
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Where to write.", metavar="FILE")] = None,
-    config: Config = Path("node.toml"),
+    config: Config = CONFIG,
     bodies: Annotated[bool, typer.Option(help="Include the bodies that are still held: personal data.")] = True,
     direction: Annotated[
         str | None, typer.Option(help="`sent` or `received`, where the node was both sides.", metavar="SIDE")
@@ -52,39 +37,24 @@ def export_(
 
     Works beside a running node. That it was exported, and whether with bodies, is recorded in the audit log first.
     """
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from audit.log.log import LogError
+    from gateway.evidence.exporting import Opened, Wanted, export
+    from gateway.node import secret_files
+    from gateway.node.wiring import NodeError, database_error
+    from gateway.storage import engine as storage
+
     settings = _settings(config, json)
     target = output if output is not None else Path(f"evidence-{message_id}.zip")
     if target.exists():
         fail(f"{target} is there already", WRONG, remedy="choose another name with --output", json=json)
-    now = datetime.now(UTC)
     try:
-        log_key = Ed25519PrivateKey.from_private_bytes(_secret(settings.secrets.log_key))
-        subjects = Subjects(_secret(settings.secrets.wrapping_key), _secret(settings.secrets.index_key))
-        signer = LogSigner(log_key, f"yhdyspinta/{settings.node.id}")
+        opened = Opened.of(settings)
         engine = storage.create(settings.database.url)
-        client = RegistryClient(settings.registry.source, settings.registry.cache, settings.registry.root.read_bytes())
         secret_files.verify(settings, engine, "log_key", "wrapping_key", "index_key")
-        with engine.connect() as connection:
-            evidence = collect(
-                connection,
-                message_id,
-                vouched=client.vouched,
-                log_key=signer.verifier,
-                subjects=subjects if bodies else None,
-                direction=direction,
-                archives=archive or (),
-                authorities=b"".join(path.read_bytes() for path in settings.timestamps.authorities),
-            )
-        data = package.write(evidence, present(evidence), now)
-        log = Log(engine, signer, origin=signer.name, clock=lambda: datetime.now(UTC))
-        log.start()
-        try:
-            log.append_blocking((_record(settings, evidence, now),))
-        finally:
-            log.close()
-        with target.open("xb") as file:
-            target.chmod(0o600)
-            file.write(data)
+        wanted = Wanted(message_id, direction, tuple(archive or ()), bodies)
+        evidence = export(settings, engine, opened, wanted, target)
         engine.dispose()
     except TrustError as error:
         fail(f"{error.code}: {error.detail}", NO, remedy=error.remedy, json=json)
@@ -116,6 +86,9 @@ def verify_(
     json: Json = False,
 ) -> None:
     """Check evidence offline: needs no node, no network and no key."""
+    from gateway.evidence import package
+    from gateway.evidence.verifying import verify
+
     try:
         evidence, files = package.read(file.read_bytes())
         report = verify(
@@ -169,36 +142,9 @@ def _document(report: Report) -> dict[str, Any]:
     }
 
 
-def _record(settings: Settings, evidence: package.Evidence, now: datetime) -> Entry:
-    about = entries_of(evidence)[-1]
-    return Story(
-        client="yhdyspinta evidence",
-        node=settings.node.id,
-        source=about.source,
-        service=about.service,
-        subject=about.subject,
-        purpose=about.purpose,
-    ).entry(
-        "export",
-        "success",
-        now,
-        categories=about.categories,
-        previous=about.id,
-        detail={"kind": "evidence", "message": evidence.message_id, "bodies": len(evidence.bodies)},
-    )
-
-
-def _secret(path: Path) -> bytes:
-    try:
-        secret = base64.b64decode(path.read_bytes(), validate=False)
-    except ValueError:
-        secret = b""
-    if len(secret) != 32:
-        raise TrustError("key-unreadable", f"{path} does not hold 32 bytes in base64", "restore it from your backup")
-    return secret
-
-
 def _settings(config: Path, json: bool) -> Settings:
+    from gateway.settings import SettingsError, load
+
     try:
         return load(config)
     except SettingsError as error:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,25 +33,29 @@ Vouched = Callable[[int], Mapping[str, bytes]]
 _TRIES = 50
 
 
-def collect(
-    connection: Connection,
-    message_id: str,
-    *,
-    vouched: Vouched,
-    log_key: VerifierKey,
-    subjects: Subjects | None,
-    direction: str | None = None,
-    authorities: bytes | None = None,
-    archives: Sequence[Path] = (),
-) -> Evidence:
+@dataclass(frozen=True, slots=True)
+class Holdings:
+    """Where a node's proofs lie besides its database: what the registry vouched for, and the log's key.
+
+    `subjects` opens the bodies that are still held; without it they are left out. `archives` are folders of the log's
+    archived months; `authorities` are the certificates (PEM) that time stamps go by.
+    """
+
+    vouched: Vouched
+    log_key: VerifierKey
+    subjects: Subjects | None
+    authorities: bytes | None = None
+    archives: Sequence[Path] = ()
+
+
+def collect(connection: Connection, message_id: str, holdings: Holdings, *, direction: str | None = None) -> Evidence:
     """The evidence of one message. Raises TrustError `evidence-incomplete`.
 
-    `subjects` opens the bodies that are still held; without it they are left out. `direction` is `sent` or `received`,
-    for a node that was both sides of an exchange; `archives` are folders of the log's archived months; `authorities`
-    are the certificates (PEM) that time stamps go by.
+    `direction` is `sent` or `received`, for a node that was both sides of an exchange.
     """
+    subjects, log_key = holdings.subjects, holdings.log_key
     row = _message(connection, message_id, direction)
-    logged = _logged(connection, message_id, archives)
+    logged = _logged(connection, message_id, holdings.archives)
     last = max(index for index, _ in logged)
     versions = {row.registry_version, row.response_registry_version} - {None}
     stamp = _stamp(connection, last)
@@ -59,13 +64,13 @@ def collect(
         direction=row.direction,
         request=row.request,
         request_registry=row.registry_version,
-        registries={version: _registry(vouched, version) for version in versions},
+        registries={version: _registry(holdings.vouched, version) for version in versions},
         log=export_proofs(connection, (), log_key=log_key, archived=logged),
         response=row.response,
         response_registry=row.response_registry_version if row.response is not None else None,
         stamped=_stamped(connection, logged, stamp.note, log_key) if stamp is not None else None,
         timestamp=bytes(stamp.token) if stamp is not None else None,
-        authorities=authorities if stamp is not None else None,
+        authorities=holdings.authorities if stamp is not None else None,
         bodies=_bodies(connection, message_id, subjects) if subjects is not None else {},
     )
 
@@ -123,7 +128,7 @@ def _stamped(connection: Connection, logged: Sequence[tuple[int, Entry]], note: 
     items = []
     for index, entry in logged:
         proof = prove(connection, index, entry, checkpoint)
-        texts = [base64.b64encode(one).decode() for one in proof.proof]
+        texts = [base64.b64encode(digest).decode() for digest in proof.proof]
         items.append({"index": index, "entry": proof.entry.canonical().decode(), "proof": texts})
     document = {"format": LOG_FORMAT, "log_key": str(log_key), "witness_keys": [], "checkpoint": note, "entries": items}
     return orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS)

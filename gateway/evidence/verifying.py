@@ -29,11 +29,11 @@ from gateway.keys.errors import TrustError
 from gateway.registry.read.distribution import RegistryClient
 from gateway.registry.read.registry import Registry
 from gateway.registry.read.targets import FILES
-from gateway.registry.run.publishing import DELEGATED
+from gateway.registry.run.roles import DELEGATED
 from gateway.wire.identifiers import MemberId
 from gateway.wire.message import RequestClaims, ResponseClaims, body_digest
 from gateway.wire.problems import ProblemError
-from gateway.wire.signing import open_request, open_response, request_digest
+from gateway.wire.signing import Sent, Verifier, open_request, open_response, request_digest
 from gateway.wire.strict import split
 
 
@@ -162,11 +162,9 @@ class _Checker:
         member = _member(evidence.request)
         claims = open_request(
             evidence.request,
-            keys=self.registry.signing_key,
+            Verifier(self.registry.signing_key, signed),
             audience=lambda _service: True,
             tls_members=frozenset({member}),
-            now=signed,
-            limit=MESSAGE_LIMIT,
         )
         if claims.message_id != evidence.message_id:
             raise _unsound("the request is another message than the package says")
@@ -185,12 +183,8 @@ class _Checker:
         registry = _registry(evidence.registries[evidence.response_registry], self.root, signed)
         self.response = open_response(
             evidence.response,
-            keys=registry.signing_key,
-            request_jws=evidence.request,
-            service=request.audience,
-            consumer=request.issuer,
-            now=signed,
-            limit=MESSAGE_LIMIT,
+            Verifier(registry.signing_key, signed),
+            Sent(evidence.request, request.audience, request.issuer),
         )
         if not abs(signed - request.issued_at) <= timedelta(minutes=5):
             raise _unsound("the response was signed at another time than its request")

@@ -1,4 +1,4 @@
-"""What every stage of an exchange works with: the parts of one node, wired by `gateway.node.node`."""
+"""What every stage of an exchange works with: the parts of one node, wired by `gateway.node.parts`."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ from adapters.sdk import Limits as AdapterLimits
 from audit.log.log import Log
 from audit.questions.subjects import Subjects
 from gateway.exchange.keeping import KeptRulebooks
+from gateway.exchange.rates import Rates
 from gateway.exchange.transport import PeerTransport
 from gateway.exchange.witnessing import Witnessing
 from gateway.person.held import HeldRecords
 from gateway.person.people import People
 from gateway.person.values import Named, Register
+from gateway.reading.readers import IN_PROCESS, Adapters
 from gateway.registry.read.standing import Standing
-from gateway.sources.backends import Backend
+from gateway.sources.backends import Backend, Locator
 from gateway.storage.replay import Replays
 from gateway.telemetry import Telemetry
 from gateway.wire.identifiers import ServiceId, SubsystemId
@@ -68,11 +70,14 @@ class Exchange:
     telemetry: Telemetry
     limits: Limits
     delivery: DeliveryPolicy
+    rates: Rates = field(default_factory=Rates)
     rulebooks: KeptRulebooks = field(default_factory=KeptRulebooks)
     #: The registers behind our query services; one that is not named here is not believed when it joins identifiers.
     registers: Mapping[ServiceId, Register] = field(default_factory=dict)
 
-    #: The same without the gate of a node that is held, see `gateway.node.hold`; None: there is no gate.
+    #: The adapters for what clients send and fetch, and where their code runs: in a node never in this process.
+    adapters: Adapters = IN_PROCESS
+    #: `standing` without the gate of a node that is held, see `gateway.node.hold`; None: there is no gate.
     standing_ungated: Callable[[datetime], Standing] | None = None
 
     def standing_though_held(self, now: datetime) -> Standing:
@@ -90,6 +95,10 @@ class Exchange:
     def looked_for(self, subsystem: SubsystemId, system: str, value: str) -> Named:
         """A person whom a subsystem of ours looks for."""
         return Named.looked_for(str(subsystem.member), system, value)
+
+    def reference(self, locator: Locator) -> str:
+        """A keyed hash of a person's identifier, to count persons by and for nothing else."""
+        return self.subjects.fingerprint("asked-in-vain", locator.canonical())
 
     def user_pseudonym(self, subsystem: SubsystemId, user: str | None) -> str | None:
         """Keyed hash of an end user's id: accountability without a name. Only this node can link it back."""

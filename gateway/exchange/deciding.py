@@ -13,12 +13,13 @@ from datetime import date, datetime
 from typing import Any, Literal
 
 from consent.consents import ConsentRecord
-from consent.decision import Decision, Emergency, Party, Request, SubjectFacts, decide, legal_day
+from consent.decision import Decision, Emergency, Party, Request, SubjectFacts, Way, decide, legal_day
 from consent.rulebook import Rulebook
+from consent.standing import StandingRequest
 from gateway.registry.read.registry import Registry
 from gateway.registry.read.standing import Standing
 from gateway.wire.identifiers import SubsystemId
-from schemas.facts import read_facts
+from schemas.facts import BundleFacts, read_facts
 
 #: How many requests that are possible are remembered; beyond it the memory starts anew.
 MOST_REMEMBERED = 10_000
@@ -48,7 +49,39 @@ def facts_in(bundle: dict[str, Any], county: str | None, at: datetime) -> Subjec
         moves_independently=stated.moves_independently,
         family_size=stated.family_size,
         plan_in_force=any(period.covers(legal_day(at)) for period in stated.integration_plans) or None,
+        within_three_years=_within(stated.first_permit, legal_day(at)),
+        assessment_due=stated.assessment_due,
+        county_takes_part=stated.county_takes_part,
+        plan_made_in_time=_made_in_time(stated),
+        directed=stated.directed,
+        trafficking_victim=stated.trafficking_victim,
+        cannot_permit=stated.cannot_permit,
+        evident_need=stated.evident_need,
+        client_of_social_care=stated.client_of_social_care,
     )
+
+
+#: For how long after the first permit the law asks for an assessment and a plan (681/2023, sections 14 and 20).
+YEARS = 3
+
+
+def _within(first: date | None, day: date) -> bool | None:
+    """Whether at most three years have passed since the first permit. One that begins later has not begun."""
+    if first is None or first > day:
+        return None
+    return _age(first, day) < YEARS or (
+        day.year - first.year == YEARS and (day.month, day.day) == (first.month, first.day)
+    )
+
+
+def _made_in_time(stated: BundleFacts) -> bool | None:
+    """Whether a plan was made within the three years; of a victim of trafficking whether one was made at all."""
+    made = [period.first for period in stated.integration_plans if period.first is not None]
+    if stated.trafficking_victim and made:
+        return True
+    if stated.first_permit is None or not made:
+        return None
+    return any(bool(_within(stated.first_permit, first)) for first in made)
 
 
 def _age(born: date, on: date) -> int:
@@ -91,6 +124,9 @@ class Case:
 def decide_between(registry: Registry, rulebook: Rulebook, case: Case) -> Decision:
     """Decide for the roles that both have at that moment; of several roles, those that permit the most."""
     best: Decision | None = None
+    asked: tuple[StandingRequest, ...] = ()
+    if case.mode == "handover":
+        asked = registry.standing_requests(case.requester.member, case.at)
     for from_role in sorted(registry.roles_of(case.provider, case.at)) or [""]:
         for to_role in sorted(registry.roles_of(case.requester, case.at)) or [""]:
             decision = decide(
@@ -102,6 +138,8 @@ def decide_between(registry: Registry, rulebook: Rulebook, case: Case) -> Decisi
                     facts=case.facts,
                     known=case.is_complete and case.facts is not None,
                     emergency=case.emergency,
+                    way=Way(case.mode) if case.mode is not None else Way.QUERY,
+                    standing=asked,
                 ),
                 rulebook,
                 case.consents,
@@ -121,7 +159,7 @@ def refusal_in_advance(standing: Standing, case: Case) -> Decision | None:
     """
     # Acts are in force by the Finnish calendar, roles by that of the registry.
     days = (legal_day(case.at), case.at.date())
-    key = (case.provider, case.requester, case.purpose, case.categories, *days, case.emergency is not None)
+    key = (case.provider, case.requester, case.purpose, case.categories, *days, case.emergency is not None, case.mode)
     if not case.consents and key in standing.possible:
         return None
     decision = decide_between(standing.registry, standing.rulebook, replace(case, facts=None))

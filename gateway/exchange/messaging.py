@@ -27,7 +27,7 @@ from gateway.wire.message import (
     body_digest,
 )
 from gateway.wire.problems import PROBLEMS, ProblemError
-from gateway.wire.signing import sign_request, verify_response
+from gateway.wire.signing import Sent, Verifier, sign_request, verify_response
 
 MESSAGE_TYPE = "application/json"
 
@@ -126,11 +126,8 @@ def verified(exchange: Exchange, outgoing: Outgoing, reply: Reply) -> Answered:
     claims = verify_response(
         reply.message,
         reply.body,
-        keys=registry.signing_key,
-        request_jws=outgoing.text,
-        service=outgoing.service.id,
-        consumer=outgoing.claims.issuer,
-        now=now,
+        Verifier(registry.signing_key, now),
+        Sent(outgoing.text, outgoing.service.id, outgoing.claims.issuer),
     )
     return Answered(reply.message, reply.body, claims, registry.version)
 

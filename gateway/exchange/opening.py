@@ -17,7 +17,7 @@ from gateway.keys.tls import peer_pin
 from gateway.registry.read.registry import Node, Registry, ServiceDescriptor
 from gateway.wire.message import RequestClaims
 from gateway.wire.problems import ProblemError
-from gateway.wire.signing import check_body, open_request
+from gateway.wire.signing import Verifier, check_body, open_request
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +56,16 @@ class Incoming:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What goes back: HTTP status, the signed answer, and the body that its digest covers."""
+    """What goes back: HTTP status, the signed answer, and the body that its digest covers.
+
+    One that is held back leaves at a fixed step after the message came, so that its time tells nothing.
+    """
 
     status: int
     message: str | None
     content_type: str
     body: bytes
+    is_held_back: bool = False
 
 
 def open_message(exchange: Exchange, call: PeerCall) -> Incoming:
@@ -121,11 +125,9 @@ def _authenticate(exchange: Exchange, call: PeerCall, registry: Registry, now: d
     node = calling_node(registry, call.certificate, now)
     return open_request(
         call.message,
-        keys=registry.signing_key,
+        Verifier(registry.signing_key, now, exchange.limits.message_bytes),
         audience=lambda service: service.subsystem in exchange.subsystems,
         tls_members=node.serves | {node.owner},
-        now=now,
-        limit=exchange.limits.message_bytes,
     )
 
 

@@ -29,6 +29,7 @@ from gateway.exchange.holding import (
 )
 from gateway.exchange.keeping import keep_decision
 from gateway.exchange.opening import Answer, Incoming, PeerCall
+from gateway.exchange.telling import told
 from gateway.person.people import StaleError
 from gateway.person.values import Named, Person
 from gateway.story import Detail, Story
@@ -58,7 +59,7 @@ async def record_release(exchange: Exchange, release: Release) -> Answer:
     """Sign the answer, record it, hand it out. Raises StaleError if the rulebook or the person's consents changed."""
     incoming, decision = release.incoming, release.decision
     body = orjson.dumps(release.projection.bundle)
-    answer = sign_answer(exchange, incoming, Body(200, BUNDLE_TYPE, body, DecisionSummary.of(decision)))
+    answer = sign_answer(exchange, incoming, Body(200, BUNDLE_TYPE, body, told(incoming, decision)))
 
     def record(connection: Connection) -> Written[Answer]:
         if exchange.standing(exchange.clock()).rulebook.digest != incoming.rulebook.digest:
@@ -102,10 +103,18 @@ def _keep_release(exchange: Exchange, connection: Connection, release: Release, 
         keep_body(connection, incoming.claims.message_id, "reason", subject, text)
 
 
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why something is refused, as it stands in the log, and what the other side is told in its place."""
+
+    problem: ProblemError
+    told: ProblemError
+
+
 async def record_refusal(
     exchange: Exchange,
     incoming: Incoming,
-    problem: ProblemError,
+    refusal: ProblemError | Refusal,
     *,
     named: Named | None = None,
     decision: Decision | None = None,
@@ -113,8 +122,9 @@ async def record_refusal(
     """Answer a verified message with a problem, signed and on record; under the person's pseudonym where the record
     had been seen, so that who asked in vain is on it as well.
     """
-    body = to_problem_json(problem)
-    answer = sign_answer(exchange, incoming, Body(problem.status, PROBLEM_TYPE, body, problem.decision))
+    problem, answered = (refusal.problem, refusal.told) if isinstance(refusal, Refusal) else (refusal, refusal)
+    body = to_problem_json(answered)
+    answer = sign_answer(exchange, incoming, Body(answered.status, PROBLEM_TYPE, body, answered.decision))
 
     def record(connection: Connection) -> Written[Answer]:
         exchange.replays.take(connection, incoming.claims.message_id, incoming.claims.expires_at)

@@ -168,75 +168,74 @@ def requested_key(request: bytes) -> PublicKey:
     return public_key
 
 
+@dataclass(frozen=True, slots=True)
+class Issuer:
+    """Who issues: a certificate authority's own certificate (DER) and its key."""
+
+    certificate: bytes
+    key: PrivateKey
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """When a certificate begins and ends, and its serial number: random, up to 159 bits."""
+
+    not_before: datetime
+    not_after: datetime
+    serial: int
+
+
 def issue_signing(
-    authority: bytes,
-    authority_key: PrivateKey,
+    issuer: Issuer,
     public_key: PublicKey,
     member: MemberId,
-    *,
-    not_before: datetime,
-    not_after: datetime,
-    serial: int,
+    term: Term,
 ) -> bytes:
-    """A signing certificate (DER) for a member's key. `serial` is random, up to 159 bits."""
+    """A signing certificate (DER) for a member's key."""
     builder = _end_certificate(
-        authority,
+        issuer,
         public_key,
         _subject(member, "signing"),
-        not_before=not_before,
-        not_after=not_after,
-        serial=serial,
+        term,
     )
-    return builder.sign(authority_key, _digest(authority_key)).public_bytes(Encoding.DER)
+    return builder.sign(issuer.key, _digest(issuer.key)).public_bytes(Encoding.DER)
 
 
 def issue_tls(
-    authority: bytes,
-    authority_key: PrivateKey,
+    issuer: Issuer,
     public_key: PublicKey,
     member: MemberId,
     node: str,
-    *,
-    not_before: datetime,
-    not_after: datetime,
-    serial: int,
+    term: Term,
 ) -> bytes:
     """A TLS certificate (DER) for a node's key, good at both ends of a connection."""
     builder = _end_certificate(
-        authority,
+        issuer,
         public_key,
         _subject(member, node),
-        not_before=not_before,
-        not_after=not_after,
-        serial=serial,
+        term,
     )
     usages = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
     builder = builder.add_extension(x509.ExtendedKeyUsage(usages), critical=False)
     builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(node)]), critical=False)
-    return builder.sign(authority_key, _digest(authority_key)).public_bytes(Encoding.DER)
+    return builder.sign(issuer.key, _digest(issuer.key)).public_bytes(Encoding.DER)
 
 
 def issue_client(
-    authority: bytes,
-    authority_key: PrivateKey,
+    issuer: Issuer,
     public_key: PublicKey,
     name: str,
-    *,
-    not_before: datetime,
-    not_after: datetime,
-    serial: int,
+    term: Term,
 ) -> bytes:
     """A certificate (DER) with which an information system called `name` connects to its own organisation's node."""
     builder = _end_certificate(
-        authority,
+        issuer,
         public_key,
         x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name[:64])]),
-        not_before=not_before,
-        not_after=not_after,
-        serial=serial,
+        term,
     )
     builder = builder.add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
-    return builder.sign(authority_key, _digest(authority_key)).public_bytes(Encoding.DER)
+    return builder.sign(issuer.key, _digest(issuer.key)).public_bytes(Encoding.DER)
 
 
 def check_anchor(anchor: bytes) -> x509.Certificate:
@@ -349,28 +348,25 @@ def _dns_names(certificate: x509.Certificate) -> list[str]:
 
 
 def _end_certificate(
-    authority: bytes,
+    issuer: Issuer,
     public_key: PublicKey,
     subject: x509.Name,
-    *,
-    not_before: datetime,
-    not_after: datetime,
-    serial: int,
+    term: Term,
 ) -> x509.CertificateBuilder:
-    issuer = load(authority)
+    authority = load(issuer.certificate)
     return (
         x509.CertificateBuilder()
         .subject_name(subject)
-        .issuer_name(issuer.subject)
+        .issuer_name(authority.subject)
         .public_key(public_key)
-        .serial_number(serial)
-        .not_valid_before(not_before.astimezone(UTC))
+        .serial_number(term.serial)
+        .not_valid_before(term.not_before.astimezone(UTC))
         # No certificate outlives its issuer.
-        .not_valid_after(min(not_after.astimezone(UTC), issuer.not_valid_after_utc))
+        .not_valid_after(min(term.not_after.astimezone(UTC), authority.not_valid_after_utc))
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(issuer=False), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
-        .add_extension(_authority_identifier(issuer), critical=False)
+        .add_extension(_authority_identifier(authority), critical=False)
     )
 
 

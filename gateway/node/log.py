@@ -17,6 +17,7 @@ import orjson
 from fastapi import APIRouter, Depends, Query, Request, Response
 from sqlalchemy import Engine
 
+from audit.log.entries import EntryType, Outcome
 from audit.log.log import Log
 from audit.tree import witness
 from audit.tree.checkpoint import MAX_NOTE_BYTES, Checkpoint, NoteError, verify_checkpoint
@@ -206,8 +207,8 @@ async def _may_read(exchange: Exchange, node: Node, tile: Tile, readers: Collect
     now = exchange.clock()
     permitted = node.id in readers
     entry = Story(client=node.id, node=exchange.node).entry(
-        "export",
-        "success" if permitted else "refused",
+        EntryType.EXPORT,
+        Outcome.SUCCESS if permitted else Outcome.REFUSED,
         now,
         reason=None if permitted else "client-not-permitted",
         detail={"question": "entries-tile", "tile": tile.number},

@@ -13,7 +13,7 @@ import logging
 
 from fastapi import Request
 
-from audit.log.entries import Entry
+from audit.log.entries import Entry, EntryType, Outcome
 from audit.log.log import LogError
 from gateway.exchange.context import Exchange
 from gateway.story import Story
@@ -26,7 +26,12 @@ from gateway.wire.problems import ProblemError
 
 LOGGER = logging.getLogger("yhdyspinta.refusals")
 _OUTSIDE = frozenset({"method-not-allowed", "tls-certificate-unknown"})
-_TYPES = {"queries": "query", "handovers": "handover", "inbox": "receipt", "consents": "consent"}
+_TYPES = {
+    "queries": EntryType.QUERY,
+    "handovers": EntryType.HANDOVER,
+    "inbox": EntryType.RECEIPT,
+    "consents": EntryType.CONSENT,
+}
 
 
 def peer_recorder(exchange: Exchange) -> Recorder:
@@ -66,9 +71,9 @@ def client_recorder(exchange: Exchange) -> Recorder:
         event(LOGGER, logging.WARNING, "client-refused", reason=problem.code, client=caller.name if caller else None)
         if caller is None or problem.code != "client-not-permitted":
             return
-        kind = _TYPES.get(request.url.path.split("/")[2] if request.url.path.count("/") > 1 else "", "query")
+        kind = _TYPES.get(request.url.path.split("/")[2] if request.url.path.count("/") > 1 else "", EntryType.QUERY)
         entry = Story(client=caller.name, node=exchange.node, recipient=str(caller.subsystem)).entry(
-            kind, "refused", exchange.clock(), reason=problem.code
+            kind, Outcome.REFUSED, exchange.clock(), reason=problem.code
         )
         await _append(exchange, entry, problem)
 
@@ -86,8 +91,8 @@ def client_listener() -> Refused:
 
 def _peer_entry(exchange: Exchange, problem: ProblemError, certificate: bytes | None) -> Entry:
     return Story(node=exchange.node).entry(
-        "query",
-        "refused",
+        EntryType.QUERY,
+        Outcome.REFUSED,
         exchange.clock(),
         reason=problem.code,
         detail={"pin": body_digest(certificate)} if certificate else {},

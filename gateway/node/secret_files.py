@@ -155,7 +155,9 @@ def _sealed_names(connection: Connection, wrapping_key: bytes) -> Iterator[list[
             for table in (inbox, handovers)
         ),
     )
-    found = (connection.execute(each.where(subjects.c.wrapped_key.is_not(None)).limit(_TRIED)) for each in kept)
+    found = (
+        connection.execute(statement.where(subjects.c.wrapped_key.is_not(None)).limit(_TRIED)) for statement in kept
+    )
     for place, sealed, wrapped in chain.from_iterable(found):
         pairs = _pairs(orjson.loads(unseal(aes_key_unwrap(wrapping_key, bytes(wrapped)), place, bytes(sealed))))
         if pairs:

@@ -10,33 +10,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from audit.log.log import Log, LogError
-from gateway.exchange.transport import PeerTransport, PinnedContext, pinned
+from audit.log.entries import EntryType, Outcome
+from audit.log.log import LogError
 from gateway.keys.certificates import load, to_der
-from gateway.keys.credentials import KeyPlace
 from gateway.keys.errors import TrustError
 from gateway.keys.expiry import STEPS, Ending
-from gateway.keys.tls import (
-    ServingContext,
-    TlsKey,
-    client_context,
-    client_face_context,
-    peer_pin,
-    server_context,
-    serving,
-    watched,
-)
-from gateway.node.handshakes import RefusedConnections
-from gateway.node.hold import Hold
-from gateway.registry.read.standing import Standing, Standings
+from gateway.keys.tls import peer_pin
+from gateway.node.parts import Parts
+from gateway.registry.read.standing import Standing
 from gateway.storage import revocations
 from gateway.story import Story
 from gateway.telemetry import event
@@ -47,89 +35,22 @@ EVERY_SECONDS = 1.0
 REVOCATIONS_SECONDS = 5.0
 
 
-class TlsFaces:
-    """The TLS contexts of a node, made anew whenever a key or the registry's anchors change."""
-
-    def __init__(
-        self,
-        places: Mapping[str, KeyPlace],
-        authorities: list[bytes],
-        standings: Standings,
-        refused: RefusedConnections,
-    ) -> None:
-        """`places` has the keys `peers` and `clients`. Raises TrustError if they cannot be used."""
-        self._places = places
-        self._standings = standings
-        self._refused = refused
-        self._authorities = authorities
-        self.peers: ServingContext = serving(self._peers())
-        self.clients: ServingContext = serving(self._clients())
-
-    def renew(self, authorities: list[bytes] | None = None) -> None:
-        """Serve new connections with the keys and anchors of this moment."""
-        self._authorities = authorities if authorities is not None else self._authorities
-        self.peers.current, self.clients.current = self._peers(), self._clients()
-
-    def outgoing(self) -> PinnedContext:
-        """What the node connects to its peers with."""
-        return pinned(client_context(self._tls("peers"), self.anchors(), PinnedContext), self._listed)
-
-    def anchors(self) -> tuple[bytes, ...]:
-        """The registry's anchors, of the last registry that was good."""
-        latest = self._standings.latest
-        return latest.registry.anchors if latest is not None else ()
-
-    def _listed(self, node: str, certificate: bytes) -> bool:
-        latest = self._standings.latest
-        if latest is None:
-            return False
-        known = latest.registry.node(node)
-        return known is not None and latest.registry.tls_certificate(known, certificate) is not None
-
-    def _peers(self) -> Any:
-        return watched(server_context(self._tls("peers"), self.anchors()), self._refused.on("peers"))
-
-    def _clients(self) -> Any:
-        return watched(
-            client_face_context(self._tls("clients"), self._authorities, demand=False), self._refused.on("clients")
-        )
-
-    def _tls(self, name: str) -> TlsKey:
-        key = self._places[name].held.tls
-        assert key is not None
-        return key
-
-
 class Upkeep:
     """Tends one node until it is stopped. Belongs to the node's event loop."""
 
-    def __init__(
-        self,
-        node: str,
-        *,
-        clock: Callable[[], datetime],
-        standings: Standings,
-        places: Mapping[str, KeyPlace],
-        faces: TlsFaces,
-        transport: PeerTransport,
-        callers: Callers,
-        refused: RefusedConnections,
-        engine: Engine,
-        log: Log,
-        hold: Hold,
-    ) -> None:
-        self._node = node
-        self._clock = clock
-        self._standings = standings
-        self._places = places
-        self._faces = faces
-        self._transport = transport
+    def __init__(self, parts: Parts, callers: Callers) -> None:
+        self._node = parts.exchange.node
+        self._clock = parts.exchange.clock
+        self._standings = parts.standings
+        self._places = parts.places
+        self._faces = parts.faces
+        self._transport = parts.exchange.transport
         self._callers = callers
-        self._refused = refused
-        self._engine = engine
-        self._log = log
-        self._hold = hold
-        self._seen: Standing | None = standings.latest
+        self._refused = parts.refused
+        self._engine = parts.exchange.engine
+        self._log = parts.exchange.log
+        self._hold = parts.hold
+        self._seen: Standing | None = parts.standings.latest
         self._said = ""
         self._warned: dict[tuple[str, datetime], int] = {}
         self._looked: float | None = None
@@ -182,7 +103,10 @@ class Upkeep:
             level = logging.ERROR if ending.within == STEPS[-1] else logging.WARNING
             event(LOGGER, level, "certificate-ends", what=ending.what, days=ending.days, ends=ending.at.isoformat())
             await self._record(
-                "anomaly", "failed", reason="certificate-ends", detail={"what": ending.what, "days": ending.days}
+                EntryType.ANOMALY,
+                Outcome.FAILED,
+                reason="certificate-ends",
+                detail={"what": ending.what, "days": ending.days},
             )
 
     def in_force(self, now: datetime) -> bool:
@@ -228,7 +152,9 @@ class Upkeep:
             await self._renew_connections()
         for place in settled:
             event(LOGGER, logging.INFO, "key-in-use", key=place.name, certificate=place.held.name)
-            await self._record("key", "success", detail={"key": place.name, "certificate": place.held.name})
+            await self._record(
+                EntryType.KEY, Outcome.SUCCESS, detail={"key": place.name, "certificate": place.held.name}
+            )
 
     async def _tend_registry(self) -> None:
         latest, seen = self._standings.latest, self._seen
@@ -238,14 +164,14 @@ class Upkeep:
                 # Connections that are open were held against the former registry; the next ones are against this.
                 await self._renew_connections()
             if seen is None or seen.registry.version != latest.registry.version:
-                await self._record("registry", "success", detail={"version": latest.registry.version})
+                await self._record(EntryType.REGISTRY, Outcome.SUCCESS, detail={"version": latest.registry.version})
         problem = self._standings.problem
         said = problem.code if problem is not None else ""
         if said != self._said:
             self._said = said
             if problem is not None:
-                outcome = "failed" if problem.code == "registry-unavailable" else "refused"
-                await self._record("registry", outcome, reason=problem.code)
+                outcome = Outcome.FAILED if problem.code == "registry-unavailable" else Outcome.REFUSED
+                await self._record(EntryType.REGISTRY, outcome, reason=problem.code)
 
     async def _renew_connections(self) -> None:
         try:
@@ -266,11 +192,17 @@ class Upkeep:
             event(LOGGER, logging.ERROR, "revocations-unread", reason=type(error).__name__)
 
     async def _record(
-        self, kind: str, outcome: str, *, reason: str | None = None, detail: Mapping[str, str | int] | None = None
+        self,
+        kind: EntryType,
+        outcome: Outcome,
+        *,
+        reason: str | None = None,
+        detail: Mapping[str, str | int] | None = None,
     ) -> None:
         latest = self._standings.latest
         entry = Story(
-            node=self._node, rulebook=latest.rulebook.digest if latest is not None and kind == "registry" else None
+            node=self._node,
+            rulebook=latest.rulebook.digest if latest is not None and kind is EntryType.REGISTRY else None,
         ).entry(kind, outcome, self._clock(), reason=reason, detail=detail or {})
         try:
             await self._log.append((entry,))

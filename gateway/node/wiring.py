@@ -17,7 +17,6 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import Engine, make_url
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
-from adapters.sdk import load as load_adapter
 from audit.log.log import Log
 from audit.questions.report import Controller
 from audit.questions.subjects import Subjects
@@ -31,6 +30,7 @@ from gateway.keys.credentials import KeyPlace, Opening
 from gateway.keys.errors import TrustError
 from gateway.keys.tls import TlsKey, browser_context
 from gateway.person.values import Register
+from gateway.reading.readers import Adapters
 from gateway.registry.read.distribution import RegistryClient
 from gateway.registry.read.entries import log_origin, witness_name
 from gateway.registry.read.standing import Standing, Standings
@@ -111,9 +111,14 @@ def witness_signers(settings: Settings, listed: Callable[[str], bool]) -> Callab
     return current
 
 
+def subsystems_of(settings: Settings) -> tuple[SubsystemId, ...]:
+    """The subsystems that the node speaks for."""
+    return tuple(SubsystemId.parse(subsystem) for subsystem in settings.node.subsystems)
+
+
 def subjects_of(settings: Settings) -> Subjects:
     """The data subjects of the members that the node speaks for."""
-    members = dict.fromkeys(str(SubsystemId.parse(subsystem).member) for subsystem in settings.node.subsystems)
+    members = dict.fromkeys(str(subsystem.member) for subsystem in subsystems_of(settings))
     return Subjects(secret(settings.secrets.wrapping_key), secret(settings.secrets.index_key), members=tuple(members))
 
 
@@ -135,7 +140,7 @@ def desk_of(
             subjects=subjects,
             clock=clock,
             standing=standing or _kept_standing(settings, clock),
-            subsystems=tuple(SubsystemId.parse(subsystem) for subsystem in settings.node.subsystems),
+            subsystems=subsystems_of(settings),
             given=Controller(settings.audit.controller or "", settings.audit.contact, settings.audit.officer),
             thresholds=settings.audit.unusual.thresholds(),
             overdue_seconds=settings.delivery.overdue_hours * 3600,
@@ -255,11 +260,12 @@ def client_keys(settings: Settings) -> list[ClientKeys]:
         ) from None
 
 
-def backends_of(settings: Settings) -> dict[ServiceId, Backend]:
+def backends_of(settings: Settings, adapters: Adapters) -> dict[ServiceId, Backend]:
+    """What stands behind the query services; the adapters run where `adapters` says."""
     return {
         ServiceId.parse(service.service): HttpBackend(
             service.url,
-            load_adapter(service.adapter),
+            adapters.load(service.adapter),
             timeout_seconds=service.timeout_seconds,
             limits=settings.adapters.limits(),
             body_limit=settings.limits.body_bytes,

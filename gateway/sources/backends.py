@@ -6,10 +6,12 @@ in the body of a POST, never in a URL. Redirects are not followed and only the c
 
 from __future__ import annotations
 
+import asyncio
 import io
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Final, Protocol
 
 import aiohttp
@@ -151,7 +153,10 @@ class HttpBackend:
         """See Backend."""
         body = await self._ask(locator)
         found: Sourced | None = None
-        for mapped in self._adapter.convert(io.BytesIO(body), self._limits):
+        # Two records say that it is not one. The adapter works in another process, and is waited for in a thread.
+        for mapped in await asyncio.to_thread(
+            lambda: list(islice(self._adapter.convert(io.BytesIO(body), self._limits), 2))
+        ):
             if mapped.bundle is None or found is not None:
                 # Half a record, or records of several persons, is not an answer to a question about one person.
                 raise ProblemError(

@@ -2,20 +2,24 @@
 
 A file is taken when two looks in a row find it with the same size and time, so that one which is still being written
 is left alone; names that begin with a dot or end in `.part` or `.tmp` are never taken. It is moved into `working`
-before it is read, and into `done` when it has been worked to the end.
+before it is read, and into `done` when it has been worked to the end and is still what was read: one that has grown
+meanwhile is read again.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 from collections.abc import Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import BinaryIO
 
 from gateway.sources.batches import Batch, FileBatch, SourceError, identity
+from gateway.telemetry import event
 
+LOGGER = logging.getLogger("yhdyspinta.sources")
 UNFINISHED = (".part", ".tmp", ".filepart", ".crdownload")
 
 
@@ -26,6 +30,7 @@ class Directory:
         self._folder = folder
         self._pattern = pattern
         self._seen: dict[str, tuple[int, int]] = {}
+        self._taken: dict[str, tuple[int, int]] = {}
 
     async def poll(self, position: str | None) -> Batch | None:
         """See Source."""
@@ -58,6 +63,7 @@ class Directory:
         if chosen is None:
             return None
         digest = _digest(chosen)
+        self._taken[chosen.name] = _state(chosen)
 
         def opened() -> BinaryIO:
             return chosen.open("rb")
@@ -69,8 +75,7 @@ class Directory:
         found: dict[str, tuple[int, int]] = {}
         for entry in self._folder.iterdir():
             if entry.is_file() and not entry.is_symlink() and wanted(entry.name, self._pattern):
-                stat = entry.stat()
-                found[entry.name] = (stat.st_mtime_ns, stat.st_size)
+                found[entry.name] = _state(entry)
         quiet = sorted((state, name) for name, state in found.items() if self._seen.get(name) == state)
         self._seen = found
         if not quiet:
@@ -84,6 +89,11 @@ class Directory:
         working = self._folder / "working" / batch.title
         if not working.exists():
             return
+        if self._taken.get(batch.title, state := _state(working)) != state:
+            # Whoever writes it had it open all the time: what came later was not read, so it is read again whole.
+            event(LOGGER, logging.WARNING, "source-grew", batch=batch.id[:12])
+            return
+        self._taken.pop(batch.title, None)
         target = self._folder / "done" / batch.title
         if target.exists():  # another file of the same name, and no file is ever lost
             target = target.with_name(f"{target.stem}-{batch.id[:12]}{target.suffix}")
@@ -93,6 +103,11 @@ class Directory:
 def wanted(name: str, pattern: str, unfinished: Sequence[str] = UNFINISHED) -> bool:
     """Whether a file of this name is meant to be read."""
     return not name.startswith(".") and not name.lower().endswith(tuple(unfinished)) and fnmatch(name, pattern)
+
+
+def _state(path: Path) -> tuple[int, int]:
+    stat = path.stat()
+    return stat.st_mtime_ns, stat.st_size
 
 
 def _digest(path: Path) -> bytes:

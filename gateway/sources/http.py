@@ -41,6 +41,7 @@ class ClientCredentials:
 @dataclass(frozen=True, slots=True)
 class Paging:
     """Where a page holds its records and its next page: JSON Pointers into the body; empty for all of it, or none.
+    A step `link[relation=next]` is the object of a list that has this member.
 
     `parameter` says in which query parameter a next page that is not an address is asked for.
     """
@@ -84,6 +85,9 @@ class HttpApi:
         document = _json(body) if self._paging.records or self._paging.next else None
         further = self._next(url, document, headers)
         records = body
+        if self._paging.next and isinstance(document, dict) and document.get("resourceType") == "Bundle":
+            # Its pages are followed here: a page is not refused for being one of several.
+            records = orjson.dumps({name: value for name, value in document.items() if name not in {"link", "total"}})
         if self._paging.records:
             records = orjson.dumps(_pointed(document, self._paging.records))
         return FileBatch(identity(url.encode(), records), "page", lambda: io.BytesIO(records), further or position)
@@ -192,14 +196,24 @@ def _json(body: bytes) -> Any:
         raise SourceError("source-invalid", "the page is not JSON") from None
 
 
+def _chosen(document: Any, name: str, member: str, wanted: str) -> Any:
+    """The object of a list that has a member with a value; None if there is none."""
+    listed = document.get(name) if isinstance(document, dict) else None
+    objects = [item for item in listed if isinstance(item, dict)] if isinstance(listed, list) else []
+    return next((item for item in objects if item.get(member) == wanted), None)
+
+
 _MISSING: Any = object()
 
 
 def _pointed(document: Any, pointer: str, missing: Any = _MISSING) -> Any:
     value = document
     for step in pointer.strip("/").split("/"):
+        name, _, rest = step.partition("[")
         if isinstance(value, dict) and step in value:
             value = value[step]
+        elif rest.endswith("]") and (found := _chosen(value, name, *rest[:-1].partition("=")[::2])) is not None:
+            value = found
         elif missing is _MISSING:
             raise SourceError("source-invalid", f"the page has no {pointer}", "set `records` to where the records are")
         else:

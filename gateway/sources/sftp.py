@@ -8,6 +8,7 @@ they are read, and into `done` when they have been worked to the end.
 from __future__ import annotations
 
 import io
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -18,6 +19,9 @@ import asyncssh
 
 from gateway.sources.batches import Batch, FileBatch, SourceError, identity
 from gateway.sources.directory import wanted
+from gateway.telemetry import event
+
+LOGGER = logging.getLogger("yhdyspinta.sources")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +54,7 @@ class SftpDrop:
         self._body_limit = body_limit
         self._timeout = timeout_seconds
         self._seen: dict[str, tuple[int, int]] = {}
+        self._taken: dict[str, int] = {}
 
     async def poll(self, position: str | None) -> Batch | None:
         """See Source."""
@@ -68,6 +73,7 @@ class SftpDrop:
                 f"a file is over {self._body_limit} bytes",
                 "split the file, or raise limits.body_bytes",
             )
+        self._taken[name] = len(content)
         return FileBatch(identity(name.encode(), content), name, lambda: io.BytesIO(content))
 
     async def finished(self, batch: Batch) -> None:
@@ -75,6 +81,10 @@ class SftpDrop:
         working, target = self._path(f"working/{batch.title}"), self._path(f"done/{batch.title}")
         async with self._connected() as server:
             if not await server.exists(working):
+                return
+            if self._taken.get(batch.title, size := await server.getsize(working)) != size:
+                # What came after it was read was not read, so it is read again whole.
+                event(LOGGER, logging.WARNING, "source-grew", batch=batch.id[:12])
                 return
             if await server.exists(target):  # another file of the same name, and no file is ever lost
                 target = f"{target}-{batch.id[:12]}"

@@ -78,12 +78,24 @@ class Face:
         return answer
 
 
-def face(node: str, certificate: Path, key: Path, authority: Path, *, passphrase: Path | None, json: bool) -> Face:
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """The files with which a client shows who it is: its certificate and key, and who issued the node's certificate."""
+
+    certificate: Path
+    key: Path
+    authority: Path
+    passphrase: Path | None = None
+
+
+def face(node: str, own: Credentials, *, json: bool) -> Face:
     """The face with this client's credentials; files that cannot be used end the command."""
     try:
-        context = ssl.create_default_context(cafile=str(authority))
-        secret = passphrase.read_text("utf-8").strip() if passphrase is not None else None
-        context.load_cert_chain(certificate, key, password=secret or "")
+        context = ssl.create_default_context(cafile=str(own.authority))
+        secret = own.passphrase.read_text("utf-8").strip() if own.passphrase is not None else None
+        context.load_cert_chain(own.certificate, own.key, password=secret or "")
     except (OSError, ssl.SSLError) as error:
-        fail(f"{getattr(error, 'filename', None) or key}: cannot be used ({type(error).__name__})", WRONG, json=json)
+        fail(
+            f"{getattr(error, 'filename', None) or own.key}: cannot be used ({type(error).__name__})", WRONG, json=json
+        )
     return Face(node, context, json)

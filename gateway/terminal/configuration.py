@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gateway.settings import Settings, SettingsError, load
 from gateway.terminal.output import WRONG, errors, print_json
+
+if TYPE_CHECKING:
+    from gateway.settings import Settings
 
 Config = Annotated[Path, typer.Option("--config", "-c", help="The node's settings, a TOML file.", metavar="FILE")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
@@ -17,6 +19,8 @@ CONFIG = Path("node.toml")
 
 def settings_of(config: Path, *, json: bool) -> Settings:
     """The settings in this file; what is wrong with them is told line by line, and ends the command."""
+    from gateway.settings import SettingsError, load
+
     try:
         return load(config)
     except SettingsError as error:

@@ -14,14 +14,10 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstr
 from pydantic import ValidatorFunctionWrapHandler as Handler
 
 from gateway.sources.backends import Locator
+from gateway.web.headers import CASE_HEADER, USER_HEADER
 from gateway.web.validation import fault
 from gateway.wire.identifiers import IdentifierError, ServiceId
 from schemas.identifiers import SubjectIdentifierError, canonical
-
-#: The caller's references travel in headers where there is no JSON for them: addresses are written down by whatever
-#: they pass.
-CASE_HEADER = "Yhdyspinta-Case"
-USER_HEADER = "Yhdyspinta-User"
 
 #: Neither control characters nor unpaired surrogates: PostgreSQL takes no NUL, and no reader has a use for the others.
 _LINE = r"^[^\x00-\x1f\x7f]*$"

@@ -32,6 +32,10 @@ _CODE = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*(?:/[a-z0-9]+(?:-[a-z0-9]+)*)?")
 _TOKEN = re.compile(r"[\x21-\x7e]{1,128}")
 _REFERENCE = re.compile("[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,128}")
 _ORIGIN = re.compile(r"[^\s+\x00-\x1f\x7f]{1,255}")
+MESSAGE_VERSIONS = (1, 2)
+"""The versions of what travels that this node takes, two at a time: 2 states by which words a delivery goes, and no
+more; 1 states whole records.
+"""
 _TIME_LIMIT = 253_402_300_799  # 9999-12-31T23:59:59Z
 _CATEGORY_LIMIT = 128
 
@@ -88,7 +92,7 @@ class DecisionSummary:
     @classmethod
     def of(cls, decision: Decided) -> DecisionSummary:
         """The summary of a decision. A category that stands twice among the withheld is told once."""
-        withheld = {one.category: one.code for one in decision.withheld}
+        withheld = {refused.category: refused.code for refused in decision.withheld}
         return cls(
             decision.id,
             body_digest(decision.canonical()),
@@ -324,7 +328,7 @@ def _formed(name: str, value: object, form: re.Pattern[str]) -> str:
 def _codes(name: str, value: object) -> frozenset[str]:
     if not isinstance(value, list) or len(value) > _CATEGORY_LIMIT:
         raise _invalid(name, f"the claim is not a list of at most {_CATEGORY_LIMIT} categories")
-    if not all(isinstance(one, str) and _CODE.fullmatch(one) for one in value):
+    if not all(isinstance(item, str) and _CODE.fullmatch(item) for item in value):
         raise _invalid(name, "the list holds something that is not a category code")
     codes = frozenset(value)
     if len(codes) != len(value):

@@ -12,7 +12,7 @@ Source: RFC 7515 (JWS), RFC 7518 section 3.4 (ES256), RFC 8037 (EdDSA), RFC 8725
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -44,9 +44,11 @@ __all__ = [
     "check_body",
     "open_request",
     "open_response",
+    "open_statement",
     "request_digest",
     "sign_request",
     "sign_response",
+    "sign_statement",
     "thumbprint",
     "verify_request",
     "verify_response",
@@ -99,6 +101,24 @@ KeyLookup = Callable[[str], SigningKey | None]
 """Finds a signing key by the thumbprint of its certificate."""
 
 
+@dataclass(frozen=True, slots=True)
+class Verifier:
+    """What a message is verified with: the keys that the registry lists, the clock, and a JWS's size in characters."""
+
+    keys: KeyLookup
+    now: datetime
+    limit: int = MESSAGE_LIMIT
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A request of ours that an answer must be to: its JWS, the service it went to, and the subsystem that sent it."""
+
+    message: str
+    service: ServiceId
+    consumer: SubsystemId
+
+
 def thumbprint(certificate: bytes) -> str:
     """SHA-256 of a certificate's DER in unpadded base64url, as in `x5t#S256` (RFC 7515 section 4.1.8)."""
     return b64url(hashlib.sha256(certificate).digest())
@@ -123,36 +143,32 @@ def sign_response(claims: ResponseClaims, signer: Signer) -> str:
 def verify_request(
     jws: str,
     body: bytes,
+    verifier: Verifier,
     *,
-    keys: KeyLookup,
     audience: Callable[[ServiceId], bool],
     tls_members: frozenset[MemberId],
-    now: datetime,
-    limit: int = MESSAGE_LIMIT,
 ) -> RequestClaims:
     """Verify a request and its body, all but replay. Raises ProblemError.
 
     `audience` says whether a service is ours; `tls_members` are the members for whom the node at the other end of the
-    connection may speak; `limit` is the size of a JWS in characters. To refuse a replay before its body is looked at,
-    call `open_request`, refuse the replay, then call `check_body`.
+    connection may speak. To refuse a replay before its body is looked at, call `open_request`, refuse the replay, then
+    call `check_body`.
     """
-    claims = open_request(jws, keys=keys, audience=audience, tls_members=tls_members, now=now, limit=limit)
+    claims = open_request(jws, verifier, audience=audience, tls_members=tls_members)
     check_body(claims, body)
     return claims
 
 
 def open_request(
     jws: str,
+    verifier: Verifier,
     *,
-    keys: KeyLookup,
     audience: Callable[[ServiceId], bool],
     tls_members: frozenset[MemberId],
-    now: datetime,
-    limit: int = MESSAGE_LIMIT,
 ) -> RequestClaims:
     """Verify everything about a request but replay and body. Raises ProblemError."""
-    segments = split(jws, limit)
-    key = _signed_by(segments, _claimed_member(segments, service=False), keys, now)
+    segments = split(jws, verifier.limit)
+    key = _signed_by(segments, _claimed_member(segments, service=False), verifier.keys, verifier.now)
     _verify(segments, key)
     _typed(segments, REQUEST_TYPE)
     claims = RequestClaims.from_claims(segments.claims)
@@ -165,59 +181,52 @@ def open_request(
         )
     if not audience(claims.audience):
         raise ProblemError("audience-mismatch", pointer="/aud", detail="this node does not offer the service")
-    _timely(claims.issued_at, claims.expires_at, now)
+    _timely(claims.issued_at, claims.expires_at, verifier.now)
     return claims
 
 
-def author(jws: str, *, keys: KeyLookup, now: datetime, limit: int = MESSAGE_LIMIT) -> MemberId:
+def author(jws: str, verifier: Verifier) -> MemberId:
     """Whose message this is, whatever it says and however old it is. Raises ProblemError unless it is signed."""
-    segments = split(jws, limit)
-    key = _signed_by(segments, None, keys, now)
+    segments = split(jws, verifier.limit)
+    key = _signed_by(segments, None, verifier.keys, verifier.now)
     _verify(segments, key)
     return key.member
 
 
-def verify_response(
-    jws: str,
-    body: bytes,
-    *,
-    keys: KeyLookup,
-    request_jws: str,
-    service: ServiceId,
-    consumer: SubsystemId,
-    now: datetime,
-    limit: int = MESSAGE_LIMIT,
-) -> ResponseClaims:
-    """Verify the answer to `request_jws`, which `consumer` sent to `service`. Raises ProblemError."""
-    claims = open_response(
-        jws, keys=keys, request_jws=request_jws, service=service, consumer=consumer, now=now, limit=limit
-    )
+def sign_statement(kind: str, said: bytes, signer: Signer) -> str:
+    """The compact JWS of something that a member says once for all; `kind` keeps it apart from messages."""
+    return _sign(kind, said, signer)
+
+
+def open_statement(kind: str, jws: str, verifier: Verifier) -> tuple[MemberId, Mapping[str, object]]:
+    """Who has said something once for all, and what. Raises ProblemError unless a key that counts now has signed it."""
+    segments = split(jws, verifier.limit)
+    key = _signed_by(segments, None, verifier.keys, verifier.now)
+    _verify(segments, key)
+    _typed(segments, kind)
+    return key.member, segments.claims
+
+
+def verify_response(jws: str, body: bytes, verifier: Verifier, sent: Sent) -> ResponseClaims:
+    """Verify the answer to a request of ours. Raises ProblemError."""
+    claims = open_response(jws, verifier, sent)
     check_body(claims, body)
     return claims
 
 
-def open_response(
-    jws: str,
-    *,
-    keys: KeyLookup,
-    request_jws: str,
-    service: ServiceId,
-    consumer: SubsystemId,
-    now: datetime,
-    limit: int = MESSAGE_LIMIT,
-) -> ResponseClaims:
+def open_response(jws: str, verifier: Verifier, sent: Sent) -> ResponseClaims:
     """Verify everything about a response but its body. Raises ProblemError."""
-    segments = split(jws, limit)
-    key = _signed_by(segments, _claimed_member(segments, service=True), keys, now)
+    segments = split(jws, verifier.limit)
+    key = _signed_by(segments, _claimed_member(segments, service=True), verifier.keys, verifier.now)
     _verify(segments, key)
     _typed(segments, RESPONSE_TYPE)
     claims = ResponseClaims.from_claims(segments.claims)
-    if claims.issuer != service:
+    if claims.issuer != sent.service:
         raise ProblemError("issuer-mismatch", pointer="/iss", detail="the answer is from another service than asked")
-    if claims.audience != consumer:
+    if claims.audience != sent.consumer:
         raise ProblemError("audience-mismatch", pointer="/aud", detail="the answer is for another subsystem")
-    _timely(claims.issued_at, None, now)
-    if claims.request != request_digest(request_jws):
+    _timely(claims.issued_at, None, verifier.now)
+    if claims.request != request_digest(sent.message):
         raise ProblemError("response-to-another", pointer="/req", detail="the answer names another request than ours")
     return claims
 

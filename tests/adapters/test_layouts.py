@@ -322,7 +322,8 @@ def test_what_a_mapping_says_of_everybody_stays() -> None:
     rest = PATIENT + (
         "    extension:\n      residence-permit: {ground: quota-refugee, granted: true}\n"
         "      move: {keep: true, municipality: '285', date: {from: PVM, as: fi-date}}\n"
-        "  ServiceRequest:\n    - {keep: true, code: housing, priority: {from: KIIRE, as: code urgency, default: routine}}\n"
+        "  ServiceRequest:\n"
+        "    - {keep: true, code: housing, priority: {from: KIIRE, as: code urgency, default: routine}}\n"
     )
 
     (item,) = run(adapter(csv(), rest), b"NRO;SUKU;PVM;KIIRE\nA1;Oja;;\n")

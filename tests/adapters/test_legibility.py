@@ -9,7 +9,8 @@ import pytest
 
 from adapters.csv_reader import CsvForm, read_csv
 from adapters.legibility import is_damaged, is_misdecoded
-from adapters.scaffold.sniffing import SampleError, sniff
+from adapters.scaffold.outlining import SampleError
+from adapters.scaffold.sniffing import sniff
 from adapters.sdk import Limits, Record
 from tests.adapters.reading import convert
 from tests.adapters.test_hl7_escapes import message

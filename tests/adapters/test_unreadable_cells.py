@@ -9,7 +9,8 @@ from typing import Any
 import openpyxl
 import pytest
 
-from adapters.scaffold.sniffing import SampleError, sniff
+from adapters.scaffold.outlining import SampleError
+from adapters.scaffold.sniffing import sniff
 from adapters.sdk import UNREADABLE, Finding, Limits, Record
 from adapters.workbooks import XlsxForm, read_xlsx
 from tests.adapters.reading import convert, refusals

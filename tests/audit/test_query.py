@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -14,7 +15,7 @@ from sqlalchemy import Connection, create_engine, event, select
 from audit.log.entries import Agents, Categories, Entry
 from audit.log.rows import entry_row, insert_rows
 from audit.log.tables import flows, metadata
-from audit.questions import query, tallies
+from audit.questions import query, tallies, withdrawals
 from audit.questions.query import Filters, QueryError, search, walk
 from audit.tree import proofs
 from audit.tree.merkle import ProofError
@@ -109,8 +110,8 @@ def test_story_of_a_handover_is_told_from_any_of_its_entries(bench: Bench, story
 
 def test_consents_are_told_with_what_was_disclosed_under_each(bench: Bench, story: dict[str, Entry]) -> None:
     with bench.engine.connect() as connection:
-        (one,) = query.consents_of(connection, [ANNA])
-        assert query.consents_of(connection, [BORIS]) == ()
+        (one,) = withdrawals.consents_of(connection, [ANNA])
+        assert withdrawals.consents_of(connection, [BORIS]) == ()
     assert (one.consent, one.more) == ("c-1", False)
     assert [item.entry.id for item in one.history] == [story["consented"].id, story["withdrawn"].id]
     assert [item.entry.id for item in one.disclosed] == [story["under-consent"].id]
@@ -120,16 +121,16 @@ def test_what_left_after_a_withdrawal_is_shown_and_otherwise_nothing(
     bench: Bench, story: dict[str, Entry], make_entry: Callable[..., Entry]
 ) -> None:
     with bench.engine.connect() as connection:
-        assert query.left_after_withdrawal(connection) == ()
+        assert withdrawals.left_after_withdrawal(connection) == ()
     late = make_entry(subject=ANNA, consents=(("c-1", 1),))
     renewed = make_entry(subject=ANNA, consents=(("c-1", 3),))
     with bench.log() as log:
         log.append_blocking([late, renewed])
     with bench.engine.connect() as connection:
         for pseudonyms in ((), (ANNA,)):
-            pairs = query.left_after_withdrawal(connection, pseudonyms)
+            pairs = withdrawals.left_after_withdrawal(connection, pseudonyms)
             assert [(one.entry.id, other.entry.id) for one, other in pairs] == [(story["withdrawn"].id, late.id)]
-        assert query.left_after_withdrawal(connection, (BORIS,)) == ()
+        assert withdrawals.left_after_withdrawal(connection, (BORIS,)) == ()
 
 
 @pytest.mark.parametrize("withdrawn_before", [False, True])
@@ -147,7 +148,7 @@ def test_a_receipt_after_a_withdrawal_is_no_release_after_it(
         log.append_blocking([ended, requested, receipt] if withdrawn_before else [requested, ended, receipt])
 
     with bench.engine.connect() as connection:
-        pairs = query.left_after_withdrawal(connection)
+        pairs = withdrawals.left_after_withdrawal(connection)
 
     assert [(first.entry.id, later.entry.id) for first, later in pairs] == (
         [(ended.id, receipt.id)] if withdrawn_before else []
@@ -315,6 +316,13 @@ def test_what_is_kept_never_changes_a_count(seconds: list[int], window: list[int
     with engine.connect() as connection:
         assert tallies.between(connection, start, end) == before
     engine.dispose()
+
+
+@pytest.mark.parametrize("place", ["9" * 30 + ".1", "1." + "9" * 30, "1.-1", "-" + "9" * 30 + ".1"])
+def test_a_cursor_that_no_database_can_compare_is_none(bench: Bench, place: str) -> None:
+    cursor = base64.urlsafe_b64encode(place.encode()).decode().rstrip("=")
+    with bench.engine.connect() as connection, pytest.raises(QueryError):
+        query.search(connection, Filters(), after=cursor)
 
 
 # -- proofs and exports ------------------------------------------------------------------------------------------------

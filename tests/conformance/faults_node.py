@@ -90,7 +90,7 @@ def _body(change: Change, signers: dict[str, Signer], when: Callable[[Sent, Repl
 
 def _every_second(_sent: Sent, reply: Reply, notes: Notes) -> Reply:
     """One unknown person is answered otherwise than the next."""
-    if reply.code != "subject-not-found":
+    if reply.code != "not-available":
         return reply
     notes["answered"] = notes.get("answered", 0) + 1
     return reply.saying(reply.document | {"hint": "seen before"}) if notes["answered"] % 2 else reply
@@ -131,7 +131,7 @@ def _linking(sent: Sent, reply: Reply, notes: Notes) -> Reply:
 def node_faults(signers: dict[str, Signer], other: str) -> dict[str, Fault]:
     """The faults of the peers' faces; `signers` are the targets' own keys, `other` the second member."""
     signer = signers[NODE]
-    unknown = lambda sent, reply: reply.code == "subject-not-found"  # noqa: E731
+    unknown = lambda sent, reply: reply.code == "not-available"  # noqa: E731
     by_code = {
         "NODE-5": ("issuer-not-peer", lambda _sent: True),
         "NODE-17": ("category-unknown", lambda _sent: True),

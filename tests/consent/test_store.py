@@ -27,7 +27,7 @@ def database(engine: Engine) -> Engine:
 
 
 def words(connection: Connection, *subjects: str) -> tuple[ConsentRecord, ...]:
-    return tuple(store.record_of(*row) for row in connection.execute(store.words(subjects)))
+    return tuple(store.read_version(document, kind) for document, kind in connection.execute(store.words(subjects)))
 
 
 def changes(connection: Connection, *subjects: str) -> tuple[tuple[str, int], ...]:

@@ -15,7 +15,9 @@ import aiohttp
 import pytest
 
 from adapters.samples import write_samples
-from gateway.demo.network import DEMO, LOOPBACK, Network, Organisation, build
+from gateway.demo.network import Network, build
+from gateway.demo.organisations import DEMO, Organisation
+from gateway.demo.ports import LOOPBACK
 from gateway.demo.processes import Processes, running
 from schemas.facts import MIGRI_CUSTOMER
 

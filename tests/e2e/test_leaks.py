@@ -15,7 +15,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from gateway.demo.network import LOOPBACK
+from gateway.demo.ports import LOOPBACK
 from gateway.demo.story import Story, session
 from schemas.facts import HETU
 from tests.e2e.conftest import Stage, network

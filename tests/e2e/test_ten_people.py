@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from gateway.demo.network import DEMO, Organisation
+from gateway.demo.organisations import DEMO, Organisation
 from gateway.wire.text import Text
 from schemas.facts import MIGRI_CUSTOMER
 from tests.e2e.conftest import Stage, network

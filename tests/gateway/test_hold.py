@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,14 @@ from sqlalchemy import Engine
 from audit.log.entries import Entry
 from audit.log.log import Log
 from audit.tree.checkpoint import Checkpoint, LogSigner
+from gateway.keys.certificates import to_der
+from gateway.node.faces import peer_admission
 from gateway.node.hold import Hold, Kept, read, write
+from gateway.registry.read.standing import Standing
 from gateway.storage import schema
+from gateway.web.slots import Head
 from gateway.wire.problems import ProblemError
+from tests.gateway.exchange.inprocess import Place, node
 from tests.gateway.running import LOOPBACK, Running, running
 from tests.waiting import until
 
@@ -154,6 +160,24 @@ async def test_node_is_held_until_as_many_have_answered_as_the_settings_ask_for(
         module.AGAIN_SECONDS = module_seconds  # type: ignore[misc]
     assert not held(hold)
     log.close()
+
+
+async def test_peers_come_in_to_a_node_that_is_held(tmp_path: Path) -> None:
+    """They witness its log and read it; what releases data refuses them by itself."""
+    place = Place.build(tmp_path)
+    kotka = place.network.parties["kotka"]
+
+    def shut(_now: datetime) -> Standing:
+        raise ProblemError("node-held")
+
+    async with node(place, f"sqlite:///{tmp_path / 'node.db'}") as here:
+        admit = peer_admission(replace(here.exchange, standing=shut))
+        certificate = to_der((kotka.folder / "tls.pem").read_bytes())
+
+        assert admit(Head(b"GET", b"/peer/v1/log/checkpoint", (), certificate)).caller == kotka.node
+        with pytest.raises(ProblemError) as refused:
+            admit(Head(b"GET", b"/peer/v1/log/checkpoint", (), None))
+        assert refused.value.code == "tls-certificate-unknown"
 
 
 # -- a node ------------------------------------------------------------------------------------------------------

@@ -27,7 +27,7 @@ from gateway.registry.read import standing
 from gateway.registry.read.entries import Content
 from gateway.registry.read.standing import Standings
 from gateway.registry.run.authority import Authority as RegistryAuthority
-from gateway.registry.run.publishing import Lifetimes
+from gateway.registry.run.roles import Lifetimes
 from gateway.settings import KeySettings, RegistrySettings
 from gateway.storage import revocations, schema
 from gateway.telemetry import Telemetry

@@ -103,7 +103,7 @@ function serve(claims, document) {
   if (!service.purposes.includes(claims.pur)) throw new Problem("purpose-not-declared", 403);
   if (service.kind === "query") {
     const record = config.records?.find((one) => one.system === document.subject?.system && one.value === document.subject.value);
-    if (!record) throw new Problem("subject-not-found", 404);
+    if (!record) throw new Problem("not-available", 404);
     const permitted = claims.cat.filter((category) => record.permitted.includes(category));
     const withheld = Object.fromEntries(
       claims.cat.filter((category) => !permitted.includes(category)).map((category) => [category, "no-basis"]));

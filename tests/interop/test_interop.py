@@ -18,7 +18,9 @@ import aiohttp
 import pytest
 from sqlalchemy import select
 
-from gateway.demo.network import DEMO, LOOPBACK, Network, Organisation
+from gateway.demo.network import Network
+from gateway.demo.organisations import DEMO, Organisation
+from gateway.demo.ports import LOOPBACK
 from gateway.storage.tables import deliveries, inbox
 from gateway.wire.text import Text
 from schemas.facts import HETU
@@ -180,7 +182,7 @@ async def test_our_refusal_reaches_them_signed_and_with_its_code(mixed: Mixed) -
 
     answer = await mixed.tell("kymenlaakso", "/send", question)
 
-    assert (answer["signed"], answer["status"], answer["body"]["code"]) == (True, 404, "subject-not-found")
+    assert (answer["signed"], answer["status"], answer["body"]["code"]) == (True, 404, "not-available")
 
 
 @pytest.mark.parametrize(
@@ -223,7 +225,7 @@ async def test_our_node_asks_theirs(mixed: Mixed) -> None:
             assert answer.status == 200, document
         unknown = question | {"subject": {"system": HETU, "value": ours.people[1]}}
         async with session.post("/v1/queries", json=unknown) as answer:
-            assert (answer.status, (await answer.json())["code"]) == (404, "subject-not-found")
+            assert (answer.status, (await answer.json())["code"]) == (404, "not-available")
 
     assert document["bundle"] == bundle
     assert document["decision"]["permitted"] == ["identity"]

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from gateway.exchange.deciding import facts_in
+from schemas.catalogue import catalogue
 from schemas.facts import BundleFacts, check_single_subject, identifiers, read_facts
 from tests.schemas.test_examples import FLOWS, example
 
@@ -97,3 +98,54 @@ def test_integration_plan_is_in_force_on_the_days_of_its_period(changes: dict[st
 
 def test_record_without_a_plan_does_not_say_that_there_is_one() -> None:
     assert facts_in(example("F1"), None, datetime(2026, 3, 1, 12, tzinfo=UTC)).plan_in_force is None
+
+
+@pytest.mark.parametrize(
+    ("first", "on", "within"),
+    [
+        ("2023-03-01", "2026-03-01", True),
+        ("2023-02-28", "2026-03-01", False),
+        ("2026-03-01", "2026-03-01", True),
+        ("2026-03-02", "2026-03-01", None),
+        (None, "2026-03-01", None),
+    ],
+)
+def test_three_years_are_counted_from_the_first_permit_by_the_finnish_calendar(
+    first: str | None, on: str, within: bool | None
+) -> None:
+    bundle = example("F1")
+    permit = bundle["entry"][0]["resource"]["extension"][0]["extension"]
+    if first is not None:
+        permit.append({"url": "decided", "valueDate": "2000-01-01"})
+        permit.append({"url": "first", "valueDate": first})
+
+    facts = facts_in(bundle, None, datetime.fromisoformat(f"{on}T12:00:00+02:00"))
+
+    assert catalogue().validate_bundle(bundle) == []
+    assert facts.within_three_years is within
+
+
+def test_day_of_the_decision_stands_for_the_first_permit_where_there_is_no_other() -> None:
+    bundle = example("F1")
+    bundle["entry"][0]["resource"]["extension"][0]["extension"].append({"url": "decided", "valueDate": "2025-06-01"})
+
+    assert facts_in(bundle, None, datetime(2026, 3, 1, tzinfo=UTC)).within_three_years is True
+
+
+def test_what_the_law_turns_on_can_be_said_in_a_record() -> None:
+    bundle = example("F1")
+    said = bundle["entry"][0]["resource"]["extension"]
+    said[1]["extension"].append({"url": "directed", "valueBoolean": True})
+    parts = ("assessment-due", "county-takes-part", "evident-need", "client-of-social-care")
+    said.append(
+        {
+            "url": "urn:yhdyspinta:extension:integration",
+            "extension": [{"url": part, "valueBoolean": True} for part in parts],
+        }
+    )
+
+    facts = facts_in(bundle, None, datetime(2026, 3, 1, tzinfo=UTC))
+
+    assert catalogue().validate_bundle(bundle) == []
+    assert (facts.directed, facts.assessment_due, facts.county_takes_part) == (True, True, True)
+    assert (facts.evident_need, facts.client_of_social_care, facts.trafficking_victim) == (True, True, None)

@@ -144,7 +144,7 @@ def test_number_of_persons_whose_data_flows_more_after_the_migration_is_0(
     more, less, same = set(), set(), 0
     with engine.connect() as connection:
         for subject, person in words.items():
-            now = tuple(store.record_of(*row) for row in connection.execute(store.words((subject,))))
+            now = [store.read_version(document, kind) for document, kind in connection.execute(store.words((subject,)))]
             newest = [versions[-1] for versions in person]
             for asked, category in itertools.product(questions, CATEGORIES):
                 before = carried_before(rulebook, newest, asked, category)
@@ -179,7 +179,7 @@ def test_end_of_a_refusal_that_stands_falls_away_and_every_version_stays(engine:
 
     with engine.connect() as connection:
         found = {word[0]["id"]: store.history(connection, word[0]["id"]) for word in words}
-        epochs = dict(tuple(row) for row in connection.execute(store.changes(("s",))))
+        epochs = dict(connection.execute(store.changes(("s",))).tuples().all())
     assert {identifier: [word.version for word in versions] for identifier, versions in found.items()} == {
         "stands": [1, 2],
         "had-ended": [1],

@@ -6,7 +6,6 @@ import ssl
 
 from starlette.types import ASGIApp
 
-from gateway.desk.console.boards import annex
 from gateway.desk.console.office import IdentifierKind, Office
 from gateway.desk.console.oidc import Door, Provider
 from gateway.desk.console.shell import console
@@ -24,7 +23,7 @@ IDENTIFIERS = (
 def console_app(settings: Settings, address: str, desk: Desk) -> ASGIApp:
     """The console of this node, reached by browsers at `address`."""
     office = Office(address, desk, IDENTIFIERS)
-    return console(office, _door(settings.console.openid, address), (annex(),))
+    return console(office, _door(settings.console.openid, address))
 
 
 def address_of(settings: ConsoleSettings, host: str, port: int) -> str:

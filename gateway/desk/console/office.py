@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, Literal
 
-from gateway.desk.asking import EVERYONE, INSPECTORS, OFFICER, Asker, Detail, Question, Role
+from gateway.desk.asking import EVERYONE, INSPECTORS, OFFICER, Asker, Detail, Question
 from gateway.desk.console.sessions import Session
 from gateway.desk.desk import Desk
 from gateway.desk.forms import person
+from gateway.desk.roles import Role
 from gateway.web.forms import PersonForm
 from gateway.wire.problems import ProblemError
 
@@ -124,15 +125,6 @@ class Page:
     group: Group = ""
     rank: int = 0
     form_bytes: int = FORM_LIMIT
-
-
-@dataclass(frozen=True, slots=True)
-class Annex:
-    """Pages of their own, with the package of their templates and their texts by key and language."""
-
-    pages: tuple[Page, ...]
-    templates: str | None = None
-    texts: Mapping[str, tuple[str, str, str]] = field(default_factory=dict)
 
 
 def asked(make: Callable[[], Question[Any]], then: Callable[[Any], Answer]) -> Answer:

@@ -25,8 +25,8 @@ from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
 
-from gateway.desk.asking import Role
 from gateway.desk.console.sessions import Identity
+from gateway.desk.roles import Role
 
 ALGORITHMS: Final = ("ES256", "PS256", "RS256", "EdDSA")
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=10)

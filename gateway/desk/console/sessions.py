@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from sqlalchemy import Connection, Engine, delete, insert, or_, select, update
 
 from audit.log.entries import micros
-from gateway.desk.asking import Role
+from gateway.desk.roles import Role
 from gateway.storage.console_tables import links, sessions
 
 ROLES: Final[tuple[Role, ...]] = tuple(Role)

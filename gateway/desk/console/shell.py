@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 import hmac
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from importlib.resources import files
 from typing import Any, Final
 from urllib.parse import urlencode, urlsplit
 
-from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -25,14 +25,15 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from audit.log.entries import Outcome
 from audit.log.log import LogError
 from audit.questions.texts import LANGUAGES
-from gateway.desk.asking import Asker, Role
+from gateway.desk.asking import Asker
 from gateway.desk.console.door import SESSION_COOKIE, Doorway
-from gateway.desk.console.office import Annex, Ask, Moved, NotHereError, Office, Page, Sent, Shown, Visit
+from gateway.desk.console.office import Ask, Moved, NotHereError, Office, Page, Sent, Shown, Visit
 from gateway.desk.console.oidc import Door
 from gateway.desk.console.pages import PAGES
 from gateway.desk.console.reading import kept, language_of, language_switch, read_form, same_origin, too_large
 from gateway.desk.console.sessions import Session, Sessions
 from gateway.desk.console.wording import Words, own_texts
+from gateway.desk.roles import Role
 
 LOGGER = logging.getLogger("yhdyspinta.console")
 _GROUPS: Final = ("people", "log", "network")
@@ -57,9 +58,9 @@ _HEADERS: Final = {
 }
 
 
-def console(office: Office, door: Door | None = None, annexes: Iterable[Annex] = ()) -> ASGIApp:
+def console(office: Office, door: Door | None = None) -> ASGIApp:
     """The console as an ASGI application. Without a `door` only one-time links sign in."""
-    return _Guard(_Shell(office, door, tuple(annexes)).application(), office.address)
+    return _Guard(_Shell(office, door).application(), office.address)
 
 
 class _Guard:
@@ -94,18 +95,12 @@ class _Guard:
 
 
 class _Shell:
-    def __init__(self, office: Office, door: Door | None, annexes: tuple[Annex, ...]) -> None:
+    def __init__(self, office: Office, door: Door | None) -> None:
         self._office = office
         self._sessions = Sessions(office.desk.context.engine)
-        self._pages = (*PAGES, *(page for annex in annexes for page in annex.pages))
-        texts = dict(own_texts())
-        for annex in annexes:
-            texts.update(annex.texts)
-        self._words = {language: Words(texts, language) for language in LANGUAGES}
-        loaders = [PackageLoader("gateway.desk.console", "templates")]
-        loaders += [PackageLoader(*annex.templates.split(":")) for annex in annexes if annex.templates is not None]
+        self._words = {language: Words(own_texts(), language) for language in LANGUAGES}
         self._templates = Environment(
-            loader=ChoiceLoader(loaders),
+            loader=PackageLoader("gateway.desk.console", "templates"),
             autoescape=True,
             undefined=StrictUndefined,
             trim_blocks=True,
@@ -119,7 +114,7 @@ class _Shell:
             *self._doorway.routes(),
             *(
                 Route(page.path, self._endpoint(page), methods=["GET", "POST"], name=f"{page.name}:{page.path}")
-                for page in self._pages
+                for page in PAGES
             ),
         ]
         return Starlette(
@@ -222,7 +217,7 @@ class _Shell:
         menu = {
             group: [
                 entry
-                for entry in sorted(self._pages, key=lambda entry: entry.rank)
+                for entry in sorted(PAGES, key=lambda entry: entry.rank)
                 if entry.group == group and session.identity.role in entry.roles
             ]
             for group in _GROUPS

@@ -19,7 +19,9 @@ NARROW = "\N{NO-BREAK SPACE}"
 @cache
 def own_texts() -> Texts:
     """The catalogue of this room."""
-    return read((files("gateway.desk.console") / "texts.toml").read_text("utf-8"))
+    place = files("gateway.desk.console")
+    pages, boards = (read((place / f"{name}.toml").read_text("utf-8")) for name in ("texts", "boards"))
+    return {**pages, **boards}
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,59 +1,19 @@
-"""The officer's questions, one class each, and the registry of them that the interface and its description walk."""
+"""The officer's questions, one class each, and the registry of them."""
 
 from __future__ import annotations
 
 from typing import Any, Final
 
 from gateway.desk.asking import Question
-from gateway.desk.questions.boards import Handovers
-from gateway.desk.questions.counting import Flows, Overview, Processing, Years
-from gateway.desk.questions.persons import (
-    AfterWithdrawal,
-    ConsentsOf,
-    DaysOf,
-    DisclosuresOf,
-    ExtractOf,
-    FindPerson,
-    Heartbeat,
-    UsagePeriod,
-    Usages,
-)
-from gateway.desk.questions.proving import Check, Health, Proof, Proofs, Record, Unchanged
-from gateway.desk.questions.reviewing import ReviewOf, SignOff, Unreviewed, Unusual
-from gateway.desk.questions.rulebooks import Again, Explain, RulebookChange, Swings
-from gateway.desk.questions.searching import Export, Find, FindCase, Timeline
+from gateway.desk.questions import boards, counting, persons, proving, reviewing, rulebooks, searching
 
-QUESTIONS: Final[tuple[type[Question[Any]], ...]] = (
-    Overview,
-    FindPerson,
-    DisclosuresOf,
-    ConsentsOf,
-    DaysOf,
-    ExtractOf,
-    Usages,
-    UsagePeriod,
-    Heartbeat,
-    AfterWithdrawal,
-    Find,
-    Export,
-    FindCase,
-    Timeline,
-    Flows,
-    Processing,
-    Years,
-    Unusual,
-    Unreviewed,
-    ReviewOf,
-    SignOff,
-    Health,
-    Check,
-    Record,
-    Proof,
-    Proofs,
-    Unchanged,
-    RulebookChange,
-    Swings,
-    Explain,
-    Again,
-    Handovers,
+QUESTIONS: Final[tuple[type[Question[Any]], ...]] = tuple(
+    found
+    for module in (persons, searching, counting, reviewing, proving, rulebooks, boards)
+    for found in vars(module).values()
+    if isinstance(found, type)
+    and issubclass(found, Question)
+    and found.__module__ == module.__name__
+    and not getattr(found, "__abstractmethods__", ())
 )
+"""Every question that can be asked, in the order of the modules."""

@@ -13,9 +13,10 @@ from audit.questions.query import Filters, Order
 from audit.questions.tallies import Count
 from audit.tree.checkpoint import Checkpoint
 from audit.tree.witness import Alarm, all_alarms
-from gateway.desk.asking import EVERYONE, Answered, Note, Question, Role, Windowed
+from gateway.desk.asking import EVERYONE, Answered, Note, Question, Windowed
 from gateway.desk.forms import Language, Year
 from gateway.desk.reading import Reading
+from gateway.desk.roles import Role
 
 DAYS: Final = 30
 

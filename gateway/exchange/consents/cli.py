@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
-from gateway.terminal.client_face import Authority, Certificate, Key, Node, Passphrase, face
+from gateway.terminal.client_face import Authority, Certificate, Credentials, Key, Node, Passphrase, face
 from gateway.terminal.configuration import Json
 from gateway.terminal.output import NO, WRONG, console, fail, print_json, progress, table
 
@@ -44,7 +44,7 @@ def bring(
         data = file.read_bytes()
     except OSError as error:
         fail(f"{file}: cannot be used ({type(error).__name__})", WRONG, json=json)
-    client = face(node, certificate, key, authority, passphrase=passphrase, json=json)
+    client = face(node, Credentials(certificate, key, authority, passphrase), json=json)
     with progress("recording the consents", quiet=json):
         status, answer = client.call("POST", "/v1/consents/import", data, {"Content-Type": kind})
     if "read" not in answer:

@@ -10,18 +10,18 @@ from typing import Any
 
 from sqlalchemy import create_engine, make_url
 
-from adapters.sdk import Adapter, Limits, load
+from adapters.sdk import Adapter, Limits
 from gateway.exchange.handover.deliver import Deliveries
 from gateway.exchange.handover.plan import Handovers, Order
 from gateway.person.values import Register
-from gateway.settings import DatabaseSource, DirectorySource, HttpSource, SftpSource, SourceSettings
+from gateway.reading.readers import Adapters
+from gateway.settings_sources import DatabaseSource, DirectorySource, HttpSource, SftpSource, SourceSettings
 from gateway.sources.batches import Source
 from gateway.sources.database import Database
 from gateway.sources.directory import Directory
 from gateway.sources.feed import Feed, FeedPolicy, HandOver
 from gateway.sources.http import ClientCredentials, HttpApi, Paging
 from gateway.sources.progress import Progress
-from gateway.sources.sftp import Account, SftpDrop
 from gateway.wire.identifiers import SubsystemId
 
 
@@ -34,9 +34,10 @@ def open_feed(
     body_limit: int,
     limits: Limits,
     trace_id: Callable[[], str],
+    adapters: Adapters,
 ) -> Feed:
     """The feed of one source, not yet started. Raises AdapterError, IdentifierError, OSError."""
-    adapter = load(settings.adapter)
+    adapter = adapters.load(settings.adapter)
     return Feed(
         settings.name,
         _source(settings, adapter, body_limit),
@@ -108,6 +109,8 @@ def _source(settings: SourceSettings, adapter: Adapter, body_limit: int) -> Sour
                 else None,
             )
         case SftpSource():
+            from gateway.sources.sftp import Account, SftpDrop  # loads asyncssh, which only this kind of source needs
+
             return SftpDrop(
                 Account(
                     settings.host, settings.port, settings.user, settings.key, settings.known_hosts, settings.passphrase

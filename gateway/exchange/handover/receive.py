@@ -22,7 +22,7 @@ from consent.consents import ConsentError, ConsentRecord, newest
 from consent.decision import Decision
 from gateway.exchange.context import Exchange
 from gateway.exchange.deciding import Case, decide_between, facts_of
-from gateway.exchange.handover import store
+from gateway.exchange.handover import carrying, store
 from gateway.exchange.handover.contact import contact_of, sealed_contact
 from gateway.exchange.handover.states import ArrivalKind, DeliveryKind, DeliveryState
 from gateway.exchange.handover.store import Arrived, NewArrival, Sent
@@ -93,7 +93,11 @@ class Reception:
         flow = _flow(incoming, document)
         _check(bundle)
         categories = categories_in(bundle)
-        decision = _decide(incoming, document, bundle, categories)
+        stated = carrying.read(document, incoming.now) if "wrd" in document else None
+        words = _asserted(incoming, document) if stated is None else carrying.as_words(stated, incoming)
+        decision = _decide(incoming, bundle, categories, words)
+        carrying.check_sections(decision, incoming.rulebook, stated or ())
+        _refuse_beyond(incoming, decision, categories)
         named = [(identifier.system, identifier.value) for identifier in identifiers(bundle)]
 
         def act(connection: Connection) -> Received:
@@ -127,6 +131,7 @@ class Reception:
                 sealed=seal(subject.key, f"inbox/{identifier}", orjson.dumps(bundle)),
             )
             store.add_arrival(connection, arrival)
+            carrying.keep(connection, identifier, stated or ())
             return _receipt(arrival), entry, subject
 
         return act
@@ -175,6 +180,7 @@ class Reception:
         categories = _tokens("categories", _member(document, "categories", list))
         named = [(given.system, given.value) for given in Locator.several(document.get("subject"), "/subject")]
         messages = _tokens("messages", document.get("messages", []))
+        digests = _tokens("words", document.get("words", []))
 
         def act(connection: Connection) -> Received:
             subjects = self._exchange.subjects_of(incoming.service.id.subsystem)
@@ -182,7 +188,9 @@ class Reception:
             held = _held(connection, incoming, notice)
             if held is not None:
                 return self._again(connection, incoming, held, EntryType.CONSENT, about)
-            subject = subjects.claim(connection, named, incoming.now, _filed(connection, incoming, messages))
+            by_word = carrying.arrivals_by(connection, digests, str(incoming.claims.issuer))
+            filed = _filed(connection, incoming, [*messages, *by_word])
+            subject = subjects.claim(connection, named, incoming.now, filed)
             done = Act(
                 type=EntryType.CONSENT,
                 outcome=Outcome.SUCCESS,
@@ -247,9 +255,9 @@ def _check(bundle: dict[str, Any]) -> None:
 
 
 def _decide(
-    incoming: Incoming, document: dict[str, Any], bundle: dict[str, Any], categories: frozenset[str]
+    incoming: Incoming, bundle: dict[str, Any], categories: frozenset[str], words: tuple[ConsentRecord, ...]
 ) -> Decision:
-    """Decide whether a legal basis gives all of it to this recipient. Raises ProblemError `not-permitted`."""
+    """Decide anew, by the facts of the bundle and the words that the sender states."""
     case = Case(
         provider=incoming.claims.issuer,
         requester=incoming.service.id.subsystem,
@@ -257,15 +265,18 @@ def _decide(
         categories=categories,
         facts=facts_of(bundle, incoming.registry, incoming.now),
         # The person's consents are recorded with the sender, who states those that carry this delivery.
-        consents=_asserted(incoming, document),
+        consents=words,
         at=incoming.now,
         # What was withheld may be what a condition asks about, so a fact that is not there may still hold.
         is_complete=False,
         mode="handover",
     )
-    decision = decide_between(incoming.registry, incoming.rulebook, case)
-    # A fact that was withheld may hold all the same; a consent that the sender does not state is not there.
-    carried = frozenset(given.category for given in decision.permitted if "consent" not in given.needs)
+    return decide_between(incoming.registry, incoming.rulebook, case)
+
+
+def _refuse_beyond(incoming: Incoming, decision: Decision, categories: frozenset[str]) -> None:
+    """Refuse the whole if a category is among it that no legal basis gives. Raises ProblemError `not-permitted`."""
+    carried = frozenset(given.category for given in decision.permitted if carrying.is_carried(given))
     beyond = {category for category in categories if not incoming.rulebook.covers(carried, category)}
     if beyond:
         raise ProblemError(
@@ -275,7 +286,6 @@ def _decide(
             remedy="send only: " + ", ".join(sorted(carried)),
             decision=DecisionSummary.of(decision),
         )
-    return decision
 
 
 def _filed(connection: Connection, incoming: Incoming, messages: list[str]) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 from consent.decision import Decision
 from gateway.exchange.context import Exchange
 from gateway.exchange.deciding import Case
+from gateway.exchange.handover import carrying
 from gateway.exchange.handover.leases import Delivery, carried
 from gateway.exchange.handover.plan import decide_for_delivery, recipient_service
 from gateway.exchange.handover.states import DeliveryKind
@@ -19,7 +20,7 @@ from gateway.exchange.messaging import Message, Outgoing, prepare
 from gateway.person.values import Named, Person, Register
 from gateway.registry.read.standing import Standing
 from gateway.storage.sealing import unseal
-from gateway.wire.identifiers import ServiceId, SubsystemId
+from gateway.wire.identifiers import MemberId, ServiceId, SubsystemId
 from gateway.wire.problems import ProblemError
 from schemas.projection import project
 
@@ -65,7 +66,7 @@ async def make_ready(exchange: Exchange, delivery: Delivery, standing: Standing,
         "handover": delivery.handover,
         "delivery": delivery.id,
         "flow": delivery.flow,
-        "consents": consents_told(decision, person),
+        **told_words(standing, service.id.member, decision, person),
         "bundle": projection.bundle,
     }
     message = Message(
@@ -106,6 +107,13 @@ def _content(exchange: Exchange, connection: Connection, delivery: Delivery) -> 
         raise ProblemError("delivery-state", detail="the record is not there, though the delivery is due")
     is_handover = delivery.kind is DeliveryKind.HANDOVER
     return unseal(key, f"handovers/{delivery.handover}" if is_handover else f"deliveries/{delivery.id}", sealed)
+
+
+def told_words(standing: Standing, recipient: MemberId, decision: Decision, person: Person) -> dict[str, Any]:
+    """By which words a delivery goes, in the version that the recipient takes."""
+    if carrying.version_for(standing.registry, recipient) >= carrying.CARRIERS:
+        return {"wrd": carrying.carriers(decision, standing.rulebook, person.words)}
+    return {"consents": consents_told(decision, person)}
 
 
 def consents_told(decision: Decision, person: Person) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ import orjson
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response
 
-from adapters.sdk import Adapter, AdapterError, Limits, Mapped, available, load
+from adapters.sdk import Adapter, AdapterError, Limits, Mapped
 from audit.questions.subjects import Subjects
 from gateway.exchange.context import Exchange
 from gateway.exchange.handover.accept import Inbox
@@ -37,11 +37,13 @@ from gateway.exchange.handover.forms import (
 from gateway.exchange.handover.overview import Overview
 from gateway.exchange.handover.plan import Handovers, Once, Order, Plan
 from gateway.exchange.transport import TRACE_HEADER
+from gateway.reading.readers import Adapters
 from gateway.web.authentication import Caller, Callers
 from gateway.web.bodies import media_type
 from gateway.web.description import problems
 from gateway.web.doors import Body, Bytes, Door
-from gateway.web.forms import CASE_HEADER, USER_HEADER, CaseReference, Moment, PathKey, User
+from gateway.web.forms import CaseReference, Moment, PathKey, User
+from gateway.web.headers import CASE_HEADER, USER_HEADER
 from gateway.wire.problems import ProblemError
 from schemas.facts import Identifier
 
@@ -96,7 +98,7 @@ def _ordering(
         user: User = None,
         key: IdempotencyKey = None,
     ) -> Response:
-        chosen = _adapter(adapter, request.headers.get("content-type", ""))
+        chosen = _adapter(exchange.adapters, adapter, request.headers.get("content-type", ""))
         trace_id, _ = exchange.telemetry.trace({TRACE_HEADER: request.headers.get(TRACE_HEADER, "")})
         template = Order(
             client=caller.name,
@@ -159,7 +161,7 @@ def _arriving(exchange: Exchange, deliveries: Deliveries, inbox: Inbox, door: Do
     async def content(
         identifier: PathKey, caller: Caller = let_in, adapter: AdapterName = "canonical", user: User = None
     ) -> Response:
-        renderer = None if adapter == "canonical" else _adapter(adapter, "")
+        renderer = None if adapter == "canonical" else _adapter(exchange.adapters, adapter, "")
         pseudonym = exchange.user_pseudonym(caller.subsystem, user)
         item, bundle = await inbox.open(caller.subsystem, identifier, caller.name, pseudonym, permits=caller.may_open)
         if renderer is None or item.kind != "handover":
@@ -221,11 +223,11 @@ def _once(subjects: Subjects, request: Request, key: str, body: bytes) -> Once:
     return Once(subjects.fingerprint("idempotency-key", key.encode()), subjects.fingerprint("request", said, body))
 
 
-def _adapter(name: str, content_type: str) -> Adapter:
-    known = ", ".join(sorted(manifest.name for manifest in available()))
+def _adapter(adapters: Adapters, name: str, content_type: str) -> Adapter:
+    known = ", ".join(sorted(manifest.name for manifest in adapters.available()))
     if not name:
         kind = media_type(content_type)
-        fitting = [manifest.name for manifest in available() if kind in map(media_type, manifest.media_types)]
+        fitting = [manifest.name for manifest in adapters.available() if kind in map(media_type, manifest.media_types)]
         if len(fitting) != 1:
             raise ProblemError(
                 "adapter-unknown",
@@ -234,7 +236,7 @@ def _adapter(name: str, content_type: str) -> Adapter:
             )
         name = fitting[0]
     try:
-        return load(name)
+        return adapters.load(name)
     except AdapterError:
         raise ProblemError(
             "adapter-unknown", detail="there is no adapter of that name here", remedy=f"use one of: {known}"

@@ -23,11 +23,11 @@ import orjson
 import typer
 from rich.markup import escape
 
-from gateway.terminal.client_face import Authority, Certificate, Face, Key, Node, Passphrase, face
+from gateway.terminal.client_face import Authority, Certificate, Credentials, Face, Key, Node, Passphrase, face
 from gateway.terminal.configuration import Json
 from gateway.terminal.identifiers import SYSTEMS
 from gateway.terminal.output import NO, WRONG, console, fail, print_json, table
-from gateway.web.forms import USER_HEADER
+from gateway.web.headers import USER_HEADER
 from schemas.identifiers import SubjectIdentifierError, canonical
 
 app = typer.Typer(help="Decide who is one person and who is not.", no_args_is_help=True)
@@ -40,7 +40,7 @@ def held(
     json: Json = False,
 ) -> None:  # fmt: skip
     """Show what waits for a decision: its age, who answers for it, and whether it is overdue."""
-    client = face(node, certificate, key, authority, passphrase=passphrase, json=json)
+    client = face(node, Credentials(certificate, key, authority, passphrase), json=json)
     found = _asked(client, "/v1/identity/held")["held"]
     if json:
         print_json({"held": found})
@@ -58,7 +58,7 @@ def unconfirmed(
     json: Json = False,
 ) -> None:  # fmt: skip
     """Show the joins that one record made and nothing has confirmed yet, the oldest first."""
-    client = face(node, certificate, key, authority, passphrase=passphrase, json=json)
+    client = face(node, Credentials(certificate, key, authority, passphrase), json=json)
     found = _asked(client, "/v1/identity/unconfirmed")["unconfirmed"]
     if json:
         print_json({"unconfirmed": found})
@@ -76,7 +76,7 @@ def take(
     passphrase: Passphrase = None, json: Json = False,
 ) -> None:  # fmt: skip
     """Answer for a held record from now on."""
-    client = face(node, certificate, key, authority, passphrase=passphrase, json=json)
+    client = face(node, Credentials(certificate, key, authority, passphrase), json=json)
     _tell(client, _posted(client, f"/v1/identity/held/{_part(item)}/owner"), "the record is yours")
 
 
@@ -86,7 +86,7 @@ def same(
     passphrase: Passphrase = None, json: Json = False,
 ) -> None:  # fmt: skip
     """A held record is about one person: its identifiers are joined, and a handover that waited goes on."""
-    client = face(node, certificate, key, authority, passphrase=passphrase, json=json)
+    client = face(node, Credentials(certificate, key, authority, passphrase), json=json)
     _tell(client, _posted(client, f"/v1/identity/held/{_part(item)}/same"), "one person")
 
 
@@ -96,7 +96,7 @@ def apart(
     passphrase: Passphrase = None, json: Json = False,
 ) -> None:  # fmt: skip
     """A held record mixes two people: it is dropped, and its identifiers are known apart from now on."""
-    client = face(node, certificate, key, authority, passphrase=passphrase, json=json)
+    client = face(node, Credentials(certificate, key, authority, passphrase), json=json)
     _tell(client, _posted(client, f"/v1/identity/held/{_part(item)}/apart"), "two people; the record was dropped")
 
 
@@ -109,7 +109,7 @@ def join(
 
     The two identifiers are read from standard input: two lines, KIND VALUE.
     """
-    _act(face(node, certificate, key, authority, passphrase=passphrase, json=json), "join")
+    _act(face(node, Credentials(certificate, key, authority, passphrase), json=json), "join")
 
 
 @app.command()
@@ -121,7 +121,7 @@ def undo(
 
     The two identifiers are read from standard input: two lines, KIND VALUE.
     """
-    _act(face(node, certificate, key, authority, passphrase=passphrase, json=json), "undo")
+    _act(face(node, Credentials(certificate, key, authority, passphrase), json=json), "undo")
 
 
 @app.command()
@@ -133,7 +133,7 @@ def place(
 
     The two identifiers are read from standard input: two lines, KIND VALUE.
     """
-    _act(face(node, certificate, key, authority, passphrase=passphrase, json=json), "place")
+    _act(face(node, Credentials(certificate, key, authority, passphrase), json=json), "place")
 
 
 @app.command()
@@ -142,7 +142,7 @@ def approve(
     passphrase: Passphrase = None, json: Json = False,
 ) -> None:  # fmt: skip
     """Carry out what somebody else has proposed."""
-    client = face(node, certificate, key, authority, passphrase=passphrase, json=json)
+    client = face(node, Credentials(certificate, key, authority, passphrase), json=json)
     _tell(client, _posted(client, f"/v1/identity/proposals/{_part(item)}/approval"), "done")
 
 

@@ -13,7 +13,8 @@ from gateway.exchange.identity.forms import DoneForm, HeldList, OwnedForm, Propo
 from gateway.web.authentication import Caller, Callers
 from gateway.web.description import problems
 from gateway.web.doors import Body, Door
-from gateway.web.forms import USER_HEADER, PathKey, User
+from gateway.web.forms import PathKey, User
+from gateway.web.headers import USER_HEADER
 from gateway.wire.problems import ProblemError
 from schemas.facts import Identifier
 
@@ -76,7 +77,7 @@ def router(exchange: Exchange, identity: Identity, deliveries: Deliveries, calle
 
     @routes.post("/v1/identity/{act}", summary="Join two identifiers, undo a join, or place words", responses=_ACTS)
     async def propose(act: IdentityAct, actor: Actor = actor, form: TwoForm = two) -> DoneForm | ProposedForm:
-        first, second = (Identifier(each.system, each.value) for each in form.identifiers)
+        first, second = (Identifier(named.system, named.value) for named in form.identifiers)
         outcome = await identity.propose(actor, act, first, second)
         return ProposedForm(proposal=outcome) if isinstance(outcome, str) else DoneForm.of(outcome)
 

@@ -11,6 +11,9 @@ and are then received by `gateway.exchange.handover.receive`.
 
 from __future__ import annotations
 
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 from sqlalchemy import Connection
@@ -21,7 +24,9 @@ from gateway.exchange.context import Exchange
 from gateway.exchange.deciding import Case, decide_between, facts_of, refusal_in_advance
 from gateway.exchange.handover.receive import Reception
 from gateway.exchange.opening import Answer, Incoming, PeerCall, check_purpose, check_still_vouched, open_message
-from gateway.exchange.releasing import Release, record_refusal, record_release
+from gateway.exchange.rates import IN_VAIN, Asker
+from gateway.exchange.releasing import Refusal, Release, record_refusal, record_release
+from gateway.exchange.telling import ABOUT_A_PERSON, is_own, not_available, told, wait_until_step
 from gateway.person.held import HeldKind
 from gateway.person.people import StaleError
 from gateway.person.values import Named, Person
@@ -33,31 +38,65 @@ from schemas.facts import check_single_subject, identifiers
 from schemas.projection import project
 
 DECISION_ATTEMPTS = 5
+#: Statuses of refusals that were decided about a person.
+_NOTHING_GIVEN = frozenset({403, 404, 409})
+Pause = Callable[[float], Awaitable[None]]
 
 
 class Provider:
     """The node's answer to its peers."""
 
-    def __init__(self, exchange: Exchange, reception: Reception) -> None:
+    def __init__(self, exchange: Exchange, reception: Reception, pause: Pause = asyncio.sleep) -> None:
         self._exchange = exchange
         self._reception = reception
+        self._pause = pause
 
     async def answer(self, call: PeerCall) -> Answer:
         """Answer a peer's message. Refusals are answers too: signed, with a problem as their body, and on record."""
+        arrived = time.monotonic()
         with self._exchange.log.under_way():
-            incoming = open_message(self._exchange, call)
-            try:
-                if incoming.service.kind != "query":
-                    return await self._reception.receive(incoming)
-                return await self._query(incoming)
-            except ProblemError as problem:
-                return await record_refusal(self._exchange, incoming, problem)
+            answer = await self._answer(open_message(self._exchange, call))
+        if answer.is_held_back:
+            # Outside of what the log waits for: how long it took says whether there was a record to read.
+            await self._pause(wait_until_step(time.monotonic() - arrived))
+        return answer
 
-    async def _query(self, incoming: Incoming) -> Answer:
+    async def _answer(self, incoming: Incoming) -> Answer:
+        try:
+            if incoming.service.kind != "query":
+                return await self._reception.receive(incoming)
+            return await self._counted(incoming)
+        except ProblemError as problem:
+            return await record_refusal(self._exchange, incoming, problem)
+
+    async def _counted(self, incoming: Incoming) -> Answer:
+        """A query, if its asker has not asked too much; persons of whom it gets nothing count most."""
+        claims = incoming.claims
+        asker = Asker(str(claims.issuer.member), claims.user, claims.purpose)
         locator, justification = read_query(incoming.body)
-        incoming = incoming.with_emergency(justification)
+        self._exchange.rates.spend(asker, is_emergency=justification is not None)
+        try:
+            answer = await self._query(incoming.with_emergency(justification), locator)
+        except ProblemError as problem:
+            if problem.code in IN_VAIN:
+                self._exchange.rates.in_vain(asker, self._exchange.reference(locator))
+            raise
+        if answer.status in _NOTHING_GIVEN:
+            self._exchange.rates.in_vain(asker, self._exchange.reference(locator))
+        return answer
+
+    async def _query(self, incoming: Incoming, locator: Locator) -> Answer:
         check_purpose(incoming)
         self._admit(incoming)
+        try:
+            return await self._about(incoming, locator)
+        except ProblemError as problem:
+            if problem.code not in ABOUT_A_PERSON:
+                raise
+            return await self._nothing(incoming, problem)
+
+    async def _about(self, incoming: Incoming, locator: Locator) -> Answer:
+        """Answer from the person's record. From here on a refusal would say whether there is one."""
         sourced = await self._fetch(incoming, locator)
         self._validate(sourced)
         self._same_person(sourced, locator)
@@ -78,7 +117,7 @@ class Provider:
                 problem = ProblemError(
                     "not-permitted", detail="no legal basis lets any of it move", decision=DecisionSummary.of(decision)
                 )
-                return await record_refusal(self._exchange, incoming, problem, named=named, decision=decision)
+                return await self._nothing(incoming, problem, named, decision)
             check_still_vouched(self._exchange, incoming)
             projection = project(sourced.bundle, decision.permitted_categories)
             release = Release(incoming, person, decision, projection)
@@ -96,7 +135,17 @@ class Provider:
             return Written(problem, entries)
 
         problem = (await self._exchange.log.commit(put_aside)).value
-        return await record_refusal(self._exchange, incoming, problem, named=person.named, decision=decision)
+        return await self._nothing(incoming, problem, person.named, decision)
+
+    async def _nothing(
+        self, incoming: Incoming, problem: ProblemError, named: Named | None = None, decision: Decision | None = None
+    ) -> Answer:
+        """Put on record why nothing is given; another organisation is told the same whatever the reason is."""
+        if is_own(incoming):
+            return await record_refusal(self._exchange, incoming, problem, named=named, decision=decision)
+        refusal = Refusal(problem, not_available(incoming))
+        answer = await record_refusal(self._exchange, incoming, refusal, named=named, decision=decision)
+        return replace(answer, is_held_back=True)
 
     def _as_of_now(self, incoming: Incoming) -> Incoming:
         """The same message under the rulebook that stands now: it may have changed while the source was read."""
@@ -113,7 +162,7 @@ class Provider:
             raise ProblemError(
                 "not-permitted",
                 detail="no legal basis gives any of these categories to this requester for this purpose",
-                decision=DecisionSummary.of(refusal),
+                decision=told(incoming, refusal),
             )
 
     async def _fetch(self, incoming: Incoming, locator: Locator) -> Sourced:

@@ -13,6 +13,7 @@ from consent.decision import Emergency
 from gateway.exchange.context import Exchange
 from gateway.exchange.query.ask import Consumer, Question
 from gateway.exchange.query.forms import AskForm, ReadingForm, decision_document
+from gateway.exchange.rates import IN_VAIN, Asker
 from gateway.exchange.transport import TRACE_HEADER
 from gateway.web.authentication import Caller, Callers
 from gateway.web.description import problems
@@ -30,10 +31,11 @@ _EXAMPLE = {
 }
 _PROBLEMS = problems(
     "invalid-identifier", "subject-system-unknown", "subject-form", "subject-check", "justification-missing",
-    "purpose-unknown", "category-unknown", "member-unknown", "service-unknown", "not-permitted", "subject-not-found",
-    "subject-ambiguous", "purpose-not-declared", "service-disabled", "peer-unreachable", "peer-refused",
-    "peer-answer-too-large", "peer-answer-invalid", "peer-timeout", "response-to-another", "digest-mismatch",
-    "source-unreachable", "source-failed", "source-invalid", "source-timeout",
+    "rate-limited", "purpose-unknown", "category-unknown", "member-unknown", "service-unknown", "not-permitted",
+    "not-available",
+    "subject-not-found", "subject-ambiguous", "purpose-not-declared", "service-disabled", "peer-unreachable",
+    "peer-refused", "peer-answer-too-large", "peer-answer-invalid", "peer-timeout", "response-to-another",
+    "digest-mismatch", "source-unreachable", "source-failed", "source-invalid", "source-timeout",
 )  # fmt: skip
 
 
@@ -53,9 +55,13 @@ def router(exchange: Exchange, consumer: Consumer, callers: Callers) -> APIRoute
         begun = time.perf_counter()
         trace_id, trace = exchange.telemetry.trace({TRACE_HEADER: request.headers.get(TRACE_HEADER, "")})
         question = _question(exchange, caller, form, trace_id, trace)
+        asker = Asker(caller.name, question.user, question.purpose)
+        exchange.rates.spend(asker, is_emergency=question.emergency is not None)
         try:
             reading = await consumer.ask(question)
         except ProblemError as problem:
+            if problem.code in IN_VAIN:
+                exchange.rates.in_vain(asker, exchange.reference(question.locator))
             exchange.telemetry.exchanges.add(1, {"side": "consumer", "outcome": problem.code})
             raise
         exchange.telemetry.exchanges.add(1, {"side": "consumer", "outcome": "200"})

@@ -6,9 +6,10 @@ answer in, and then `yhdyspinta node run` works.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import orjson
 import typer
@@ -17,6 +18,10 @@ from rich.markup import escape
 from gateway.keys.errors import TrustError
 from gateway.registry.cli.running import Json, Yes, told
 from gateway.terminal.output import WRONG, agreed, console, fail, print_json
+
+if TYPE_CHECKING:
+    from gateway.registry.read.entries import Asked
+    from gateway.registry.run.joining import Kept, KeyFiles, Making, TokenPlace
 
 Folder = Annotated[Path, typer.Option("--folder", "-f", metavar="DIR", help="The node's folder.")]
 Module = Annotated[Path | None, typer.Option(help="Keep the signing key in a token: its PKCS#11 module.")]
@@ -59,19 +64,20 @@ def enrol(
     """Make a node's keys on this machine, and a request to be let into the network. Only the request leaves."""
     if algorithm not in ("ES256", "EdDSA"):
         fail(f"{algorithm} is not a signature algorithm here", WRONG, remedy="ES256 or EdDSA", json=json)
-    chosen: Literal["ES256", "EdDSA"] = "EdDSA" if algorithm == "EdDSA" else "ES256"
+    from gateway.registry.run.joining import Making, ask
+
     with told(json=json):
         place = _place(pkcs11_module, pkcs11_token, pkcs11_label, pkcs11_pin, json=json)
+        making = Making("EdDSA" if algorithm == "EdDSA" else "ES256", place)
         if renew:
-            data = _renewed(folder, frozenset(renew), chosen, place, yes=yes, json=json)
+            data = _renewed(folder, frozenset(renew), making, yes=yes, json=json)
         else:
-            asked = _described(
-                member, (name, name_sv, name_en), role or [], subsystem or [], node, address, services, json=json
-            )
+            wishes = _Wishes(member, (name, name_sv, name_en), tuple(role or ()), tuple(subsystem or ()), node, address)
+            asked = _described(wishes, services, json=json)
             where = f"in the token {place.token}" if place is not None else f"in {folder / 'signing.key'}"
             agreed(
                 [
-                    f"make a signing key ({chosen}) for {member} {where}, and a TLS key for {node} in {folder}",
+                    f"make a signing key ({algorithm}) for {member} {where}, and a TLS key for {node} in {folder}",
                     "make the key of the node's audit log, and the one with which it cosigns the logs of others",
                     "write a request with the public halves; the private keys stay here",
                 ],
@@ -79,9 +85,7 @@ def enrol(
                 yes=yes,
                 json=json,
             )
-            from gateway.registry.run.joining import ask
-
-            data = ask(folder, *asked, algorithm=chosen, place=place)
+            data = ask(folder, asked, making)
         _hand_out(data, folder, out or folder / "request.json", json=json)
 
 
@@ -106,78 +110,93 @@ def join(
     json: Json = False,
 ) -> None:
     """Take in the authority's answer: certificates, the registry's root, and settings for the node to run with."""
-    from gateway.registry.cli.running import fingerprint
     from gateway.registry.run.enrolment import read_welcome
-    from gateway.registry.run.joining import Listens, take_in
-    from gateway.terminal.configuration import settings_of
+    from gateway.registry.run.joining import First, Listens, take_in
 
     with told(json=json):
         given = read_welcome(welcome.read_bytes())
-        seen = fingerprint(given.root)
-        if root_fingerprint and root_fingerprint.replace(" ", "").lower() != seen.replace(" ", ""):
-            raise TrustError(
-                "request-refused",
-                f"the root in {welcome} has the fingerprint {seen}, which is not the one that you gave",
-                "ask the network's authority; do not go on",
-            )
-        first = not (folder / "root.json").exists()
+        seen = _compared(given.root, root_fingerprint, welcome)
+        is_first = not (folder / "root.json").exists()
         place = _place(pkcs11_module, pkcs11_token, pkcs11_label, pkcs11_pin, json=json)
-        agreed(
-            [
-                f"see that the certificates fit the keys in {folder}, and put them beside",
-                *(
-                    [f"trust the root with the fingerprint {seen} from now on: compare it with what you were told"]
-                    if first
-                    else ["let a running node change over by itself, when every peer can know the new key"]
-                ),
-                *([f"write {folder / 'node.toml'}"] if not (folder / "node.toml").exists() else []),
-            ],
-            "Join?",
-            yes=yes,
-            json=json,
-        )
-        subsystems = tuple(orjson.loads((folder / "subsystems.json").read_bytes())) if first else ()
+        agreed(_steps(folder, seen, is_first=is_first), "Join?", yes=yes, json=json)
+        subsystems = tuple(orjson.loads((folder / "subsystems.json").read_bytes())) if is_first else ()
+        authorities = tuple(path.resolve() for path in client_authority or ())
         written = take_in(
             folder,
             given,
-            subsystems=subsystems,
-            listens=Listens(peers, clients, local),
-            client_authorities=tuple(path.resolve() for path in client_authority or ()),
-            place=place,
-            files=_files(folder, place, json=json) if (folder / "node.toml").exists() else None,
-            witness=settings_of(folder / "node.toml", json=json).secrets.witness_key
-            if (folder / "node.toml").exists()
-            else None,
-            now=datetime.now(UTC),
+            datetime.now(UTC),
+            first=First(subsystems, Listens(peers, clients, local), authorities),
+            kept=_kept(folder, place, json=json),
         )
         if json:
             print_json({"member": str(given.member), "node": given.node, "root": seen, "written": written})
             return
         for path in written:
             console.print(f"[green]✓[/] {escape(str(path))}")
-        if first:
+        if is_first:
             console.print(f"Next: [bold]yhdyspinta node run --config {escape(str(folder / 'node.toml'))}[/]")
 
 
-def _described(
-    member: str,
-    names: tuple[str, str, str],
-    roles: list[str],
-    subsystems: list[str],
-    node: str,
-    address: str,
-    services: Path | None,
-    *,
-    json: bool,
-) -> tuple[Any, Any, Any]:
+def _compared(root: bytes, told_by_authority: str, welcome: Path) -> str:
+    """The fingerprint of the root in a welcome. Raises TrustError if it is not the one that the authority told."""
+    from gateway.registry.cli.running import fingerprint
+
+    seen = fingerprint(root)
+    if told_by_authority and told_by_authority.replace(" ", "").lower() != seen.replace(" ", ""):
+        raise TrustError(
+            "request-refused",
+            f"the root in {welcome} has the fingerprint {seen}, which is not the one that you gave",
+            "ask the network's authority; do not go on",
+        )
+    return seen
+
+
+def _steps(folder: Path, seen: str, *, is_first: bool) -> list[str]:
+    """What `join` is about to do."""
+    steps = [f"see that the certificates fit the keys in {folder}, and put them beside"]
+    if is_first:
+        steps.append(f"trust the root with the fingerprint {seen} from now on: compare it with what you were told")
+    else:
+        steps.append("let a running node change over by itself, when every peer can know the new key")
+    if not (folder / "node.toml").exists():
+        steps.append(f"write {folder / 'node.toml'}")
+    return steps
+
+
+def _kept(folder: Path, place: TokenPlace | None, *, json: bool) -> Kept:
+    """Where the keys of the node lie: by its settings, if it runs already."""
+    from gateway.registry.run.joining import Kept
+    from gateway.terminal.configuration import settings_of
+
+    if not (folder / "node.toml").exists():
+        return Kept(place)
+    witness = settings_of(folder / "node.toml", json=json).secrets.witness_key
+    return Kept(place, _files(folder, place, json=json), witness)
+
+
+@dataclass(frozen=True, slots=True)
+class _Wishes:
+    """What the options of `enrol` say of a member and its node; the names in Finnish, Swedish and English."""
+
+    member: str
+    names: tuple[str, str, str]
+    roles: tuple[str, ...]
+    subsystems: tuple[str, ...]
+    node: str
+    address: str
+
+
+def _described(wishes: _Wishes, services: Path | None, *, json: bool) -> Asked:
     from gateway.registry.read import targets
+    from gateway.registry.read.entries import Asked
     from gateway.registry.run.enrolment import LIMIT
     from gateway.wire.identifiers import MemberId, SubsystemId
 
-    for option, value in (("--member", member), ("--name", names[0]), ("--node", node), ("--address", address)):
+    member, names, node = wishes.member, wishes.names, wishes.node
+    for option, value in (("--member", member), ("--name", names[0]), ("--node", node), ("--address", wishes.address)):
         if not value:
             fail(f"{option} is missing", WRONG, remedy="see `yhdyspinta registry enrol --help`", json=json)
-    if not subsystems:
+    if not wishes.subsystems:
         fail("--subsystem is missing", WRONG, remedy="name at least one information system", json=json)
     identity = MemberId.parse(member)
     said = dict(zip(("fi", "sv", "en"), (names[0], names[1] or names[0], names[2] or names[0]), strict=True))
@@ -186,24 +205,25 @@ def _described(
             {
                 "id": member,
                 "name": said,
-                "roles": [{"role": role} for role in roles],
-                "subsystems": [{"code": SubsystemId(identity, code).code, "name": said} for code in subsystems],
+                "roles": [{"role": role} for role in wishes.roles],
+                "subsystems": [{"code": SubsystemId(identity, code).code, "name": said} for code in wishes.subsystems],
             }
         )
-        placed = targets.read_node({"id": node, "owner": member, "address": address, "pins": [], "serves": [member]})
+        placed = targets.read_node(
+            {"id": node, "owner": member, "address": wishes.address, "pins": [], "serves": [member]}
+        )
         offered = orjson.loads(services.read_bytes()[:LIMIT]) if services is not None else {"subsystems": []}
-        return described, placed, tuple(targets.read_offers(offered))
+        return Asked(described, placed, tuple(targets.read_offers(offered)))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise TrustError("request-malformed", str(error)) from None
 
 
-def _renewed(
-    folder: Path, kinds: frozenset[str], algorithm: Literal["ES256", "EdDSA"], place: Any, *, yes: bool, json: bool
-) -> bytes:
+def _renewed(folder: Path, kinds: frozenset[str], making: Making, *, yes: bool, json: bool) -> bytes:
     """A request for new keys of a node that runs already, signed by its present signing key."""
     from gateway.keys.credentials import Opening
     from gateway.node.wiring import witness_type
     from gateway.registry.read.distribution import RegistryClient
+    from gateway.registry.read.entries import Asked
     from gateway.registry.run.joining import ask_again
     from gateway.terminal.configuration import settings_of
     from gateway.wire.identifiers import SubsystemId
@@ -233,14 +253,14 @@ def _renewed(
     try:
         present = opening.signing(settings.signing).signer
         assert present is not None
-        files = {kind: one for kind, one in _files(folder, place, json=json).items() if kind in kinds}
+        files = {kind: file for kind, file in _files(folder, making.place, json=json).items() if kind in kinds}
         witness = (settings.secrets.witness_key, witness_type(settings)) if "witness" in kinds else None
-        return ask_again(files, known, node, present, algorithm=algorithm, place=place, witness=witness)
+        return ask_again(files, Asked(known, node), present, making, witness=witness)
     finally:
         opening.close()
 
 
-def _files(folder: Path, place: Any, *, json: bool) -> Any:
+def _files(folder: Path, place: TokenPlace | None, *, json: bool) -> dict[str, KeyFiles]:
     """Where the settings of a node that runs already say that its keys lie."""
     from gateway.keys.credentials import passphrase
     from gateway.registry.run.joining import KeyFiles
@@ -284,7 +304,7 @@ def _hand_out(data: bytes, folder: Path, path: Path, *, json: bool) -> None:
     console.print(f"  Its fingerprint, to be told to the authority over another channel:\n  {request.fingerprint}")
 
 
-def _place(module: Path | None, token: str, label: str, pin: Path | None, *, json: bool) -> Any:
+def _place(module: Path | None, token: str, label: str, pin: Path | None, *, json: bool) -> TokenPlace | None:
     from gateway.registry.run.joining import TokenPlace
 
     if module is None:

@@ -37,15 +37,15 @@ def show(
     json: Json = False,
 ) -> None:
     """Show what a registry says: members, nodes, certificates and when what is signed expires."""
-    from gateway.registry.read import targets
+    from gateway.registry.read import writing
 
     with told(json=json):
         found = _read(source, root)
-        members = [one for one in found.content.members if not member or str(one.id) == member]
+        members = [listed for listed in found.content.members if not member or str(listed.id) == member]
         if member and not members:
             raise TrustError("request-refused", f"the registry lists no member {member}")
         if json:
-            chosen = {one.id for one in members}
+            chosen = {listed.id for listed in members}
             print_json(
                 {
                     "instance": found.content.instance,
@@ -56,12 +56,18 @@ def show(
                     },
                     "anchors": [_anchor(anchor) for anchor in found.content.anchors],
                     "members": [
-                        targets.write_member(one) | {"signing": [_signing(each) for each in one.signing]}
-                        for one in members
+                        writing.write_member(listed)
+                        | {"signing": [_signing(certificate) for certificate in listed.signing]}
+                        for listed in members
                     ],
-                    "nodes": [targets.write_node(node) for node in found.content.nodes if node.owner in chosen],
+                    "nodes": [writing.write_node(node) for node in found.content.nodes if node.owner in chosen],
                     "witnesses": [{"name": witness.name, "key": witness.key} for witness in found.content.witnesses],
                     "services": len(found.content.services),
+                    "standing_requests": [
+                        asked.to_dict()
+                        for asked in found.content.standing_requests
+                        if asked.member in {str(c) for c in chosen}
+                    ],
                 }
             )
             return
@@ -152,11 +158,11 @@ def _draw(found: _Read, members: list[Any]) -> None:
             str(member.id),
             member.name.en,
             ", ".join(term.role for term in member.roles),
-            "\n".join(f"{each.id} {each.address}" for each in nodes.get(member.id, ())),
-            "\n".join(_witness(key) for each in nodes.get(member.id, ()) for key in each.witness),
+            "\n".join(f"{node.id} {node.address}" for node in nodes.get(member.id, ())),
+            "\n".join(_witness(key) for node in nodes.get(member.id, ()) for key in node.witness),
             "\n".join(
-                f"{_signing(each)['thumbprint'][:12]}… {each.algorithm} {_until(each.not_after, now)}"
-                for each in member.signing
+                f"{_signing(own)['thumbprint'][:12]}… {own.algorithm} {_until(own.not_after, now)}"
+                for own in member.signing
             ),
         ]
         for member in members

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import orjson
 import typer
@@ -22,6 +22,10 @@ from rich.markup import escape
 from gateway.keys.errors import TrustError
 from gateway.terminal.output import NO, OUTSIDE, WRONG, agreed, console, fail, print_json
 from gateway.wire.identifiers import IdentifierError, MemberId
+
+if TYPE_CHECKING:
+    from gateway.registry.run.changes import Change
+    from gateway.registry.run.enrolment import Request
 
 app = typer.Typer(help="Make, join and tend a network's trust registry.", no_args_is_help=True)
 
@@ -112,7 +116,7 @@ def init(
             thresholds={"root": root_threshold},
         )
         (authority / "root.json").write_bytes(ours.publisher.root())
-        _say_published(ours, published, json=json, instance=instance, root=fingerprint(ours.publisher.root()))
+        say_published(ours, published, json=json, instance=instance, root=fingerprint(ours.publisher.root()))
     if not json:
         console.print("Next: carry the root keys away, and serve the folder [bold]registry/[/] to the members.")
 
@@ -141,7 +145,7 @@ def add(
     from gateway.registry.run.enrolment import read_request, signed_by_member, write_welcome
 
     with told(json=json):
-        ours = _authority(authority, keys, passphrase_file, json=json)
+        ours = authority_of(authority, keys, passphrase_file, json=json)
         asked, now, content = read_request(request.read_bytes()), datetime.now(UTC), ours.draft()
         known = signed_by_member(asked, Registry(content, version=0, expires=now), now)
         renewal = any(member.id == asked.member.id for member in content.members)
@@ -153,27 +157,8 @@ def add(
             )
         admitted = ours.admit(content, asked, now, roles=tuple(role) if role else None)
         listed = changes.differences(content, admitted.content)
-        asked_for = _and(f"{kind} key" for kind in ("signing", "tls") if getattr(asked, kind))
-        cosigns = [changes.short(one) for one in asked.node.witness]
-        agreed(
-            [
-                *([f"certify the new {asked_for} of {asked.member.id}"] if asked_for else []),
-                *(
-                    f"list the key with which {asked.node.id} cosigns the logs of others: {cosign}"
-                    for cosign in cosigns
-                ),
-                *(str(one) for one in listed),
-                "keep this as the draft" if draft else "sign and publish it",
-                *(
-                    ["take the request as the member's own: a key that the registry lists has signed it"]
-                    if known
-                    else [f"trust that you have compared its fingerprint with the member: {asked.fingerprint}"]
-                ),
-            ],
-            "Add the member?",
-            yes=yes,
-            json=json,
-        )
+        then = "keep this as the draft" if draft else "sign and publish it"
+        agreed(_admitting(asked, listed, then, is_known=known), "Add the member?", yes=yes, json=json)
         if draft:
             ours.stage(admitted.content)
         else:
@@ -188,7 +173,7 @@ def add(
                     "node": asked.node.id,
                     "fingerprint": asked.fingerprint.replace(" ", ""),
                     "welcome": str(answer),
-                    "changes": [str(one) for one in listed],
+                    "changes": [str(change) for change in listed],
                     "version": None if draft else published.version,
                     "root": fingerprint(ours.publisher.root()),
                 }
@@ -196,6 +181,24 @@ def add(
             return
         console.print(f"[green]✓[/] {asked.member.id}: the answer for the member is in [bold]{escape(str(answer))}[/]")
         console.print(f"  The root that it begins with has the fingerprint {fingerprint(ours.publisher.root())}")
+
+
+def _admitting(asked: Request, listed: tuple[Change, ...], then: str, *, is_known: bool) -> list[str]:
+    """What letting a member in does, before it is signed."""
+    from gateway.registry.run import changes
+
+    asked_for = _and(f"{kind} key" for kind in ("signing", "tls") if getattr(asked, kind))
+    steps = [f"certify the new {asked_for} of {asked.member.id}"] if asked_for else []
+    steps += [
+        f"list the key with which {asked.node.id} cosigns the logs of others: {changes.short(key)}"
+        for key in asked.node.witness
+    ]
+    steps += [*(str(change) for change in listed), then]
+    if is_known:
+        steps.append("take the request as the member's own: a key that the registry lists has signed it")
+    else:
+        steps.append(f"trust that you have compared its fingerprint with the member: {asked.fingerprint}")
+    return steps
 
 
 @app.command()
@@ -214,22 +217,22 @@ def publish(
     """Sign what changed (the draft, a rulebook, signed parts) and a new timestamp. Run it daily from a timer."""
     from dataclasses import replace
 
-    from gateway.registry.read import targets
+    from gateway.registry.read import targets, writing
     from gateway.registry.run import changes
 
     with told(json=json):
-        ours = _authority(authority, keys, passphrase_file, json=json)
+        ours = authority_of(authority, keys, passphrase_file, json=json)
         now, parts = datetime.now(UTC), [_read_part(path) for path in part or ()]
         published, content = ours.content(), ours.draft()
         if rulebook is not None:
             content = replace(content, rulebook=_checked_rulebook(rulebook, json=json))
-        for one in parts:
-            content = targets.read(targets.write(content) | dict(one.files))
+        for signed_part in parts:
+            content = targets.read(writing.write(content) | dict(signed_part.files))
         listed = changes.differences(published, content)
         agreed(
             [
-                *([str(one) for one in listed] or ["change nothing in what the registry says"]),
-                *(f"take in what {one.role} has signed elsewhere" for one in parts),
+                *([str(change) for change in listed] or ["change nothing in what the registry says"]),
+                *(f"take in what {signed_part.role} has signed elsewhere" for signed_part in parts),
                 "sign everything anew"
                 if renew
                 else "sign what changed, what is past half of its life, and a timestamp",
@@ -239,7 +242,7 @@ def publish(
             json=json,
         )
         done = ours.publish(content, now, renew=renew, parts=parts)
-        _say_published(ours, done, json=json, changes=[str(one) for one in listed])
+        say_published(ours, done, json=json, changes=[str(change) for change in listed])
 
 
 @app.command()
@@ -256,7 +259,7 @@ def rotate(
     json: Json = False,
 ) -> None:
     """Replace the keys of one of the registry's roles, or its certificate authority. Nodes follow by themselves."""
-    from gateway.registry.run.publishing import ROLES
+    from gateway.registry.run.roles import ROLES
 
     if role not in (*ROLES, "anchor"):
         fail(f"{role} is not a role", WRONG, remedy=f"one of {', '.join((*ROLES, 'anchor'))}", json=json)
@@ -271,11 +274,11 @@ def rotate(
             signs = "the present keys of targets, and"
         steps = [f"make new keys of {role}", f"sign the change with {signs} the new ones", "retire the former keys"]
     with told(json=json):
-        ours = _authority(authority, keys, passphrase_file, json=json)
+        ours = authority_of(authority, keys, passphrase_file, json=json)
         agreed(steps, f"Rotate {role}?", yes=yes, json=json)
         now = datetime.now(UTC)
         done = ours.rotate_anchor(now) if role == "anchor" else ours.rotate(role, now, count=count, threshold=threshold)
-        _say_published(ours, done, json=json, rotated=role)
+        say_published(ours, done, json=json, rotated=role)
 
 
 @app.command()
@@ -283,7 +286,8 @@ def revoke(
     what: Annotated[
         str,
         typer.Argument(
-            help="A member's id, a node's id, a certificate's file or its thumbprint, a witness's key (NAME+ID)."
+            help="A member's id, a node's id, a certificate's file or its thumbprint, a witness's key (NAME+ID), "
+            "the id of a standing request."
         ),
     ],
     authority: Folder = _HERE,
@@ -293,7 +297,7 @@ def revoke(
     yes: Yes = False,
     json: Json = False,
 ) -> None:
-    """Shut out a member, a node, a certificate or a witness's key.
+    """Shut out a member, a node, a certificate or a witness's key; end a standing request.
 
     Every node refuses it within one refresh (60 s by default).
     """
@@ -301,7 +305,7 @@ def revoke(
     from gateway.registry.run.enrolment import certificate_name
 
     with told(json=json):
-        ours = _authority(authority, keys, passphrase_file, json=json)
+        ours = authority_of(authority, keys, passphrase_file, json=json)
         content = ours.draft()
         if Path(what).is_file():
             changed = changes.without_certificate(content, certificate_name(Path(what).read_bytes()))
@@ -309,13 +313,15 @@ def revoke(
             changed = changes.without_witness(content, what)
         elif "/" in what:
             changed = changes.without_member(content, MemberId.parse(what))
+        elif any(asked.id == what for asked in content.standing_requests):
+            changed = changes.without_standing_request(content, what)
         elif any(node.id == what for node in content.nodes):
             changed = changes.without_node(content, what)
         else:
             changed = changes.without_certificate(content, what)
         listed = changes.differences(content, changed)
         agreed(
-            [*(str(one) for one in listed), "keep this as the draft" if draft else "publish it at once"],
+            [*(str(change) for change in listed), "keep this as the draft" if draft else "publish it at once"],
             f"Revoke {what}?",
             yes=yes,
             json=json,
@@ -323,10 +329,10 @@ def revoke(
         if draft:
             ours.stage(changed)
             if json:
-                print_json({"draft": True, "changes": [str(one) for one in listed]})
+                print_json({"draft": True, "changes": [str(change) for change in listed]})
             return
         done = ours.publish(changed, datetime.now(UTC))
-        _say_published(ours, done, json=json, changes=[str(one) for one in listed])
+        say_published(ours, done, json=json, changes=[str(change) for change in listed])
 
 
 @app.command()
@@ -345,7 +351,7 @@ def sign(
 ) -> None:
     """Sign as the authority of members or of the rulebook only, on a machine that has no other keys."""
     with told(json=json):
-        ours = _authority(authority, keys, passphrase_file, json=json)
+        ours = authority_of(authority, keys, passphrase_file, json=json)
         files = {path.name: path.read_bytes() for path in file or ()}
         if "rulebook.yaml" in files:
             _checked_rulebook(next(path for path in file or () if path.name == "rulebook.yaml"), json=json)
@@ -363,7 +369,7 @@ def sign(
             console.print(f"[green]✓[/] signed as {role}: {escape(str(out))}")
 
 
-def _authority(folder: Path, keys: list[Path] | None, phrases: list[Path] | None, *, json: bool) -> Any:
+def authority_of(folder: Path, keys: list[Path] | None, phrases: list[Path] | None, *, json: bool) -> Any:
     from gateway.registry.run.authority import Authority
 
     return Authority(folder, *_phrases(phrases, json=json), keys=tuple(keys or ()))
@@ -403,7 +409,7 @@ def _checked_rulebook(path: Path, *, json: bool) -> bytes:
 
 
 def _read_part(path: Path) -> Any:
-    from gateway.registry.run.publishing import Part
+    from gateway.registry.run.roles import Part
 
     try:
         document = orjson.loads(path.read_bytes())
@@ -416,7 +422,7 @@ def _read_part(path: Path) -> Any:
         raise TrustError("request-malformed", f"{path} is not what `registry sign` writes") from None
 
 
-def _say_published(ours: Any, done: Any, *, json: bool, **more: Any) -> None:
+def say_published(ours: Any, done: Any, *, json: bool, **more: Any) -> None:
     folder = ours.publisher.folder
     left = done.expires - datetime.now(UTC)
     if json:

@@ -12,6 +12,7 @@ from datetime import date, datetime
 from typing import Literal
 from zoneinfo import ZoneInfo
 
+from consent.standing import StandingRequest
 from gateway.wire.identifiers import MemberId, ServiceId, SubsystemId
 from gateway.wire.signing import Algorithm
 from gateway.wire.text import Text
@@ -20,7 +21,9 @@ ServiceKind = Literal["query", "inbox", "acceptance", "notice", "rest"]
 SERVICE_KINDS: tuple[ServiceKind, ...] = ("query", "inbox", "acceptance", "notice", "rest")
 ROLES = frozenset({
     "reception-centre", "immigration-service", "municipality", "county", "placement-authority",
-    "employment-authority", "benefits-agency", "representative", "development-centre",
+    "employment-authority", "benefits-agency", "representative", "development-centre", "population-register",
+    "producer", "supervisor", "ministry", "unemployment-fund", "aland-health", "family-group-home",
+    "processing-centre", "assistance-system", "court", "pre-trial-authority",
 })  # fmt: skip
 _FINLAND = ZoneInfo("Europe/Helsinki")
 
@@ -111,7 +114,8 @@ class Member:
 class Node:
     """A running gateway: its address (`https://HOST:PORT` or `xroad:…`), TLS pins, and the members it may speak for.
 
-    `witness` are the keys with which it cosigns the logs of others, in the text form of signed notes, the newest last.
+    `witness` are the keys with which it cosigns the logs of others, in the text form of signed notes, the newest last;
+    `messages` the versions of what travels that it takes.
     """
 
     id: str
@@ -122,6 +126,7 @@ class Node:
     log_origin: str | None = None
     log_key: str | None = None
     witness: tuple[str, ...] = ()
+    messages: tuple[int, ...] = (1,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +204,15 @@ class Recipients:
 
 
 @dataclass(frozen=True, slots=True)
+class Asked:
+    """What a member asks to have listed: itself, its node, and what that offers."""
+
+    member: Member
+    node: Node
+    services: tuple[ServiceDescriptor, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Content:
     """Everything that the registry's authorities write, before it is signed and after it is believed."""
 
@@ -212,3 +226,4 @@ class Content:
     counties: tuple[County, ...] = ()
     witnesses: tuple[Witness, ...] = ()
     rulebook: bytes = field(default=b"", repr=False)
+    standing_requests: tuple[StandingRequest, ...] = ()

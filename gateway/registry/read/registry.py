@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from typing import TypeVar
 
 from audit.tree.checkpoint import NoteError, VerifierKey
+from consent.standing import StandingRequest
 from gateway.keys import certificates
 from gateway.keys.errors import TrustError
+from gateway.registry.read.asked import is_vouched
 from gateway.registry.read.entries import (
     Content,
     County,
@@ -52,7 +54,7 @@ class Registry:
         self._nodes = {node.id: node for node in content.nodes}
         _unique("member", len(self._members), len(content.members))
         _unique("node", len(self._nodes), len(content.nodes))
-        self._subsystems = {one.id: one for member in content.members for one in member.subsystems}
+        self._subsystems = {subsystem.id: subsystem for member in content.members for subsystem in member.subsystems}
         offers = content.services
         self._offers = offers if isinstance(offers, Offers) else Offers.given(offers)
         for subsystem in self._offers.subsystems():
@@ -71,6 +73,10 @@ class Registry:
         self._municipalities = _by_code(content.municipalities)
         self._counties = _by_code(content.counties)
         self._territories = self._settle()
+        self._asked: dict[str, list[StandingRequest]] = {}
+        self._vouched: dict[tuple[StandingRequest, date], bool] = {}
+        for asked in content.standing_requests:
+            self._asked.setdefault(asked.member, []).append(asked)
 
     @property
     def instance(self) -> str:
@@ -142,7 +148,7 @@ class Registry:
 
     def services_of(self, subsystem: SubsystemId, kind: str | None = None) -> tuple[ServiceDescriptor, ...]:
         """A subsystem's services, of one kind or of all."""
-        return tuple(one for one in self._offered(subsystem).values() if kind is None or one.kind == kind)
+        return tuple(service for service in self._offered(subsystem).values() if kind is None or service.kind == kind)
 
     def node(self, node: str) -> Node | None:
         """The node with this id."""
@@ -228,9 +234,26 @@ class Registry:
             return _NOWHERE
         day = finnish_day(at) if at is not None else None
         return Territory(
-            frozenset(one.code for one in settled[0] if one.period.covers(day)),
-            frozenset(one.code for one in settled[1] if one.period.covers(day)),
+            frozenset(municipality.code for municipality in settled[0] if municipality.period.covers(day)),
+            frozenset(county.code for county in settled[1] if county.period.covers(day)),
         )
+
+    def standing_requests(self, member: MemberId, at: datetime) -> tuple[StandingRequest, ...]:
+        """What a member asks once for all, as far as it stands on the day and is the member's own word."""
+        day = finnish_day(at)
+        return tuple(
+            asked
+            for asked in self._asked.get(str(member), ())
+            if asked.stands(day) and self._is_vouched(asked, day, at)
+        )
+
+    def _is_vouched(self, asked: StandingRequest, day: date, at: datetime) -> bool:
+        """Whether a standing request is signed by its member. Once a day: keys end, and signatures cost."""
+        key = (asked, day)
+        vouched = self._vouched.get(key)
+        if vouched is None:
+            vouched = self._vouched[key] = is_vouched(asked, self.signing_key, at)
+        return vouched
 
     def municipality(self, code: str, at: datetime | None = None) -> Municipality | None:
         """The municipality with this code."""
@@ -308,8 +331,8 @@ def _unique(kind: str, distinct: int, listed: int) -> None:
 
 def _by_code(listed: Iterable[_Area]) -> dict[str, list[_Area]]:
     found: dict[str, list[_Area]] = {}
-    for one in listed:
-        found.setdefault(one.code, []).append(one)
+    for area in listed:
+        found.setdefault(area.code, []).append(area)
     return found
 
 
@@ -318,4 +341,4 @@ def _in_force(listed: Sequence[_Area], at: datetime | None) -> _Area | None:
     if at is None:
         return listed[-1] if listed else None
     day = finnish_day(at)
-    return next((one for one in listed if one.period.covers(day)), None)
+    return next((area for area in listed if area.period.covers(day)), None)

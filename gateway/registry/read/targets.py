@@ -7,15 +7,15 @@ add; what cannot be read is a TrustError `registry-malformed` with the file and 
 
 from __future__ import annotations
 
-import base64
 import binascii
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, date, datetime
 from typing import Any, TypeVar, cast
 
 import orjson
 
+from consent.standing import StandingRequest
 from gateway.keys.errors import TrustError
 from gateway.registry.read.entries import (
     ALWAYS,
@@ -50,8 +50,6 @@ RULEBOOK = "rulebook.yaml"
 FILES = (NETWORK, MEMBERS, SERVICES, TERRITORIES, WITNESSES, RULEBOOK)
 
 FORMAT = 1
-# Up to this many bytes people may still read the file; beyond it, blanks only cost time.
-_READABLE_LIMIT = 1_000_000
 _PIN = re.compile(r"[A-Za-z0-9_-]{43}")
 _NODE_ID = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
 _MUNICIPALITY = re.compile(r"[0-9]{3}")
@@ -74,7 +72,7 @@ def read(files: Mapping[str, bytes], *, services: Collection[ServiceDescriptor] 
     with _Place(NETWORK):
         instance = _string(network["instance"])
         name = _text(network["name"])
-        anchors = tuple(_bytes(one) for one in _list(network["anchors"]))
+        anchors = tuple(_bytes(anchor) for anchor in _list(network["anchors"]))
     content = Content(
         instance=instance,
         name=name,
@@ -85,45 +83,18 @@ def read(files: Mapping[str, bytes], *, services: Collection[ServiceDescriptor] 
         municipalities=_each(TERRITORIES, "municipalities", territories, _read_municipality),
         counties=_each(TERRITORIES, "counties", territories, _read_county),
         witnesses=_each(
-            WITNESSES, "witnesses", witnesses, lambda one: Witness(_string(one["name"]), _string(one["key"]))
+            WITNESSES,
+            "witnesses",
+            witnesses,
+            lambda witness: Witness(_string(witness["name"]), _string(witness["key"])),
         ),
+        standing_requests=_each(MEMBERS, "standing_requests", members, StandingRequest.from_dict),
         rulebook=files[RULEBOOK],
     )
     for member in content.members:
         if member.id.instance != instance:
             raise TrustError("registry-foreign", f"{member.id} is not of the instance {instance}")
     return content
-
-
-def write(content: Content) -> dict[str, bytes]:
-    """The registry's files: the same content always gives the same bytes."""
-    return {
-        NETWORK: _dump(
-            {
-                "instance": content.instance,
-                "name": _say(content.name),
-                "anchors": [_b64(anchor) for anchor in content.anchors],
-            }
-        ),
-        MEMBERS: _dump(
-            {
-                "members": [write_member(member) for member in content.members],
-                "nodes": [write_node(node) for node in content.nodes],
-            }
-        ),
-        SERVICES: _dump({"subsystems": write_services(content.services)}),
-        TERRITORIES: _dump(
-            {
-                "counties": [_write_area(county) for county in content.counties],
-                "municipalities": [
-                    _kept({**_write_area(municipality), "county": municipality.county})
-                    for municipality in content.municipalities
-                ],
-            }
-        ),
-        WITNESSES: _dump({"witnesses": [{"name": witness.name, "key": witness.key} for witness in content.witnesses]}),
-        RULEBOOK: content.rulebook,
-    }
 
 
 class _Place:
@@ -152,7 +123,7 @@ class _Shared:
         key = tuple(_list(value))
         found = self._sets.get(key)
         if found is None:
-            found = self._sets[key] = frozenset(_string(one) for one in key)
+            found = self._sets[key] = frozenset(_string(part) for part in key)
         return found
 
 
@@ -187,50 +158,31 @@ def read_member(value: Mapping[str, Any]) -> Member:
         name=_text(value["name"]),
         roles=_roles(value.get("roles", [])),
         subsystems=tuple(
-            Subsystem(SubsystemId(member, one["code"]), _text(one["name"]), _roles(one.get("roles", [])))
-            for one in value.get("subsystems", [])
+            Subsystem(
+                SubsystemId(member, subsystem["code"]), _text(subsystem["name"]), _roles(subsystem.get("roles", []))
+            )
+            for subsystem in value.get("subsystems", [])
         ),
         signing=tuple(
             SigningCertificate(
                 member,
-                _bytes(one["certificate"]),
-                _algorithm(one["algorithm"]),
-                _time(one["from"]),
-                _time(one["until"]),
+                _bytes(certificate["certificate"]),
+                _algorithm(certificate["algorithm"]),
+                _time(certificate["from"]),
+                _time(certificate["until"]),
             )
-            for one in value.get("signing", [])
+            for certificate in value.get("signing", [])
         ),
         contacts=tuple(
-            Contact(_text(one["topic"]), _string(one["name"]), _maybe(one.get("email")), _maybe(one.get("phone")))
-            for one in value.get("contacts", [])
+            Contact(
+                _text(contact["topic"]),
+                _string(contact["name"]),
+                _maybe(contact.get("email")),
+                _maybe(contact.get("phone")),
+            )
+            for contact in value.get("contacts", [])
         ),
     )
-
-
-def write_member(member: Member) -> dict[str, Any]:
-    """The JSON of one member."""
-    return {
-        "id": str(member.id),
-        "name": _say(member.name),
-        "roles": _write_roles(member.roles),
-        "subsystems": [
-            {"code": subsystem.id.code, "name": _say(subsystem.name), "roles": _write_roles(subsystem.roles)}
-            for subsystem in member.subsystems
-        ],
-        "signing": [
-            {
-                "certificate": _b64(one.certificate),
-                "algorithm": one.algorithm,
-                "from": _write_time(one.not_before),
-                "until": _write_time(one.not_after),
-            }
-            for one in member.signing
-        ],
-        "contacts": [
-            _kept({"topic": _say(contact.topic), "name": contact.name, "email": contact.email, "phone": contact.phone})
-            for contact in member.contacts
-        ],
-    }
 
 
 def read_node(value: Mapping[str, Any]) -> Node:
@@ -250,26 +202,11 @@ def read_node(value: Mapping[str, Any]) -> Node:
         owner=MemberId.parse(value["owner"]),
         address=address.rstrip("/"),
         pins=pins,
-        serves=frozenset(MemberId.parse(one) for one in value.get("serves", [])),
+        serves=frozenset(MemberId.parse(served) for served in value.get("serves", [])),
         log_origin=_string(log["origin"]) if log is not None else None,
         log_key=_string(log["key"]) if log is not None else None,
-        witness=tuple(_string(one) for one in _list(value.get("witness", []))),
-    )
-
-
-def write_node(node: Node) -> dict[str, Any]:
-    """The JSON of one node."""
-    log = {"origin": node.log_origin, "key": node.log_key} if node.log_origin is not None else None
-    return _kept(
-        {
-            "id": node.id,
-            "owner": str(node.owner),
-            "address": node.address,
-            "pins": sorted(node.pins),
-            "serves": sorted(str(serve) for serve in node.serves),
-            "log": log,
-            "witness": list(node.witness) or None,
-        }
+        witness=tuple(_string(key) for key in _list(value.get("witness", []))),
+        messages=_versions(value.get("messages", [1])),
     )
 
 
@@ -299,46 +236,23 @@ def _read_services(value: Mapping[str, Any], shared: _Shared) -> list[ServiceDes
     subsystem = SubsystemId.parse(value["subsystem"])
     return [
         ServiceDescriptor(
-            id=ServiceId(subsystem, one["code"]),
-            kind=_kind(one["kind"]),
-            title=_text(one["title"]),
-            purposes=shared.codes(one.get("purposes", ())),
-            categories=shared.codes(one.get("categories", ())),
-            schema=_maybe(one.get("schema")),
-            locator=tuple(_string(each) for each in _list(one.get("locator", ()))),
+            id=ServiceId(subsystem, described["code"]),
+            kind=_kind(described["kind"]),
+            title=_text(described["title"]),
+            purposes=shared.codes(described.get("purposes", ())),
+            categories=shared.codes(described.get("categories", ())),
+            schema=_maybe(described.get("schema")),
+            locator=tuple(_string(system) for system in _list(described.get("locator", ()))),
             endpoints=tuple(
-                Endpoint(_string(each["method"]), _string(each["path"])) for each in one.get("endpoints", ())
+                Endpoint(_string(endpoint["method"]), _string(endpoint["path"]))
+                for endpoint in described.get("endpoints", ())
             ),
-            openapi=_maybe(one.get("openapi")),
-            keep_bodies=_flag(one.get("keep_bodies", False)),
-            enabled=_flag(one.get("enabled", True)),
+            openapi=_maybe(described.get("openapi")),
+            keep_bodies=_flag(described.get("keep_bodies", False)),
+            enabled=_flag(described.get("enabled", True)),
         )
-        for one in value["services"]
+        for described in value["services"]
     ]
-
-
-def write_services(services: Iterable[ServiceDescriptor]) -> list[dict[str, Any]]:
-    """The JSON of services, grouped by their subsystem."""
-    groups: dict[SubsystemId, list[dict[str, Any]]] = {}
-    for service in services:
-        groups.setdefault(service.id.subsystem, []).append(
-            _kept(
-                {
-                    "code": service.id.code,
-                    "kind": service.kind,
-                    "title": _say(service.title),
-                    "purposes": sorted(service.purposes),
-                    "categories": sorted(service.categories),
-                    "schema": service.schema,
-                    "locator": list(service.locator),
-                    "endpoints": [{"method": each.method, "path": each.path} for each in service.endpoints],
-                    "openapi": service.openapi,
-                    "keep_bodies": service.keep_bodies,
-                    "enabled": service.enabled,
-                }
-            )
-        )
-    return [{"subsystem": str(subsystem), "services": listed} for subsystem, listed in groups.items()]
 
 
 def _read_municipality(value: Mapping[str, Any]) -> Municipality:
@@ -354,27 +268,12 @@ def _read_county(value: Mapping[str, Any]) -> County:
     return County(_string(value["code"]), _text(value["name"]), _subsystem(value.get("subsystem")), _period(value))
 
 
-def _write_area(area: Municipality | County) -> dict[str, Any]:
-    return _kept(
-        {
-            "code": area.code,
-            "name": _say(area.name),
-            "subsystem": str(area.subsystem) if area.subsystem is not None else None,
-            **_write_period(area.period),
-        }
-    )
-
-
 def _roles(value: object) -> tuple[RoleTerm, ...]:
-    terms = tuple(RoleTerm(_string(one["role"]), _period(one)) for one in _list(value))
+    terms = tuple(RoleTerm(_string(item["role"]), _period(item)) for item in _list(value))
     for term in terms:
         if term.role not in ROLES:
             raise ValueError(f"{term.role!r} is not a role")
     return terms
-
-
-def _write_roles(terms: Iterable[RoleTerm]) -> list[dict[str, Any]]:
-    return [_kept({"role": term.role, **_write_period(term.period)}) for term in terms]
 
 
 def _period(value: Mapping[str, Any]) -> Period:
@@ -387,19 +286,8 @@ def _period(value: Mapping[str, Any]) -> Period:
     )
 
 
-def _write_period(period: Period) -> dict[str, str | None]:
-    return {
-        "from": period.begins.isoformat() if period.begins is not None else None,
-        "until": period.ends.isoformat() if period.ends is not None else None,
-    }
-
-
 def _text(value: Mapping[str, Any]) -> Text:
     return Text(_string(value["fi"]), _string(value["sv"]), _string(value["en"]))
-
-
-def _say(text: Text) -> dict[str, str]:
-    return {"fi": text.fi, "sv": text.sv, "en": text.en}
 
 
 def _string(value: object) -> str:
@@ -418,6 +306,13 @@ def _flag(value: object) -> bool:
     return value
 
 
+def _versions(value: object) -> tuple[int, ...]:
+    versions = _list(value)
+    if not versions or not all(type(version) is int and version > 0 for version in versions):
+        raise ValueError("the versions of messages are whole numbers from 1")
+    return tuple(sorted(set(versions)))
+
+
 def _list(value: object) -> list[Any]:
     if not isinstance(value, list | tuple):
         raise TypeError("a list was expected")
@@ -431,10 +326,6 @@ def _bytes(value: object) -> bytes:
         raise ValueError("bytes are written in base64") from None
 
 
-def _b64(value: bytes) -> str:
-    return base64.b64encode(value).decode("ascii")
-
-
 def _time(value: object) -> datetime:
     moment = datetime.fromisoformat(_string(value))
     if moment.tzinfo is None:
@@ -443,10 +334,6 @@ def _time(value: object) -> datetime:
         return moment.astimezone(UTC)
     except OverflowError:
         raise ValueError("a time lies outside the calendar") from None
-
-
-def _write_time(moment: datetime) -> str:
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _algorithm(value: object) -> Algorithm:
@@ -463,14 +350,3 @@ def _kind(value: object) -> ServiceKind:
 
 def _subsystem(value: object) -> SubsystemId | None:
     return SubsystemId.parse(_string(value)) if value is not None else None
-
-
-def _kept(document: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in document.items() if value is not None}
-
-
-def _dump(document: dict[str, Any]) -> bytes:
-    packed = orjson.dumps({"format": FORMAT, **document}, option=orjson.OPT_APPEND_NEWLINE)
-    if len(packed) > _READABLE_LIMIT:
-        return packed
-    return orjson.dumps({"format": FORMAT, **document}, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)

@@ -22,15 +22,16 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from securesystemslib.signer import CryptoSigner, Signer, SSlibKey  # type: ignore[attr-defined]
 
 from gateway.keys import certificates
-from gateway.keys.certificates import PrivateKey
+from gateway.keys.certificates import Issuer, PrivateKey, Term
 from gateway.keys.errors import TrustError
 from gateway.keys.keystore import read_private_key, write_private_key
 from gateway.keys.tls import peer_pin
-from gateway.registry.read import targets
-from gateway.registry.read.entries import Content, SigningCertificate
+from gateway.registry.read import targets, writing
+from gateway.registry.read.entries import Asked, Content, SigningCertificate
 from gateway.registry.run import changes
 from gateway.registry.run.enrolment import Request, Welcome
-from gateway.registry.run.publishing import ROLES, ROOT, Lifetimes, Part, Published, Publisher
+from gateway.registry.run.publishing import Publisher
+from gateway.registry.run.roles import ROLES, ROOT, Lifetimes, Part, Published
 from gateway.wire.identifiers import MemberId
 from gateway.wire.signing import PublicKey
 
@@ -106,7 +107,7 @@ class Authority:
             role: self._make(role, counts.get(role, 1), (places or {}).get(role, self._keys)) for role in ROLES
         }
         anchor = self._make_anchor(content.instance, now)
-        files = targets.write(replace(content, anchors=(anchor, *content.anchors)))
+        files = writing.write(replace(content, anchors=(anchor, *content.anchors)))
         return self.publisher.create(files, ring, least, now)
 
     # -- what is published, and what is to be ----------------------------------------------------------------------
@@ -128,7 +129,7 @@ class Authority:
         """Keep a content as the draft."""
         folder = self.folder / "draft"
         folder.mkdir(exist_ok=True)
-        for name, data in targets.write(content).items():
+        for name, data in writing.write(content).items():
             (folder / name).write_bytes(data)
 
     def discard(self) -> None:
@@ -137,7 +138,7 @@ class Authority:
 
     def publish(self, content: Content, now: datetime, *, renew: bool = False, parts: Sequence[Part] = ()) -> Published:
         """Sign and publish what changed. `parts` were signed elsewhere, by the authorities of delegated roles."""
-        files = targets.write(content)
+        files = writing.write(content)
         for part in parts:
             files |= part.files
         published = self.publisher.publish(files, self.ring(), now, renew=renew, parts=parts)
@@ -188,7 +189,7 @@ class Authority:
         anchor = self._make_anchor(content.instance, now)
         try:
             return self.publisher.publish(
-                targets.write(replace(content, anchors=(anchor, *content.anchors))), ring, now
+                writing.write(replace(content, anchors=(anchor, *content.anchors))), ring, now
             )
         except TrustError:
             for path, former in zip(paths, kept, strict=True):
@@ -209,9 +210,7 @@ class Authority:
             tls = self.certify_tls(public_key, request.member.id, request.node.id, now)
         changed = changes.with_member(
             content,
-            request.member,
-            request.node,
-            request.services,
+            Asked(request.member, request.node, request.services),
             signing=listed,
             pin=peer_pin(tls) if tls is not None else None,
             roles=roles,
@@ -237,13 +236,7 @@ class Authority:
         """Issue a signing certificate, as it will stand in the registry."""
         not_before, not_after = now - timedelta(minutes=5), now + timedelta(days=days)
         issued = certificates.issue_signing(
-            self.anchor,
-            self._anchor_key(),
-            public_key,
-            member,
-            not_before=not_before,
-            not_after=not_after,
-            serial=_serial(),
+            Issuer(self.anchor, self._anchor_key()), public_key, member, Term(not_before, not_after, _serial())
         )
         return SigningCertificate(
             member,
@@ -258,14 +251,11 @@ class Authority:
     ) -> bytes:
         """Issue a TLS certificate (DER) for a node."""
         return certificates.issue_tls(
-            self.anchor,
-            self._anchor_key(),
+            Issuer(self.anchor, self._anchor_key()),
             public_key,
             member,
             node,
-            not_before=now - timedelta(minutes=5),
-            not_after=now + timedelta(days=days),
-            serial=_serial(),
+            Term(now - timedelta(minutes=5), now + timedelta(days=days), _serial()),
         )
 
     # -- files -----------------------------------------------------------------------------------------------------

@@ -38,10 +38,11 @@ from audit.tree.checkpoint import (
 )
 from gateway.keys import certificates
 from gateway.keys.errors import TrustError
-from gateway.registry.read import targets
-from gateway.registry.read.entries import Member, Node, ServiceDescriptor, log_origin, witness_name
+from gateway.registry.read import targets, writing
+from gateway.registry.read.entries import Asked, Member, Node, ServiceDescriptor, log_origin, witness_name
 from gateway.registry.read.registry import Registry
 from gateway.wire.identifiers import IdentifierError, MemberId
+from gateway.wire.message import MESSAGE_VERSIONS
 from gateway.wire.signing import PublicKey, thumbprint
 
 REQUEST = "yhdyspinta-enrolment/1"
@@ -105,9 +106,7 @@ def spoken(digest: str) -> str:
 
 
 def write_request(
-    member: Member,
-    node: Node,
-    services: tuple[ServiceDescriptor, ...],
+    asked: Asked,
     requests: dict[str, bytes],
     *,
     new: Signs | None,
@@ -121,9 +120,9 @@ def write_request(
     """
     keys = (str(witness.verifier),) if witness is not None else ()
     document: dict[str, Any] = {
-        "member": targets.write_member(replace(member, signing=())),
-        "node": targets.write_node(replace(node, pins=frozenset(), witness=keys)),
-        "services": targets.write_services(services),
+        "member": writing.write_member(replace(asked.member, signing=())),
+        "node": writing.write_node(replace(asked.node, pins=frozenset(), witness=keys, messages=MESSAGE_VERSIONS)),
+        "services": writing.write_services(asked.services),
         "requests": {kind: pem.decode("ascii") for kind, pem in sorted(requests.items())},
     }
     if present is not None:
@@ -156,7 +155,7 @@ def read_request(data: bytes) -> Request:
         services = tuple(targets.read_offers({"subsystems": document.get("services", [])}))
         requests = {kind: _text(document["requests"], kind) for kind in (SIGNING, TLS) if kind in document["requests"]}
         signed_by = document.get("signed_by")
-        signatures = {name: base64.b64decode(one, validate=True) for name, one in outer["signatures"].items()}
+        signatures = {name: base64.b64decode(text, validate=True) for name, text in outer["signatures"].items()}
         signed = rfc8785.dumps(document)
     except TrustError as error:
         raise TrustError("request-malformed", error.detail) from None

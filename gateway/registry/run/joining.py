@@ -32,7 +32,7 @@ from gateway.keys.keystore import (
     write_secret,
 )
 from gateway.keys.tls import TlsKey, client_context
-from gateway.registry.read.entries import Member, Node, ServiceDescriptor, log_origin, witness_name
+from gateway.registry.read.entries import Asked, log_origin, witness_name
 from gateway.registry.run.enrolment import SIGNING, TLS, Welcome, write_request
 from gateway.wire.signing import Algorithm, Signer, thumbprint
 
@@ -55,6 +55,14 @@ class TokenPlace:
             return self.pin.read_text("utf-8").strip()
         except OSError as error:
             raise TrustError("key-unreadable", f"{self.pin} cannot be read: {error.strerror}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Making:
+    """How a signing key is made: for which algorithm, and in which token if not in a file."""
+
+    algorithm: Algorithm = "ES256"
+    place: TokenPlace | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +94,27 @@ class Listens:
     local: str
 
 
+@dataclass(frozen=True, slots=True)
+class First:
+    """What a node that is new is told besides its welcome, for its settings: its subsystems, and where it listens.
+
+    Without `client_authorities` an authority of the organisation's own is made for its information systems.
+    """
+
+    subsystems: tuple[str, ...]
+    listens: Listens
+    client_authorities: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Where keys lie, if not where `ask` makes them: a token, files by SIGNING and TLS, the key as a witness."""
+
+    place: TokenPlace | None = None
+    files: Mapping[str, KeyFiles] | None = None
+    witness: Path | None = None
+
+
 class _Raw:
     """Signs with a private key that has no certificate yet, as messages are signed: 64 raw bytes."""
 
@@ -102,12 +131,8 @@ class _Raw:
 
 def ask(
     folder: Path,
-    member: Member,
-    node: Node,
-    services: tuple[ServiceDescriptor, ...],
-    *,
-    algorithm: Algorithm = "ES256",
-    place: TokenPlace | None = None,
+    asked: Asked,
+    making: Making = Making(),
 ) -> bytes:
     """Make all keys of a new node in `folder`, and return the request. Raises TrustError; never overwrites a key."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -117,16 +142,15 @@ def ask(
             raise TrustError(
                 "request-refused", f"{file.key} is there already", "choose another folder, or ask to renew the key"
             )
-    signing = _make(files[SIGNING].key, algorithm, files[SIGNING].passphrase, place)
+    signing = _make(files[SIGNING].key, making, files[SIGNING].passphrase)
     # P-256 whatever the other: every TLS library knows it.
-    tls = _make(files[TLS].key, "ES256", files[TLS].passphrase, None)
+    tls = _make(files[TLS].key, Making(), files[TLS].passphrase)
+    member, node = asked.member, asked.node
     log = _log(folder, node.id)
     witness = _witness(witness_file(folder), node.id, KeyType.COSIGNATURE_ML_DSA_44)
     try:
         return write_request(
-            member,
-            replace(node, log_origin=log[0], log_key=log[1]),
-            services,
+            replace(asked, node=replace(node, log_origin=log[0], log_key=log[1])),
             {
                 SIGNING: certificates.request_signing(signing, member.id),
                 TLS: certificates.request_tls(tls, member.id, node.id),
@@ -141,28 +165,27 @@ def ask(
 
 def ask_again(
     files: Mapping[str, KeyFiles],
-    member: Member,
-    node: Node,
+    asked: Asked,
     present: Signer,
+    making: Making = Making(),
     *,
-    algorithm: Algorithm = "ES256",
-    place: TokenPlace | None = None,
     witness: tuple[Path, KeyType] | None = None,
 ) -> bytes:
     """Make the next key beside each of `files` (by SIGNING and TLS), and a request that the present key vouches for.
 
     `witness` asks for another key as a witness too: where the one in use lies, and of what type the next is to be.
     """
+    member, node = asked.member, asked.node
     requests: dict[str, bytes] = {}
     signing: PrivateKey | None = None
-    for kind, one in sorted(files.items()):
+    for kind, place in sorted(files.items()):
         # A former request that was never answered: its key has no certificate and is of no use to anyone.
-        one.next.unlink(missing_ok=True)
+        place.next.unlink(missing_ok=True)
         if kind == SIGNING:
-            signing = _make(one.next, algorithm, one.passphrase, place)
+            signing = _make(place.next, making, place.passphrase)
             requests[kind] = certificates.request_signing(signing, member.id)
         else:
-            key = _make(one.next, "ES256", one.passphrase, None)
+            key = _make(place.next, Making(), place.passphrase)
             requests[kind] = certificates.request_tls(key, member.id, node.id)
     new = _Raw(signing) if signing is not None else None
     cosigner = None
@@ -172,58 +195,41 @@ def ask_again(
         cosigner = _witness(coming, node.id, witness[1])
     vouches = (thumbprint(present.certificate), present)
     try:
-        return write_request(member, node, (), requests, new=new, present=vouches, witness=cosigner)
+        return write_request(asked, requests, new=new, present=vouches, witness=cosigner)
     finally:
         _close(signing)
 
 
 def take_in(
-    folder: Path,
-    welcome: Welcome,
-    *,
-    subsystems: tuple[str, ...] = (),
-    listens: Listens | None = None,
-    client_authorities: tuple[Path, ...] = (),
-    place: TokenPlace | None = None,
-    files: Mapping[str, KeyFiles] | None = None,
-    witness: Path | None = None,
-    now: datetime,
+    folder: Path, welcome: Welcome, now: datetime, *, first: First | None = None, kept: Kept = Kept()
 ) -> list[Path]:
     """Put what a welcome brings into place; returns the files that were written. Raises TrustError if it does not fit.
 
-    The first time it writes the registry's root and the settings too, and without `client_authorities` an authority of
-    the organisation's own for the certificates of its information systems. `files` and `witness` say where the keys
-    lie, if not where `ask` makes them.
+    The first time it writes the registry's root and the settings too.
     """
-    files = files if files is not None else key_files(folder)
+    files = kept.files if kept.files is not None else key_files(folder)
     given = {SIGNING: welcome.signing, TLS: welcome.tls}
     moves: list[tuple[Path, Path]] = []
     for kind, pem in given.items():
         if pem is not None:
-            moves += _fitting(files[kind], kind, pem, place if kind == SIGNING else None)
+            moves += _fitting(files[kind], kind, pem, kept.place if kind == SIGNING else None)
     if welcome.witness is not None:
-        moves += _witnessing(witness or witness_file(folder), welcome.node, welcome.witness)
+        moves += _witnessing(kept.witness or witness_file(folder), welcome.node, welcome.witness)
     for source, target in moves:
         source.replace(target)
     written = [target for _, target in moves]
     if not (folder / "root.json").exists():
         written.append(_write(folder / "root.json", welcome.root))
     if not (folder / "node.toml").exists():
-        if listens is None or not subsystems:
+        if first is None or not first.subsystems:
             raise TrustError("request-malformed", "a new node needs its subsystems and where it listens")
-        authorities = client_authorities or (_client_authority(folder, welcome, now),)
-        text = settings_text(welcome, subsystems, listens, authorities, place)
+        authorities = first.client_authorities or (_client_authority(folder, welcome, now),)
+        text = settings_text(welcome, replace(first, client_authorities=authorities), kept.place)
         written.append(_write(folder / "node.toml", text.encode("utf-8")))
     return written
 
 
-def settings_text(
-    welcome: Welcome,
-    subsystems: tuple[str, ...],
-    listens: Listens,
-    client_authorities: tuple[Path, ...],
-    place: TokenPlace | None,
-) -> str:
+def settings_text(welcome: Welcome, first: First, place: TokenPlace | None) -> str:
     """The settings of a node that has just joined, as TOML."""
 
     def quoted(value: object) -> str:
@@ -242,14 +248,12 @@ def settings_text(
     sections: Mapping[str, Mapping[str, str]] = {
         "node": {
             "id": quoted(welcome.node),
-            "subsystems": f"[{', '.join(quoted(subsystem) for subsystem in subsystems)}]",
+            "subsystems": f"[{', '.join(quoted(subsystem) for subsystem in first.subsystems)}]",
         },
         "registry": {"source": quoted(welcome.source), "root": quoted("root.json")},
-        "listen": {name: quoted(getattr(listens, name)) for name in ("peers", "clients", "local")},
+        "listen": {name: quoted(getattr(first.listens, name)) for name in ("peers", "clients", "local")},
         "signing": {name: quoted(value) for name, value in signing.items()},
-        "tls": {
-            "client_authorities": f"[{', '.join(quoted(client_authority) for client_authority in client_authorities)}]"
-        },
+        "tls": {"client_authorities": f"[{', '.join(quoted(authority) for authority in first.client_authorities)}]"},
         "tls.peers": {"certificate": quoted("tls.pem"), "key": quoted("tls.key"), "passphrase": quoted("passphrase")},
     }
     return "\n".join(
@@ -271,13 +275,10 @@ def certify_client(folder: Path, name: str, now: datetime, *, days: int = 365) -
         raise TrustError("request-refused", f"{certificate} is there already", "choose another name")
     fresh = certificates.new_private_key("ES256")
     issued = certificates.issue_client(
-        certificates.to_der(authority.read_bytes()),
-        key,
+        certificates.Issuer(certificates.to_der(authority.read_bytes()), key),
         fresh.public_key(),
         name,
-        not_before=now - timedelta(minutes=5),
-        not_after=now + timedelta(days=days),
-        serial=secrets.randbits(120),
+        certificates.Term(now - timedelta(minutes=5), now + timedelta(days=days), secrets.randbits(120)),
     )
     write_private_key(own, fresh, passphrase)
     _write(certificate, certificates.to_pem(issued))
@@ -314,10 +315,11 @@ def _witnessing(path: Path, node: str, listed: str) -> list[tuple[Path, Path]]:
     )
 
 
-def _make(path: Path, algorithm: Algorithm, passphrase: bytes, place: TokenPlace | None) -> PrivateKey:
+def _make(path: Path, making: Making, passphrase: bytes) -> PrivateKey:
+    place = making.place
     if place is not None:
-        return token.generate(place.module, place.token, place.label, place.secret(), algorithm)
-    key = certificates.new_private_key(algorithm)
+        return token.generate(place.module, place.token, place.label, place.secret(), making.algorithm)
+    key = certificates.new_private_key(making.algorithm)
     write_private_key(path, key, passphrase)
     return key
 

@@ -16,7 +16,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 
@@ -38,45 +38,23 @@ from tuf.api.metadata import (  # type: ignore[attr-defined]
 from gateway.keys.errors import TrustError
 from gateway.registry.read import targets
 from gateway.registry.read.registry import Registry
+from gateway.registry.run.roles import (
+    DELEGATED,
+    MEMBERS,
+    OWNERS,
+    ROLES,
+    ROOT,
+    RULEBOOK,
+    SNAPSHOT,
+    TARGETS,
+    TIMESTAMP,
+    KeyRing,
+    Lifetimes,
+    Part,
+    Published,
+)
 
-ROOT, TARGETS, SNAPSHOT, TIMESTAMP = "root", "targets", "snapshot", "timestamp"
-MEMBERS, RULEBOOK = "members", "rulebook"
-ROLES = (ROOT, TARGETS, MEMBERS, RULEBOOK, SNAPSHOT, TIMESTAMP)
-DELEGATED: Mapping[str, tuple[str, ...]] = {
-    MEMBERS: (targets.MEMBERS, targets.SERVICES),
-    RULEBOOK: (targets.RULEBOOK,),
-}
-_OWNERS = {name: role for role, names in DELEGATED.items() for name in names}
 _T = TypeVar("_T", Root, Targets, Snapshot, Timestamp)
-
-KeyRing = Mapping[str, Sequence[Signer]]
-"""The signers at hand for each role."""
-
-
-@dataclass(frozen=True, slots=True)
-class Lifetimes:
-    """How long what each role signs is good for. Nodes stop at the first that ends."""
-
-    root: timedelta = timedelta(days=365)
-    targets: timedelta = timedelta(days=180)
-    members: timedelta = timedelta(days=90)
-    rulebook: timedelta = timedelta(days=365)
-    snapshot: timedelta = timedelta(days=14)
-    timestamp: timedelta = timedelta(days=2)
-
-    def of(self, role: str) -> timedelta:
-        """The lifetime of a role's signature."""
-        found: timedelta = getattr(self, role)
-        return found
-
-
-@dataclass(frozen=True, slots=True)
-class Published:
-    """What a publication wrote: the registry's version, and the roles whose metadata is new."""
-
-    version: int
-    signed: tuple[str, ...]
-    expires: datetime
 
 
 @dataclass(slots=True)
@@ -92,13 +70,16 @@ class _Draft:
     given: dict[str, Metadata[Targets]] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
-    """What the authority of a delegated role has signed on its own: its metadata, and the files that it vouches for."""
+@dataclass(slots=True)
+class _Round:
+    """One publication: what it signs, with which keys, and what it is about to write, the timestamp last."""
 
-    role: str
-    metadata: bytes
+    draft: _Draft
     files: Mapping[str, bytes]
+    keys: KeyRing
+    now: datetime
+    writes: list[tuple[Path, bytes]] = field(default_factory=list)
+    signed: list[str] = field(default_factory=list)
 
 
 class Publisher:
@@ -163,7 +144,7 @@ class Publisher:
         with self._alone():
             draft = self._draft()
             if renew:
-                draft.changed |= {TARGETS, MEMBERS, RULEBOOK, SNAPSHOT} & {role for role, one in keys.items() if one}
+                draft.changed |= {TARGETS, MEMBERS, RULEBOOK, SNAPSHOT} & {role for role, own in keys.items() if own}
             for part in parts:
                 draft.given[part.role] = _read_part(part)
             return self._publish(draft, files, keys, now)
@@ -203,8 +184,8 @@ class Publisher:
         assert delegations is not None
         assert delegations.roles is not None
         return {
-            role: (frozenset(one.keyids), one.threshold)
-            for role, one in (
+            role: (frozenset(listed.keyids), listed.threshold)
+            for role, listed in (
                 *((role, draft.root.signed.roles[role]) for role in (ROOT, TARGETS, SNAPSHOT, TIMESTAMP)),
                 *((role, delegations.roles[role]) for role in DELEGATED),
             )
@@ -288,78 +269,76 @@ class Publisher:
         return {**listed, SNAPSHOT: _term(draft.snapshot), TIMESTAMP: _term(draft.timestamp)}
 
     def _publish(self, draft: _Draft, files: Mapping[str, bytes], keys: KeyRing, now: datetime) -> Published:
-        content = targets.read(files)
-        # What nodes read on demand is read here in full, so that nothing unreadable is ever signed.
-        for service in content.services:
-            if service.id.member.instance != content.instance:
-                raise TrustError("registry-foreign", f"{service.id} is not of the instance {content.instance}")
-        Registry(content, version=0, expires=now)
-        writes: list[tuple[Path, bytes]] = []
-        folder = self.folder / "metadata"
-        signed: list[str] = []
+        _check_readable(files, now)
+        work = _Round(draft, files, keys, now)
         if ROOT in draft.changed:
-            if (folder / "1.root.json").exists():
-                draft.root.signed.version += 1
-            writes.append((folder / f"{draft.root.signed.version}.root.json", self._sign(ROOT, draft.root, keys, now)))
-            signed.append(ROOT)
+            self._renew_root(work)
         for role, metadata in ((TARGETS, draft.targets), *draft.delegated.items()):
-            listed = _listed(files, role)
-            given = draft.given.get(role)
-            if given is not None:
-                if given.signed.version != metadata.signed.version + 1 or given.signed.targets != listed:
-                    raise TrustError(
-                        "request-refused",
-                        f"what was signed as {role} does not follow on what is published",
-                        "have it signed anew, from the registry as it is published now",
-                    )
-                draft.delegated[role] = given
-                data = given.to_bytes()
-                writes.append((folder / f"{given.signed.version}.{role}.json", data))
-                draft.snapshot.signed.meta[f"{role}.json"] = MetaFile.from_data(given.signed.version, data, ["sha256"])
-                draft.changed.add(SNAPSHOT)
-                signed.append(role)
-            elif (
-                listed != metadata.signed.targets
-                or role in draft.changed
-                # What only ages waits for its authority while it is good, rather than hold up everybody's timestamp.
-                or (self._ages(role, metadata, now) and (keys.get(role) or metadata.signed.expires <= now))
-            ):
-                metadata.signed.targets = listed
-                metadata.signed.version += 1
-                data = self._sign(role, metadata, keys, now)
-                writes.append((folder / f"{metadata.signed.version}.{role}.json", data))
-                draft.snapshot.signed.meta[f"{role}.json"] = MetaFile.from_data(
-                    metadata.signed.version, data, ["sha256"]
-                )
-                draft.changed.add(SNAPSHOT)
-                signed.append(role)
+            self._renew_targets(work, role, metadata)
         if SNAPSHOT in draft.changed or self._ages(SNAPSHOT, draft.snapshot, now):
             draft.snapshot.signed.version += 1
-            data = self._sign(SNAPSHOT, draft.snapshot, keys, now)
-            writes.append((folder / f"{draft.snapshot.signed.version}.snapshot.json", data))
-            draft.timestamp.signed.snapshot_meta = MetaFile.from_data(draft.snapshot.signed.version, data, ["sha256"])
-            signed.append(SNAPSHOT)
+            version, data = draft.snapshot.signed.version, self._sign(SNAPSHOT, draft.snapshot, work)
+            self._put(work, SNAPSHOT, f"{version}.snapshot", data)
+            draft.timestamp.signed.snapshot_meta = MetaFile.from_data(version, data, ["sha256"])
         draft.timestamp.signed.version += 1
-        writes.append((folder / "timestamp.json", self._sign(TIMESTAMP, draft.timestamp, keys, now)))
-        signed.append(TIMESTAMP)
+        self._put(work, TIMESTAMP, "timestamp", self._sign(TIMESTAMP, draft.timestamp, work))
         self._check(draft)
         for name, data in files.items():
             _write(self.folder / "targets" / f"{hashlib.sha256(data).hexdigest()}.{name}", data)
-        for path, data in writes:
+        for path, data in work.writes:
             _write(path, data)
         expires = min(end for _version, end in self.expiries().values())
-        return Published(draft.snapshot.signed.version, tuple(signed), expires)
+        return Published(draft.snapshot.signed.version, tuple(work.signed), expires)
+
+    def _renew_root(self, work: _Round) -> None:
+        root = work.draft.root
+        if (self.folder / "metadata" / "1.root.json").exists():
+            root.signed.version += 1
+        self._put(work, ROOT, f"{root.signed.version}.root", self._sign(ROOT, root, work))
+
+    def _renew_targets(self, work: _Round, role: str, metadata: Metadata[Targets]) -> None:
+        """Take in what was signed elsewhere as this role, or sign it here if it changed or has aged."""
+        draft, listed = work.draft, _listed(work.files, role)
+        given = draft.given.get(role)
+        if given is not None:
+            if given.signed.version != metadata.signed.version + 1 or given.signed.targets != listed:
+                raise TrustError(
+                    "request-refused",
+                    f"what was signed as {role} does not follow on what is published",
+                    "have it signed anew, from the registry as it is published now",
+                )
+            draft.delegated[role] = metadata = given
+            data = given.to_bytes()
+        elif (
+            listed != metadata.signed.targets
+            or role in draft.changed
+            # What only ages waits for its authority while it is good, rather than hold up everybody's timestamp.
+            or (self._ages(role, metadata, work.now) and (work.keys.get(role) or metadata.signed.expires <= work.now))
+        ):
+            metadata.signed.targets = listed
+            metadata.signed.version += 1
+            data = self._sign(role, metadata, work)
+        else:
+            return
+        version = metadata.signed.version
+        self._put(work, role, f"{version}.{role}", data)
+        draft.snapshot.signed.meta[f"{role}.json"] = MetaFile.from_data(version, data, ["sha256"])
+        draft.changed.add(SNAPSHOT)
+
+    def _put(self, work: _Round, role: str, name: str, data: bytes) -> None:
+        work.writes.append((self.folder / "metadata" / f"{name}.json", data))
+        work.signed.append(role)
 
     def _ages(self, role: str, metadata: Metadata[_T], now: datetime) -> bool:
         return metadata.signed.expires - now < self.lifetimes.of(role) / 2
 
-    def _sign(self, role: str, metadata: Metadata[_T], keys: KeyRing, now: datetime) -> bytes:
-        signers = keys.get(role, ())
+    def _sign(self, role: str, metadata: Metadata[_T], work: _Round) -> bytes:
+        signers = work.keys.get(role, ())
         if not signers:
             raise TrustError(
                 "key-unreadable", f"the registry has something to sign as {role}, and no key of that role is here"
             )
-        metadata.signed.expires = _whole(now + self.lifetimes.of(role))
+        metadata.signed.expires = _whole(work.now + self.lifetimes.of(role))
         metadata.signatures.clear()
         for signer in signers:
             metadata.sign(signer, append=True)
@@ -387,8 +366,15 @@ class Publisher:
 
     def _draft(self) -> _Draft:
         folder = self.folder / "metadata"
+        roots = list(folder.glob("*.root.json"))
+        if not roots:
+            raise TrustError(
+                "registry-malformed",
+                f"{self.folder} holds no registry: there is no metadata/*.root.json in it",
+                "name the folder of an authority, which `registry init` makes, or its registry/",
+            )
         try:
-            version = max(int(path.name.split(".", 1)[0]) for path in folder.glob("*.root.json"))
+            version = max(int(path.name.split(".", 1)[0]) for path in roots)
             root = Metadata[Root].from_file(str(folder / f"{version}.root.json"))
             timestamp = Metadata[Timestamp].from_file(str(folder / "timestamp.json"))
             snapshot = Metadata[Snapshot].from_file(
@@ -417,6 +403,15 @@ class Publisher:
             yield
 
 
+def _check_readable(files: Mapping[str, bytes], now: datetime) -> None:
+    """Read in full what nodes read on demand, so that nothing unreadable is ever signed. Raises TrustError."""
+    content = targets.read(files)
+    for service in content.services:
+        if service.id.member.instance != content.instance:
+            raise TrustError("registry-foreign", f"{service.id} is not of the instance {content.instance}")
+    Registry(content, version=0, expires=now)
+
+
 def _read_part(part: Part) -> Metadata[Targets]:
     if part.role not in DELEGATED or set(part.files) != set(DELEGATED[part.role]):
         raise TrustError("request-malformed", f"this is not what {part.role} vouches for")
@@ -430,7 +425,7 @@ def _listed(files: Mapping[str, bytes], role: str) -> dict[str, TargetFile]:
     return {
         name: TargetFile.from_data(name, data, ["sha256"])
         for name, data in files.items()
-        if _OWNERS.get(name, TARGETS) == role
+        if OWNERS.get(name, TARGETS) == role
     }
 
 

@@ -25,13 +25,13 @@ from audit.questions.report import Activity, Controller
 from audit.questions.subjects import HETU_SYSTEM, Subjects
 from audit.tree.checkpoint import LogSigner, VerifierKey, WitnessSigner
 from audit.tree.cosignatures import keep_cosignatures
-from gateway.desk.asking import Role
-from gateway.desk.console.office import Annex, IdentifierKind, Office
+from gateway.desk.console.office import IdentifierKind, Office
 from gateway.desk.console.oidc import Door, Provider
 from gateway.desk.console.sessions import Identity, offer_link
 from gateway.desk.console.shell import console
 from gateway.desk.context import DeskContext
 from gateway.desk.desk import Desk
+from gateway.desk.roles import Role
 from gateway.storage.schema import METADATA
 from gateway.web.forms import PersonForm
 from gateway.wire.problems import ProblemError
@@ -386,16 +386,14 @@ def hidden(page: httpx.Response) -> str:
 
 
 @contextmanager
-def serving(
-    world: World, *, provider: Callable[[str], Provider] | None = None, annexes: tuple[Annex, ...] = ()
-) -> Iterator[Running]:
+def serving(world: World, *, provider: Callable[[str], Provider] | None = None) -> Iterator[Running]:
     bound = socket.socket()
     bound.bind(("127.0.0.1", 0))
     address = f"http://localhost:{bound.getsockname()[1]}"
     world.office = replace(world.office, address=address)
     door = Door(provider(address), f"{address}/sign-in/answer") if provider is not None else None
     server = uvicorn.Server(
-        uvicorn.Config(console(world.office, door, annexes), log_config=None, lifespan="off", server_header=False)
+        uvicorn.Config(console(world.office, door), log_config=None, lifespan="off", server_header=False)
     )
     thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]}, daemon=True)
     thread.start()

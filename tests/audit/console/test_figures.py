@@ -22,7 +22,6 @@ from tests.properties import examples
 ROOT = Path(str(files("audit"))).parent
 TEMPLATES = [
     *sorted((ROOT / "gateway" / "desk" / "console" / "templates").glob("*.html")),
-    *sorted((ROOT / "gateway" / "desk" / "console" / "board_templates").glob("*.html")),
 ]
 
 

@@ -21,11 +21,11 @@ from audit.questions.export import to_csv
 from audit.questions.query import Filters, Found, by_id, search
 from audit.questions.reviews import open_anomaly
 from audit.questions.subjects import HETU_SYSTEM
-from gateway.desk.asking import Role
 from gateway.desk.console.office import FORM_LIMIT
 from gateway.desk.console.pages import PAGES
 from gateway.desk.console.reading import read_form
 from gateway.desk.console.sessions import ROLES, Session, SessionError
+from gateway.desk.roles import Role
 from tests.audit.console.conftest import (
     ATTACK,
     CENTRE,

@@ -96,3 +96,57 @@ def test_unknown_case_party_or_language_is_told_what_there_is() -> None:
         code, output = run(*arguments, "--json")
         assert code == 2
         assert said in json.loads(output)["remedy"]
+
+
+def test_next_reference_is_sound_and_keeps_its_invariants() -> None:
+    code, output = run("check", "next", "--json")
+
+    found = json.loads(output)
+    assert code == 0
+    assert found["sound"] is True
+    assert len(found["invariants"]) >= 12
+    assert all(one["holds"] for one in found["invariants"])
+
+
+def test_broken_invariant_becomes_a_case_that_explain_takes(tmp_path: Path) -> None:
+    stated = {
+        "id": "no-housing",
+        "says": {"fi": "x", "sv": "x", "en": "x"},
+        "never": {"to": ["municipality"], "categories": ["housing"], "since": "2025-01-01"},
+    }
+    file, folder = tmp_path / "invariants.json", tmp_path / "cases"
+    file.write_text(json.dumps({"invariants": [stated]}))
+
+    code, output = run("check", "next", "--invariants", str(file), "--cases", str(folder), "--json")
+    told, explained = run("explain", str(folder / "no-housing.json"), "--rulebook", "next", "--json")
+
+    assert code == 1
+    assert json.loads(output)["invariants"][0]["counterexample"]["categories"] == ["housing"]
+    assert told == 0
+    assert {one["category"] for one in json.loads(explained)["decision"]["permitted"]} == {"housing"}
+    assert run("explain", str(tmp_path / "none.json"), "--rulebook", "next")[0] == 2
+    assert run("check", "next", "--invariants", str(tmp_path / "none"))[0] == 2
+
+
+def test_coverage_leaves_no_moment_of_the_act_unaccounted_for() -> None:
+    code, output = run("coverage", "681/2023", "--json")
+
+    found = json.loads(output)
+    assert code == 0
+    assert found["missing"] == []
+    assert found["amended_unread"] > 0
+    by = {one["provision"]: one for one in found["moments"]}
+    assert by["681/2023 86:1"]["bases"] == ["assessment-municipality"]
+    assert by["681/2023 73:1"]["without"]
+    assert run("coverage", "1/1900")[0] == 2
+
+
+def test_purpose_follows_from_the_recipient() -> None:
+    arguments = ("explain", "p09-permission-to-county", "--to", "kymenlaakso", "--on", "2026-03-01")
+
+    code, output = run(*arguments, "--rulebook", "next", "--handover", "--json")
+
+    decision = json.loads(output)["decision"]
+    assert code == 0
+    assert decision["purpose"] == "reception-to-county"
+    assert {one["category"] for one in decision["permitted"]} == {"health-needs"}

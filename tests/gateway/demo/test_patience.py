@@ -11,8 +11,9 @@ from datetime import UTC, datetime
 import pytest
 
 from adapters.samples import write_samples
-from gateway.demo.network import LOOPBACK, Network, Ports, build
+from gateway.demo.network import Network, build
 from gateway.demo.patience import Patience
+from gateway.demo.ports import LOOPBACK, Ports
 from gateway.demo.processes import ProcessError, Processes
 
 

@@ -30,7 +30,7 @@ from audit.tree.checkpoint import LogSigner, VerifierKey
 from audit.tree.tiles import WIDTH
 from gateway.cli.main import app
 from gateway.evidence import package
-from gateway.evidence.cli import _secret
+from gateway.evidence.exporting import secret
 from gateway.evidence.verifying import verify
 from gateway.keys.errors import TrustError
 from gateway.storage import engine as storage
@@ -85,7 +85,7 @@ def test_a_refusal_that_was_signed_is_evidence_too(exchanged: Exchanged, tmp_pat
 
     assert report.response is not None
     assert report.response.status == 404
-    assert [one.reason for one in report.entries if one.outcome == "refused"] == ["subject-not-found"]
+    assert [one.reason for one in report.entries if one.outcome == "refused"] == ["not-available"]
 
 
 def test_the_bodies_are_left_out_on_request(exchanged: Exchanged, tmp_path: Path) -> None:
@@ -306,7 +306,7 @@ def copied(folder: Path, target: Path) -> Path:
 
 def opened_log(folder: Path, url: str | None = None) -> tuple[Engine, Log, VerifierKey]:
     """The log of the centre's node, opened beside it as commands do."""
-    key = Ed25519PrivateKey.from_private_bytes(_secret(folder / "secrets" / "log.key"))
+    key = Ed25519PrivateKey.from_private_bytes(secret(folder / "secrets" / "log.key"))
     signer = LogSigner(key, "yhdyspinta/centre.demo")
     engine = storage.create(url or f"sqlite:///{folder / 'node.db'}")
     log = Log(engine, signer, origin=signer.name, clock=lambda: datetime.now(UTC))
@@ -377,7 +377,7 @@ def test_after_a_persons_key_is_destroyed_bodies_are_gone_and_everything_else_ve
 def destroy(nodes: Running, subject: str) -> None:
     """What the officer's command does at the centre, beside the running node."""
     folder = nodes.party("centre").folder
-    subjects = Subjects(_secret(folder / "secrets" / "wrapping.key"), _secret(folder / "secrets" / "index.key"))
+    subjects = Subjects(secret(folder / "secrets" / "wrapping.key"), secret(folder / "secrets" / "index.key"))
     url = nodes.database.format(name="centre") if nodes.database else None
     engine, log, _ = opened_log(folder, url)
 

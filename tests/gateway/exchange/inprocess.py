@@ -6,6 +6,7 @@ the source system is the test's (a source is outside the node), and nobody liste
 
 from __future__ import annotations
 
+import base64
 import copy
 import io
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -16,39 +17,27 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from sqlalchemy import Engine, select
+from sqlalchemy import select
 
 from adapters.samples import write_samples
 from adapters.sdk import Limits as AdapterLimits
 from adapters.sdk import load as load_adapter
 from audit.log.entries import Entry, new_id
-from audit.log.log import Log
 from audit.log.tables import entries
-from audit.questions.subjects import Subjects
-from audit.tree.checkpoint import LogSigner, WitnessSigner
 from gateway.demo import network as demo
 from gateway.exchange.consents.record import Consents
 from gateway.exchange.context import DeliveryPolicy, Exchange, Limits
 from gateway.exchange.handover.receive import Reception
 from gateway.exchange.opening import Answer, PeerCall
 from gateway.exchange.query.answer import Provider
-from gateway.exchange.transport import PeerTransport
-from gateway.exchange.witnessing import Witnessing, WitnessPolicy
 from gateway.keys.certificates import to_der
 from gateway.keys.keystore import FileKeyStore
-from gateway.keys.tls import TlsKey, client_context
-from gateway.person.held import HeldRecords
-from gateway.person.people import People
+from gateway.node.parts import assemble
 from gateway.person.values import Register as OwnRegister
-from gateway.registry.read.entries import witness_name
-from gateway.registry.read.standing import Standing, Standings
+from gateway.registry.read.standing import Standing
+from gateway.settings import Settings
 from gateway.settings import load as load_settings
 from gateway.sources.backends import Locator, Sourced
-from gateway.storage import engine as storage
-from gateway.storage import schema
-from gateway.storage.replay import Replays
-from gateway.telemetry import Telemetry
 from gateway.wire.identifiers import ServiceId
 from gateway.wire.message import RequestClaims, body_digest
 from gateway.wire.problems import ProblemError
@@ -197,6 +186,13 @@ def problem_of(answer: Answer) -> str | None:
     return code if answer.status != 200 else None
 
 
+def hidden_reason(here: InProcess, answer: Answer) -> str | None:
+    """Why a peer that is told nothing got nothing, as the holder's log says."""
+    assert (answer.status, problem_of(answer)) == (404, "not-available")
+    reason: str | None = here.entries()[-1].reason
+    return reason
+
+
 def utc_now() -> datetime:
     return datetime.now(UTC)
 
@@ -219,65 +215,37 @@ async def node(
     """
     party = place.network.parties[of]
     spoken_for = [party, *(place.network.parties[other] for other in also)]
-    settings = load_settings(party.config, {})
-    passphrase = place.network.passphrase.encode()
     async with AsyncExitStack() as stack:
-        telemetry = Telemetry(settings.node.id, otlp_endpoint=None, sample_ratio=0)
-        stack.callback(telemetry.close)
-        engine: Engine = storage.create(database, pool_size=8)
-        stack.callback(engine.dispose)
-        schema.bring_up_to_date(engine)
-        standings = Standings(settings.registry, demo.INSTANCE, clock, telemetry)
-        await standings.start()
-        stack.push_async_callback(standings.stop)
-        origin = f"yhdyspinta/{settings.node.id}"
-        signer = LogSigner(Ed25519PrivateKey.from_private_bytes(b"\x07" * 32), origin)
-        log = Log(engine, signer, origin=origin, clock=clock)
-        log.start()
-        stack.callback(log.close)
-        subjects = Subjects(b"\x01" * 32, INDEX_KEY, members=tuple(str(each.member) for each in spoken_for))
-        held = HeldRecords(settings.node.id, subjects, clock)
-        people = People(engine, subjects, held, settings.node.id)
-        stack.callback(people.close)
-        tls = TlsKey(party.folder / "tls.pem", party.folder / "tls.key", passphrase)
-        anchors = standings.now(clock()).registry.anchors
-        transport = PeerTransport(client_context(tls, anchors), timeout_seconds=60.0, body_limit=1 << 20)
-        await transport.open()
-        stack.push_async_callback(transport.close)
-        register = Register(place.template)
-        signing = place.signer(of)
-        cosigner = WitnessSigner(Ed25519PrivateKey.from_private_bytes(b"\x08" * 32), witness_name(settings.node.id))
-        witnessing = Witnessing(
-            settings.node.id,
-            engine=engine,
-            log=log,
-            clock=clock,
-            registry=lambda: standings.latest.registry if standings.latest is not None else None,
-            transport=transport,
-            signer=lambda: cosigner,
-            policy=WitnessPolicy(3600.0, 3600.0),
-        )
-        exchange = Exchange(
-            node=settings.node.id,
-            subsystems=tuple(each.subsystem for each in spoken_for),
-            clock=clock,
-            standing=lambda at: standing(standings.now(at)),
-            signer=lambda: signing,
-            log=log,
-            engine=engine,
-            subjects=subjects,
-            people=people,
-            held=held,
-            registers={ServiceId(party.subsystem, "palvelutarve"): OwnRegister("register", is_authoritative=True)},
-            replays=Replays(),
-            witnessing=witnessing,
-            transport=transport,
-            backends={ServiceId(party.subsystem, "palvelutarve"): register},
-            telemetry=telemetry,
+        settings = _settings(party, spoken_for, database)
+        parts = await assemble(settings, stack, clock)
+        register, service = Register(place.template), ServiceId(party.subsystem, "palvelutarve")
+        exchange = replace(
+            parts.exchange,
+            standing=lambda at: standing(parts.standings.now(at)),
+            registers={service: OwnRegister("register", is_authoritative=True)},
+            backends={service: register},
             limits=Limits(1 << 20, 16 * 1024, 2.0),
             delivery=DeliveryPolicy(12, 0.02, retry_seconds, retry_seconds, lease_seconds, 3600.0),
         )
         yield InProcess(place, party, exchange, register, Provider(exchange, Reception(exchange)), Consents(exchange))
 
 
-__all__ = ["InProcess", "Place", "ProblemError", "Register", "node", "problem_of"]
+def _settings(party: demo.Party, spoken_for: Sequence[demo.Party], database: str) -> Settings:
+    """The settings of the party's node, over this database and with secrets that tests know."""
+    settings = load_settings(party.config, {})
+    secrets = {
+        name: party.folder / f"known-{name}"
+        for name in ("log_key", "wrapping_key", "index_key", "witness_key", "token_key")
+    }
+    for number, name in ((7, "log_key"), (1, "wrapping_key"), (2, "index_key"), (8, "witness_key"), (9, "token_key")):
+        secrets[name].write_bytes(base64.b64encode(bytes([number]) * 32))
+    return settings.model_copy(
+        update={
+            "database": settings.database.model_copy(update={"url": database}),
+            "node": settings.node.model_copy(update={"subsystems": [str(spoken.subsystem) for spoken in spoken_for]}),
+            "secrets": settings.secrets.model_copy(update=secrets),
+        }
+    )
+
+
+__all__ = ["InProcess", "Place", "ProblemError", "Register", "hidden_reason", "node", "problem_of"]

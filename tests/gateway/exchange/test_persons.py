@@ -14,7 +14,7 @@ from gateway.sources.backends import Locator
 from gateway.wire.identifiers import ServiceId
 from gateway.wire.problems import ProblemError
 from schemas.facts import HETU, MIGRI_CUSTOMER
-from tests.gateway.exchange.inprocess import Bundle, InProcess, Place, node, problem_of
+from tests.gateway.exchange.inprocess import Bundle, InProcess, Place, hidden_reason, node, problem_of
 
 CODE = "010190-900P"
 OTHER_CODE = "020290-9016"
@@ -135,7 +135,7 @@ async def test_a_record_that_names_two_people_waits_and_nobody_else_does(here: I
         assert await moved(here, person)
 
     here.register.changed["7000001"] = with_code(OTHER_CODE)  # type: ignore[assignment]
-    assert problem_of(await here.ask("7000001")) == "subject-ambiguous"
+    assert hidden_reason(here, await here.ask("7000001")) == "subject-ambiguous"
 
     assert await moved(here, "7000002"), "the other person's own record goes on"
     with here.exchange.engine.connect() as connection:
@@ -172,7 +172,7 @@ async def test_an_emergency_passes_a_record_that_waits_and_is_marked_for_review(
         here.register.changed[person] = with_code(code)  # type: ignore[assignment]
         await here.ask(person)
     here.register.changed["7000001"] = with_code(OTHER_CODE)  # type: ignore[assignment]
-    assert problem_of(await here.ask("7000001")) == "subject-ambiguous"
+    assert hidden_reason(here, await here.ask("7000001")) == "subject-ambiguous"
 
     urgent = {"subject": {"system": MIGRI_CUSTOMER, "value": "7000001"}, "emergency": {"justification": "Unconscious."}}
     answer = await here.ask("7000001", party="kymenlaakso", body=urgent)

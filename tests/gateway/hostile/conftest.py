@@ -20,7 +20,9 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from gateway.demo.network import DEMO, LOOPBACK, Network, Organisation
+from gateway.demo.network import Network
+from gateway.demo.organisations import DEMO, Organisation
+from gateway.demo.ports import LOOPBACK
 from gateway.keys.certificates import load
 from gateway.keys.keystore import FileKeyStore
 from gateway.wire.identifiers import ServiceId

@@ -63,12 +63,20 @@ class Authority:
     def signing(self, member: MemberId, key: PrivateKey, **changes: Any) -> bytes:
         """A signing certificate of a member."""
         options: dict[str, Any] = {**self._term, "serial": 2} | changes
-        return certificates.issue_signing(self.certificate, self.key, key.public_key(), member, **options)
+        return certificates.issue_signing(
+            certificates.Issuer(self.certificate, self.key), key.public_key(), member, certificates.Term(**options)
+        )
 
     def tls(self, member: MemberId, node: str, key: PrivateKey, **changes: Any) -> bytes:
         """A TLS certificate of a node."""
         options: dict[str, Any] = {**self._term, "serial": 3} | changes
-        return certificates.issue_tls(self.certificate, self.key, key.public_key(), member, node, **options)
+        return certificates.issue_tls(
+            certificates.Issuer(self.certificate, self.key),
+            key.public_key(),
+            member,
+            node,
+            certificates.Term(**options),
+        )
 
 
 def vouched(member: MemberId, certificate: bytes, algorithm: Algorithm = "ES256") -> SigningCertificate:

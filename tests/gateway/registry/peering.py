@@ -25,12 +25,14 @@ from tuf.api.metadata import (  # type: ignore[attr-defined]
 )
 
 from audit.log.entries import new_id
-from gateway.demo.network import INSTANCE, LOOPBACK, Network
+from gateway.demo.network import Network
+from gateway.demo.organisations import INSTANCE
+from gateway.demo.ports import LOOPBACK
 from gateway.keys import certificates
 from gateway.keys.keystore import FileKeyStore, read_private_key, write_private_key
 from gateway.registry.read.entries import Content
 from gateway.registry.run.authority import Authority
-from gateway.registry.run.publishing import Lifetimes, Published
+from gateway.registry.run.roles import Lifetimes, Published
 from gateway.wire.identifiers import MemberId
 from gateway.wire.message import Checkpoint, RequestClaims, body_digest
 from gateway.wire.signing import sign_request
@@ -239,5 +241,7 @@ def stranger(name: str = "kotka.demo") -> tuple[bytes, bytes, certificates.Priva
     term = {"not_before": now - timedelta(days=1), "not_after": now + timedelta(days=30)}
     anchor = certificates.issue_authority(key, f"{INSTANCE} registry", serial=1, **term)
     member = MemberId.parse(f"{INSTANCE}/MUN/9000003-8")
-    issued = certificates.issue_tls(anchor, key, own.public_key(), member, name, serial=2, **term)
+    issued = certificates.issue_tls(
+        certificates.Issuer(anchor, key), own.public_key(), member, name, certificates.Term(**term, serial=2)
+    )
     return anchor, issued, key, own

@@ -25,15 +25,16 @@ from tuf.api.metadata import (  # type: ignore[attr-defined]
 )
 
 from gateway.keys.errors import TrustError
-from gateway.registry.read import targets
+from gateway.registry.read import targets, writing
 from gateway.registry.read.distribution import HttpFetcher, RegistryClient
 from gateway.registry.read.entries import Content
-from gateway.registry.run.publishing import ROLES, Lifetimes, Publisher
+from gateway.registry.run.publishing import Publisher
+from gateway.registry.run.roles import ROLES, Lifetimes
 from gateway.wire.signing import thumbprint
 from tests.gateway.registry.conftest import KOTKA, NOW, Network, build, named
 
 NETWORK = build()
-FILES = targets.write(NETWORK.content)
+FILES = writing.write(NETWORK.content)
 DAY = timedelta(days=1)
 SOON = NOW + timedelta(hours=1)
 
@@ -46,7 +47,7 @@ def new_ring() -> Ring:
 
 
 def files_of(content: Content | None = None, **changes: Any) -> dict[str, bytes]:
-    return targets.write(replace(content or NETWORK.content, **changes))
+    return writing.write(replace(content or NETWORK.content, **changes))
 
 
 class Publication:

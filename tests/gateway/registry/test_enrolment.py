@@ -20,7 +20,7 @@ from audit.tree.checkpoint import KeyType, LogSigner, VerifierKey, WitnessSigner
 from gateway.keys import certificates
 from gateway.keys.errors import TrustError
 from gateway.keys.keystore import FileKeyStore
-from gateway.registry.read.entries import Content, Member, Node, RoleTerm, ServiceDescriptor, Subsystem
+from gateway.registry.read.entries import Asked, Content, Member, Node, RoleTerm, ServiceDescriptor, Subsystem
 from gateway.registry.read.registry import Registry
 from gateway.registry.run import changes
 from gateway.registry.run.authority import Authority
@@ -35,8 +35,8 @@ from gateway.registry.run.enrolment import (
     write_request,
     write_welcome,
 )
-from gateway.registry.run.joining import Listens, ask, ask_again, key_files, take_in, witness_file
-from gateway.registry.run.publishing import Lifetimes
+from gateway.registry.run.joining import First, Kept, Listens, Making, ask, ask_again, key_files, take_in, witness_file
+from gateway.registry.run.roles import Lifetimes
 from tests.gateway.registry.conftest import INBOX, KOTKA, NOW, RECEPTION, build, named
 from tests.properties import examples
 
@@ -55,7 +55,7 @@ def refused(code: str, call: Callable[[], object]) -> TrustError:
 
 @pytest.fixture
 def request_file(tmp_path: Path) -> bytes:
-    return ask(tmp_path / "kotka", MEMBER, NODE, (SERVICE,))
+    return ask(tmp_path / "kotka", Asked(MEMBER, NODE, (SERVICE,)))
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def changed(data: bytes, *path: str | int, value: Any) -> bytes:
 
 @pytest.mark.parametrize("algorithm", ["ES256", "EdDSA"])
 def test_a_request_says_what_was_asked_and_holds_no_secret(tmp_path: Path, algorithm: Any) -> None:
-    data = ask(tmp_path, MEMBER, NODE, (SERVICE,), algorithm=algorithm)
+    data = ask(tmp_path, Asked(MEMBER, NODE, (SERVICE,)), Making(algorithm))
     found = read_request(data)
     assert (found.member, found.services) == (MEMBER, (SERVICE,))
     assert found.node.log_origin == "yhdyspinta/kotka-1"
@@ -108,7 +108,7 @@ def test_a_request_that_was_changed_on_its_way_is_refused(
 
 
 def test_nobody_puts_another_key_under_a_request(request_file: bytes, tmp_path: Path) -> None:
-    other = json.loads(ask(tmp_path / "thief", MEMBER, NODE, ()))
+    other = json.loads(ask(tmp_path / "thief", Asked(MEMBER, NODE)))
     theirs = other["request"]["requests"]
     refused("request-refused", lambda: read_request(changed(request_file, "request", "requests", value=theirs)))
     same = {"signing": theirs["tls"], "tls": theirs["tls"]}
@@ -154,7 +154,7 @@ def test_a_key_that_signs_checkpoints_is_no_witness_key() -> None:
 
 
 def test_nobody_brings_the_witness_key_of_another(request_file: bytes, tmp_path: Path) -> None:
-    theirs = json.loads(ask(tmp_path / "other", MEMBER, NODE, ()))
+    theirs = json.loads(ask(tmp_path / "other", Asked(MEMBER, NODE)))
     key = ed25519.Ed25519PrivateKey.generate()
     mine = asked_with(key, WitnessSigner(key, "yhdyspinta/kotka-1/witness"))
     assert read_request(mine).node.witness
@@ -170,7 +170,7 @@ def test_nobody_brings_the_witness_key_of_another(request_file: bytes, tmp_path:
 def asked_with(key: ed25519.Ed25519PrivateKey, witness: WitnessSigner) -> bytes:
     """A request whose signing key is this, with that witness."""
     requests = {SIGNING: certificates.request_signing(key, MEMBER.id)}
-    return write_request(MEMBER, NODE, (), requests, new=key, present=None, witness=witness)
+    return write_request(Asked(MEMBER, NODE), requests, new=key, present=None, witness=witness)
 
 
 def test_a_file_that_is_too_large_is_not_read() -> None:
@@ -200,15 +200,14 @@ def test_a_member_joins_and_changes_its_keys(tmp_path: Path, authority: Authorit
     written = take_in(
         folder,
         read_welcome(write_welcome(welcome)),
-        subsystems=(str(KOTKA),),
-        listens=Listens("127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"),
-        now=NOW,
+        NOW,
+        first=First((str(KOTKA),), Listens("127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3")),
     )
     assert {path.name for path in written} == {"signing.pem", "tls.pem", "root.json", "node.toml"}
     files = key_files(folder)
     signer = FileKeyStore.open(files[SIGNING].key, files[SIGNING].certificate, files[SIGNING].passphrase)
 
-    again = read_request(ask_again({SIGNING: files[SIGNING], TLS: files[TLS]}, MEMBER, request.node, signer))
+    again = read_request(ask_again({SIGNING: files[SIGNING], TLS: files[TLS]}, Asked(MEMBER, request.node), signer))
     registry = Registry(authority.content(), version=1, expires=NOW + timedelta(days=1))
     assert signed_by_member(again, registry, NOW)
     assert not signed_by_member(again, registry, NOW + timedelta(days=400))
@@ -220,7 +219,7 @@ def test_a_member_joins_and_changes_its_keys(tmp_path: Path, authority: Authorit
     assert len(admitted.content.nodes[0].pins) == 2
     # The key in use is in use until its successor's certificate is there.
     assert FileKeyStore.open(files[SIGNING].key, files[SIGNING].certificate, files[SIGNING].passphrase)
-    take_in(folder, authority.welcome(again, admitted, "unused"), files=files, now=NOW)
+    take_in(folder, authority.welcome(again, admitted, "unused"), NOW, kept=Kept(files=files))
     renewed = FileKeyStore.open(files[SIGNING].key, files[SIGNING].certificate, files[SIGNING].passphrase)
     assert renewed.certificate == admitted.signing
     assert admitted.content.nodes[0].witness == request.node.witness
@@ -229,7 +228,7 @@ def test_a_member_joins_and_changes_its_keys(tmp_path: Path, authority: Authorit
     place = witness_file(folder)
     before = place.read_bytes()
     wish = (place, KeyType.COSIGNATURE_ED25519)
-    third = read_request(ask_again({}, MEMBER, admitted.content.nodes[0], renewed, witness=wish))
+    third = read_request(ask_again({}, Asked(MEMBER, admitted.content.nodes[0]), renewed, witness=wish))
     assert (third.signing, third.tls) == (None, None)
     assert signed_by_member(third, Registry(admitted.content, version=2, expires=NOW + timedelta(days=1)), NOW)
     admitted = authority.admit(admitted.content, third, NOW)
@@ -237,7 +236,7 @@ def test_a_member_joins_and_changes_its_keys(tmp_path: Path, authority: Authorit
     assert len(admitted.content.members[0].signing) == 2
     assert place.read_bytes() == before
     listed = read_welcome(write_welcome(authority.welcome(third, admitted, "unused")))
-    assert take_in(folder, listed, files=files, now=NOW) == [place]
+    assert take_in(folder, listed, NOW, kept=Kept(files=files)) == [place]
     assert place.read_bytes() != before
     assert place.stat().st_mode & 0o077 == 0
 
@@ -245,13 +244,13 @@ def test_a_member_joins_and_changes_its_keys(tmp_path: Path, authority: Authorit
 def test_the_certificate_of_another_key_is_not_taken_in(
     tmp_path: Path, authority: Authority, request_file: bytes
 ) -> None:
-    other = read_request(ask(tmp_path / "other", MEMBER, NODE, ()))
+    other = read_request(ask(tmp_path / "other", Asked(MEMBER, NODE)))
     admitted = authority.admit(authority.content(), other, NOW)
     welcome = authority.welcome(other, admitted, "x")
     listens = Listens("127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3")
     refused(
         "key-mismatch",
-        lambda: take_in(tmp_path / "kotka", welcome, subsystems=(str(KOTKA),), listens=listens, now=NOW),
+        lambda: take_in(tmp_path / "kotka", welcome, NOW, first=First((str(KOTKA),), listens)),
     )
     assert not (tmp_path / "kotka" / "signing.pem").exists()
     assert not (tmp_path / "kotka" / "node.toml").exists()
@@ -259,7 +258,7 @@ def test_the_certificate_of_another_key_is_not_taken_in(
 
 def test_keys_are_never_overwritten(tmp_path: Path, request_file: bytes) -> None:
     before = (tmp_path / "kotka" / "signing.key").read_bytes()
-    refused("request-refused", lambda: ask(tmp_path / "kotka", MEMBER, NODE, ()))
+    refused("request-refused", lambda: ask(tmp_path / "kotka", Asked(MEMBER, NODE)))
     assert (tmp_path / "kotka" / "signing.key").read_bytes() == before
 
 
@@ -280,17 +279,17 @@ CONTENT = build().content
 
 def test_a_listed_member_keeps_its_names_and_roles_when_it_asks_for_another_key() -> None:
     asks = Member(KOTKA.member, named("Another name"), (RoleTerm("county"),), (Subsystem(KOTKA, named("Uusi")),))
-    found = changes.with_member(CONTENT, asks, CONTENT.nodes[1], (), signing=None, pin="A" * 43)
+    found = changes.with_member(CONTENT, Asked(asks, CONTENT.nodes[1]), signing=None, pin="A" * 43)
     [member] = [one for one in found.members if one.id == KOTKA.member]
     assert (member.name, member.roles) == (CONTENT.members[1].name, CONTENT.members[1].roles)
     assert "A" * 43 in found.nodes[1].pins
-    granted = changes.with_member(CONTENT, asks, CONTENT.nodes[1], (), signing=None, pin=None, roles=("county",))
+    granted = changes.with_member(CONTENT, Asked(asks, CONTENT.nodes[1]), signing=None, pin=None, roles=("county",))
     assert [one for one in granted.members if one.id == KOTKA.member][0].roles == (RoleTerm("county"),)  # noqa: RUF015
 
 
 def test_a_node_of_another_member_is_not_taken_over() -> None:
     mine = Node("vastaanotto-1", KOTKA.member, "https://thief.example", frozenset(), frozenset())
-    refused("request-refused", lambda: changes.with_member(CONTENT, MEMBER, mine, (), signing=None, pin="A" * 43))
+    refused("request-refused", lambda: changes.with_member(CONTENT, Asked(MEMBER, mine), signing=None, pin="A" * 43))
 
 
 def test_a_member_that_is_taken_out_leaves_nothing_behind() -> None:

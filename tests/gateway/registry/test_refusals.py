@@ -24,14 +24,15 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from gateway.demo.network import LOOPBACK, Network, Ports
+from gateway.demo.network import Network
+from gateway.demo.ports import LOOPBACK, Ports
 from gateway.keys import certificates
 from gateway.keys.certificates import PrivateKey
 from gateway.keys.tls import peer_pin
 from gateway.node.node import Node
 from gateway.registry.read.entries import Content
 from gateway.registry.run.changes import without_certificate, without_member
-from gateway.registry.run.publishing import Lifetimes
+from gateway.registry.run.roles import Lifetimes
 from gateway.settings import load
 from gateway.wire.signing import thumbprint
 from tests.gateway.registry.peering import Peering, forge, hasten, stranger
@@ -60,14 +61,11 @@ def issued(peering: Peering, *, begins: timedelta = -HOUR, ends: timedelta = HOU
     """A TLS certificate of the network's own authority, for the municipality's node."""
     now, key, party = datetime.now(UTC), certificates.new_private_key("ES256"), peering.nodes.party("kotka")
     certificate = certificates.issue_tls(
-        peering.authority().anchor,
-        peering.anchor_key,
+        certificates.Issuer(peering.authority().anchor, peering.anchor_key),
         key.public_key(),
         party.member,
         party.node,
-        not_before=now + begins,
-        not_after=now + ends,
-        serial=x509.random_serial_number(),
+        certificates.Term(now + begins, now + ends, x509.random_serial_number()),
     )
     return certificate, key
 

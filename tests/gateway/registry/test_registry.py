@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from audit.tree.checkpoint import LogSigner
 from gateway.keys import certificates
 from gateway.keys.errors import TrustError
-from gateway.registry.read import targets
+from gateway.registry.read import targets, writing
 from gateway.registry.read.entries import (
     ALWAYS,
     ROLES,
@@ -293,7 +293,7 @@ def _one_certificate_for_both_uses(network: Network) -> Content:
 def test_content_that_contradicts_itself_is_refused(contradict: Callable[[Network], Content], code: str) -> None:
     content = contradict(NETWORK)
     refused(code, lambda: registry(content))
-    files = targets.write(content)
+    files = writing.write(content)
 
     def use() -> None:
         read = targets.read(files)
@@ -308,11 +308,11 @@ def test_content_that_contradicts_itself_is_refused(contradict: Callable[[Networ
 
 
 def test_what_is_written_reads_back_the_same_and_writes_the_same_bytes() -> None:
-    files = targets.write(NETWORK.content)
+    files = writing.write(NETWORK.content)
     assert set(files) == set(targets.FILES)
     read = targets.read(files)
     assert read == NETWORK.content
-    assert targets.write(read) == files
+    assert writing.write(read) == files
 
 
 names = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12)
@@ -412,9 +412,9 @@ def contents(draw: st.DrawFn) -> Content:
 @given(contents())
 @examples(80)
 def test_any_content_survives_its_files(content: Content) -> None:
-    read = targets.read(targets.write(content))
+    read = targets.read(writing.write(content))
     assert read == content
-    assert targets.write(read) == targets.write(content)
+    assert writing.write(read) == writing.write(content)
 
 
 @given(periods, days)
@@ -425,7 +425,7 @@ def test_a_period_covers_its_ends_and_what_is_between(period: Period, day: date)
     assert ALWAYS.covers(day)
 
 
-FILES = targets.write(NETWORK.content)
+FILES = writing.write(NETWORK.content)
 JSON_FILES = sorted(name for name in FILES if name.endswith(".json"))
 
 
@@ -472,7 +472,7 @@ def test_files_with_anything_anywhere_are_read_or_refused_and_nothing_else(
         found.recipients("285", NOW)
         found.roles_of(KOTKA, NOW)
         # What was read can be published again.
-        assert targets.read(targets.write(content)) == content
+        assert targets.read(writing.write(content)) == content
     except TrustError as error:
         assert error.code.startswith(("registry-", "certificate-"))  # noqa: PT017
 
@@ -490,7 +490,7 @@ def test_a_node_without_a_log_is_read_and_written_as_it_is() -> None:
     for value in (None, ...):
         content = targets.read(_spoiled("members.json", ("nodes", 1, "log"), value))
         assert (content.nodes[1].log_origin, content.nodes[1].log_key) == (None, None)
-        assert targets.read(targets.write(content)) == content
+        assert targets.read(writing.write(content)) == content
 
 
 @pytest.mark.parametrize("name", targets.FILES)
@@ -584,7 +584,7 @@ def test_ten_thousand_members_with_a_hundred_thousand_services_load() -> None:
         municipalities=(),
         counties=(),
     )
-    read = targets.read(targets.write(content))
+    read = targets.read(writing.write(content))
     assert len(read.services) == 100_000
     found = registry(read)
     for home in (homes[0], homes[5_000], homes[-1]):

@@ -14,10 +14,10 @@ import pytest
 from gateway.keys import certificates
 from gateway.keys.keystore import FileKeyStore
 from gateway.registry.read.distribution import RegistryClient
-from gateway.registry.read.entries import Content
+from gateway.registry.read.entries import Asked, Content
 from gateway.registry.run.changes import without_certificate
 from gateway.registry.run.enrolment import SIGNING, TLS, read_request, signed_by_member
-from gateway.registry.run.joining import KeyFiles, ask_again, take_in
+from gateway.registry.run.joining import Kept, KeyFiles, ask_again, take_in
 from gateway.wire.signing import thumbprint
 from tests.gateway.registry.peering import Peering, hasten
 from tests.gateway.running import Running, running
@@ -102,11 +102,11 @@ async def changed(peering: Peering, party: str, kind: str) -> str:
     assert member is not None
     assert node is not None
     signer = FileKeyStore.open(files[SIGNING].key, files[SIGNING].certificate, peering.phrase)
-    request = read_request(ask_again({kind: files[kind]}, member, node, signer))
+    request = read_request(ask_again({kind: files[kind]}, Asked(member, node), signer))
     assert signed_by_member(request, registry, now)
     admitted = authority.admit(authority.content(), request, now)
     published = authority.publish(admitted.content, now)
-    take_in(folder, authority.welcome(request, admitted, "unused"), files=files, now=now)
+    take_in(folder, authority.welcome(request, admitted, "unused"), now, kept=Kept(files=files))
     coming = certificate_of(files[kind])
     assert coming != former
     place = "signing" if kind == SIGNING else "peers"

@@ -69,6 +69,25 @@ async def test_a_file_that_is_still_being_written_is_left_alone(books: Progress,
     assert sorted(one.name for one in drop.iterdir() if one.is_file()) == [".hidden", "later.csv.part"]
 
 
+async def test_a_file_that_grew_while_it_was_read_is_read_again_whole(books: Progress, tmp_path: Path) -> None:
+    drop, sink = tmp_path / "drop", Sink()
+    drop.mkdir()
+    first, whole = export(["A1", "A2"]), export(["A1", "A2", "A3", "A4"])
+    (drop / "stalled.csv").write_bytes(first)
+    source = Directory(drop)
+    assert await source.poll(None) is None
+    batch = await source.poll(None)
+    assert batch is not None
+
+    (drop / "working" / "stalled.csv").write_bytes(whole)  # its writer had it open all the time
+    await source.finished(batch)
+    assert not list((drop / "done").iterdir())
+    await drain(feed_of(source, sink, books, tmp_path / "reports"))
+
+    assert sink.people == ["A1", "A2", "A3", "A4"]
+    assert (drop / "done" / "stalled.csv").read_bytes() == whole
+
+
 async def test_what_was_rejected_is_told_in_the_report_and_counted(books: Progress, tmp_path: Path) -> None:
     drop, sink = tmp_path / "drop", Sink()
     sink.refuse["A3"] = ProblemError("record-invalid", detail="the record breaks the schema", remedy="mend it")

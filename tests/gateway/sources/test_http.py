@@ -145,3 +145,21 @@ async def test_an_api_that_is_away_is_a_reason_to_wait(books: Progress) -> None:
 
     assert caught.value.code == "source-unreachable"
     await source.close()
+
+
+@pytest.mark.parametrize(
+    ("pointer", "found"),
+    [
+        ("/link[relation=next]/url", "https://x/2"),
+        ("/link[relation=last]/url", None),
+        ("/link[relation=next]/href", None),
+        ("/total[relation=next]/url", None),
+        ("/paging/next", 7),
+    ],
+)
+def test_a_next_page_is_found_wherever_it_stands(pointer: str, found: object) -> None:
+    from gateway.sources.http import _pointed
+
+    links = [{"relation": "self", "url": "https://x/1"}, {"relation": "next", "url": "https://x/2"}]
+
+    assert _pointed({"link": links, "total": 3, "paging": {"next": 7}}, pointer, missing=None) == found

@@ -9,6 +9,8 @@ import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 from sqlalchemy import Engine, insert, inspect, select, text
 
 from gateway.storage import engine as storage
@@ -25,6 +27,22 @@ def test_migrations_make_exactly_the_tables_that_the_code_works_with(engine: Eng
     assert differences == []
     held, newest = schema.revision(engine)
     assert held == newest is not None
+
+
+def test_newest_revision_is_the_head_of_the_migrations(engine: Engine) -> None:
+    with engine.connect() as connection:
+        scripts = ScriptDirectory.from_config(schema._config(connection))
+
+    assert schema.newest() == scripts.get_current_head()
+
+
+def test_database_of_a_later_version_is_refused(engine: Engine) -> None:
+    schema.bring_up_to_date(engine)
+    with storage.writer(engine).begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+
+    with pytest.raises(CommandError, match="9999"):
+        schema.bring_up_to_date(engine)
 
 
 def test_migrating_twice_or_at_once_changes_nothing_more(engine: Engine) -> None:

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from gateway.cli.console import make_link
+from gateway.cli.console import Guest, make_link
 from gateway.demo.network import build
-from gateway.desk.asking import Role
 from gateway.desk.console.composition import address_of
+from gateway.desk.roles import Role
 from gateway.node.wiring import NodeError, console_tls
-from gateway.settings import Address, ConsoleSettings, Settings, SettingsError, load
+from gateway.settings import ConsoleSettings, Settings, SettingsError, load
+from gateway.settings_values import Address
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +71,7 @@ def test_an_address_with_a_path_is_told_to_the_operator(settings: Settings, tmp_
 
 
 def test_a_link_is_made_before_the_node_has_ever_run(settings: Settings) -> None:
-    link = make_link(settings, role=Role.AUDITOR, now=datetime.now(UTC))
+    link = make_link(settings, Guest(Role.AUDITOR), datetime.now(UTC))
 
     assert settings.listen.console is not None
     assert link.startswith(f"http://localhost:{settings.listen.console.port}/link/")

@@ -69,7 +69,7 @@ class Ground:
     samples: dict[str, list[Any]]
 
     def run(self, story: Coroutine[Any, Any, Any]) -> Any:
-        return asyncio.run_coroutine_threadsafe(story, self.loop).result(600)
+        return asyncio.run_coroutine_threadsafe(story, self.loop).result()
 
 
 @pytest.fixture(scope="module")
@@ -97,12 +97,12 @@ def standing(place: Place, database_url: str, of: str = "centre") -> Iterator[Gr
         return await stack.enter_async_context(faces(found))
 
     try:
-        both = asyncio.run_coroutine_threadsafe(start(), loop).result(600)
+        both = asyncio.run_coroutine_threadsafe(start(), loop).result()
         yield Ground(loop, both, {})
     finally:
-        asyncio.run_coroutine_threadsafe(stack.aclose(), loop).result(600)
+        asyncio.run_coroutine_threadsafe(stack.aclose(), loop).result()
         loop.call_soon_threadsafe(loop.stop)
-        thread.join(60)
+        thread.join()
         loop.close()
 
 

@@ -19,9 +19,9 @@ from sqlalchemy import Connection
 from starlette.types import ASGIApp
 
 from audit.log.log import Written
-from gateway.desk.asking import Role
 from gateway.desk.console.composition import console_app
 from gateway.desk.console.sessions import Identity, offer_link
+from gateway.desk.roles import Role
 from gateway.settings import load
 from tests.gateway.exchange.inprocess import InProcess, Place
 from tests.gateway.web.faces import desk_of

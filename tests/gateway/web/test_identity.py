@@ -21,7 +21,7 @@ from gateway.storage.engine import writer
 from gateway.storage.tables import held_records
 from gateway.web.application import application
 from gateway.web.authentication import Caller, Callers, Registered
-from gateway.web.forms import USER_HEADER
+from gateway.web.headers import USER_HEADER
 from gateway.web.listeners import CERTIFICATE
 from gateway.wire.identifiers import SubsystemId
 from gateway.wire.signing import thumbprint

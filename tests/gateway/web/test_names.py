@@ -31,11 +31,11 @@ from audit.questions.subjects import Subject
 from audit.questions.texts import LANGUAGES
 from audit.tree.witness import _KINDS
 from consent.rulebook import Rulebook
-from gateway.desk.asking import Role
 from gateway.desk.console import wording
 from gateway.desk.console.composition import console_app
 from gateway.desk.console.sessions import Identity, offer_link
 from gateway.desk.describing import activities, names_of
+from gateway.desk.roles import Role
 from gateway.keys import certificates
 from gateway.registry.read import distribution, registry, targets
 from gateway.settings import load

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
 
-from gateway.keys.certificates import PrivateKey, issue_authority, issue_signing, new_private_key
+from gateway.keys.certificates import Issuer, PrivateKey, Term, issue_authority, issue_signing, new_private_key
 from gateway.keys.keystore import FileKeyStore
 from gateway.wire.identifiers import MemberId, ServiceId, SubsystemId
 from gateway.wire.message import (
@@ -51,9 +51,7 @@ def sender(member: MemberId, algorithm: Algorithm) -> Sender:
     root = new_private_key("ES256")
     authority = issue_authority(root, "test anchor", not_before=begins, not_after=ends, serial=1)
     private = new_private_key(algorithm)
-    certificate = issue_signing(
-        authority, root, private.public_key(), member, not_before=begins, not_after=ends, serial=2
-    )
+    certificate = issue_signing(Issuer(authority, root), private.public_key(), member, Term(begins, ends, 2))
     return Sender(
         private, FileKeyStore(private, certificate), SigningKey(member, algorithm, private.public_key(), begins, ends)
     )

@@ -84,7 +84,6 @@ def test_a_code_is_only_held_for_later_while_nothing_else_says_it() -> None:
         "case-mismatch",
         "checkpoint-conflict",
         "checkpoint-refused",
-        "rate-limited",
         "subject-mismatch",
     ]
 

@@ -34,7 +34,9 @@ from gateway.wire.signing import (
     REQUEST_TYPE,
     RESPONSE_TYPE,
     Algorithm,
+    Sent,
     SigningKey,
+    Verifier,
     check_body,
     open_request,
     request_digest,
@@ -72,17 +74,24 @@ P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 
 def accept(jws: str, body: bytes = BODY, **changes: Any) -> RequestClaims:
     options: dict[str, Any] = {
-        "keys": KEYS.get,
         "audience": lambda service: service == SERVICE,
         "tls_members": frozenset({CONSUMER.member}),
-        "now": NOW,
     }
-    return verify_request(jws, body, **(options | changes))
+    verifier, further = verifier_of(changes)
+    return verify_request(jws, body, verifier, **(options | further))
+
+
+def verifier_of(changes: dict[str, Any]) -> tuple[Verifier, dict[str, Any]]:
+    """What messages are verified with here, but for the changes that concern it; and the other changes."""
+    known = {"keys": KEYS.get, "now": NOW}
+    given = known | {name: value for name, value in changes.items() if name in {"keys", "now", "limit"}}
+    return Verifier(**given), {name: value for name, value in changes.items() if name not in given}
 
 
 def accept_answer(jws: str, request_jws: str, body: bytes = BODY, **changes: Any) -> ResponseClaims:
-    options: dict[str, Any] = {"keys": KEYS.get, "service": SERVICE, "consumer": CONSUMER, "now": NOW}
-    return verify_response(jws, body, request_jws=request_jws, **(options | changes))
+    verifier, further = verifier_of(changes)
+    sent = {"service": SERVICE, "consumer": CONSUMER} | further
+    return verify_response(jws, body, verifier, Sent(request_jws, **sent))
 
 
 def refused(code: str, call: Callable[[], object]) -> ProblemError:
@@ -639,10 +648,9 @@ def test_a_replay_can_be_refused_before_its_body_is_looked_at() -> None:
     jws = sign_request(request_claims(), ASKER.signer)
     claims = open_request(
         jws,
-        keys=KEYS.get,
+        Verifier(KEYS.get, NOW),
         audience=lambda service: service == SERVICE,
         tls_members=frozenset({CONSUMER.member}),
-        now=NOW,
     )
     assert claims.message_id == request_claims().message_id
     refused("digest-mismatch", lambda: check_body(claims, b"other"))

@@ -21,7 +21,9 @@ from gateway.storage.replay import Replays
 from gateway.wire.identifiers import IdentifierError, MemberId, ServiceId, SubsystemId
 from gateway.wire.problems import PROBLEMS, ProblemError
 from gateway.wire.signing import (
+    Sent,
     SigningKey,
+    Verifier,
     check_body,
     open_request,
     thumbprint,
@@ -91,10 +93,9 @@ def test_a_request_has_the_published_outcome(case: dict[str, Any]) -> None:
         verify_request(
             message_of(case),
             base64.b64decode(case["body"]),
-            keys=LISTED.get,
+            Verifier(LISTED.get, moment(case["now"])),
             audience=OFFERED.__contains__,
-            tls_members=frozenset(MemberId.parse(one) for one in case["peer_members"]),
-            now=moment(case["now"]),
+            tls_members=frozenset(MemberId.parse(member) for member in case["peer_members"]),
         )
 
     assert outcome(verify) == expected(case)
@@ -106,11 +107,8 @@ def test_a_response_has_the_published_outcome(case: dict[str, Any]) -> None:
         verify_response(
             case["message"],
             base64.b64decode(case["body"]),
-            keys=LISTED.get,
-            request_jws=case["request"],
-            service=ServiceId.parse(case["service"]),
-            consumer=SubsystemId.parse(case["consumer"]),
-            now=moment(case["now"]),
+            Verifier(LISTED.get, moment(case["now"])),
+            Sent(case["request"], ServiceId.parse(case["service"]), SubsystemId.parse(case["consumer"])),
         )
 
     assert outcome(verify) == expected(case)
@@ -130,10 +128,9 @@ def test_replays_have_the_published_outcome(engine: Engine, case: dict[str, Any]
         def take(step: dict[str, Any] = step, replays: Replays = replays) -> None:
             claims = open_request(
                 step["message"],
-                keys=LISTED.get,
+                Verifier(LISTED.get, moment(step["now"])),
                 audience=OFFERED.__contains__,
-                tls_members=frozenset(MemberId.parse(one) for one in REPLAYS["peer_members"]),
-                now=moment(step["now"]),
+                tls_members=frozenset(MemberId.parse(member) for member in REPLAYS["peer_members"]),
             )
             replays.refuse_seen(claims.message_id, claims.expires_at)
             check_body(claims, base64.b64decode(step["body"]))

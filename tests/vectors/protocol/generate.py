@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from gateway.keys.certificates import PrivateKey, issue_authority, issue_signing
+from gateway.keys.certificates import Issuer, PrivateKey, Term, issue_authority, issue_signing
 from gateway.wire.identifiers import MemberId
 from gateway.wire.message import body_digest
 from gateway.wire.problems import PROBLEMS
@@ -104,8 +104,7 @@ def _key(name: str, member: str, algorithm: str, begins: datetime, ends: datetim
     private = _private(name, algorithm)
     serial = int.from_bytes(_seed(f"serial {name}")[:15], "big")
     certificate = issue_signing(
-        ANCHOR, ANCHOR_KEY, private.public_key(), MemberId.parse(member),
-        not_before=begins, not_after=ends, serial=serial,
+        Issuer(ANCHOR, ANCHOR_KEY), private.public_key(), MemberId.parse(member), Term(begins, ends, serial),
     )  # fmt: skip
     return Key(name, member, algorithm, private, certificate, begins, ends)
 

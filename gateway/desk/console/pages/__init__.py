@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from gateway.desk.console.office import Page
-from gateway.desk.console.pages import overview, people, records, reports, reviewing, sealing, searching
+from gateway.desk.console.pages import laws, network, overview, people, records, reports, reviewing, sealing, searching
 
 PAGES: Final[tuple[Page, ...]] = (
     *overview.PAGES,
@@ -15,4 +15,6 @@ PAGES: Final[tuple[Page, ...]] = (
     *reviewing.PAGES,
     *sealing.PAGES,
     *reports.PAGES,
+    *network.PAGES,
+    *laws.PAGES,
 )

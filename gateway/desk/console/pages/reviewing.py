@@ -6,9 +6,9 @@ from datetime import timedelta
 from typing import Any, Final
 
 from audit.questions.reviews import MAX_REMARK, ReviewError, Verdict
-from gateway.desk.asking import Role
 from gateway.desk.console.office import Answer, Ask, Moved, NotHereError, Page, Shown, Visit, asked
 from gateway.desk.questions.reviewing import Case, Queue, ReviewOf, Reviews, SignOff, Unusual
+from gateway.desk.roles import Role
 from gateway.wire.problems import ProblemError
 
 WINDOWS: Final = (1, 7, 30)

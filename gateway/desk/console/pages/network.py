@@ -3,29 +3,13 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from importlib.resources import files
 from typing import Any
 
-from audit.questions.texts import read
-from gateway.desk.console import laws
-from gateway.desk.console.office import EVERYONE, Annex, Answer, Ask, Page, Shown, Visit
+from gateway.desk.console.office import EVERYONE, Answer, Ask, Page, Shown, Visit
 from gateway.desk.questions.boards import Board, Handovers
 from gateway.registry.read.registry import Registry
 
 OVER = 30
-
-
-def annex() -> Annex:
-    """The pages for the console's shell."""
-    return Annex(
-        pages=(
-            Page("/handovers", "handovers", board, Handovers.roles, group="network", rank=10),
-            Page("/registry", "registry", registry, EVERYONE, group="network", rank=20),
-            *laws.PAGES,
-        ),
-        templates="gateway.desk.console:board_templates",
-        texts=read((files("gateway.desk.console") / "boards.toml").read_text("utf-8")),
-    )
 
 
 def board(visit: Visit) -> Answer:
@@ -115,3 +99,9 @@ def _municipalities(visit: Visit, known: Registry) -> list[dict[str, str]]:
         for municipality in known.content.municipalities
         for county in (known.county(municipality.county, visit.now) if municipality.county is not None else None,)
     ]
+
+
+PAGES = (
+    Page("/handovers", "handovers", board, Handovers.roles, group="network", rank=10),
+    Page("/registry", "registry", registry, EVERYONE, group="network", rank=20),
+)

@@ -1,0 +1,220 @@
+"""Adapters as a process of their own: it is given bytes over a socket, and gives values back as JSON.
+
+Whatever an adapter does to foreign bytes, it does here: without keys, without the database, without the network, and
+within limits of memory and time that the system keeps. A reader that dies harms nobody but the input that killed it.
+Run by `gateway.reading`; imports nothing of it.
+
+A frame is four bytes of length and a JSON document; what has a member `bytes` is followed by so many bytes.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import io
+import json
+import platform
+import resource
+import socket
+import struct
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any, Final
+
+import orjson
+
+from adapters.sdk import UNREADABLE, AdapterError, Finding, Limits, Mapped, Position, Record, available, load
+
+FLUSH: Final = 64 * 1024
+_LENGTH: Final = struct.Struct(">I")
+
+
+def main(descriptor: int, memory_mb: int) -> None:
+    """Serve until the other end closes the socket."""
+    _bound(memory_mb)
+    channel = socket.socket(fileno=descriptor)
+    for manifest in available():
+        # What is loaded now, with the mapping files, need not be looked for when the file system is closed.
+        getattr(load(manifest.name), "mapping", None)
+    _send(channel, [{"ready": True, "confined": _confined()}])
+    while (request := _received(channel)) is not None:
+        _serve(channel, request, memory_mb)
+
+
+def _bound(memory_mb: int) -> None:
+    """The limits that the system keeps. Time is set anew for each record."""
+    most = memory_mb * 1024 * 1024
+    for kind, limit in (
+        (resource.RLIMIT_AS, most),
+        (resource.RLIMIT_CORE, 0),  # a core file would hold what was read
+        (resource.RLIMIT_FSIZE, 0),
+        (resource.RLIMIT_NOFILE, 64),
+    ):
+        resource.setrlimit(kind, (limit, limit))
+    with suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
+
+
+def _within(seconds: float) -> None:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    soft = int(used.ru_utime + used.ru_stime + max(1.0, seconds)) + 1
+    resource.setrlimit(resource.RLIMIT_CPU, (soft, resource.getrlimit(resource.RLIMIT_CPU)[1]))
+
+
+#: What a reader never does: it opens no connection, and becomes no other program. By machine, as the kernel has them.
+_REFUSED_CALLS: Final = {
+    "x86_64": (0xC000003E, (41, 42, 49, 59, 101, 310, 311, 322)),
+    "aarch64": (0xC00000B7, (198, 203, 200, 221, 117, 270, 271, 281)),
+}
+
+
+def _confined() -> bool:
+    """Whether the kernel refuses sockets, other programs and other processes' memory from now on (seccomp)."""
+    machine = _REFUSED_CALLS.get(platform.machine())
+    if machine is None or not sys.platform.startswith("linux"):
+        return False
+    audited, calls = machine
+    load_word, jump_if_equal, give_back = 0x20, 0x15, 0x06
+    kill, refuse, let_be = 0x80000000, 0x00050000 | 1, 0x7FFF0000
+    program = [
+        (load_word, 0, 0, 4),  # of which machine the call is
+        (jump_if_equal, 1, 0, audited),
+        (give_back, 0, 0, kill),
+        (load_word, 0, 0, 0),  # which call it is
+        *((jump_if_equal, len(calls) - index, 0, call) for index, call in enumerate(calls)),
+        (give_back, 0, 0, let_be),
+        (give_back, 0, 0, refuse),
+    ]
+    packed = b"".join(struct.pack("=HBBI", *instruction) for instruction in program)
+    code = ctypes.create_string_buffer(packed, len(packed))
+    pointer = struct.pack("@HP", len(program), ctypes.addressof(code))
+    libc = ctypes.CDLL(None, use_errno=True)
+    no_new_privileges, set_seccomp, filtering = 38, 22, 2
+    if libc.prctl(no_new_privileges, 1, 0, 0, 0) != 0:
+        return False
+    return bool(libc.prctl(set_seccomp, filtering, ctypes.create_string_buffer(pointer, len(pointer)), 0, 0) == 0)
+
+
+def _serve(channel: socket.socket, request: dict[str, Any], memory_mb: int) -> None:
+    body = _exactly(channel, request.get("bytes", 0))
+    waiting: list[dict[str, Any]] = []
+    size = 0
+    try:
+        _within(request.get("seconds", 10.0))
+        for answer in _answers(request, body or b""):
+            data = answer.pop("body", None)
+            waiting.append(answer)
+            size += len(answer["json"]) if "json" in answer else 256
+            if data is not None:
+                _send(channel, waiting)
+                channel.sendall(data)
+                waiting, size = [], 0
+            elif size > FLUSH:
+                _send(channel, waiting)
+                waiting, size = [], 0
+            _within(request.get("seconds", 10.0))
+    except AdapterError as error:
+        waiting.append({"error": "adapter", "text": str(error)})
+    except MemoryError:
+        waiting = [{"error": "memory"}]
+    except Exception as error:
+        # Its text may hold what was read.
+        waiting.append({"error": "fault", "text": type(error).__name__})
+    _send(channel, [*waiting, {"end": True}])
+
+
+def _answers(request: dict[str, Any], body: bytes) -> Iterator[dict[str, Any]]:
+    match request["do"]:
+        case "list":
+            yield {"adapters": [_manifest(manifest) for manifest in available()]}
+        case "describe":
+            mapping = getattr(load(request["adapter"]), "mapping", None)
+            yield {
+                "fields": sorted(mapping.fields) if mapping is not None else None,
+                "optional": sorted(mapping.optional) if mapping is not None else [],
+            }
+        case "convert":
+            limits = Limits(**request["limits"])
+            for mapped in load(request["adapter"]).convert(io.BytesIO(body), limits):
+                yield {"json": _mapped(mapped)}
+        case "map":
+            adapter = load(request["adapter"])
+            for key, fields, position in orjson.loads(body):
+                yield {"json": _mapped(adapter.to_canonical(Record(key, _readable(fields), Position(*position))))}
+        case "render":
+            rendered = load(request["adapter"]).from_canonical(orjson.loads(body))
+            yield {
+                "media_type": rendered.media_type,
+                "findings": [_finding(finding) for finding in rendered.findings],
+                "bytes": len(rendered.body),
+                "body": rendered.body,
+            }
+
+
+def _readable(value: Any) -> Any:
+    """A field as it was given; what its source could not say comes as `{"unreadable": true}`."""
+    if isinstance(value, dict):
+        if value == {"unreadable": True}:
+            return UNREADABLE
+        return {name: _readable(member) for name, member in value.items()}
+    return [_readable(item) for item in value] if isinstance(value, list) else value
+
+
+def _manifest(manifest: Any) -> dict[str, Any]:
+    return {
+        "name": manifest.name,
+        "title": manifest.title.to_dict(),
+        "media_types": list(manifest.media_types),
+        "reads": manifest.reads,
+        "writes": manifest.writes,
+        "extensions": list(manifest.extensions),
+    }
+
+
+def _mapped(mapped: Mapped) -> bytes:
+    return orjson.dumps(
+        {
+            "key": mapped.key,
+            "bundle": mapped.bundle,
+            "findings": [_finding(finding) for finding in mapped.findings],
+            "position": [mapped.position.file, mapped.position.row, mapped.position.column],
+        }
+    )
+
+
+def _finding(finding: Finding) -> list[Any]:
+    position = finding.position
+    return [
+        finding.severity,
+        finding.code,
+        [position.file, position.row, position.column],
+        finding.target,
+        list(finding.message.to_dict().values()),
+        list(finding.hint.to_dict().values()),
+    ]
+
+
+def _send(channel: socket.socket, answers: list[dict[str, Any]]) -> None:
+    frames = []
+    for answer in answers:
+        data = answer["json"] if "json" in answer else orjson.dumps(answer)
+        frames.append(_LENGTH.pack(len(data)) + data)
+    channel.sendall(b"".join(frames))
+
+
+def _received(channel: socket.socket) -> dict[str, Any] | None:
+    head = _exactly(channel, _LENGTH.size)
+    if head is None:
+        return None
+    data = _exactly(channel, _LENGTH.unpack(head)[0])
+    return None if data is None else dict(json.loads(data))
+
+
+def _exactly(channel: socket.socket, count: int) -> bytes | None:
+    found = bytearray()
+    while len(found) < count:
+        piece = channel.recv(min(1 << 20, count - len(found)))
+        if not piece:
+            return None
+        found += piece
+    return bytes(found)

@@ -1,0 +1,447 @@
+"""Statements that must hold of a whole rulebook, proved over its space or answered by a case that breaks them.
+
+A lawyer writes them in a file of their own: what must `never` move, or must `always` move, for whom, to whom and under
+which conditions. Each is looked at for every provider, requester, way, purpose, category and period in which the law
+stands still, over exactly those answers of conditions that some basis or prohibition there reads. What breaks one is a
+case: a person, two parties, a day, which `rulebook explain` takes. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, time
+from functools import cache
+from importlib.resources import files
+from typing import Any, Final
+
+from consent.conditions import CONDITIONS, Answer
+from consent.consents import ConsentRecord
+from consent.document import Fault, RulebookError, read
+from consent.law import Basis, Mode, Prohibition, Rulebook, Triple, Words
+from consent.naming import day
+from consent.provisions import Provision
+from consent.request import Emergency, Party, Request, Way
+from consent.space import Interval, intervals
+from consent.standing import StandingRequest
+from consent.supposed import Supposed
+from consent.worlds import World, placed, sited, worlds
+
+#: What a person may have said. `nothing` is to have said nothing, `prohibition` to have forbidden everything.
+SAID: Final = ("nothing", "prohibition", "permission", "consent")
+_TRUE: Final = frozenset({True})
+_NOT_TRUE: Final[frozenset[Answer]] = frozenset({False, None})
+#: Permit grounds under which no permit has been granted.
+_WITHOUT_PERMIT: Final = frozenset({"pending", "refused"})
+
+
+@dataclass(frozen=True, slots=True)
+class Invariant:
+    """One statement. Empty sets mean all; `but_by` are provisions by which it may move all the same."""
+
+    id: str
+    says: Words
+    always: bool
+    providers: frozenset[str]
+    requesters: frozenset[str]
+    purposes: frozenset[str]
+    categories: frozenset[str]
+    permits: frozenset[str]
+    ways: tuple[Way, ...]
+    said: tuple[str, ...]
+    when: tuple[str, ...]
+    unless: tuple[str, ...]
+    but_by: tuple[Provision, ...]
+    starts: date | None
+    ends: date | None
+    emergency: bool
+    asked: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Counterexample:
+    """A case that breaks an invariant: the category, and the basis by which it moves, if it is that it moves."""
+
+    supposed: Supposed
+    category: str
+    basis: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What became of an invariant: the number of points that it speaks of, and what breaks it, if something does."""
+
+    invariant: Invariant
+    points: int
+    counterexample: Counterexample | None = None
+
+    @property
+    def holds(self) -> bool:
+        """Whether it was proved."""
+        return self.counterexample is None
+
+
+def reference_invariants() -> bytes:
+    """The invariants of the reference rulebook."""
+    return (files("consent") / "reference" / "fi-kotoutuminen.invariants.yaml").read_bytes()
+
+
+def load_invariants(data: bytes, rulebook: Rulebook, *, source: str = "invariants") -> tuple[Invariant, ...]:
+    """Read invariants, and check that every name in them is one of the rulebook's. Raises RulebookError."""
+    document = read(data, source, "list of invariants")
+    faults = [Fault(document.line(pointer), pointer, message) for pointer, message in _wrong(document.values, rulebook)]
+    if faults:
+        raise RulebookError(source, faults)
+    return tuple(_invariant(entry) for entry in document.values["invariants"])
+
+
+def prove(rulebook: Rulebook, invariants: Iterable[Invariant]) -> tuple[Proof, ...]:
+    """Prove each invariant over the space of the rulebook, or find a case that breaks it."""
+    spans = intervals(rulebook)
+    return tuple(_prove(rulebook, invariant, spans) for invariant in invariants)
+
+
+_SETS: Final = {
+    "from": "roles",
+    "to": "roles",
+    "purposes": "purposes",
+    "categories": "categories",
+    "persons": "permits",
+}
+_KEYS: Final = frozenset((*_SETS, "ways", "said", "when", "unless", "but_by", "since", "until", "emergency", "asked"))
+
+
+def _wrong(document: Mapping[str, Any], rulebook: Rulebook) -> Iterator[tuple[str, str]]:
+    entries = document.get("invariants")
+    if not isinstance(entries, list) or set(document) != {"invariants"}:
+        yield "", "write a list under `invariants`"
+        return
+    for index, entry in enumerate(entries):
+        at = f"/invariants/{index}"
+        if not isinstance(entry, dict) or not isinstance(entry.get("id"), str):
+            yield at, "each invariant has an id"
+            continue
+        kinds = [kind for kind in ("never", "always") if isinstance(entry.get(kind), dict)]
+        if len(kinds) != 1 or set(entry) != {"id", "says", kinds[0]}:
+            yield at, "an invariant has an id, says what it means, and says `never` or `always`"
+            continue
+        if not isinstance(entry["says"], dict) or set(entry["says"]) != {"fi", "sv", "en"}:
+            yield f"{at}/says", "say it in fi, sv and en"
+        yield from _wrong_names(f"{at}/{kinds[0]}", entry[kinds[0]], rulebook)
+
+
+def _wrong_names(at: str, stated: Mapping[str, Any], rulebook: Rulebook) -> Iterator[tuple[str, str]]:
+    known: dict[str, Iterable[str]] = {
+        "roles": rulebook.roles,
+        "purposes": rulebook.purposes,
+        "categories": rulebook.categories,
+        "permits": rulebook.permits,
+        "ways": [way.value for way in Way],
+        "said": SAID,
+        "when": CONDITIONS,
+        "unless": CONDITIONS,
+    }
+    for name in sorted(set(stated) - _KEYS):
+        yield f"{at}/{name}", f"there is no {name!r} in an invariant"
+    for name in ("emergency", "asked"):
+        if not isinstance(stated.get(name, False), bool):
+            yield f"{at}/{name}", "true or false is needed"
+    for name in (*_SETS, "ways", "said", "when", "unless"):
+        names = stated.get(name, [])
+        kind = _SETS.get(name, name)
+        if not isinstance(names, list):
+            yield f"{at}/{name}", "a list is needed"
+            continue
+        for place, value in enumerate(names):
+            if value not in known[kind]:
+                yield f"{at}/{name}/{place}", f"there is no {value!r} among the {kind}"
+    for name in ("since", "until"):
+        try:
+            day(stated.get(name))
+        except ValueError:
+            yield f"{at}/{name}", "write YYYY-MM-DD"
+    for place, text in enumerate(stated.get("but_by", [])):
+        try:
+            Provision.parse(text)
+        except (ValueError, TypeError):
+            yield f"{at}/but_by/{place}", "write a provision, such as 681/2023 86:1"
+
+
+def _invariant(entry: Mapping[str, Any]) -> Invariant:
+    always = "always" in entry
+    stated = entry["always" if always else "never"]
+    return Invariant(
+        id=entry["id"],
+        says=entry["says"],
+        always=always,
+        providers=frozenset(stated.get("from", ())),
+        requesters=frozenset(stated.get("to", ())),
+        purposes=frozenset(stated.get("purposes", ())),
+        categories=frozenset(stated.get("categories", ())),
+        permits=frozenset(stated.get("persons", ())),
+        ways=tuple(Way(way) for way in stated.get("ways", [way.value for way in Way])),
+        said=tuple(stated.get("said", ("nothing", "prohibition"))),
+        when=tuple(stated.get("when", ())),
+        unless=tuple(stated.get("unless", ())),
+        but_by=tuple(Provision.parse(text) for text in stated.get("but_by", ())),
+        starts=day(stated.get("since")),
+        ends=day(stated.get("until")),
+        emergency=stated.get("emergency", False),
+        asked=stated.get("asked", True),
+    )
+
+
+def _prove(rulebook: Rulebook, invariant: Invariant, spans: Iterable[Interval]) -> Proof:
+    categories = [
+        code for code in rulebook.categories if not invariant.categories or rulebook.touches(invariant.categories, code)
+    ]
+    points = 0
+    known: _Known = {}
+    for triple in _triples(rulebook, invariant):
+        for span in spans:
+            if not _within(invariant, span):
+                continue
+            for category in categories:
+                for way in invariant.ways:
+                    points += 1
+                    point = _Point(rulebook, invariant, _Spot(triple, way, category, span.first), known)
+                    broken = point.not_moving() if invariant.always else point.moving()
+                    if broken is not None:
+                        return Proof(invariant, points, broken)
+    return Proof(invariant, points)
+
+
+def _triples(rulebook: Rulebook, invariant: Invariant) -> Iterator[Triple]:
+    """The sides and purposes that it speaks of. Where no basis stands nothing moves: only `always` looks there."""
+    if not invariant.always:
+        for triple in rulebook._index:
+            if _speaks(invariant, triple):
+                yield triple
+        return
+    for provider in sorted(invariant.providers or rulebook.roles):
+        for requester in sorted(invariant.requesters or rulebook.roles):
+            for purpose in sorted(invariant.purposes or rulebook.purposes):
+                yield provider, requester, purpose
+
+
+def _speaks(invariant: Invariant, triple: Triple) -> bool:
+    provider, requester, purpose = triple
+    return (
+        (not invariant.providers or provider in invariant.providers)
+        and (not invariant.requesters or requester in invariant.requesters)
+        and (not invariant.purposes or purpose in invariant.purposes)
+    )
+
+
+def _within(invariant: Invariant, span: Interval) -> bool:
+    """Whether it speaks of a period. One that begins within a period speaks of it from its first day on."""
+    if invariant.ends is not None and span.first > invariant.ends:
+        return False
+    return invariant.starts is None or span.last >= invariant.starts
+
+
+#: Whether a basis can carry somebody past certain prohibitions, on days on which the law knows certain permits.
+_Known = dict[tuple[str, tuple[str, ...], tuple[str, ...]], tuple[World, str] | None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Spot:
+    """Where is looked: who and for what, by which way, which category, from which day on."""
+
+    triple: Triple
+    way: Way
+    category: str
+    first: date
+
+
+class _Point:
+    """One provider, requester, purpose, way, category and period."""
+
+    def __init__(self, rulebook: Rulebook, invariant: Invariant, spot: _Spot, known: _Known) -> None:
+        self._rulebook = rulebook
+        self._invariant = invariant
+        self._triple, self._way, self._category = spot.triple, spot.way, spot.category
+        self._known = known
+        self._day = max(spot.first, invariant.starts or spot.first)
+        bases = rulebook.carriers(spot.triple, spot.category, self._day)
+        self._bases = [basis for basis in bases if not basis.emergency or invariant.emergency]
+        self._prohibitions = [
+            prohibition
+            for prohibition in rulebook.prohibitions
+            if prohibition.in_force(self._day)
+            and (not prohibition.purposes or spot.triple[2] in prohibition.purposes)
+            and rulebook.touches(prohibition.categories, spot.category)
+        ]
+
+    def moving(self) -> Counterexample | None:
+        """A case in which it moves."""
+        for basis in self._bases:
+            said = next((word for word in self._invariant.said if self._by_word(basis, word)), None)
+            if said is None or not self._by_way(basis) or self._is_excepted(basis):
+                continue
+            somebody = self._carried(basis)
+            if somebody is not None:
+                return self._case(*somebody, said, basis)
+        return None
+
+    def _carried(self, basis: Basis) -> tuple[World, str] | None:
+        """Somebody whom a basis carries, and on which ground: the same for every way, purpose and period alike."""
+        stopping = tuple(prohibition.id for prohibition in self._prohibitions if prohibition.stops(basis))
+        grounds = tuple(self._grounds(basis))
+        key = (basis.id, stopping, grounds)
+        if key not in self._known:
+            self._known[key] = next(
+                (
+                    (world, ground)
+                    for ground in grounds
+                    for world in self._worlds_of(basis, ground)
+                    if not self._is_stopped(basis, world)
+                ),
+                None,
+            )
+        return self._known[key]
+
+    def not_moving(self) -> Counterexample | None:
+        """A case in which it does not move."""
+        if any(self._carries_everybody(basis) for basis in self._bases):
+            return None
+        names = {*self._invariant.when, *self._invariant.unless}
+        for basis in self._bases:
+            names.update(basis.conditions)
+        for prohibition in self._prohibitions:
+            names.update(prohibition.when, prohibition.unless)
+        for ground in self._grounds(None):
+            for world in worlds(names, self._wanted(ground)):
+                for said in self._invariant.said:
+                    if not any(self._carries(basis, world, ground, said) for basis in self._bases):
+                        return self._case(world, ground, said, None)
+        return None
+
+    def _carries_everybody(self, basis: Basis) -> bool:
+        """Whether nothing about the person can keep a basis from carrying."""
+        return (
+            not basis.permits
+            and not basis.conditions
+            and not basis.needs_word
+            and self._by_way(basis)
+            and not any(prohibition.stops(basis) for prohibition in self._prohibitions)
+        )
+
+    def _carries(self, basis: Basis, world: World, ground: str, said: str) -> bool:
+        return (
+            (not basis.permits or ground in basis.permits)
+            and all(world.holds(name) for name in basis.conditions)
+            and self._by_word(basis, said)
+            and self._by_way(basis)
+            and not self._is_stopped(basis, world)
+        )
+
+    def _wanted(self, ground: str) -> dict[str, frozenset[Answer]]:
+        wanted = dict.fromkeys(self._invariant.unless, _NOT_TRUE) | dict.fromkeys(self._invariant.when, _TRUE)
+        if ground in _WITHOUT_PERMIT:
+            for name, answer in (("permit-granted", True), ("permit-not-granted", False)):
+                wanted[name] = wanted.get(name, _TRUE | _NOT_TRUE) - {answer}
+        return wanted
+
+    def _worlds_of(self, basis: Basis, ground: str) -> Iterator[World]:
+        wanted = self._wanted(ground)
+        for name in basis.conditions:
+            wanted[name] = wanted.get(name, _TRUE) & _TRUE
+        names = {*basis.conditions, *self._invariant.when, *self._invariant.unless}
+        for prohibition in self._prohibitions:
+            if prohibition.stops(basis):
+                names.update(prohibition.when, prohibition.unless)
+        yield from worlds(names, wanted)
+
+    def _grounds(self, basis: Basis | None) -> Iterator[str]:
+        for ground, permit in self._rulebook.permits.items():
+            if (
+                permit.in_force(self._day)
+                and (not self._invariant.permits or ground in self._invariant.permits)
+                and (basis is None or not basis.permits or ground in basis.permits)
+            ):
+                yield ground
+
+    def _by_word(self, basis: Basis, said: str) -> bool:
+        return not basis.needs_word or basis.word.value == said
+
+    def _by_way(self, basis: Basis) -> bool:
+        if self._way is Way.QUERY:
+            return True
+        if basis.mode is Mode.RIGHT_TO_GET:
+            return self._invariant.asked
+        return basis.mode is not Mode.ON_REQUEST
+
+    def _is_excepted(self, basis: Basis) -> bool:
+        provision = basis.source.provision if basis.source is not None else None
+        return provision is not None and any(named.covers(provision) for named in self._invariant.but_by)
+
+    def _is_stopped(self, basis: Basis, world: World) -> bool:
+        return any(prohibition.stops(basis) and _applies(prohibition, world) for prohibition in self._prohibitions)
+
+    def _case(self, world: World, ground: str, said: str, basis: Basis | None) -> Counterexample:
+        provider, requester, purpose = self._triple
+        giving = sited(Party(provider, "giver"), world.place, is_requester=False)
+        getting = sited(Party(requester, "getter"), world.place, is_requester=True)
+        facts = replace(placed(world.facts, world.place), permit_ground=ground)
+        at = datetime.combine(self._day, time(12), UTC)
+        request = Request(
+            giving,
+            getting,
+            purpose,
+            frozenset({self._category}),
+            facts,
+            emergency=Emergency("supposed") if self._invariant.emergency else None,
+            way=self._way,
+            standing=tuple(self._standing()) if self._invariant.asked else (),
+        )
+        words = tuple(_word(said, self._category, purpose, requester, at))
+        return Counterexample(Supposed(request, words, at), self._category, basis.id if basis is not None else None)
+
+    def _standing(self) -> Iterator[StandingRequest]:
+        if self._way is Way.QUERY:
+            return
+        provider, requester, purpose = self._triple
+        for basis in self._bases:
+            if basis.mode is Mode.RIGHT_TO_GET and basis.source is not None:
+                yield StandingRequest(
+                    id=f"supposed-{basis.id}",
+                    member="getter",
+                    role=requester,
+                    providers=frozenset({provider}),
+                    provision=basis.source.provision,
+                    purpose=purpose,
+                    categories=basis.categories,
+                    first=self._day,
+                )
+
+
+def _applies(prohibition: Prohibition, world: World) -> bool:
+    return all(world.protects(name) for name in prohibition.when) and not any(
+        world.holds(name) for name in prohibition.unless
+    )
+
+
+@cache
+def _kind(said: str) -> tuple[str, str]:
+    return ("refused", "prohibition") if said == "prohibition" else ("active", said)
+
+
+def _word(said: str, category: str, purpose: str, requester: str, at: datetime) -> Iterator[ConsentRecord]:
+    if said == "nothing":
+        return
+    status, kind = _kind(said)
+    yield ConsentRecord.from_dict(
+        {
+            "id": "supposed",
+            "version": 1,
+            "subject": "supposed",
+            "recorded_by": "supposed",
+            "recorded_at": at.isoformat(),
+            "status": status,
+            "kind": kind,
+            "purposes": [purpose],
+            "recipients": [requester],
+            "categories": [category],
+        }
+    )

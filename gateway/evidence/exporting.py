@@ -1,0 +1,106 @@
+"""Write the evidence of one exchange into a file, after the log has an entry of it."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from sqlalchemy import Engine
+
+from audit.log.entries import Entry, EntryType, Outcome
+from audit.log.log import Log
+from audit.questions.subjects import Subjects
+from audit.tree.checkpoint import LogSigner
+from gateway.evidence.collecting import Holdings, collect, entries_of
+from gateway.evidence.package import Evidence, write
+from gateway.evidence.presenting import present
+from gateway.keys.errors import TrustError
+from gateway.registry.read.distribution import RegistryClient
+from gateway.settings import Settings
+from gateway.story import Story
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which message is to be proved, as which side of it, from which archives, and whether with its bodies."""
+
+    message_id: str
+    direction: str | None
+    archives: tuple[Path, ...]
+    with_bodies: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The node's secrets, read: what signs its log, and what opens bodies."""
+
+    signer: LogSigner
+    subjects: Subjects
+
+    @classmethod
+    def of(cls, settings: Settings) -> Opened:
+        """Read them. Raises TrustError `key-unreadable`, OSError."""
+        key = Ed25519PrivateKey.from_private_bytes(secret(settings.secrets.log_key))
+        subjects = Subjects(secret(settings.secrets.wrapping_key), secret(settings.secrets.index_key))
+        return cls(LogSigner(key, f"yhdyspinta/{settings.node.id}"), subjects)
+
+
+def export(settings: Settings, engine: Engine, opened: Opened, wanted: Wanted, target: Path) -> Evidence:
+    """Write the evidence, after the log has an entry of it. Raises what reading secrets, database and log raises."""
+    now = datetime.now(UTC)
+    signer = opened.signer
+    client = RegistryClient(settings.registry.source, settings.registry.cache, settings.registry.root.read_bytes())
+    holdings = Holdings(
+        client.vouched,
+        signer.verifier,
+        opened.subjects if wanted.with_bodies else None,
+        b"".join(path.read_bytes() for path in settings.timestamps.authorities),
+        wanted.archives,
+    )
+    with engine.connect() as connection:
+        evidence = collect(connection, wanted.message_id, holdings, direction=wanted.direction)
+    data = write(evidence, present(evidence), now)
+    log = Log(engine, signer, origin=signer.name, clock=lambda: datetime.now(UTC))
+    log.start()
+    try:
+        # What may hold personal data leaves the node only once the log says that it does.
+        log.append_blocking((_record(settings, evidence, now),))
+    finally:
+        log.close()
+    with target.open("xb") as file:
+        target.chmod(0o600)
+        file.write(data)
+    return evidence
+
+
+def _record(settings: Settings, evidence: Evidence, now: datetime) -> Entry:
+    about = entries_of(evidence)[-1]
+    return Story(
+        client="yhdyspinta evidence",
+        node=settings.node.id,
+        source=about.source,
+        service=about.service,
+        subject=about.subject,
+        purpose=about.purpose,
+    ).entry(
+        EntryType.EXPORT,
+        Outcome.SUCCESS,
+        now,
+        categories=about.categories,
+        previous=about.id,
+        detail={"kind": "evidence", "message": evidence.message_id, "bodies": len(evidence.bodies)},
+    )
+
+
+def secret(path: Path) -> bytes:
+    """A secret of the node from its file. Raises TrustError `key-unreadable`."""
+    try:
+        found = base64.b64decode(path.read_bytes(), validate=False)
+    except ValueError:
+        found = b""
+    if len(found) != 32:
+        raise TrustError("key-unreadable", f"{path} does not hold 32 bytes in base64", "restore it from your backup")
+    return found

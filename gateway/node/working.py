@@ -1,0 +1,108 @@
+"""What a node does by itself while it serves: deliveries, feeds, sweeps, counts, timestamps, watching what waits."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from functools import partial
+
+from sqlalchemy import Connection
+
+from audit.log.log import LogError, Written
+from audit.questions import tallies
+from gateway.exchange.consents.reports import Reports
+from gateway.exchange.context import Exchange
+from gateway.exchange.handover.deliver import Deliveries
+from gateway.exchange.handover.feeds import open_feed
+from gateway.exchange.handover.plan import Handovers
+from gateway.node.parts import Parts
+from gateway.person.figures import IdentityWatch
+from gateway.sources.progress import Progress
+from gateway.telemetry import event
+
+LOGGER = logging.getLogger("yhdyspinta.node")
+SWEEP_SECONDS = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What works in the background and is asked by the node's faces."""
+
+    deliveries: Deliveries
+    waiting: IdentityWatch
+
+
+def start_work(parts: Parts, stack: AsyncExitStack) -> Work:
+    """Start all that works in the background. The stack stops it."""
+    exchange = parts.exchange
+    deliveries = Deliveries(exchange)
+    deliveries.start()
+    stack.push_async_callback(deliveries.stop)
+    _start_feeds(parts, stack, deliveries)
+    waiting = IdentityWatch(exchange.engine, exchange.held, exchange.clock, exchange.telemetry)
+    stack.callback(asyncio.create_task(waiting.run()).cancel)
+    stack.callback(asyncio.create_task(_sweep(exchange)).cancel)
+    _start_stamping(parts, stack)
+    return Work(deliveries, waiting)
+
+
+def _start_feeds(parts: Parts, stack: AsyncExitStack, deliveries: Deliveries) -> None:
+    settings, exchange = parts.settings, parts.exchange
+    progress = Progress(exchange.engine, exchange.log, exchange.clock)
+    for source in settings.sources:
+        feed = open_feed(
+            source,
+            Handovers(exchange),
+            deliveries,
+            progress,
+            body_limit=settings.limits.body_bytes,
+            limits=settings.adapters.limits(),
+            trace_id=lambda: exchange.telemetry.trace()[0],
+            adapters=parts.adapters(f"source {source.name}", 1),
+        )
+        feed.start()
+        stack.push_async_callback(feed.stop)
+
+
+def _start_stamping(parts: Parts, stack: AsyncExitStack) -> None:
+    settings = parts.settings.timestamps
+    if settings.url is None:
+        return
+    from gateway.evidence.timestamps import Stamping  # loads the reader of timestamps, which few nodes ask for
+
+    stamping = Stamping(
+        settings.url,
+        settings.authorities,
+        settings.every_seconds,
+        log=parts.exchange.log,
+        clock=parts.exchange.clock,
+    )
+    stack.callback(asyncio.create_task(stamping.run()).cancel)
+
+
+def _keep(day: tallies.Counted, connection: Connection) -> Written[bool]:
+    return Written(tallies.keep(connection, day), ())
+
+
+async def _sweep(exchange: Exchange) -> None:
+    """Let go of message ids that nobody could replay any more, and of reports whose time is over; count past days."""
+    reports = Reports(exchange)
+
+    def forget(connection: Connection) -> Written[int]:
+        return Written(exchange.replays.sweep(connection, exchange.clock()), ())
+
+    def counted() -> tallies.Counted | None:
+        with exchange.engine.connect() as connection:
+            return tallies.next_day(connection, exchange.clock())
+
+    while True:
+        await asyncio.sleep(SWEEP_SECONDS)
+        try:
+            await exchange.log.commit(forget)
+            await reports.lapse()
+            while (day := await asyncio.to_thread(counted)) is not None:
+                await exchange.log.commit(partial(_keep, day))
+        except LogError as error:
+            event(LOGGER, logging.WARNING, "sweep-failed", reason=type(error).__name__)

@@ -1,0 +1,89 @@
+"""The sources that a node reads by itself, as its settings name them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from gateway.settings_values import IDENTITY, Identity, Section, Subsystem
+
+
+class _SourceSettings(Section):
+    """What every source has: its name, whose client it is, and what its records become."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,47}$", description="its name in logs and books; keep it for good")
+    subsystem: Subsystem = Field(description="the subsystem that hands over")
+    adapter: str = Field(description="the adapter that reads it")
+    identity: Identity = Field("claimed", description=IDENTITY)
+    flow: str = Field("F1", description="the flow that its records are handed over in")
+    reports: Path = Field(Path("reports"), description="folder for what could not be handed over")
+    poll_seconds: float = Field(10.0, ge=0.1, le=86400, description="how often it is looked at")
+    retry_limit_seconds: float = Field(300.0, ge=1, le=86400, description="longest wait after a failure")
+
+
+class DirectorySource(_SourceSettings):
+    """A directory that is watched."""
+
+    kind: Literal["directory"] = Field(description="a watched directory")
+    folder: Path = Field(description="the directory")
+    pattern: str = Field("*", description="which files: * and ? as in a shell")
+
+
+class DatabaseSource(_SourceSettings):
+    """A query on the source's database."""
+
+    kind: Literal["database"] = Field(description="a query on a database")
+    url: str = Field(description="address of the database, without a password")
+    password: Path | None = Field(None, description="file with the password")
+    query: str = Field(description="SELECT of the rows to hand over")
+    changed: str = Field(description="column that grows with every change of a row")
+    key: str = Field(description="column that is different in every row")
+    page: int = Field(500, ge=1, le=100_000, description="rows read at once")
+    overlap_seconds: float = Field(
+        0.0, ge=0, le=86400, description="how far back is read again, for rows that were committed late"
+    )
+
+
+class HttpSource(_SourceSettings):
+    """Pages of an HTTP API."""
+
+    kind: Literal["http"] = Field(description="pages of an HTTP API")
+    url: str = Field(description="address of the first page")
+    records: str = Field("", description="JSON Pointer to a page's records; empty: the body")
+    next: str = Field("", description="JSON Pointer to the next page; empty: the Link header")
+    parameter: str = Field("", description="query parameter for a next page that is a token and no address")
+    token_url: str | None = Field(None, description="where access tokens are had, by OAuth 2.0")
+    client_id: str | None = Field(None, description="the node's id there")
+    client_secret: Path | None = Field(None, description="file with the client secret")
+    scope: str = Field("", description="scope that is asked for")
+    timeout_seconds: float = Field(30.0, gt=0, le=600, description="how long a page is waited for")
+    certificate_authority: Path | None = Field(None, description="issuer of its TLS certificate; none: the system's")
+
+    @model_validator(mode="after")
+    def _whole_credentials(self) -> HttpSource:
+        given = [setting is not None for setting in (self.token_url, self.client_id, self.client_secret)]
+        if any(given) and not all(given):
+            raise ValueError("client credentials are token_url, client_id and client_secret, all three")
+        return self
+
+
+class SftpSource(_SourceSettings):
+    """A drop on an SFTP server."""
+
+    kind: Literal["sftp"] = Field(description="a drop on an SFTP server")
+    host: str = Field(description="the server")
+    port: int = Field(22, ge=1, le=65535, description="its port")
+    user: str = Field(description="the node's user there")
+    key: Path = Field(description="file with the node's private SSH key, in PKCS#8")
+    passphrase: Path | None = Field(None, description="file with the passphrase of the key")
+    known_hosts: Path = Field(description="file with the server's host key")
+    folder: str = Field("", description="folder on the server")
+    pattern: str = Field("*", description="which files: * and ? as in a shell")
+
+
+SourceSettings = Annotated[
+    DirectorySource | DatabaseSource | HttpSource | SftpSource,
+    Field(discriminator="kind"),
+]
