@@ -24,7 +24,7 @@ from rich.table import Table
 from sqlalchemy import Connection, Engine, select
 
 from audit.log.tables import checkpoints
-from audit.questions import anomalies, data_tracker, query, report, reviews, tallies
+from audit.questions import anomalies, data_tracker, query, report, reviews, tallies, withdrawals
 from audit.questions.query import Filters
 from audit.tree import proofs
 from bench.figures import Figure
@@ -62,8 +62,8 @@ def questions(size: int) -> dict[str, Question]:
         "person: who received the data": page(query.disclosures(who)),
         "person: who looked in vain": page(query.fruitless_lookups(who)),
         "person: everything": page(query.person(who)),
-        "person: consents and what was given under each": lambda connection: query.consents_of(connection, who),
-        "person: what left after a withdrawal": lambda connection: query.left_after_withdrawal(connection, who),
+        "person: consents and what was given under each": lambda connection: withdrawals.consents_of(connection, who),
+        "person: what left after a withdrawal": lambda connection: withdrawals.left_after_withdrawal(connection, who),
         "person: extract": lambda connection: report.extract(connection, who, telling),
         "person: days": lambda connection: query.heat(connection, query.disclosures(who)),
         "person: own view (findUsage)": lambda connection: data_tracker.find_usage(
@@ -94,7 +94,7 @@ def questions(size: int) -> dict[str, Question]:
         "reads: newest": page(Filters(types=("console-read", "export"))),
         "proof of an entry": lambda connection: proofs.prove(connection, size // 3),
         "altered since the first checkpoint": unchanged,
-        "everybody: what left after a withdrawal, one month": lambda connection: query.left_after_withdrawal(
+        "everybody: what left after a withdrawal, one month": lambda connection: withdrawals.left_after_withdrawal(
             connection, start=END - timedelta(days=30)
         ),
         "flows: of one month": lambda connection: tallies.between(connection, month, month + timedelta(days=30)),

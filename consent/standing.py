@@ -16,9 +16,22 @@ from typing import Any, Protocol
 from consent.provisions import Provision, ProvisionError
 
 _MEMBERS = frozenset(
-    {"id", "member", "role", "providers", "provision", "purpose", "categories", "conditions", "first", "last"}
+    {
+        "id",
+        "member",
+        "role",
+        "providers",
+        "provision",
+        "purpose",
+        "categories",
+        "conditions",
+        "first",
+        "last",
+        "signature",
+    }
 )
 _LONGEST = 300
+_LONGEST_SIGNATURE = 64 * 1024
 _MOST = 128
 
 
@@ -59,6 +72,8 @@ class StandingRequest:
     conditions: tuple[str, ...] = ()
     first: date
     last: date | None = None
+    #: The member's own, as a compact JWS; whether it is, is for the registry to say.
+    signature: str = ""
 
     def stands(self, day: date) -> bool:
         """Whether it stands on a day."""
@@ -72,7 +87,7 @@ class StandingRequest:
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""
-        return {
+        document = {
             "id": self.id,
             "member": self.member,
             "role": self.role,
@@ -84,6 +99,7 @@ class StandingRequest:
             "first": self.first.isoformat(),
             "last": self.last.isoformat() if self.last is not None else None,
         }
+        return {**document, "signature": self.signature} if self.signature else document
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> StandingRequest:
@@ -109,6 +125,7 @@ class StandingRequest:
             conditions=tuple(_names(document, "conditions", may_be_empty=True)),
             first=first,
             last=last,
+            signature=_signature(document),
         )
 
 
@@ -116,6 +133,13 @@ def _text(document: Mapping[str, Any], name: str) -> str:
     value = document.get(name)
     if not isinstance(value, str) or not 0 < len(value) <= _LONGEST:
         raise StandingRequestError(f"/{name}", f"a text of 1 to {_LONGEST} characters is needed")
+    return value
+
+
+def _signature(document: Mapping[str, Any]) -> str:
+    value = document.get("signature", "")
+    if not isinstance(value, str) or len(value) > _LONGEST_SIGNATURE or not value.isascii():
+        raise StandingRequestError("/signature", "a compact JWS is needed, or none")
     return value
 
 

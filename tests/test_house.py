@@ -125,7 +125,7 @@ LATER: Mapping[str, tuple[int, int, int, int]] = {
     "audit/log": (1, 0, 1, 1),
     "audit/questions": (3, 0, 6, 6),
     "audit/tree": (1, 0, 4, 0),
-    "consent": (0, 0, 3, 13),
+    "consent": (0, 1, 3, 7),
     "gateway/desk": (0, 1, 0, 3),
     "gateway/exchange": (1, 0, 12, 5),
     "gateway/exchange/consents": (0, 0, 0, 1),

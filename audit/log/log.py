@@ -153,6 +153,8 @@ class Log:
         self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._latest: Checkpoint | None = None
+        #: Whether the last attempt to write ended well; told to whoever asks about the node.
+        self.is_writable = True
         self._frontier = Frontier()
         self._partial: list[bytes] | None = None  # leaf hashes of the incomplete tile, if this process wrote the last
         self._owned: Owned | None = None
@@ -219,6 +221,11 @@ class Log:
         """How many units wait to be written."""
         return self._queue.qsize()
 
+    @property
+    def expected_wait(self) -> float:
+        """About how many seconds a unit would wait that came now: as many batches as are before it, at their pace."""
+        return self._pace * (self._queue.qsize() // self._max_batch)
+
     # -- appending ----------------------------------------------------------------------------------------------
 
     async def commit(self, unit: Unit[T]) -> Committed[T]:
@@ -273,10 +280,13 @@ class Log:
             except BaseException as error:
                 self._discard_connection()
                 failure = error if isinstance(error, LogError) else _unavailable(error)
+                self.is_writable = False
                 for waiting in batch:
                     waiting.error = waiting.error or failure
             else:
                 self._latest = checkpoint
+                # A unit without entries may have written nothing: only an entry shows that writing works.
+                self.is_writable = self.is_writable or any(waiting.indexes for waiting in batch)
             ended = monotonic()
             self._pace += ((ended - begun) - self._pace) / 8
             self._last = (len(batch), ended)

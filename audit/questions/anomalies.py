@@ -17,6 +17,7 @@ from sqlalchemy import Connection, func, select
 
 from audit.log.entries import REFUSED, EntryType, Outcome, micros, moment
 from audit.log.tables import archives, entries
+from audit.questions.persons import persons
 from audit.questions.query import CLOCKS_DIFFER, Filters, Search, search, walk, without_index
 from audit.questions.subjects import Subjects
 from audit.questions.texts import text
@@ -288,14 +289,14 @@ def never_clients(
     ]
     pseudonyms = {event.subject or "" for event in ripe}
     clients = _clients(connection, pseudonyms, seen.find)
-    persons = {event.whom for event in ripe if event.subject in clients}
+    became = {event.whom for event in ripe if event.subject in clients}
     if seen.subjects is not None:
         for event in ripe:
-            if event.whom not in persons:
+            if event.whom not in became:
                 others = set(seen.subjects.same_person(connection, event.subject or "")) - pseudonyms
                 if others and _clients(connection, others, seen.find):
-                    persons.add(event.whom)
-    strangers = [event for event in ripe if event.whom not in persons]
+                    became.add(event.whom)
+    strangers = [event for event in ripe if event.whom not in became]
     found = []
     for mine in _by_actor(strangers).values():
         counted = len({event.whom for event in mine})
@@ -337,7 +338,7 @@ def detect(connection: Connection, span: Span, thresholds: Thresholds, seen: See
     ripened = read_events(connection, *ripening, find=seen.find)
     if seen.subjects is not None:
         pseudonyms = {event.subject for event in (*events, *ripened) if event.subject} | {*thresholds.staff.values()}
-        person = seen.subjects.persons(connection, pseudonyms)
+        person = persons(connection, pseudonyms)
         thresholds = replace(thresholds, staff={user: person[of] for user, of in thresholds.staff.items()})
         events, ripened = _of_persons(events, person), _of_persons(ripened, person)
     found = [anomaly for rule in RULES for anomaly in rule(events, thresholds)]

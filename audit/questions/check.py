@@ -17,21 +17,21 @@ from __future__ import annotations
 
 import base64
 import secrets
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, func, select
 
-from audit.log.entries import Entry, EntryError, micros, moment
-from audit.log.rows import FacetRow, entry_row, facet_rows, seal
-from audit.log.tables import archives, checkpoints, cosignatures, entries, facets, head, tiles
-from audit.questions.damage import Damage, Finding
-from audit.tree.checkpoint import Checkpoint, NoteError, VerifierKey, verify_checkpoint
+from audit.log.entries import Entry
+from audit.log.rows import entry_row, facet_rows, seal
+from audit.log.tables import archives, checkpoints, cosignatures, entries, facets, head
+from audit.questions.checks import Anchor, FacetSums, Statements, TileCheck, Times, Trees, parsed
+from audit.questions.damage import OF_ENTRIES, Damage, Damaged, Finding
+from audit.tree.checkpoint import NoteError, VerifierKey, verify_checkpoint
 from audit.tree.merkle import Frontier, ProofError, frontier_of, leaf_hash
-from audit.tree.tiles import WIDTH, StoredTiles, subtree
+from audit.tree.tiles import WIDTH, StoredTiles
 
 __all__ = ["Finding", "Report", "check"]
 
@@ -84,30 +84,6 @@ class Report:
         return codes
 
 
-@dataclass(frozen=True, slots=True)
-class _Anchor:
-    """A signed statement about the log at one size.
-
-    `at` (µs): all that it covers was recorded before this. `current`: and all that it does not cover after, for it was
-    made when the log had just this size. `outside`: someone without the log's key vouches for it.
-    """
-
-    checkpoint: Checkpoint
-    source: str
-    at: int | None
-    current: bool
-    outside: bool
-
-
-@dataclass(frozen=True, slots=True)
-class _Fork:
-    """An anchor that fits neither tree, and the sizes up to which all anchors, and those from outside, still fitted."""
-
-    anchor: _Anchor
-    agreed: int
-    vouched: int
-
-
 def check(
     engine: Engine,
     *,
@@ -131,13 +107,6 @@ def check(
         return one.run(seen, progress)
 
 
-def _parsed(body: bytes | str) -> Entry | None:
-    try:
-        return Entry.parse(body)
-    except EntryError:
-        return None
-
-
 class _Check:
     def __init__(
         self,
@@ -152,13 +121,13 @@ class _Check:
         self._witnesses = witnesses
         self._findings: list[Finding] = []
         self._damage = Damage()
-        self._trees = _Trees()
-        self._anchors: list[_Anchor] = []
-        self._statements = _Statements()
-        self._times = _Times(tolerance)
+        self._trees = Trees()
+        self._anchors: list[Anchor] = []
+        self._statements = Statements()
+        self._times = Times(tolerance)
         self._salt = secrets.randbits(60)
-        self._facets = _FacetSums(self._salt)
-        self._tiles = _TileCheck(connection, self._findings)
+        self._facets = FacetSums(self._salt)
+        self._tiles = TileCheck(connection, self._findings)
         self._pruned_through = 0
         self._newest = newest
         self._missing = range(0)  # places at the end of the log where no entry stands
@@ -170,7 +139,7 @@ class _Check:
         row = self._connection.execute(select(head)).first()
         if row is None:
             size = self._extent()
-            self._find("head", 0, "the head row of the log is gone", size - 1)
+            self._find(Damaged.HEAD, 0, "the head row of the log is gone", size - 1)
         else:
             size = int(row.size)
             self._check_head(row)
@@ -185,7 +154,7 @@ class _Check:
         if row is not None and done == size and not self._findings:
             fits = len(row.frontier) == size.bit_count() * 32
             if not fits or Frontier.from_bytes(size, bytes(row.frontier)) != self._trees.actual:
-                self._find("head", 0, "the frontier stored in the head row is not that of the entries", size - 1)
+                self._find(Damaged.HEAD, 0, "the frontier stored in the head row is not that of the entries", size - 1)
         if not since:
             self._check_facets()
         ordered = tuple(sorted(self._findings, key=lambda finding: (finding.index, finding.through)))
@@ -216,39 +185,40 @@ class _Check:
         try:
             frontier = frontier_of(since, StoredTiles(self._connection).node)
         except ProofError as error:
-            self._find("tiles", 0, f"the stored roots of what is older are not whole: {error}", max(0, since - 1))
+            self._find(Damaged.TILES, 0, f"the stored roots of what is older are not whole: {error}", max(0, since - 1))
             frontier = Frontier(since, (b"\x00" * 32,) * since.bit_count())
         self._trees.actual = frontier
         self._tiles.begin(since)
         return since
 
-    def _name(self, size: int, done: int, pending: list[_Anchor]) -> None:
+    def _name(self, size: int, done: int, pending: list[Anchor]) -> None:
         """Once all entries are read: what was done to those that are damaged, and to the end of the log."""
         named = self._damage.findings()
-        pushed_in = [(one.index, one.through) for one in named if one.kind == "inserted"]
+        pushed_in = [(one.index, one.through) for one in named if one.kind is Damaged.INSERTED]
         self._findings[:] = [
             finding
             for finding in self._findings
             if not any(low <= finding.index <= high for low, high in pushed_in)
-            or finding.kind not in {"altered", "search"}
+            or finding.kind not in {Damaged.ALTERED, Damaged.SEARCH}
         ]
         self._findings += named
         fork = self._statements.finding()
         if fork is not None and not self._damage.displaced(fork.index, fork.through):
             gone = any(
-                finding.kind == "deleted" and fork.index <= finding.index <= fork.through for finding in self._findings
+                finding.kind is Damaged.DELETED and fork.index <= finding.index <= fork.through
+                for finding in self._findings
             )
-            swapped = any(one.kind == "swapped" and fork.index <= one.index <= fork.through for one in named)
+            swapped = any(one.kind is Damaged.SWAPPED and fork.index <= one.index <= fork.through for one in named)
             if not gone and not swapped:
                 self._findings.append(fork)
         short = next((anchor for anchor in reversed(pending) if anchor.checkpoint.size > done), None)
-        renumbered = any(one.kind == "deleted" for one in named)
+        renumbered = any(one.kind is Damaged.DELETED for one in named)
         self._missing = range(done, size)
         if done < size and not renumbered:
-            self._find("truncated", done, f"the log says {size} entries, only {done} are here", size - 1)
+            self._find(Damaged.TRUNCATED, done, f"the log says {size} entries, only {done} are here", size - 1)
         elif short is not None and not renumbered:
             self._find(
-                "truncated",
+                Damaged.TRUNCATED,
                 done,
                 f"{short.source} speaks of {short.checkpoint.size} entries, only {done} are here",
                 short.checkpoint.size - 1,
@@ -260,12 +230,12 @@ class _Check:
         try:
             checkpoint, _ = verify_checkpoint(row.note, self._log_key)
         except NoteError as error:
-            self._find("head", 0, f"the checkpoint in the head row does not hold: {error}", max(0, row.size - 1))
+            self._find(Damaged.HEAD, 0, f"the checkpoint in the head row does not hold: {error}", max(0, row.size - 1))
             return
         if checkpoint.size != row.size:
             first = min(checkpoint.size, row.size)
-            self._find("head", first, f"the head row says {row.size} entries, its checkpoint {checkpoint.size}")
-        self._anchors.insert(0, _Anchor(checkpoint, "the head's checkpoint", None, current=False, outside=False))
+            self._find(Damaged.HEAD, first, f"the head row says {row.size} entries, its checkpoint {checkpoint.size}")
+        self._anchors.insert(0, Anchor(checkpoint, "the head's checkpoint", None, current=False, outside=False))
 
     def _collect(self, seen: Sequence[str], since: int) -> None:
         kept = select(checkpoints).where(checkpoints.c.size >= since)
@@ -280,12 +250,12 @@ class _Check:
             try:
                 checkpoint, marks = verify_checkpoint(row.note, self._log_key, self._witnesses)
             except NoteError as error:
-                self._find("head", int(row.size), f"a cosigned checkpoint does not hold: {error}")
+                self._find(Damaged.HEAD, int(row.size), f"a cosigned checkpoint does not hold: {error}")
                 continue
             for mark in marks:
                 source = f"the cosignature of {mark.witness}"
                 at = mark.timestamp * 10**6
-                self._anchors.append(_Anchor(checkpoint, source, at, current=False, outside=True))
+                self._anchors.append(Anchor(checkpoint, source, at, current=False, outside=True))
         for note in seen:
             self._anchor(note, None, "a checkpoint that someone else holds", None)
 
@@ -295,14 +265,14 @@ class _Check:
             if size is not None and checkpoint.size != size:
                 raise NoteError(f"it is filed under size {size} but speaks of {checkpoint.size}")
         except NoteError as error:
-            self._find("head", size or 0, f"{source} does not hold: {error}")
+            self._find(Damaged.HEAD, size or 0, f"{source} does not hold: {error}")
             return
         kept = size is not None
-        self._anchors.append(_Anchor(checkpoint, source, at, current=kept, outside=not kept))
+        self._anchors.append(Anchor(checkpoint, source, at, current=kept, outside=not kept))
 
-    def _compare_anchors(self, pending: list[_Anchor]) -> None:
+    def _compare_anchors(self, pending: list[Anchor]) -> None:
         size = self._trees.actual.size
-        due: list[_Anchor] = []
+        due: list[Anchor] = []
         while pending and pending[0].checkpoint.size <= size:
             due.append(pending.pop(0))
         fitting = []
@@ -323,7 +293,7 @@ class _Check:
 
     # -- entries --------------------------------------------------------------------------------------------------
 
-    def _entries(self, since: int, size: int, pending: list[_Anchor]) -> Iterator[int]:
+    def _entries(self, since: int, size: int, pending: list[Anchor]) -> Iterator[int]:
         if since:
             expected = since
         else:
@@ -340,11 +310,11 @@ class _Check:
                 if row.idx >= size:
                     now = self._connection.scalar(select(head.c.size))
                     if now is None or row.idx >= now:  # else the log has grown while it was read
-                        self._find("inserted", row.idx, "an entry stands beyond the end of the log")
+                        self._find(Damaged.INSERTED, row.idx, "an entry stands beyond the end of the log")
                     yield expected
                     return
                 if row.idx > expected:
-                    self._find("deleted", expected, "the entry is gone", row.idx - 1)
+                    self._find(Damaged.DELETED, expected, "the entry is gone", row.idx - 1)
                     self._fill(expected, int(row.idx))
                     expected = int(row.idx)
                 self._check_row(row)
@@ -367,7 +337,7 @@ class _Check:
             default=0,
         )
 
-    def _pruned(self, pending: list[_Anchor]) -> int:
+    def _pruned(self, pending: list[Anchor]) -> int:
         """Leaves of entries that live in an archive are taken from the stored tiles."""
         through = self._archived()
         stored = StoredTiles(self._connection)
@@ -375,7 +345,7 @@ class _Check:
             hashes = stored.complete(0, number)
             if hashes is None:
                 self._find(
-                    "tiles", number * WIDTH, "the tile over archived entries is gone", number * WIDTH + WIDTH - 1
+                    Damaged.TILES, number * WIDTH, "the tile over archived entries is gone", number * WIDTH + WIDTH - 1
                 )
                 hashes = [b"\x00" * 32] * WIDTH
             for offset, leaf in enumerate(hashes):
@@ -388,7 +358,7 @@ class _Check:
     def _check_row(self, row: Any) -> None:
         index, body = int(row.idx), row.body.encode()
         actual, stored, mark = leaf_hash(body), bytes(row.leaf), bytes(row.seal)
-        entry = _parsed(body)
+        entry = parsed(body)
         former: bytes | None = actual
         filed = self._tiles.leaf(index)
         if entry is None or actual != stored or seal(index, stored) != mark:
@@ -416,14 +386,14 @@ class _Check:
             if stored != value:
                 if name == "recorded":
                     self._find(
-                        "back-dated", row.idx, "the time in the search column is not the entry's", entry=entry.id
+                        Damaged.BACK_DATED, row.idx, "the time in the search column is not the entry's", entry=entry.id
                     )
                 else:
-                    self._find("search", row.idx, f"the search column {name} is not the entry's", entry=entry.id)
+                    self._find(Damaged.SEARCH, row.idx, f"the search column {name} is not the entry's", entry=entry.id)
                 return
 
     def _check_facets(self) -> None:
-        actual = _FacetSums(self._salt)
+        actual = FacetSums(self._salt)
         found = select(facets)
         if self._pruned_through:
             found = found.where(facets.c.idx >= self._pruned_through)
@@ -442,263 +412,31 @@ class _Check:
             select(entries.c.idx, entries.c.body).where(entries.c.idx >= first, entries.c.idx < last)
         )
         for index, body in bodies:
-            entry = _parsed(body)
+            entry = parsed(body)
             there = stored.pop(index, set())
             if entry is not None and set(facet_rows(index, entry)) != there and not self._explained(index):
                 self._find(
-                    "search", index, "bases, categories, consents or members filed for search differ", entry=entry.id
+                    Damaged.SEARCH,
+                    index,
+                    "bases, categories, consents or members filed for search differ",
+                    entry=entry.id,
                 )
         for index in sorted(stored):
             if not self._explained(index):
-                self._find("search", index, "something is filed for search that no entry says")
+                self._find(Damaged.SEARCH, index, "something is filed for search that no entry says")
 
     def _explained(self, index: int) -> bool:
         return (
             index in self._missing
             or self._damage.touches(index)
             or any(
-                finding.index <= index <= finding.through
-                for finding in self._findings
-                if finding.kind in {"altered", "back-dated", "deleted", "inserted", "swapped", "truncated"}
+                finding.index <= index <= finding.through for finding in self._findings if finding.kind in OF_ENTRIES
             )
         )
 
     def _find(
-        self, kind: str, index: int, explanation: str, through: int | None = None, entry: str | None = None
+        self, kind: Damaged, index: int, explanation: str, through: int | None = None, entry: str | None = None
     ) -> None:
         if len(self._findings) < 2 * MAX_FINDINGS:
             last = index if through is None else max(through, index)
             self._findings.append(Finding(kind, int(index), int(last), entry, explanation))
-
-
-class _Trees:
-    """The tree of the entries as they are, and, once the two part, the tree as it must have been."""
-
-    def __init__(self) -> None:
-        self.actual = Frontier()
-        self._former: Frontier | None = None  # None as long as both are the same
-
-    def extend(self, actual: bytes, former: bytes) -> None:
-        if self._former is None and former != actual:
-            self._former = self.actual
-        self.actual = self.actual.extended((actual,))
-        if self._former is not None:
-            self._former = self._former.extended((former,))
-
-    def compare(self, checkpoint: Checkpoint) -> tuple[bool, bool]:
-        """Whether the checkpoint fits the tree as it is, and as it must have been."""
-        if checkpoint.root == self.actual.root():
-            self._former = None  # whatever parted them was not in the entries
-            return True, True
-        return False, self._former is not None and checkpoint.root == self._former.root()
-
-
-class _Statements:
-    """Which signed statements fitted, and the first that did not."""
-
-    def __init__(self) -> None:
-        self._agreed = self._vouched = 0
-        self._inside: _Fork | None = None
-        self._outside: _Fork | None = None
-        self._resigned = False  # the log signed what is here, after someone was shown something else
-
-    @property
-    def forked(self) -> bool:
-        """Whether a statement did not fit."""
-        return self._inside is not None or self._outside is not None
-
-    def disagree(self, anchor: _Anchor) -> None:
-        """A statement that fits neither tree. Call it before `agree` for those of the same size."""
-        fork = _Fork(anchor, self._agreed, self._vouched)
-        if anchor.outside:
-            self._outside = self._outside or fork
-        else:
-            self._inside = self._inside or fork
-
-    def agree(self, anchor: _Anchor) -> None:
-        """A statement that fits one of the trees."""
-        size = anchor.checkpoint.size
-        if anchor.outside:
-            self._vouched = size
-        else:
-            self._resigned = self._resigned or self._outside is not None
-        self._agreed = size
-
-    def finding(self) -> Finding | None:
-        """The fork, between the last statement that can be believed and the first that does not fit.
-
-        If the log signed the history that is here although someone outside was shown another, its own earlier
-        statements may have been signed anew as well: then only those that others vouch for bound it.
-        """
-        forks = [fork for fork in (self._inside, self._outside) if fork is not None]
-        if not forks:
-            return None
-        fork = min(forks, key=lambda one: one.anchor.checkpoint.size)
-        first = self._outside.vouched if self._outside is not None and self._resigned else fork.agreed
-        size = fork.anchor.checkpoint.size
-        return Finding(
-            "forked",
-            first,
-            max(first, size - 1),
-            None,
-            f"{fork.anchor.source} of {size} entries, signed by the log, has another root than the entries here; "
-            "the history was rewritten from this entry on, or later",
-        )
-
-
-class _Times:
-    """Whether the entries' times go forward, and agree with the times of signed statements."""
-
-    def __init__(self, tolerance: int) -> None:
-        self._tolerance = tolerance
-        self._latest = self._index = 0
-
-    def goes_back(self, entry: Entry) -> bool:
-        """Whether the entry says a time before that of entries and statements that stand before it."""
-        return micros(entry.recorded) < self._latest - self._tolerance
-
-    def take(self, index: int, entry: Entry, findings: list[Finding]) -> Finding | None:
-        """Go on to this entry; gives a finding if its time goes back."""
-        at = micros(entry.recorded)
-        if at >= self._latest - self._tolerance:
-            if at > self._latest:
-                self._latest, self._index = at, index
-            return None
-        last = findings[-1] if findings else None
-        if last is not None and last.kind == "back-dated" and last.through == index - 1:
-            findings[-1] = replace(last, through=index)
-            return None
-        after = moment(self._latest).isoformat()
-        explanation = f"the entry says {entry.recorded.isoformat()}, but it was recorded after {after}"
-        return Finding("back-dated", index, index, entry.id, explanation)
-
-    def reach(self, at: int, size: int, source: str, *, current: bool) -> Finding | None:
-        """A statement of this time stands here: nothing before it may be later and, if the log had just this size
-        then, nothing after it earlier."""
-        late, index = self._latest, self._index
-        if current:
-            self._latest, self._index = at, max(0, size - 1)
-        if late <= at + self._tolerance:
-            return None
-        explanation = f"the entry says {moment(late).isoformat()}, but {source} covers it and is of "
-        return Finding("back-dated", index, index, None, explanation + moment(at).isoformat())
-
-
-class _TileCheck:
-    """The stored tiles, held against the leaves as they go by."""
-
-    def __init__(self, connection: Connection, findings: list[Finding]) -> None:
-        self._connection = connection
-        self._findings = findings
-        self._number = -1
-        self._hashes: bytes | None = None
-        self._root = b""
-        self._leaves: list[bytes] = []
-        self._roots: dict[int, list[bytes]] = {}
-        self._suspect: list[int] = []  # places in `findings` that the next fitting checkpoint may acquit
-
-    def begin(self, first: int) -> None:
-        """Begin at this entry, the first of a tile: what is before it counts as it is stored."""
-        level, count = 1, first // WIDTH
-        while count:
-            low = count // WIDTH * WIDTH
-            stored = {
-                int(row.number): bytes(row.root)
-                for row in self._connection.execute(
-                    select(tiles.c.number, tiles.c.root).where(
-                        tiles.c.level == level - 1, tiles.c.number >= low, tiles.c.number < count
-                    )
-                )
-            }
-            self._roots[level] = [stored.get(number, b"") for number in range(low, count)]
-            level, count = level + 1, count // WIDTH
-
-    def _open(self, number: int) -> None:
-        row = self._connection.execute(
-            select(tiles.c.root, tiles.c.hashes).where(tiles.c.level == 0, tiles.c.number == number)
-        ).first()
-        self._number, self._leaves = number, []
-        self._hashes, self._root = (None, b"") if row is None else (bytes(row.hashes), bytes(row.root))
-
-    def leaf(self, index: int) -> bytes | None:
-        """The leaf hash that the tile of this entry holds, if there is such a tile."""
-        number, offset = divmod(index, WIDTH)
-        if number != self._number:
-            self._open(number)
-        return None if self._hashes is None else self._hashes[offset * 32 : offset * 32 + 32]
-
-    def mismatch(self, index: int, entry: str, *, back_dated: bool) -> None:
-        """An entry whole in itself whose hash is not the one in its tile."""
-        kind = "back-dated" if back_dated else "altered"
-        if len(self._findings) < 2 * MAX_FINDINGS:
-            self._suspect.append(len(self._findings))
-            self._findings.append(Finding(kind, index, index, entry, "the entry's hash is not the one in its tile"))
-
-    def acquit(self, size: int) -> None:
-        """A signed checkpoint fits the entries: what differed from them was the tile."""
-        for place in self._suspect:
-            one = self._findings[place]
-            if one.index < size:
-                explanation = "the tile's hash of this entry was changed; the entry is as it was signed"
-                self._findings[place] = replace(one, kind="tiles", explanation=explanation)
-        self._suspect = []
-
-    def passed(self, index: int, leaf: bytes) -> None:
-        """Go on to the next leaf; at the end of a tile, compare it and those above."""
-        number, offset = divmod(index, WIDTH)
-        if number != self._number:
-            self._open(number)
-        self._leaves.append(leaf)
-        if offset < WIDTH - 1:
-            return
-        if self._hashes is None:
-            self._tell(number * WIDTH, WIDTH, "the tile over these entries is missing")
-        elif len(self._leaves) == WIDTH and self._hashes == b"".join(self._leaves):
-            root = subtree(self._leaves)
-            if self._root != root:
-                self._tell(number * WIDTH, WIDTH, "the root of the tile over these entries is wrong")
-            self._root = root
-        elif len(self._hashes) != WIDTH * 32:
-            self._tell(number * WIDTH, WIDTH, "the tile over these entries is not whole")
-        self._compare_upper(number, self._root)
-
-    def _compare_upper(self, number: int, root: bytes) -> None:
-        """Tiles of higher levels that end with this one, rebuilt from the roots below."""
-        level, at = 1, number
-        self._roots.setdefault(1, []).append(root)
-        while len(self._roots.get(level, ())) == WIDTH and (at + 1) % WIDTH == 0:
-            block, at = self._roots.pop(level), at // WIDTH
-            row = self._connection.execute(
-                select(tiles.c.root, tiles.c.hashes).where(tiles.c.level == level, tiles.c.number == at)
-            ).first()
-            upper = b"" if b"" in block else subtree(block)
-            if row is None or bytes(row.hashes) != b"".join(block) or bytes(row.root) != upper:
-                span = WIDTH ** (level + 1)
-                self._tell(at * span, span, f"the tile of level {level} over these entries is wrong")
-            level += 1
-            self._roots.setdefault(level, []).append(upper)
-
-    def _tell(self, first: int, span: int, explanation: str) -> None:
-        if len(self._findings) < 2 * MAX_FINDINGS:
-            self._findings.append(Finding("tiles", first, first + span - 1, None, explanation))
-
-
-class _FacetSums:
-    """Order-independent sums of facet rows, one for each run of CHUNK entries: two scans compare in little memory.
-
-    The hash of a row is salted anew for each check, so that nobody can prepare rows that cancel out.
-    """
-
-    def __init__(self, salt: int) -> None:
-        self._salt = salt
-        self._sums: defaultdict[int, int] = defaultdict(int)
-
-    def expect(self, rows: Iterable[FacetRow | Any]) -> None:
-        sums, salt = self._sums, self._salt
-        for kind, value, at, index in rows:
-            sums[index // CHUNK] += hash((salt, kind, value, at, index))
-
-    def differences(self, other: _FacetSums) -> list[int]:
-        """The runs whose sums differ, in order."""
-        buckets = sorted(set(self._sums) | set(other._sums))
-        return [at for at in buckets if self._sums.get(at, 0) != other._sums.get(at, 0)]

@@ -9,6 +9,7 @@ alteration.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Final
 
 from audit.log.rows import seal
@@ -18,15 +19,30 @@ MOST: Final = 1_000
 _PAIRED: Final = 300  # each is held against each
 
 
+class Damaged(StrEnum):
+    """What was done to a log."""
+
+    ALTERED = "altered"
+    DELETED = "deleted"
+    INSERTED = "inserted"
+    SWAPPED = "swapped"
+    TRUNCATED = "truncated"
+    FORKED = "forked"
+    BACK_DATED = "back-dated"
+    SEARCH = "search"  # a search column or facet is not what the entry says
+    TILES = "tiles"  # a stored tile differs
+    HEAD = "head"
+
+
+OF_ENTRIES: Final = frozenset(Damaged) - {Damaged.FORKED, Damaged.SEARCH, Damaged.TILES, Damaged.HEAD}
+"""What was done to entries themselves."""
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something that does not hold. `index` is the first entry affected, `through` the last that may be.
+    """Something that does not hold. `index` is the first entry affected, `through` the last that may be."""
 
-    Kinds: altered, deleted, inserted, swapped, truncated, forked, back-dated, search (a search column or facet differs
-    from the entry), tiles (a stored tile differs), head.
-    """
-
-    kind: str
+    kind: Damaged
     index: int
     through: int
     entry: str | None
@@ -123,12 +139,18 @@ class Damage:
                 found.append(_swapped(run.first, run.first + run.shift, run.entry, run.last))
             elif run.shift > shift:
                 first, last = run.first + shift, run.first + run.shift - 1
-                found.append(Finding("deleted", first, last, None, "entries were removed here and the rest renumbered"))
+                found.append(
+                    Finding(Damaged.DELETED, first, last, None, "entries were removed here and the rest renumbered")
+                )
             else:
                 first = run.first - (shift - run.shift)
                 found.append(
                     Finding(
-                        "inserted", first, run.first - 1, None, "entries were pushed in here and the rest renumbered"
+                        Damaged.INSERTED,
+                        first,
+                        run.first - 1,
+                        None,
+                        "entries were pushed in here and the rest renumbered",
                     )
                 )
         return found
@@ -160,7 +182,7 @@ class Damage:
 
 def _swapped(index: int, place: int, entry: str | None, through: int | None = None) -> Finding:
     return Finding(
-        "swapped",
+        Damaged.SWAPPED,
         index,
         index if through is None else through,
         entry,
@@ -170,10 +192,10 @@ def _swapped(index: int, place: int, entry: str | None, through: int | None = No
 
 def _altered(item: _Changed) -> Finding:
     if item.entry is None:
-        return Finding("altered", item.index, item.index, None, "the text is not an entry of this log")
+        return Finding(Damaged.ALTERED, item.index, item.index, None, "the text is not an entry of this log")
     if item.back_dated:
         explanation = "the entry is not what was recorded, and its time goes back behind that of earlier entries"
-        return Finding("back-dated", item.index, item.index, item.entry, explanation)
+        return Finding(Damaged.BACK_DATED, item.index, item.index, item.entry, explanation)
     return Finding(
-        "altered", item.index, item.index, item.entry, "the entry is not what was recorded: its hash has changed"
+        Damaged.ALTERED, item.index, item.index, item.entry, "the entry is not what was recorded: its hash has changed"
     )

@@ -169,38 +169,11 @@ def acts_around(connection: Connection, subjects: Sequence[str]) -> tuple[LinkRo
     while waiting:
         if len(seen) + len(waiting) > MOST_LINKED:
             raise GroupTooLargeError
-        found = _around(connection, waiting)
+        found = around(connection, waiting)
         seen.update(waiting)
         acts.update((row.id, row) for row in found)
         waiting = sorted({end for row in found for end in (row.first, row.second)} - seen)
     return tuple(acts.values())
-
-
-def persons(connection: Connection, subjects: Iterable[str]) -> dict[str, str]:
-    """For each of any number of subjects one that stands for its person: the same for all that are one beyond doubt."""
-    seen: set[str] = set()
-    acts: dict[str, LinkRow] = {}
-    wanted = set(subjects)
-    waiting = sorted(wanted)
-    while waiting:
-        for low in range(0, len(waiting), MOST_LINKED):
-            acts.update((row.id, row) for row in _around(connection, waiting[low : low + MOST_LINKED]))
-        seen.update(waiting)
-        waiting = sorted({end for row in acts.values() for end in (row.first, row.second)} - seen)
-    near: dict[str, set[str]] = {}
-    for link in folded(acts.values()).links:
-        if link.act in CERTAIN:
-            near.setdefault(link.first, set()).add(link.second)
-            near.setdefault(link.second, set()).add(link.first)
-    standing: dict[str, str] = {}
-    for subject in sorted(seen):
-        reach = [subject]
-        while reach:
-            member = reach.pop()
-            if member not in standing:
-                standing[member] = subject
-                reach.extend(near.get(member, ()))
-    return {subject: standing[subject] for subject in wanted}
 
 
 def day_of(at: int) -> int:
@@ -224,7 +197,8 @@ def count_unconfirmed(connection: Connection) -> int:
     return int(row[0]) if row is not None else 0
 
 
-def _around(connection: Connection, subjects: Sequence[str]) -> list[LinkRow]:
+def around(connection: Connection, subjects: Sequence[str]) -> list[LinkRow]:
+    """The acts about these subjects; call it with at most MOST_LINKED."""
     rows = _AROUND.rows(connection, subjects)
     return [LinkRow(row[0], row[1], row[2], LinkAct(row[3]), *row[4:]) for row in rows]
 

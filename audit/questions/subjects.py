@@ -24,7 +24,7 @@ from threading import Lock
 from typing import Final
 
 from cryptography.hazmat.primitives.keywrap import aes_key_unwrap, aes_key_wrap
-from sqlalchemy import Connection, bindparam, delete, func, select, update
+from sqlalchemy import Connection, bindparam, delete, select, update
 
 from audit.log.entries import micros
 from audit.log.statements import Counted, Fixed
@@ -305,33 +305,6 @@ class Subjects:
             )
         }
         return tuple(found[wanted_id] for wanted_id in dict.fromkeys(wanted) if wanted_id in found)
-
-    def persons(self, connection: Connection, pseudonyms: Iterable[str]) -> dict[str, str]:
-        """For each pseudonym what stands for its person: the same for all pseudonyms of one person.
-
-        A pseudonym that nobody has any more stands for itself. An item of another organisation that names several
-        persons counts for one of them.
-        """
-        wanted = sorted(set(pseudonyms))
-        subject_of: dict[str, str] = {}
-        for low in range(0, len(wanted), _AT_ONCE):
-            table, some = subjects_table, wanted[low : low + _AT_ONCE]
-            rows = connection.execute(select(table.c.pseudonym, table.c.id).where(table.c.pseudonym.in_(some)))
-            subject_of.update((row.pseudonym, row.id) for row in rows)
-        claimed: dict[str, str] = {}
-        ids = sorted(set(subject_of.values()))
-        for low in range(0, len(ids), _AT_ONCE):
-            named = claims_table.c.claim.in_(ids[low : low + _AT_ONCE])
-            of_claim = select(claims_table.c.claim, func.min(claims_table.c.subject)).where(named)
-            rows = connection.execute(of_claim.group_by(claims_table.c.claim))
-            claimed.update((claim, subject) for claim, subject in rows)
-        person = links.persons(connection, {claimed.get(id_, id_) for id_ in ids})
-        return {
-            pseudonym: person[claimed.get(subject_of[pseudonym], subject_of[pseudonym])]
-            if pseudonym in subject_of
-            else pseudonym
-            for pseudonym in wanted
-        }
 
     def same_person(self, connection: Connection, pseudonym: str) -> tuple[str, ...]:
         """All pseudonyms of the person whose one this is, itself included."""

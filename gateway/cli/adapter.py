@@ -83,6 +83,7 @@ def _written(written: Any) -> dict[str, Any]:
             }
             for column in found.recognised
         ],
+        "evidence": list(written.sample.evidence),
         "left": [{"column": item.column.name, "reason": item.reason} for item in found.left],
     }
 

@@ -48,7 +48,12 @@ NOUNS: Mapping[str, Noun] = {
     "evidence": Noun("Prove an exchange to others, and check such proof.", ("gateway.evidence.cli",)),
     "registry": Noun(
         "Make, join and tend a network's trust registry.",
-        ("gateway.registry.cli.running", "gateway.registry.cli.joining", "gateway.registry.cli.reading"),
+        (
+            "gateway.registry.cli.running",
+            "gateway.registry.cli.joining",
+            "gateway.registry.cli.asking",
+            "gateway.registry.cli.reading",
+        ),
     ),
     "rulebook": Noun("Check, compare and explain rulebooks; make recorded decisions again.", ("gateway.cli.rulebook",)),
     "consent": Noun("Bring consents and refusals into a node.", ("gateway.exchange.consents.cli",)),

@@ -279,8 +279,8 @@ def explain(
     if json:
         print_json({"decision": decision.to_dict(), "explanation": texts})
         return
-    for one, text in texts.items():
-        console.print(f"[bold]{one}[/] {escape(text)}\n")
+    for written, text in texts.items():
+        console.print(f"[bold]{written}[/] {escape(text)}\n")
 
 
 @app.command()
@@ -312,8 +312,8 @@ def replay(
         mark = "[green]✓[/]" if found.sound else "[bold red]✗[/]"
         console.print(f"{mark} {found.same} of {found.decisions} decisions came out byte for byte the same")
         rows = [
-            *(["another decision came out", one] for one in found.different),
-            *(["its rulebook is not held, or was altered", one] for one in found.without_rulebook),
+            *(["another decision came out", entry] for entry in found.different),
+            *(["its rulebook is not held, or was altered", entry] for entry in found.without_rulebook),
         ]
         if rows:
             console.print(table("Decisions that could not be confirmed", ("why", "log entry"), rows))
@@ -393,7 +393,7 @@ def _tell(report: Report, without: tuple[str, ...] = ()) -> None:
     facts: list[tuple[str, Any]] = list(report.summary)
     for name, value in facts:
         console.print(f"  {escape(name)}: {escape(str(value))}", soft_wrap=True)
-    for one in report.tables:
-        if one.title not in without:
-            console.print(table(one.title, one.columns, [[escape(value) for value in row] for row in one.rows]))
+    for drawn in report.tables:
+        if drawn.title not in without:
+            console.print(table(drawn.title, drawn.columns, [[escape(value) for value in row] for row in drawn.rows]))
     console.print(f"{'[green]✓[/]' if report.good else '[bold red]✗[/]'} {escape(report.verdict)}")

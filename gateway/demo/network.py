@@ -37,6 +37,7 @@ from gateway.registry.read.entries import (
 )
 from gateway.registry.run.authority import Authority
 from gateway.wire.identifiers import MemberId, ServiceId, SubsystemId
+from gateway.wire.message import MESSAGE_VERSIONS
 from gateway.wire.text import Text
 
 
@@ -195,6 +196,7 @@ def _enrolled(party: Party, authority: Authority, passphrase: str, now: datetime
         log_origin=origin,
         log_key=str(LogSigner(log_key, origin).verifier),
         witness=(str(cosigner),),
+        messages=MESSAGE_VERSIONS,
     )
     return member, node
 

@@ -97,6 +97,10 @@ class Question(Shape, ABC, Generic[A]):
     def read(self, reading: Reading) -> Answered[A]:
         """The answer and its note."""
 
+    def permits(self, role: Role) -> bool:
+        """Whether a role may ask it. What is asked about a person by an identifier, an officer alone asks."""
+        return role in self.roles and (getattr(self, "person", None) is None or role is Role.OFFICER)
+
     @property
     def recorded_as(self) -> str:
         """What it is called on record."""

@@ -34,7 +34,7 @@ class Desk:
 
     def ask(self, question: Question[A], asker: Asker) -> A:
         """The answer, after its entry is durable. Raises NotPermittedError, LogError, and what the question raises."""
-        if asker.role not in question.roles:
+        if not question.permits(asker.role):
             self.note(asker, Outcome.REFUSED, {"question": question.recorded_as, "reason": "role"})
             raise NotPermittedError(f"the role {asker.role} may not ask {question.recorded_as}")
         with self.context.engine.connect() as connection:

@@ -107,26 +107,34 @@ def router(exchange: Exchange, desk: Desk, callers: Callers) -> APIRouter:
 
     asker = Depends(who)
 
-    def posted(call: Call) -> Callable[..., Any]:
-        body = Depends(Body(call.question, exchange.limits.body_bytes, example=call.example))
-
-        async def answer(request: Request, asker: Asker = asker, question: Any = body) -> Response:
-            if "language" in call.question.model_fields and "language" not in question.model_fields_set:
-                question = question.model_copy(update={"language": Language(language_of(request))})
-            return _given(request, await _asked(desk, question, asker))
-
-        return answer
-
     for call in CALLS:
+        body = Depends(Body(call.question, exchange.limits.body_bytes, example=call.example))
         routes.add_api_route(
             call.path,
-            posted(call),
+            _posted(desk, asker, body),
             methods=["POST"],
             summary=(call.question.__doc__ or "").split("\n")[0],
             description=call.question.__doc__,
             response_model=ANSWERS[call.answer] if call.answer else None,
             responses={**problems(*call.codes), **_told(*call.media)},
         )
+    _add_addressed(routes, desk, asker, Depends(Body(Conclusion, exchange.limits.body_bytes, example=_VERDICT)))
+    return routes
+
+
+def _posted(desk: Desk, asker: Any, body: Any) -> Callable[..., Any]:
+    """What answers a question that is posted."""
+
+    async def answer(request: Request, asker: Asker = asker, question: Any = body) -> Response:
+        if "language" in type(question).model_fields and "language" not in question.model_fields_set:
+            question = question.model_copy(update={"language": Language(language_of(request))})
+        return _given(request, await _asked(desk, question, asker))
+
+    return answer
+
+
+def _add_addressed(routes: APIRouter, desk: Desk, asker: Any, conclusion: Any) -> None:
+    """Questions that an address asks."""
 
     @routes.get(
         "/questions",
@@ -141,8 +149,6 @@ def router(exchange: Exchange, desk: Desk, callers: Callers) -> APIRouter:
     )
     async def unreviewed(request: Request, asker: Asker = asker) -> Response:
         return _given(request, await _asked(desk, Unreviewed(), asker))
-
-    conclusion = Depends(Body(Conclusion, exchange.limits.body_bytes, example=_VERDICT))
 
     @routes.post(
         "/reviews/{entry}",
@@ -174,8 +180,6 @@ def router(exchange: Exchange, desk: Desk, callers: Callers) -> APIRouter:
     async def processing(request: Request, year: int, asker: Asker = asker) -> Response:
         question = Processing.of(year=year, language=language_of(request))
         return _given(request, await _asked(desk, question, asker))
-
-    return routes
 
 
 def _problems(*codes: str) -> dict[int | str, dict[str, Any]]:

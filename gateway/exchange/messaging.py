@@ -5,6 +5,8 @@ A query, a delivery, a notice and a witness's request go the same way. Each atte
 
 from __future__ import annotations
 
+import asyncio
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -33,6 +35,7 @@ MESSAGE_TYPE = "application/json"
 
 
 MESSAGE_LIFETIME = timedelta(seconds=60)
+_LONGEST_WAIT = 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +94,7 @@ def prepare(
         audience=service.id,
         message_id=new_id(now),
         issued_at=now,
-        expires_at=now + MESSAGE_LIFETIME,
+        expires_at=_deadline(exchange, now),
         method="POST",
         target="/",
         content_type=MESSAGE_TYPE,
@@ -106,8 +109,28 @@ def prepare(
     return Outgoing(claims, sign_request(claims, exchange.signer()), body, service, standing)
 
 
+def _deadline(exchange: Exchange, now: datetime) -> datetime:
+    """Until when we wait for the answer. It is signed, so that the other side releases nothing in vain."""
+    begun = now.replace(microsecond=0)
+    seconds = timedelta(seconds=math.ceil((now - begun).total_seconds() + exchange.limits.peer_timeout_seconds))
+    return begun + min(MESSAGE_LIFETIME, seconds)
+
+
 async def send(exchange: Exchange, outgoing: Outgoing, trace: Mapping[str, str]) -> Reply:
-    """Send the message to the first node of the member that answers. Raises ProblemError."""
+    """Send the message to the first node of the member that answers, and wait until it expires. Raises ProblemError."""
+    left = (outgoing.claims.expires_at - exchange.clock()).total_seconds()
+    if left <= 0:
+        raise ProblemError(
+            "busy", detail="the message waited here until it had expired; it was not sent", retry_after=1
+        )
+    try:
+        async with asyncio.timeout(left):
+            return await _send(exchange, outgoing, trace)
+    except TimeoutError:
+        raise ProblemError("peer-timeout", detail="the other node did not answer before the message expired") from None
+
+
+async def _send(exchange: Exchange, outgoing: Outgoing, trace: Mapping[str, str]) -> Reply:
     failure: ProblemError | None = None
     for node in outgoing.standing.registry.nodes_of(outgoing.service.id.subsystem.member):
         try:
@@ -146,8 +169,9 @@ def refused_by_peer(body: bytes, decision: DecisionSummary | None) -> ProblemErr
     try:
         document = orjson.loads(body)
         code, pointer, remedy = document.get("code"), document.get("pointer"), document.get("remedy")
+        after = document.get("retry_after")
     except (orjson.JSONDecodeError, AttributeError):
-        code, pointer, remedy = None, None, None
+        code, pointer, remedy, after = None, None, None, None
     if code not in PROBLEMS:
         return ProblemError("peer-refused", detail="the other node refused without a code that we know")
     return ProblemError(
@@ -155,6 +179,7 @@ def refused_by_peer(body: bytes, decision: DecisionSummary | None) -> ProblemErr
         pointer=pointer if isinstance(pointer, str) else None,
         detail="the other organisation's node answered so",
         remedy=remedy if isinstance(remedy, str) else "",
+        retry_after=after if type(after) is int and 0 < after <= _LONGEST_WAIT else None,
         decision=decision,
     )
 

@@ -6,6 +6,7 @@ record under the sender's TLS identity.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -86,6 +87,22 @@ def open_message(exchange: Exchange, call: PeerCall) -> Incoming:
     if service is None:
         raise ProblemError("service-unknown", detail="the registry lists no such service of this member")
     return Incoming(call, now, registry, standing.rulebook, claims, service)
+
+
+def check_in_time(exchange: Exchange, incoming: Incoming, wait: float = 0.0) -> None:
+    """Does anybody still wait for the answer, `wait` seconds from now? Raises ProblemError `busy`.
+
+    `exp` is the asker's own deadline. What was released after it would be a disclosure on record that nobody got. No
+    tolerance for clocks here: an asker that asks again loses a second, and a release cannot be taken back.
+    """
+    left = (incoming.claims.expires_at - exchange.clock()).total_seconds()
+    if left <= wait:
+        raise ProblemError(
+            "busy",
+            detail="the answer would not be ready before the message expires, so nothing was released",
+            remedy="ask again after Retry-After",
+            retry_after=max(1, math.ceil(wait)),
+        )
 
 
 def check_still_vouched(exchange: Exchange, incoming: Incoming) -> None:

@@ -23,7 +23,7 @@ from audit.questions.subjects import Subject
 from consent.decision import Decision
 from gateway.exchange.context import Exchange
 from gateway.exchange.keeping import keep_decision
-from gateway.exchange.opening import Answer, Incoming, PeerCall
+from gateway.exchange.opening import Answer, Incoming, PeerCall, check_in_time
 from gateway.exchange.telling import told
 from gateway.person.people import StaleError
 from gateway.person.values import Named, Person
@@ -85,6 +85,7 @@ async def record_release(exchange: Exchange, release: Release) -> Answer:
     def record(connection: Connection) -> Written[Answer]:
         if exchange.standing(exchange.clock()).rulebook.digest != incoming.rulebook.digest:
             raise StaleError
+        check_in_time(exchange, incoming)
         exchange.replays.take(connection, incoming.claims.message_id, incoming.claims.expires_at)
         settled = exchange.people.settle(connection, release.person, incoming.now)
         subject = settled.subject

@@ -13,12 +13,14 @@ import math
 from enum import StrEnum
 from typing import Final
 
+import orjson
+
 from consent.decision import Decision, legal_day
 from consent.law import Rulebook
 from gateway.exchange.opening import Incoming
 from gateway.registry.read.registry import Registry
 from gateway.wire.identifiers import MemberId
-from gateway.wire.message import DecisionSummary
+from gateway.wire.message import DecisionSummary, body_digest
 from gateway.wire.problems import ProblemError
 
 STEP_SECONDS: Final = 0.25
@@ -42,7 +44,11 @@ def told(incoming: Incoming, decision: Decision) -> DecisionSummary:
     withheld = tuple(
         (category, rule_reason(incoming.rulebook, decision, category).value) for category, _ in summary.withheld
     )
-    return DecisionSummary(summary.id, summary.digest, summary.permitted, withheld)
+    # The decision's own id is a digest of its text; there are so few texts that the reasons could be found by trying.
+    reference = incoming.claims.message_id
+    said = {"id": reference, "per": sorted(summary.permitted), "wit": dict(withheld)}
+    digest = body_digest(orjson.dumps(said, option=orjson.OPT_SORT_KEYS))
+    return DecisionSummary(reference, digest, summary.permitted, withheld)
 
 
 def rule_reason(rulebook: Rulebook, decision: Decision, category: str) -> RuleReason:

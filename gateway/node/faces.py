@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from datetime import datetime
 
 from fastapi import FastAPI
 
@@ -85,16 +86,21 @@ def client_admission(callers: Callers) -> Admission:
     return admit
 
 
-def peer_admission(exchange: Exchange) -> Admission:
-    """Who may come in at the face towards peers: nodes of the registry."""
+class PeerAdmission:
+    """Who may come in at the face towards peers: nodes of the registry. Knows when the last of them came."""
 
-    def admit(head: Head) -> Admitted:
-        now = exchange.clock()
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+        self.last_call: datetime | None = None
+
+    def __call__(self, head: Head) -> Admitted:
+        """The node that calls. Raises ProblemError."""
+        now = self._exchange.clock()
         # While nothing may be released, peers still read and witness the log: what releases refuses by itself.
-        registry = exchange.standing_though_held(now).registry
-        return Admitted(calling_node(registry, head.certificate or b"", now).id)
-
-    return admit
+        registry = self._exchange.standing_though_held(now).registry
+        node = calling_node(registry, head.certificate or b"", now)
+        self.last_call = now
+        return Admitted(node.id)
 
 
 def peer_face(

@@ -9,6 +9,8 @@ from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from gateway.node.readiness import FaceName
+
 
 def router(state: Callable[[], dict[str, Any]]) -> APIRouter:
     """`state` tells the node's condition; its member `ready` says whether data can move."""
@@ -21,9 +23,15 @@ def router(state: Callable[[], dict[str, Any]]) -> APIRouter:
 
     @routes.get("/ready")
     async def ready() -> JSONResponse:
-        """Ready: registry in force, log durable, listeners open. 503 says which of these is not."""
+        """Ready: data can move, in and out. 503 says in `faces` what each face misses."""
         condition = state()
         return JSONResponse(condition, 200 if condition["ready"] else 503)
+
+    @routes.get("/ready/{face}")
+    async def ready_face(face: FaceName) -> JSONResponse:
+        """The same of one face, for the balancer in front of it."""
+        told: dict[str, Any] = state()["faces"][face.value]
+        return JSONResponse(told, 200 if told["ready"] else 503)
 
     @routes.get("/metrics")
     async def metrics() -> Response:

@@ -27,8 +27,9 @@ from gateway.keys.expiry import STEPS, Ending
 from gateway.node import health
 from gateway.node import hold as holding
 from gateway.node import log as log_web
-from gateway.node.faces import Beside, client_admission, client_face, peer_admission, peer_face
+from gateway.node.faces import Beside, PeerAdmission, client_admission, client_face, peer_face
 from gateway.node.parts import Parts, assemble
+from gateway.node.readiness import Seen, probe, reach, readiness
 from gateway.node.refusals import client_listener, peer_listener
 from gateway.node.upkeep import Upkeep
 from gateway.node.wiring import (
@@ -59,11 +60,12 @@ LOGGER = logging.getLogger("yhdyspinta.node")
 
 @dataclass(frozen=True, slots=True)
 class _Doors:
-    """Who may come in at the clients' face, and the upkeep that shuts out whom it must."""
+    """Who may come in at the faces towards clients and peers, and the upkeep that shuts out whom it must."""
 
     callers: Callers
     tokens: Tokens
     upkeep: Upkeep
+    peers: PeerAdmission
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +128,7 @@ class Node:
         parts = await assemble(self.settings, stack, self._clock, reading)
         await _ask_others(stack, parts)
         work = start_work(parts, stack)
+        stack.callback(asyncio.create_task(probe(parts.exchange.log, parts.exchange.node, self._clock)).cancel)
         doors = await self._open_doors(stack, parts)
         exchange = parts.exchange
         known = (exchange.log, exchange.subjects)
@@ -153,7 +156,7 @@ class Node:
             clock=self._clock,
             refused=lambda code, pin: parts.refused.count("clients", code, pin),
         )
-        doors = _Doors(callers, tokens, Upkeep(parts, callers))
+        doors = _Doors(callers, tokens, Upkeep(parts, callers), PeerAdmission(exchange))
         await doors.upkeep.start()
         stack.push_async_callback(doors.upkeep.stop)
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._renew, doors, parts.places)
@@ -186,7 +189,7 @@ class Node:
         )
         local_app = application("yhdyspinta local", health.router(lambda: self._condition(running)))
         limits = SlotLimits(settings.limits.in_flight, settings.limits.in_flight_each, settings.limits.strangers)
-        peer_in, client_in = peer_admission(parts.exchange), client_admission(doors.callers)
+        peer_in, client_in = doors.peers, client_admission(doors.callers)
         for app, bound, tls, admission, refusing in (
             (peer_app, sockets["peers"], parts.faces.peers, peer_in, peer_listener(parts.exchange)),
             (client_app, sockets["clients"], parts.faces.clients, client_in, client_listener()),
@@ -237,19 +240,25 @@ class Node:
         now, exchange = self._clock(), running.parts.exchange
         registry = running.parts.standings.condition(now)
         checkpoint = exchange.log.latest()
+        keys = running.doors.upkeep.condition(now)
+        seen = Seen(
+            is_stopping=self._stopping.is_set(),
+            is_log_writable=exchange.log.is_writable,
+            is_registry_in_force=registry["in_force"],
+            is_held=running.parts.hold.is_held,
+            keys={name: key["in_force"] for name, key in keys.items()},
+        )
         return {
             "node": self.settings.node.id,
-            "ready": registry["in_force"]
-            and running.doors.upkeep.in_force(now)
-            and not running.parts.hold.is_held
-            and not self._stopping.is_set(),
+            **readiness(seen),
             "registry": registry,
-            "keys": running.doors.upkeep.condition(now),
+            "keys": keys,
             "endings": [ending.to_json() for ending in running.doors.upkeep.endings(now)],
             "log": {"origin": checkpoint.origin, "size": checkpoint.size, "waiting": exchange.log.waiting},
             "witness": exchange.witnessing.condition(),
             "hold": running.parts.hold.condition(),
             "identity": running.work.waiting.condition(),
+            "reach": reach(running.parts.latest(), self.settings, running.doors.peers.last_call),
             "readers": running.parts.reading.condition() if running.parts.reading is not None else {},
         }
 

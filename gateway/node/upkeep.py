@@ -109,10 +109,6 @@ class Upkeep:
                 detail={"what": ending.what, "days": ending.days},
             )
 
-    def in_force(self, now: datetime) -> bool:
-        """Whether the keys that move data are such as others believe."""
-        return all(self._places[name].condition(now)["in_force"] for name in ("signing", "peers"))
-
     async def _tend(self) -> None:
         while True:
             with contextlib.suppress(TimeoutError):

@@ -32,6 +32,10 @@ _CODE = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*(?:/[a-z0-9]+(?:-[a-z0-9]+)*)?")
 _TOKEN = re.compile(r"[\x21-\x7e]{1,128}")
 _REFERENCE = re.compile("[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,128}")
 _ORIGIN = re.compile(r"[^\s+\x00-\x1f\x7f]{1,255}")
+MESSAGE_VERSIONS = (1, 2)
+"""The versions of what travels that this node takes, two at a time: 2 states by which words a delivery goes, and no
+more; 1 states whole records.
+"""
 _TIME_LIMIT = 253_402_300_799  # 9999-12-31T23:59:59Z
 _CATEGORY_LIMIT = 128
 

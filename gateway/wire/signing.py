@@ -12,7 +12,7 @@ Source: RFC 7515 (JWS), RFC 7518 section 3.4 (ES256), RFC 8037 (EdDSA), RFC 8725
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -44,9 +44,11 @@ __all__ = [
     "check_body",
     "open_request",
     "open_response",
+    "open_statement",
     "request_digest",
     "sign_request",
     "sign_response",
+    "sign_statement",
     "thumbprint",
     "verify_request",
     "verify_response",
@@ -189,6 +191,20 @@ def author(jws: str, verifier: Verifier) -> MemberId:
     key = _signed_by(segments, None, verifier.keys, verifier.now)
     _verify(segments, key)
     return key.member
+
+
+def sign_statement(kind: str, said: bytes, signer: Signer) -> str:
+    """The compact JWS of something that a member says once for all; `kind` keeps it apart from messages."""
+    return _sign(kind, said, signer)
+
+
+def open_statement(kind: str, jws: str, verifier: Verifier) -> tuple[MemberId, Mapping[str, object]]:
+    """Who has said something once for all, and what. Raises ProblemError unless a key that counts now has signed it."""
+    segments = split(jws, verifier.limit)
+    key = _signed_by(segments, None, verifier.keys, verifier.now)
+    _verify(segments, key)
+    _typed(segments, kind)
+    return key.member, segments.claims
 
 
 def verify_response(jws: str, body: bytes, verifier: Verifier, sent: Sent) -> ResponseClaims:

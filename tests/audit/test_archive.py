@@ -13,7 +13,7 @@ from sqlalchemy import Connection, func, select
 
 from audit.log.entries import Agents, Entry
 from audit.log.tables import archives, entries, facets
-from audit.questions import anomalies, archive, data_tracker, query, reviews
+from audit.questions import anomalies, archive, data_tracker, query, reviews, withdrawals
 from audit.questions.archive import Archive, ArchiveError
 from audit.questions.check import check
 from audit.questions.query import Filters, Found, Order, Page, Search
@@ -225,12 +225,12 @@ def test_what_left_after_a_withdrawal_and_what_waits_for_review_is_told_of_archi
     with bench.engine.connect() as connection:
         assert query.by_index(connection, 0) is None
         for pseudonyms in ((), (anna,)):
-            pairs = query.left_after_withdrawal(connection, pseudonyms, find=searching(opened), at=at)
+            pairs = withdrawals.left_after_withdrawal(connection, pseudonyms, find=searching(opened), at=at)
             assert [(one.index, other.entry.id) for one, other in pairs] == [(1, october[2].id), (1, december[0].id)]
         since = NOW - timedelta(days=1)
-        assert query.left_after_withdrawal(connection, start=since, find=searching(opened), at=at) == ()
+        assert withdrawals.left_after_withdrawal(connection, start=since, find=searching(opened), at=at) == ()
         with pytest.raises(ProofError):
-            query.left_after_withdrawal(connection)
+            withdrawals.left_after_withdrawal(connection)
         waiting = reviews.unreviewed_emergencies(connection, find=searching(opened))
         assert [one.entry.id for one in waiting] == [october[4].id, december[1].id]
     opened.close()

@@ -389,7 +389,9 @@ def test_full_disk_and_read_only_database_acknowledge_nothing_and_pass(
         with pytest.raises(LogUnavailableError):
             log.commit_blocking(strike)
         assert log.latest().size == 1
+        assert not log.is_writable
         assert log.append_blocking([make_entry()]).indexes == (1,)
+        assert log.is_writable
     assert [index for index, _ in stored(bench.engine)] == [0, 1]
     assert check(bench.engine, log_key=bench.signer.verifier).sound
 

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, create_engine, event, select
 from audit.log.entries import Agents, Categories, Entry
 from audit.log.rows import entry_row, insert_rows
 from audit.log.tables import flows, metadata
-from audit.questions import query, tallies
+from audit.questions import query, tallies, withdrawals
 from audit.questions.query import Filters, QueryError, search, walk
 from audit.tree import proofs
 from audit.tree.merkle import ProofError
@@ -110,8 +110,8 @@ def test_story_of_a_handover_is_told_from_any_of_its_entries(bench: Bench, story
 
 def test_consents_are_told_with_what_was_disclosed_under_each(bench: Bench, story: dict[str, Entry]) -> None:
     with bench.engine.connect() as connection:
-        (one,) = query.consents_of(connection, [ANNA])
-        assert query.consents_of(connection, [BORIS]) == ()
+        (one,) = withdrawals.consents_of(connection, [ANNA])
+        assert withdrawals.consents_of(connection, [BORIS]) == ()
     assert (one.consent, one.more) == ("c-1", False)
     assert [item.entry.id for item in one.history] == [story["consented"].id, story["withdrawn"].id]
     assert [item.entry.id for item in one.disclosed] == [story["under-consent"].id]
@@ -121,16 +121,16 @@ def test_what_left_after_a_withdrawal_is_shown_and_otherwise_nothing(
     bench: Bench, story: dict[str, Entry], make_entry: Callable[..., Entry]
 ) -> None:
     with bench.engine.connect() as connection:
-        assert query.left_after_withdrawal(connection) == ()
+        assert withdrawals.left_after_withdrawal(connection) == ()
     late = make_entry(subject=ANNA, consents=(("c-1", 1),))
     renewed = make_entry(subject=ANNA, consents=(("c-1", 3),))
     with bench.log() as log:
         log.append_blocking([late, renewed])
     with bench.engine.connect() as connection:
         for pseudonyms in ((), (ANNA,)):
-            pairs = query.left_after_withdrawal(connection, pseudonyms)
+            pairs = withdrawals.left_after_withdrawal(connection, pseudonyms)
             assert [(one.entry.id, other.entry.id) for one, other in pairs] == [(story["withdrawn"].id, late.id)]
-        assert query.left_after_withdrawal(connection, (BORIS,)) == ()
+        assert withdrawals.left_after_withdrawal(connection, (BORIS,)) == ()
 
 
 @pytest.mark.parametrize("withdrawn_before", [False, True])
@@ -148,7 +148,7 @@ def test_a_receipt_after_a_withdrawal_is_no_release_after_it(
         log.append_blocking([ended, requested, receipt] if withdrawn_before else [requested, ended, receipt])
 
     with bench.engine.connect() as connection:
-        pairs = query.left_after_withdrawal(connection)
+        pairs = withdrawals.left_after_withdrawal(connection)
 
     assert [(first.entry.id, later.entry.id) for first, later in pairs] == (
         [(ended.id, receipt.id)] if withdrawn_before else []

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from audit.log.entries import Categories, Entry, EntryType, Outcome
-from audit.questions import query
+from audit.questions import query, withdrawals
 from audit.questions.words import MEANINGS, RELEASES, Word, carries
 from tests.audit.conftest import Bench
 
@@ -57,7 +57,7 @@ def test_a_consent_carried_what_is_in_it_and_not_what_the_delivery_held_besides(
     with bench.log() as log:
         log.append_blocking([given, make_entry(type="delivery", consents=(("c-1", 1),), categories=everything)])
     with bench.engine.connect() as connection:
-        (story,) = query.consents_of(connection, [given.subject or ""])
+        (story,) = withdrawals.consents_of(connection, [given.subject or ""])
 
     (release,) = story.disclosed
     assert story.carried(release) == ("health-needs",)

@@ -229,3 +229,11 @@ def sign_with_ed25519(network: demo.Network, name: str) -> None:
     content = authority.content()
     members = tuple(replace(one, signing=(certified,)) if one.id == party.member else one for one in content.members)
     authority.publish(replace(content, members=members), now)
+
+
+def of_the_former_version(network: demo.Network, name: str) -> None:
+    """Let one of the parties' nodes take messages of the first version only."""
+    authority = Authority(network.folder / "authority", network.passphrase.encode())
+    content, node = authority.content(), network.parties[name].node
+    nodes = tuple(replace(listed, messages=(1,)) if listed.id == node else listed for listed in content.nodes)
+    authority.publish(replace(content, nodes=nodes), datetime.now(UTC))

@@ -25,7 +25,7 @@ from gateway.storage.tables import deliveries, inbox
 from gateway.wire.text import Text
 from schemas.facts import HETU
 from tests import parts
-from tests.gateway.running import Running, running, sign_with_ed25519
+from tests.gateway.running import Running, of_the_former_version, running, sign_with_ed25519
 from tests.waiting import living, until
 
 pytestmark = pytest.mark.xdist_group("interop")
@@ -92,6 +92,12 @@ class Mixed:
             return await answer.json()
 
 
+def of_another_make(network: Network) -> None:
+    """The county signs with Ed25519, and takes messages of the first version only."""
+    sign_with_ed25519(network, "kymenlaakso")
+    of_the_former_version(network, "kymenlaakso")
+
+
 @pytest.fixture(scope="module")
 def mixed(program: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mixed]:
     """Our centre and municipality, their centre and county; the county signs with Ed25519."""
@@ -100,7 +106,7 @@ def mixed(program: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[M
             running(
                 tmp_path_factory.mktemp("interop"),
                 organisations=(DEMO[0], DEMO[1], DEMO[2], SECOND_CENTRE),
-                prepare=lambda network: sign_with_ed25519(network, "kymenlaakso"),
+                prepare=of_another_make,
             )
         )
         processes = [stack.enter_context(_other_node(nodes.network, party, program)) for party in THEIRS]
@@ -247,6 +253,9 @@ async def test_our_handover_reaches_them_and_their_acceptance_reaches_us(mixed: 
         assert arrived["sender"] == str(ours.party("centre").subsystem)
         assert arrived["document"]["handover"] == handover["id"]
         assert arrived["document"]["bundle"]["resourceType"] == "Bundle"
+        # One version apart: it is told by which words in the form that it takes.
+        assert arrived["document"]["consents"] == []
+        assert "wrd" not in arrived["document"]
         (row,) = ours.rows("centre", delivered)
         assert row.receipt == arrived["receipt"]["receipt"]
 

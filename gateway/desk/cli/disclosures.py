@@ -11,7 +11,8 @@ from __future__ import annotations
 from rich.markup import escape
 
 from audit.log.entries import timestamp
-from audit.questions.query import ConsentStory, Found
+from audit.questions.query import Found
+from audit.questions.withdrawals import ConsentStory
 from gateway.desk.cli.desk import (
     HEADINGS,
     Since,

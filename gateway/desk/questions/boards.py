@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import StrEnum
 from typing import Any, Final
 
 from sqlalchemy import Row, select
@@ -14,17 +13,11 @@ from audit.log.entries import moment
 from gateway.desk.asking import EVERYONE, Answered, Note, Question
 from gateway.desk.reading import Reading
 from gateway.exchange.handover.contact import kept_contact
+from gateway.exchange.handover.states import OPEN, ArrivalKind, ArrivalState, DeliveryKind, DeliveryState, HandoverState
 from gateway.storage.tables import deliveries, handovers, inbox
 from gateway.wire.identifiers import ServiceId, SubsystemId
 
 MOST: Final = 200
-
-
-class State(StrEnum):
-    """Where a delivery stands that nobody has accepted."""
-
-    DUE = "due"
-    DELIVERED = "delivered"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +37,7 @@ class Leg:
     @property
     def is_open(self) -> bool:
         """Whether somebody still has to do something about it."""
-        return self.state in set(State)
+        return self.state in OPEN
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +96,9 @@ class Handovers(Question[Board], named="handovers", roles=EVERYONE):
 def _journeys(reading: Reading, late_before: datetime) -> Iterable[Journey]:
     newest = select(handovers).order_by(handovers.c.created.desc()).limit(MOST)
     # What is open is never pushed off the board by what is new.
-    unfinished = select(handovers).where(handovers.c.state == "planned").order_by(handovers.c.created).limit(MOST)
+    unfinished = (
+        select(handovers).where(handovers.c.state == HandoverState.PLANNED).order_by(handovers.c.created).limit(MOST)
+    )
     connection = reading.connection
     found = {row.id: row for row in (*connection.execute(unfinished), *connection.execute(newest))}
     legs: dict[str, list[Row[Any]]] = {}
@@ -119,7 +114,7 @@ def _journeys(reading: Reading, late_before: datetime) -> Iterable[Journey]:
 
 def _leg(reading: Reading, row: Row[Any], late_before: datetime) -> Leg:
     contact = kept_contact(reading.context.subjects, reading.connection, "deliveries", row) or {}
-    is_open = row.state in set(State)
+    is_open = row.state in OPEN
     return Leg(
         recipient=str(ServiceId.parse(row.service).subsystem) if row.service else "",
         role=row.role,
@@ -128,14 +123,14 @@ def _leg(reading: Reading, row: Row[Any], late_before: datetime) -> Leg:
         attempts=row.attempts,
         problem=row.problem,
         # Each attempt changes the row of what is still due.
-        since=moment(row.created if row.state == State.DUE else row.changed),
-        is_late=row.kind == "handover" and is_open and moment(row.created) < late_before,
+        since=moment(row.created if row.state == DeliveryState.DUE else row.changed),
+        is_late=row.kind == DeliveryKind.HANDOVER and is_open and moment(row.created) < late_before,
         contact=contact,
     )
 
 
 def _arrivals(reading: Reading, late_before: datetime) -> Iterable[Arrival]:
-    unaccepted = select(inbox).where(inbox.c.kind == "handover", inbox.c.state == "received")
+    unaccepted = select(inbox).where(inbox.c.kind == ArrivalKind.HANDOVER, inbox.c.state == ArrivalState.RECEIVED)
     for row in reading.connection.execute(unaccepted.order_by(inbox.c.received).limit(MOST)):
         if _own(reading, (row.recipient,)):
             received = moment(row.received)

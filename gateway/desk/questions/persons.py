@@ -9,8 +9,9 @@ from typing import Annotated, Any, Final, Generic
 from pydantic import Field
 
 from audit.log.entries import ZONE, EntryType
-from audit.questions import data_tracker, query, report
-from audit.questions.query import ConsentStory, Day, Found
+from audit.questions import data_tracker, query, report, withdrawals
+from audit.questions.query import Day, Found
+from audit.questions.withdrawals import ConsentStory
 from gateway.desk.asking import OFFICER, A, Answered, Note, Question, Windowed, Zoned
 from gateway.desk.forms import Handle, Language, Person
 from gateway.desk.reading import NOBODY, Reading
@@ -99,7 +100,7 @@ class ConsentsOf(OfPerson[Consents], named="consents"):
 
     def read(self, reading: Reading) -> Answered[Consents]:
         someone = reading.someone(self.person)
-        told = Consents(query.consents_of(reading.connection, someone.pseudonyms, find=reading.find))
+        told = Consents(withdrawals.consents_of(reading.connection, someone.pseudonyms, find=reading.find))
         return Answered(told, Note(bool(told.stories), someone.mark))
 
 
@@ -185,7 +186,7 @@ class AfterWithdrawal(Question[Late], named="after-withdrawal"):
 
     def read(self, reading: Reading) -> Answered[Late]:
         someone = reading.someone(self.person)
-        pairs = query.left_after_withdrawal(
+        pairs = withdrawals.left_after_withdrawal(
             reading.connection,
             someone.pseudonyms,
             start=self.start,

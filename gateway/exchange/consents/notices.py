@@ -16,8 +16,10 @@ from sqlalchemy import Connection, select
 from audit.log.entries import Entry, micros, new_id
 from audit.log.tables import entries
 from audit.questions.subjects import Subject
+from consent import store
 from consent.consents import ConsentRecord
 from gateway.exchange.context import Exchange
+from gateway.exchange.handover.carrying import CARRIERS, digest_of, version_for
 from gateway.person.values import Person
 from gateway.registry.read.standing import Standing
 from gateway.sources.backends import Locator
@@ -120,6 +122,10 @@ class Notices:
         if told is not None:
             return 0
         notice, at = new_id(change.at), micros(change.at)
+        if version_for(change.standing.registry, services[0].id.member) >= CARRIERS:
+            # By the digests under which the word's versions have travelled, the recipient finds what came by it.
+            former = store.history(connection, record.id)[-MOST_NAMED:]
+            about = {**about, "words": [digest_of(version) for version in former if version.carries]}
         body = orjson.dumps(
             {
                 "notice": notice,

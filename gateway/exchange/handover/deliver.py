@@ -24,6 +24,7 @@ from audit.questions.subjects import Subject
 from consent.decision import Decision
 from gateway.exchange.context import Exchange
 from gateway.exchange.deciding import Case
+from gateway.exchange.handover import carrying
 from gateway.exchange.handover.leases import Delivery, LeaseLostError, claim, is_any_due, write
 from gateway.exchange.handover.plan import decide_for_delivery, recipient_service
 from gateway.exchange.handover.receive import complete
@@ -38,7 +39,7 @@ from gateway.storage.sealing import unseal
 from gateway.storage.tables import deliveries, handovers
 from gateway.story import Story
 from gateway.telemetry import event
-from gateway.wire.identifiers import ServiceId, SubsystemId
+from gateway.wire.identifiers import MemberId, ServiceId, SubsystemId
 from gateway.wire.problems import ProblemError
 from gateway.wire.signing import request_digest
 from schemas.projection import project
@@ -248,7 +249,7 @@ class Deliveries:
                 "handover": delivery.handover,
                 "delivery": delivery.id,
                 "flow": delivery.flow,
-                "consents": carried(decision, person),
+                **told_words(standing, service.id.member, decision, person),
                 "bundle": projection.bundle,
             }
         )
@@ -491,6 +492,13 @@ class Deliveries:
             previous=released.id,
             reason=reason,
         )
+
+
+def told_words(standing: Standing, recipient: MemberId, decision: Decision, person: Person) -> dict[str, Any]:
+    """By which words a delivery goes, in the version that the recipient takes."""
+    if carrying.version_for(standing.registry, recipient) >= carrying.CARRIERS:
+        return {"wrd": carrying.carriers(decision, standing.rulebook, person.words)}
+    return {"consents": carried(decision, person)}
 
 
 def carried(decision: Decision, person: Person) -> list[dict[str, Any]]:

@@ -21,6 +21,7 @@ from audit.questions.subjects import Subject
 from consent.consents import ConsentError, ConsentRecord, newest
 from gateway.exchange.context import Exchange
 from gateway.exchange.deciding import Case, decide_between, facts_of
+from gateway.exchange.handover import carrying
 from gateway.exchange.handover.contact import contact_of, sealed_contact
 from gateway.exchange.handover.states import (
     SETTLED,
@@ -102,6 +103,7 @@ class Reception:
                 remedy="send a bundle that the published schemas accept",
             )
         categories = categories_in(bundle)
+        stated = carrying.read(document, incoming.now) if "wrd" in document else None
         case = Case(
             provider=incoming.claims.issuer,
             requester=incoming.service.id.subsystem,
@@ -109,15 +111,15 @@ class Reception:
             categories=categories,
             facts=facts_of(bundle, incoming.registry, incoming.now),
             # The person's consents are recorded with the sender, who states those that carry this delivery.
-            consents=_asserted(incoming, document),
+            consents=_asserted(incoming, document) if stated is None else carrying.as_words(stated, incoming),
             at=incoming.now,
             # What was withheld may be what a condition asks about, so a fact that is not there may still hold.
             is_complete=False,
             mode="handover",
         )
         decision = decide_between(incoming.registry, incoming.rulebook, case)
-        # A fact that was withheld may hold all the same; a consent that the sender does not state is not there.
-        carried = frozenset(given.category for given in decision.permitted if "consent" not in given.needs)
+        carrying.check_sections(decision, incoming.rulebook, stated or ())
+        carried = frozenset(given.category for given in decision.permitted if carrying.is_carried(given))
         beyond = {category for category in categories if not incoming.rulebook.covers(carried, category)}
         if beyond:
             raise ProblemError(
@@ -171,6 +173,7 @@ class Reception:
                         "sealed": seal(subject.key, f"inbox/{identifier}", orjson.dumps(bundle)),
                     },
                 )
+                carrying.keep(connection, identifier, stated or ())
                 return _receipt(identifier, delivery, at, digest), entry, subject
             return _receipt(held.id, delivery, held.received, held.digest), entry, subject
 
@@ -222,13 +225,15 @@ class Reception:
         categories = _tokens("categories", _member(document, "categories", list))
         named = [(one.system, one.value) for one in Locator.several(document.get("subject"), "/subject")]
         messages = _tokens("messages", document.get("messages", []))
+        digests = _tokens("words", document.get("words", []))
         at = _micros(incoming)
 
         def act(connection: Connection) -> Received:
             subjects = self._exchange.subjects_of(incoming.service.id.subsystem)
             held = _held(connection, incoming, notice)
             known = subjects.by_id(connection, held.subject) if held is not None else None
-            about = self._about(connection, incoming, messages)
+            by_word = carrying.arrivals_by(connection, digests, str(incoming.claims.issuer))
+            about = self._about(connection, incoming, [*messages, *by_word])
             subject = known or subjects.claim(connection, named, incoming.now, about)
             entry = provider_entry(
                 self._exchange,

@@ -23,7 +23,15 @@ from consent.decision import Decision
 from gateway.exchange.context import Exchange
 from gateway.exchange.deciding import Case, decide_between, facts_of, refusal_in_advance
 from gateway.exchange.handover.receive import Reception
-from gateway.exchange.opening import Answer, Incoming, PeerCall, check_purpose, check_still_vouched, open_message
+from gateway.exchange.opening import (
+    Answer,
+    Incoming,
+    PeerCall,
+    check_in_time,
+    check_purpose,
+    check_still_vouched,
+    open_message,
+)
 from gateway.exchange.rates import IN_VAIN, Asker
 from gateway.exchange.releasing import Refusal, Release, record_refusal, record_release
 from gateway.exchange.telling import ABOUT_A_PERSON, is_own, not_available, told, wait_until_step
@@ -88,6 +96,8 @@ class Provider:
     async def _query(self, incoming: Incoming, locator: Locator) -> Answer:
         check_purpose(incoming)
         self._admit(incoming)
+        # Before the source is asked: afterwards it would be told of those alone who have a record.
+        check_in_time(self._exchange, incoming, self._exchange.log.expected_wait)
         try:
             return await self._about(incoming, locator)
         except ProblemError as problem:

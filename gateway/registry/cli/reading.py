@@ -63,6 +63,11 @@ def show(
                     "nodes": [writing.write_node(node) for node in found.content.nodes if node.owner in chosen],
                     "witnesses": [{"name": witness.name, "key": witness.key} for witness in found.content.witnesses],
                     "services": len(found.content.services),
+                    "standing_requests": [
+                        asked.to_dict()
+                        for asked in found.content.standing_requests
+                        if asked.member in {str(c) for c in chosen}
+                    ],
                 }
             )
             return

@@ -116,7 +116,7 @@ def init(
             thresholds={"root": root_threshold},
         )
         (authority / "root.json").write_bytes(ours.publisher.root())
-        _say_published(ours, published, json=json, instance=instance, root=fingerprint(ours.publisher.root()))
+        say_published(ours, published, json=json, instance=instance, root=fingerprint(ours.publisher.root()))
     if not json:
         console.print("Next: carry the root keys away, and serve the folder [bold]registry/[/] to the members.")
 
@@ -145,7 +145,7 @@ def add(
     from gateway.registry.run.enrolment import read_request, signed_by_member, write_welcome
 
     with told(json=json):
-        ours = _authority(authority, keys, passphrase_file, json=json)
+        ours = authority_of(authority, keys, passphrase_file, json=json)
         asked, now, content = read_request(request.read_bytes()), datetime.now(UTC), ours.draft()
         known = signed_by_member(asked, Registry(content, version=0, expires=now), now)
         renewal = any(member.id == asked.member.id for member in content.members)
@@ -221,7 +221,7 @@ def publish(
     from gateway.registry.run import changes
 
     with told(json=json):
-        ours = _authority(authority, keys, passphrase_file, json=json)
+        ours = authority_of(authority, keys, passphrase_file, json=json)
         now, parts = datetime.now(UTC), [_read_part(path) for path in part or ()]
         published, content = ours.content(), ours.draft()
         if rulebook is not None:
@@ -242,7 +242,7 @@ def publish(
             json=json,
         )
         done = ours.publish(content, now, renew=renew, parts=parts)
-        _say_published(ours, done, json=json, changes=[str(change) for change in listed])
+        say_published(ours, done, json=json, changes=[str(change) for change in listed])
 
 
 @app.command()
@@ -274,11 +274,11 @@ def rotate(
             signs = "the present keys of targets, and"
         steps = [f"make new keys of {role}", f"sign the change with {signs} the new ones", "retire the former keys"]
     with told(json=json):
-        ours = _authority(authority, keys, passphrase_file, json=json)
+        ours = authority_of(authority, keys, passphrase_file, json=json)
         agreed(steps, f"Rotate {role}?", yes=yes, json=json)
         now = datetime.now(UTC)
         done = ours.rotate_anchor(now) if role == "anchor" else ours.rotate(role, now, count=count, threshold=threshold)
-        _say_published(ours, done, json=json, rotated=role)
+        say_published(ours, done, json=json, rotated=role)
 
 
 @app.command()
@@ -286,7 +286,8 @@ def revoke(
     what: Annotated[
         str,
         typer.Argument(
-            help="A member's id, a node's id, a certificate's file or its thumbprint, a witness's key (NAME+ID)."
+            help="A member's id, a node's id, a certificate's file or its thumbprint, a witness's key (NAME+ID), "
+            "the id of a standing request."
         ),
     ],
     authority: Folder = _HERE,
@@ -296,7 +297,7 @@ def revoke(
     yes: Yes = False,
     json: Json = False,
 ) -> None:
-    """Shut out a member, a node, a certificate or a witness's key.
+    """Shut out a member, a node, a certificate or a witness's key; end a standing request.
 
     Every node refuses it within one refresh (60 s by default).
     """
@@ -304,7 +305,7 @@ def revoke(
     from gateway.registry.run.enrolment import certificate_name
 
     with told(json=json):
-        ours = _authority(authority, keys, passphrase_file, json=json)
+        ours = authority_of(authority, keys, passphrase_file, json=json)
         content = ours.draft()
         if Path(what).is_file():
             changed = changes.without_certificate(content, certificate_name(Path(what).read_bytes()))
@@ -312,6 +313,8 @@ def revoke(
             changed = changes.without_witness(content, what)
         elif "/" in what:
             changed = changes.without_member(content, MemberId.parse(what))
+        elif any(asked.id == what for asked in content.standing_requests):
+            changed = changes.without_standing_request(content, what)
         elif any(node.id == what for node in content.nodes):
             changed = changes.without_node(content, what)
         else:
@@ -329,7 +332,7 @@ def revoke(
                 print_json({"draft": True, "changes": [str(change) for change in listed]})
             return
         done = ours.publish(changed, datetime.now(UTC))
-        _say_published(ours, done, json=json, changes=[str(change) for change in listed])
+        say_published(ours, done, json=json, changes=[str(change) for change in listed])
 
 
 @app.command()
@@ -348,7 +351,7 @@ def sign(
 ) -> None:
     """Sign as the authority of members or of the rulebook only, on a machine that has no other keys."""
     with told(json=json):
-        ours = _authority(authority, keys, passphrase_file, json=json)
+        ours = authority_of(authority, keys, passphrase_file, json=json)
         files = {path.name: path.read_bytes() for path in file or ()}
         if "rulebook.yaml" in files:
             _checked_rulebook(next(path for path in file or () if path.name == "rulebook.yaml"), json=json)
@@ -366,7 +369,7 @@ def sign(
             console.print(f"[green]✓[/] signed as {role}: {escape(str(out))}")
 
 
-def _authority(folder: Path, keys: list[Path] | None, phrases: list[Path] | None, *, json: bool) -> Any:
+def authority_of(folder: Path, keys: list[Path] | None, phrases: list[Path] | None, *, json: bool) -> Any:
     from gateway.registry.run.authority import Authority
 
     return Authority(folder, *_phrases(phrases, json=json), keys=tuple(keys or ()))
@@ -419,7 +422,7 @@ def _read_part(path: Path) -> Any:
         raise TrustError("request-malformed", f"{path} is not what `registry sign` writes") from None
 
 
-def _say_published(ours: Any, done: Any, *, json: bool, **more: Any) -> None:
+def say_published(ours: Any, done: Any, *, json: bool, **more: Any) -> None:
     folder = ours.publisher.folder
     left = done.expires - datetime.now(UTC)
     if json:

@@ -114,7 +114,8 @@ class Member:
 class Node:
     """A running gateway: its address (`https://HOST:PORT` or `xroad:…`), TLS pins, and the members it may speak for.
 
-    `witness` are the keys with which it cosigns the logs of others, in the text form of signed notes, the newest last.
+    `witness` are the keys with which it cosigns the logs of others, in the text form of signed notes, the newest last;
+    `messages` the versions of what travels that it takes.
     """
 
     id: str
@@ -125,6 +126,7 @@ class Node:
     log_origin: str | None = None
     log_key: str | None = None
     witness: tuple[str, ...] = ()
+    messages: tuple[int, ...] = (1,)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from typing import TypeVar
 
 from audit.tree.checkpoint import NoteError, VerifierKey
 from consent.standing import StandingRequest
 from gateway.keys import certificates
 from gateway.keys.errors import TrustError
+from gateway.registry.read.asked import is_vouched
 from gateway.registry.read.entries import (
     Content,
     County,
@@ -73,6 +74,7 @@ class Registry:
         self._counties = _by_code(content.counties)
         self._territories = self._settle()
         self._asked: dict[str, list[StandingRequest]] = {}
+        self._vouched: dict[tuple[StandingRequest, date], bool] = {}
         for asked in content.standing_requests:
             self._asked.setdefault(asked.member, []).append(asked)
 
@@ -237,9 +239,21 @@ class Registry:
         )
 
     def standing_requests(self, member: MemberId, at: datetime) -> tuple[StandingRequest, ...]:
-        """What a member asks once for all, as far as it stands on the day of an instant."""
+        """What a member asks once for all, as far as it stands on the day and is the member's own word."""
         day = finnish_day(at)
-        return tuple(asked for asked in self._asked.get(str(member), ()) if asked.stands(day))
+        return tuple(
+            asked
+            for asked in self._asked.get(str(member), ())
+            if asked.stands(day) and self._is_vouched(asked, day, at)
+        )
+
+    def _is_vouched(self, asked: StandingRequest, day: date, at: datetime) -> bool:
+        """Whether a standing request is signed by its member. Once a day: keys end, and signatures cost."""
+        key = (asked, day)
+        vouched = self._vouched.get(key)
+        if vouched is None:
+            vouched = self._vouched[key] = is_vouched(asked, self.signing_key, at)
+        return vouched
 
     def municipality(self, code: str, at: datetime | None = None) -> Municipality | None:
         """The municipality with this code."""

@@ -206,6 +206,7 @@ def read_node(value: Mapping[str, Any]) -> Node:
         log_origin=_string(log["origin"]) if log is not None else None,
         log_key=_string(log["key"]) if log is not None else None,
         witness=tuple(_string(key) for key in _list(value.get("witness", []))),
+        messages=_versions(value.get("messages", [1])),
     )
 
 
@@ -303,6 +304,13 @@ def _flag(value: object) -> bool:
     if not isinstance(value, bool):
         raise TypeError("true or false was expected")
     return value
+
+
+def _versions(value: object) -> tuple[int, ...]:
+    versions = _list(value)
+    if not versions or not all(type(version) is int and version > 0 for version in versions):
+        raise ValueError("the versions of messages are whole numbers from 1")
+    return tuple(sorted(set(versions)))
 
 
 def _list(value: object) -> list[Any]:

@@ -102,6 +102,8 @@ def write_node(node: Node) -> dict[str, Any]:
             "serves": sorted(str(serve) for serve in node.serves),
             "log": log,
             "witness": list(node.witness) or None,
+            # A node of the first version is written as before there were others.
+            "messages": list(node.messages) if node.messages != (1,) else None,
         }
     )
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, TypeVar
 
+from consent.standing import StandingRequest
 from gateway.keys.errors import TrustError
 from gateway.registry.read import writing
 from gateway.registry.read.entries import (
@@ -126,6 +127,23 @@ def without_member(content: Content, member: MemberId) -> Content:
         counties=emptied(content.counties),
         standing_requests=tuple(asked for asked in content.standing_requests if asked.member != str(member)),
     )
+
+
+def with_standing_request(content: Content, asked: StandingRequest) -> Content:
+    """Take a standing request in, in the place of the same member's of the same id. Raises TrustError."""
+    held = next((listed for listed in content.standing_requests if listed.id == asked.id), None)
+    if held is not None and held.member != asked.member:
+        raise TrustError("request-refused", f"{asked.id} is a standing request of {held.member}", "choose another id")
+    others = tuple(listed for listed in content.standing_requests if listed.id != asked.id)
+    return replace(content, standing_requests=(*others, asked))
+
+
+def without_standing_request(content: Content, identifier: str) -> Content:
+    """End a standing request. Raises TrustError if there is none of that id."""
+    left = tuple(asked for asked in content.standing_requests if asked.id != identifier)
+    if left == content.standing_requests:
+        raise TrustError("request-refused", f"the registry lists no standing request {identifier}")
+    return replace(content, standing_requests=left)
 
 
 def without_node(content: Content, node: str) -> Content:

@@ -42,6 +42,7 @@ from gateway.registry.read import targets, writing
 from gateway.registry.read.entries import Asked, Member, Node, ServiceDescriptor, log_origin, witness_name
 from gateway.registry.read.registry import Registry
 from gateway.wire.identifiers import IdentifierError, MemberId
+from gateway.wire.message import MESSAGE_VERSIONS
 from gateway.wire.signing import PublicKey, thumbprint
 
 REQUEST = "yhdyspinta-enrolment/1"
@@ -120,7 +121,7 @@ def write_request(
     keys = (str(witness.verifier),) if witness is not None else ()
     document: dict[str, Any] = {
         "member": writing.write_member(replace(asked.member, signing=())),
-        "node": writing.write_node(replace(asked.node, pins=frozenset(), witness=keys)),
+        "node": writing.write_node(replace(asked.node, pins=frozenset(), witness=keys, messages=MESSAGE_VERSIONS)),
         "services": writing.write_services(asked.services),
         "requests": {kind: pem.decode("ascii") for kind, pem in sorted(requests.items())},
     }

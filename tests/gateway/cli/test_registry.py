@@ -562,3 +562,38 @@ def test_a_member_keeps_its_signing_key_in_a_token(network: Network, tokens: Tok
 @pytest.fixture(autouse=True)
 def _no_passphrase_around(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("YHDYSPINTA_REGISTRY_PASSPHRASE", raising=False)
+
+
+def test_a_member_asks_once_for_all_and_the_authority_publishes_it_only_with_the_members_signature(
+    network: Network,
+) -> None:
+    folder, other = network.joined(), network.joined("turku", member="FI-TEST/MUN/9000001-1", node="turku-1")
+    said = ["--provision", "681/2023 86:1", "--purpose", "reception-to-municipality", "--provider", "reception-centre",
+            "--category", "identity", "--category", "language", "--role", "municipality"]  # fmt: skip
+    file = network.folder / "asked.json"
+
+    def ask(of: Path, *more: str, code: int = 0) -> Any:
+        config = ["--config", str(of / "node.toml"), "--out", str(file)]
+        return network.invoke("ask", "kotka-86-1", *said, *config, *more, code=code)
+
+    def take(*, code: int = 0) -> Any:
+        place = ["--authority", str(network.authority), "--passphrase-file", str(network.phrase)]
+        return network.invoke("take", str(file), *place, code=code)
+
+    assert ask(folder)["member"] == MEMBER
+    assert any("kotka-86-1" in change for change in take()["changes"])
+    (listed,) = network.shown["standing_requests"]
+    assert (listed["member"], listed["provision"], listed["last"]) == (MEMBER, "681/2023 86:1", None)
+
+    forged = json.loads(file.read_bytes()) | {"categories": ["health-needs", "identity", "language"]}
+    file.write_text(json.dumps(forged))
+    assert "request-refused" in take(code=1)["error"]
+    assert ask(other)["member"] == "FI-TEST/MUN/9000001-1"
+    assert "request-refused" in take(code=1)["error"], "of a name that is another member's already"
+    assert "request-malformed" in ask(folder, "--last", "2020-01-01", code=1)["error"]
+
+    ask(folder, "--last", "2027-12-31")
+    take()
+    assert [asked["last"] for asked in network.shown["standing_requests"]] == ["2027-12-31"]
+    network.invoke("revoke", "kotka-86-1")
+    assert network.shown["standing_requests"] == []

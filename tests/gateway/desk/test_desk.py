@@ -6,6 +6,7 @@ import ast
 from collections.abc import AsyncIterator
 from datetime import date, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import event
@@ -13,12 +14,12 @@ from sqlalchemy import event
 import gateway.desk
 from audit.log.entries import EntryType, Outcome
 from audit.log.log import LogError
-from gateway.desk.asking import EVERYONE, Asker, NotPermittedError
+from gateway.desk.asking import EVERYONE, Asker, NotPermittedError, Question
 from gateway.desk.describing import basis_name
 from gateway.desk.desk import Desk
 from gateway.desk.questions import QUESTIONS
 from gateway.desk.questions.counting import Flows, Overview, Processing, Years
-from gateway.desk.questions.persons import FindPerson
+from gateway.desk.questions.persons import AfterWithdrawal, ConsentsOf, FindPerson
 from gateway.desk.questions.searching import Find
 from gateway.desk.roles import Role
 from gateway.wire.problems import ProblemError
@@ -48,19 +49,20 @@ def desk(here: InProcess) -> Desk:
 
 
 @pytest.mark.parametrize("role", [Role.AUDITOR, Role.OPERATOR])
+@pytest.mark.parametrize("question", [FindPerson, Find, AfterWithdrawal, ConsentsOf])
 async def test_a_question_beyond_a_role_is_not_read_and_the_attempt_is_on_record(
-    here: InProcess, desk: Desk, role: Role
+    here: InProcess, desk: Desk, question: type[Question[Any]], role: Role
 ) -> None:
     read: list[str] = []
     event.listen(here.exchange.engine, "before_cursor_execute", lambda *sent: read.append(sent[2]))
 
     with pytest.raises(NotPermittedError):
-        desk.ask(FindPerson.of(person=PERSON), Asker("test", "u-1", role))
+        desk.ask(question.of(person=PERSON), Asker("test", "u-1", role))
 
     assert not [statement for statement in read if "audit_identifiers" in statement]
     (entry,) = here.entries()
     assert (entry.type, entry.outcome, entry.agents.user) == (EntryType.CONSOLE_READ, Outcome.REFUSED, "u-1")
-    assert (entry.detail["question"], entry.detail["reason"]) == ("find-person", "role")
+    assert (entry.detail["question"], entry.detail["reason"]) == (question.named or "search", "role")
 
 
 async def test_an_answer_that_cannot_be_recorded_is_none(here: InProcess, desk: Desk) -> None:

@@ -17,6 +17,7 @@ from gateway.exchange.opening import Answer
 from gateway.exchange.query.answer import Provider
 from gateway.exchange.telling import STEP_SECONDS, RuleReason, wait_until_step
 from gateway.registry.read.standing import Standing
+from gateway.wire.message import body_digest
 from gateway.wire.problems import ProblemError
 from gateway.wire.strict import split
 from schemas.facts import HETU
@@ -146,7 +147,13 @@ async def test_reasons_are_those_of_the_rule_whatever_the_person_has_said(
     decided = split(answer.message, 1 << 16).claims["dec"]
     assert "identity" in decided["per"]
     assert decided["wit"] == {"child-protection": "no-basis", "health-needs": "needs-the-persons-word"}
-    assert here.entries()[-1].categories.withheld == ("child-protection", "health-needs")
+    entry = here.entries()[-1]
+    assert entry.categories.withheld == ("child-protection", "health-needs")
+    # The decision's own id is a digest of its text: whoever had it could try which reasons give it.
+    assert decided["id"] == entry.message_id
+    assert entry.detail["decision"] not in answer.message + orjson.dumps(decided).decode()
+    told = {name: decided[name] for name in ("id", "per", "wit")}
+    assert decided["dig"] == body_digest(orjson.dumps(told, option=orjson.OPT_SORT_KEYS))
 
 
 def also_for_centres(standing: Standing) -> Standing:
