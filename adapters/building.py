@@ -31,10 +31,8 @@ from adapters.transforms import Transform, TransformError
 #: What no text of the canonical record may hold, for FHIR's strings cannot.
 _CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
 
-#: From here on a spreadsheet does not hold every whole number.
-_EXACT = 10**15
-#: Characters of a value that the developer's tools show.
-_SHOWN = 80
+_EXACT = 10**15  # from here on a spreadsheet does not hold every whole number
+_SHOWN = 80  # characters of a value that the developer's tools show
 
 #: Nothing: an empty source field, or an object that holds no value of the source.
 NOTHING: Any = object()
@@ -44,8 +42,8 @@ NOTHING: Any = object()
 class Build:
     """One record on its way to a bundle.
 
-    `part` is what `each` stands at, `part_field` its place. `taken` holds the fields that have been looked at with
-    success or a finding, `matched` the numbers of the parts of a list that some `each` has taken.
+    `part` is what `each` stands at, `part_field` its place. `taken` holds the fields that have been looked at,
+    `matched` the numbers of the parts of a list that some `each` has taken.
     """
 
     record: Record
@@ -74,9 +72,8 @@ class Build:
 
 @dataclass(slots=True)
 class Write:
-    """One bundle on its way to a flat record: its fields, and the pointers of what found a place there.
-
-    Within an `each`, `parts` gathers the part's values, or `part` the members of the part that is an object.
+    """One bundle on its way to a flat record: its fields, the pointers of what found a place there, and within an
+    `each` the values of the part, or the members of the part that is an object.
     """
 
     fields: dict[str, Any] = field(default_factory=dict)
@@ -143,22 +140,29 @@ class Source:
             raw, column = build.part, build.part_field
         else:
             raw, column = member_of(build.part, name[2:]), f"{build.part_field}/{name[2:]}"
-        if isinstance(raw, list):
+        if type(raw) is list:
             raw = raw[0] if len(raw) == 1 else raw or NOTHING
-        if raw is None or raw is NOTHING or (isinstance(raw, str) and not raw.strip()):
+        if type(raw) is str:  # nearly every field: it is looked at as quickly as can be
+            is_empty = not raw or raw.isspace()
+            if not is_empty and not (raw.isascii() and raw.isprintable() and "?" not in raw):
+                if doubt := self._doubt(raw):
+                    build.refuse(doubt, column, pointer, costs=self.costs)
+                    return NOTHING, False
+                if is_damaged(raw) or ("/name/" in pointer and has_lost_letters(raw)):
+                    build.findings.append(damage(build.at(column), pointer))
+        else:
+            is_empty = raw is None or raw is NOTHING
+            if not is_empty and (doubt := self._doubt(raw)):
+                build.refuse(doubt, column, pointer, costs=self.costs)
+                return NOTHING, False
+            if self.identifies and isinstance(raw, NumberCell):
+                build.findings.append(finding("warning", "number-in-identifier", build.at(column), pointer))
+        if is_empty:
             if self.required:
                 build.refuse("field-missing", column, pointer)
             elif self.default is not NOTHING:
                 build.provenance[pointer] = Origin(build.at(column), "default")
             return self.default, False
-        if doubt := self._doubt(raw):
-            build.refuse(doubt, column, pointer, costs=self.costs)
-            return NOTHING, False
-        if isinstance(raw, str):
-            if is_damaged(raw) or ("/name/" in pointer and has_lost_letters(raw)):
-                build.findings.append(damage(build.at(column), pointer))
-        elif self.identifies and isinstance(raw, NumberCell):
-            build.findings.append(finding("warning", "number-in-identifier", build.at(column), pointer))
         try:
             value = self.transform.forward(raw)
         except TransformError as error:

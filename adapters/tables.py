@@ -28,6 +28,8 @@ _WORDS = frozenset({"extends", "file"})
 
 def folded(value: Any) -> str:
     """A value as it is compared."""
+    if type(value) is str and value.isascii() and " " not in value and value.isprintable():
+        return value.lower()  # nothing to normalise
     return " ".join(unicodedata.normalize("NFC", str(value)).casefold().split())
 
 
