@@ -19,7 +19,7 @@ from rich.panel import Panel
 from rich.table import Table
 
 from adapters.mapping import MappingError
-from adapters.sdk import Adapter, AdapterError, Finding, Limits, Mapped, Record, available, load
+from adapters.sdk import Adapter, AdapterError, Finding, Limits, Manifest, Mapped, Record, available, load
 from gateway.cli.adapter_new import new
 from gateway.terminal.output import NO, OUTSIDE, WRONG, console, fail, print_json, progress, table
 
@@ -42,6 +42,7 @@ def list_(json: Json = False) -> None:
                 {
                     "name": item.name,
                     "title": {"fi": item.title.fi, "sv": item.title.sv, "en": item.title.en},
+                    "version": _version(item.name),
                     "media_types": item.media_types,
                     "reads": item.reads,
                     "writes": item.writes,
@@ -50,15 +51,17 @@ def list_(json: Json = False) -> None:
             ]
         )
         return
-    rows = [
-        (item.name, item.title.en, ", ".join(item.media_types), _does(reads=item.reads, writes=item.writes))
-        for item in found
-    ]
-    console.print(table("Adapters", ("name", "what it is", "media types", "does"), rows))
+    rows = [(item.name, item.title.en, ", ".join(item.media_types), _does(item), _version(item.name)) for item in found]
+    console.print(table("Adapters", ("name", "what it is", "media types", "does", "version"), rows))
 
 
-def _does(*, reads: bool, writes: bool) -> str:
-    return " and ".join(word for word, does in (("reads", reads), ("writes", writes)) if does)
+def _does(item: Manifest) -> str:
+    return " and ".join(word for word, does in (("reads", item.reads), ("writes", item.writes)) if does)
+
+
+def _version(name: str) -> str:
+    """The version of an adapter's mapping; empty for one that has none."""
+    return str(getattr(getattr(load(name), "mapping", None), "version", ""))
 
 
 @app.command()
