@@ -16,12 +16,14 @@ from types import MappingProxyType
 
 PREFIX = "urn:yhdyspinta:codes:"
 
-_COLUMNS = frozenset({"code", "fi", "sv", "en", "category", "valid_from", "valid_to"})
+_COLUMNS = frozenset({"code", "fi", "sv", "en", "category", "valid_from", "valid_to", "successor"})
 
 
 @dataclass(frozen=True, slots=True)
 class Coding:
-    """One code: its names, its data category if it has one, its first and last day of use, its other names."""
+    """One code: its names, its data category if it has one, its first and last day of use, its other names, and the
+    code that took its place.
+    """
 
     code: str
     fi: str
@@ -31,6 +33,7 @@ class Coding:
     valid_from: date | None
     valid_to: date | None
     aliases: tuple[str, ...] = ()
+    successor: str | None = None
 
     def in_use(self, on: date) -> bool:
         """Whether the code was in use on a day."""
@@ -57,6 +60,18 @@ class CodeSystem:
         """The code, if it exists and, when a day is given, was in use then."""
         found = self.codes.get(code)
         return found if found is None or on is None or found.in_use(on) else None
+
+    def current(self, code: str, on: date) -> str:
+        """The code itself, or, where it was no longer in use on a day, the one that had taken its place by then."""
+        seen = {code}
+        known = self.codes.get(code)
+        while known is not None and known.successor is not None and known.valid_to is not None and on > known.valid_to:
+            if known.successor in seen:
+                break
+            code = known.successor
+            seen.add(code)
+            known = self.codes.get(code)
+        return code
 
     def find(self, name: str) -> Coding | None:
         """The code that is so written here or in another standard, in capitals or not."""
@@ -96,5 +111,6 @@ def _coding(row: Mapping[str, str]) -> Coding:
         category=row["category"] or None,
         valid_from=date.fromisoformat(row["valid_from"]) if row["valid_from"] else None,
         valid_to=date.fromisoformat(row["valid_to"]) if row["valid_to"] else None,
+        successor=row.get("successor") or None,
         aliases=tuple(value for name, value in row.items() if name not in _COLUMNS and value),
     )

@@ -24,10 +24,9 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from time import monotonic
-from typing import Any, Final, Generic, TypeVar
+from typing import Final, TypeVar
 
 from sqlalchemy import Connection, Engine, bindparam, select, update
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
@@ -36,6 +35,7 @@ from audit.log.entries import Entry, micros
 from audit.log.rows import EntryRow, FacetRow, entry_row, facet_rows, insert_rows
 from audit.log.statements import Fixed, Owned
 from audit.log.tables import checkpoints, entries, head, tiles
+from audit.log.waiting import Committed, Unit, Waiting, Written, release
 from audit.tree.checkpoint import (
     Checkpoint,
     LogSigner,
@@ -46,6 +46,18 @@ from audit.tree.checkpoint import (
 )
 from audit.tree.merkle import Frontier, consistency_proof, inclusion_proof
 from audit.tree.tiles import WIDTH, StoredTiles, completed
+
+__all__ = [
+    "Committed",
+    "Log",
+    "LogAlteredError",
+    "LogClosedError",
+    "LogError",
+    "LogOverloadedError",
+    "LogUnavailableError",
+    "Unit",
+    "Written",
+]
 
 T = TypeVar("T")
 
@@ -72,48 +84,6 @@ class LogClosedError(LogError):
 
 class LogAlteredError(LogError):
     """The stored log is not the one this process wrote before: it went back, forked, or has another origin."""
-
-
-@dataclass(frozen=True, slots=True)
-class Written(Generic[T]):
-    """What a unit did: its result, and the entries that must stand in the log with it."""
-
-    value: T
-    entries: Sequence[Entry]
-
-
-@dataclass(frozen=True, slots=True)
-class Committed(Generic[T]):
-    """A unit that is durable: its result, the indices of its entries, and a checkpoint that includes them."""
-
-    value: T
-    indexes: tuple[int, ...]
-    checkpoint: Checkpoint
-
-
-Unit = Callable[[Connection], Written[T]]
-_Prepared = list[tuple[Entry, bytes]]
-
-
-class _Waiting:
-    """One unit in the queue, and the future (of an event loop, or of a thread) that waits for it."""
-
-    __slots__ = ("error", "future", "indexes", "loop", "prepared", "unit", "value")
-
-    def __init__(
-        self,
-        unit: Unit[Any] | None,
-        prepared: _Prepared,
-        loop: asyncio.AbstractEventLoop | None,
-        future: asyncio.Future[Any] | Future[Any],
-    ) -> None:
-        self.unit = unit
-        self.prepared = prepared
-        self.loop = loop
-        self.future = future
-        self.value: Any = None
-        self.indexes: tuple[int, ...] = ()
-        self.error: BaseException | None = None
 
 
 MAX_BATCH: Final = 1_024
@@ -150,7 +120,7 @@ class Log:
         self._max_batch = max_batch
         self._max_waiting = max_waiting
         self._keep_every = keep_every // timedelta(microseconds=1)
-        self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[Waiting | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._latest: Checkpoint | None = None
         #: Whether the last attempt to write ended well; told to whoever asks about the node.
@@ -235,29 +205,29 @@ class Log:
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Committed[T]] = loop.create_future()
-        self._enter(_Waiting(unit, [], loop, future))
+        self._enter(Waiting(unit, [], loop, future))
         return await future
 
     async def append(self, entries: Sequence[Entry]) -> Committed[None]:
         """Record entries that go with nothing else."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Committed[None]] = loop.create_future()
-        self._enter(_Waiting(None, [(entry, entry.canonical()) for entry in entries], loop, future))
+        self._enter(Waiting(None, [(entry, entry.canonical()) for entry in entries], loop, future))
         return await future
 
     def commit_blocking(self, unit: Unit[T]) -> Committed[T]:
         """`commit` for threads and commands."""
         future: Future[Committed[T]] = Future()
-        self._enter(_Waiting(unit, [], None, future))
+        self._enter(Waiting(unit, [], None, future))
         return future.result()
 
     def append_blocking(self, entries: Sequence[Entry]) -> Committed[None]:
         """`append` for threads and commands."""
         future: Future[Committed[None]] = Future()
-        self._enter(_Waiting(None, [(entry, entry.canonical()) for entry in entries], None, future))
+        self._enter(Waiting(None, [(entry, entry.canonical()) for entry in entries], None, future))
         return future.result()
 
-    def _enter(self, waiting: _Waiting) -> None:
+    def _enter(self, waiting: Waiting) -> None:
         count = self._queue.qsize()
         if count >= self._max_waiting:
             raise LogOverloadedError(count, max(0.1, self._pace * count / self._max_batch))
@@ -290,11 +260,11 @@ class Log:
             ended = monotonic()
             self._pace += ((ended - begun) - self._pace) / 8
             self._last = (len(batch), ended)
-            self._release(batch)
+            release(batch, self._latest)
         self._discard_connection()
 
-    def _gather(self) -> tuple[list[_Waiting], bool]:
-        batch: list[_Waiting] = []
+    def _gather(self) -> tuple[list[Waiting], bool]:
+        batch: list[Waiting] = []
         item = self._queue.get()
         until: float | None = None
         while item is not None:
@@ -321,7 +291,7 @@ class Log:
         released, ended = self._last
         return max(self._under_way, released if now - ended < 2 * self._pace else 0)
 
-    def _write(self, batch: list[_Waiting]) -> Checkpoint:
+    def _write(self, batch: list[Waiting]) -> Checkpoint:
         owned = self._owned
         if owned is None:
             owned = self._owned = Owned(self._engine, writes=True)
@@ -357,7 +327,7 @@ class Log:
         origin, size, frontier, note, self._kept = row
         return origin, size, bytes(frontier), note
 
-    def _run_units(self, owned: Owned, batch: list[_Waiting]) -> None:
+    def _run_units(self, owned: Owned, batch: list[Waiting]) -> None:
         alone = len(batch) == 1
         for waiting in batch:
             if waiting.future.cancelled():
@@ -425,28 +395,6 @@ class Log:
         with suppress(SQLAlchemyError):  # it was broken already, and it is out of the pool
             owned.discard()
 
-    def _release(self, batch: list[_Waiting]) -> None:
-        checkpoint = self._latest
-        loops: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Any], Any, BaseException | None]]] = {}
-        for waiting in batch:
-            result = (
-                None
-                if waiting.error is not None or checkpoint is None
-                else Committed(waiting.value, waiting.indexes, checkpoint)
-            )
-            if waiting.loop is not None and isinstance(waiting.future, asyncio.Future):
-                loops.setdefault(waiting.loop, []).append((waiting.future, result, waiting.error))
-            elif isinstance(waiting.future, Future):
-                if waiting.error is not None:
-                    waiting.future.set_exception(waiting.error)
-                else:
-                    waiting.future.set_result(result)
-        for loop, settled in loops.items():
-            try:
-                loop.call_soon_threadsafe(_settle, settled)
-            except RuntimeError:
-                continue  # that event loop is closed, so nobody waits there
-
     # -- reading --------------------------------------------------------------------------------------------------
 
     def inclusion(self, connection: Connection, index: int, size: int) -> tuple[bytes, ...]:
@@ -461,16 +409,6 @@ class Log:
         """The entry at this index, or None."""
         row = _BODY.row(connection, index)
         return None if row is None else Entry.parse(row[0])
-
-
-def _settle(settled: list[tuple[asyncio.Future[Any], Any, BaseException | None]]) -> None:
-    for future, result, error in settled:
-        if future.done():
-            continue  # its waiter gave up; what was committed stays
-        if error is not None:
-            future.set_exception(error)
-        else:
-            future.set_result(result)
 
 
 def _unavailable(error: BaseException) -> LogUnavailableError:

@@ -18,21 +18,17 @@ from datetime import datetime
 from typing import Final
 
 import orjson
-from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, insert, select, update
 
 from audit.log.entries import micros, moment, new_id
 from audit.log.statements import Fixed
-from audit.log.tables import alarms, cosignatures, head, held
+from audit.log.tables import alarms, head, held
 from audit.tree.checkpoint import (
     Checkpoint,
-    Cosignature,
     NoteError,
-    Signature,
     VerifierKey,
-    WitnessSigner,
     parse_checkpoint,
     verify_checkpoint,
-    with_signatures,
 )
 from audit.tree.merkle import ProofError, consistency_proof, root_at, verify_consistency
 from audit.tree.tiles import StoredTiles
@@ -141,7 +137,7 @@ class Verdict:
     alarm: Alarm | None
 
 
-def _verified(note: str, keys: Keys) -> Checkpoint:
+def verified(note: str, keys: Keys) -> Checkpoint:
     try:
         origin = parse_checkpoint(note).origin
         key = keys.get(origin)
@@ -177,7 +173,7 @@ def hold(connection: Connection, note: str, received_from: str, now: datetime, *
     Two different roots for one size are a fork, found at once. Raises WitnessError if the log is unknown or did not
     sign it. Call it in the transaction that records the message.
     """
-    return _take(connection, _verified(note, keys), received_from, now)
+    return _take(connection, verified(note, keys), received_from, now)
 
 
 _HELD: Final = Fixed(
@@ -347,7 +343,7 @@ def add_checkpoint(
 
     Raises WitnessError, OldSizeError if the proof begins elsewhere, UnprovenError if it does not hold.
     """
-    checkpoint = _verified(note, keys)
+    checkpoint = verified(note, keys)
     last = connection.execute(
         select(held)
         .where(held.c.origin == checkpoint.origin, held.c.state == "proven")
@@ -448,70 +444,3 @@ def watched(connection: Connection) -> tuple[Watched, ...]:
             )
         )
     return tuple(result)
-
-
-def cosign(connection: Connection, note: str, signer: WitnessSigner, now: datetime, *, keys: Keys) -> Signature:
-    """Cosign a checkpoint that was proven here and whose log never raised an alarm. Raises WitnessError."""
-    checkpoint = _verified(note, keys)
-    row = connection.execute(
-        select(held.c.state).where(
-            held.c.origin == checkpoint.origin, held.c.size == checkpoint.size, held.c.root == checkpoint.root
-        )
-    ).first()
-    if row is None or row.state != "proven":
-        raise WitnessError(f"the checkpoint of {checkpoint.size} entries has not been proven here")
-    if all_alarms(connection, checkpoint.origin):
-        raise WitnessError(f"the log {checkpoint.origin} has raised an alarm; it is not cosigned any more")
-    return signer.cosign(checkpoint, int(now.timestamp()))
-
-
-def latest_cosignatures(connection: Connection) -> tuple[tuple[str, int], ...]:
-    """Of each witness of this node's own log: its name and the size of the largest checkpoint that it cosigned."""
-    rows = connection.execute(
-        select(cosignatures.c.witness, func.max(cosignatures.c.size))
-        .group_by(cosignatures.c.witness)
-        .order_by(cosignatures.c.witness)
-    )
-    return tuple((row[0], int(row[1])) for row in rows)
-
-
-def keep_cosignatures(
-    connection: Connection,
-    note: str,
-    signatures: Sequence[Signature],
-    *,
-    log_key: VerifierKey,
-    witnesses: Sequence[VerifierKey],
-) -> tuple[Cosignature, ...]:
-    """Keep what witnesses signed about this node's own log; lines of unknown witnesses are dropped.
-
-    Raises WitnessError if a known witness's line is bad, or the checkpoint is not one of this log's tree.
-    """
-    try:
-        whole = with_signatures(note, signatures)
-        checkpoint, marks = verify_checkpoint(whole, log_key, witnesses)
-        stored = StoredTiles(connection)
-        size = connection.scalar(select(head.c.size)) or 0
-        if checkpoint.size > size or root_at(checkpoint.size, stored.node) != checkpoint.root:
-            raise WitnessError("the cosigned checkpoint is not one of this log")
-    except (NoteError, ProofError) as error:
-        raise WitnessError(f"the cosignatures do not hold: {error}") from error
-    for mark in marks:
-        known = connection.execute(
-            select(cosignatures.c.size).where(
-                cosignatures.c.size == checkpoint.size,
-                cosignatures.c.witness == mark.witness,
-                cosignatures.c.timestamp == mark.timestamp,
-            )
-        ).first()
-        if known is None:
-            own = next(item.line for item in checkpoint.signatures if item.key_id == log_key.key_id)
-            connection.execute(
-                insert(cosignatures).values(
-                    size=checkpoint.size,
-                    witness=mark.witness,
-                    timestamp=mark.timestamp,
-                    note=f"{checkpoint.text}\n{own}\n{mark.line}\n",
-                )
-            )
-    return marks

@@ -6,18 +6,21 @@ is on record, as every reading of them is.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+import contextlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from typing import Any, get_args, get_type_hints
 
 from consent.consents import ConsentError, ConsentRecord, newest
-from consent.decision import Decision, Emergency, Party, Request, SubjectFacts, decide
+from consent.decision import Decision, Emergency, Party, Request, SubjectFacts, Way, decide, legal_day
+from consent.examples import standing_requests
 from consent.explaining import LANGUAGES, explain
 from consent.rulebook import FlowDelivery, Rulebook
+from consent.standing import StandingRequest
 from gateway.exchange.deciding import party
 from gateway.registry.read.standing import Standing
-from gateway.wire.identifiers import IdentifierError, SubsystemId
+from gateway.wire.identifiers import IdentifierError, MemberId, SubsystemId
 from gateway.wire.problems import ProblemError
 
 _KINDS = {name: tuple(get_args(kind)) for name, kind in get_type_hints(SubjectFacts).items()}
@@ -56,7 +59,7 @@ def advise(standing: Standing, case: Case) -> list[Advice]:
         for provider in providers:
             for requester in requesters:
                 request = Request(provider, requester, part.purpose, categories, facts, facts is not None, emergency)
-                decision = decide(request, rulebook, consents, case.at)
+                decision = decide(_sent(standing, request, case), rulebook, consents, case.at)
                 if best is None or len(decision.permitted) > len(best.permitted):
                     best = decision
         if best is not None:
@@ -64,6 +67,22 @@ def advise(standing: Standing, case: Case) -> list[Advice]:
     if not found:
         raise _wrong("/requester", "the flow has no such recipient", "leave the requester out, or name another role")
     return found
+
+
+def _sent(standing: Standing, request: Request, case: Case) -> Request:
+    """The request by the way that the case says; a handover under the recipient's standing requests, or, as `asked`
+    supposes, under all that it could make.
+    """
+    if case.document.get("way") != Way.HANDOVER:
+        return request
+    provider, requester, purpose = request.provider, request.requester, request.purpose
+    asked: Iterable[StandingRequest] = ()
+    if case.document.get("asked"):
+        asked = standing_requests(standing.rulebook, provider, requester, purpose, legal_day(case.at))
+    elif requester.member:
+        with contextlib.suppress(IdentifierError):
+            asked = standing.registry.standing_requests(MemberId.parse(requester.member), case.at)
+    return replace(request, way=Way.HANDOVER, standing=tuple(asked))
 
 
 def _parts(rulebook: Rulebook, document: dict[str, Any]) -> Sequence[FlowDelivery]:

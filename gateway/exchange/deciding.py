@@ -19,6 +19,7 @@ from consent.standing import StandingRequest
 from gateway.registry.read.registry import Registry
 from gateway.registry.read.standing import Standing
 from gateway.wire.identifiers import SubsystemId
+from schemas.codes import code_system
 from schemas.facts import BundleFacts, read_facts
 
 #: How many requests that are possible are remembered; beyond it the memory starts anew.
@@ -27,8 +28,15 @@ MOST_REMEMBERED = 10_000
 
 def facts_of(bundle: dict[str, Any], registry: Registry, at: datetime) -> SubjectFacts:
     """What the record says about the person, as far as a legal basis can depend on it."""
-    municipality = read_facts(bundle).municipality
+    municipality = _municipality(read_facts(bundle), at)
     return facts_in(bundle, registry.county_of(municipality, at) if municipality else None, at)
+
+
+def _municipality(stated: BundleFacts, at: datetime) -> str | None:
+    """The municipality of residence by the code that it has now: of one that was merged, that of its successor."""
+    if stated.municipality is None:
+        return None
+    return code_system("municipality").current(stated.municipality, legal_day(at))
 
 
 def facts_in(bundle: dict[str, Any], county: str | None, at: datetime) -> SubjectFacts:
@@ -38,7 +46,7 @@ def facts_in(bundle: dict[str, Any], county: str | None, at: datetime) -> Subjec
         permit_ground=stated.permit_ground,
         permit_granted=stated.permit_granted,
         age=_age(stated.birth_date, legal_day(at)) if stated.birth_date else None,
-        municipality=stated.municipality,
+        municipality=_municipality(stated, at),
         county=county,
         unaccompanied=stated.unaccompanied,
         has_guardian=stated.has_guardian,

@@ -16,7 +16,8 @@ from sqlalchemy import Connection
 
 from audit.log.entries import Entry, new_id
 from gateway.exchange.context import Exchange
-from gateway.exchange.releasing import PROBLEM_TYPE, keep_signed
+from gateway.exchange.holding import Answered, Signed, keep_signed
+from gateway.exchange.releasing import PROBLEM_TYPE
 from gateway.exchange.transport import Reply
 from gateway.registry.read.registry import Registry, ServiceDescriptor
 from gateway.registry.read.standing import Standing
@@ -25,7 +26,6 @@ from gateway.wire.message import (
     Checkpoint,
     DecisionSummary,
     RequestClaims,
-    ResponseClaims,
     body_digest,
 )
 from gateway.wire.problems import PROBLEMS, ProblemError
@@ -49,16 +49,6 @@ class Outgoing:
     standing: Standing
 
 
-@dataclass(frozen=True, slots=True)
-class Answered:
-    """An answer that was verified: its signed text, body and claims, and the registry's version that vouched for it."""
-
-    text: str
-    body: bytes
-    claims: ResponseClaims
-    registry: int
-
-
 def resolve(registry: Registry, service: ServiceId) -> ServiceDescriptor:
     """The descriptor of a service. Raises ProblemError `member-unknown` or `service-unknown`."""
     descriptor = registry.service(service)
@@ -74,39 +64,40 @@ def keeps(exchange: Exchange, service: ServiceDescriptor) -> bool:
     return service.keep_bodies and service.id.subsystem not in exchange.subsystems
 
 
-def prepare(
-    exchange: Exchange,
-    standing: Standing,
-    service: ServiceDescriptor,
-    *,
-    consumer: SubsystemId,
-    purpose: str,
-    categories: frozenset[str],
-    body: bytes,
-    case: str | None,
-    user: str | None,
-    now: datetime,
-) -> Outgoing:
-    """Sign a message to `service`. Each attempt is a message of its own, with an id of its own."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """What is to be said to a service, before it is signed. `case` and `user` are keyed hashes."""
+
+    consumer: SubsystemId
+    service: ServiceDescriptor
+    purpose: str
+    categories: frozenset[str]
+    body: bytes
+    case: str | None = None
+    user: str | None = None
+
+
+def prepare(exchange: Exchange, standing: Standing, message: Message, now: datetime) -> Outgoing:
+    """Sign a message. Each attempt is a message of its own, with an id of its own."""
     latest = exchange.log.latest()
     claims = RequestClaims(
-        issuer=consumer,
-        audience=service.id,
+        issuer=message.consumer,
+        audience=message.service.id,
         message_id=new_id(now),
         issued_at=now,
         expires_at=_deadline(exchange, now),
         method="POST",
         target="/",
         content_type=MESSAGE_TYPE,
-        digest=body_digest(body),
-        purpose=purpose,
-        categories=categories,
+        digest=body_digest(message.body),
+        purpose=message.purpose,
+        categories=message.categories,
         rulebook=standing.rulebook.digest,
         checkpoint=Checkpoint(latest.origin, latest.size, latest.root),
-        case=case,
-        user=user,
+        case=message.case,
+        user=message.user,
     )
-    return Outgoing(claims, sign_request(claims, exchange.signer()), body, service, standing)
+    return Outgoing(claims, sign_request(claims, exchange.signer()), message.body, message.service, standing)
 
 
 def _deadline(exchange: Exchange, now: datetime) -> datetime:
@@ -186,15 +177,13 @@ def refused_by_peer(body: bytes, decision: DecisionSummary | None) -> ProblemErr
 
 def keep_request(connection: Connection, outgoing: Outgoing, entry: Entry) -> None:
     """Hold our signed text as evidence, in the transaction that records that it will leave."""
-    keep_signed(
-        connection,
-        outgoing.claims.message_id,
-        "sent",
+    signed = Signed(
+        message_id=outgoing.claims.message_id,
+        direction="sent",
         peer=str(outgoing.service.id.subsystem),
         service=str(outgoing.service.id),
         request=outgoing.text,
         response=None,
         registry=outgoing.standing.registry.version,
-        entry=entry,
-        at=outgoing.claims.issued_at,
     )
+    keep_signed(connection, signed, entry, outgoing.claims.issued_at)

@@ -23,7 +23,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from audit.log.entries import Entry
 from audit.log.log import Log, LogError, Written
-from audit.tree import witness
+from audit.tree import cosignatures, witness
 from audit.tree.checkpoint import Checkpoint, NoteError, VerifierKey, WitnessSigner, split_note
 from audit.tree.merkle import consistency_proof
 from audit.tree.proofs import current
@@ -323,7 +323,7 @@ class Witnessing:
             raise witness.WitnessError("the cosignature is not text") from error
 
         def keep(connection: Connection) -> Written[int]:
-            kept = witness.keep_cosignatures(
+            kept = cosignatures.keep_cosignatures(
                 connection,
                 checkpoint.note,
                 [signature for signature in signatures if signature.name == keys[0].name],
@@ -350,7 +350,7 @@ class Witnessing:
             except witness.UnprovenError as error:
                 # The alarm is to stand, so this is a result and no failure.
                 return Written(error, (self._anomaly(error.alarm, now),) if error.new else ())
-            return Written(witness.cosign(connection, note, self._signer(), now, keys=keys).line, ())
+            return Written(cosignatures.cosign(connection, note, self._signer(), now, keys=keys).line, ())
 
         result = (await self._log.commit(unit)).value
         if isinstance(result, witness.UnprovenError):
@@ -436,7 +436,7 @@ class Witnessing:
     def _look(self) -> dict[str, Any]:
         with self._engine.connect() as connection:
             watched, alarms = witness.watched(connection), witness.all_alarms(connection)
-            cosigned = witness.latest_cosignatures(connection)
+            cosigned = cosignatures.latest_cosignatures(connection)
         return {
             "watched": [
                 {"origin": one.checkpoint.origin, "size": one.checkpoint.size, "proven": one.proven} for one in watched

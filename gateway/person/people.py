@@ -55,7 +55,7 @@ class People:
         try:
             rows = reading.rows(connection, asked)
         except GroupTooLargeError:
-            known = subjects.known(connection, [(each.system, each.value) for each in asked])
+            known = subjects.known(connection, [(identifier.system, identifier.value) for identifier in asked])
             return Person(named, known, (), (), Epoch(), ConflictReason.TOO_MANY, asked=asked)
         found = reading.found(subjects, asked, rows)
         known, web = found.known, _with_notations(found.web, found.known)

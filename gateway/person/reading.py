@@ -51,7 +51,7 @@ class Rows:
 
 def rows(connection: Connection, asked: Sequence[Asked]) -> Rows:
     """Read what there is of these identifiers. Raises GroupTooLargeError."""
-    named = tuple(_NAMED.rows(connection, [blind for each in asked for blind in each.blinds]))
+    named = tuple(_NAMED.rows(connection, [blind for identifier in asked for blind in identifier.blinds]))
     # One that only other organisations have named is not known: their messages change nothing for anybody.
     own = {row[_ID] for row in named if not row[_CLAIMED] and row[_KEY] is not None}
     if not any(row[_LINKED] for row in named if row[_ID] in own) and len(own) <= MOST_LINKED:
@@ -82,7 +82,9 @@ def found(subjects: Subjects, asked: Sequence[Asked], rows: Rows) -> Found:
             by_blind[bytes(row[_BLIND])] = subject
             if row[_EPOCH] is not None:
                 changes[subject.id] = int(row[_EPOCH])
-    known = tuple(Known(each.system, each.value, _distinct(by_blind, each.blinds)) for each in asked)
+    known = tuple(
+        Known(identifier.system, identifier.value, _distinct(by_blind, identifier.blinds)) for identifier in asked
+    )
     starts = {subject.id for subject in by_blind.values()}
     reached = starts.union(*((act.first, act.second) for act in rows.acts))
     return Found(known, folded(rows.acts), tuple(sorted(reached)), tuple(sorted(changes.items())))

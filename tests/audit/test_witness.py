@@ -26,6 +26,7 @@ from audit.tree.checkpoint import (
     verify_checkpoint,
     with_signatures,
 )
+from audit.tree.cosignatures import cosign, keep_cosignatures, latest_cosignatures
 from audit.tree.merkle import Frontier, consistency_proof, leaf_hash
 from audit.tree.proofs import current
 from audit.tree.tiles import StoredTiles, completed
@@ -265,12 +266,12 @@ def test_checkpoint_that_its_log_brings_is_cosigned_and_the_cosignature_kept(
     grow(30)
     brought = pair.bring(0)
     with pair.witness.connect() as connection:
-        line = witness.cosign(connection, brought.note, signer, pair.log.clock(), keys=pair.keys)
+        line = cosign(connection, brought.note, signer, pair.log.clock(), keys=pair.keys)
     with pair.log.writing() as connection:
-        (kept,) = witness.keep_cosignatures(
+        (kept,) = keep_cosignatures(
             connection, brought.note, [line], log_key=pair.log.signer.verifier, witnesses=[signer.verifier]
         )
-        assert witness.latest_cosignatures(connection) == ((NAME, 30),)
+        assert latest_cosignatures(connection) == ((NAME, 30),)
     assert (kept.witness, kept.timestamp) == (NAME, int(pair.log.clock().timestamp()))
     whole = with_signatures(brought.note, [line])
     assert verify_checkpoint(whole, pair.log.signer.verifier, [signer.verifier])[1] == (kept,)
@@ -310,14 +311,14 @@ def test_log_that_raised_an_alarm_is_not_cosigned_any_more(pair: Pair, grow: Cal
     brought = pair.bring(0)
     pair.claim(pair.log.signer.sign(10, b"\x01" * 32))
     with pair.witness.connect() as connection, pytest.raises(witness.WitnessError, match="alarm"):
-        witness.cosign(connection, brought.note, ML_DSA, pair.log.clock(), keys=pair.keys)
+        cosign(connection, brought.note, ML_DSA, pair.log.clock(), keys=pair.keys)
 
 
 def test_checkpoint_that_was_not_proven_is_not_cosigned(pair: Pair, grow: Callable[[int], Checkpoint]) -> None:
     checkpoint = grow(10)
     pair.claim(checkpoint)
     with pair.witness.connect() as connection, pytest.raises(witness.WitnessError, match="not been proven"):
-        witness.cosign(connection, checkpoint.note, ML_DSA, pair.log.clock(), keys=pair.keys)
+        cosign(connection, checkpoint.note, ML_DSA, pair.log.clock(), keys=pair.keys)
 
 
 def test_log_keeps_no_cosignature_that_is_bad_or_of_another_tree(pair: Pair, grow: Callable[[int], Checkpoint]) -> None:
@@ -330,8 +331,8 @@ def test_log_keeps_no_cosignature_that_is_bad_or_of_another_tree(pair: Pair, gro
     with pair.log.writing() as connection:
         for note, line in ((checkpoint.note, bad), (other.note, ML_DSA.cosign(other, at))):
             with pytest.raises(witness.WitnessError):
-                witness.keep_cosignatures(connection, note, [line], **options)  # type: ignore[arg-type]
-        assert witness.latest_cosignatures(connection) == ()
+                keep_cosignatures(connection, note, [line], **options)  # type: ignore[arg-type]
+        assert latest_cosignatures(connection) == ()
 
 
 def test_accusation_is_believed_only_if_the_tree_bears_it_out(pair: Pair, grow: Callable[[int], Checkpoint]) -> None:

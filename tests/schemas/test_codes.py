@@ -69,3 +69,29 @@ def test_the_languages_of_the_people_concerned_are_there_by_either_standard(code
 
     assert all(languages.find(alias) == coding for alias in coding.aliases)
     assert any(len(alias) == 3 for alias in coding.aliases)
+
+
+@pytest.mark.parametrize(
+    ("code", "on", "current"),
+    [
+        ("588", "2024-12-31", "588"),
+        ("588", "2025-01-01", "507"),
+        ("911", "2020-01-01", "541"),
+        ("285", "2026-03-01", "285"),
+        ("999", "2026-03-01", "999"),
+    ],
+)
+def test_merged_municipality_is_its_successor_from_the_day_of_the_merger(code: str, on: str, current: str) -> None:
+    assert code_system("municipality").current(code, date.fromisoformat(on)) == current
+
+
+def test_every_municipality_that_ended_has_a_successor_in_use() -> None:
+    codes = code_system("municipality").codes
+    ended = [coding for coding in codes.values() if coding.valid_to is not None]
+
+    assert len(ended) == 12
+    assert len(codes) - len(ended) == 308
+    for coding in ended:
+        assert coding.successor is not None
+        assert codes[coding.successor].valid_to is None
+    assert not any(coding.successor for coding in codes.values() if coding.valid_to is None)

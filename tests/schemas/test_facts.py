@@ -149,3 +149,13 @@ def test_what_the_law_turns_on_can_be_said_in_a_record() -> None:
     assert catalogue().validate_bundle(bundle) == []
     assert (facts.directed, facts.assessment_due, facts.county_takes_part) == (True, True, True)
     assert (facts.evident_need, facts.client_of_social_care, facts.trafficking_victim) == (True, True, None)
+
+
+def test_person_of_a_merged_municipality_lives_in_its_successor() -> None:
+    bundle = example("F1")
+    municipality = bundle["entry"][0]["resource"]["extension"][1]["extension"][0]
+    assert municipality["url"] == "municipality"
+    municipality["valueCoding"]["code"] = "588"
+
+    assert facts_in(bundle, None, datetime(2024, 12, 31, tzinfo=UTC)).municipality == "588"
+    assert facts_in(bundle, None, datetime(2026, 3, 1, tzinfo=UTC)).municipality == "507"

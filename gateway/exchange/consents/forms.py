@@ -129,6 +129,8 @@ class CaseForm(Shape):
     facts: FactsForm | None = None
     consents: Annotated[list[SupposedForm], Field(max_length=MOST_CONSENTS)] | None = None
     emergency: Breaking | None = None
+    way: Literal["query", "handover"] | None = Field(None, description="a query, if it is left out")
+    asked: bool | None = Field(None, description="suppose that the recipient has made every standing request it can")
     subject: Subject | None = Field(None, description="whose own consents count too")
     at: Moment | None = Field(None, description="now, if it is left out")
 

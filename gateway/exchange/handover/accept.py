@@ -13,17 +13,21 @@ from datetime import UTC, datetime
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, select, update
 
-from audit.log.entries import Categories, Entry, EntryType, Outcome, new_id
+from audit.log.entries import Categories, Entry, EntryType, Outcome, micros, new_id
 from audit.log.log import Written
+from audit.questions.subjects import Subject
 from gateway.exchange.context import Exchange
+from gateway.exchange.handover import store
 from gateway.exchange.handover.contact import Contact, kept_contact, sealed_contact
 from gateway.exchange.handover.cursors import following, position
-from gateway.exchange.handover.states import ArrivalKind, ArrivalState, DeliveryKind, DeliveryState
+from gateway.exchange.handover.states import ArrivalKind, ArrivalState, DeliveryKind
+from gateway.exchange.handover.store import NewDelivery
 from gateway.person.acceptance import Acceptance, join
+from gateway.registry.read.registry import ServiceDescriptor
 from gateway.storage.sealing import seal, unseal
-from gateway.storage.tables import deliveries, inbox
+from gateway.storage.tables import inbox
 from gateway.story import Story
 from gateway.wire.identifiers import SubsystemId
 from gateway.wire.problems import ProblemError
@@ -133,18 +137,18 @@ class Inbox:
         `person` is who it is about in the recipient's own register: what the sender named is joined with that person.
         """
         now = self._exchange.clock()
-        at = int(now.timestamp() * 1_000_000)
         standing = self._exchange.standing(now)
 
         def record(connection: Connection) -> Written[Item]:
             row = _row(connection, recipient, identifier)
             permits(row.purpose, frozenset(row.categories.split()))
-            joined = self._join(connection, recipient, row, person, client, now) if person is not None else ()
+            joined: tuple[Entry, ...] = ()
+            if person is not None:
+                same = Acceptance(row.id, row.subject, person, client, self._exchange.node)
+                joined = self._join(connection, recipient, same, now)
             if row.state == ArrivalState.ACCEPTED.value:
                 return Written(self._item(connection, row), joined)
             subject = self._exchange.subjects.by_id(connection, row.subject)
-            sender = SubsystemId.parse(row.sender)
-            services = standing.registry.services_of(sender, "acceptance")
             entry = Story(
                 client=client,
                 node=self._exchange.node,
@@ -160,60 +164,30 @@ class Inbox:
                 previous=row.entry,
                 detail={"handover": row.handover, "delivery": row.delivery},
             )
-            kept = sealed_contact(self._exchange.subjects, connection, "inbox", row, contact)
+            kept = sealed_contact(subject.key if subject else None, "inbox", row.id, contact)
             connection.execute(
                 update(inbox)
                 .where(inbox.c.id == row.id)
-                .values(state=ArrivalState.ACCEPTED.value, contact_sealed=kept, changed=at, entry=entry.id)
+                .values(state=ArrivalState.ACCEPTED.value, contact_sealed=kept, changed=micros(now), entry=entry.id)
             )
+            services = standing.registry.services_of(SubsystemId.parse(row.sender), "acceptance")
             if row.kind == ArrivalKind.HANDOVER.value and services and subject is not None:
-                delivery = new_id(now)
-                told = orjson.dumps({"delivery": row.delivery, "contact": contact})
-                connection.execute(
-                    insert(deliveries),
-                    {
-                        "id": delivery,
-                        "handover": None,
-                        "kind": DeliveryKind.ACCEPTANCE.value,
-                        "service": str(services[0].id),
-                        "consumer": str(recipient),
-                        "role": "",
-                        "purpose": row.purpose,
-                        "categories": "",
-                        "subject": subject.id,
-                        "state": DeliveryState.DUE.value,
-                        "attempts": 0,
-                        "due": at,
-                        "lease": 0,
-                        "created": at,
-                        "changed": at,
-                        "entry": entry.id,
-                        "case_reference": row.case_reference,
-                        "sealed": seal(subject.key, f"deliveries/{delivery}", told),
-                    },
-                )
+                store.add_delivery(connection, _told(row, services[0], contact, subject, entry))
             return Written(self._item(connection, _row(connection, recipient, identifier)), (entry, *joined))
 
         return (await self._exchange.log.commit(record)).value
 
     def _join(
-        self,
-        connection: Connection,
-        recipient: SubsystemId,
-        row: Row[Any],
-        person: Identifier,
-        client: str,
-        now: datetime,
+        self, connection: Connection, recipient: SubsystemId, acceptance: Acceptance, now: datetime
     ) -> tuple[Entry, ...]:
         subjects = self._exchange.subjects_of(recipient)
-        if subjects.key_of(connection, row.subject) is None:
+        if subjects.key_of(connection, acceptance.filed) is None:
             raise ProblemError(
                 "body-destroyed",
                 pointer="/person",
                 detail="whom the arrival was about was forgotten: nobody is there to be joined",
                 remedy="accept without `person`",
             )
-        acceptance = Acceptance(row.id, row.subject, person, client, self._exchange.node)
         return join(connection, subjects, acceptance, now)
 
     def _item(self, connection: Connection, row: Row[Any]) -> Item:
@@ -230,6 +204,26 @@ class Inbox:
             datetime.fromtimestamp(row.received / 1_000_000, UTC),
             kept_contact(self._exchange.subjects, connection, "inbox", row),
         )
+
+
+def _told(row: Row[Any], service: ServiceDescriptor, contact: Contact, subject: Subject, entry: Entry) -> NewDelivery:
+    """The delivery that tells the sender of an arrival who has accepted it."""
+    delivery, at = new_id(entry.recorded), micros(entry.recorded)
+    told = orjson.dumps({"delivery": row.delivery, "contact": contact})
+    return NewDelivery(
+        id=delivery,
+        handover=None,
+        kind=DeliveryKind.ACCEPTANCE,
+        service=str(service.id),
+        consumer=row.recipient,
+        purpose=row.purpose,
+        subject=subject.id,
+        due=at,
+        at=at,
+        entry=entry.id,
+        case=row.case_reference,
+        sealed=seal(subject.key, f"deliveries/{delivery}", told),
+    )
 
 
 def _row(connection: Connection, recipient: SubsystemId, identifier: str) -> Row[Any]:

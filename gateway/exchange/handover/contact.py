@@ -33,10 +33,9 @@ def contact_of(document: dict[str, Any]) -> Contact:
     return dict(contact)
 
 
-def sealed_contact(subjects: Subjects, connection: Connection, table: str, row: Row[Any], contact: Contact) -> Any:
+def sealed_contact(key: bytes | None, table: str, id_: str, contact: Contact) -> bytes | None:
     """The contact as it is kept with a row, under the key of the person that the row is about; None without a key."""
-    key = subjects.key_of(connection, row.subject)
-    return None if key is None else seal(key, f"{table}/{row.id}/contact", orjson.dumps(contact))
+    return None if key is None else seal(key, f"{table}/{id_}/contact", orjson.dumps(contact))
 
 
 def kept_contact(subjects: Subjects, connection: Connection, table: str, row: Row[Any]) -> Contact | None:

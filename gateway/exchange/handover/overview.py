@@ -46,7 +46,7 @@ class Overview:
                 late = overdue(
                     connection, self._exchange.clock(), timedelta(seconds=self._exchange.delivery.overdue_seconds)
                 )
-                statement = statement.where(handovers.c.id.in_({row.handover for row in late}))
+                statement = statement.where(handovers.c.id.in_(late))
             elif state is not None:
                 statement = statement.where(handovers.c.state == state)
             rows = connection.execute(statement).all()

@@ -9,30 +9,33 @@ decides once more at the moment of sending.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, Row, insert, select
+from sqlalchemy import Connection
 
 from audit.log.entries import Categories, Entry, EntryType, Outcome, micros, new_id
 from audit.log.log import Written
+from audit.questions.subjects import Subject
 from consent.decision import Decision
-from consent.rulebook import Flow, FlowDelivery
+from consent.rulebook import FlowDelivery
 from gateway.exchange.context import Exchange
 from gateway.exchange.deciding import Case, decide_between, facts_of
+from gateway.exchange.handover import store
 from gateway.exchange.handover.states import DeliveryKind, DeliveryState, HandoverState
+from gateway.exchange.handover.store import NewDelivery, NewHandover, Ordered
+from gateway.exchange.holding import basis_and_consents
 from gateway.exchange.keeping import keep_decision
-from gateway.exchange.releasing import basis_and_consents
 from gateway.person.held import HeldKind
 from gateway.person.people import StaleError
 from gateway.person.values import Named, Person, Register
 from gateway.registry.read.registry import Registry, ServiceDescriptor
 from gateway.registry.read.standing import Standing
 from gateway.storage.sealing import seal
-from gateway.storage.tables import deliveries, handovers, requests
 from gateway.story import Story
 from gateway.wire.identifiers import ServiceId, SubsystemId
 from gateway.wire.problems import ProblemError
@@ -110,9 +113,9 @@ class Planned:
     purpose: str
     service: ServiceDescriptor | None
     categories: frozenset[str]
-    decision: Decision | None
-    state: DeliveryState
-    problem: str | None
+    decision: Decision | None = None
+    state: DeliveryState = DeliveryState.DUE
+    problem: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +126,18 @@ class Plan:
     state: HandoverState
     deliveries: tuple[Planned, ...]
     existing: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A plan before it is stored; `keys` are what the order is known by, here and to former versions."""
+
+    order: Order
+    standing: Standing
+    keys: tuple[str, str]
+    person: Person
+    planned: tuple[Planned, ...]
+    now: datetime
 
 
 class Handovers:
@@ -146,35 +161,16 @@ class Handovers:
         _check(order.bundle)
         named = Named.in_record(str(order.sender.member), order.bundle, order.register, order.record_key)
         former = order.idempotency or _content(order)
-        key = self._exchange.subjects.fingerprint("handover", former.encode())
+        # Former versions wrote the key as it is, and without one a plain hash of the record.
+        keys = self._exchange.subjects.fingerprint("handover", former.encode()), former
         for _ in range(ATTEMPTS):
             person = await self._exchange.people.recall(named)
             if person.conflict is not None:
                 raise await self._hold(order, person)
-            planned = [self._decide(order, standing, flow, part, person, now) for part in flow.deliveries]
-
-            def record(
-                connection: Connection, person: Person = person, planned: Sequence[Planned] = planned
-            ) -> Written[Plan]:
-                if order.once is not None:
-                    _remember(connection, order.client, order.once, now)
-                # Former versions wrote the key as it is, and without one a plain hash of the record.
-                held = connection.execute(
-                    select(handovers).where(
-                        handovers.c.client == order.client, handovers.c.idempotency.in_((key, former))
-                    )
-                ).first()
-                if held is not None:
-                    return Written(_existing(connection, held), ())
-                settled = self._exchange.people.settle(connection, person, now)
-                subject = settled.subject
-                stored = self._store(
-                    connection, order, standing, key, planned, subject.id, subject.key, subject.pseudonym, now
-                )
-                return Written(stored.value, (*stored.entries, *settled.entries))
-
+            planned = [self._decide(order, standing, part, person, now) for part in flow.deliveries]
+            draft = Draft(order, standing, keys, person, tuple(planned), now)
             try:
-                stored = await self._exchange.log.commit(record)
+                stored = await self._exchange.log.commit(partial(self._store, draft))
                 self._exchange.rulebooks.committed(standing.rulebook.digest)
                 return stored.value
             except StaleError:
@@ -190,23 +186,12 @@ class Handovers:
 
         return (await self._exchange.log.commit(put_aside)).value
 
-    def _decide(
-        self, order: Order, standing: Standing, flow: Flow, part: FlowDelivery, person: Person, now: datetime
-    ) -> Planned:
-        identifier = new_id(now)
+    def _decide(self, order: Order, standing: Standing, part: FlowDelivery, person: Person, now: datetime) -> Planned:
         service = recipient_service(standing, order.bundle, part.to_role, now)
         order.permits(service.id if service else None, part.purpose, part.categories)
+        planned = Planned(new_id(now), part.to_role, part.purpose, service, part.categories)
         if service is None:
-            return Planned(
-                identifier,
-                part.to_role,
-                part.purpose,
-                None,
-                part.categories,
-                None,
-                DeliveryState.DUE,
-                "recipient-unknown",
-            )
+            return replace(planned, problem="recipient-unknown")
         case = Case(
             provider=order.sender,
             requester=service.id.subsystem,
@@ -217,102 +202,89 @@ class Handovers:
         )
         decision = decide_for_delivery(standing, case, order.bundle, person)
         if not decision.permitted:
-            return Planned(
-                identifier,
-                part.to_role,
-                part.purpose,
-                service,
-                part.categories,
-                decision,
-                DeliveryState.STOPPED,
-                "not-permitted",
-            )
-        return Planned(
-            identifier, part.to_role, part.purpose, service, part.categories, decision, DeliveryState.DUE, None
-        )
+            return replace(planned, decision=decision, state=DeliveryState.STOPPED, problem="not-permitted")
+        return replace(planned, decision=decision)
 
-    def _store(
-        self,
-        connection: Connection,
-        order: Order,
-        standing: Standing,
-        key: str,
-        planned: Sequence[Planned],
-        subject: str,
-        subject_key: bytes,
-        pseudonym: str,
-        now: datetime,
-    ) -> Written[Plan]:
-        at = int(now.timestamp() * 1_000_000)
-        due = int(order.not_before.timestamp() * 1_000_000) if order.not_before else at
-        handover = new_id(now)
-        is_planned = any(part.state is DeliveryState.DUE for part in planned)
+    def _store(self, draft: Draft, connection: Connection) -> Written[Plan]:
+        """Store what was decided, unless the same order was taken before. In a unit; raises StaleError."""
+        order, now = draft.order, draft.now
+        if order.once is not None:
+            _remember(connection, order.client, order.once, now)
+        held = store.ordered(connection, order.client, *draft.keys)
+        if held is not None:
+            return Written(_existing(connection, held), ())
+        settled = self._exchange.people.settle(connection, draft.person, now)
+        rulebook = draft.standing.rulebook
+        self._exchange.rulebooks.keep(connection, rulebook.digest, draft.standing.registry.rulebook, now)
+        is_planned = any(planned.state is DeliveryState.DUE for planned in draft.planned)
         state = HandoverState.PLANNED if is_planned else HandoverState.STOPPED
-        story = Story(
-            node=self._exchange.node,
-            client=order.client,
-            user=order.user,
-            source=str(order.sender),
-            subject=pseudonym,
-            rulebook=standing.rulebook.digest,
-            trace_id=order.trace_id,
-            case=order.case,
-        )
-        detail = {"flow": order.flow, "handover": handover}
+        handover = new_id(now)
+        story = self._story(draft, settled.subject)
         opening = story.entry(
             EntryType.HANDOVER,
             Outcome.PLANNED if is_planned else Outcome.STOPPED,
             now,
             id=handover,
-            detail=detail,
+            detail={"flow": order.flow, "handover": handover},
         )
-        entries = [opening]
-        self._exchange.rulebooks.keep(connection, standing.rulebook.digest, standing.registry.rulebook, now)
-        connection.execute(
-            insert(handovers),
-            {
-                "id": handover,
-                "flow": order.flow,
-                "subject": subject,
-                "case_reference": order.case,
-                "client": order.client,
-                "idempotency": key,
-                "state": state.value,
-                "created": at,
-                "changed": at,
-                "entry": opening.id,
-                "sealed": seal(subject_key, f"handovers/{handover}", orjson.dumps(order.bundle)),
-            },
+        new = NewHandover(
+            id=handover,
+            flow=order.flow,
+            subject=settled.subject.id,
+            case=order.case,
+            client=order.client,
+            idempotency=draft.keys[0],
+            state=state,
+            at=micros(now),
+            entry=opening.id,
+            sealed=seal(settled.subject.key, f"handovers/{handover}", orjson.dumps(order.bundle)),
         )
-        for one in planned:
-            entry = _delivery_entry(story, opening, one)
+        store.add_handover(connection, new)
+        entries = []
+        for planned in draft.planned:
+            entry = _delivery_entry(story, opening, planned)
             entries.append(entry)
-            if one.decision is not None:
-                keep_decision(connection, entry, one.decision, subject=subject, key=subject_key)
-            connection.execute(
-                insert(deliveries),
-                {
-                    "id": one.id,
-                    "handover": handover,
-                    "kind": DeliveryKind.HANDOVER.value,
-                    "service": str(one.service.id) if one.service else "",
-                    "consumer": str(order.sender),
-                    "role": one.role,
-                    "purpose": one.purpose,
-                    "categories": " ".join(sorted(one.categories)),
-                    "subject": subject,
-                    "state": one.state.value,
-                    "attempts": 0,
-                    "due": due,
-                    "lease": 0,
-                    "problem": one.problem,
-                    "created": at,
-                    "changed": at,
-                    "entry": entry.id,
-                    "case_reference": order.case,
-                },
-            )
-        return Written(Plan(handover, state, tuple(planned), existing=False), tuple(entries))
+            if planned.decision is not None:
+                subject = settled.subject
+                keep_decision(connection, entry, planned.decision, subject=subject.id, key=subject.key)
+            store.add_delivery(connection, _delivery(draft, new, planned, entry))
+        plan = Plan(handover, state, draft.planned, existing=False)
+        return Written(plan, (opening, *entries, *settled.entries))
+
+    def _story(self, draft: Draft, subject: Subject) -> Story:
+        """Who hands over whose data, on whose order."""
+        order = draft.order
+        return Story(
+            node=self._exchange.node,
+            client=order.client,
+            user=order.user,
+            source=str(order.sender),
+            subject=subject.pseudonym,
+            rulebook=draft.standing.rulebook.digest,
+            trace_id=order.trace_id,
+            case=order.case,
+        )
+
+
+def _delivery(draft: Draft, handover: NewHandover, planned: Planned, entry: Entry) -> NewDelivery:
+    order = draft.order
+    return NewDelivery(
+        id=planned.id,
+        handover=handover.id,
+        kind=DeliveryKind.HANDOVER,
+        service=str(planned.service.id) if planned.service else "",
+        consumer=str(order.sender),
+        role=planned.role,
+        purpose=planned.purpose,
+        categories=planned.categories,
+        subject=handover.subject,
+        state=planned.state,
+        due=micros(order.not_before) if order.not_before else handover.at,
+        problem=planned.problem,
+        at=handover.at,
+        entry=entry.id,
+        case=order.case,
+    )
 
 
 def recipient_service(standing: Standing, bundle: dict[str, Any], role: str, now: datetime) -> ServiceDescriptor | None:
@@ -365,7 +337,7 @@ def _check(bundle: dict[str, Any]) -> None:
 
 def _delivery_entry(story: Story, opening: Entry, planned: Planned) -> Entry:
     decision, service = planned.decision, planned.service
-    bases, consents = basis_and_consents(decision) if decision is not None else ((), ())
+    bases, consents = basis_and_consents(decision)
     story = story.to(
         str(service.id) if service else None, str(service.id.subsystem) if service else None, planned.purpose
     )
@@ -398,12 +370,9 @@ def _content(order: Order) -> str:
 
 def _remember(connection: Connection, client: str, once: Once, now: datetime) -> None:
     """Take a key for one request and for no other. Raises ProblemError `idempotency-conflict`."""
-    held = connection.execute(
-        select(requests.c.fingerprint).where(requests.c.client == client, requests.c.key == once.key)
-    ).scalar_one_or_none()
+    held = store.fingerprint(connection, client, once.key)
     if held is None:
-        values = {"client": client, "key": once.key, "fingerprint": once.fingerprint, "at": micros(now)}
-        connection.execute(insert(requests), values)
+        store.remember(connection, client, once.key, once.fingerprint, micros(now))
     elif held != once.fingerprint:
         # Answered as done, it would leave a person behind whom nobody has handed over.
         raise ProblemError(
@@ -413,24 +382,9 @@ def _remember(connection: Connection, client: str, once: Once, now: datetime) ->
         )
 
 
-def _existing(connection: Connection, held: Row[Any]) -> Plan:
-    rows = connection.execute(select(deliveries).where(deliveries.c.handover == held.id).order_by(deliveries.c.id))
-    return Plan(
-        held.id,
-        HandoverState(held.state),
-        tuple(
-            Planned(
-                row.id,
-                row.role,
-                row.purpose,
-                None,
-                frozenset(row.categories.split()),
-                None,
-                DeliveryState(row.state),
-                row.problem,
-            )
-            for row in rows
-            if row.kind == DeliveryKind.HANDOVER.value
-        ),
-        existing=True,
+def _existing(connection: Connection, held: Ordered) -> Plan:
+    planned = tuple(
+        Planned(row.id, row.role, row.purpose, None, row.categories, None, row.state, row.problem)
+        for row in store.ordered_deliveries(connection, held.id)
     )
+    return Plan(held.id, held.state, planned, existing=True)

@@ -10,32 +10,29 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import orjson
-from sqlalchemy import Connection, Row, Select, bindparam, func, insert, select, update
+from sqlalchemy import Connection, select
 
-from audit.log.entries import Entry, EntryType, Outcome
+from audit.log.entries import Entry, EntryType, Outcome, micros
 from audit.log.log import Written
 from audit.questions.subjects import Subject
 from consent.consents import ConsentError, ConsentRecord, newest
+from consent.decision import Decision
 from gateway.exchange.context import Exchange
 from gateway.exchange.deciding import Case, decide_between, facts_of
-from gateway.exchange.handover import carrying
+from gateway.exchange.handover import carrying, store
 from gateway.exchange.handover.contact import contact_of, sealed_contact
-from gateway.exchange.handover.states import (
-    SETTLED,
-    ArrivalKind,
-    ArrivalState,
-    DeliveryKind,
-    DeliveryState,
-    HandoverState,
-)
+from gateway.exchange.handover.states import ArrivalKind, DeliveryKind, DeliveryState
+from gateway.exchange.handover.store import Arrived, NewArrival, Sent
+from gateway.exchange.holding import keep_bodies, keep_message
 from gateway.exchange.opening import Answer, Incoming, check_purpose
-from gateway.exchange.releasing import keep_bodies, keep_message, provider_entry, sign_answer
+from gateway.exchange.releasing import Act, Body, provider_entry, sign_answer
 from gateway.sources.backends import Locator
 from gateway.storage.sealing import seal
-from gateway.storage.tables import deliveries, handovers, inbox
+from gateway.storage.tables import inbox
+from gateway.story import Detail
 from gateway.wire.identifiers import SubsystemId
 from gateway.wire.message import DecisionSummary, body_digest
 from gateway.wire.problems import ProblemError
@@ -81,7 +78,7 @@ class Reception:
             self._exchange.replays.take(connection, incoming.claims.message_id, incoming.claims.expires_at)
             receipt, entry, subject = act(connection)
             body = orjson.dumps(receipt)
-            answer = sign_answer(self._exchange, incoming, 200, "application/json", body, None)
+            answer = sign_answer(self._exchange, incoming, Body(200, "application/json", body))
             entry = replace(entry, response_digest=body_digest(body))
             noticed = keep_message(self._exchange, connection, incoming, answer, entry)
             if incoming.service.keep_bodies:
@@ -94,128 +91,86 @@ class Reception:
         bundle = _member(document, "bundle", dict)
         delivery, handover = (_token(document, name) for name in ("delivery", "handover"))
         flow = _flow(incoming, document)
-        findings = catalogue().validate_bundle(bundle) or check_single_subject(bundle)
-        if findings:
-            raise ProblemError(
-                "invalid-request",
-                pointer=f"/bundle{findings[0].pointer}",
-                detail="the bundle breaks the schema: " + ", ".join(sorted({finding.code for finding in findings})),
-                remedy="send a bundle that the published schemas accept",
-            )
+        _check(bundle)
         categories = categories_in(bundle)
         stated = carrying.read(document, incoming.now) if "wrd" in document else None
-        case = Case(
-            provider=incoming.claims.issuer,
-            requester=incoming.service.id.subsystem,
-            purpose=incoming.claims.purpose,
-            categories=categories,
-            facts=facts_of(bundle, incoming.registry, incoming.now),
-            # The person's consents are recorded with the sender, who states those that carry this delivery.
-            consents=_asserted(incoming, document) if stated is None else carrying.as_words(stated, incoming),
-            at=incoming.now,
-            # What was withheld may be what a condition asks about, so a fact that is not there may still hold.
-            is_complete=False,
-            mode="handover",
-        )
-        decision = decide_between(incoming.registry, incoming.rulebook, case)
+        words = _asserted(incoming, document) if stated is None else carrying.as_words(stated, incoming)
+        decision = _decide(incoming, bundle, categories, words)
         carrying.check_sections(decision, incoming.rulebook, stated or ())
-        carried = frozenset(given.category for given in decision.permitted if carrying.is_carried(given))
-        beyond = {category for category in categories if not incoming.rulebook.covers(carried, category)}
-        if beyond:
-            raise ProblemError(
-                "not-permitted",
-                pointer="/bundle",
-                detail="the bundle holds categories that no legal basis gives to this recipient",
-                remedy="send only: " + ", ".join(sorted(carried)),
-                decision=DecisionSummary.of(decision),
-            )
-        named = [(one.system, one.value) for one in identifiers(bundle)]
-        digest = body_digest(incoming.body)
-        at = _micros(incoming)
+        _refuse_beyond(incoming, decision, categories)
+        named = [(identifier.system, identifier.value) for identifier in identifiers(bundle)]
 
         def act(connection: Connection) -> Received:
             # What a peer names together joins nobody: the arrival is found under each identifier, and that is all.
             subjects = self._exchange.subjects_of(incoming.service.id.subsystem)
+            about: Detail = {"handover": handover, "delivery": delivery, "flow": flow}
             held = _held(connection, incoming, delivery)
-            known = subjects.by_id(connection, held.subject) if held is not None else None
-            subject = known or subjects.claim(connection, named, incoming.now)
-            entry = provider_entry(
-                self._exchange,
-                incoming,
-                type_=EntryType.RECEIPT,
+            if held is not None:
+                return self._again(connection, incoming, held, EntryType.RECEIPT, about)
+            subject = subjects.claim(connection, named, incoming.now)
+            done = Act(
+                type=EntryType.RECEIPT,
                 outcome=Outcome.SUCCESS,
                 subject=subject.pseudonym,
                 decision=decision,
                 kept=categories,
-                detail={"handover": handover, "delivery": delivery, "flow": flow, "again": held is not None},
+                detail={**about, "again": False},
             )
-            if held is None:
-                identifier = incoming.claims.message_id
-                connection.execute(
-                    insert(inbox),
-                    {
-                        "id": identifier,
-                        "delivery": delivery,
-                        "handover": handover,
-                        "sender": str(incoming.claims.issuer),
-                        "recipient": str(incoming.service.id.subsystem),
-                        "kind": ArrivalKind.HANDOVER.value,
-                        "flow": flow,
-                        "purpose": incoming.claims.purpose,
-                        "categories": " ".join(sorted(categories)),
-                        "subject": subject.id,
-                        "state": ArrivalState.RECEIVED.value,
-                        "digest": digest,
-                        "received": at,
-                        "changed": at,
-                        "entry": entry.id,
-                        "case_reference": entry.case,
-                        "sealed": seal(subject.key, f"inbox/{identifier}", orjson.dumps(bundle)),
-                    },
-                )
-                carrying.keep(connection, identifier, stated or ())
-                return _receipt(identifier, delivery, at, digest), entry, subject
-            return _receipt(held.id, delivery, held.received, held.digest), entry, subject
+            entry = provider_entry(self._exchange, incoming, done)
+            identifier = incoming.claims.message_id
+            arrival = _arrival(
+                incoming,
+                entry,
+                subject,
+                delivery=delivery,
+                handover=handover,
+                kind=ArrivalKind.HANDOVER,
+                flow=flow,
+                categories=categories,
+                case=entry.case,
+                sealed=seal(subject.key, f"inbox/{identifier}", orjson.dumps(bundle)),
+            )
+            store.add_arrival(connection, arrival)
+            carrying.keep(connection, identifier, stated or ())
+            return _receipt(arrival), entry, subject
 
         return act
+
+    def _again(
+        self, connection: Connection, incoming: Incoming, held: Arrived, kind: EntryType, about: Detail
+    ) -> Received:
+        """What arrived before is acknowledged with the receipt of then, and nothing of it is taken in.
+
+        Whatever else it may hold this time, the entry names no category: nobody here has got any. The receipt's digest
+        tells its sender which body is held.
+        """
+        subject = self._exchange.subjects.by_id(connection, held.subject)
+        detail = {**about, "again": True, "differs": held.digest != body_digest(incoming.body)}
+        done = Act(type=kind, outcome=Outcome.SUCCESS, subject=subject.pseudonym if subject else None, detail=detail)
+        delivery = str(about.get("delivery", about.get("notice")))
+        receipt = {"receipt": held.id, "delivery": delivery, "received": held.at, "digest": held.digest}
+        return receipt, provider_entry(self._exchange, incoming, done), None
 
     def _acceptance(self, incoming: Incoming, document: dict[str, Any]) -> Callable[[Connection], Received]:
         delivery = _token(document, "delivery")
         contact = contact_of(document)
-        at = _micros(incoming)
+        at = micros(incoming.now)
 
         def act(connection: Connection) -> Received:
-            row = _sent(connection, incoming, delivery)
-            subject = self._exchange.subjects.by_id(connection, row.subject)
-            entry = replace(
-                provider_entry(
-                    self._exchange,
-                    incoming,
-                    type_=EntryType.ACCEPTANCE,
-                    outcome=Outcome.SUCCESS,
-                    subject=subject.pseudonym if subject else None,
-                    detail={
-                        "handover": row.handover,
-                        "delivery": delivery,
-                        "again": row.state == DeliveryState.ACCEPTED.value,
-                    },
-                ),
-                previous=row.entry,
-                case=row.case,
+            sent = _sent(connection, incoming, delivery)
+            is_again = sent.state is DeliveryState.ACCEPTED
+            subject = self._exchange.subjects.by_id(connection, sent.subject)
+            done = Act(
+                type=EntryType.ACCEPTANCE,
+                outcome=Outcome.SUCCESS,
+                subject=subject.pseudonym if subject else None,
+                detail={"handover": sent.handover or "", "delivery": delivery, "again": is_again},
             )
-            if row.state != DeliveryState.ACCEPTED.value:
-                connection.execute(
-                    update(deliveries)
-                    .where(deliveries.c.id == delivery, deliveries.c.state == DeliveryState.DELIVERED.value)
-                    .values(
-                        state=DeliveryState.ACCEPTED.value,
-                        contact_sealed=sealed_contact(self._exchange.subjects, connection, "deliveries", row, contact),
-                        changed=at,
-                        entry=entry.id,
-                        sealed=None,
-                    )
-                )
-                complete(connection, row.handover, at)
+            entry = replace(provider_entry(self._exchange, incoming, done), previous=sent.entry, case=sent.case)
+            if not is_again:
+                key = subject.key if subject is not None else None
+                store.accept(connection, delivery, sealed_contact(key, "deliveries", delivery, contact), at, entry.id)
+                store.complete(connection, sent.handover or "", at)
             return {"delivery": delivery, "accepted": at}, entry, subject
 
         return act
@@ -223,127 +178,161 @@ class Reception:
     def _notice(self, incoming: Incoming, document: dict[str, Any]) -> Callable[[Connection], Received]:
         notice, consent = (_token(document, name) for name in ("notice", "consent"))
         categories = _tokens("categories", _member(document, "categories", list))
-        named = [(one.system, one.value) for one in Locator.several(document.get("subject"), "/subject")]
+        named = [(given.system, given.value) for given in Locator.several(document.get("subject"), "/subject")]
         messages = _tokens("messages", document.get("messages", []))
         digests = _tokens("words", document.get("words", []))
-        at = _micros(incoming)
 
         def act(connection: Connection) -> Received:
             subjects = self._exchange.subjects_of(incoming.service.id.subsystem)
+            about: Detail = {"notice": notice, "consent": consent}
             held = _held(connection, incoming, notice)
-            known = subjects.by_id(connection, held.subject) if held is not None else None
+            if held is not None:
+                return self._again(connection, incoming, held, EntryType.CONSENT, about)
             by_word = carrying.arrivals_by(connection, digests, str(incoming.claims.issuer))
-            about = self._about(connection, incoming, [*messages, *by_word])
-            subject = known or subjects.claim(connection, named, incoming.now, about)
-            entry = provider_entry(
-                self._exchange,
-                incoming,
-                type_=EntryType.CONSENT,
+            filed = _filed(connection, incoming, [*messages, *by_word])
+            subject = subjects.claim(connection, named, incoming.now, filed)
+            done = Act(
+                type=EntryType.CONSENT,
                 outcome=Outcome.SUCCESS,
                 subject=subject.pseudonym,
-                detail={"notice": notice, "consent": consent, "again": held is not None},
+                detail={**about, "again": False},
             )
-            if held is None:
-                identifier = incoming.claims.message_id
-                connection.execute(
-                    insert(inbox),
-                    {
-                        "id": identifier,
-                        "delivery": notice,
-                        "handover": consent,
-                        "sender": str(incoming.claims.issuer),
-                        "recipient": str(incoming.service.id.subsystem),
-                        "kind": ArrivalKind.NOTICE.value,
-                        "flow": "F14",
-                        "purpose": incoming.claims.purpose,
-                        "categories": " ".join(sorted(categories)),
-                        "subject": subject.id,
-                        "state": ArrivalState.RECEIVED.value,
-                        "digest": body_digest(incoming.body),
-                        "received": at,
-                        "changed": at,
-                        "entry": entry.id,
-                        "sealed": seal(subject.key, f"inbox/{identifier}", incoming.body),
-                    },
-                )
-                return _receipt(identifier, notice, at, body_digest(incoming.body)), entry, subject
-            return _receipt(held.id, notice, held.received, held.digest), entry, subject
+            entry = provider_entry(self._exchange, incoming, done)
+            arrival = _arrival(
+                incoming,
+                entry,
+                subject,
+                delivery=notice,
+                handover=consent,
+                kind=ArrivalKind.NOTICE,
+                flow="F14",
+                categories=frozenset(categories),
+                case=None,
+                sealed=seal(subject.key, f"inbox/{incoming.claims.message_id}", incoming.body),
+            )
+            store.add_arrival(connection, arrival)
+            return _receipt(arrival), entry, subject
 
         return act
 
-    def _about(self, connection: Connection, incoming: Incoming, messages: list[str]) -> tuple[str, ...]:
-        """Under whom the arrivals are filed that a notice is about; only those that came from the same sender."""
-        if not messages:
-            return ()
-        found = connection.scalars(
-            select(inbox.c.subject).where(inbox.c.id.in_(messages), inbox.c.sender == str(incoming.claims.issuer))
+
+class _Brought(TypedDict):
+    """What tells one arrival from another of the same message."""
+
+    delivery: str
+    handover: str
+    kind: ArrivalKind
+    flow: str
+    categories: frozenset[str]
+    case: str | None
+    sealed: bytes
+
+
+def _arrival(incoming: Incoming, entry: Entry, subject: Subject, **brought: Unpack[_Brought]) -> NewArrival:
+    claims = incoming.claims
+    return NewArrival(
+        id=claims.message_id,
+        sender=str(claims.issuer),
+        recipient=str(incoming.service.id.subsystem),
+        purpose=claims.purpose,
+        subject=subject.id,
+        digest=body_digest(incoming.body),
+        at=micros(incoming.now),
+        entry=entry.id,
+        **brought,
+    )
+
+
+def _check(bundle: dict[str, Any]) -> None:
+    findings = catalogue().validate_bundle(bundle) or check_single_subject(bundle)
+    if findings:
+        raise ProblemError(
+            "invalid-request",
+            pointer=f"/bundle{findings[0].pointer}",
+            detail="the bundle breaks the schema: " + ", ".join(sorted({finding.code for finding in findings})),
+            remedy="send a bundle that the published schemas accept",
         )
-        return tuple(sorted(set(found)))
 
 
-def complete(connection: Connection, handover: str, at: int) -> None:
-    """Close a handover once every one of its deliveries is accepted or stopped; its payload is then let go."""
-    open_ = connection.execute(
-        select(func.count())
-        .select_from(deliveries)
-        .where(
-            deliveries.c.handover == handover,
-            deliveries.c.kind == DeliveryKind.HANDOVER.value,
-            deliveries.c.state.not_in(SETTLED),
+def _decide(
+    incoming: Incoming, bundle: dict[str, Any], categories: frozenset[str], words: tuple[ConsentRecord, ...]
+) -> Decision:
+    """Decide anew, by the facts of the bundle and the words that the sender states."""
+    case = Case(
+        provider=incoming.claims.issuer,
+        requester=incoming.service.id.subsystem,
+        purpose=incoming.claims.purpose,
+        categories=categories,
+        facts=facts_of(bundle, incoming.registry, incoming.now),
+        # The person's consents are recorded with the sender, who states those that carry this delivery.
+        consents=words,
+        at=incoming.now,
+        # What was withheld may be what a condition asks about, so a fact that is not there may still hold.
+        is_complete=False,
+        mode="handover",
+    )
+    return decide_between(incoming.registry, incoming.rulebook, case)
+
+
+def _refuse_beyond(incoming: Incoming, decision: Decision, categories: frozenset[str]) -> None:
+    """Refuse the whole if a category is among it that no legal basis gives. Raises ProblemError `not-permitted`."""
+    carried = frozenset(given.category for given in decision.permitted if carrying.is_carried(given))
+    beyond = {category for category in categories if not incoming.rulebook.covers(carried, category)}
+    if beyond:
+        raise ProblemError(
+            "not-permitted",
+            pointer="/bundle",
+            detail="the bundle holds categories that no legal basis gives to this recipient",
+            remedy="send only: " + ", ".join(sorted(carried)),
+            decision=DecisionSummary.of(decision),
         )
-    ).scalar_one()
-    if open_ == 0:
-        connection.execute(
-            update(handovers)
-            .where(handovers.c.id == handover)
-            .values(state=HandoverState.COMPLETED.value, changed=at, sealed=None)
-        )
 
 
-# By the recipient too: while it waited, the delivery may have been turned to another system of this node, and that
-# one has not got it yet. By the sender, since ids of deliveries are the senders' own.
-_HELD: Select[Any] = select(inbox.c.id, inbox.c.received, inbox.c.digest, inbox.c.subject).where(
-    inbox.c.delivery == bindparam("of"),
-    inbox.c.sender == bindparam("sent_by"),
-    inbox.c.recipient == bindparam("sent_to"),
-)
+def _filed(connection: Connection, incoming: Incoming, messages: list[str]) -> tuple[str, ...]:
+    """Under whom the arrivals are filed that a notice is about; only those that came from the same sender."""
+    if not messages:
+        return ()
+    found = connection.scalars(
+        select(inbox.c.subject).where(inbox.c.id.in_(messages), inbox.c.sender == str(incoming.claims.issuer))
+    )
+    return tuple(sorted(set(found)))
 
 
-def _held(connection: Connection, incoming: Incoming, delivery: str) -> Row[Any] | None:
+def _held(connection: Connection, incoming: Incoming, delivery: str) -> Arrived | None:
     """What this sender brought to this recipient under that id before."""
-    sides = {"sent_by": str(incoming.claims.issuer), "sent_to": str(incoming.service.id.subsystem)}
-    return connection.execute(_HELD, {"of": delivery, **sides}).first()
+    return store.arrived(connection, delivery, str(incoming.claims.issuer), str(incoming.service.id.subsystem))
 
 
-def _sent(connection: Connection, incoming: Incoming, delivery: str) -> Row[Any]:
+def _sent(connection: Connection, incoming: Incoming, delivery: str) -> Sent:
     """The delivery that an acceptance is about, if it reached the issuer and is its to accept. Raises ProblemError."""
-    row = connection.execute(
-        select(deliveries, func.coalesce(deliveries.c.case_reference, handovers.c.case_reference).label("case"))
-        .outerjoin(handovers, handovers.c.id == deliveries.c.handover)
-        .where(deliveries.c.id == delivery)
-    ).first()
+    sent = store.sent(connection, delivery)
     # Only the one to whom it was sent may take over, and only from the one that sent it: the audience of the message.
     if (
-        row is None
-        or row.kind != DeliveryKind.HANDOVER.value
-        or row.service.rpartition("/")[0] != str(incoming.claims.issuer)
-        or row.consumer != str(incoming.service.id.subsystem)
-        or row.purpose != incoming.claims.purpose
+        sent is None
+        or sent.kind is not DeliveryKind.HANDOVER
+        or sent.service.rpartition("/")[0] != str(incoming.claims.issuer)
+        or sent.consumer != str(incoming.service.id.subsystem)
+        or sent.purpose != incoming.claims.purpose
     ):
         raise ProblemError(
             "delivery-unknown",
             pointer="/delivery",
             detail="no delivery of that id was sent to this organisation for this purpose",
         )
+    if sent.state is DeliveryState.STOPPED:
+        # For good, and so by a code for good: whoever is told of a state would try again until the end of days.
+        raise ProblemError(
+            "delivery-unknown", pointer="/delivery", detail="the delivery was stopped: nothing of it counts as sent"
+        )
     # What is due has not been sent, or its receipt is not here yet: accepted now, it would never be sent again.
-    if row.state not in (DeliveryState.DELIVERED, DeliveryState.ACCEPTED):
+    if sent.state not in (DeliveryState.DELIVERED, DeliveryState.ACCEPTED):
         raise ProblemError(
             "delivery-state",
             pointer="/delivery",
-            detail=f"the delivery is {row.state}: there is no receipt of it that could be followed by an acceptance",
+            detail=f"the delivery is {sent.state}: there is no receipt of it that could be followed by an acceptance",
             remedy="accept it again once it has been delivered",
         )
-    return row
+    return sent
 
 
 def _asserted(incoming: Incoming, document: dict[str, Any]) -> tuple[ConsentRecord, ...]:
@@ -382,12 +371,13 @@ def _flow(incoming: Incoming, document: dict[str, Any]) -> str:
     return flow
 
 
-def _receipt(identifier: str, delivery: str, at: int, digest: str) -> dict[str, Any]:
-    return {"receipt": identifier, "delivery": delivery, "received": at, "digest": digest}
-
-
-def _micros(incoming: Incoming) -> int:
-    return int(incoming.now.timestamp() * 1_000_000)
+def _receipt(arrival: NewArrival) -> dict[str, Any]:
+    return {
+        "receipt": arrival.id,
+        "delivery": arrival.delivery,
+        "received": arrival.at,
+        "digest": arrival.digest,
+    }
 
 
 def _document(body: bytes) -> dict[str, Any]:

@@ -8,7 +8,7 @@ record before it leaves.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -21,8 +21,9 @@ from consent.decision import Decision, Emergency
 from consent.rulebook import Rulebook
 from gateway.exchange.context import Exchange
 from gateway.exchange.deciding import Case, refusal_in_advance
+from gateway.exchange.holding import Answered, keep_bodies, keep_response
 from gateway.exchange.messaging import (
-    Answered,
+    Message,
     Outgoing,
     keep_request,
     keeps,
@@ -32,7 +33,6 @@ from gateway.exchange.messaging import (
     send,
     verified,
 )
-from gateway.exchange.releasing import keep_bodies, keep_response
 from gateway.person.values import Person
 from gateway.sources.backends import Locator
 from gateway.story import Story
@@ -69,6 +69,16 @@ class Reading:
     asked_at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A question that is on record: `subject` is the id that its person is filed under, `entry` that of its entry."""
+
+    outgoing: Outgoing
+    story: Story
+    subject: str
+    entry: str
+
+
 class Consumer:
     """The node's questions to its peers."""
 
@@ -85,19 +95,17 @@ class Consumer:
         standing = self._exchange.standing(now)
         service = resolve(standing.registry, question.service)
         _check_words(question, standing.rulebook)
-        outgoing = prepare(
-            self._exchange,
-            standing,
-            service,
+        message = Message(
             consumer=question.consumer,
+            service=service,
             purpose=question.purpose,
             categories=question.categories,
             body=_query_body(question),
             case=question.case,
             user=question.user,
-            now=now,
         )
-        requested = await self._record_request(question, outgoing, now)
+        outgoing = prepare(self._exchange, standing, message, now)
+        asked = await self._record_request(question, outgoing, now)
         answered: Answered | None = None
         try:
             reply = await send(self._exchange, outgoing, question.trace)
@@ -106,36 +114,32 @@ class Consumer:
                 raise refused_by_peer(reply.body, answered.claims.decision)
             bundle = _bundle(reply.body)
         except ProblemError as problem:
-            await self._record_failure(question, requested, problem, outgoing, answered)
+            await self._record_failure(asked, problem, answered)
             raise
-        claims = answered.claims
-        await self._record_answer(question, requested, outgoing, answered)
-        return Reading(outgoing.claims.message_id, bundle, claims, now)
+        await self._record_answer(asked, answered)
+        return Reading(outgoing.claims.message_id, bundle, answered.claims, now)
 
-    async def _record_request(self, question: Question, outgoing: Outgoing, now: datetime) -> Entry:
+    async def _record_request(self, question: Question, outgoing: Outgoing, now: datetime) -> _Asked:
         """Decide and record in one transaction: whether we may ask at all, by the consents as they stand in it."""
         named = self._exchange.looked_for(question.consumer, question.locator.system, question.locator.value)
+        told = self._story(question, outgoing)
 
-        def record(connection: Connection) -> Written[Entry | Decision]:
+        def record(connection: Connection) -> Written[_Asked | Decision]:
             person = self._exchange.people.recall_in(connection, named)
             refusal = self._refusal(question, outgoing, person, now)
             subject = self._exchange.people.file_as(connection, person, now).subject
+            story = replace(told, subject=subject.pseudonym)
             if refusal is not None:
-                refused = self._entry(
-                    question,
-                    outgoing,
-                    Outcome.REFUSED,
-                    now,
-                    subject=subject.pseudonym,
-                    reason="not-permitted",
-                    decision=refusal,
+                withheld = Categories((), tuple(sorted(withheld.category for withheld in refusal.withheld)))
+                refused = story.entry(
+                    EntryType.QUERY, Outcome.REFUSED, now, categories=withheld, reason="not-permitted"
                 )
                 return Written(refusal, (refused,))
-            entry = self._entry(question, outgoing, Outcome.REQUESTED, now, subject=subject.pseudonym)
+            entry = story.entry(EntryType.QUERY, Outcome.REQUESTED, now)
             keep_request(connection, outgoing, entry)
             if keeps(self._exchange, outgoing.service):
                 keep_bodies(connection, outgoing.claims.message_id, subject, request=outgoing.body)
-            return Written(entry, (entry,))
+            return Written(_Asked(outgoing, story, subject.id, entry.id), (entry,))
 
         recorded = (await self._exchange.log.commit(record)).value
         if isinstance(recorded, Decision):
@@ -160,121 +164,67 @@ class Consumer:
         )
         return refusal_in_advance(outgoing.standing, case)
 
-    async def _record_answer(
-        self, question: Question, requested: Entry, outgoing: Outgoing, answered: Answered
-    ) -> None:
-        claims = answered.claims
-        decided = claims.decision
-        entry = self._entry(
-            question,
-            outgoing,
+    async def _record_answer(self, asked: _Asked, answered: Answered) -> None:
+        decided, outgoing = answered.claims.decision, asked.outgoing
+        entry = asked.story.entry(
+            EntryType.QUERY,
             Outcome.PARTIAL if decided is not None and decided.withheld else Outcome.SUCCESS,
             self._exchange.clock(),
-            subject=requested.subject,
-            response_digest=claims.digest,
-            permitted=tuple(sorted(decided.permitted)) if decided else (),
-            withheld=tuple(category for category, _ in decided.withheld) if decided else (),
-            previous=requested.id,
+            categories=Categories(tuple(sorted(decided.permitted)) if decided else (), _withheld(decided)),
+            response_digest=answered.claims.digest,
+            previous=asked.entry,
         )
 
         def record(connection: Connection) -> Written[None]:
-            noticed = keep_response(
-                self._exchange,
-                connection,
-                outgoing.claims.message_id,
-                answered.text,
-                claims,
-                entry,
-                answered.registry,
-            )
+            noticed = keep_response(self._exchange, connection, outgoing.claims.message_id, answered, entry)
             if keeps(self._exchange, outgoing.service):
-                subjects = self._exchange.subjects_of(question.consumer)
-                subject = subjects.find(connection, question.locator.system, question.locator.value)
+                subject = self._exchange.subjects.by_id(connection, asked.subject)
                 keep_bodies(connection, outgoing.claims.message_id, subject, response=answered.body)
             return Written(None, (entry, *noticed))
 
         await self._exchange.log.commit(record)
 
-    async def _record_failure(
-        self,
-        question: Question,
-        requested: Entry,
-        problem: ProblemError,
-        outgoing: Outgoing,
-        answered: Answered | None,
-    ) -> None:
-        outcome = Outcome.REFUSED if problem.status in {401, 403, 404} else Outcome.FAILED
-        decided = problem.decision
-        entry = self._entry(
-            question,
-            outgoing,
-            outcome,
+    async def _record_failure(self, asked: _Asked, problem: ProblemError, answered: Answered | None) -> None:
+        entry = asked.story.entry(
+            EntryType.QUERY,
+            Outcome.REFUSED if problem.status in {401, 403, 404} else Outcome.FAILED,
             self._exchange.clock(),
-            subject=requested.subject,
-            reason=problem.code,
-            previous=requested.id,
+            categories=Categories((), _withheld(problem.decision)),
             response_digest=answered.claims.digest if answered is not None else None,
-            withheld=tuple(category for category, _ in decided.withheld) if decided else (),
+            previous=asked.entry,
+            reason=problem.code,
         )
 
         def record(connection: Connection) -> Written[None]:
             # A refusal that was signed is an answer, and as much evidence as any other.
             noticed: tuple[Entry, ...] = ()
             if answered is not None:
-                noticed = keep_response(
-                    self._exchange,
-                    connection,
-                    outgoing.claims.message_id,
-                    answered.text,
-                    answered.claims,
-                    entry,
-                    answered.registry,
-                )
+                message_id = asked.outgoing.claims.message_id
+                noticed = keep_response(self._exchange, connection, message_id, answered, entry)
             return Written(None, (entry, *noticed))
 
         await self._exchange.log.commit(record)
 
-    def _entry(
-        self,
-        question: Question,
-        outgoing: Outgoing,
-        outcome: Outcome,
-        at: datetime,
-        *,
-        subject: str | None,
-        reason: str | None = None,
-        previous: str | None = None,
-        response_digest: str | None = None,
-        permitted: tuple[str, ...] = (),
-        withheld: tuple[str, ...] = (),
-        decision: Decision | None = None,
-    ) -> Entry:
-        if decision is not None:
-            withheld = tuple(sorted(one.category for one in decision.withheld))
-        claims = outgoing.claims
+    def _story(self, question: Question, outgoing: Outgoing) -> Story:
+        """Who asks whom, for whom and why; the person is found in the transaction that records it."""
         return Story(
             client=question.client,
-            user=claims.user,
+            user=question.user,
             node=self._exchange.node,
             recipient=str(question.consumer),
             source=str(question.service.subsystem),
             service=str(question.service),
-            message_id=claims.message_id,
-            subject=subject,
+            message_id=outgoing.claims.message_id,
             purpose=question.purpose,
             rulebook=outgoing.standing.rulebook.digest,
             request_digest=request_digest(outgoing.text),
             trace_id=question.trace_id,
             case=question.case,
-        ).entry(
-            EntryType.QUERY,
-            outcome,
-            at,
-            categories=Categories(permitted, withheld),
-            response_digest=response_digest,
-            previous=previous,
-            reason=reason,
         )
+
+
+def _withheld(decided: DecisionSummary | None) -> tuple[str, ...]:
+    return tuple(category for category, _ in decided.withheld) if decided is not None else ()
 
 
 def _check_words(question: Question, rulebook: Rulebook) -> None:

@@ -24,7 +24,7 @@ from audit.log.log import Log, Written
 from audit.questions.report import Activity, Controller
 from audit.questions.subjects import HETU_SYSTEM, Subjects
 from audit.tree.checkpoint import LogSigner, VerifierKey, WitnessSigner
-from audit.tree.witness import keep_cosignatures
+from audit.tree.cosignatures import keep_cosignatures
 from gateway.desk.console.office import IdentifierKind, Office
 from gateway.desk.console.oidc import Door, Provider
 from gateway.desk.console.sessions import Identity, offer_link

@@ -224,7 +224,7 @@ async def test_contact_that_a_former_version_kept_in_the_clear_is_still_shown(pl
     ("changes", "party", "code"),
     [
         ({}, "kotka", "delivery-state"),
-        ({"state": "stopped"}, "kotka", "delivery-state"),
+        ({"state": "stopped"}, "kotka", "delivery-unknown"),
         ({"state": "delivered"}, "kymenlaakso", "delivery-unknown"),
         ({"state": "delivered", "kind": "notice"}, "kotka", "delivery-unknown"),
         ({"state": "delivered", "kind": "acceptance"}, "kotka", "delivery-unknown"),

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, event
 
+from gateway.exchange.handover.deliver import Deliveries
 from gateway.exchange.opening import PeerCall
 from gateway.exchange.query.ask import Consumer, Question
 from gateway.exchange.transport import Reply
@@ -18,6 +19,7 @@ from gateway.wire.identifiers import ServiceId
 from schemas.facts import MIGRI_CUSTOMER
 from tests.databases import database_url
 from tests.gateway.exchange.inprocess import InProcess, Place, node
+from tests.gateway.exchange.test_deliveries import order, rows
 
 __all__ = ["database_url"]
 
@@ -91,3 +93,27 @@ async def test_no_statement_of_a_question_and_its_answer_goes_through_sqlalchemy
         assert first.bundle == second.bundle
         assert [entry.outcome.value for entry in kotka.entries()].count("requested") == 2
         assert (of_ask, of_answer) == ([], [])
+
+
+async def test_no_statement_of_a_handover_goes_through_sqlalchemy(
+    place: Place, database_url: str, tmp_path: Any
+) -> None:
+    """Planned, sent and received; the first one makes what is made once."""
+    async with (
+        node(place, database_url) as centre,
+        node(place, f"sqlite:///{tmp_path / 'recipient.db'}", of="kotka") as kotka,
+    ):
+        centre.exchange.transport = Wire(centre, kotka)  # type: ignore[assignment]
+        working = Deliveries(centre.exchange)
+        for person in ("A1", "A2"):
+            with (
+                through_sqlalchemy(centre.exchange.engine) as of_sender,
+                through_sqlalchemy(kotka.exchange.engine) as of_recipient,
+            ):
+                await order(centre, person)
+                for delivery in await working._claim():
+                    if delivery.role == "municipality":
+                        await working._attempt(delivery)
+
+        assert [row.state for row in rows(centre).values() if row.role == "municipality"] == ["delivered"] * 2
+        assert (of_sender, of_recipient) == ([], [])

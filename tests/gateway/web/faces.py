@@ -80,6 +80,8 @@ class Face:
         told = responses.get(str(answer.status_code)) or responses.get("default")
         if told is None:
             return "a status that the description does not tell"
+        if answer.status_code == 204 and not answer.content:
+            return None
         kind = answer.headers.get("content-type", "").split(";")[0]
         content = told.get("content", {})
         if kind not in content and "*/*" not in content:
