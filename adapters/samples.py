@@ -186,6 +186,7 @@ _CASES: tuple[tuple[str, str, Row, int], ...] = (
             "HAAVOITTUVUUS": "K",
             "HAAVOITTUVUUSPERUSTE": "ILMAN-HUOLTAJAA",
             "LASTENSUOJELU": "perheryhmäkoti",
+            "TERVEYSTARPEET": "hammashoito kesken",
             "PALVELUTARPEET": "PERUSOPETUS|LASTENSUOJELU|EDUSTAJA",
         },
         16,

@@ -72,7 +72,7 @@ def cases(rulebook: Rulebook, asked: frozenset[str]) -> list[tuple[str, Request,
 def enlarged(rulebook: Rulebook, count: int) -> Rulebook:
     """The rulebook with further bases, out of force, between the roles that are measured, until there are `count`."""
     bases = list(rulebook.bases)
-    pattern = next(one for one in bases if one.id == "handover-municipality-2025")
+    pattern = next(one for one in bases if one.id == "assessment-municipality")
     further = replace(
         pattern,
         starts=None,

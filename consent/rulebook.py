@@ -58,7 +58,6 @@ __all__ = [
     "Word",
     "Words",
     "load",
-    "next_rulebook",
     "reference_rulebook",
 ]
 
@@ -69,13 +68,6 @@ _SCHEMAS: Final = {1: "rulebook-1.schema.json", 2: "rulebook.schema.json"}
 def reference_rulebook() -> bytes:
     """The Finnish reference rulebook that is shipped. No lawyer of a member has signed it off: it says so itself."""
     return (files("consent") / "reference" / "fi-kotoutuminen.yaml").read_bytes()
-
-
-def next_rulebook() -> bytes:
-    """The reference written anew, provision by provision. A network takes it into use when its recipients have made
-    their standing requests: without them a right to get sends nothing.
-    """
-    return (files("consent") / "reference" / "fi-kotoutuminen-2.yaml").read_bytes()
 
 
 def load(data: bytes, *, source: str = "rulebook") -> Rulebook:

@@ -25,7 +25,7 @@ from consent.explaining import explain as explain_decision
 from consent.invariants import Invariant, Proof, load_invariants, prove, reference_invariants
 from consent.replaying import again
 from consent.report import Report, of_check, of_coverage, of_differences
-from consent.rulebook import Rulebook, RulebookError, load, next_rulebook, reference_rulebook
+from consent.rulebook import Rulebook, RulebookError, load, reference_rulebook
 from gateway.cli.supposing import Supposition, SuppositionError, supposed_decision
 from gateway.desk.cli.desk import desk, entry_named
 from gateway.desk.questions.rulebooks import Again, Explain, Swings
@@ -45,8 +45,7 @@ from gateway.terminal.output import (
 
 app = typer.Typer(help="Check, compare and explain rulebooks; make recorded decisions again.", no_args_is_help=True)
 REFERENCE = "the reference rulebook"
-NEXT = Path("next")
-_WHICH = f"A rulebook; without one, {REFERENCE}; `{NEXT}` is the reference written anew, provision by provision."
+_WHICH = f"A rulebook; without one, {REFERENCE}."
 File = Annotated[Path | None, typer.Argument(help=_WHICH, metavar="[FILE]")]
 Html = Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Also write the report as an HTML page.")]
 Since = Annotated[
@@ -125,7 +124,7 @@ def _checked(found: Check, proofs: tuple[Proof, ...]) -> dict[str, Any]:
 
 
 def _invariants(rulebook: Rulebook, file: Path | None, invariants: Path | None, *, json: bool) -> tuple[Invariant, ...]:
-    if invariants is None and file != NEXT:
+    if invariants is None and file is not None:
         return ()
     try:
         data = reference_invariants() if invariants is None else invariants.read_bytes()
@@ -152,7 +151,7 @@ def _write_cases(folder: Path | None, proofs: tuple[Proof, ...], *, json: bool) 
 @app.command()
 def coverage(
     act: Annotated[str, typer.Argument(help="The act's number, such as 681/2023.", metavar="ACT")],
-    file: Annotated[Path, typer.Argument(help=_WHICH, metavar="[FILE]")] = NEXT,
+    file: File = None,
     html: Html = None,
     language: Annotated[str, typer.Option("--language", "-l", metavar="fi|sv|en", help="The language.")] = "en",
     json: Json = False,
@@ -328,8 +327,6 @@ def _rulebook(file: Path | None, *, json: bool) -> Rulebook:
     try:
         if file is None:
             return load(reference_rulebook(), source=REFERENCE)
-        if file == NEXT:
-            return load(next_rulebook(), source=f"{REFERENCE}, written anew")
         return load(file.read_bytes(), source=str(file))
     except OSError as error:
         fail(f"{file}: {error.strerror}", WRONG, json=json)

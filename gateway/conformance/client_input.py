@@ -39,10 +39,10 @@ def no_utf8(bench: Bench) -> None:
 
 @case("CLI-37", Group.INPUT, "A NUL in an identifier is refused", _OWN, "sending", "handover")
 def a_nul(bench: Bench) -> None:
-    """Records a refusal under an identity code with a NUL behind it."""
+    """Records a consent under an identity code with a NUL behind it: a refusal would be kept, to be placed."""
     person = Person.make()
     subject = {"system": HETU, "value": f"{person.code}\0"}
-    expect_refusal(bench.consent(person, "refused", subject=subject), 400, 422)
+    expect_refusal(bench.consent(person, "active", subject=subject), 400, 422)
 
 
 @case("CLI-38", Group.INPUT, "An unpaired surrogate is refused", _OWN, "sending")

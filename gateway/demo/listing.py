@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from consent.rulebook import load, reference_rulebook
+from consent.law import Rulebook
 from gateway.demo.organisations import Organisation, Party
 from gateway.registry.read.entries import County, Municipality, ServiceDescriptor
 from gateway.wire.identifiers import ServiceId
@@ -18,9 +18,8 @@ def services_of(roles: tuple[str, ...]) -> tuple[str, ...]:
     return (own, "hyvaksynnat", "ilmoitukset")
 
 
-def services(parties: Mapping[str, Party]) -> tuple[ServiceDescriptor, ...]:
+def services(parties: Mapping[str, Party], rulebook: Rulebook) -> tuple[ServiceDescriptor, ...]:
     """What each offers: the source of records a query service, the others an inbox, and all what handovers need."""
-    rulebook = load(reference_rulebook(), source="reference rulebook")
     every = frozenset(rulebook.purposes)
     categories = frozenset(rulebook.categories)
     handed = frozenset(part.purpose for flow in rulebook.flows.values() for part in flow.deliveries)

@@ -18,7 +18,8 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from audit.tree.checkpoint import LogSigner, WitnessSigner
-from consent.rulebook import reference_rulebook
+from consent.rulebook import load, reference_rulebook
+from gateway.demo.asking import asked_by
 from gateway.demo.files import client_face, settings, system
 from gateway.demo.listing import counties, municipalities, services, services_of
 from gateway.demo.organisations import DEMO, INSTANCE, Organisation, Party
@@ -103,18 +104,28 @@ class Network:
 _PARTS = (("certificate", "pem"), ("key", "key"))
 
 
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """On what a network is built, where it is not as the demo is.
+
+    `database` may hold `{name}`: the address of each node's database, instead of an SQLite file in its folder.
+    """
+
+    rulebook: bytes = field(default_factory=reference_rulebook, repr=False)
+    database: str | None = None
+
+
 def build(
     folder: Path,
     now: datetime,
     export: Path,
     *,
     organisations: Sequence[Organisation] = DEMO,
-    database: str | None = None,
+    terms: Terms | None = None,
 ) -> Network:
-    """Build the network in an empty folder. `export` is the reception centre's register; returns once all is written.
-
-    `database` may hold `{name}`: the address of each node's database, instead of an SQLite file in its folder.
-    """
+    """Build the network in an empty folder, and return once all is written. `export` is the reception centre's register."""
+    terms = terms or Terms()
+    rulebook = load(terms.rulebook, source="the network's rulebook")
     passphrase = secrets.token_urlsafe(24)
     folder.mkdir(parents=True, exist_ok=True)
     secret = folder / "passphrase"
@@ -123,24 +134,23 @@ def build(
     ports = iter(reserved)
     parties = {organisation.name: _party(organisation, folder, ports) for organisation in organisations}
     authority = Authority(folder / "authority", passphrase.encode())
-    authority.create(
-        Content(INSTANCE, Text("Demoverkko", "Demonätverk", "Demo network"), rulebook=reference_rulebook()), now
-    )
+    authority.create(Content(INSTANCE, Text("Demoverkko", "Demonätverk", "Demo network"), rulebook=terms.rulebook), now)
     listed = [_enrolled(party, authority, passphrase, now) for party in parties.values()]
     authority.publish(
         replace(
             authority.content(),
             members=tuple(member for member, _node in listed),
             nodes=tuple(node for _member, node in listed),
-            services=services(parties),
+            services=services(parties, rulebook),
             municipalities=municipalities(organisations, parties),
             counties=counties(organisations, parties),
+            standing_requests=asked_by(parties.values(), rulebook, passphrase),
         ),
         now,
     )
     (folder / "root.json").write_bytes(authority.publisher.root())
     for party in parties.values():
-        party.config.write_text(settings(party, folder, secret, database), encoding="utf-8")
+        party.config.write_text(settings(party, folder, secret, terms.database), encoding="utf-8")
         (party.folder / "system.json").write_text(system(party, passphrase, export), encoding="utf-8")
     logs = {
         name: {"origin": node.log_origin or "", "key": node.log_key or ""}

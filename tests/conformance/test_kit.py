@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from consent.rulebook import reference_rulebook
 from gateway.cli.main import app
 from gateway.conformance.catalogue import Case, cases
 from gateway.conformance.demo import profile_of
@@ -83,7 +84,9 @@ class Standing:
 @pytest.fixture(scope="module")
 def standing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standing]:
     folder = tmp_path_factory.mktemp("conformance")
-    with running(folder, prepare=lambda network: let_in_by_token(network, "centre")) as nodes:
+    with running(
+        folder, prepare=lambda network: let_in_by_token(network, "centre"), rulebook=reference_rulebook()
+    ) as nodes:
         state = folder / "state.json"
         state.write_text(json.dumps(nodes.network.state()))
         (folder / "profile.toml").write_text(profile_of(state))

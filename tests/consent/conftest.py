@@ -9,8 +9,9 @@ import pytest
 
 from consent.decision import Decision
 from consent.examples import decide_case
-from consent.rulebook import Rulebook, load, reference_rulebook
+from consent.rulebook import Rulebook, load
 from tests.databases import database_url, engine, postgresql_server, postgresql_url
+from tests.former import former_rulebook
 
 __all__ = ["database_url", "engine", "postgresql_server", "postgresql_url"]
 Decide = Callable[..., Decision]
@@ -18,7 +19,7 @@ Decide = Callable[..., Decision]
 
 @pytest.fixture(scope="session")
 def rulebook() -> Rulebook:
-    return load(reference_rulebook(), source="reference")
+    return load(former_rulebook(), source="reference")
 
 
 @pytest.fixture(scope="session")

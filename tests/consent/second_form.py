@@ -12,7 +12,7 @@ from consent.examples import decide_case
 from consent.law import Act, Basis, Category, Mode, Permit, Prohibition, Rulebook, Source, Word
 from consent.provisions import Provision
 from consent.request import Party, Request, SubjectFacts, Way
-from consent.rulebook import load, next_rulebook
+from consent.rulebook import load, reference_rulebook
 from consent.standing import StandingRequest
 
 WORDS = {"fi": "x", "sv": "x", "en": "x"}
@@ -24,7 +24,7 @@ FACTS = SubjectFacts(permit_ground="asylum", permit_granted=True, age=30, munici
 
 @cache
 def reference() -> Rulebook:
-    return load(next_rulebook(), source="reference")
+    return load(reference_rulebook(), source="reference")
 
 
 def source(section: str = "1", moment: int | None = 1) -> Source:

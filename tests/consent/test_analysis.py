@@ -15,11 +15,12 @@ from consent.analysis import Check, check
 from consent.decision import Emergency, Party, Request, SubjectFacts, decide
 from consent.difference import differences
 from consent.report import of_check, of_differences
-from consent.rulebook import Rulebook, load, reference_rulebook
+from consent.rulebook import Rulebook, load
 from consent.space import carrying, in_force, intervals, permits_at, triples
 from schemas.categories import CATEGORIES
+from tests.former import former_rulebook
 
-TEXT = reference_rulebook().decode("utf-8")
+TEXT = former_rulebook().decode("utf-8")
 
 
 def changed(*pairs: tuple[str, str]) -> Rulebook:

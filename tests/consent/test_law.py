@@ -17,7 +17,7 @@ from consent.document import read
 from consent.explaining import explain
 from consent.law import Mode, Word
 from consent.report import of_differences
-from consent.rulebook import RulebookError, load, next_rulebook
+from consent.rulebook import RulebookError, load, reference_rulebook
 from tests.consent.second_form import basis, book, decided, reference, sections, why
 
 HAND = {"way": "handover", "asked": True}
@@ -182,7 +182,7 @@ def test_change_from_a_right_to_the_persons_word_is_told_as_the_change_that_it_i
 
 def _document() -> Any:
     """The reference with one basis only, of which nothing else speaks."""
-    document = read(next_rulebook(), "r").values
+    document = read(reference_rulebook(), "r").values
     document["bases"] = document["bases"][:1]
     return {**document, "flows": {}, "prohibitions": [], "gaps": [], "without": []}
 

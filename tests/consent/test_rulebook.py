@@ -11,12 +11,13 @@ import pytest
 
 from consent.decision import Decision
 from consent.examples import outcome
-from consent.rulebook import Rulebook, RulebookError, load, reference_rulebook
+from consent.rulebook import Rulebook, RulebookError, load
 from gateway.registry.read.entries import ROLES
 from schemas.categories import CATEGORIES, PARTS
 from tests.consent.second_form import reference
+from tests.former import former_rulebook
 
-TEXT = reference_rulebook().decode("utf-8")
+TEXT = former_rulebook().decode("utf-8")
 
 
 def replaced(old: str, new: str, count: int = 1) -> bytes:

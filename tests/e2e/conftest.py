@@ -15,7 +15,7 @@ import aiohttp
 import pytest
 
 from adapters.samples import write_samples
-from gateway.demo.network import Network, build
+from gateway.demo.network import Network, Terms, build
 from gateway.demo.organisations import DEMO, Organisation
 from gateway.demo.ports import LOOPBACK
 from gateway.demo.processes import Processes, running
@@ -96,7 +96,9 @@ def network(
     """Build a network in a folder and run it."""
     samples = write_samples(folder / "register")
     export = folder / "register" / "reception-centre.csv"
-    built = build(folder / "network", datetime.now(UTC), export, organisations=organisations, database=database)
+    built = build(
+        folder / "network", datetime.now(UTC), export, organisations=organisations, terms=Terms(database=database)
+    )
     before = dict(os.environ)
     os.environ.update(environment or {})
     try:

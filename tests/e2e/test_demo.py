@@ -27,7 +27,7 @@ def test_demo_ends_by_itself_with_every_promise_held_and_its_state_written(tmp_p
     document = json.loads(done.stdout)
     assert [one for one in document["checks"] if not one["held"]] == []
     assert len(document["checks"]) > 15
-    assert {len(one) for one in (document["shares"], document["queries"])} == {40, 6}
+    assert {len(one) for one in (document["shares"], document["queries"])} == {39, 6}
     assert document["dirty"]["read"] == document["dirty"]["handed_over"] + document["dirty"]["rejected"]
     parties = json.loads(state.read_bytes())["parties"]
     assert set(parties) == {"centre", "kotka", "kymenlaakso", "placement"}

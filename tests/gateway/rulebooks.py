@@ -8,12 +8,12 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from consent.rulebook import reference_rulebook
+from tests.former import former_rulebook
 
 
 def without(category: str) -> str:
     """The reference, but no basis that gives more gives a category, and no example says so. JSON, which is YAML too."""
-    document: Any = YAML(typ="safe", pure=True).load(io.BytesIO(reference_rulebook()))
+    document: Any = YAML(typ="safe", pure=True).load(io.BytesIO(former_rulebook()))
     for basis in document["bases"]:
         if basis["categories"] == [category]:
             continue

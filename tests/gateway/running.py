@@ -28,6 +28,7 @@ from gateway.registry.run.authority import Authority
 from gateway.storage import engine as storage
 from gateway.wire.identifiers import ServiceId
 from schemas.facts import HETU
+from tests.former import former_rulebook
 from tests.waiting import until
 
 LOOPBACK = "127.0.0.1"
@@ -131,14 +132,22 @@ def running(
     prepare: Callable[[demo.Network], None] = lambda _network: None,
     source: bool = True,
     database: str | None = None,
+    rulebook: bytes | None = None,
 ) -> Iterator[Running]:
-    """Build a network, change what the test needs, start the nodes and the centre's source system, stop them all."""
+    """Build a network, change what the test needs, start the nodes and the centre's source system, stop them all.
+
+    Without a `rulebook` it is the former one.
+    """
     samples = folder / "samples"
     samples.mkdir()
     write_samples(samples, count=40)
     register = next(samples.glob("*.csv"))
     network = demo.build(
-        folder / "network", datetime.now(UTC), register, organisations=organisations, database=database
+        folder / "network",
+        datetime.now(UTC),
+        register,
+        organisations=organisations,
+        terms=demo.Terms(rulebook or former_rulebook(), database),
     )
     prepare(network)
     processes = Processes(network)

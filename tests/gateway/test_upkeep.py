@@ -17,7 +17,6 @@ from audit.log.entries import Entry
 from audit.log.log import Log
 from audit.log.tables import entries
 from audit.tree.checkpoint import LogSigner
-from consent.rulebook import reference_rulebook
 from gateway.keys import certificates
 from gateway.keys.credentials import KeyPlace, Opening
 from gateway.keys.errors import TrustError
@@ -33,6 +32,7 @@ from gateway.storage import revocations, schema
 from gateway.telemetry import Telemetry
 from gateway.wire.problems import ProblemError
 from gateway.wire.signing import thumbprint
+from tests.former import former_rulebook
 from tests.gateway.registry.conftest import KOTKA, NOW, Authority, named
 from tests.waiting import until
 
@@ -280,7 +280,7 @@ async def test_a_registry_about_to_expire_is_told_early_and_moves_no_data_when_i
     caplog.set_level(logging.INFO)
     clock = Clock(datetime.now(UTC))
     authority = RegistryAuthority(tmp_path / "authority", PHRASE, lifetimes=Lifetimes(timestamp=timedelta(hours=8)))
-    authority.create(Content("FI-DEMO", named("Testiverkko"), rulebook=reference_rulebook()), clock.now)
+    authority.create(Content("FI-DEMO", named("Testiverkko"), rulebook=former_rulebook()), clock.now)
     (tmp_path / "root.json").write_bytes(authority.publisher.root())
     settings = RegistrySettings(
         source=str(tmp_path / "authority" / "registry"),

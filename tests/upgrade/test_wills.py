@@ -15,11 +15,12 @@ from sqlalchemy import Connection, Engine, text
 from consent import store
 from consent.consents import ConsentRecord, WordKind
 from consent.law import Rulebook
-from consent.rulebook import load, reference_rulebook
+from consent.rulebook import load
 from consent.said import Asked, Said
 from gateway.storage import schema
 from gateway.storage.engine import writer
 from tests.databases import database_url, engine, postgresql_server, postgresql_url
+from tests.former import former_rulebook
 
 __all__ = ["database_url", "engine", "postgresql_server", "postgresql_url"]
 
@@ -34,7 +35,7 @@ Word = dict[str, Any]
 
 @pytest.fixture(scope="module")
 def rulebook() -> Rulebook:
-    return load(reference_rulebook(), source="reference")
+    return load(former_rulebook(), source="reference")
 
 
 def said(draw: random.Random, identifier: str, subject: str) -> list[Word]:

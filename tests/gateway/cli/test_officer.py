@@ -20,11 +20,11 @@ from audit.log.log import Log, Written
 from audit.log.tables import reviews
 from audit.questions.query import Filters, walk
 from audit.questions.subjects import Subjects
-from consent.rulebook import reference_rulebook
 from gateway.cli.main import app
 from gateway.storage import schema
 from gateway.terminal.output import console
 from schemas.facts import HETU, MIGRI_CUSTOMER
+from tests.former import former_rulebook
 from tests.gateway.cli.test_audit import KEY, NODE, ORIGIN, SETTINGS, SIGNER
 from tests.people import joined
 
@@ -381,7 +381,7 @@ def test_opening_decisions_by_command_is_on_record(
     rulebook: Ask, told: Told, tmp_path: Path, record: Callable[[], list[Entry]]
 ) -> None:
     book = tmp_path / "book.yaml"
-    book.write_bytes(reference_rulebook())
+    book.write_bytes(former_rulebook())
     for of in (told.entries["under"].id, str(told.places["under"] + 1), "no-such"):
         answer = rulebook("explain", "--entry", of)
         assert answer.exit_code == 2, "none is kept of it"
@@ -404,7 +404,7 @@ def test_no_decision_is_opened_where_the_log_cannot_be_written(
     rulebook: Ask, told: Told, folder: Path, tmp_path: Path, record: Callable[[], list[Entry]]
 ) -> None:
     book = tmp_path / "book.yaml"
-    book.write_bytes(reference_rulebook())
+    book.write_bytes(former_rulebook())
     key = folder / "secrets" / "log.key"
     orders = (("explain", "--entry", told.entries["under"].id), ("replay",), ("diff", str(book), str(book)))
     key.write_bytes(base64.b64encode(b"\x09" * 32))

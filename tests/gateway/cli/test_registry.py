@@ -22,12 +22,12 @@ import pytest
 from typer.testing import CliRunner
 
 from audit.tree.checkpoint import VerifierKey, split_note
-from consent.rulebook import reference_rulebook
 from gateway.cli.main import app
 from gateway.demo.ports import Ports
 from gateway.keys.credentials import Opening
 from gateway.registry.read.distribution import RegistryClient
 from gateway.settings import load
+from tests.former import former_rulebook
 from tests.gateway.running import ready
 from tests.gateway.tokens import PIN, Tokens
 from tests.waiting import living, wait
@@ -440,7 +440,7 @@ def test_the_rulebook_is_signed_by_another_authority_on_another_machine(tmp_path
     office = tmp_path / "lawyers"
     network = Network.begin(tmp_path, "--rulebook-keys", str(office))
     rulebook = tmp_path / "rulebook.yaml"
-    rulebook.write_bytes(reference_rulebook() + b"# Reviewed.\n")
+    rulebook.write_bytes(former_rulebook() + b"# Reviewed.\n")
     # Without the lawyers' key nobody else can publish a rulebook.
     assert "rulebook" in network.invoke("publish", "--rulebook", str(rulebook), code=3)["error"]
     part = tmp_path / "part.json"

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from typer.testing import CliRunner
 
-from consent.rulebook import reference_rulebook
 from gateway.cli.main import app
+from tests.former import former_rulebook
 
-TEXT = reference_rulebook().decode("utf-8")
+TEXT = former_rulebook().decode("utf-8")
 
 
 def run(*arguments: str) -> tuple[int, str]:
@@ -25,13 +25,13 @@ def test_reference_is_sound_and_the_report_stands_alone(tmp_path: Path) -> None:
 
     assert code == 0
     assert "Nothing to mend" in output
-    assert "no-permit-no-move" in output
+    assert "proved at" in output
     html = page.read_text("utf-8")
     assert html.startswith("<!doctype html>")
     assert 'lang="en"' in html
     assert "<script" not in html
     assert "http" not in html
-    assert "handover-municipality-2025" in html
+    assert "assessment-municipality" in html
 
 
 def test_rulebook_with_a_gap_is_refused_as_json_too(tmp_path: Path) -> None:
@@ -98,8 +98,8 @@ def test_unknown_case_party_or_language_is_told_what_there_is() -> None:
         assert said in json.loads(output)["remedy"]
 
 
-def test_next_reference_is_sound_and_keeps_its_invariants() -> None:
-    code, output = run("check", "next", "--json")
+def test_reference_is_sound_and_keeps_its_invariants() -> None:
+    code, output = run("check", "--json")
 
     found = json.loads(output)
     assert code == 0
@@ -117,15 +117,15 @@ def test_broken_invariant_becomes_a_case_that_explain_takes(tmp_path: Path) -> N
     file, folder = tmp_path / "invariants.json", tmp_path / "cases"
     file.write_text(json.dumps({"invariants": [stated]}))
 
-    code, output = run("check", "next", "--invariants", str(file), "--cases", str(folder), "--json")
-    told, explained = run("explain", str(folder / "no-housing.json"), "--rulebook", "next", "--json")
+    code, output = run("check", "--invariants", str(file), "--cases", str(folder), "--json")
+    told, explained = run("explain", str(folder / "no-housing.json"), "--json")
 
     assert code == 1
     assert json.loads(output)["invariants"][0]["counterexample"]["categories"] == ["housing"]
     assert told == 0
     assert {one["category"] for one in json.loads(explained)["decision"]["permitted"]} == {"housing"}
-    assert run("explain", str(tmp_path / "none.json"), "--rulebook", "next")[0] == 2
-    assert run("check", "next", "--invariants", str(tmp_path / "none"))[0] == 2
+    assert run("explain", str(tmp_path / "none.json"))[0] == 2
+    assert run("check", "--invariants", str(tmp_path / "none"))[0] == 2
 
 
 def test_coverage_leaves_no_moment_of_the_act_unaccounted_for() -> None:
@@ -144,7 +144,7 @@ def test_coverage_leaves_no_moment_of_the_act_unaccounted_for() -> None:
 def test_purpose_follows_from_the_recipient() -> None:
     arguments = ("explain", "p09-permission-to-county", "--to", "kymenlaakso", "--on", "2026-03-01")
 
-    code, output = run(*arguments, "--rulebook", "next", "--handover", "--json")
+    code, output = run(*arguments, "--handover", "--json")
 
     decision = json.loads(output)["decision"]
     assert code == 0

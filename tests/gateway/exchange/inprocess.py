@@ -43,6 +43,7 @@ from gateway.wire.message import RequestClaims, body_digest
 from gateway.wire.problems import ProblemError
 from gateway.wire.signing import sign_request
 from schemas.facts import MIGRI_CUSTOMER
+from tests.former import former_rulebook
 
 Bundle = dict[str, Any]
 INDEX_KEY = b"\x02" * 32
@@ -91,7 +92,8 @@ class Place:
     def build(cls, folder: Path, case: str = "p01-asylum-adult") -> Place:
         samples = folder / "samples"
         found = write_samples(samples, count=40)
-        network = demo.build(folder / "network", datetime.now(UTC), samples / "reception-centre.csv")
+        export = samples / "reception-centre.csv"
+        network = demo.build(folder / "network", datetime.now(UTC), export, terms=demo.Terms(former_rulebook()))
         adapter = load_adapter("reception-centre-csv")
         with (samples / "reception-centre.csv").open("rb") as file:
             data = file.read()

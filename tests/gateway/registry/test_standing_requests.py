@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from consent.law import Rulebook
 from consent.provisions import Provision
 from consent.request import SubjectFacts
-from consent.rulebook import load, next_rulebook
+from consent.rulebook import load, reference_rulebook
 from consent.standing import StandingRequest
 from gateway.exchange.deciding import Case, decide_between
 from gateway.keys import certificates
@@ -128,7 +128,7 @@ def test_standing_request_is_replaced_by_its_own_member_only_and_is_ended(networ
 
 @pytest.fixture(scope="module")
 def rulebook() -> Rulebook:
-    return load(next_rulebook(), source="reference")
+    return load(reference_rulebook(), source="reference")
 
 
 def test_standing_requests_are_read_as_they_were_written(network: Network) -> None:

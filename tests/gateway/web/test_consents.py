@@ -16,15 +16,16 @@ from sqlalchemy import select
 from typer.testing import CliRunner
 
 from consent.examples import outcome
-from consent.rulebook import Rulebook, load, reference_rulebook
+from consent.rulebook import Rulebook, load
 from gateway.cli.main import app
 from gateway.storage.tables import bodies, decisions, deliveries
 from schemas.facts import HETU, MIGRI_CUSTOMER
+from tests.former import former_rulebook
 from tests.gateway.running import Running, running
 from tests.waiting import until
 
 pytestmark = pytest.mark.xdist_group("consents")
-RULEBOOK = load(reference_rulebook(), source="reference")
+RULEBOOK = load(former_rulebook(), source="reference")
 
 
 @pytest.fixture(scope="module")
@@ -838,7 +839,7 @@ def test_recorded_decisions_are_replayed_compared_and_explained_by_command(nodes
     asyncio.run(_two_exchanges(nodes))
     config = str(nodes.party("centre").config)
     new = (
-        reference_rulebook()
+        former_rulebook()
         .decode()
         .replace(
             "categories: [housing, education, employment, guardianship, vulnerability/fact,",
@@ -848,7 +849,7 @@ def test_recorded_decisions_are_replayed_compared_and_explained_by_command(nodes
             "permitted: [housing, education], withheld: [social-needs]", "permitted: [education], withheld: [housing]"
         )
     )
-    (tmp_path / "old.yaml").write_bytes(reference_rulebook())
+    (tmp_path / "old.yaml").write_bytes(former_rulebook())
     (tmp_path / "new.yaml").write_text(new)
 
     replayed = CliRunner().invoke(app, ["rulebook", "replay", "--config", config, "--json"])

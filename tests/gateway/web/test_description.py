@@ -9,13 +9,13 @@ import httpx
 import pytest
 
 from audit.log.entries import EntryType, Outcome
-from consent.rulebook import reference_rulebook
 from gateway.exchange.handover.plan import Handovers
 from gateway.story import Story
 from gateway.web.description import CERTIFICATE_SCHEME, TOKEN_SCHEME
 from gateway.web.forms import USER_HEADER
 from gateway.wire.problems import ProblemError
 from schemas.facts import HETU, MIGRI_CUSTOMER
+from tests.former import former_rulebook
 from tests.gateway.exchange.inprocess import Place, node
 from tests.gateway.exchange.test_identity import held_handover, order_of
 from tests.gateway.web.faces import UNDECLARED, Face, Faces, faces
@@ -128,7 +128,7 @@ async def _audit(here: Faces) -> None:
     await ask("timeline", entry=found["entry"]["id"])
     for path in ("flows", "unusual"):
         await ask(path, **window)
-    await ask("rulebook-change", rulebook=reference_rulebook().decode(), **window)
+    await ask("rulebook-change", rulebook=former_rulebook().decode(), **window)
     await ask("rulebook-change", 400, rulebook="no: rulebook")
     await ask("check", newest=100)
     await ask("proofs", entries=[found["entry"]["id"]])

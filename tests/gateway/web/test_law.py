@@ -1,4 +1,4 @@
-"""The next reference at a running node: what the acts give whom, asked over HTTP, row by row of the same table.
+"""The reference at a running node: what the acts give whom, asked over HTTP, row by row of the same table.
 
 Each row of `tests/consent/law.csv` is a case that is put to the node, with the provision by which a category moves, or
 the reason for which it does not.
@@ -17,7 +17,7 @@ import pytest
 from sqlalchemy import select
 
 from consent.provisions import Provision
-from consent.rulebook import Rulebook, load, next_rulebook
+from consent.rulebook import Rulebook, load, reference_rulebook
 from consent.standing import StandingRequest
 from gateway.demo import network as demo
 from gateway.keys.credentials import Opening
@@ -28,7 +28,7 @@ from gateway.storage.tables import inbox
 from tests.gateway.running import Running, running
 from tests.waiting import until
 
-RULEBOOK = load(next_rulebook(), source="next")
+RULEBOOK = load(reference_rulebook(), source="reference")
 PATH = "/v1/handovers?flow=F1&adapter=reception-centre-csv"
 TABLE = Path(__file__).parents[2] / "consent" / "law.csv"
 
@@ -37,8 +37,8 @@ TABLE = Path(__file__).parents[2] / "consent" / "law.csv"
 PROVISIONS = ("681/2023 86:1", "681/2023 83:2")
 
 
-def with_next_rulebook(network: demo.Network) -> None:
-    """The network's authority publishes the next reference, and what Kotka asks, before a node has started."""
+def with_the_reference(network: demo.Network) -> None:
+    """The network's authority publishes the reference, and what Kotka asks, before a node has started."""
     authority = Authority(network.folder / "authority", network.passphrase.encode())
     kotka = str(network.parties["kotka"].member)
     opening = Opening()
@@ -61,14 +61,14 @@ def with_next_rulebook(network: demo.Network) -> None:
         for number, provision in enumerate(PROVISIONS)
     )
     opening.close()
-    content = replace(authority.content(), rulebook=next_rulebook(), standing_requests=asked)
+    content = replace(authority.content(), rulebook=reference_rulebook(), standing_requests=asked)
     authority.publish(content, datetime.now(UTC))
 
 
 @pytest.fixture(scope="module")
 def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     folder = tmp_path_factory.mktemp("law")
-    with running(folder, nodes=("centre", "kotka", "kymenlaakso"), prepare=with_next_rulebook) as found:
+    with running(folder, nodes=("centre", "kotka", "kymenlaakso"), prepare=with_the_reference) as found:
         yield found
 
 

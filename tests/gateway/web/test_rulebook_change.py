@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
-from consent.rulebook import reference_rulebook
 from gateway.demo.network import Network
+from tests.former import former_rulebook
 from tests.gateway.rulebooks import without
 from tests.gateway.running import Running, running
 
-SAME = reference_rulebook().decode()
+SAME = former_rulebook().decode()
 
 
 def prepare(network: Network) -> None:
@@ -108,7 +108,7 @@ def test_only_decisions_of_the_window_count(nodes: Running) -> None:
         ("HETU;NIMI\n010190-900P;Aino\n", "line 1: this is not a rulebook"),
         ("rulebook: [", "line 1: not YAML"),
         (
-            reference_rulebook().decode().replace("permits: [pending, refused]", "permits: [pending, refusd]"),
+            former_rulebook().decode().replace("permits: [pending, refused]", "permits: [pending, refusd]"),
             "'refusd'",
         ),
     ],
