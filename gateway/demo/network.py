@@ -123,7 +123,7 @@ def build(
     organisations: Sequence[Organisation] = DEMO,
     terms: Terms | None = None,
 ) -> Network:
-    """Build the network in an empty folder, and return once all is written. `export` is the reception centre's register."""
+    """Build the network in an empty folder, with `export` as the centre's register; returns once all is written."""
     terms = terms or Terms()
     rulebook = load(terms.rulebook, source="the network's rulebook")
     passphrase = secrets.token_urlsafe(24)
