@@ -36,6 +36,7 @@ from gateway.registry.read.entries import log_origin, witness_name
 from gateway.registry.read.standing import Standing, Standings
 from gateway.settings import KeySettings, Settings
 from gateway.sources.backends import Backend, HttpBackend
+from gateway.sources.endpoint import Endpoint
 from gateway.web.authentication import Caller, Registered
 from gateway.web.tokens import ClientKeys, KeySetError
 from gateway.wire.identifiers import MemberId, ServiceId, SubsystemId
@@ -264,14 +265,11 @@ def backends_of(settings: Settings, adapters: Adapters) -> dict[ServiceId, Backe
     """What stands behind the query services; the adapters run where `adapters` says."""
     return {
         ServiceId.parse(service.service): HttpBackend(
-            service.url,
+            Endpoint.at(
+                service.url, service.timeout_seconds, settings.limits.body_bytes, service.certificate_authority
+            ),
             adapters.load(service.adapter),
-            timeout_seconds=service.timeout_seconds,
             limits=settings.adapters.limits(),
-            body_limit=settings.limits.body_bytes,
-            context=ssl.create_default_context(cafile=str(service.certificate_authority))
-            if service.certificate_authority
-            else None,
         )
         for service in settings.services
     }
