@@ -28,7 +28,7 @@ from audit.log.entries import Entry
 from audit.log.rows import entry_row, facet_rows, seal
 from audit.log.tables import archives, checkpoints, cosignatures, entries, facets, head
 from audit.questions.checks import Anchor, FacetSums, Statements, TileCheck, Times, Trees, parsed
-from audit.questions.damage import OF_ENTRIES, Damage, Damaged, Finding
+from audit.questions.damage import OF_ENTRIES, Damage, Damaged, DamagedRow, Finding
 from audit.tree.checkpoint import NoteError, VerifierKey, verify_checkpoint
 from audit.tree.merkle import Frontier, ProofError, frontier_of, leaf_hash
 from audit.tree.tiles import WIDTH, StoredTiles
@@ -143,7 +143,7 @@ class _Check:
         else:
             size = int(row.size)
             self._check_head(row)
-        self._anchors = [one for one in self._anchors if one.checkpoint.size >= since]
+        self._anchors = [anchor for anchor in self._anchors if anchor.checkpoint.size >= since]
         done = 0
         pending = sorted(self._anchors, key=lambda anchor: anchor.checkpoint.size)
         for count in self._entries(since, size, pending):
@@ -194,7 +194,7 @@ class _Check:
     def _name(self, size: int, done: int, pending: list[Anchor]) -> None:
         """Once all entries are read: what was done to those that are damaged, and to the end of the log."""
         named = self._damage.findings()
-        pushed_in = [(one.index, one.through) for one in named if one.kind is Damaged.INSERTED]
+        pushed_in = [(found.index, found.through) for found in named if found.kind is Damaged.INSERTED]
         self._findings[:] = [
             finding
             for finding in self._findings
@@ -208,11 +208,13 @@ class _Check:
                 finding.kind is Damaged.DELETED and fork.index <= finding.index <= fork.through
                 for finding in self._findings
             )
-            swapped = any(one.kind is Damaged.SWAPPED and fork.index <= one.index <= fork.through for one in named)
+            swapped = any(
+                found.kind is Damaged.SWAPPED and fork.index <= found.index <= fork.through for found in named
+            )
             if not gone and not swapped:
                 self._findings.append(fork)
         short = next((anchor for anchor in reversed(pending) if anchor.checkpoint.size > done), None)
-        renumbered = any(one.kind is Damaged.DELETED for one in named)
+        renumbered = any(found.kind is Damaged.DELETED for found in named)
         self._missing = range(done, size)
         if done < size and not renumbered:
             self._find(Damaged.TRUNCATED, done, f"the log says {size} entries, only {done} are here", size - 1)
@@ -364,7 +366,7 @@ class _Check:
         if entry is None or actual != stored or seal(index, stored) != mark:
             back_dated = entry is not None and self._times.goes_back(entry)
             name = None if entry is None else entry.id
-            former = self._damage.note(index, actual, stored, mark, name, back_dated=back_dated)
+            former = self._damage.note(DamagedRow(index, actual, stored, mark, name, back_dated))
         else:
             if filed is not None and filed != actual:
                 self._tiles.mismatch(index, entry.id, back_dated=self._times.goes_back(entry))

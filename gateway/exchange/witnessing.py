@@ -193,8 +193,8 @@ class Witnessing:
                 answer: witness.ConsistencyAnswer = answer,
                 now: datetime = now,
             ) -> Written[witness.Verdict]:
-                keys = {key.name: key}
-                verdict = witness.settle(connection, request, answer, node.id, now, keys=keys)
+                arrival = witness.Arrival(node.id, now, {key.name: key})
+                verdict = witness.settle(connection, request, answer, arrival)
                 told = verdict.alarm is not None and verdict.alarm.new
                 entries = (self._anomaly(verdict.alarm, now),) if verdict.alarm is not None and told else ()
                 return Written(verdict, entries)
@@ -300,7 +300,7 @@ class Witnessing:
 
         def unit(connection: Connection) -> Written[str | witness.UnprovenError]:
             try:
-                witness.add_checkpoint(connection, old, proof, note, node.id, now, keys=keys)
+                witness.add_checkpoint(connection, old, proof, note, witness.Arrival(node.id, now, keys))
             except witness.UnprovenError as error:
                 # The alarm is to stand, so this is a result and no failure.
                 return Written(error, (self._anomaly(error.alarm, now),) if error.new else ())
@@ -365,7 +365,7 @@ class Witnessing:
         answers = await asyncio.gather(*(ask(node) for node in asked[:MOST_ASKED]))
         return dict(answer for answer in answers if answer is not None)
 
-    async def accused(self, kind: str, first: str, second: str, by: Node) -> bool:
+    async def accused(self, accusation: witness.Accusation, by: Node) -> bool:
         """A peer shows two statements of our log that contradict each other. Gives whether our tree bears that out.
 
         The caller has verified that both are ours.
@@ -373,7 +373,7 @@ class Witnessing:
         now = self._clock()
 
         def unit(connection: Connection) -> Written[bool]:
-            alarm = witness.accused(connection, kind, first, second, now, origin=self._log.origin)
+            alarm = witness.accused(connection, accusation, now, origin=self._log.origin)
             if alarm is None:
                 return Written(False, ())
             told = replace(self._anomaly(alarm, now)) if alarm.new else None

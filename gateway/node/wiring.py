@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import Engine, make_url
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
-from audit.log.log import Log
+from audit.log.log import Log, LogPolicy
 from audit.questions.report import Controller
 from audit.questions.subjects import Subjects
 from audit.tree.checkpoint import KeyType, LogSigner, WitnessSigner
@@ -79,8 +79,7 @@ def log_of(settings: Settings, engine: Engine, clock: Callable[[], datetime] = u
         LogSigner(ed25519_key(settings.secrets.log_key), origin),
         origin=origin,
         clock=clock,
-        max_batch=settings.database.appender_batch,
-        max_waiting=settings.limits.queue,
+        policy=LogPolicy(settings.database.appender_batch, settings.limits.queue),
     )
 
 

@@ -142,8 +142,8 @@ def _tell_export(report: ExportReport, *, json: bool) -> None:
                     {"witness": cosignature.witness, "timestamp": cosignature.timestamp}
                     for cosignature in report.cosignatures
                 ],
-                "earlier": [_checkpoint(one) for one in report.earlier],
-                "problems": [{"index": one.index, "explanation": one.explanation} for one in report.problems],
+                "earlier": [_checkpoint(checkpoint) for checkpoint in report.earlier],
+                "problems": [{"index": found.index, "explanation": found.explanation} for found in report.problems],
             }
         )
         return
