@@ -27,16 +27,17 @@ from sqlalchemy import Connection, Engine, func, select
 from audit.log.entries import Entry
 from audit.log.rows import entry_row, facet_rows, seal
 from audit.log.tables import archives, checkpoints, cosignatures, entries, facets, head
-from audit.questions.checks import Anchor, FacetSums, Statements, TileCheck, Times, Trees, parsed
+from audit.questions.checks import Anchor, FacetSums, Others, Statements, TileCheck, Times, Trees, parsed
 from audit.questions.damage import OF_ENTRIES, Damage, Damaged, DamagedRow, Finding
 from audit.tree.checkpoint import NoteError, VerifierKey, verify_checkpoint
 from audit.tree.merkle import Frontier, ProofError, frontier_of, leaf_hash
 from audit.tree.tiles import WIDTH, StoredTiles
 
-__all__ = ["Finding", "Report", "check"]
+__all__ = ["Finding", "Others", "Report", "check"]
 
 CHUNK: Final = 4_096
 TOLERANCE: Final = timedelta(seconds=60)
+"""So far clocks may differ before an entry counts as back-dated."""
 MAX_FINDINGS: Final = 1_000
 STATEMENTS: Final = 256
 """So many of the newest kept checkpoints, and of the cosignatures, are held against the newest entries."""
@@ -88,9 +89,7 @@ def check(
     engine: Engine,
     *,
     log_key: VerifierKey,
-    witnesses: Sequence[VerifierKey] = (),
-    seen: Sequence[str] = (),
-    tolerance: timedelta = TOLERANCE,
+    others: Others = Others(),
     newest: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Report:
@@ -99,12 +98,10 @@ def check(
     The log may grow meanwhile. What is filed for search by bases, categories, consents and members is held against the
     entries by a check of the whole only.
 
-    `seen` are checkpoints of this log (signed notes) that others hold. `tolerance` is how far clocks may differ before
-    an entry counts as back-dated. `progress` is called with entries done and entries in all.
+    `others` is what is in other hands. `progress` is called with entries done and entries in all.
     """
     with engine.connect() as connection:
-        one = _Check(connection, log_key, tuple(witnesses), tolerance // timedelta(microseconds=1), newest)
-        return one.run(seen, progress)
+        return _Check(connection, log_key, tuple(others.witnesses), newest).run(others.seen, progress)
 
 
 class _Check:
@@ -113,7 +110,6 @@ class _Check:
         connection: Connection,
         log_key: VerifierKey,
         witnesses: tuple[VerifierKey, ...],
-        tolerance: int,
         newest: int | None,
     ) -> None:
         self._connection = connection
@@ -124,7 +120,7 @@ class _Check:
         self._trees = Trees()
         self._anchors: list[Anchor] = []
         self._statements = Statements()
-        self._times = Times(tolerance)
+        self._times = Times(TOLERANCE // timedelta(microseconds=1))
         self._salt = secrets.randbits(60)
         self._facets = FacetSums(self._salt)
         self._tiles = TileCheck(connection, self._findings)

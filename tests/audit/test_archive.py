@@ -15,7 +15,7 @@ from audit.log.entries import Agents, Entry
 from audit.log.tables import archives, entries, facets
 from audit.questions import anomalies, archive, data_tracker, query, reviews, withdrawals
 from audit.questions.archive import Archive, ArchiveError
-from audit.questions.check import check
+from audit.questions.check import Others, check
 from audit.questions.query import Filters, Found, Order, Page, Search
 from audit.tree import proofs
 from audit.tree.checkpoint import Checkpoint
@@ -120,7 +120,7 @@ def test_archived_months_stay_searchable_and_provable_after_they_left_the_databa
     report = verify_export(made, log_key=bench.signer.verifier)
     assert report.sound
     assert [index for index, _ in report.entries] == [17, 600]
-    assert check(bench.engine, log_key=bench.signer.verifier, seen=[one.note for one in filled]).sound
+    assert check(bench.engine, log_key=bench.signer.verifier, others=Others(seen=[one.note for one in filled])).sound
 
 
 def test_prune_needs_a_sound_archive_and_goes_in_order(bench: Bench, filled: list[Checkpoint], tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from sqlalchemy import Engine, inspect, select, text
 
 from audit.log.entries import Agents, Entry, new_id
 from audit.log.log import Written
-from audit.questions.check import check
+from audit.questions.check import Others, check
 from gateway.exchange.handover.accept import Inbox, Opener
 from gateway.exchange.handover.deliver import Deliveries
 from gateway.exchange.handover.overview import Overview
@@ -59,7 +59,7 @@ async def test_log_goes_on_from_where_it_was(place: Place, year: Year, party: st
             await here.exchange.log.append((Entry("key", "success", here.exchange.clock(), id=new_id(
                 here.exchange.clock()), agents=Agents(node=here.exchange.node)),))  # fmt: skip
             key = here.exchange.log.verifier
-            report = check(here.exchange.engine, log_key=key, seen=[year.done["heads"][party]])
+            report = check(here.exchange.engine, log_key=key, others=Others(seen=[year.done["heads"][party]]))
             assert report.sound, report.first
             assert report.size > year.done["entries"][party]
 
