@@ -95,7 +95,9 @@ def resign(connection: Connection, signer: LogSigner) -> None:
 def test_untouched_log_passes(bench: Bench, filled: list[Checkpoint]) -> None:
     steps: list[tuple[int, int]] = []
     report = examine(
-        bench, seen=[checkpoint.note for checkpoint in filled], progress=lambda done, size: steps.append((done, size))
+        bench,
+        others=Others(seen=[checkpoint.note for checkpoint in filled]),
+        progress=lambda done, size: steps.append((done, size)),
     )
     assert report.findings == ()
     assert report.sound
