@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -133,7 +134,15 @@ async def test_what_was_due_is_delivered_on(centre: InProcess, kotka: InProcess,
         answer = await kotka.provider.answer(PeerCall(message, body, content_type, certificate, "0" * 32, trace))
         return Reply(answer.status, answer.message, answer.content_type, answer.body)
 
+    async def call(_address: str, to: str, _method: str, _path: str) -> Reply:
+        if to != "kotka.demo":
+            raise ProblemError("peer-unreachable", detail="nobody answers")
+        return Reply(200, None, "text/plain", b"")
+
     centre.exchange.transport.send = carry  # type: ignore[method-assign]
+    centre.exchange.transport.call = call  # type: ignore[assignment]
+    # All of it is claimed, so that each is seen: nobody is left alone for being away.
+    centre.exchange.delivery = replace(centre.exchange.delivery, recipient_failures=1_000)
     workers = Deliveries(centre.exchange)
     claimed = set()
     while taken := await workers._claim():
