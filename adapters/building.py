@@ -72,8 +72,8 @@ class Build:
 
 @dataclass(slots=True)
 class Write:
-    """One bundle on its way to a flat record: its fields, the pointers of what found a place there, and within an
-    `each` the values of the part, or the members of the part that is an object.
+    """One bundle on its way to a flat record: its fields, the pointers of what found a place there; of an `each` the
+    values of the part, or the members of the part that is an object.
     """
 
     fields: dict[str, Any] = field(default_factory=dict)

@@ -214,7 +214,7 @@ class Compiler:
 
     def _option(self, shape: Shape, name: str, template: Any, parent: Any) -> tuple[Node, Each | None]:
         """One item that is told apart by a constant, named by that constant or its end."""
-        names = [one.rsplit(":", 1)[-1].rsplit("/", 1)[-1] for one in shape.options]
+        names = [option.rsplit(":", 1)[-1].rsplit("/", 1)[-1] for option in shape.options]
         fitting = [one for one, end in zip(shape.options, names, strict=True) if name in (one, end)]
         if len(fitting) != 1:
             self._faults.fail(parent, name, f"there is no {shape.key} {name!r} here", near(name, names))

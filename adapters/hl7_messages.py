@@ -116,7 +116,9 @@ def _add_segment(fields: dict[str, Any], seen: dict[str, int], charset: str, seg
             made = [dict(_components(charset, repetition, "")) for repetition in segment[number]]
             fields[whole] = [item for item in made if item]
         else:
-            repetitions = in_use(f"{name}-{number}", [dict(_components(charset, one, "")) for one in segment[number]])
+            repetitions = in_use(
+                f"{name}-{number}", [dict(_components(charset, repetition, "")) for repetition in segment[number]]
+            )
             for index, parts in enumerate(repetitions, 1):
                 begin = f"{whole}{f'[{index}]' if index > 1 else ''}."
                 fields.update({f"{begin}{component}": text for component, text in parts.items()})
@@ -154,7 +156,7 @@ def _plain(charset: str, text: str) -> str | Unreadable:
 
 
 def _over(fields: Mapping[str, Any], limits: Limits) -> str:
-    parts = [one for value in fields.values() if isinstance(value, list) for one in value]
+    parts = [part for value in fields.values() if isinstance(value, list) for part in value]
     texts = [*fields.values(), *(text for part in parts for text in part.values())]
     if len(texts) > limits.fields:
         return "fields"

@@ -131,7 +131,7 @@ def layout_of(stated: Mapping[str, Any]) -> Layout:
         namespaces={uri: prefix for prefix, uri in namespaces.items()},
         persons=_texts(stated, "persons"),
         group=_group(stated.get("group")),
-        joins=tuple(_join(one) for one in stated.get("join", ())),
+        joins=tuple(_join(other) for other in stated.get("join", ())),
     )
 
 

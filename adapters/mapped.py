@@ -88,9 +88,9 @@ class MappedAdapter:
             "type": "collection",
             "entry": [{"resource": resource} for resource in resources],
         }
-        if not any(one.severity == "error" for one in build.findings):
+        if not any(told.severity == "error" for told in build.findings):
             build.findings += self._against_schema(build, bundle)
-        rejected = any(one.severity == "error" for one in build.findings)
+        rejected = any(told.severity == "error" for told in build.findings)
         return Mapped(
             record.key,
             None if rejected else bundle,
@@ -102,7 +102,7 @@ class MappedAdapter:
     def _unmapped(self, build: Build) -> list[Finding]:
         """Each field that holds something and is neither taken nor ignored by name."""
         mapping = self.mapping
-        found = {one.position.column for one in build.findings}
+        found = {told.position.column for told in build.findings}
         left = []
         for name, value in build.record.fields.items():
             if (name in build.taken and name not in mapping.parts) or name in mapping.ignored:

@@ -101,7 +101,7 @@ def _sources() -> Iterator[str]:
     yield ""
     yield "| member | what it says |"
     yield "|---|---|"
-    for name in sorted({one for must, may in _FORMATS.values() for one in must | may}):
+    for name in sorted({member for must, may in _FORMATS.values() for member in must | may}):
         yield f"| `{name}` | {_SOURCE_MEMBERS.get(name, '')} |"
     yield ""
 
@@ -218,7 +218,7 @@ def _type(shape: Shape) -> str:
     if shape.codes:
         return f"code of `{shape.codes}`"
     if shape.allowed:
-        return ", ".join(f"`{one}`" for one in sorted(shape.allowed))
+        return ", ".join(f"`{value}`" for value in sorted(shape.allowed))
     written = _FORMS.get(shape.pattern.pattern) if shape.pattern is not None else None
     if shape.pattern is not None and written is None and shape.pattern.pattern != "\\S":
         written = "`" + shape.pattern.pattern.replace("|", "\\|") + "`"

@@ -230,7 +230,7 @@ def write_samples(folder: Path, seed: int = 2026, count: int = 200) -> dict[str,
     draw = random.Random(seed)  # noqa: S311 - samples, not secrets
     rows = [_person(draw, index) for index in range(count)]
     dirt, broken = _soil(rows)
-    planted = [{"key": one.key, "row": one.row, "column": one.column, "code": one.code} for one in dirt]
+    planted = [{"key": spot.key, "row": spot.row, "column": spot.column, "code": spot.code} for spot in dirt]
     structural = {"column-count", "encoding"}
     written: dict[str, tuple[str, bytes, list[dict[str, Any]]]] = {
         "csv": ("reception-centre.csv", _csv(rows, broken), planted),

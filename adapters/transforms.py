@@ -250,4 +250,4 @@ _ALL = (
 )
 
 #: Every transform by its name. `code TABLE` and `table NAME` are made by the compiler from the mapping's tables.
-TRANSFORMS: Mapping[str, Transform] = MappingProxyType({one.name: one for one in _ALL})
+TRANSFORMS: Mapping[str, Transform] = MappingProxyType({transform.name: transform for transform in _ALL})

@@ -55,17 +55,6 @@ def of_check(check: Check, proofs: Sequence[Proof] = ()) -> Report:
         if not number
         else f"{number} {'thing' if number == 1 else 'things'} to mend."
     )
-    bases = tuple(
-        (
-            basis.id,
-            basis.title["en"],
-            basis.cited("en"),
-            f"{basis.starts or '…'} – {basis.ends or '…'}",
-            basis.word.value,
-            "yes" if basis.reviewed else "no",
-        )
-        for basis in rulebook.bases
-    )
     explained = tuple((one.gap.id, one.gap.reason["en"], f"{_number(one.cells)}") for one in check.explained)
     return Report(
         title=f"Rulebook {rulebook.name} {rulebook.version}",
@@ -98,12 +87,7 @@ def of_check(check: Check, proofs: Sequence[Proof] = ()) -> Report:
                     "Not faults: the author should know of them.",
                     tuple(finding for finding in check.findings if not finding.fault),
                 ),
-                Table(
-                    "Legal bases",
-                    "All bases, with the act that each stands on.",
-                    ("basis", "title", "act", "in force", "the person's word", "reviewed"),
-                    bases,
-                ),
+                _bases(rulebook),
             )
             if table.rows
         ),
@@ -173,6 +157,23 @@ _CHANGES = {
     "becomes-withheld": "Becomes withheld",
     "changes": "Stays, by another rule",
 }
+
+
+def _bases(rulebook: Rulebook) -> Table:
+    """All bases, with the act that each stands on."""
+    rows = tuple(
+        (
+            basis.id,
+            basis.title["en"],
+            basis.cited("en"),
+            f"{basis.starts or '…'} – {basis.ends or '…'}",
+            basis.word.value,
+            "yes" if basis.reviewed else "no",
+        )
+        for basis in rulebook.bases
+    )
+    columns = ("basis", "title", "act", "in force", "the person's word", "reviewed")
+    return Table("Legal bases", "All bases, with the act that each stands on.", columns, rows)
 
 
 def _proofs(rulebook: Rulebook, proofs: Sequence[Proof]) -> Table:

@@ -117,21 +117,12 @@ NAMED = frozenset({"gateway/wire/problems.py: __init__"})
 #: Rooms with pieces that are still too large, and how many they may have: files, functions, functions with too many
 #: parameters, loops over `one`. The numbers only go down; a room that has none left leaves the table.
 LATER: Mapping[str, tuple[int, int, int, int]] = {
-    "adapters": (1, 1, 0, 17),
-    "adapters/fhir_r4": (0, 0, 0, 9),
-    "adapters/scaffold": (0, 0, 0, 11),
+    "adapters": (1, 1, 0, 6),
+    "adapters/fhir_r4": (0, 0, 0, 4),
+    "adapters/scaffold": (0, 0, 0, 10),
     "adapters/sdk": (0, 0, 0, 9),
     "adapters/workbench": (0, 0, 1, 2),
-    "audit/log": (0, 0, 1, 1),
-    "audit/questions": (3, 0, 6, 6),
-    "audit/tree": (0, 0, 4, 0),
     "consent": (0, 1, 3, 7),
-    "gateway/desk": (0, 1, 0, 3),
-    "gateway/exchange": (1, 0, 5, 5),
-    "gateway/exchange/consents": (0, 0, 0, 1),
-    "gateway/exchange/handover": (0, 1, 4, 0),
-    "gateway/person": (0, 0, 2, 0),
-    "gateway/sources": (0, 0, 4, 4),
     "gateway/storage": (0, 0, 1, 0),
     "gateway/web": (0, 0, 1, 0),
 }

@@ -54,13 +54,13 @@ def test_every_promise_names_tests_that_are_there(promise: dict[str, Any]) -> No
         assert promise["tests"], "a promise without a test is none"
 
 
-def test_every_fault_names_a_test_that_is_there_and_stands_behind_a_promise() -> None:
+def test_every_fault_names_a_test_that_is_there_and_promises_name_faults_that_are_there() -> None:
     faults = {Path(mutant["patch"]).stem for mutant in MUTANTS}
     named = {fault for promise in PROMISES for fault in promise.get("mutants", ())}
 
     assert [mutant["test"] for mutant in MUTANTS if not is_there(mutant["test"])] == []
     assert {path.stem for path in (ROOT / "tests" / "mutants").glob("*.patch")} == faults
-    assert named == faults
+    assert named <= faults
     assert sum("mutants" not in promise for promise in PROMISES) <= WITHOUT_FAULT
 
 

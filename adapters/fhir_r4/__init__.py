@@ -327,8 +327,8 @@ def _own_numbers(person: dict[str, Any]) -> None:
     """Where no system gives the person a number that is known here, their own keeps them apart: a temporary code, a
     customer number of theirs. Which system it is of stays in it, for the same number of another is another person's.
     """
-    given = [one for one in person.get("identifier") or () if isinstance(one, dict)]
-    if any(one.get("system") in SYSTEMS for one in given):
+    given = [number for number in person.get("identifier") or () if isinstance(number, dict)]
+    if any(number.get("system") in SYSTEMS for number in given):
         return
     for number in given:
         system, value = number.get("system"), number.get("value")

@@ -52,7 +52,7 @@ def _persons(record: Record, entries: list[Any], persons: list[Any]) -> Iterator
     own: list[list[Any]] = [[entry] for entry in persons]
     shared = [entry for entry in entries if _kind(entry) in _SHARED]
     for index, entry in enumerate(entries):
-        if any(entry is one for one in persons) or any(entry is one for one in shared):
+        if any(entry is person for person in persons) or any(entry is common for common in shared):
             continue
         about = _about(entry)
         meant = [at for at, known in enumerate(names) if known & about]
@@ -87,7 +87,7 @@ def _about(entry: Any) -> set[str]:
     if not isinstance(resource, dict):
         return set()
     references = [resource.get(member) for member in _ABOUT]
-    found = {one.get("reference") for one in references if isinstance(one, dict)}
+    found = {about.get("reference") for about in references if isinstance(about, dict)}
     texts = {reference for reference in found if isinstance(reference, str)}
     # `https://…/Patient/7` and `Patient/7/_history/2` name the same person as `Patient/7`.
     return texts | {f"Patient/{text.rpartition('Patient/')[2].split('/')[0]}" for text in texts if "Patient/" in text}

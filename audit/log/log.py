@@ -24,6 +24,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from time import monotonic
 from typing import Final, TypeVar
@@ -54,6 +55,7 @@ __all__ = [
     "LogClosedError",
     "LogError",
     "LogOverloadedError",
+    "LogPolicy",
     "LogUnavailableError",
     "Unit",
     "Written",
@@ -93,11 +95,20 @@ LONGEST_WINDOW: Final = 0.02
 KEEP_EVERY: Final = timedelta(minutes=1)
 
 
+@dataclass(frozen=True, slots=True)
+class LogPolicy:
+    """How many units are written at once, how many may wait, and how often a checkpoint is kept for later."""
+
+    max_batch: int = MAX_BATCH
+    max_waiting: int = MAX_WAITING
+    keep_every: timedelta = KEEP_EVERY
+
+
 class Log:
     """The log of one node. Safe to use from any thread and event loop; `start` it once, `close` it at the end.
 
     `origin` is the log's name and must be the signer's. `clock` gives the time of checkpoints. A checkpoint is kept for
-    later (table `audit_checkpoints`) whenever `keep_every` has passed since the last one kept.
+    later (table `audit_checkpoints`) whenever the policy's `keep_every` has passed since the last one kept.
     """
 
     def __init__(
@@ -107,9 +118,7 @@ class Log:
         *,
         origin: str,
         clock: Callable[[], datetime],
-        max_batch: int = MAX_BATCH,
-        max_waiting: int = MAX_WAITING,
-        keep_every: timedelta = KEEP_EVERY,
+        policy: LogPolicy = LogPolicy(),
     ) -> None:
         if origin != signer.name:
             raise ValueError(f"the log's origin {origin!r} must be the name of its signer, {signer.name!r}")
@@ -117,9 +126,9 @@ class Log:
         self._engine = engine
         self._signer = signer
         self._clock = clock
-        self._max_batch = max_batch
-        self._max_waiting = max_waiting
-        self._keep_every = keep_every // timedelta(microseconds=1)
+        self._max_batch = policy.max_batch
+        self._max_waiting = policy.max_waiting
+        self._keep_every = policy.keep_every // timedelta(microseconds=1)
         self._queue: queue.SimpleQueue[Waiting | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._latest: Checkpoint | None = None

@@ -98,7 +98,7 @@ def facet_rows(index: int, entry: Entry) -> list[FacetRow]:
     rows.update((_PERMITTED, value, at, index) for value in entry.categories.permitted)
     rows.update((_WITHHELD, value, at, index) for value in entry.categories.withheld)
     rows.update((_CONSENT, consent, at, index) for consent, _ in entry.consents)
-    members = [one for one in (member_of(entry.source), member_of(entry.agents.recipient)) if one is not None]
+    members = [member for member in (member_of(entry.source), member_of(entry.agents.recipient)) if member is not None]
     rows.update((_MEMBER, member, at, index) for member in members)
     if entry.outcome in REFUSED:
         rows.update((_REFUSED, member, at, index) for member in members)

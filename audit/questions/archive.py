@@ -39,7 +39,7 @@ from audit.log.entries import ZONE, Entry, EntryError, micros, moment
 from audit.log.rows import entry_row, facet_rows, insert_rows
 from audit.log.tables import FACETS, archives, entries, facets, head
 from audit.questions import reviews, tallies
-from audit.questions.query import Filters, Order, Page, merge_pages, search
+from audit.questions.query import Filters, Order, Page, Shelf, merge_pages, search, search_in
 from audit.tree.checkpoint import NoteError, VerifierKey, verify_checkpoint
 from audit.tree.merkle import (
     Frontier,
@@ -416,29 +416,31 @@ class Archive:
                 return self._read(month, index)
 
             with self._engines[month.name].connect() as connection:
-                pages.append(search(connection, filters, order=order, after=after, limit=limit, read=read))
+                pages.append(search_in(Shelf(connection, read), filters, order=order, after=after, limit=limit))
         return merge_pages(pages, order=order, limit=limit)
 
+    def search_all(
+        self,
+        connection: Connection,
+        filters: Filters,
+        *,
+        order: Order = "newest",
+        after: str | None = None,
+        limit: int = 50,
+    ) -> Page:
+        """One page over the database and the archive together; what is still in both is read once, from the database.
 
-def search_all(
-    connection: Connection,
-    archive: Archive,
-    filters: Filters,
-    *,
-    order: Order = "newest",
-    after: str | None = None,
-    limit: int = 50,
-) -> Page:
-    """One page over the database and the archive together; what is still in both is read once, from the database.
-
-    Raises QueryError, or ArchiveError for a damaged file.
-    """
-    # The database first: what is pruned between the two questions is then in both answers rather than in neither.
-    here = search(connection, filters, order=order, after=after, limit=limit)
-    gone = connection.scalar(
-        select(archives.c.through).where(archives.c.pruned.is_not(None)).order_by(archives.c.through.desc()).limit(1)
-    )
-    if gone is None:
-        return here
-    there = archive.search(filters, order=order, after=after, limit=limit, below=int(gone))
-    return merge_pages((there, here), order=order, limit=limit)
+        Raises QueryError, or ArchiveError for a damaged file.
+        """
+        # The database first: what is pruned between the two questions is then in both answers rather than in neither.
+        here = search(connection, filters, order=order, after=after, limit=limit)
+        gone = connection.scalar(
+            select(archives.c.through)
+            .where(archives.c.pruned.is_not(None))
+            .order_by(archives.c.through.desc())
+            .limit(1)
+        )
+        if gone is None:
+            return here
+        there = self.search(filters, order=order, after=after, limit=limit, below=int(gone))
+        return merge_pages((there, here), order=order, limit=limit)

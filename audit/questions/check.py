@@ -27,16 +27,17 @@ from sqlalchemy import Connection, Engine, func, select
 from audit.log.entries import Entry
 from audit.log.rows import entry_row, facet_rows, seal
 from audit.log.tables import archives, checkpoints, cosignatures, entries, facets, head
-from audit.questions.checks import Anchor, FacetSums, Statements, TileCheck, Times, Trees, parsed
-from audit.questions.damage import OF_ENTRIES, Damage, Damaged, Finding
+from audit.questions.checks import Anchor, FacetSums, Others, Statements, TileCheck, Times, Trees, parsed
+from audit.questions.damage import OF_ENTRIES, Damage, Damaged, DamagedRow, Finding
 from audit.tree.checkpoint import NoteError, VerifierKey, verify_checkpoint
 from audit.tree.merkle import Frontier, ProofError, frontier_of, leaf_hash
 from audit.tree.tiles import WIDTH, StoredTiles
 
-__all__ = ["Finding", "Report", "check"]
+__all__ = ["Finding", "Others", "Report", "check"]
 
 CHUNK: Final = 4_096
 TOLERANCE: Final = timedelta(seconds=60)
+"""So far clocks may differ before an entry counts as back-dated."""
 MAX_FINDINGS: Final = 1_000
 STATEMENTS: Final = 256
 """So many of the newest kept checkpoints, and of the cosignatures, are held against the newest entries."""
@@ -88,9 +89,7 @@ def check(
     engine: Engine,
     *,
     log_key: VerifierKey,
-    witnesses: Sequence[VerifierKey] = (),
-    seen: Sequence[str] = (),
-    tolerance: timedelta = TOLERANCE,
+    others: Others = Others(),
     newest: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Report:
@@ -99,12 +98,10 @@ def check(
     The log may grow meanwhile. What is filed for search by bases, categories, consents and members is held against the
     entries by a check of the whole only.
 
-    `seen` are checkpoints of this log (signed notes) that others hold. `tolerance` is how far clocks may differ before
-    an entry counts as back-dated. `progress` is called with entries done and entries in all.
+    `others` is what is in other hands. `progress` is called with entries done and entries in all.
     """
     with engine.connect() as connection:
-        one = _Check(connection, log_key, tuple(witnesses), tolerance // timedelta(microseconds=1), newest)
-        return one.run(seen, progress)
+        return _Check(connection, log_key, tuple(others.witnesses), newest).run(others.seen, progress)
 
 
 class _Check:
@@ -113,7 +110,6 @@ class _Check:
         connection: Connection,
         log_key: VerifierKey,
         witnesses: tuple[VerifierKey, ...],
-        tolerance: int,
         newest: int | None,
     ) -> None:
         self._connection = connection
@@ -124,7 +120,7 @@ class _Check:
         self._trees = Trees()
         self._anchors: list[Anchor] = []
         self._statements = Statements()
-        self._times = Times(tolerance)
+        self._times = Times(TOLERANCE // timedelta(microseconds=1))
         self._salt = secrets.randbits(60)
         self._facets = FacetSums(self._salt)
         self._tiles = TileCheck(connection, self._findings)
@@ -143,7 +139,7 @@ class _Check:
         else:
             size = int(row.size)
             self._check_head(row)
-        self._anchors = [one for one in self._anchors if one.checkpoint.size >= since]
+        self._anchors = [anchor for anchor in self._anchors if anchor.checkpoint.size >= since]
         done = 0
         pending = sorted(self._anchors, key=lambda anchor: anchor.checkpoint.size)
         for count in self._entries(since, size, pending):
@@ -194,7 +190,7 @@ class _Check:
     def _name(self, size: int, done: int, pending: list[Anchor]) -> None:
         """Once all entries are read: what was done to those that are damaged, and to the end of the log."""
         named = self._damage.findings()
-        pushed_in = [(one.index, one.through) for one in named if one.kind is Damaged.INSERTED]
+        pushed_in = [(found.index, found.through) for found in named if found.kind is Damaged.INSERTED]
         self._findings[:] = [
             finding
             for finding in self._findings
@@ -208,11 +204,13 @@ class _Check:
                 finding.kind is Damaged.DELETED and fork.index <= finding.index <= fork.through
                 for finding in self._findings
             )
-            swapped = any(one.kind is Damaged.SWAPPED and fork.index <= one.index <= fork.through for one in named)
+            swapped = any(
+                found.kind is Damaged.SWAPPED and fork.index <= found.index <= fork.through for found in named
+            )
             if not gone and not swapped:
                 self._findings.append(fork)
         short = next((anchor for anchor in reversed(pending) if anchor.checkpoint.size > done), None)
-        renumbered = any(one.kind is Damaged.DELETED for one in named)
+        renumbered = any(found.kind is Damaged.DELETED for found in named)
         self._missing = range(done, size)
         if done < size and not renumbered:
             self._find(Damaged.TRUNCATED, done, f"the log says {size} entries, only {done} are here", size - 1)
@@ -364,7 +362,7 @@ class _Check:
         if entry is None or actual != stored or seal(index, stored) != mark:
             back_dated = entry is not None and self._times.goes_back(entry)
             name = None if entry is None else entry.id
-            former = self._damage.note(index, actual, stored, mark, name, back_dated=back_dated)
+            former = self._damage.note(DamagedRow(index, actual, stored, mark, name, back_dated))
         else:
             if filed is not None and filed != actual:
                 self._tiles.mismatch(index, entry.id, back_dated=self._times.goes_back(entry))

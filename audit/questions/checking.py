@@ -12,7 +12,7 @@ from typing import Final
 
 from sqlalchemy import Engine
 
-from audit.questions.check import Report, check
+from audit.questions.check import Others, Report, check
 from audit.tree.checkpoint import VerifierKey
 
 MOST: Final = 10_000
@@ -34,6 +34,6 @@ def check_newest(
     if not under_way.acquire(blocking=False):
         raise CheckingError("a check is being made right now")
     try:
-        return check(engine, log_key=log_key, witnesses=witnesses, newest=newest)
+        return check(engine, log_key=log_key, others=Others(witnesses), newest=newest)
     finally:
         under_way.release()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, Final
@@ -14,7 +14,7 @@ from audit.log.entries import Entry, EntryError, micros, moment
 from audit.log.rows import FacetRow
 from audit.log.tables import entries, tiles
 from audit.questions.damage import Damaged, Finding
-from audit.tree.checkpoint import Checkpoint
+from audit.tree.checkpoint import Checkpoint, VerifierKey
 from audit.tree.merkle import Frontier
 from audit.tree.tiles import WIDTH, subtree
 
@@ -24,6 +24,16 @@ MAX_FINDINGS: Final = 1_000
 STATEMENTS: Final = 256
 """So many of the newest kept checkpoints, and of the cosignatures, are held against the newest entries."""
 _COLUMNS: Final = tuple(column.name for column in entries.columns)
+
+
+@dataclass(frozen=True, slots=True)
+class Others:
+    """What is in other hands than those of whoever keeps the database: the keys of witnesses, and checkpoints of this
+    log (signed notes) that others hold.
+    """
+
+    witnesses: Sequence[VerifierKey] = ()
+    seen: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)

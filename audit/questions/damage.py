@@ -60,7 +60,11 @@ class _Run:
 
 
 @dataclass(frozen=True, slots=True)
-class _Changed:
+class DamagedRow:
+    """A row as it stands: the hash of its text, the hash and the seal stored with it, and the id of its entry, if the
+    text is one. `back_dated`: its time goes back behind that of earlier entries.
+    """
+
     index: int
     actual: bytes
     stored: bytes
@@ -74,20 +78,20 @@ class Damage:
 
     def __init__(self) -> None:
         self._runs: list[_Run] = []
-        self._changed: list[_Changed] = []
+        self._changed: list[DamagedRow] = []
 
-    def note(
-        self, index: int, actual: bytes, stored: bytes, mark: bytes, entry: str | None, *, back_dated: bool
-    ) -> bytes | None:
-        """Take in a damaged row: the hash of its text, its stored hash, its seal. Gives the hash that stood here
-        when it was recorded, or None if that cannot be told from the row."""
+    def note(self, row: DamagedRow) -> bytes | None:
+        """Take in a damaged row. Gives the hash that stood here when it was recorded, or None if that cannot be told
+        from the row.
+        """
+        index, actual, stored, mark, entry = row.index, row.actual, row.stored, row.mark, row.entry
         if entry is not None and actual == stored:
             shift = self._shift(index, stored, mark)
             if shift is not None:
                 self._displaced(index, shift, entry)
                 return None
         if len(self._changed) < MOST:
-            self._changed.append(_Changed(index, actual, stored, mark, entry, back_dated))
+            self._changed.append(row)
         if seal(index, actual) == mark or actual == stored:
             return actual
         return stored if seal(index, stored) == mark else None
@@ -190,7 +194,7 @@ def _swapped(index: int, place: int, entry: str | None, through: int | None = No
     )
 
 
-def _altered(item: _Changed) -> Finding:
+def _altered(item: DamagedRow) -> Finding:
     if item.entry is None:
         return Finding(Damaged.ALTERED, item.index, item.index, None, "the text is not an entry of this log")
     if item.back_dated:

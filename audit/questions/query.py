@@ -240,6 +240,16 @@ def _statement(
     return statement.where(*conditions).order_by(*ordering).limit(limit)
 
 
+@dataclass(frozen=True, slots=True)
+class Shelf:
+    """Where entries are looked for, and what gives the entry for an index and the text that is stored there: it is that
+    text, or it lives elsewhere (in an archive).
+    """
+
+    connection: Connection
+    read: Callable[[int, str], Entry] = lambda _index, text: Entry.parse(text)
+
+
 def search(
     connection: Connection,
     filters: Filters,
@@ -247,16 +257,17 @@ def search(
     order: Order = "newest",
     after: str | None = None,
     limit: int = 50,
-    read: Callable[[int, str], Entry] | None = None,
 ) -> Page:
-    """One page of the entries that match. Raises QueryError for a bad cursor or limit.
+    """One page of the entries that match. Raises QueryError for a bad cursor or limit."""
+    return search_in(Shelf(connection), filters, order=order, after=after, limit=limit)
 
-    `read` gives the entry for an index and the stored text, where the text lives elsewhere (in an archive).
-    """
+
+def search_in(shelf: Shelf, filters: Filters, *, order: Order, after: str | None, limit: int) -> Page:
+    """The same wherever the text of the entries is."""
     if not 1 <= limit <= MAX_PAGE:
         raise QueryError(f"a page has between 1 and {MAX_PAGE} entries")
     while True:
-        page = _page(connection, filters, order, after, limit, read)
+        page = _page(shelf, filters, order, after, limit)
         if not filters.carries:
             return page
         # Told only by the text of an entry: a page may be short, but it is empty only where there is nothing more.
@@ -266,20 +277,13 @@ def search(
         after = page.next
 
 
-def _page(
-    connection: Connection,
-    filters: Filters,
-    order: Order,
-    after: str | None,
-    limit: int,
-    read: Callable[[int, str], Entry] | None,
-) -> Page:
+def _page(shelf: Shelf, filters: Filters, order: Order, after: str | None, limit: int) -> Page:
     place = None if after is None else _place(after)
     driver, searches = _alternatives(filters)
     rows_of = [
         [
             (row[0], row[1], row[2])
-            for row in connection.execute(_statement(alternative, driver, place, order, limit + 1))
+            for row in shelf.connection.execute(_statement(alternative, driver, place, order, limit + 1))
         ]
         for alternative in searches
     ]
@@ -288,7 +292,7 @@ def _page(
     more = len(rows) > limit
     rows = rows[:limit]
     return Page(
-        tuple(Found(index, Entry.parse(body) if read is None else read(index, body)) for _, index, body in rows),
+        tuple(Found(index, shelf.read(index, body)) for _, index, body in rows),
         _cursor(rows[-1][0], rows[-1][1]) if more else None,
     )
 

@@ -109,15 +109,15 @@ def left_after_withdrawal(
     pairs: list[tuple[Found, Found]] = []
     for low in range(0, len(suspects), _ASKED_AT_ONCE):
         some = suspects[low : low + _ASKED_AT_ONCE]
-        read = _read(connection, {index for one in some for index in (one.withdrawal, one.cited)}, at)
-        for one in some:
-            withdrawal, later = read[one.withdrawal], read[one.cited]
-            withdrew = dict(withdrawal.entry.consents).get(one.consent, 0)
+        read = _read(connection, {index for suspect in some for index in (suspect.withdrawal, suspect.cited)}, at)
+        for suspect in some:
+            withdrawal, later = read[suspect.withdrawal], read[suspect.cited]
+            withdrew = dict(withdrawal.entry.consents).get(suspect.consent, 0)
             # Also what names no category: a withdrawn consent must not be cited by anything that left.
             released = later.entry.type in RELEASES and later.entry.outcome in RELEASED
             if released and _left_before(connection, withdrawal, later, find):
                 continue
-            if released and any(id_ == one.consent and used <= withdrew for id_, used in later.entry.consents):
+            if released and any(id_ == suspect.consent and used <= withdrew for id_, used in later.entry.consents):
                 pairs.append((withdrawal, later))
                 if len(pairs) >= MAX_PAGE:
                     return tuple(pairs)

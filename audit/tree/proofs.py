@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -151,20 +151,19 @@ def unchanged_since(connection: Connection, note: str, log_key: VerifierKey) -> 
 
 def export_proofs(
     connection: Connection,
-    indexes: Sequence[int],
+    wanted: Mapping[int, Entry | None],
     *,
     log_key: VerifierKey,
     witnesses: Sequence[VerifierKey] = (),
-    archived: Sequence[tuple[int, Entry]] = (),
     earlier: Sequence[str] = (),
 ) -> bytes:
     """One file with these entries, their proofs, the checkpoint and its cosignatures, for `verify_export`.
 
+    `wanted` are the entries by index: itself for one that lives in an archive, None for one that is to be read here.
     It is proven against the newest checkpoint that a witness cosigned and that covers all of the entries, or else
     against the newest one. `earlier` are further checkpoints whose continuity the file shows as well. Raises
     ProofError.
     """
-    wanted = dict.fromkeys(indexes) | dict(archived)
     newest = current(connection)
     checkpoint = _cosigned_note(connection, max(wanted, default=-1) + 1) or newest
     stored = StoredTiles(connection)

@@ -39,6 +39,24 @@ Keys = Mapping[str, VerifierKey]
 """The keys of known logs, by origin."""
 
 
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """How a checkpoint came: from whom, when, and by which keys the logs are known here."""
+
+    sender: str
+    at: datetime
+    keys: Keys
+
+
+@dataclass(frozen=True, slots=True)
+class Accusation:
+    """What another member says of this node's log: a kind of alarm, and the two statements that contradict."""
+
+    kind: str
+    first: str
+    second: str
+
+
 class WitnessError(ValueError):
     """A checkpoint of an unknown log, one that its log did not sign, or one that must not be cosigned."""
 
@@ -167,15 +185,6 @@ def _alarm(row: Row[tuple[str, ...]]) -> Alarm:
     return Alarm(row.id, row.origin, row.kind, row.first, row.second, moment(row.found))
 
 
-def hold(connection: Connection, note: str, received_from: str, now: datetime, *, keys: Keys) -> Held:
-    """Take in a checkpoint that came with a message or from another member who holds it.
-
-    Two different roots for one size are a fork, found at once. Raises WitnessError if the log is unknown or did not
-    sign it. Call it in the transaction that records the message.
-    """
-    return _take(connection, verified(note, keys), received_from, now)
-
-
 _HELD: Final = Fixed(
     select(held.c.root, held.c.note).where(held.c.origin == bindparam("of"), held.c.size == bindparam("at")), "of", "at"
 )
@@ -257,16 +266,13 @@ def settle(
     connection: Connection,
     request: ConsistencyRequest,
     reply: ConsistencyAnswer,
-    received_from: str,
-    now: datetime,
-    *,
-    keys: Keys,
+    arrival: Arrival,
 ) -> Verdict:
     """Hold an answer against what was held. Proven checkpoints between the first and the last are then let go.
 
     Raises WitnessError if the answer's checkpoint is not signed by the log that was asked.
     """
-    taken = hold(connection, reply.note, received_from, now, keys=keys)
+    taken = _take(connection, verified(reply.note, arrival.keys), arrival.sender, arrival.at)
     checkpoint = taken.checkpoint
     if checkpoint.origin != request.origin:
         raise WitnessError(f"{request.origin!r} was asked, {checkpoint.origin!r} answered")
@@ -283,7 +289,7 @@ def settle(
         if kind is None:
             proven.append(row.size)
             continue
-        raised = _raise_alarm(connection, kind, row.note, reply.note, now=now)
+        raised = _raise_alarm(connection, kind, row.note, reply.note, now=arrival.at)
         alarm = alarm or raised
         connection.execute(
             update(held)
@@ -334,16 +340,13 @@ def add_checkpoint(
     old: int,
     proof: Sequence[bytes],
     note: str,
-    received_from: str,
-    now: datetime,
-    *,
-    keys: Keys,
+    arrival: Arrival,
 ) -> Checkpoint:
     """Take in a checkpoint that its log brings, with the proof that it continues the last one proven here.
 
     Raises WitnessError, OldSizeError if the proof begins elsewhere, UnprovenError if it does not hold.
     """
-    checkpoint = verified(note, keys)
+    checkpoint = verified(note, arrival.keys)
     last = connection.execute(
         select(held)
         .where(held.c.origin == checkpoint.origin, held.c.state == "proven")
@@ -357,9 +360,9 @@ def add_checkpoint(
     if last is not None:
         kind = _contradiction(last, checkpoint, tuple(proof))
         if kind is not None:
-            alarm = _raise_alarm(connection, kind, last.note, note, now=now)
+            alarm = _raise_alarm(connection, kind, last.note, note, now=arrival.at)
             raise UnprovenError(alarm, alarm.new)
-    taken = _take(connection, checkpoint, received_from, now)
+    taken = _take(connection, checkpoint, arrival.sender, arrival.at)
     if taken.alarm is not None:
         raise UnprovenError(taken.alarm, taken.alarm.new)
     # The note takes the place of a message that stated the same: it is the log's own signature.
@@ -377,11 +380,12 @@ def add_checkpoint(
     return checkpoint
 
 
-def accused(connection: Connection, kind: str, first: str, second: str, now: datetime, *, origin: str) -> Alarm | None:
+def accused(connection: Connection, accusation: Accusation, now: datetime, *, origin: str) -> Alarm | None:
     """Another member says that this node's log contradicts itself: gives the alarm, or None if its tree bears both out.
 
     The caller has verified that both statements are this node's. Raises WitnessError, NoteError.
     """
+    kind, first, second = accusation.kind, accusation.first, accusation.second
     if kind not in _KINDS:
         raise WitnessError(f"{kind!r} is not a kind of alarm")
     stored = StoredTiles(connection)

@@ -19,7 +19,8 @@ from rich.panel import Panel
 from rich.table import Table
 
 from adapters.mapping import MappingError
-from adapters.sdk import Adapter, AdapterError, Finding, Limits, Mapped, Record, available, load
+from adapters.sdk import Adapter, AdapterError, Finding, Limits, Manifest, Mapped, Record, available, load
+from gateway.cli.adapter_new import new
 from gateway.terminal.output import NO, OUTSIDE, WRONG, console, fail, print_json, progress, table
 
 app = typer.Typer(help="Make an adapter from a sample, look at what it does, test it, pack it.", no_args_is_help=True)
@@ -28,89 +29,7 @@ Folder = Annotated[Path, typer.Argument(help="The adapter's folder.", metavar="F
 T = TypeVar("T")
 
 
-@app.command()
-def new(
-    name: Annotated[str, typer.Argument(help="The adapter's name: small letters, digits and dashes.")],
-    sample: Annotated[
-        Path, typer.Option("--from", help="A sample: CSV, fixed width, XML, JSON, XLSX or HL7 v2.", metavar="FILE")
-    ],
-    into: Annotated[Path, typer.Option("--into", help="Where the folder is made.", metavar="DIR")] = Path(),
-    allow_real_persons: Annotated[
-        bool, typer.Option("--allow-real-persons", help="Copy a sample with identity codes of real persons.")
-    ] = False,
-    encoding: Annotated[str, typer.Option("--encoding", help="Its encoding, such as iso-8859-15.")] = "",
-    delimiter: Annotated[str, typer.Option("--delimiter", help="What stands between its columns.")] = "",
-    header_row: Annotated[int | None, typer.Option("--header-row", min=1, help="The row of its header.")] = None,
-    sheet: Annotated[str, typer.Option("--sheet", help="The sheet of a workbook.")] = "",
-    record: Annotated[str, typer.Option("--record", help="The XML element, or the path in JSON, of a record.")] = "",
-    key: Annotated[str, typer.Option("--key", help="The column that tells records apart.")] = "",
-    json: Json = False,
-) -> None:
-    """Make an adapter from a sample: find how it is laid out, recognise its columns, write a package that is tested."""
-    from adapters.scaffold.outlining import SampleError
-    from adapters.scaffold.sniffing import Hints
-    from adapters.scaffold.writing import NewError
-    from adapters.scaffold.writing import new as write
-
-    hints = Hints(encoding, delimiter.replace("\\t", "\t"), header_row, sheet, record, key)
-    try:
-        written = write(name, sample, into, allow_real=allow_real_persons, hints=hints)
-    except (NewError, SampleError) as error:
-        fail(str(error), WRONG, remedy=error.remedy, json=json)
-    except OSError as error:
-        fail(f"{error.filename}: {error.strerror}", OUTSIDE, json=json)
-    if json:
-        print_json(_written(written))
-    else:
-        _show_written(written)
-
-
-def _written(written: Any) -> dict[str, Any]:
-    found = written.recognition
-    return {
-        "folder": str(written.folder),
-        "source": dict(written.sample.source),
-        "records": written.sample.records,
-        "key": found.key,
-        "recognised": [
-            {
-                "column": column.column.name,
-                "as": column.concept.name,
-                "score": round(column.score, 2),
-                "by": column.by,
-                "unknown_values": column.unknown,
-            }
-            for column in found.recognised
-        ],
-        "evidence": list(written.sample.evidence),
-        "left": [{"column": item.column.name, "reason": item.reason} for item in found.left],
-    }
-
-
-def _show_written(written: Any) -> None:
-    found = written.recognition
-    form = written.sample.source["format"]
-    console.print(f"[green]✓[/] {escape(str(written.folder))}: {written.sample.records} records, {form}")
-    for line in (*written.sample.evidence, f"key {found.key}"):
-        console.print(f"  [dim]guess[/] {escape(line)}")
-    rows = [
-        (
-            escape(column.column.name),
-            column.concept.title["en"],
-            f"{column.score:.0%}",
-            column.by + _unknown(column.unknown),
-        )
-        for column in found.recognised
-    ]
-    console.print(table("Recognised", ("column", "as", "sure", "by"), rows))
-    if found.left:
-        left = [(escape(item.column.name), escape(item.reason)) for item in found.left]
-        console.print(table("Left for you", ("column", "why"), left))
-    console.print(f"Next: [bold]yhdyspinta adapter watch {escape(str(written.folder))}[/]")
-
-
-def _unknown(count: int) -> str:
-    return f" — {count} values are in no table yet" if count else ""
+app.command()(new)
 
 
 @app.command("list")
@@ -123,6 +42,7 @@ def list_(json: Json = False) -> None:
                 {
                     "name": item.name,
                     "title": {"fi": item.title.fi, "sv": item.title.sv, "en": item.title.en},
+                    "version": _version(item.name),
                     "media_types": item.media_types,
                     "reads": item.reads,
                     "writes": item.writes,
@@ -131,15 +51,17 @@ def list_(json: Json = False) -> None:
             ]
         )
         return
-    rows = [
-        (item.name, item.title.en, ", ".join(item.media_types), _does(reads=item.reads, writes=item.writes))
-        for item in found
-    ]
-    console.print(table("Adapters", ("name", "what it is", "media types", "does"), rows))
+    rows = [(item.name, item.title.en, ", ".join(item.media_types), _does(item), _version(item.name)) for item in found]
+    console.print(table("Adapters", ("name", "what it is", "media types", "does", "version"), rows))
 
 
-def _does(*, reads: bool, writes: bool) -> str:
-    return " and ".join(word for word, does in (("reads", reads), ("writes", writes)) if does)
+def _does(item: Manifest) -> str:
+    return " and ".join(word for word, does in (("reads", item.reads), ("writes", item.writes)) if does)
+
+
+def _version(name: str) -> str:
+    """The version of an adapter's mapping; empty for one that has none."""
+    return str(getattr(getattr(load(name), "mapping", None), "version", ""))
 
 
 @app.command()

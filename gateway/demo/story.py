@@ -197,7 +197,7 @@ class Story:
                 ).first()
                 if row is None:
                     raise StoryError("the log of kotka holds no receipt")
-                exported = proofs.export_proofs(connection, [row.idx], log_key=key)
+                exported = proofs.export_proofs(connection, {row.idx: None}, log_key=key)
         finally:
             engine.dispose()
         report = verify_export(exported, log_key=key)

@@ -22,7 +22,7 @@ from sqlalchemy import Engine
 from audit.questions.subjects import Subjects
 from consent.difference import Differences, differences, steps
 from consent.rulebook import Fault, Rulebook, RulebookError, load
-from gateway.exchange.keeping import Kept, kept_decisions
+from gateway.exchange.keeping import Kept, Period, kept_decisions
 from gateway.exchange.rejudging import Swing, swing
 from gateway.registry.read.standing import Standing
 
@@ -88,7 +88,7 @@ class Proposals:
             raise ComparingError
         try:
             old, new = standing.rulebook, load(data, source=SOURCE)
-            found = kept_decisions(self._engine, self._subjects, since=start, until=end, newest=most + 1)
+            found = kept_decisions(self._engine, self._subjects, within=Period(start, end), newest=most + 1)
             with closing(found):
                 told = swing(_of(member, _for(SECONDS, islice(found, most))), old, new)
                 cut = next(found, None) is not None

@@ -46,7 +46,7 @@ class Shelves:
         if kept is None:
             return query.search(connection, filters, order=order, after=after, limit=limit)
         with self._lock:
-            return archive.search_all(connection, kept, filters, order=order, after=after, limit=limit)
+            return kept.search_all(connection, filters, order=order, after=after, limit=limit)
 
     def at(self, connection: Connection, index: int) -> Found | None:
         """The entry at this index."""

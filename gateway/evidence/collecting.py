@@ -16,7 +16,7 @@ import orjson
 from sqlalchemy import Connection, Row, select
 
 from audit.log.entries import Entry
-from audit.questions.archive import Archive, ArchiveError, search_all
+from audit.questions.archive import Archive, ArchiveError
 from audit.questions.query import Filters
 from audit.questions.subjects import Subjects
 from audit.tree.checkpoint import VerifierKey, parse_checkpoint
@@ -65,7 +65,7 @@ def collect(connection: Connection, message_id: str, holdings: Holdings, *, dire
         request=row.request,
         request_registry=row.registry_version,
         registries={version: _registry(holdings.vouched, version) for version in versions},
-        log=export_proofs(connection, (), log_key=log_key, archived=logged),
+        log=export_proofs(connection, dict(logged), log_key=log_key),
         response=row.response,
         response_registry=row.response_registry_version if row.response is not None else None,
         stamped=_stamped(connection, logged, stamp.note, log_key) if stamp is not None else None,
@@ -91,7 +91,7 @@ def _logged(connection: Connection, message_id: str, archives: Sequence[Path]) -
     """What the log says of the message, wherever its entries lie by now."""
     archive = Archive(*archives)
     try:
-        page = search_all(connection, archive, Filters(message_id=message_id), order="oldest")
+        page = archive.search_all(connection, Filters(message_id=message_id), order="oldest")
     except ArchiveError as error:
         raise _incomplete(f"the archive of the log cannot be read: {error}", "restore it from your backup") from None
     finally:

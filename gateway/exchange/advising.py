@@ -52,8 +52,8 @@ def advise(standing: Standing, case: Case) -> list[Advice]:
     emergency = _emergency(document.get("emergency"))
     found = []
     for part in _parts(rulebook, document):
-        providers = _parties(standing, document.get("provider"), "/provider", part.from_roles, facts, case.at)
-        requesters = _parties(standing, document.get("requester"), "/requester", {part.to_role}, facts, case.at)
+        providers = _parties(standing, case, "provider", part.from_roles, facts)
+        requesters = _parties(standing, case, "requester", {part.to_role}, facts)
         categories = _categories(rulebook, document.get("categories")) or part.categories
         best: Decision | None = None
         for provider in providers:
@@ -104,7 +104,7 @@ def _parts(rulebook: Rulebook, document: dict[str, Any]) -> Sequence[FlowDeliver
     for name in ("provider", "requester"):
         if not isinstance(document.get(name), dict):
             raise _wrong(f"/{name}", "say who it is", '{"role": "municipality"} or {"subsystem": "…"}')
-    every = frozenset(one for one, category in rulebook.categories.items() if category.parent is None)
+    every = frozenset(code for code, category in rulebook.categories.items() if category.parent is None)
     return [FlowDelivery(_role(document.get("requester")) or "", purpose, every, frozenset())]
 
 
@@ -115,13 +115,15 @@ def _role(stated: object) -> str | None:
 
 def _parties(
     standing: Standing,
-    stated: object,
-    pointer: str,
+    case: Case,
+    name: str,
     roles: Sequence[str] | frozenset[str] | set[str],
     facts: SubjectFacts | None,
-    at: datetime,
 ) -> list[Party]:
-    """The party as it was stated, in each role that it has; where none was, one of each role where the person lives."""
+    """The party as the case states it under this name, in each role that it has; where it states none, one of each
+    role where the person lives.
+    """
+    stated, pointer, at = case.document.get(name), f"/{name}", case.at
     if stated is None:
         return [_at_home(role, facts) for role in sorted(roles)]
     if not isinstance(stated, dict):
@@ -141,7 +143,7 @@ def _parties(
         raise _wrong(f"{pointer}/role", "the rulebook has no such role", remedy)
     if "municipalities" not in stated and "counties" not in stated:
         return [_at_home(role, facts)]
-    territory = [_codes(stated.get(name, []), f"{pointer}/{name}") for name in ("municipalities", "counties")]
+    territory = [_codes(stated.get(kind, []), f"{pointer}/{kind}") for kind in ("municipalities", "counties")]
     return [Party(role, str(stated.get("member", "")), *territory)]
 
 
@@ -186,13 +188,17 @@ def _facts(stated: object) -> SubjectFacts | None:
 def _consents(stated: object, at: datetime) -> list[ConsentRecord]:
     if stated is None:
         return []
-    if not isinstance(stated, list) or len(stated) > MOST_CONSENTS or not all(isinstance(one, dict) for one in stated):
+    if (
+        not isinstance(stated, list)
+        or len(stated) > MOST_CONSENTS
+        or not all(isinstance(item, dict) for item in stated)
+    ):
         raise _wrong(
             "/consents", f"a list of at most {MOST_CONSENTS} consents is needed", "send each as it is recorded"
         )
     found = []
-    for index, one in enumerate(stated):
-        stamped = {**one, "id": f"supposed-{index + 1}", "version": 1, "recorded_at": at.isoformat()}
+    for index, consent in enumerate(stated):
+        stamped = {**consent, "id": f"supposed-{index + 1}", "version": 1, "recorded_at": at.isoformat()}
         try:
             found.append(ConsentRecord.from_dict(stamped))
         except ConsentError as error:
@@ -215,7 +221,7 @@ def _emergency(stated: object) -> Emergency | None:
 
 
 def _codes(stated: object, pointer: str) -> frozenset[str]:
-    if not isinstance(stated, list) or len(stated) > 400 or not all(isinstance(one, str) for one in stated):
+    if not isinstance(stated, list) or len(stated) > 400 or not all(isinstance(code, str) for code in stated):
         raise _wrong(pointer, "a list of codes is needed", 'send ["…"]')
     return frozenset(stated)
 

@@ -62,26 +62,36 @@ class Kept:
     consents: tuple[ConsentRecord, ...] | None
 
 
+@dataclass(frozen=True, slots=True)
+class Period:
+    """From a moment on (`start`, inclusive), before another (`end`, exclusive), or without one."""
+
+    start: datetime | None = None
+    end: datetime | None = None
+
+
+ALWAYS = Period()
+
+
 def kept_decisions(
     engine: Engine,
     subjects: Subjects,
     *,
-    since: datetime | None = None,
-    until: datetime | None = None,
+    within: Period = ALWAYS,
     entry: str | None = None,
     newest: int | None = None,
 ) -> Generator[Kept, None, None]:
-    """The kept decisions, oldest first: all, or those from a moment on and before another, or the one of a log entry.
+    """The kept decisions, oldest first: all, or those within a period, or the one of a log entry.
 
     With `newest` at most so many, newest first. Close what is not read to the end.
     """
     statement = select(decisions).order_by(decisions.c.at, decisions.c.entry)
     if newest is not None:
         statement = select(decisions).order_by(decisions.c.at.desc(), decisions.c.entry.desc()).limit(newest)
-    if since is not None:
-        statement = statement.where(decisions.c.at >= _micros(since))
-    if until is not None:
-        statement = statement.where(decisions.c.at < _micros(until))
+    if within.start is not None:
+        statement = statement.where(decisions.c.at >= _micros(within.start))
+    if within.end is not None:
+        statement = statement.where(decisions.c.at < _micros(within.end))
     if entry is not None:
         statement = statement.where(decisions.c.entry == entry)
     with engine.connect() as connection, engine.connect() as reading:

@@ -127,7 +127,7 @@ async def _send(exchange: Exchange, outgoing: Outgoing, trace: Mapping[str, str]
         try:
             with exchange.telemetry.stage("send"):
                 return await exchange.transport.send(
-                    node.address, node.id, outgoing.text, outgoing.body, outgoing.claims.content_type, trace
+                    node, outgoing.text, outgoing.body, outgoing.claims.content_type, trace
                 )
         except ProblemError as problem:
             # A node that was reached may have acted on the message: only one that was not is passed over for the next.

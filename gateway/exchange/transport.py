@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import aiohttp
 
+from gateway.registry.read.entries import Node
 from gateway.wire.problems import ProblemError
 
 MESSAGE_HEADER = "Message"
@@ -104,19 +105,17 @@ class PeerTransport:
         finally:
             await former.close()
 
-    async def send(
-        self, address: str, node: str, message: str, body: bytes, content_type: str, trace: Mapping[str, str]
-    ) -> Reply:
-        """Send one message to the node `node` at `address`. Raises ProblemError `peer-unreachable`, `peer-timeout`."""
+    async def send(self, node: Node, message: str, body: bytes, content_type: str, trace: Mapping[str, str]) -> Reply:
+        """Send one message to another node. Raises ProblemError `peer-unreachable`, `peer-timeout`."""
         headers = {MESSAGE_HEADER: message, "Content-Type": content_type, **trace}
-        return await self._request(node, "POST", f"{address}/peer/v1/messages", body, headers)
+        return await self._request(node.id, "POST", f"{node.address}/peer/v1/messages", body, headers)
 
     async def call(
-        self, address: str, node: str, method: str, path: str, body: bytes | None = None, content_type: str = ""
+        self, node: Node, method: str, path: str, body: bytes | None = None, content_type: str = ""
     ) -> Reply:
         """Call another of the node's peer addresses. Raises ProblemError `peer-unreachable`, `peer-timeout`."""
         headers = {"Content-Type": content_type} if content_type else {}
-        return await self._request(node, method, f"{address}{path}", body, headers)
+        return await self._request(node.id, method, f"{node.address}{path}", body, headers)
 
     async def _request(self, node: str, method: str, url: str, body: bytes | None, headers: Mapping[str, str]) -> Reply:
         if self._session is None:

@@ -9,12 +9,10 @@ entry here and, by a notice that carries both statements, at the node whose log 
 from __future__ import annotations
 
 import asyncio
-import base64
 import logging
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from hashlib import sha256
 from typing import Any
 
 import orjson
@@ -25,11 +23,9 @@ from audit.log.entries import Entry
 from audit.log.log import Log, LogError, Written
 from audit.tree import cosignatures, witness
 from audit.tree.checkpoint import Checkpoint, NoteError, VerifierKey, WitnessSigner, split_note
-from audit.tree.merkle import consistency_proof
-from audit.tree.proofs import current
-from audit.tree.tiles import StoredTiles
 from gateway.exchange.transport import PeerTransport
-from gateway.registry.read.entries import Node, witness_name
+from gateway.exchange.witnesses import growth, logs_of, read_answer, witnesses_of
+from gateway.registry.read.entries import Node
 from gateway.registry.read.registry import Registry
 from gateway.story import Story
 from gateway.telemetry import event
@@ -57,25 +53,32 @@ class WitnessPolicy:
     most: int = 5
 
 
+@dataclass(frozen=True, slots=True)
+class OwnLog:
+    """A node's own log, with the database that holds it and the clock by which it is written."""
+
+    node: str
+    engine: Engine
+    log: Log
+    clock: Callable[[], datetime]
+
+
 class Witnessing:
     """The node as a witness, and its own log before other witnesses."""
 
     def __init__(
         self,
-        node: str,
+        own: OwnLog,
         *,
-        engine: Engine,
-        log: Log,
-        clock: Callable[[], datetime],
         registry: Callable[[], Registry | None],
         transport: PeerTransport,
         signer: Callable[[], WitnessSigner],
         policy: WitnessPolicy,
     ) -> None:
-        self._node = node
-        self._engine = engine
-        self._log = log
-        self._clock = clock
+        self._node = own.node
+        self._engine = own.engine
+        self._log = own.log
+        self._clock = own.clock
         self._registry = registry
         self._transport = transport
         self._signer = signer
@@ -161,20 +164,8 @@ class Witnessing:
             self._bring_at = now + timedelta(seconds=self._policy.bring_seconds)
         self._seen = await asyncio.to_thread(self._look)
 
-    def _keys(self, registry: Registry) -> dict[str, tuple[Node, VerifierKey]]:
-        found = {}
-        for node in registry.content.nodes:
-            if node.log_origin is not None and node.log_key is not None and node.id != self._node:
-                try:
-                    key = VerifierKey.parse(node.log_key)
-                except NoteError:
-                    continue
-                if key.name == node.log_origin:
-                    found[node.log_origin] = (node, key)
-        return found
-
     async def _ask_all(self, registry: Registry) -> None:
-        keys = self._keys(registry)
+        keys = logs_of(registry, self._node)
         for request in await asyncio.to_thread(self._pending):
             known = keys.get(request.origin)
             if known is None or not known[0].address.startswith("https:"):
@@ -202,8 +193,8 @@ class Witnessing:
                 answer: witness.ConsistencyAnswer = answer,
                 now: datetime = now,
             ) -> Written[witness.Verdict]:
-                keys = {key.name: key}
-                verdict = witness.settle(connection, request, answer, node.id, now, keys=keys)
+                arrival = witness.Arrival(node.id, now, {key.name: key})
+                verdict = witness.settle(connection, request, answer, arrival)
                 told = verdict.alarm is not None and verdict.alarm.new
                 entries = (self._anomaly(verdict.alarm, now),) if verdict.alarm is not None and told else ()
                 return Written(verdict, entries)
@@ -213,61 +204,34 @@ class Witnessing:
                 await self._tell(node, verdict.alarm)
             if len(request.sizes) < witness.MAX_SIZES:
                 return
-            left = [one for one in await asyncio.to_thread(self._pending) if one.origin == request.origin]
+            pending = await asyncio.to_thread(self._pending)
+            left = [further for further in pending if further.origin == request.origin]
             if not left:
                 return
             request = left[0]
 
     async def _answer(self, node: Node, request: witness.ConsistencyRequest) -> witness.ConsistencyAnswer:
         sizes = ",".join(str(size) for size in request.sizes)
-        reply = await self._transport.call(node.address, node.id, "GET", f"/peer/v1/log/consistency?sizes={sizes}")
+        reply = await self._transport.call(node, "GET", f"/peer/v1/log/consistency?sizes={sizes}")
         if reply.status != 200:
             raise witness.WitnessError(f"the log answered {reply.status}")
-        try:
-            document = orjson.loads(reply.body)
-            proofs = tuple(
-                (int(one["size"]), None if one["proof"] is None else tuple(_decoded(item) for item in one["proof"]))
-                for one in document["proofs"]
-            )
-            return witness.ConsistencyAnswer(str(document["checkpoint"]), proofs)
-        except (ValueError, KeyError, TypeError) as error:
-            raise witness.WitnessError("the answer is not one of the protocol") from error
+        return read_answer(reply.body)
 
     async def _tell(self, node: Node, alarm: witness.Alarm) -> None:
         """Both sides' officers are told: here by the entry, there by this notice."""
         document = {"kind": alarm.kind, "first": alarm.first, "second": alarm.second}
         try:
-            await self._transport.call(
-                node.address, node.id, "POST", "/peer/v1/alarms", orjson.dumps(document), ANSWER_TYPE
-            )
+            await self._transport.call(node, "POST", "/peer/v1/alarms", orjson.dumps(document), ANSWER_TYPE)
         except ProblemError as error:
             event(LOGGER, logging.WARNING, "alarm-not-told", node=node.id, reason=error.code)
 
     # -- our own log before witnesses ---------------------------------------------------------------------------------
 
     def _witnesses(self, registry: Registry) -> list[tuple[Node, list[VerifierKey]]]:
-        """The witnesses that this log calls: of other members, always the same ones, spread over the network.
-
-        A witness that changes its key has two for a while.
-        """
-        ours = registry.node(self._node)
-        named = {witness_name(node.id): node for node in registry.content.nodes}
-        found: dict[str, list[VerifierKey]] = {}
-        for listed in registry.witnesses:
-            node = named.get(listed.name)
-            if node is None or ours is None or node.owner == ours.owner or not node.address.startswith("https:"):
-                continue
-            try:
-                found.setdefault(listed.name, []).append(VerifierKey.parse(listed.key))
-            except NoteError:
-                continue
-        calls = [(named[name], keys) for name, keys in found.items()]
-        calls.sort(key=lambda one: sha256(f"{self._log.origin}\n{one[0].id}".encode()).digest())
-        return calls[: self._policy.most]
+        return witnesses_of(registry, self._node, self._log.origin)[: self._policy.most]
 
     async def _bring_all(self, registry: Registry) -> None:
-        witnesses = self._witnesses(registry)
-        for node, keys in witnesses:
+        for node, keys in self._witnesses(registry):
             try:
                 await self._bring(node, keys)
                 self._silent.pop(node.id, None)
@@ -277,14 +241,12 @@ class Witnessing:
 
     async def _bring(self, node: Node, keys: list[VerifierKey]) -> None:
         for _ in range(2):
-            checkpoint, body = await asyncio.to_thread(self._bundle, self._brought.get(node.id, 0))
+            checkpoint, body = await asyncio.to_thread(growth, self._engine, self._brought.get(node.id, 0))
             brought, now = (checkpoint.size, checkpoint.root, [str(key) for key in keys]), self._clock()
             before, at = self._cosigned.get(node.id, (None, now))
             if brought == before and now - at < STANDING_STILL:
                 return
-            reply = await self._transport.call(
-                node.address, node.id, "POST", "/peer/v1/checkpoints", body, "text/plain; charset=utf-8"
-            )
+            reply = await self._transport.call(node, "POST", "/peer/v1/checkpoints", body, "text/plain; charset=utf-8")
             if reply.status == 409:
                 size = int(reply.body) if reply.body.strip().isdigit() else -1
                 if size > checkpoint.size:
@@ -299,14 +261,6 @@ class Witnessing:
             self._cosigned[node.id] = brought, now
             return
         raise witness.WitnessError("the witness does not say where it left off")
-
-    def _bundle(self, old: int) -> tuple[Checkpoint, bytes]:
-        with self._engine.connect() as connection:
-            checkpoint = current(connection)
-            old = min(old, checkpoint.size)
-            proof = consistency_proof(old, checkpoint.size, StoredTiles(connection).node)
-        lines = "".join(f"{base64.b64encode(item).decode()}\n" for item in proof)
-        return checkpoint, f"old {old}\n{lines}\n{checkpoint.note}".encode()
 
     async def _witness_holds_more(self, node: Node, size: int, ours: int) -> None:
         now = self._clock()
@@ -346,7 +300,7 @@ class Witnessing:
 
         def unit(connection: Connection) -> Written[str | witness.UnprovenError]:
             try:
-                witness.add_checkpoint(connection, old, proof, note, node.id, now, keys=keys)
+                witness.add_checkpoint(connection, old, proof, note, witness.Arrival(node.id, now, keys))
             except witness.UnprovenError as error:
                 # The alarm is to stand, so this is a result and no failure.
                 return Written(error, (self._anomaly(error.alarm, now),) if error.new else ())
@@ -397,7 +351,7 @@ class Witnessing:
 
         async def ask(node: Node) -> tuple[str, Checkpoint | None] | None:
             try:
-                reply = await self._transport.call(node.address, node.id, "GET", "/peer/v1/log/held")
+                reply = await self._transport.call(node, "GET", "/peer/v1/log/held")
                 text = reply.body.decode()
                 if reply.status == 204:
                     return node.id, None
@@ -411,7 +365,7 @@ class Witnessing:
         answers = await asyncio.gather(*(ask(node) for node in asked[:MOST_ASKED]))
         return dict(answer for answer in answers if answer is not None)
 
-    async def accused(self, kind: str, first: str, second: str, by: Node) -> bool:
+    async def accused(self, accusation: witness.Accusation, by: Node) -> bool:
         """A peer shows two statements of our log that contradict each other. Gives whether our tree bears that out.
 
         The caller has verified that both are ours.
@@ -419,7 +373,7 @@ class Witnessing:
         now = self._clock()
 
         def unit(connection: Connection) -> Written[bool]:
-            alarm = witness.accused(connection, kind, first, second, now, origin=self._log.origin)
+            alarm = witness.accused(connection, accusation, now, origin=self._log.origin)
             if alarm is None:
                 return Written(False, ())
             told = replace(self._anomaly(alarm, now)) if alarm.new else None
@@ -439,7 +393,7 @@ class Witnessing:
             cosigned = cosignatures.latest_cosignatures(connection)
         return {
             "watched": [
-                {"origin": one.checkpoint.origin, "size": one.checkpoint.size, "proven": one.proven} for one in watched
+                {"origin": log.checkpoint.origin, "size": log.checkpoint.size, "proven": log.proven} for log in watched
             ],
             "alarms": [{"origin": alarm.origin, "kind": alarm.kind, "sizes": alarm.sizes} for alarm in alarms],
             "cosigned": [{"witness": name, "size": size} for name, size in cosigned],
@@ -453,10 +407,3 @@ class Witnessing:
         registry = self._registry()
         listed = registry is not None and registry.lists_witness(str(self._signer().verifier))
         return {**self._seen, "silent": sorted(self._silent), "sound": not self._seen["alarms"], "listed": listed}
-
-
-def _decoded(text: str) -> bytes:
-    data = base64.b64decode(text, validate=True)
-    if len(data) != 32:
-        raise ValueError("a hash has 32 bytes")
-    return data

@@ -16,9 +16,7 @@ from gateway.exchange.consents import web as consents_web
 from gateway.exchange.consents.record import Consents
 from gateway.exchange.context import Exchange
 from gateway.exchange.handover import web as handovers_web
-from gateway.exchange.handover.accept import Inbox
 from gateway.exchange.handover.deliver import Deliveries
-from gateway.exchange.handover.overview import Overview
 from gateway.exchange.handover.plan import Handovers
 from gateway.exchange.handover.receive import Reception
 from gateway.exchange.identity import web as identity_web
@@ -55,7 +53,7 @@ def client_face(exchange: Exchange, deliveries: Deliveries, callers: Callers, be
     return application(
         "yhdyspinta",
         queries.router(exchange, Consumer(exchange), callers),
-        handovers_web.router(exchange, handovers, deliveries, Inbox(exchange), Overview(exchange), callers),
+        handovers_web.router(exchange, handovers, deliveries, callers),
         consents_web.router(exchange, Consents(exchange), deliveries, callers),
         reports_web.router(exchange, deliveries, callers),
         identity_web.router(exchange, Identity(exchange, handovers, two_people=beside.two_people), deliveries, callers),

@@ -179,7 +179,7 @@ def _bringing(
             if not is_ours(exchange.log, statement, verified):
                 raise ProblemError("log-refused", detail="a statement of the alarm is not one of this node")
         try:
-            borne_out = await witnessing.accused(form.kind, form.first, form.second, node)
+            borne_out = await witnessing.accused(witness.Accusation(form.kind, form.first, form.second), node)
         except (witness.WitnessError, NoteError) as error:
             raise ProblemError("log-refused", detail=str(error)) from None
         if borne_out:

@@ -18,7 +18,7 @@ from audit.log.log import Log, LogError
 from gateway.exchange.context import DeliveryPolicy, Exchange, Limits
 from gateway.exchange.rates import RateLimits, Rates
 from gateway.exchange.transport import PeerTransport
-from gateway.exchange.witnessing import Witnessing, WitnessPolicy
+from gateway.exchange.witnessing import OwnLog, Witnessing, WitnessPolicy
 from gateway.keys.credentials import KeyPlace
 from gateway.node import secret_files
 from gateway.node.handshakes import RefusedConnections
@@ -92,15 +92,6 @@ class Parts:
             return False
 
 
-@dataclass(frozen=True, slots=True)
-class _Store:
-    """Where a node keeps what it does: its database and its log, and the clock of what is put there."""
-
-    engine: Engine
-    log: Log
-    clock: Callable[[], datetime]
-
-
 async def assemble(
     settings: Settings, stack: AsyncExitStack, clock: Callable[[], datetime] = utc_now, reading: Reading | None = None
 ) -> Parts:
@@ -147,7 +138,7 @@ async def assemble(
         held=held,
         registers=registers_of(settings),
         replays=Replays(),
-        witnessing=_witnessing(settings, standings, transport, _Store(engine, log, clock)),
+        witnessing=_witnessing(settings, standings, transport, OwnLog(settings.node.id, engine, log, clock)),
         transport=transport,
         backends=backends,
         telemetry=telemetry,
@@ -198,15 +189,12 @@ def _log(settings: Settings, stack: AsyncExitStack, engine: Engine, clock: Calla
     return log
 
 
-def _witnessing(settings: Settings, standings: Standings, transport: PeerTransport, store: _Store) -> Witnessing:
+def _witnessing(settings: Settings, standings: Standings, transport: PeerTransport, own: OwnLog) -> Witnessing:
     def registry() -> Registry | None:
         return standings.latest.registry if standings.latest is not None else None
 
     return Witnessing(
-        settings.node.id,
-        engine=store.engine,
-        log=store.log,
-        clock=store.clock,
+        own,
         registry=registry,
         transport=transport,
         signer=witness_signers(settings, lambda key: (now := registry()) is not None and now.lists_witness(key)),

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import Engine, make_url
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
-from audit.log.log import Log
+from audit.log.log import Log, LogPolicy
 from audit.questions.report import Controller
 from audit.questions.subjects import Subjects
 from audit.tree.checkpoint import KeyType, LogSigner, WitnessSigner
@@ -36,6 +36,7 @@ from gateway.registry.read.entries import log_origin, witness_name
 from gateway.registry.read.standing import Standing, Standings
 from gateway.settings import KeySettings, Settings
 from gateway.sources.backends import Backend, HttpBackend
+from gateway.sources.endpoint import Endpoint
 from gateway.web.authentication import Caller, Registered
 from gateway.web.tokens import ClientKeys, KeySetError
 from gateway.wire.identifiers import MemberId, ServiceId, SubsystemId
@@ -78,8 +79,7 @@ def log_of(settings: Settings, engine: Engine, clock: Callable[[], datetime] = u
         LogSigner(ed25519_key(settings.secrets.log_key), origin),
         origin=origin,
         clock=clock,
-        max_batch=settings.database.appender_batch,
-        max_waiting=settings.limits.queue,
+        policy=LogPolicy(settings.database.appender_batch, settings.limits.queue),
     )
 
 
@@ -264,14 +264,11 @@ def backends_of(settings: Settings, adapters: Adapters) -> dict[ServiceId, Backe
     """What stands behind the query services; the adapters run where `adapters` says."""
     return {
         ServiceId.parse(service.service): HttpBackend(
-            service.url,
+            Endpoint.at(
+                service.url, service.timeout_seconds, settings.limits.body_bytes, service.certificate_authority
+            ),
             adapters.load(service.adapter),
-            timeout_seconds=service.timeout_seconds,
             limits=settings.adapters.limits(),
-            body_limit=settings.limits.body_bytes,
-            context=ssl.create_default_context(cafile=str(service.certificate_authority))
-            if service.certificate_authority
-            else None,
         )
         for service in settings.services
     }

@@ -16,7 +16,6 @@ from gateway.exchange.consents.reports import Reports
 from gateway.exchange.context import Exchange
 from gateway.exchange.handover.deliver import Deliveries
 from gateway.exchange.handover.feeds import open_feed
-from gateway.exchange.handover.plan import Handovers
 from gateway.node.parts import Parts
 from gateway.person.figures import IdentityWatch
 from gateway.sources.progress import Progress
@@ -52,16 +51,7 @@ def _start_feeds(parts: Parts, stack: AsyncExitStack, deliveries: Deliveries) ->
     settings, exchange = parts.settings, parts.exchange
     progress = Progress(exchange.engine, exchange.log, exchange.clock)
     for source in settings.sources:
-        feed = open_feed(
-            source,
-            Handovers(exchange),
-            deliveries,
-            progress,
-            body_limit=settings.limits.body_bytes,
-            limits=settings.adapters.limits(),
-            trace_id=lambda: exchange.telemetry.trace()[0],
-            adapters=parts.adapters(f"source {source.name}", 1),
-        )
+        feed = open_feed(source, exchange, deliveries, progress, parts.adapters(f"source {source.name}", 1))
         feed.start()
         stack.push_async_callback(feed.stop)
 

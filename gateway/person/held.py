@@ -73,6 +73,16 @@ class HeldRecord:
     owner: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Deed:
+    """What was done with a held record, how it came out, when, and by whom; None: by the node itself."""
+
+    act: str
+    outcome: Outcome
+    at: datetime
+    by: str | None
+
+
 class HeldRecords:
     """The held records of one node."""
 
@@ -147,7 +157,7 @@ class HeldRecords:
     ) -> tuple[str, Entry]:
         now = self._clock()
         identifier = new_id(now)
-        entry = self._entry(identifier, subject, Outcome.PENDING, row["reason"], now, act, by=row.get("owner"))
+        entry = self._entry(identifier, subject, row["reason"], _Deed(act, Outcome.PENDING, now, row.get("owner")))
         connection.execute(
             insert(held_records),
             {
@@ -190,7 +200,7 @@ class HeldRecords:
             raise ProblemError("not-found", detail="no record of that id waits for a decision about who it is about")
         subject = self._subjects.of(row.member).by_id(connection, row.subject)
         who = None if state is HeldState.CORRECTED else by  # then it is the register that did it, and nobody else
-        return (self._entry(identifier, subject, Outcome.SUCCESS, row.reason, now, act=state.value, by=who),)
+        return (self._entry(identifier, subject, row.reason, _Deed(state.value, Outcome.SUCCESS, now, who)),)
 
     def take(self, connection: Connection, identifier: str, by: str, now: datetime) -> tuple[Entry, ...]:
         """Somebody answers for a held record from now on, whoever did before. In a unit.
@@ -211,7 +221,7 @@ class HeldRecords:
         if row.owner == by[:128]:
             return ()
         subject = self._subjects.of(row.member).by_id(connection, row.subject)
-        return (self._entry(identifier, subject, Outcome.SUCCESS, row.reason, now, act="taken", by=by),)
+        return (self._entry(identifier, subject, row.reason, _Deed("taken", Outcome.SUCCESS, now, by)),)
 
     def content(self, connection: Connection, identifier: str) -> bytes | None:
         """What waits, unsealed; None where nothing was kept, or the person was forgotten."""
@@ -247,23 +257,14 @@ class HeldRecords:
             for row in rows
         )
 
-    def _entry(
-        self,
-        identifier: str,
-        subject: Subject | None,
-        outcome: Outcome,
-        reason: str,
-        now: datetime,
-        act: str = "held",
-        by: str | None = None,
-    ) -> Entry:
-        story = Story(node=self._node or None) if by is None else acting(by, self._node)
+    def _entry(self, identifier: str, subject: Subject | None, reason: str, deed: _Deed) -> Entry:
+        story = Story(node=self._node or None) if deed.by is None else acting(deed.by, self._node)
         return replace(story, subject=subject.pseudonym if subject is not None else None).entry(
             EntryType.IDENTITY,
-            outcome,
-            now,
+            deed.outcome,
+            deed.at,
             reason=NOT_PLACED if reason == NOT_PLACED else "subject-ambiguous",
-            detail={"act": act, "held": identifier, "conflict": reason},
+            detail={"act": deed.act, "held": identifier, "conflict": reason},
         )
 
 

@@ -56,8 +56,8 @@ class Registrar:
     def same(self, connection: Connection, held: str, by: str, now: datetime) -> tuple[Entry, ...]:
         """The record is about one person: whoever it names is joined without doubt."""
         subjects = self._named_by(connection, held)
-        for first, second in combinations(subjects, 2):
-            self._act(connection, first, second, LinkAct.CONFIRMED, by, now)
+        for ends in combinations(subjects, 2):
+            self._act(connection, ends, LinkAct.CONFIRMED, by, now)
         return self._held.settle(connection, held, HeldState.SAME, by, now)
 
     def apart(self, connection: Connection, held: str, by: str, now: datetime) -> tuple[Entry, ...]:
@@ -66,7 +66,7 @@ class Registrar:
         web = links.web(connection, subjects)
         for first, second in combinations(subjects, 2):
             if second not in web.certain((first,)):
-                self._act(connection, first, second, LinkAct.APART, by, now)
+                self._act(connection, (first, second), LinkAct.APART, by, now)
         return self._held.settle(connection, held, HeldState.APART, by, now)
 
     def join(
@@ -82,7 +82,7 @@ class Registrar:
                 detail="a former version put more than these two identifiers together, and all of them stand or fall",
                 remedy="have the register send a record that names all of them, or ask the person for consent anew",
             )
-        self._act(connection, *ends, LinkAct.CONFIRMED, by, now)
+        self._act(connection, ends, LinkAct.CONFIRMED, by, now)
         return (self._entry(left, LinkAct.CONFIRMED, by, now),)
 
     def undo(
@@ -97,10 +97,10 @@ class Registrar:
         path = [link for link in web.links if _parts(web, link, mine, theirs)]
         since = min(link.joined for link in path)
         for link in path:
-            self._act(connection, link.first, link.second, LinkAct.UNDONE, by, now)
+            self._act(connection, (link.first, link.second), LinkAct.UNDONE, by, now)
         if web.between(mine, theirs) is None:
             # The two were joined by way of others: say of these two as well that they are apart.
-            self._act(connection, mine, theirs, LinkAct.APART, by, now)
+            self._act(connection, (mine, theirs), LinkAct.APART, by, now)
         released = self._released(connection, web.connected((mine,)), since)
         return (self._entry(left, LinkAct.UNDONE, by, now, released=len(released)),), released
 
@@ -112,7 +112,7 @@ class Registrar:
         link = links.web(connection, (left.subjects[0].id,)).between(left.subjects[0].id, right.subjects[0].id)
         if link is None or link.act is not LinkAct.UNDONE:
             raise ProblemError("not-found", detail="no join of the two identifiers was undone")
-        self._act(connection, link.first, link.second, LinkAct.PLACED, by, now)
+        self._act(connection, (link.first, link.second), LinkAct.PLACED, by, now)
         return (self._entry(left, LinkAct.PLACED, by, now),)
 
     def doubtful(self, connection: Connection) -> tuple[Doubtful, ...]:
@@ -165,8 +165,8 @@ class Registrar:
             for item in found
         )
 
-    def _act(self, connection: Connection, first: str, second: str, act: LinkAct, by: str, now: datetime) -> None:
-        links.add(connection, LinkRow(new_id(now), first, second, act, micros(now), by[:128]))
+    def _act(self, connection: Connection, ends: tuple[str, str], act: LinkAct, by: str, now: datetime) -> None:
+        links.add(connection, LinkRow(new_id(now), *ends, act, micros(now), by[:128]))
 
     def _entry(self, left: Known, act: LinkAct, by: str, now: datetime, **more: int) -> Entry:
         return replace(acting(by, self._node), subject=left.subjects[0].pseudonym).entry(

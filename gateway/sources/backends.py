@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import io
-import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import islice
@@ -18,6 +17,7 @@ import aiohttp
 import orjson
 
 from adapters.sdk import Adapter, Finding, Limits
+from gateway.sources.endpoint import Endpoint
 from gateway.wire.problems import ProblemError
 from schemas.identifiers import SubjectIdentifierError, canonical
 
@@ -129,24 +129,15 @@ class Backend(Protocol):
 class HttpBackend:
     """A source system that answers over HTTP in a format that an adapter reads."""
 
-    def __init__(
-        self,
-        url: str,
-        adapter: Adapter,
-        *,
-        timeout_seconds: float,
-        limits: Limits,
-        body_limit: int,
-        context: ssl.SSLContext | None = None,
-    ) -> None:
-        self._url = url
+    def __init__(self, endpoint: Endpoint, adapter: Adapter, *, limits: Limits) -> None:
+        self._url = endpoint.url
         self._adapter = adapter
         named = f"{type(adapter).__module__}.{type(adapter).__qualname__}"
         self._validator = named if named in VALIDATING else None
         self._limits = limits
-        self._body_limit = body_limit
-        self._timeout = aiohttp.ClientTimeout(total=timeout_seconds)
-        self._context = context
+        self._body_limit = endpoint.body_limit
+        self._timeout = aiohttp.ClientTimeout(total=endpoint.timeout_seconds)
+        self._context = endpoint.context
         self._session: aiohttp.ClientSession | None = None
 
     async def fetch(self, locator: Locator) -> Sourced:

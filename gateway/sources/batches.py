@@ -58,8 +58,8 @@ class FileBatch:
     def mapped(self, adapter: Adapter, limits: Limits) -> Iterator[Mapped]:
         """See Batch."""
         with self.opened() as stream:
-            for one in adapter.convert(stream, limits):
-                yield _named(one, self.title)
+            for mapped in adapter.convert(stream, limits):
+                yield _named(mapped, self.title)
 
 
 @dataclass(frozen=True, slots=True)

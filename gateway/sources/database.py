@@ -170,7 +170,7 @@ def _plain(value: Any) -> Any:
 
 
 def _written(position: tuple[Any, Any]) -> str:
-    return orjson.dumps([_tagged(one) for one in position]).decode()
+    return orjson.dumps([_tagged(part) for part in position]).decode()
 
 
 def _tagged(value: Any) -> Any:

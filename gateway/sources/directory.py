@@ -58,7 +58,9 @@ class Directory:
     def _next(self) -> FileBatch | None:
         for name in ("working", "done"):
             (self._folder / name).mkdir(parents=True, exist_ok=True, mode=0o700)
-        begun = sorted(one for one in (self._folder / "working").iterdir() if one.is_file() and not one.is_symlink())
+        begun = sorted(
+            file for file in (self._folder / "working").iterdir() if file.is_file() and not file.is_symlink()
+        )
         chosen = begun[0] if begun else self._settled()
         if chosen is None:
             return None

@@ -47,29 +47,42 @@ class FeedPolicy:
     retry_limit_seconds: float = 300.0
 
 
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """What is read: a source, the adapter that maps its records, and what the adapter may use for a batch."""
+
+    source: Source
+    adapter: Adapter
+    limits: Limits
+
+
+@dataclass(frozen=True, slots=True)
+class Books:
+    """Where a feed writes down how far it is, and the folder of its reports."""
+
+    progress: Progress
+    reports: Path
+
+
 class Feed:
     """One source, its adapter, and the handovers that its records become."""
 
     def __init__(
         self,
         name: str,
-        source: Source,
-        adapter: Adapter,
+        intake: Intake,
         hand_over: HandOver,
-        progress: Progress,
-        *,
-        reports: Path,
+        books: Books,
         policy: FeedPolicy,
-        limits: Limits,
     ) -> None:
         self.name = name
-        self._source = source
-        self._adapter = adapter
+        self._source = intake.source
+        self._adapter = intake.adapter
+        self._limits = intake.limits
         self._hand_over = hand_over
-        self._progress = progress
-        self._reports = reports
+        self._progress = books.progress
+        self._reports = books.reports
         self._policy = policy
-        self._limits = limits
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:

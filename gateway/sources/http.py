@@ -12,7 +12,6 @@ import asyncio
 import base64
 import io
 import re
-import ssl
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ import orjson
 
 from adapters.sdk import Adapter
 from gateway.sources.batches import Batch, FileBatch, SourceError, identity
+from gateway.sources.endpoint import Endpoint
 
 _NEXT = re.compile(r'<([^<>]+)>\s*;[^,]*\brel\s*=\s*"?next"?', re.IGNORECASE)
 
@@ -56,23 +56,20 @@ class HttpApi:
 
     def __init__(
         self,
-        url: str,
+        endpoint: Endpoint,
         adapter: Adapter,
         *,
         paging: Paging,
         credentials: ClientCredentials | None = None,
-        timeout_seconds: float = 30.0,
-        body_limit: int = 64 * 1024 * 1024,
-        context: ssl.SSLContext | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._url = url
+        self._url = endpoint.url
         self._adapter = adapter
         self._paging = paging
         self._credentials = credentials
-        self._timeout = aiohttp.ClientTimeout(total=timeout_seconds)
-        self._body_limit = body_limit
-        self._context = context
+        self._timeout = aiohttp.ClientTimeout(total=endpoint.timeout_seconds)
+        self._body_limit = endpoint.body_limit
+        self._context = endpoint.context
         self._monotonic = monotonic
         self._session: aiohttp.ClientSession | None = None
         self._token = ""

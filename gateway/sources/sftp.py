@@ -107,7 +107,7 @@ class SftpDrop:
 
     @staticmethod
     async def _files(server: Any, folder: str) -> list[Any]:
-        return [one for one in await server.readdir(folder) if one.attrs.type == asyncssh.FILEXFER_TYPE_REGULAR]
+        return [entry for entry in await server.readdir(folder) if entry.attrs.type == asyncssh.FILEXFER_TYPE_REGULAR]
 
     async def close(self) -> None:
         """See Source."""

@@ -15,7 +15,7 @@ from audit.log.entries import Agents, Entry
 from audit.log.tables import archives, entries, facets
 from audit.questions import anomalies, archive, data_tracker, query, reviews, withdrawals
 from audit.questions.archive import Archive, ArchiveError
-from audit.questions.check import check
+from audit.questions.check import Others, check
 from audit.questions.query import Filters, Found, Order, Page, Search
 from audit.tree import proofs
 from audit.tree.checkpoint import Checkpoint
@@ -56,7 +56,7 @@ def searching(opened: Archive) -> Search:
     """A search over the database and this archive."""
 
     def find(connection: Connection, filters: Filters, *, order: Order, after: str | None, limit: int) -> Page:
-        return archive.search_all(connection, opened, filters, order=order, after=after, limit=limit)
+        return opened.search_all(connection, filters, order=order, after=after, limit=limit)
 
     return find
 
@@ -80,7 +80,7 @@ def test_archived_months_stay_searchable_and_provable_after_they_left_the_databa
 ) -> None:
     folder = tmp_path / "archive"
     with bench.engine.connect() as connection:
-        whole = [item.index for item in archive.search_all(connection, Archive(), Filters(), limit=1000).found]
+        whole = [item.index for item in Archive().search_all(connection, Filters(), limit=1000).found]
     done = archived(bench, folder)
     for one in done:
         removed = archive.prune(bench.engine, folder, one.name, log_key=bench.signer.verifier, now=NOW)
@@ -92,7 +92,7 @@ def test_archived_months_stay_searchable_and_provable_after_they_left_the_databa
         assert data_tracker.usage_period(connection, NOW, find=searching(opened)).start == datetime(
             2026, 10, 1, 8, 5, tzinfo=UTC
         )
-        found = archive.search_all(connection, opened, Filters(), limit=1000)
+        found = opened.search_all(connection, Filters(), limit=1000)
         assert [item.index for item in found.found] == whole
         for filters in (
             Filters(purpose="p-1"),
@@ -101,12 +101,12 @@ def test_archived_months_stay_searchable_and_provable_after_they_left_the_databa
         ):
             pages, after = [], None
             while True:
-                page = archive.search_all(connection, opened, filters, order="oldest", after=after, limit=37)
+                page = opened.search_all(connection, filters, order="oldest", after=after, limit=37)
                 pages += [item.index for item in page.found]
                 after = page.next
                 if after is None:
                     break
-            once = archive.search_all(connection, opened, filters, order="oldest", limit=1000)
+            once = opened.search_all(connection, filters, order="oldest", limit=1000)
             assert pages == [item.index for item in once.found]
             assert pages == sorted(set(pages))
             assert min(pages) < 256 < max(pages) or filters.end is not None
@@ -114,13 +114,13 @@ def test_archived_months_stay_searchable_and_provable_after_they_left_the_databa
         assert entry is not None
         assert opened.entry(512) is None
         made = proofs.export_proofs(
-            connection, [600], log_key=bench.signer.verifier, archived=[(17, entry)], earlier=[filled[0].note]
+            connection, {600: None, 17: entry}, log_key=bench.signer.verifier, earlier=[filled[0].note]
         )
     opened.close()
     report = verify_export(made, log_key=bench.signer.verifier)
     assert report.sound
     assert [index for index, _ in report.entries] == [17, 600]
-    assert check(bench.engine, log_key=bench.signer.verifier, seen=[one.note for one in filled]).sound
+    assert check(bench.engine, log_key=bench.signer.verifier, others=Others(seen=[one.note for one in filled])).sound
 
 
 def test_prune_needs_a_sound_archive_and_goes_in_order(bench: Bench, filled: list[Checkpoint], tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, insert, select, update
 from audit.log.entries import Entry, micros
 from audit.log.rows import entry_row, facet_rows, seal
 from audit.log.tables import checkpoints, cosignatures, entries, facets, head, tiles
-from audit.questions.check import Finding, Report, check
+from audit.questions.check import Finding, Others, Report, check
 from audit.tree.checkpoint import Checkpoint, LogSigner, WitnessSigner, with_signatures
 from audit.tree.merkle import Frontier, leaf_hash, root_of
 from tests.audit.conftest import ORIGIN, Bench
@@ -95,7 +95,9 @@ def resign(connection: Connection, signer: LogSigner) -> None:
 def test_untouched_log_passes(bench: Bench, filled: list[Checkpoint]) -> None:
     steps: list[tuple[int, int]] = []
     report = examine(
-        bench, seen=[checkpoint.note for checkpoint in filled], progress=lambda done, size: steps.append((done, size))
+        bench,
+        others=Others(seen=[checkpoint.note for checkpoint in filled]),
+        progress=lambda done, size: steps.append((done, size)),
     )
     assert report.findings == ()
     assert report.sound
@@ -151,7 +153,7 @@ def test_history_signed_anew_here_and_there_is_bounded_by_what_others_vouch_for(
         resign(connection, bench.signer)
         for size, note in kept.items():
             connection.execute(update(checkpoints).where(checkpoints.c.size == size).values(note=note))
-    first = found(bench, seen=[filled[9].note, filled[19].note])
+    first = found(bench, others=Others(seen=[filled[9].note, filled[19].note]))
     assert (first.kind, first.index, first.through) == ("forked", 100, 149)
 
 
@@ -179,8 +181,8 @@ def test_history_rewritten_with_the_logs_own_key_is_found_by_what_others_hold(
         resign(connection, bench.signer)
     assert examine(bench).sound, "nothing inside the database can tell"
 
-    assert found(bench, seen=[filled[9].note, filled[14].note]).index == 100
-    assert found(bench, seen=[filled[9].note, filled[14].note]).kind == "forked"
+    assert found(bench, others=Others(seen=[filled[9].note, filled[14].note])).index == 100
+    assert found(bench, others=Others(seen=[filled[9].note, filled[14].note])).kind == "forked"
 
     at = micros(bench.clock()) // 10**6
     with bench.writing() as connection:
@@ -189,7 +191,7 @@ def test_history_rewritten_with_the_logs_own_key_is_found_by_what_others_hold(
             connection.execute(
                 insert(cosignatures).values(size=checkpoint.size, witness=witness.name, timestamp=at, note=note)
             )
-    first = found(bench, witnesses=[witness.verifier])
+    first = found(bench, others=Others(witnesses=[witness.verifier]))
     assert (first.kind, first.index, first.through) == ("forked", 50, 149)
     assert witness.name in first.explanation
 
@@ -323,7 +325,7 @@ def test_tail_cut_off_together_with_all_that_the_key_can_mend_is_found_by_what_o
         connection.execute(facets.delete().where(facets.c.idx >= 275))
         resign(connection, bench.signer)
     assert examine(bench).sound, "nothing inside the database can tell"
-    first = found(bench, seen=[filled[-1].note])
+    first = found(bench, others=Others(seen=[filled[-1].note]))
     assert (first.kind, first.index, first.through) == ("truncated", 275, 299)
 
 
@@ -494,11 +496,11 @@ def test_a_history_that_was_signed_anew_is_found_among_the_newest_by_what_a_witn
                 note=with_signatures(filled[-1].note, [mark]),
             )
         )  # fmt: skip
-    assert examine(bench, newest=40, witnesses=(witness.verifier,)).sound
+    assert examine(bench, newest=40, others=Others(witnesses=(witness.verifier,))).sound
     with bench.tampering() as connection:
         write_row(connection, 280, rewritten(connection, 280, purpose="other"))
         resign(connection, bench.signer)
-    told = found(bench, newest=40, witnesses=(witness.verifier,))
+    told = found(bench, newest=40, others=Others(witnesses=(witness.verifier,)))
     assert told.kind == "forked"
     assert told.index <= 280 <= told.through
 

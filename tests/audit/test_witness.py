@@ -30,7 +30,7 @@ from audit.tree.cosignatures import cosign, keep_cosignatures, latest_cosignatur
 from audit.tree.merkle import Frontier, consistency_proof, leaf_hash
 from audit.tree.proofs import current
 from audit.tree.tiles import StoredTiles, completed
-from audit.tree.witness import ConsistencyRequest, Held, Verdict
+from audit.tree.witness import Accusation, Arrival, ConsistencyRequest, Held, Verdict
 from gateway.storage import engine as storage
 from tests.audit.conftest import ORIGIN, Bench
 
@@ -66,7 +66,7 @@ class Pair:
         with self.log.engine.connect() as connection:
             answer = witness.answer(connection, request)
         with self.witness.execution_options(writes=True).begin() as connection:
-            return witness.settle(connection, request, answer, "a", self.log.clock(), keys=self.keys)
+            return witness.settle(connection, request, answer, self.arrival)
 
     def bring(self, old: int, note: str | None = None, proof: tuple[bytes, ...] | None = None) -> Checkpoint:
         """The log brings its newest checkpoint to the witness."""
@@ -74,13 +74,15 @@ class Pair:
             newest = current(connection)
             made = consistency_proof(old, newest.size, StoredTiles(connection).node) if proof is None else proof
         with self.witness.execution_options(writes=True).begin() as connection:
-            return witness.add_checkpoint(
-                connection, old, made, note or newest.note, "a", self.log.clock(), keys=self.keys
-            )
+            return witness.add_checkpoint(connection, old, made, note or newest.note, self.arrival)
 
     @property
     def keys(self) -> witness.Keys:
         return {ORIGIN: self.log.signer.verifier}
+
+    @property
+    def arrival(self) -> Arrival:
+        return Arrival("a", self.log.clock(), self.keys)
 
     def state(self) -> list[tuple[int, str]]:
         with self.witness.connect() as connection:
@@ -240,7 +242,7 @@ def test_log_that_gives_no_proof_is_inconsistent(pair: Pair, grow: Callable[[int
     request = ConsistencyRequest(ORIGIN, (10,))
     with pair.witness.execution_options(writes=True).begin() as connection:
         answer = witness.ConsistencyAnswer(note, ((10, None),))
-        verdict = witness.settle(connection, request, answer, "a", pair.log.clock(), keys=pair.keys)
+        verdict = witness.settle(connection, request, answer, pair.arrival)
     assert verdict.alarm is not None
     assert verdict.alarm.kind == "inconsistent"
 
@@ -255,7 +257,7 @@ def test_answer_of_another_log_or_by_another_key_is_refused(pair: Pair, grow: Ca
             pytest.raises(witness.WitnessError),
             pair.witness.execution_options(writes=True).begin() as connection,
         ):
-            witness.settle(connection, ConsistencyRequest(ORIGIN, (10,)), answer, "a", pair.log.clock(), keys=pair.keys)
+            witness.settle(connection, ConsistencyRequest(ORIGIN, (10,)), answer, pair.arrival)
     assert pair.state() == [(10, "unproven")]
 
 
@@ -340,16 +342,18 @@ def test_accusation_is_believed_only_if_the_tree_bears_it_out(pair: Pair, grow: 
     false = pair.log.signer.sign(10, b"\x01" * 32)
     with pair.log.writing() as connection:
         now = pair.log.clock()
-        assert witness.accused(connection, "fork", first.note, message(second), now, origin=ORIGIN) is None
-        alarm = witness.accused(connection, "fork", first.note, false.note, now, origin=ORIGIN)
+        assert witness.accused(connection, Accusation("fork", first.note, message(second)), now, origin=ORIGIN) is None
+        alarm = witness.accused(connection, Accusation("fork", first.note, false.note), now, origin=ORIGIN)
         assert alarm is not None
         assert alarm.new
         beyond = pair.log.signer.sign(900, b"\x01" * 32)
-        assert witness.accused(connection, "rollback", beyond.note, first.note, now, origin=ORIGIN) is not None
+        assert (
+            witness.accused(connection, Accusation("rollback", beyond.note, first.note), now, origin=ORIGIN) is not None
+        )
         with pytest.raises(witness.WitnessError):
-            witness.accused(connection, "gossip", first.note, false.note, now, origin=ORIGIN)
+            witness.accused(connection, Accusation("gossip", first.note, false.note), now, origin=ORIGIN)
         with pytest.raises(witness.WitnessError):
-            witness.accused(connection, "fork", first.note, false.note, now, origin="another")
+            witness.accused(connection, Accusation("fork", first.note, false.note), now, origin="another")
 
 
 @pytest.mark.parametrize("statement", ["", "a.b", "a.!!.c", "e30.e30.e30", "e30.bnVsbA.e30"])

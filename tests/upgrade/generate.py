@@ -35,7 +35,7 @@ from sqlalchemy import text
 
 from audit.log.entries import Agents, Entry, new_id
 from audit.log.log import Written
-from gateway.exchange.handover.accept import Inbox
+from gateway.exchange.handover.accept import Inbox, Opener
 from gateway.exchange.handover.deliver import Deliveries
 from gateway.exchange.handover.plan import Handovers, Order
 from gateway.exchange.opening import PeerCall
@@ -175,9 +175,9 @@ class Year:
         reading, own = Inbox(self.kotka.exchange), self.kotka.party.subsystem
         items = await reading.list(own, state="received", after="", limit=500)
         for item in items[: len(items) - but]:
-            await reading.open(own, item.id, "kotka-system", None)
+            await reading.open(own, item.id, Opener("kotka-system"), None)
             if item.kind == "handover":
-                await reading.accept(own, item.id, "kotka-system", CONTACT)
+                await reading.accept(own, item.id, Opener("kotka-system"), CONTACT)
                 self.contacts.append({"arrival": item.id, "delivery": item.delivery})
 
 

@@ -13,8 +13,8 @@ from sqlalchemy import Engine, inspect, select, text
 
 from audit.log.entries import Agents, Entry, new_id
 from audit.log.log import Written
-from audit.questions.check import check
-from gateway.exchange.handover.accept import Inbox
+from audit.questions.check import Others, check
+from gateway.exchange.handover.accept import Inbox, Opener
 from gateway.exchange.handover.deliver import Deliveries
 from gateway.exchange.handover.overview import Overview
 from gateway.exchange.handover.plan import Handovers, Order, Plan
@@ -60,7 +60,7 @@ async def test_log_goes_on_from_where_it_was(place: Place, year: Year, party: st
             await here.exchange.log.append((Entry("key", "success", here.exchange.clock(), id=new_id(
                 here.exchange.clock()), agents=Agents(node=here.exchange.node)),))  # fmt: skip
             key = here.exchange.log.verifier
-            report = check(here.exchange.engine, log_key=key, seen=[year.done["heads"][party]])
+            report = check(here.exchange.engine, log_key=key, others=Others(seen=[year.done["heads"][party]]))
             assert report.sound, report.first
             assert report.size > year.done["entries"][party]
 
@@ -81,13 +81,13 @@ async def test_arrivals_open_and_contacts_are_read(kotka: InProcess, year: Year)
     items, _ = await inbox.list(own, state=None, after="", limit=500)
     assert [item.id for item in items] == year.done["arrivals"]
     for item in items:
-        opened, content = await inbox.open(own, item.id, "kotka-system", None)
+        opened, content = await inbox.open(own, item.id, Opener("kotka-system"), None)
         assert content
         if item.id in contacts:
             assert (opened.state, opened.contact) == ("accepted", year.done["contact"])
     assert contacts
     waiting = [item for item in items if item.state == "received" and item.kind == "handover"]
-    accepted = await inbox.accept(own, waiting[0].id, "kotka-system", year.done["contact"])
+    accepted = await inbox.accept(own, waiting[0].id, Opener("kotka-system"), year.done["contact"])
     assert (accepted.state, accepted.contact) == ("accepted", year.done["contact"])
 
 

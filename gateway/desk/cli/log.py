@@ -21,7 +21,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from audit.log.tables import cosignatures
-from audit.questions.check import Report
+from audit.questions.check import Others, Report
 from audit.questions.check import check as check_log
 from audit.tree.checkpoint import LogSigner, NoteError, VerifierKey, parse_checkpoint
 from audit.tree.verify import ExportError, ExportReport, verify_export
@@ -67,7 +67,7 @@ def check(
     try:
         witnesses = [*_keys(witness, json=json), *_listed_witnesses(settings, engine)]
         with progress("checking the log", quiet=json) as step:
-            report = check_log(engine, log_key=key, witnesses=witnesses, seen=notes, newest=newest, progress=step)
+            report = check_log(engine, log_key=key, others=Others(witnesses, notes), newest=newest, progress=step)
     except SQLAlchemyError as error:
         fail(
             f"the database cannot be read ({type(error.__cause__ or error).__name__})",
@@ -142,8 +142,8 @@ def _tell_export(report: ExportReport, *, json: bool) -> None:
                     {"witness": cosignature.witness, "timestamp": cosignature.timestamp}
                     for cosignature in report.cosignatures
                 ],
-                "earlier": [_checkpoint(one) for one in report.earlier],
-                "problems": [{"index": one.index, "explanation": one.explanation} for one in report.problems],
+                "earlier": [_checkpoint(checkpoint) for checkpoint in report.earlier],
+                "problems": [{"index": found.index, "explanation": found.explanation} for found in report.problems],
             }
         )
         return

@@ -146,7 +146,7 @@ class Door:
     def _identity(self, claims: Mapping[str, Any]) -> Identity:
         provider = self._provider
         stated = claims.get(provider.role_claim, ())
-        values = {stated} if isinstance(stated, str) else {one for one in stated if isinstance(one, str)}
+        values = {stated} if isinstance(stated, str) else {value for value in stated if isinstance(value, str)}
         order = (Role.OFFICER, Role.AUDITOR, Role.OPERATOR)
         role = next((role for role in order if values & set(provider.roles.get(role, ()))), None)
         if role is None:

@@ -125,10 +125,9 @@ class Proofs(Question[ProofFile], named="proofs", kind=EntryType.EXPORT):
         context = reading.context
         whole = proofs.export_proofs(
             reading.connection,
-            [],
+            {item.index: item.entry for item in found},
             log_key=context.log_key,
             witnesses=context.witnesses(),
-            archived=[(item.index, item.entry) for item in found],
             earlier=self.earlier,
         )
         missing = tuple(str(entry) for entry, item in located.items() if item is None)

@@ -16,7 +16,7 @@ from gateway.desk.asking import Answered, Detail, Note, Question, Windowed, Zone
 from gateway.desk.forms import EntryRef, lines
 from gateway.desk.proposals import LONGEST, Foresight
 from gateway.desk.reading import Reading
-from gateway.exchange.keeping import Kept, kept_decisions, kept_rulebook
+from gateway.exchange.keeping import Kept, Period, kept_decisions, kept_rulebook
 from gateway.exchange.rejudging import Replay, Swing, replay, swing
 
 MOST_TOLD: Final = 1_000
@@ -69,7 +69,7 @@ class Again(Question[Replay], named="replay"):
         context = reading.context
         found = None if self.entry is None else reading.locate(self.entry)
         wanted = None if self.entry is None else str(self.entry) if found is None else found.entry.id
-        with closing(kept_decisions(context.engine, context.subjects, since=self.since, entry=wanted)) as kept:
+        with closing(kept_decisions(context.engine, context.subjects, within=Period(self.since), entry=wanted)) as kept:
             told = replay(kept, lambda digest: kept_rulebook(context.engine, digest), self.progress)
         detail = {**Filters(self.since).to_codes(), "recorded": told.decisions, "same": told.same}
         return Answered(told, _note_of(found, detail, seen=bool(told.decisions)))
@@ -85,7 +85,7 @@ class Swings(Question[Swing], named="rulebook-change"):
 
     def read(self, reading: Reading) -> Answered[Swing]:
         context = reading.context
-        with closing(kept_decisions(context.engine, context.subjects, since=self.since)) as kept:
+        with closing(kept_decisions(context.engine, context.subjects, within=Period(self.since))) as kept:
             told = swing(kept, self.old, self.new, self.progress)
         return Answered(told, _note_of_change(Filters(self.since), self.new, told))
 

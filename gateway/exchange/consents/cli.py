@@ -62,6 +62,8 @@ def _tell(answer: dict[str, Any]) -> None:
         f"{mark} {answer['read']} read, {answer['recorded']} recorded, {answer['known']} known before, "
         f"{answer['rejected']} rejected"
     )
-    rows = [[str(one["row"]), escape(str(one["column"])), escape(str(one["message"]))] for one in answer["findings"]]
+    rows = [
+        [str(found["row"]), escape(str(found["column"])), escape(str(found["message"]))] for found in answer["findings"]
+    ]
     if rows:
         console.print(table("Rejected", ("row", "column", "what is wrong"), rows))

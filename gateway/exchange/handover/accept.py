@@ -54,6 +54,14 @@ class Item:
     contact: Contact | None
 
 
+@dataclass(frozen=True, slots=True)
+class Opener:
+    """The client that opens or accepts an arrival. `permits` refuses, by raising, what it has no right to."""
+
+    client: str
+    permits: Permits = lambda _purpose, _categories: None
+
+
 class Inbox:
     """The arrivals of one node."""
 
@@ -81,26 +89,21 @@ class Inbox:
         self,
         recipient: SubsystemId,
         identifier: str,
-        client: str,
+        opener: Opener,
         user: str | None,
-        *,
-        permits: Permits = lambda _purpose, _categories: None,
     ) -> tuple[Item, dict[str, Any]]:
-        """One arrival with its content; the read is on record before it is given. Raises ProblemError.
-
-        `permits` refuses, by raising, a purpose or categories that the client has no right to.
-        """
+        """One arrival with its content; the read is on record before it is given. Raises ProblemError."""
         now = self._exchange.clock()
 
         def record(connection: Connection) -> Written[tuple[Item, bytes]]:
             row = _row(connection, recipient, identifier)
-            permits(row.purpose, frozenset(row.categories.split()))
+            opener.permits(row.purpose, frozenset(row.categories.split()))
             subject = self._exchange.subjects.by_id(connection, row.subject)
             key = self._exchange.subjects.key_of(connection, row.subject)
             if subject is None or key is None or row.sealed is None:
                 raise ProblemError("body-destroyed", detail="the content is gone: its data subject's key was destroyed")
             entry = Story(
-                client=client,
+                client=opener.client,
                 user=user,
                 node=self._exchange.node,
                 recipient=str(recipient),
@@ -126,13 +129,12 @@ class Inbox:
         self,
         recipient: SubsystemId,
         identifier: str,
-        client: str,
+        opener: Opener,
         contact: Contact,
         *,
         person: Identifier | None = None,
-        permits: Permits = lambda _purpose, _categories: None,
     ) -> Item:
-        """Accept an arrival; doing it again changes nothing. Raises ProblemError, also what `permits` raises.
+        """Accept an arrival; doing it again changes nothing. Raises ProblemError.
 
         `person` is who it is about in the recipient's own register: what the sender named is joined with that person.
         """
@@ -141,16 +143,16 @@ class Inbox:
 
         def record(connection: Connection) -> Written[Item]:
             row = _row(connection, recipient, identifier)
-            permits(row.purpose, frozenset(row.categories.split()))
+            opener.permits(row.purpose, frozenset(row.categories.split()))
             joined: tuple[Entry, ...] = ()
             if person is not None:
-                same = Acceptance(row.id, row.subject, person, client, self._exchange.node)
+                same = Acceptance(row.id, row.subject, person, opener.client, self._exchange.node)
                 joined = self._join(connection, recipient, same, now)
             if row.state == ArrivalState.ACCEPTED.value:
                 return Written(self._item(connection, row), joined)
             subject = self._exchange.subjects.by_id(connection, row.subject)
             entry = Story(
-                client=client,
+                client=opener.client,
                 node=self._exchange.node,
                 recipient=str(recipient),
                 source=row.sender,

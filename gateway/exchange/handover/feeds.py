@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import ssl
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import create_engine, make_url
 
-from adapters.sdk import Adapter, Limits
+from adapters.sdk import Adapter
+from gateway.exchange.context import Exchange
 from gateway.exchange.handover.deliver import Deliveries
 from gateway.exchange.handover.plan import Handovers, Order
 from gateway.person.values import Register
@@ -19,42 +18,31 @@ from gateway.settings_sources import DatabaseSource, DirectorySource, HttpSource
 from gateway.sources.batches import Source
 from gateway.sources.database import Database, Query
 from gateway.sources.directory import Directory
-from gateway.sources.feed import Feed, FeedPolicy, HandOver
+from gateway.sources.endpoint import Endpoint
+from gateway.sources.feed import Books, Feed, FeedPolicy, HandOver, Intake
 from gateway.sources.http import ClientCredentials, HttpApi, Paging
 from gateway.sources.progress import Progress
 from gateway.wire.identifiers import SubsystemId
 
 
 def open_feed(
-    settings: SourceSettings,
-    handovers: Handovers,
-    deliveries: Deliveries,
-    progress: Progress,
-    *,
-    body_limit: int,
-    limits: Limits,
-    trace_id: Callable[[], str],
-    adapters: Adapters,
+    settings: SourceSettings, exchange: Exchange, deliveries: Deliveries, progress: Progress, adapters: Adapters
 ) -> Feed:
     """The feed of one source, not yet started. Raises AdapterError, IdentifierError, OSError."""
     adapter = adapters.load(settings.adapter)
+    # Handing over takes its time; that is not the file's, so the limit in seconds is one for files that never end.
+    limits = replace(exchange.limits.adapter, seconds=7 * 86400.0)
     return Feed(
         settings.name,
-        _source(settings, adapter, body_limit),
-        adapter,
-        _hand_over(settings, handovers, deliveries, trace_id),
-        progress,
-        reports=settings.reports / settings.name,
-        policy=FeedPolicy(settings.poll_seconds, settings.retry_limit_seconds),
-        # Handing over takes its time; that is not the file's, so the limit in seconds is one for files that never end.
-        limits=replace(limits, seconds=7 * 86400.0),
+        Intake(_source(settings, adapter, exchange.limits.body_bytes), adapter, limits),
+        _hand_over(settings, exchange, deliveries),
+        Books(progress, settings.reports / settings.name),
+        FeedPolicy(settings.poll_seconds, settings.retry_limit_seconds),
     )
 
 
-def _hand_over(
-    settings: SourceSettings, handovers: Handovers, deliveries: Deliveries, trace_id: Callable[[], str]
-) -> HandOver:
-    sender = SubsystemId.parse(settings.subsystem)
+def _hand_over(settings: SourceSettings, exchange: Exchange, deliveries: Deliveries) -> HandOver:
+    handovers, sender = Handovers(exchange), SubsystemId.parse(settings.subsystem)
 
     async def hand_over(bundle: dict[str, Any], idempotency: str) -> bool:
         plan = await handovers.plan(
@@ -67,7 +55,7 @@ def _hand_over(
                 case=None,
                 user=None,
                 not_before=None,
-                trace_id=trace_id(),
+                trace_id=exchange.telemetry.trace()[0],
                 register=Register(f"source {settings.name}", settings.identity == "authoritative"),
             )
         )
@@ -101,15 +89,10 @@ def _source(settings: SourceSettings, adapter: Adapter, body_limit: int) -> Sour
             )
         case HttpSource():
             return HttpApi(
-                settings.url,
+                Endpoint.at(settings.url, settings.timeout_seconds, body_limit, settings.certificate_authority),
                 adapter,
                 paging=Paging(settings.records, settings.next, settings.parameter),
                 credentials=_credentials(settings),
-                timeout_seconds=settings.timeout_seconds,
-                body_limit=body_limit,
-                context=ssl.create_default_context(cafile=str(settings.certificate_authority))
-                if settings.certificate_authority
-                else None,
             )
         case SftpSource():
             from gateway.sources.sftp import Account, SftpDrop  # loads asyncssh, which only this kind of source needs

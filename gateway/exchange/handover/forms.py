@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from fastapi import Header, Query
@@ -14,7 +15,7 @@ from gateway.exchange.handover.accept import Item
 from gateway.exchange.handover.contact import LONGEST, Contact
 from gateway.exchange.handover.plan import Plan, Planned
 from gateway.exchange.handover.states import ArrivalState
-from gateway.web.forms import Shape, Shown, Subject
+from gateway.web.forms import CaseReference, Moment, Shape, Shown, Subject, User
 from gateway.web.validation import fault
 from gateway.wire.problems import ProblemError
 
@@ -40,6 +41,18 @@ After = Annotated[
 Limit = Annotated[int, Query(ge=1, le=1000, description="how many at most")]
 FlowCode = Annotated[str, Query(min_length=1, max_length=64, pattern=r"^[\x21-\x7e]+$", description="of the rulebook")]
 AdapterName = Annotated[str, Query(max_length=64, pattern=r"^[\x21-\x7e]*$", description="the format of the records")]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What an order says beside its records, in its address and its headers."""
+
+    flow: FlowCode = "F1"
+    adapter: AdapterName = ""
+    not_before: Moment | None = None
+    case: CaseReference = None
+    user: User = None
+    key: IdempotencyKey = None
 
 
 class PositionForm(Shown):

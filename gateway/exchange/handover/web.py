@@ -14,23 +14,22 @@ from fastapi.responses import Response
 from adapters.sdk import Adapter, AdapterError, Limits, Mapped
 from audit.questions.subjects import Subjects
 from gateway.exchange.context import Exchange
-from gateway.exchange.handover.accept import Inbox
+from gateway.exchange.handover.accept import Inbox, Opener
 from gateway.exchange.handover.deliver import Deliveries
 from gateway.exchange.handover.forms import (
     AcceptanceForm,
     AdapterName,
     After,
     ArrivalFilter,
-    FlowCode,
     HandoverFilter,
     HandoverForm,
     HandoverList,
-    IdempotencyKey,
     ItemForm,
     ItemList,
     Limit,
     OpenedForm,
     OrderedForm,
+    Wanted,
     opened,
     ordered,
 )
@@ -42,7 +41,7 @@ from gateway.web.authentication import Caller, Callers
 from gateway.web.bodies import media_type
 from gateway.web.description import problems
 from gateway.web.doors import Body, Bytes, Door
-from gateway.web.forms import CaseReference, Moment, PathKey, User
+from gateway.web.forms import PathKey, User
 from gateway.web.headers import CASE_HEADER, USER_HEADER
 from gateway.wire.problems import ProblemError
 from schemas.facts import Identifier
@@ -59,22 +58,21 @@ _ACCEPT_PROBLEMS = problems(
 )
 
 
-def router(
-    exchange: Exchange, handovers: Handovers, deliveries: Deliveries, inbox: Inbox, overview: Overview, callers: Callers
-) -> APIRouter:
+def router(exchange: Exchange, handovers: Handovers, deliveries: Deliveries, callers: Callers) -> APIRouter:
     """Orders, their state, and what has arrived."""
     routes = APIRouter()
-    routes.include_router(_ordering(exchange, handovers, deliveries, overview, Door(callers, "handover")))
-    routes.include_router(_arriving(exchange, deliveries, inbox, Door(callers, "inbox")))
+    door = Door(callers, "handover")
+    routes.include_router(_ordering(exchange, handovers, deliveries, door))
+    routes.include_router(_looking(Overview(exchange), door))
+    routes.include_router(_arriving(exchange, deliveries, Inbox(exchange), Door(callers, "inbox")))
     return routes
 
 
-def _ordering(
-    exchange: Exchange, handovers: Handovers, deliveries: Deliveries, overview: Overview, door: Door
-) -> APIRouter:
+def _ordering(exchange: Exchange, handovers: Handovers, deliveries: Deliveries, door: Door) -> APIRouter:
     routes = APIRouter(tags=["handovers"])
     let_in = Depends(door)
     sent = Depends(Bytes(exchange.limits.body_bytes))
+    asked = Depends(Wanted)
 
     @routes.post(
         "/v1/handovers",
@@ -91,24 +89,20 @@ def _ordering(
         request: Request,
         caller: Caller = let_in,
         body: bytes = sent,
-        flow: FlowCode = "F1",
-        adapter: AdapterName = "",
-        not_before: Moment | None = None,
-        case: CaseReference = None,
-        user: User = None,
-        key: IdempotencyKey = None,
+        wanted: Wanted = asked,
     ) -> Response:
-        chosen = _adapter(exchange.adapters, adapter, request.headers.get("content-type", ""))
+        key = wanted.key
+        chosen = _adapter(exchange.adapters, wanted.adapter, request.headers.get("content-type", ""))
         trace_id, _ = exchange.telemetry.trace({TRACE_HEADER: request.headers.get(TRACE_HEADER, "")})
         template = Order(
             client=caller.name,
             sender=caller.subsystem,
             bundle={},
-            flow=flow,
+            flow=wanted.flow,
             idempotency=key,
-            case=exchange.case_pseudonym(case),
-            user=exchange.user_pseudonym(caller.subsystem, user),
-            not_before=not_before,
+            case=exchange.case_pseudonym(wanted.case),
+            user=exchange.user_pseudonym(caller.subsystem, wanted.user),
+            not_before=wanted.not_before,
             trace_id=trace_id,
             register=caller.register,
             once=_once(exchange.subjects, request, key, body) if key else None,
@@ -118,6 +112,13 @@ def _ordering(
         answer = ordered(await _hand_over(handovers, template, records))
         deliveries.wake()
         return Response(orjson.dumps(answer), 201 if answer["handed_over"] else 422, media_type="application/json")
+
+    return routes
+
+
+def _looking(overview: Overview, door: Door) -> APIRouter:
+    routes = APIRouter(tags=["handovers"])
+    let_in = Depends(door)
 
     @routes.get("/v1/handovers", summary="List handovers: all, or those in a state, or those overdue")
     async def listed(
@@ -163,7 +164,7 @@ def _arriving(exchange: Exchange, deliveries: Deliveries, inbox: Inbox, door: Do
     ) -> Response:
         renderer = None if adapter == "canonical" else _adapter(exchange.adapters, adapter, "")
         pseudonym = exchange.user_pseudonym(caller.subsystem, user)
-        item, bundle = await inbox.open(caller.subsystem, identifier, caller.name, pseudonym, permits=caller.may_open)
+        item, bundle = await inbox.open(caller.subsystem, identifier, Opener(caller.name, caller.may_open), pseudonym)
         if renderer is None or item.kind != "handover":
             return Response(orjson.dumps(opened(item, bundle)), media_type="application/json")
         rendered = await asyncio.to_thread(renderer.from_canonical, bundle)
@@ -179,10 +180,9 @@ def _arriving(exchange: Exchange, deliveries: Deliveries, inbox: Inbox, door: Do
         item = await inbox.accept(
             caller.subsystem,
             identifier,
-            caller.name,
+            Opener(caller.name, caller.may_open),
             form.contact.contact(),
             person=Identifier(form.person.system, form.person.value) if form.person is not None else None,
-            permits=caller.may_open,
         )
         deliveries.wake()
         return ItemForm.of(item)

@@ -210,7 +210,7 @@ def test_export_is_verified_without_node_and_database(
     folder: Path, engine: Engine, given: list[Checkpoint], invoke: Invoke
 ) -> None:
     with engine.connect() as connection:
-        whole = export_proofs(connection, [0, 321], log_key=SIGNER.verifier, earlier=[given[0].note])
+        whole = export_proofs(connection, dict.fromkeys([0, 321]), log_key=SIGNER.verifier, earlier=[given[0].note])
     elsewhere = folder / "elsewhere"
     elsewhere.mkdir()
     (elsewhere / "proof.json").write_bytes(whole)

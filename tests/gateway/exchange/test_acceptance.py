@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import select
 
 from audit.questions import links
-from gateway.exchange.handover.accept import Inbox
+from gateway.exchange.handover.accept import Inbox, Opener
 from gateway.exchange.handover.plan import Handovers
 from gateway.exchange.identity.acts import Actor, Identity, IdentityAct
 from gateway.person.values import Named
@@ -49,7 +49,7 @@ async def arrive(here: InProcess, delivery: str, *codes: str) -> str:
 
 
 async def accept(here: InProcess, arrival: str, person: Identifier | None = OURS) -> Any:
-    return await Inbox(here.exchange).accept(here.party.subsystem, arrival, "client", CONTACT, person=person)
+    return await Inbox(here.exchange).accept(here.party.subsystem, arrival, Opener("client"), CONTACT, person=person)
 
 
 async def refuse(here: InProcess, identifier: Identifier) -> None:

@@ -11,7 +11,7 @@ from sqlalchemy import update
 from audit.log.tables import identifiers
 from audit.questions.subjects import normalised
 from consent.consents import ConsentRecord
-from gateway.exchange.handover.accept import Inbox
+from gateway.exchange.handover.accept import Inbox, Opener
 from gateway.exchange.handover.overview import Overview
 from gateway.exchange.handover.plan import Handovers
 from gateway.exchange.identity.acts import Actor, Identity
@@ -123,9 +123,9 @@ async def test_arrivals_for_one_member_are_not_there_for_the_other(here: InProce
 
     assert (await inbox.list(county, state=None, after="", limit=10))[0] == []
     with pytest.raises(ProblemError) as opened:
-        await inbox.open(county, arrival.id, "test", None)
+        await inbox.open(county, arrival.id, Opener("test"), None)
     with pytest.raises(ProblemError) as accepted:
-        await inbox.accept(county, arrival.id, "test", CONTACT)
+        await inbox.accept(county, arrival.id, Opener("test"), CONTACT)
     assert (opened.value.code, accepted.value.code) == ("not-found", "not-found")
     assert (await inbox.list(centre, state=None, after="", limit=10))[0] == [arrival]
 

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import Table, select, update
 
 from audit.log.entries import new_id
-from gateway.exchange.handover.accept import Inbox
+from gateway.exchange.handover.accept import Inbox, Opener
 from gateway.exchange.handover.deliver import Deliveries
 from gateway.exchange.handover.overview import Overview
 from gateway.exchange.opening import Answer
@@ -174,8 +174,8 @@ async def test_case_that_the_sender_names_stands_in_every_entry_of_the_arrival(p
     async with node(place, database_url, of="kotka") as here:
         receipt = orjson.loads((await hand_over(here, "d-1", case="CASE-9")).body)
         inbox_, own = Inbox(here.exchange), here.party.subsystem
-        await inbox_.open(own, receipt["receipt"], "test", None)
-        await inbox_.accept(own, receipt["receipt"], "test", CONTACT)
+        await inbox_.open(own, receipt["receipt"], Opener("test"), None)
+        await inbox_.accept(own, receipt["receipt"], Opener("test"), CONTACT)
         workers = Deliveries(here.exchange)
         for delivery in await workers._claim():
             await workers._attempt(delivery)

@@ -18,7 +18,7 @@ from sqlalchemy import delete, func, select, update
 
 from audit.log.entries import Entry
 from audit.log.tables import cosignatures, entries, facets, head, held
-from audit.questions.check import check
+from audit.questions.check import Others, check
 from audit.tree.checkpoint import LogSigner, VerifierKey, parse_checkpoint, verify_checkpoint
 from audit.tree.merkle import Frontier, leaf_hash, root_of, verify_consistency
 from audit.tree.tiles import unbundle
@@ -118,7 +118,7 @@ def test_each_message_makes_its_receiver_a_witness_which_proves_and_cosigns_on_s
     asyncio.run(story())
     for party in ("centre", "kotka"):
         keys = [VerifierKey.parse(one.key) for one in witnesses(nodes)]
-        assert check(nodes._engine(party), log_key=log_key(nodes, party), witnesses=keys).sound
+        assert check(nodes._engine(party), log_key=log_key(nodes, party), others=Others(witnesses=keys)).sound
         assert not nodes.entries(party, type="anomaly")
 
 

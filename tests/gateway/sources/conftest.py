@@ -21,7 +21,7 @@ from adapters.sdk import Limits, load
 from audit.log.log import Log
 from audit.tree.checkpoint import LogSigner
 from gateway.sources.batches import Source
-from gateway.sources.feed import Feed, FeedPolicy
+from gateway.sources.feed import Books, Feed, FeedPolicy, Intake
 from gateway.sources.progress import Progress
 from gateway.storage import schema
 from gateway.wire.problems import ProblemError
@@ -83,7 +83,11 @@ def customer(bundle: dict[str, Any]) -> str:
 
 def feed_of(source: Source, sink: Sink, books: Progress, reports: Path, adapter: str = "reception-centre-csv") -> Feed:
     return Feed(
-        "register", source, load(adapter), sink, books, reports=reports, policy=FeedPolicy(0.01, 0.02), limits=Limits()
+        "register",
+        Intake(source, load(adapter), Limits()),
+        sink,
+        Books(books, reports),
+        FeedPolicy(0.01, 0.02),
     )
 
 

@@ -13,6 +13,7 @@ import pytest
 from adapters.mapped import MappedAdapter
 from adapters.sdk import Adapter, Limits, load
 from gateway.sources.backends import HttpBackend, Locator
+from gateway.sources.endpoint import Endpoint
 from gateway.wire.problems import ProblemError
 from schemas.facts import MIGRI_CUSTOMER
 
@@ -55,11 +56,9 @@ async def asking(source: Source, adapter: Adapter | None = None) -> AsyncIterato
     server = await asyncio.start_server(source.connected, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     backend = HttpBackend(
-        f"http://127.0.0.1:{port}/",
+        Endpoint(f"http://127.0.0.1:{port}/", timeout_seconds=10, body_limit=100_000),
         adapter or load("municipality-json"),
-        timeout_seconds=10,
         limits=Limits(),
-        body_limit=100_000,
     )
     try:
         yield backend
@@ -95,11 +94,9 @@ async def test_a_source_that_takes_the_question_and_says_nothing_is_given_up_on(
 
     server = await asyncio.start_server(silent, "127.0.0.1", 0)
     backend = HttpBackend(
-        f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/",
+        Endpoint(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/", timeout_seconds=0.1, body_limit=100_000),
         load("municipality-json"),
-        timeout_seconds=0.1,
         limits=Limits(),
-        body_limit=100_000,
     )
     try:
         with pytest.raises(ProblemError) as caught:

@@ -13,6 +13,7 @@ from aiohttp import web
 
 from adapters.sdk import load
 from gateway.sources.batches import SourceError
+from gateway.sources.endpoint import Endpoint
 from gateway.sources.http import ClientCredentials, HttpApi, Paging
 from gateway.sources.progress import Progress
 from tests.gateway.sources.conftest import Sink, drain, feed_of
@@ -80,7 +81,7 @@ async def serving(register: Register) -> AsyncIterator[str]:
 def api(address: str, *, secret: str = "s:cret", style: str = "link") -> HttpApi:
     paging = Paging() if style == "link" else Paging("/data/rows", "/paging/next", "after")
     credentials = ClientCredentials(f"{address}/token", "node+1", lambda: secret, "read")
-    return HttpApi(f"{address}/records", load("municipality-json"), paging=paging, credentials=credentials)
+    return HttpApi(Endpoint(f"{address}/records"), load("municipality-json"), paging=paging, credentials=credentials)
 
 
 @pytest.mark.parametrize("style", ["link", "token"])
@@ -138,7 +139,7 @@ async def test_a_page_cannot_send_the_node_and_its_token_elsewhere(books: Progre
 
 
 async def test_an_api_that_is_away_is_a_reason_to_wait(books: Progress) -> None:
-    source = HttpApi("http://127.0.0.1:9/records", load("municipality-json"), paging=Paging())
+    source = HttpApi(Endpoint("http://127.0.0.1:9/records"), load("municipality-json"), paging=Paging())
 
     with pytest.raises(SourceError) as caught:
         await source.poll(None)
