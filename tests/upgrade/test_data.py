@@ -25,6 +25,7 @@ from gateway.exchange.transport import Reply
 from gateway.keys.certificates import to_der
 from gateway.person.registrar import Registrar
 from gateway.person.values import Named, Register
+from gateway.registry.read.registry import Node
 from gateway.storage import engine as storage
 from gateway.storage import schema
 from gateway.storage.tables import deliveries
@@ -127,15 +128,15 @@ async def test_orders_of_before_are_still_known(centre: InProcess, year: Year) -
 async def test_what_was_due_is_delivered_on(centre: InProcess, kotka: InProcess, year: Year) -> None:
     """The county's node answers nobody, as before; the municipality's is reached again."""
 
-    async def carry(_address: str, to: str, message: str, body: bytes, content_type: str, trace: Any) -> Reply:
-        if to != "kotka.demo":
+    async def carry(to: Node, message: str, body: bytes, content_type: str, trace: Any) -> Reply:
+        if to.id != "kotka.demo":
             raise ProblemError("peer-unreachable", detail="nobody answers")
         certificate = to_der((centre.party.folder / "tls.pem").read_bytes())
         answer = await kotka.provider.answer(PeerCall(message, body, content_type, certificate, "0" * 32, trace))
         return Reply(answer.status, answer.message, answer.content_type, answer.body)
 
-    async def call(_address: str, to: str, _method: str, _path: str) -> Reply:
-        if to != "kotka.demo":
+    async def call(to: Node, _method: str, _path: str) -> Reply:
+        if to.id != "kotka.demo":
             raise ProblemError("peer-unreachable", detail="nobody answers")
         return Reply(200, None, "text/plain", b"")
 

@@ -210,7 +210,7 @@ class Deliveries:
         failure = ProblemError("member-unknown", detail="the registry lists no node that serves this member")
         for node in outgoing.standing.registry.nodes_of(outgoing.service.id.subsystem.member):
             try:
-                await self._exchange.transport.call(node.address, node.id, "GET", CALLED)
+                await self._exchange.transport.call(node, "GET", CALLED)
             except ProblemError as problem:
                 failure = problem
             else:

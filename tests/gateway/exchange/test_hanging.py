@@ -26,6 +26,7 @@ from gateway.exchange.handover.states import DeliveryKind
 from gateway.exchange.opening import PeerCall
 from gateway.exchange.transport import PeerTransport, Reply
 from gateway.keys.certificates import to_der
+from gateway.registry.read.registry import Node
 from gateway.registry.read.standing import Standing
 from gateway.storage.engine import writer
 from gateway.storage.tables import deliveries, inbox
@@ -130,22 +131,24 @@ class Network:
         self._under_way: Counter[str] = Counter()
         self.most_at_once: Counter[str] = Counter()
 
-    async def send(
-        self, _address: str, to: str, message: str, body: bytes, content_type: str, trace: dict[str, str]
-    ) -> Reply:
+    async def send(self, node: Node, message: str, body: bytes, content_type: str, trace: dict[str, str]) -> Reply:
+        to = node.id
         self.brought[to] += 1
         if to in self.ports:
-            address = f"https://127.0.0.1:{self.ports[to]}"
             with self._attempt(to):
-                return await self._transport.send(address, to, message, body, content_type, trace)
+                return await self._transport.send(self._really(node), message, body, content_type, trace)
         call = PeerCall(message, body, content_type, self._certificate, "0" * 32, trace)
         answer = await self._receivers[to].provider.answer(call)
         return Reply(answer.status, answer.message, answer.content_type, answer.body)
 
-    async def call(self, _address: str, to: str, method: str, path: str) -> Reply:
+    def _really(self, node: Node) -> Node:
+        return replace(node, address=f"https://127.0.0.1:{self.ports[node.id]}")
+
+    async def call(self, node: Node, method: str, path: str) -> Reply:
+        to = node.id
         if to in self.ports:
             with self._attempt(to):
-                return await self._transport.call(f"https://127.0.0.1:{self.ports[to]}", to, method, path)
+                return await self._transport.call(self._really(node), method, path)
         return Reply(200, None, "text/plain", b"")
 
     @contextmanager
