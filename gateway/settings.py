@@ -189,7 +189,12 @@ class ConsoleSettings(Section):
 class DeliverySettings(Section):
     """How handovers are delivered."""
 
-    workers: int = Field(4, ge=1, le=64, description="deliveries under way at once")
+    workers: int = Field(12, ge=1, le=64, description="deliveries under way at once")
+    recipient_workers: int = Field(4, ge=1, le=64, description="deliveries under way at once to one recipient")
+    recipient_failures: int = Field(
+        3, ge=1, le=1000, description="failures in a row after which a recipient is only tried from time to time"
+    )
+    attempt_seconds: float = Field(20.0, gt=0, le=600, description="longest time of one attempt on the network")
     poll_seconds: float = Field(0.25, gt=0, le=60, description="how often due deliveries are looked for")
     retry_seconds: float = Field(
         2.0, gt=0, le=3600, description="wait after the first failure; doubles up to the limit"

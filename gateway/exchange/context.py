@@ -39,7 +39,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class DeliveryPolicy:
-    """How deliveries are worked: seconds, except for the number of workers."""
+    """How deliveries are worked: seconds, except for the workers and the failures after which one is left alone."""
 
     workers: int
     poll_seconds: float
@@ -47,6 +47,9 @@ class DeliveryPolicy:
     retry_limit_seconds: float
     lease_seconds: float
     overdue_seconds: float
+    recipient_workers: int = 4
+    recipient_failures: int = 3
+    attempt_seconds: float = 20.0
 
 
 @dataclass(slots=True)

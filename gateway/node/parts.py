@@ -216,4 +216,7 @@ def _delivery(settings: Settings) -> DeliveryPolicy:
         delivery.retry_limit_seconds,
         delivery.lease_seconds,
         delivery.overdue_hours * 3600,
+        delivery.recipient_workers,
+        delivery.recipient_failures,
+        delivery.attempt_seconds,
     )

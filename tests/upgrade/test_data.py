@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -24,6 +25,7 @@ from gateway.exchange.transport import Reply
 from gateway.keys.certificates import to_der
 from gateway.person.registrar import Registrar
 from gateway.person.values import Named, Register
+from gateway.registry.read.registry import Node
 from gateway.storage import engine as storage
 from gateway.storage import schema
 from gateway.storage.tables import deliveries
@@ -126,14 +128,22 @@ async def test_orders_of_before_are_still_known(centre: InProcess, year: Year) -
 async def test_what_was_due_is_delivered_on(centre: InProcess, kotka: InProcess, year: Year) -> None:
     """The county's node answers nobody, as before; the municipality's is reached again."""
 
-    async def carry(_address: str, to: str, message: str, body: bytes, content_type: str, trace: Any) -> Reply:
-        if to != "kotka.demo":
+    async def carry(to: Node, message: str, body: bytes, content_type: str, trace: Any) -> Reply:
+        if to.id != "kotka.demo":
             raise ProblemError("peer-unreachable", detail="nobody answers")
         certificate = to_der((centre.party.folder / "tls.pem").read_bytes())
         answer = await kotka.provider.answer(PeerCall(message, body, content_type, certificate, "0" * 32, trace))
         return Reply(answer.status, answer.message, answer.content_type, answer.body)
 
+    async def call(to: Node, _method: str, _path: str) -> Reply:
+        if to.id != "kotka.demo":
+            raise ProblemError("peer-unreachable", detail="nobody answers")
+        return Reply(200, None, "text/plain", b"")
+
     centre.exchange.transport.send = carry  # type: ignore[method-assign]
+    centre.exchange.transport.call = call  # type: ignore[assignment]
+    # All of it is claimed, so that each is seen: nobody is left alone for being away.
+    centre.exchange.delivery = replace(centre.exchange.delivery, recipient_failures=1_000)
     workers = Deliveries(centre.exchange)
     claimed = set()
     while taken := await workers._claim():

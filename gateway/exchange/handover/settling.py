@@ -12,7 +12,7 @@ from audit.log.log import Written
 from audit.questions.subjects import Subject
 from gateway.exchange.context import Exchange
 from gateway.exchange.handover import leases
-from gateway.exchange.handover.leases import Delivery
+from gateway.exchange.handover.leases import Delivery, PutOff
 from gateway.exchange.handover.sending import Sending
 from gateway.exchange.holding import (
     Answered,
@@ -27,6 +27,8 @@ from gateway.exchange.messaging import keep_request, keeps
 from gateway.story import Detail, Said, Story
 from gateway.wire.problems import ProblemError
 from gateway.wire.signing import request_digest
+
+_DAY_MILLISECONDS = 24 * 3600 * 1000
 
 #: Refusals that another attempt cannot change by itself; every other problem is waited out.
 FINAL = frozenset(
@@ -126,13 +128,16 @@ async def record_problem_before(
             reason=problem.code,
             detail=_detail(delivery),
         )
+        # A recipient that stays away is on record once for each new reason and once a day, with the number of attempts
+        # by then; not once for each attempt.
+        is_said = not is_final and delivery.problem == problem.code and not _is_day_old(delivery.entry, now)
         if is_final:
             leases.stop(connection, delivery, problem.code, entry.id, micros(now))
         else:
-            leases.put_off(connection, delivery, problem.code, (micros(now), micros(now + again)), attempts=1)
-        # A recipient that stays away is on record once for each new reason, not once for each attempt.
-        is_known = not is_final and delivery.problem == problem.code
-        return Written(None, () if is_known else (entry,))
+            newest = delivery.entry if is_said else entry.id
+            put = PutOff(problem.code, micros(now), micros(now + again), attempts=1, entry=newest)
+            leases.put_off(connection, delivery, put)
+        return Written(None, () if is_said else (entry,))
 
     await exchange.log.commit(record)
 
@@ -154,10 +159,20 @@ async def record_problem_after(
         if is_final:
             leases.stop(connection, delivery, problem.code, entry.id, micros(now))
         else:
-            leases.put_off(connection, delivery, problem.code, (micros(now), micros(now + again)), attempts=0)
+            put = PutOff(problem.code, micros(now), micros(now + again), attempts=0, entry=released.id)
+            leases.put_off(connection, delivery, put)
         return Written(None, (entry, *noticed))
 
     await exchange.log.commit(record)
+
+
+def _is_day_old(entry: str, now: datetime) -> bool:
+    """Whether an entry is a day older than now, or younger by a day: then one of the clocks was wrong."""
+    try:
+        made = int(entry[:8] + entry[9:13], 16)
+    except ValueError:
+        return True
+    return abs(micros(now) // 1000 - made) >= _DAY_MILLISECONDS
 
 
 def _keep_decision(

@@ -25,6 +25,7 @@ from adapters.sdk import load as load_adapter
 from audit.log.entries import Entry, new_id
 from audit.log.tables import entries
 from gateway.demo import network as demo
+from gateway.demo.organisations import DEMO, Organisation
 from gateway.exchange.consents.record import Consents
 from gateway.exchange.context import DeliveryPolicy, Exchange, Limits
 from gateway.exchange.handover.receive import Reception
@@ -89,11 +90,16 @@ class Place:
         return self.signers[party]
 
     @classmethod
-    def build(cls, folder: Path, case: str = "p01-asylum-adult") -> Place:
+    def build(
+        cls,
+        folder: Path,
+        case: str = "p01-asylum-adult",
+        organisations: Sequence[Organisation] = DEMO,
+    ) -> Place:
         samples = folder / "samples"
         found = write_samples(samples, count=40)
-        export = samples / "reception-centre.csv"
-        network = demo.build(folder / "network", datetime.now(UTC), export, terms=demo.Terms(former_rulebook()))
+        export, terms = samples / "reception-centre.csv", demo.Terms(former_rulebook())
+        network = demo.build(folder / "network", datetime.now(UTC), export, organisations=organisations, terms=terms)
         adapter = load_adapter("reception-centre-csv")
         with (samples / "reception-centre.csv").open("rb") as file:
             data = file.read()

@@ -14,6 +14,7 @@ from gateway.exchange.opening import PeerCall
 from gateway.exchange.query.ask import Consumer, Question
 from gateway.exchange.transport import Reply
 from gateway.keys.certificates import to_der
+from gateway.registry.read.registry import Node
 from gateway.sources.backends import Locator
 from gateway.wire.identifiers import ServiceId
 from schemas.facts import MIGRI_CUSTOMER
@@ -51,9 +52,7 @@ class Wire:
         self._receiver = receiver
         self._certificate = to_der((sender.party.folder / "tls.pem").read_bytes())
 
-    async def send(
-        self, _address: str, _node: str, message: str, body: bytes, content_type: str, trace: dict[str, str]
-    ) -> Reply:
+    async def send(self, _node: Node, message: str, body: bytes, content_type: str, trace: dict[str, str]) -> Reply:
         call = PeerCall(message, body, content_type, self._certificate, "0" * 32, trace)
         answer = await self._receiver.provider.answer(call)
         return Reply(answer.status, answer.message, answer.content_type, answer.body)
