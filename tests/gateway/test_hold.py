@@ -23,7 +23,7 @@ from audit.log.entries import Entry
 from audit.log.log import Log
 from audit.tree.checkpoint import Checkpoint, LogSigner, parse_checkpoint
 from gateway.keys.certificates import to_der
-from gateway.node.faces import peer_admission
+from gateway.node.faces import PeerAdmission
 from gateway.node.hold import Hold, Kept, read, write
 from gateway.registry.read.standing import Standing
 from gateway.storage import schema
@@ -171,7 +171,7 @@ async def test_peers_come_in_to_a_node_that_is_held(tmp_path: Path) -> None:
         raise ProblemError("node-held")
 
     async with node(place, f"sqlite:///{tmp_path / 'node.db'}") as here:
-        admit = peer_admission(replace(here.exchange, standing=shut))
+        admit = PeerAdmission(replace(here.exchange, standing=shut))
         certificate = to_der((kotka.folder / "tls.pem").read_bytes())
 
         assert admit(Head(b"GET", b"/peer/v1/log/checkpoint", (), certificate)).caller == kotka.node
