@@ -62,7 +62,7 @@ def check(
     file: File = None,
     invariants: Annotated[
         Path | None,
-        typer.Option("--invariants", metavar="FILE", help="What must hold of it; the shipped ones for `next`."),
+        typer.Option("--invariants", metavar="FILE", help="What must hold of it; the reference's own without a file."),
     ] = None,
     cases: Annotated[
         Path | None, typer.Option("--cases", metavar="FOLDER", help="Write what breaks an invariant there, as cases.")
