@@ -91,14 +91,12 @@ def network(
     folder: Path,
     organisations: Sequence[Organisation] = DEMO,
     environment: dict[str, str] | None = None,
-    database: str | None = None,
+    terms: Terms | None = None,
 ) -> Iterator[Stage]:
     """Build a network in a folder and run it."""
     samples = write_samples(folder / "register")
     export = folder / "register" / "reception-centre.csv"
-    built = build(
-        folder / "network", datetime.now(UTC), export, organisations=organisations, terms=Terms(database=database)
-    )
+    built = build(folder / "network", datetime.now(UTC), export, organisations=organisations, terms=terms or Terms())
     before = dict(os.environ)
     os.environ.update(environment or {})
     try:

@@ -19,11 +19,12 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
-from consent.rulebook import reference_rulebook
+from gateway.demo.network import Terms
 from tests import parts
 from tests.audit.console.test_browser import HEAVIEST, WEIGHTS
 from tests.browsing import chromium, context_of
 from tests.e2e.conftest import Stage, network
+from tests.former import former_rulebook
 from tests.gateway.rulebooks import without
 from tests.waiting import until
 
@@ -46,8 +47,8 @@ def _aside(work: Callable[[], T]) -> T:
 
 @contextmanager
 def running_network(folder: Path, **settings: Any) -> Iterator[Stage]:
-    """The demo's network, whose start waits in an event loop of its own."""
-    started = network(folder, **settings)
+    """The demo's network under the former rulebook, whose start waits in an event loop of its own."""
+    started = network(folder, terms=Terms(former_rulebook()), **settings)
     stage = _aside(started.__enter__)
     try:
         yield stage
@@ -228,7 +229,7 @@ def test_the_officer_sees_what_a_new_rulebook_would_have_changed(page: Page, sta
 
 
 def test_a_proposal_that_is_no_rulebook_is_told_by_line(page: Page, stage: Stage) -> None:
-    text = reference_rulebook().decode()
+    text = former_rulebook().decode()
     wrong = text.replace("permits: [pending, refused]", "permits: [pending, refusd]")
     line = text[: text.index("permits: [pending, refused]")].count("\n") + 1
     page.goto(f"{home(stage)}/rulebook/change")
@@ -257,7 +258,7 @@ def test_the_question_works_without_scripts_and_is_the_officers_and_the_auditors
     enter(page, stage, "auditor")
     page.goto(f"{home(stage)}/rulebook/change")
     expect(page.locator("#file")).not_to_be_visible()
-    page.locator("#rulebook").fill(reference_rulebook().decode())
+    page.locator("#rulebook").fill(former_rulebook().decode())
     page.get_by_role("button", name="Vertaa").click()
     expect(page.get_by_role("status")).to_contain_text("ei olisi mennyt toisin")
     expect(page.get_by_text("Tekstit päättävät kaikesta samoin.")).to_be_visible()

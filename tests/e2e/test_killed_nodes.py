@@ -14,9 +14,11 @@ from sqlalchemy import func, select
 
 from audit.questions.check import check
 from audit.tree.checkpoint import VerifierKey
+from gateway.demo.network import Terms
 from gateway.storage import engine as storage
 from gateway.storage.tables import inbox
 from tests.e2e.conftest import Stage, network
+from tests.former import former_rulebook
 from tests.waiting import until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
@@ -28,7 +30,7 @@ SETTLED = {"accepted", "stopped"}
 
 
 def test_fifty_killed_nodes_lose_nothing_and_deliver_nothing_twice(tmp_path: Path) -> None:
-    with network(tmp_path) as stage:
+    with network(tmp_path, terms=Terms(former_rulebook())) as stage:
         asyncio.run(_killing(stage))
         received = asyncio.run(_all_arrived(stage))
 
