@@ -26,10 +26,10 @@ from gateway.exchange.keeping import Kept, Period, kept_decisions
 from gateway.exchange.rejudging import Swing, swing
 from gateway.registry.read.standing import Standing
 
-LONGEST: Final = 256 * 1024
+LONGEST: Final = 384 * 1024
 MOST: Final = 10_000
 SECONDS: Final = 30.0
-STEPS: Final = 3_000_000
+STEPS: Final = 30_000_000  # the reference against another of its size: 16 million, 4 CPU seconds
 SOURCE: Final = "the proposed rulebook"
 
 

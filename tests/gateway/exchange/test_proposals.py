@@ -75,7 +75,7 @@ async def test_rulebooks_too_large_to_be_held_against_each_other_are_not(
 ) -> None:
     async with node(place, f"sqlite:///{tmp_path_factory.mktemp('large') / 'node.db'}") as here:
         desk = proposals(here)
-        roles = "".join(f"  role-{number}: {{fi: a, sv: b, en: c}}\n" for number in range(300))
+        roles = "".join(f"  role-{number}: {{fi: a, sv: b, en: c}}\n" for number in range(3_000))
         large = SAME.replace("roles:\n", "roles:\n" + roles, 1)
 
         usual, told = desk.compare(SAME), desk.compare(large)
@@ -93,7 +93,7 @@ async def test_what_is_no_rulebook_is_told_and_nothing_is_compared_without_one(
         desk = proposals(here)
         with pytest.raises(RulebookError, match="this is not a rulebook"):
             desk.compare("HETU;NIMI\n")
-        with pytest.raises(RulebookError, match="over 256 kB"):
+        with pytest.raises(RulebookError, match="over 384 kB"):
             desk.compare("ä" * (LONGEST // 2 + 1))
         with pytest.raises(NothingStandsError):
             proposals(here, lambda: None).compare(SAME)

@@ -23,7 +23,7 @@ LAST: Final = date(2027, 12, 31)
 SPAN: Final = (LAST - FIRST).days
 SHOWN: Final = ChangeShown.shown
 FAULTS: Final = 10
-PROPOSAL_FORM: Final = 1024 * 1024  # as browsers write forms, a letter takes up to three times its bytes
+PROPOSAL_FORM: Final = 1536 * 1024  # as browsers write forms, a letter takes up to three times its bytes
 
 
 def book_of(visit: Visit) -> Rulebook | None:
