@@ -152,6 +152,7 @@ def _targets(folder: Path) -> Iterator[tuple[list[Target], ssl.SSLContext]]:
         # One client asks as fast as it can, which is what the limits are there to stop.
         with party.config.open("a") as file:
             file.write("\n[rates]\nuser_per_minute = 0\ncaller_per_minute = 0\n")
+            file.write("\n[limits]\nin_flight_each = 4096\nin_flight = 4096\n")
     persons = [case["key"] for name, case in samples["cases"].items() if name in {"p01-asylum-adult", "p10-moves-on"}]
     persons += [f"DEMO-{number}" for number in range(1011, 1020)]
     _BODIES[:] = [_question(network, person) for person in persons]
