@@ -11,7 +11,7 @@ import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 import aiohttp
 import orjson
@@ -95,19 +95,10 @@ def read_query(body: bytes) -> tuple[Locator, str | None]:
 
 @dataclass(frozen=True, slots=True)
 class Sourced:
-    """One person's record, mapped: the canonical bundle and what the adapter had to say about it.
-
-    `validated_by` is the class that has held it against the schemas already; None if nobody has whose word counts.
-    """
+    """One person's record, mapped: the canonical bundle and what the adapter had to say about it."""
 
     bundle: dict[str, Any]
     findings: tuple[Finding, ...]
-    validated_by: str | None = None
-
-
-#: Adapters of our own that validate all that they map, by the same function as the node. A class that is made from one
-#: of them is another class, and its word is not taken: what somebody else's adapter gives, the node validates itself.
-VALIDATING: Final = frozenset({"adapters.mapped.MappedAdapter"})
 
 
 class Backend(Protocol):
@@ -132,8 +123,6 @@ class HttpBackend:
     def __init__(self, endpoint: Endpoint, adapter: Adapter, *, limits: Limits) -> None:
         self._url = endpoint.url
         self._adapter = adapter
-        named = f"{type(adapter).__module__}.{type(adapter).__qualname__}"
-        self._validator = named if named in VALIDATING else None
         self._limits = limits
         self._body_limit = endpoint.body_limit
         self._timeout = aiohttp.ClientTimeout(total=endpoint.timeout_seconds)
@@ -155,7 +144,7 @@ class HttpBackend:
                     detail="the source system's record cannot be read without errors: "
                     + ", ".join(sorted({finding.code for finding in mapped.findings}) or ["more than one person"]),
                 )
-            found = Sourced(mapped.bundle, tuple(mapped.findings), self._validator)
+            found = Sourced(mapped.bundle, tuple(mapped.findings))
         if found is None:
             raise ProblemError("subject-not-found", detail="the source system knows no such person")
         return found

@@ -10,8 +10,7 @@ from dataclasses import dataclass, field
 import orjson
 import pytest
 
-from adapters.mapped import MappedAdapter
-from adapters.sdk import Adapter, Limits, load
+from adapters.sdk import Limits, load
 from gateway.sources.backends import HttpBackend, Locator
 from gateway.sources.endpoint import Endpoint
 from gateway.wire.problems import ProblemError
@@ -52,12 +51,12 @@ class Source:
 
 
 @asynccontextmanager
-async def asking(source: Source, adapter: Adapter | None = None) -> AsyncIterator[HttpBackend]:
+async def asking(source: Source) -> AsyncIterator[HttpBackend]:
     server = await asyncio.start_server(source.connected, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     backend = HttpBackend(
         Endpoint(f"http://127.0.0.1:{port}/", timeout_seconds=10, body_limit=100_000),
-        adapter or load("municipality-json"),
+        load("municipality-json"),
         limits=Limits(),
     )
     try:
@@ -107,20 +106,3 @@ async def test_a_source_that_takes_the_question_and_says_nothing_is_given_up_on(
         server.close()
         await server.wait_closed()
     assert (caught.value.code, caught.value.status) == ("source-timeout", 504)
-
-
-class Another(MappedAdapter):
-    """An adapter of somebody else, made from one of ours."""
-
-
-@pytest.mark.parametrize(("is_own", "validated_by"), [(True, "adapters.mapped.MappedAdapter"), (False, None)])
-async def test_a_record_is_marked_as_validated_by_an_adapter_of_our_own_and_by_no_other(
-    is_own: bool, validated_by: str | None
-) -> None:
-    own = load("municipality-json")
-    other = Another(own.manifest, "adapters.municipality", "municipality.yaml")
-    other.__dict__ |= own.__dict__  # all that makes the adapter, but for its class
-    async with asking(Source(answers=1), own if is_own else other) as backend:
-        sourced = await backend.fetch(Locator(MIGRI_CUSTOMER, "A1"))
-
-    assert sourced.validated_by == validated_by
