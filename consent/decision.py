@@ -18,7 +18,7 @@ as it was when it was new, by `consent.older`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import date, datetime
 from typing import Final
 
@@ -29,7 +29,16 @@ from consent.law import Basis, Mode, Prohibition, Rulebook
 from consent.request import Emergency, Party, Request, SubjectFacts, Way
 from consent.said import Asked, Said, Silence
 from consent.standing import StandingRequest
-from consent.verdicts import Decision, PermittedCategory, Verdicts, WithheldCategory, legal_day, sealed
+from consent.verdicts import (
+    Decision,
+    Miss,
+    PermittedCategory,
+    WithheldCategory,
+    each_category,
+    in_group,
+    legal_day,
+    sealed,
+)
 
 __all__ = [
     "Decision",
@@ -51,33 +60,9 @@ def decide(request: Request, rulebook: Rulebook, words: Sequence[ConsentRecord],
     if rulebook.form == 1:
         return sealed(request, rulebook, older.verdicts(request, rulebook, words, day), at)
     case = _Case(request, rulebook, words, day)
-    permitted: list[PermittedCategory] = []
-    withheld: list[WithheldCategory] = []
-    for category in sorted(request.categories):
-        verdict = case.verdict(category)
-        if isinstance(verdict, PermittedCategory):
-            permitted.append(verdict)
-            continue
-        withheld.append(verdict)
-        known = rulebook.categories.get(category)
-        for part in known.parts if known is not None else ():
-            if part in request.categories:
-                continue
-            inner = case.verdict(part)
-            if isinstance(inner, PermittedCategory):
-                permitted.append(inner)
-    considered = tuple((word.id, word.version) for word in words)
-    found = Verdicts(tuple(permitted), tuple(withheld), considered, case.obliged(permitted))
+    found = each_category(request, rulebook, words, case.verdict)
+    found = replace(found, obliged=case.obliged(found.permitted))
     return sealed(request, rulebook, found, at)
-
-
-@dataclass(frozen=True, slots=True)
-class _Miss:
-    """Why a basis does not carry a category."""
-
-    code: str
-    basis: str
-    unmet: str | None = None
 
 
 #: Reasons from the farthest to the nearest miss: the one told is that of the basis that came nearest.
@@ -110,18 +95,18 @@ _NEARNESS: Final = {
 _SILENT: Final = {Silence.WITHDRAWN: "withdrawn", Silence.ENDED: "ended"}
 
 
-def _carrying(said: Said, basis: Basis, category: str) -> ConsentRecord | _Miss:
+def _carrying(said: Said, basis: Basis, category: str) -> ConsentRecord | Miss:
     """The permission or consent that a basis needs, or why there is none that counts."""
     kind = WordKind(basis.word.value)
     word = said.word_for(category, {kind})
     if isinstance(word, ConsentRecord):
         return word
     if word is Silence.REPORTED:
-        return _Miss("reported", basis.id)
+        return Miss("reported", basis.id)
     if word is Silence.ANOTHER and kind is WordKind.PERMISSION:
         # A consent is for what its own words name: it is no permission, and nobody has asked for one.
-        return _Miss("permission-not-asked", basis.id)
-    return _Miss(f"{kind}-{_SILENT.get(word, 'missing')}", basis.id)
+        return Miss("permission-not-asked", basis.id)
+    return Miss(f"{kind}-{_SILENT.get(word, 'missing')}", basis.id)
 
 
 class _Case:
@@ -135,7 +120,7 @@ class _Case:
         self._said = Said(words, asked, rulebook)
         self._triple = (request.provider.role, request.requester.role, request.purpose)
         self._answers: dict[str, bool | None] = {}
-        self._alike: dict[str, _Miss | tuple[str, ...]] = {}
+        self._alike: dict[str, Miss | tuple[str, ...]] = {}
         self._applying = [
             (prohibition, needs)
             for prohibition in rulebook.prohibitions
@@ -148,10 +133,10 @@ class _Case:
         if category not in self._rulebook.categories:
             return WithheldCategory(category, "category-unknown")
         possible: PermittedCategory | None = None
-        nearest: _Miss | None = None
+        nearest: Miss | None = None
         for basis in self._ordered(category):
             found = self._by(basis, category)
-            if isinstance(found, _Miss):
+            if isinstance(found, Miss):
                 if nearest is None or _NEARNESS.get(found.code, 99) > _NEARNESS.get(nearest.code, 99):
                     nearest = found
             elif not found.possible:
@@ -181,37 +166,37 @@ class _Case:
             return bases
         return (*(basis for basis in bases if basis.emergency), *(basis for basis in bases if not basis.emergency))
 
-    def _out_of_force(self, category: str) -> _Miss | None:
+    def _out_of_force(self, category: str) -> Miss | None:
         """The basis that would speak of it on another day."""
         for basis in self._rulebook.bases_for(*self._triple):
             if self._rulebook.covers(basis.categories, category) and not basis.in_force(self._day):
                 limit = basis.ends if basis.ends is not None and self._day > basis.ends else basis.starts
-                return _Miss("basis-not-in-force", basis.id, limit.isoformat() if limit else None)
+                return Miss("basis-not-in-force", basis.id, limit.isoformat() if limit else None)
         return None
 
-    def _by(self, basis: Basis, category: str) -> PermittedCategory | _Miss:
+    def _by(self, basis: Basis, category: str) -> PermittedCategory | Miss:
         """What one basis says of one category."""
         alike = self._alike.get(basis.id)
         if alike is None:
             alike = self._alike[basis.id] = self._whatever_category(basis)
-        if isinstance(alike, _Miss):
+        if isinstance(alike, Miss):
             return alike
         needs = set(alike)
         for prohibition, open_ in self._applying:
             if prohibition.stops(basis) and self._rulebook.touches(prohibition.categories, category):
                 if not open_:
-                    return _Miss(prohibition.code, prohibition.id)
+                    return Miss(prohibition.code, prohibition.id)
                 needs.update(open_)
         standing: StandingRequest | None = None
         if basis.mode is Mode.RIGHT_TO_GET and self._request.way is Way.HANDOVER:
             standing = self._asked(basis, category)
             if standing is None:
-                return _Miss("nobody-asked", basis.id)
+                return Miss("nobody-asked", basis.id)
         refusal = self._said.prohibition_of(category)
         word: ConsentRecord | None = None
         if basis.needs_word:
             if refusal is not None:
-                return _Miss("refused", basis.id)
+                return Miss("refused", basis.id)
             carrying = _carrying(self._said, basis, category)
             if isinstance(carrying, ConsentRecord):
                 word = carrying
@@ -230,12 +215,12 @@ class _Case:
             standing=standing.id if standing is not None else None,
         )
 
-    def _whatever_category(self, basis: Basis) -> _Miss | tuple[str, ...]:
+    def _whatever_category(self, basis: Basis) -> Miss | tuple[str, ...]:
         """Why a basis carries nothing, whatever the category; or the facts that it still needs, none if it carries."""
         needs: list[str] = []
-        group = self._in_group(basis)
+        group = in_group(self._request, self._rulebook, basis, self._day)
         if group is False:
-            return _Miss("subject-group", basis.id, "permit")
+            return Miss("subject-group", basis.id, "permit")
         if group is None:
             needs.append("permit_ground")
         for name in basis.conditions:
@@ -243,23 +228,14 @@ class _Case:
             if holds is None and self._request.known:
                 holds = False  # the safe side of what permits
             if holds is False:
-                return _Miss("condition-unmet", basis.id, name)
+                return Miss("condition-unmet", basis.id, name)
             if holds is None:
                 needs.append(CONDITIONS[name].needs)
         if basis.emergency and self._request.emergency is None:
-            return _Miss("emergency-only", basis.id)
+            return Miss("emergency-only", basis.id)
         if basis.mode is Mode.ON_REQUEST and self._request.way is Way.HANDOVER:
-            return _Miss("on-request-only", basis.id)
+            return Miss("on-request-only", basis.id)
         return tuple(needs)
-
-    def _in_group(self, basis: Basis) -> bool | None:
-        if not basis.permits:
-            return True
-        ground = self._request.stated.permit_ground
-        if ground is not None:
-            permit = self._rulebook.permits.get(ground)
-            return ground in basis.permits and permit is not None and permit.in_force(self._day)
-        return False if self._request.known else None
 
     def _asked(self, basis: Basis, category: str) -> StandingRequest | None:
         """The standing request by which the recipient has asked for this, of the persons of whom this one is."""

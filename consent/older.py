@@ -11,7 +11,7 @@ requires; a basis for emergencies.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date
 
 from consent.conditions import CONDITIONS
@@ -19,36 +19,12 @@ from consent.consents import ConsentRecord, WordKind
 from consent.law import Basis, Prohibition, Rulebook, Word
 from consent.request import Request
 from consent.said import Asked, Said, Silence
-from consent.verdicts import PermittedCategory, Verdicts, WithheldCategory
+from consent.verdicts import Miss, PermittedCategory, Verdicts, WithheldCategory, each_category, in_group
 
 
 def verdicts(request: Request, rulebook: Rulebook, consents: Sequence[ConsentRecord], day: date) -> Verdicts:
-    """Decide each category of the request. A category that is withheld as a whole is also tried by its parts."""
-    case = _Case(request, rulebook, consents, day)
-    permitted: list[PermittedCategory] = []
-    withheld: list[WithheldCategory] = []
-    for category in sorted(request.categories):
-        verdict = case.verdict(category)
-        if isinstance(verdict, PermittedCategory):
-            permitted.append(verdict)
-            continue
-        withheld.append(verdict)
-        known = rulebook.categories.get(category)
-        for part in known.parts if known is not None else ():
-            inner = case.verdict(part) if part not in request.categories else verdict
-            if isinstance(inner, PermittedCategory):
-                permitted.append(inner)
-    considered = tuple((consent.id, consent.version) for consent in consents)
-    return Verdicts(tuple(permitted), tuple(withheld), considered)
-
-
-@dataclass(frozen=True, slots=True)
-class _Miss:
-    """Why a basis does not carry a category."""
-
-    code: str
-    basis: str
-    unmet: str | None = None
+    """What such a rulebook says of each category of the request."""
+    return each_category(request, rulebook, consents, _Case(request, rulebook, consents, day).verdict)
 
 
 #: Reasons from the farthest to the nearest miss: the one told is that of the basis that came nearest.
@@ -89,7 +65,7 @@ class _Case:
         self._bases = rulebook.bases_for(request.provider.role, role, purpose)
         self._emergencies = frozenset(basis.id for basis in self._bases if basis.emergency)
         self._answers: dict[str, bool | None] = {}
-        self._alike: dict[str, _Miss | tuple[str, ...]] = {}
+        self._alike: dict[str, Miss | tuple[str, ...]] = {}
         self._prohibitions = [
             (prohibition, needs)
             for prohibition in rulebook.prohibitions
@@ -112,7 +88,7 @@ class _Case:
             return WithheldCategory(category, "prohibited", standing[0].id)
         if found is None:
             return WithheldCategory(category, "no-basis")
-        if isinstance(found, _Miss):
+        if isinstance(found, Miss):
             return WithheldCategory(category, found.code, found.basis, found.unmet)
         by_emergency = found.basis in self._emergencies
         open_facts = {fact for one, needs in open_ if one.stops_emergencies or not by_emergency for fact in needs}
@@ -120,16 +96,16 @@ class _Case:
             return replace(found, possible=True, needs=tuple(sorted({*found.needs, *open_facts})))
         return found
 
-    def _first(self, bases: Sequence[Basis], category: str) -> PermittedCategory | _Miss | None:
+    def _first(self, bases: Sequence[Basis], category: str) -> PermittedCategory | Miss | None:
         """What the first basis that carries a category says, else the nearest miss; None if none speaks of it."""
         refusal = self._said.prohibition_of(category)
         carried: PermittedCategory | None = None
-        nearest: _Miss | None = None
+        nearest: Miss | None = None
         for basis in bases:
             if not self._rulebook.covers(basis.categories, category):
                 continue
             found = self._by(basis, category, refusal)
-            if isinstance(found, _Miss):
+            if isinstance(found, Miss):
                 if nearest is None or _NEARNESS[found.code] > _NEARNESS[nearest.code]:
                     nearest = found
             elif not found.possible:
@@ -138,22 +114,22 @@ class _Case:
                 carried = found
         return carried if carried is not None else nearest
 
-    def _by(self, basis: Basis, category: str, refusal: ConsentRecord | None) -> PermittedCategory | _Miss:
+    def _by(self, basis: Basis, category: str, refusal: ConsentRecord | None) -> PermittedCategory | Miss:
         """What one basis says of one category."""
         alike = self._alike.get(basis.id)
         if alike is None:
             alike = self._alike[basis.id] = self._whatever_category(basis)
-        if isinstance(alike, _Miss):
+        if isinstance(alike, Miss):
             return alike
         if refusal is not None and basis.word is not Word.SHOWN:
-            return _Miss("refused", basis.id)
+            return Miss("refused", basis.id)
         needs: tuple[str, ...] = alike
         consent: ConsentRecord | None = None
         if basis.needs_word:
             # A prohibition that was lifted counted as a consent that was withdrawn.
             word = self._said.word_for(category, frozenset(WordKind))
             if word is Silence.REPORTED or (isinstance(word, Silence) and self._request.known):
-                return _Miss(_SILENCES.get(word, "consent-missing"), basis.id)
+                return Miss(_SILENCES.get(word, "consent-missing"), basis.id)
             if isinstance(word, Silence):
                 needs = (*alike, "consent")
             else:
@@ -168,35 +144,26 @@ class _Case:
             refusal.id if refusal is not None else None,
         )
 
-    def _whatever_category(self, basis: Basis) -> _Miss | tuple[str, ...]:
+    def _whatever_category(self, basis: Basis) -> Miss | tuple[str, ...]:
         """Why a basis carries nothing, whatever the category; or the facts that it still needs, none if it carries."""
         if not basis.in_force(self._day):
             limit = basis.ends if basis.ends is not None and self._day > basis.ends else basis.starts
-            return _Miss("basis-not-in-force", basis.id, limit.isoformat() if limit else None)
+            return Miss("basis-not-in-force", basis.id, limit.isoformat() if limit else None)
         needs: list[str] = []
-        group = self._in_group(basis)
+        group = in_group(self._request, self._rulebook, basis, self._day)
         if group is False:
-            return _Miss("subject-group", basis.id, "permit")
+            return Miss("subject-group", basis.id, "permit")
         if group is None:
             needs.append("permit_ground")
         for name in basis.conditions:
             holds = self._holds(name)
             if holds is False:
-                return _Miss("condition-unmet", basis.id, name)
+                return Miss("condition-unmet", basis.id, name)
             if holds is None:
                 needs.append(CONDITIONS[name].needs)
         if basis.emergency and self._request.emergency is None:
-            return _Miss("emergency-only", basis.id)
+            return Miss("emergency-only", basis.id)
         return tuple(needs)
-
-    def _in_group(self, basis: Basis) -> bool | None:
-        if not basis.permits:
-            return True
-        ground = self._request.stated.permit_ground
-        if ground is not None:
-            permit = self._rulebook.permits.get(ground)
-            return ground in basis.permits and permit is not None and permit.in_force(self._day)
-        return False if self._request.known else None
 
     def _stands(self, one: Prohibition) -> tuple[str, ...] | None:
         """None if a prohibition does not apply; else the facts on which it still depends, none if it does apply."""

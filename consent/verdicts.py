@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any, Literal
@@ -10,7 +11,8 @@ from zoneinfo import ZoneInfo
 
 import orjson
 
-from consent.law import Rulebook
+from consent.consents import ConsentRecord
+from consent.law import Basis, Rulebook
 from consent.request import Request
 
 Outcome = Literal["permit", "partial", "deny", "possible"]
@@ -115,6 +117,51 @@ class Verdicts:
     withheld: tuple[WithheldCategory, ...]
     considered: tuple[tuple[str, int], ...]
     obliged: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Miss:
+    """Why a basis does not carry a category."""
+
+    code: str
+    basis: str
+    unmet: str | None = None
+
+
+def each_category(
+    request: Request,
+    rulebook: Rulebook,
+    words: Sequence[ConsentRecord],
+    verdict: Callable[[str], PermittedCategory | WithheldCategory],
+) -> Verdicts:
+    """What is found of each category of the request. One that is withheld as a whole is also tried by its parts."""
+    permitted: list[PermittedCategory] = []
+    withheld: list[WithheldCategory] = []
+    for category in sorted(request.categories):
+        found = verdict(category)
+        if isinstance(found, PermittedCategory):
+            permitted.append(found)
+            continue
+        withheld.append(found)
+        known = rulebook.categories.get(category)
+        for part in known.parts if known is not None else ():
+            if part in request.categories:
+                continue
+            inner = verdict(part)
+            if isinstance(inner, PermittedCategory):
+                permitted.append(inner)
+    return Verdicts(tuple(permitted), tuple(withheld), tuple((word.id, word.version) for word in words))
+
+
+def in_group(request: Request, rulebook: Rulebook, basis: Basis, day: date) -> bool | None:
+    """Whether the person is of those whom a basis is about, by the ground of the permit; None while nobody knows."""
+    if not basis.permits:
+        return True
+    ground = request.stated.permit_ground
+    if ground is not None:
+        permit = rulebook.permits.get(ground)
+        return ground in basis.permits and permit is not None and permit.in_force(day)
+    return False if request.known else None
 
 
 def legal_day(at: datetime) -> date:

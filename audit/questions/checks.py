@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from typing import Any, Final
 
 from sqlalchemy import Connection, select
@@ -19,7 +18,6 @@ from audit.tree.merkle import Frontier
 from audit.tree.tiles import WIDTH, subtree
 
 CHUNK: Final = 4_096
-TOLERANCE: Final = timedelta(seconds=60)
 MAX_FINDINGS: Final = 1_000
 STATEMENTS: Final = 256
 """So many of the newest kept checkpoints, and of the cosignatures, are held against the newest entries."""
