@@ -12,7 +12,7 @@ import hmac
 import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
@@ -54,7 +54,32 @@ class Pkcs11KeyStore:
         self._slot.close()
 
 
-class TokenEcKey(ec.EllipticCurvePrivateKey):
+class _InToken:
+    """What every key in a token does alike: it never leaves the token, and there is one of it."""
+
+    _slot: _Slot
+
+    def private_bytes(
+        self,
+        encoding: serialization.Encoding,
+        format: serialization.PrivateFormat,  # noqa: A002
+        encryption_algorithm: serialization.KeySerializationEncryption,
+    ) -> bytes:
+        """Refused: the key does not leave the token. Raises ValueError."""
+        raise ValueError("the key does not leave the token")
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self
+
+    def close(self) -> None:
+        """End the session with the token."""
+        self._slot.close()
+
+
+class TokenEcKey(_InToken, ec.EllipticCurvePrivateKey):
     """A P-256 key in a token, in the shape in which `cryptography` signs a certificate request with it."""
 
     def __init__(self, slot: _Slot, public_key: ec.EllipticCurvePublicKey) -> None:
@@ -91,27 +116,8 @@ class TokenEcKey(ec.EllipticCurvePrivateKey):
         """Refused: the key does not leave the token. Raises ValueError."""
         raise ValueError("the key does not leave the token")
 
-    def private_bytes(
-        self,
-        encoding: serialization.Encoding,
-        format: serialization.PrivateFormat,  # noqa: A002
-        encryption_algorithm: serialization.KeySerializationEncryption,
-    ) -> bytes:
-        """Refused: the key does not leave the token. Raises ValueError."""
-        raise ValueError("the key does not leave the token")
 
-    def __copy__(self) -> TokenEcKey:
-        return self
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> TokenEcKey:
-        return self
-
-    def close(self) -> None:
-        """End the session with the token."""
-        self._slot.close()
-
-
-class TokenEdKey(ed25519.Ed25519PrivateKey):
+class TokenEdKey(_InToken, ed25519.Ed25519PrivateKey):
     """An Ed25519 key in a token, in the shape in which `cryptography` signs a certificate request with it."""
 
     def __init__(self, slot: _Slot, public_key: ed25519.Ed25519PublicKey) -> None:
@@ -129,25 +135,6 @@ class TokenEdKey(ed25519.Ed25519PrivateKey):
     def private_bytes_raw(self) -> bytes:
         """Refused: the key does not leave the token. Raises ValueError."""
         raise ValueError("the key does not leave the token")
-
-    def private_bytes(
-        self,
-        encoding: serialization.Encoding,
-        format: serialization.PrivateFormat,  # noqa: A002
-        encryption_algorithm: serialization.KeySerializationEncryption,
-    ) -> bytes:
-        """Refused: the key does not leave the token. Raises ValueError."""
-        raise ValueError("the key does not leave the token")
-
-    def __copy__(self) -> TokenEdKey:
-        return self
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> TokenEdKey:
-        return self
-
-    def close(self) -> None:
-        """End the session with the token."""
-        self._slot.close()
 
 
 def generate(module: Path, token: str, label: str, pin: str, algorithm: Algorithm) -> TokenEcKey | TokenEdKey:
