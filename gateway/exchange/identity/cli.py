@@ -166,7 +166,7 @@ def _tell(client: Face, answer: dict[str, Any], what: str) -> None:
     if answer.get("released"):
         rows = [
             [
-                str(item["index"]),
+                str(item["index"] + 1),  # people read records from one, files from zero
                 item["recorded"][:19],
                 escape(item["recipient"] or ""),
                 escape(" ".join(item["categories"])),
@@ -174,7 +174,7 @@ def _tell(client: Face, answer: dict[str, Any], what: str) -> None:
             for item in answer["released"]
         ]
         title = "released while the two were taken for one: tell the data protection officer"
-        console.print(table(title, ("entry", "recorded (UTC)", "recipient", "categories"), rows))
+        console.print(table(title, ("record", "recorded (UTC)", "recipient", "categories"), rows))
 
 
 def _asked(client: Face, path: str) -> dict[str, Any]:
