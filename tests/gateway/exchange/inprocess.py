@@ -214,6 +214,7 @@ async def node(
     standing: Callable[[Standing], Standing] = lambda one: one,
     retry_seconds: float = 30.0,
     lease_seconds: float = 30.0,
+    recipient_failures: int = 3,
     of: str = "centre",
     also: Sequence[str] = (),
 ) -> AsyncIterator[InProcess]:
@@ -233,7 +234,15 @@ async def node(
             registers={service: OwnRegister("register", is_authoritative=True)},
             backends={service: register},
             limits=Limits(1 << 20, 16 * 1024, 2.0),
-            delivery=DeliveryPolicy(12, 0.02, retry_seconds, retry_seconds, lease_seconds, 3600.0),
+            delivery=DeliveryPolicy(
+                workers=12,
+                poll_seconds=0.02,
+                retry_seconds=retry_seconds,
+                retry_limit_seconds=retry_seconds,
+                lease_seconds=lease_seconds,
+                overdue_seconds=3600.0,
+                recipient_failures=recipient_failures,
+            ),
         )
         yield InProcess(place, party, exchange, register, Provider(exchange, Reception(exchange)), Consents(exchange))
 
