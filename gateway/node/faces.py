@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from gateway.desk import usage as usage_web
 from gateway.desk import web as audit_web
 from gateway.desk.desk import Desk
+from gateway.exchange.asking import web as asking_web
 from gateway.exchange.consents import reports_web
 from gateway.exchange.consents import web as consents_web
 from gateway.exchange.consents.record import Consents
@@ -57,6 +58,7 @@ def client_face(exchange: Exchange, deliveries: Deliveries, callers: Callers, be
         consents_web.router(exchange, Consents(exchange), deliveries, callers),
         reports_web.router(exchange, deliveries, callers),
         identity_web.router(exchange, Identity(exchange, handovers, two_people=beside.two_people), deliveries, callers),
+        asking_web.router(exchange, callers),
         oauth.router(exchange, beside.tokens),
         audit_web.router(exchange, beside.desk, callers),
         usage_web.router(exchange, beside.desk, callers),

@@ -103,12 +103,35 @@ async def _everything(here: Faces) -> None:
     await _handovers(here)
     await _identity(here)
     await _queries(face)
+    await _standing_requests(face)
     await _audit(here)
     for path in ("/v1/handovers", "/v1/inbox", "/v1/consents/x", "/v1/identity/held"):
         assert (await face.call("GET", path, certificate=b"stranger")).status_code == 401
         assert (await face.call("GET", f"{path}?nonsense=1", headers=USER)).json()["code"] == "invalid-request"
     assert (await face.call("POST", "/oauth/token", data={"grant_type": "password"})).status_code == 400
     assert (await face.call("POST", "/oauth/token", json={})).status_code == 415
+
+
+async def _standing_requests(face: Face) -> None:
+    path, asked = (
+        "/v1/standing-requests",
+        {
+            "id": "kotka-1",
+            "role": "reception-centre",
+            "providers": ["municipality"],
+            "provision": "681/2023 86:1",
+            "purpose": "reception-to-municipality",
+            "categories": ["identity"],
+            "first": "2026-01-01",
+        },
+    )
+    for known in (path, f"{path}/rights"):
+        assert (await face.call("GET", known)).status_code == 200
+    assert (await face.call("GET", f"{path}/none")).status_code == 404
+    # This network's rulebook knows no rights to get.
+    assert (await face.call("POST", path, json=asked, headers=USER)).status_code == 400
+    assert (await face.call("POST", path, json=asked)).status_code == 400
+    assert (await face.call("POST", f"{path}/none/end", json={"last": "2026-06-30"}, headers=USER)).status_code == 404
 
 
 async def _audit(here: Faces) -> None:
