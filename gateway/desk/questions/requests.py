@@ -9,10 +9,10 @@ from datetime import date
 from sqlalchemy import Connection
 
 from audit.log.entries import Entry, EntryType
+from gateway.asking.forms import Id, StandingForm
+from gateway.asking.requests import Act, Listed, Right, StandingRequests
 from gateway.desk.asking import EVERYONE, REGISTRAR, Answered, Note, Question
 from gateway.desk.reading import Reading
-from gateway.exchange.asking.forms import Id, StandingForm
-from gateway.exchange.asking.requests import Act, Listed, Right, StandingRequests
 from gateway.registry.read.standing import Standing
 from gateway.wire.identifiers import MemberId, SubsystemId
 from gateway.wire.problems import ProblemError
