@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import replace
 from datetime import date
 from functools import cached_property
 from importlib.resources import files
@@ -139,7 +140,16 @@ class MappedAdapter:
 
     def convert(self, stream: BinaryIO, limits: Limits) -> Iterator[Mapped]:
         """See Adapter."""
-        return convert_with(self, stream, limits)
+        records = convert_with(self, stream, limits)
+        if "safety-prohibition" in self.mapping.cannot_say:
+            # Once for a source, with the first of its records that goes on.
+            for mapped in records:
+                if mapped.bundle is not None:
+                    unknown = finding("warning", "safety-unknown", mapped.position)
+                    yield replace(mapped, findings=(*mapped.findings, unknown))
+                    break
+                yield mapped
+        yield from records
 
     def from_canonical(self, bundle: Mapping[str, Any]) -> Rendered:
         """See Adapter."""

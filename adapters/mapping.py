@@ -22,7 +22,7 @@ will do.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
@@ -136,6 +136,9 @@ class _Document:
         resources = tuple(compiler.resources(faults.object(document, "resources")))
         if not resources or resources[0].kind != "Patient":
             faults.fail(document, "resources", "the first resource is the person", "begin with `Patient:`")
+        unsaid = frozenset(
+            fact for fact, path in DECLARED.items() if not any(made.startswith(path) for made in compiler.made)
+        )
         return CompiledMapping(
             name=str(document["mapping"]),
             version=str(document.get("version", "")),
@@ -145,10 +148,8 @@ class _Document:
             optional=frozenset(compiler.optional),
             ignored=frozenset(ignored),
             parts={name: frozenset(names) for name, names in compiler.parts.items()},
-            unsaid=frozenset(
-                fact for fact, path in DECLARED.items() if not any(made.startswith(path) for made in compiler.made)
-            ),
-            cannot_say=frozenset(self._cannot_say()),
+            unsaid=unsaid,
+            cannot_say=frozenset(self._cannot_say(unsaid)),
         )
 
     def _names(self, member: str) -> list[str]:
@@ -157,11 +158,14 @@ class _Document:
             self._faults.fail(self._document, member, f"`{member}` is a list of fields", f"write {member}: [FIELD, …]")
         return list(names)
 
-    def _cannot_say(self) -> list[str]:
+    def _cannot_say(self, unsaid: Collection[str]) -> list[str]:
         names = self._names("cannot-say")
         for name in names:
             if name not in DECLARED:
                 self._faults.fail(self._document, "cannot-say", f"there is no fact {name!r}", near(name, DECLARED))
+            if name not in unsaid:
+                message = f"{name!r} is mapped, and yet said to be what the source cannot know"
+                self._faults.fail(self._document, "cannot-say", message, f"take {name} out of cannot-say")
         return names
 
     def _check_source(self, source: CommentedMap) -> None:
