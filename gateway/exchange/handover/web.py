@@ -15,12 +15,14 @@ from adapters.sdk import Adapter, AdapterError, Limits, Mapped
 from audit.questions.subjects import Subjects
 from gateway.exchange.context import Exchange
 from gateway.exchange.handover.accept import Inbox, Opener
+from gateway.exchange.handover.changes import Changes, Teller
 from gateway.exchange.handover.deliver import Deliveries
 from gateway.exchange.handover.forms import (
     AcceptanceForm,
     AdapterName,
     After,
     ArrivalFilter,
+    Became,
     HandoverFilter,
     HandoverForm,
     HandoverList,
@@ -34,7 +36,7 @@ from gateway.exchange.handover.forms import (
     ordered,
 )
 from gateway.exchange.handover.overview import Overview
-from gateway.exchange.handover.plan import Handovers, Once, Order, Plan
+from gateway.exchange.handover.plan import Handovers, Once, Order
 from gateway.exchange.transport import TRACE_HEADER
 from gateway.reading.readers import Adapters
 from gateway.web.authentication import Caller, Callers
@@ -109,9 +111,13 @@ def _ordering(exchange: Exchange, handovers: Handovers, deliveries: Deliveries, 
             permits=caller.may_hand_over,
         )
         records = await asyncio.to_thread(_mapped, chosen, body, exchange.limits.adapter)
-        answer = ordered(await _hand_over(handovers, template, records))
+        answer = ordered(await _hand_over(handovers, Changes(exchange), template, records))
         deliveries.wake()
-        return Response(orjson.dumps(answer), 201 if answer["handed_over"] else 422, media_type="application/json")
+        return Response(
+            orjson.dumps(answer),
+            201 if answer["handed_over"] or answer["changed"] else 422,
+            media_type="application/json",
+        )
 
     return routes
 
@@ -191,11 +197,15 @@ def _arriving(exchange: Exchange, deliveries: Deliveries, inbox: Inbox, door: Do
 
 
 async def _hand_over(
-    handovers: Handovers, template: Order, records: list[Mapped]
-) -> list[tuple[Mapped, Plan | ProblemError | None]]:
+    handovers: Handovers, changes: Changes, template: Order, records: list[Mapped]
+) -> list[tuple[Mapped, Became]]:
     """Order a handover for each record that could be read. Raises ProblemError for what concerns all of them."""
-    plans: list[tuple[Mapped, Plan | ProblemError | None]] = []
+    plans: list[tuple[Mapped, Became]] = []
+    teller = Teller(template.client, template.sender, template.register, template.trace_id)
     for mapped in records:
+        if mapped.change is not None:
+            plans.append((mapped, await changes.take(mapped.change, teller)))
+            continue
         if mapped.bundle is None:
             plans.append((mapped, None))
             continue
