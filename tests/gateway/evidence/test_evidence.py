@@ -30,9 +30,9 @@ from audit.tree.checkpoint import LogSigner, VerifierKey
 from audit.tree.tiles import WIDTH
 from gateway.cli.main import app
 from gateway.evidence import package
-from gateway.evidence.exporting import secret
 from gateway.evidence.verifying import verify
 from gateway.keys.errors import TrustError
+from gateway.node.wiring import secret
 from gateway.storage import engine as storage
 from gateway.storage.engine import writer
 from gateway.storage.sealing import SealError, unseal
