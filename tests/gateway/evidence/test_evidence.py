@@ -156,7 +156,11 @@ def test_the_root_of_another_network_does_not_vouch(exchanged: Exchanged, tmp_pa
 
     report = verify(*package.read(file.read_bytes()), root=other.publisher.root())
 
-    assert [(finding.code, finding.holds) for finding in report.findings] == [("request", False), ("files", True)]
+    assert [(finding.code, finding.holds) for finding in report.findings] == [
+        ("request", False),
+        ("registry", True),
+        ("files", True),
+    ]
 
 
 def other_signature(jws: bytes) -> bytes:
