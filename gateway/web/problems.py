@@ -11,6 +11,8 @@ from collections.abc import Awaitable, Callable
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
 
 from audit.log.log import LogError, LogOverloadedError
@@ -24,6 +26,10 @@ PROBLEM_TYPE = "application/problem+json"
 
 Recorder = Callable[[Request, ProblemError], Awaitable[None]]
 """Puts a refusal on record."""
+
+#: The database is away, full or read-only, or all connections to it are taken: nothing of the request can be done now,
+#: and nothing is wrong with it. Its other errors are faults of ours.
+UNAVAILABLE = (OperationalError, InterfaceError, PoolTimeoutError)
 
 _BY_STATUS = {404: "not-found", 405: "method-not-allowed", 415: "unsupported-media-type"}
 
@@ -51,7 +57,7 @@ def known(error: BaseException) -> ProblemError | None:
         return ProblemError(
             "busy", detail="more is waiting to be recorded than can be", retry_after=max(1, round(error.retry_after))
         )
-    if isinstance(error, LogError):
+    if isinstance(error, (LogError, *UNAVAILABLE)):
         return ProblemError(
             "log-not-durable",
             detail="the audit log could not record this, so nothing was released",
@@ -71,6 +77,9 @@ def install(app: FastAPI, refused: Recorder | None = None) -> None:
 
     @app.exception_handler(ProblemError)
     @app.exception_handler(LogError)
+    @app.exception_handler(OperationalError)
+    @app.exception_handler(InterfaceError)
+    @app.exception_handler(PoolTimeoutError)
     async def _problem(request: Request, error: Exception) -> Response:
         return await answer(request, known(error) or ProblemError("internal-error"))
 
