@@ -15,14 +15,14 @@ from audit.log.entries import Agents, Entry, new_id
 from audit.log.log import Written
 from audit.questions.check import Others, check
 from gateway.demo.leash import leashed
-from gateway.exchange.handover.accept import Inbox, Opener
-from gateway.exchange.handover.deliver import Deliveries
-from gateway.exchange.handover.overview import Overview
-from gateway.exchange.handover.plan import Handovers, Order, Plan
 from gateway.exchange.keeping import kept_decisions, kept_rulebook
 from gateway.exchange.opening import PeerCall
 from gateway.exchange.rejudging import replay
 from gateway.exchange.transport import Reply
+from gateway.handover.accept import Inbox, Opener
+from gateway.handover.deliver import Deliveries
+from gateway.handover.overview import Overview
+from gateway.handover.plan import Handovers, Order, Plan
 from gateway.keys.certificates import to_der
 from gateway.person.registrar import Registrar
 from gateway.person.values import Named, Register

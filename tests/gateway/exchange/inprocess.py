@@ -24,17 +24,17 @@ from adapters.sdk import Limits as AdapterLimits
 from adapters.sdk import load as load_adapter
 from audit.log.entries import Entry, new_id
 from audit.log.tables import entries
+from gateway.consents.record import Consents
 from gateway.demo import network as demo
 from gateway.demo.organisations import DEMO, Organisation
-from gateway.exchange.consents.record import Consents
 from gateway.exchange.context import DeliveryPolicy, Exchange, Limits
-from gateway.exchange.handover.receive import Reception
 from gateway.exchange.opening import Answer, PeerCall
-from gateway.exchange.query.answer import Provider
+from gateway.handover.receive import Reception
 from gateway.keys.certificates import to_der
 from gateway.keys.keystore import FileKeyStore
 from gateway.node.parts import assemble
 from gateway.person.values import Register as OwnRegister
+from gateway.query.answer import Provider
 from gateway.registry.read.standing import Standing
 from gateway.settings import Settings
 from gateway.settings import load as load_settings
@@ -95,10 +95,12 @@ class Place:
         folder: Path,
         case: str = "p01-asylum-adult",
         organisations: Sequence[Organisation] = DEMO,
+        rulebook: bytes | None = None,
     ) -> Place:
+        """A network under the former rulebook, unless another is given."""
         samples = folder / "samples"
         found = write_samples(samples, count=40)
-        export, terms = samples / "reception-centre.csv", demo.Terms(former_rulebook())
+        export, terms = samples / "reception-centre.csv", demo.Terms(rulebook or former_rulebook())
         network = demo.build(folder / "network", datetime.now(UTC), export, organisations=organisations, terms=terms)
         adapter = load_adapter("reception-centre-csv")
         with (samples / "reception-centre.csv").open("rb") as file:
@@ -231,6 +233,7 @@ async def node(
         exchange = replace(
             parts.exchange,
             standing=lambda at: standing(parts.standings.now(at)),
+            standing_ungated=None,
             registers={service: OwnRegister("register", is_authoritative=True)},
             backends={service: register},
             limits=Limits(1 << 20, 16 * 1024, 2.0),

@@ -17,7 +17,7 @@ from jsonschema import Draft202012Validator
 from gateway.desk.context import DeskContext
 from gateway.desk.desk import Desk
 from gateway.exchange.context import Exchange
-from gateway.exchange.handover.deliver import Deliveries
+from gateway.handover.deliver import Deliveries
 from gateway.keys.certificates import to_der
 from gateway.node.faces import Beside, client_face, peer_face
 from gateway.web.authentication import Caller, Callers, Registered
@@ -26,7 +26,7 @@ from gateway.web.tokens import Tokens
 from gateway.wire.signing import thumbprint
 from tests.gateway.exchange.inprocess import InProcess
 
-EVERY_ACTION = frozenset({"query", "handover", "inbox", "consent", "decision", "identity", "audit"})
+EVERY_ACTION = frozenset({"query", "handover", "inbox", "consent", "decision", "identity", "audit", "standing-request"})
 #: Routes that do not declare forms of their own: what they take and give is only known to answer.
 UNDECLARED = ("/r1",)
 
@@ -118,6 +118,7 @@ def desk_of(exchange: Exchange) -> Desk:
             clock=exchange.clock,
             standing=lambda: exchange.standing(exchange.clock()),
             subsystems=exchange.subsystems,
+            signer=exchange.signer,
         )
     )
 
