@@ -129,11 +129,11 @@ def desk_of(
     engine: Engine,
     clock: Callable[[], datetime] = utc_now,
     *,
-    parts: tuple[Log, Subjects] | None = None,
+    parts: tuple[Log, Subjects, Callable[[], Signer]] | None = None,
     standing: Callable[[], Standing | None] | None = None,
 ) -> Desk:
     """The officer's desk: for the node itself, with its log and subjects, and for commands beside it."""
-    log, subjects = parts or (log_of(settings, engine, clock), subjects_of(settings))
+    log, subjects, signer = parts or (log_of(settings, engine, clock), subjects_of(settings), None)
     return Desk(
         DeskContext(
             node=settings.node.id,
@@ -146,6 +146,7 @@ def desk_of(
             given=Controller(settings.audit.controller or "", settings.audit.contact, settings.audit.officer),
             thresholds=settings.audit.unusual.thresholds(),
             overdue_seconds=settings.delivery.overdue_hours * 3600,
+            signer=signer,
         )
     )
 
