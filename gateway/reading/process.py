@@ -56,7 +56,8 @@ class Reader:
         self.worked = 0
         self._channel.settimeout(START_SECONDS)
         try:
-            self.is_confined = bool(self._frame().get("confined"))
+            ready = self._frame()
+            self.is_confined, self.are_files_shut = bool(ready.get("confined")), bool(ready.get("files_shut"))
         except ReaderDiedError:
             self.end()
             raise

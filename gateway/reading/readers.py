@@ -101,6 +101,7 @@ class Readers:
         self.poison = poison if poison is not None else Poison()
         self.killed = 0
         self.is_confined: bool | None = None
+        self.are_files_shut: bool | None = None
         self._in_a_row: dict[str, int] = {}
         self._resting: dict[str, float] = {}
 
@@ -192,7 +193,7 @@ class Readers:
         except (ReaderDiedError, OSError) as error:
             event(LOGGER, logging.ERROR, "readers-down", reason=type(error).__name__)
             raise ProblemError("readers-down", detail="no process can be started that reads", retry_after=5) from None
-        self.is_confined = reader.is_confined
+        self.is_confined, self.are_files_shut = reader.is_confined, reader.are_files_shut
         return reader
 
     def _back(self, reader: Reader) -> None:
@@ -206,7 +207,12 @@ class Readers:
 
     def condition(self) -> dict[str, Any]:
         """For the node's health."""
-        return {"idle": len(self._idle), "killed": self.killed, "confined": self.is_confined}
+        return {
+            "idle": len(self._idle),
+            "killed": self.killed,
+            "confined": self.is_confined,
+            "files_shut": self.are_files_shut,
+        }
 
 
 def _made(answer: dict[str, Any], made: Callable[[dict[str, Any]], T]) -> T:
