@@ -46,7 +46,7 @@ endif
 survive: $(VENV)/.installed-dev
 	@$(BIN)/python scripts/mutants $(M)
 ifndef M
-	FACES_EXAMPLES=$${FACES_EXAMPLES:-1000} $(BIN)/pytest -n 0 tests/gateway/web/test_fuzzing.py tests/gateway/web/test_fuzzing_console.py
+	FACES_EXAMPLES=$${FACES_EXAMPLES:-1000} $(BIN)/pytest -n 0 tests/gateway/web/test_fuzzing.py tests/gateway/console/test_fuzzing_console.py
 	PERSON_SEQUENCES=$${PERSON_SEQUENCES:-2000} $(BIN)/pytest -n 0 -k sqlite tests/gateway/person
 	PERSON_SEQUENCES=$${PERSON_SEQUENCES:-300} $(BIN)/pytest -n 0 -k postgresql tests/gateway/person
 endif

@@ -73,8 +73,8 @@ class Guest:
 
 def make_link(settings: Settings, guest: Guest, now: datetime) -> str:
     """A link into the console of a node that has one; its token's digest is written to the node's database."""
-    from gateway.desk.console.composition import address_of
-    from gateway.desk.console.sessions import Identity, offer_link
+    from gateway.console.composition import address_of
+    from gateway.console.sessions import Identity, offer_link
     from gateway.storage import engine as storage
     from gateway.storage import schema
 

@@ -56,8 +56,8 @@ NOUNS: Mapping[str, Noun] = {
         ),
     ),
     "rulebook": Noun("Check, compare and explain rulebooks; make recorded decisions again.", ("gateway.cli.rulebook",)),
-    "consent": Noun("Bring consents and refusals into a node.", ("gateway.exchange.consents.cli",)),
-    "identity": Noun("Decide who is one person and who is not.", ("gateway.exchange.identity.cli",)),
+    "consent": Noun("Bring consents and refusals into a node.", ("gateway.consents.cli",)),
+    "identity": Noun("Decide who is one person and who is not.", ("gateway.identity.cli",)),
 }
 
 

@@ -27,7 +27,7 @@ from gateway.demo.network import Network
 from gateway.demo.outcome import Asked, Check, Proven, Share, Wishes
 from gateway.demo.patience import Patience
 from gateway.demo.ports import LOOPBACK
-from gateway.exchange.handover.states import SETTLED, ArrivalKind, DeliveryKind, DeliveryState
+from gateway.handover.states import SETTLED, ArrivalKind, DeliveryKind, DeliveryState
 from gateway.storage import engine as storage
 from gateway.storage.tables import deliveries
 from schemas.facts import MIGRI_CUSTOMER

@@ -8,27 +8,27 @@ from datetime import datetime
 
 from fastapi import FastAPI
 
+from gateway.consents import reports_web
+from gateway.consents import web as consents_web
+from gateway.consents.record import Consents
 from gateway.desk import usage as usage_web
 from gateway.desk import web as audit_web
 from gateway.desk.desk import Desk
-from gateway.exchange.consents import reports_web
-from gateway.exchange.consents import web as consents_web
-from gateway.exchange.consents.record import Consents
 from gateway.exchange.context import Exchange
-from gateway.exchange.handover import web as handovers_web
-from gateway.exchange.handover.deliver import Deliveries
-from gateway.exchange.handover.plan import Handovers
-from gateway.exchange.handover.receive import Reception
-from gateway.exchange.identity import web as identity_web
-from gateway.exchange.identity.acts import Identity
 from gateway.exchange.opening import calling_node
-from gateway.exchange.query import web as queries
-from gateway.exchange.query.answer import Provider
-from gateway.exchange.query.ask import Consumer
 from gateway.exchange.witnessing import Witnessing
+from gateway.handover import web as handovers_web
+from gateway.handover.deliver import Deliveries
+from gateway.handover.plan import Handovers
+from gateway.handover.receive import Reception
+from gateway.identity import web as identity_web
+from gateway.identity.acts import Identity
 from gateway.node import log as log_web
 from gateway.node import oauth, peers
 from gateway.node.refusals import client_recorder, peer_recorder
+from gateway.query import web as queries
+from gateway.query.answer import Provider
+from gateway.query.ask import Consumer
 from gateway.web.application import application
 from gateway.web.authentication import Callers
 from gateway.web.slots import STRANGER, Admission, Admitted, Head

@@ -299,7 +299,7 @@ def _counted(endings: Sequence[Ending]) -> dict[str, float]:
 
 def _console(address: Address, parts: Parts, desk: Desk) -> ASGIApp:
     # Loaded where the settings ask for a console: its pages, OpenID Connect and templates are of no use to others.
-    from gateway.desk.console.composition import address_of, console_app
+    from gateway.console.composition import address_of, console_app
 
     shown = address_of(parts.settings.console, address.host, address.port)
     return console_app(parts.settings, shown, desk)

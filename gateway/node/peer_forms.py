@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints
 
-from gateway.exchange.handover.receive import MOST_NAMED
+from gateway.handover.receive import MOST_NAMED
 from gateway.sources.backends import MOST_IDENTIFIERS
 from gateway.web.forms import EmergencyForm, PersonForm, Shown
 

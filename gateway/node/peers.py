@@ -11,10 +11,10 @@ from fastapi import APIRouter, Depends, Header, Request, Response
 from audit.log.log import LogError
 from gateway.exchange.context import Exchange
 from gateway.exchange.opening import PeerCall
-from gateway.exchange.query.answer import Provider
 from gateway.exchange.releasing import record_unopened
 from gateway.exchange.transport import MESSAGE_HEADER, TRACE_HEADER
 from gateway.node.peer_forms import MESSAGES
+from gateway.query.answer import Provider
 from gateway.telemetry import event
 from gateway.web.description import problems
 from gateway.web.doors import Messages, Reading

@@ -12,10 +12,10 @@ from sqlalchemy import Connection
 
 from audit.log.log import LogError, Written
 from audit.questions import tallies
-from gateway.exchange.consents.reports import Reports
+from gateway.consents.reports import Reports
 from gateway.exchange.context import Exchange
-from gateway.exchange.handover.deliver import Deliveries
-from gateway.exchange.handover.feeds import open_feed
+from gateway.handover.deliver import Deliveries
+from gateway.handover.feeds import open_feed
 from gateway.node.parts import Parts
 from gateway.person.figures import IdentityWatch
 from gateway.sources.progress import Progress

@@ -21,10 +21,10 @@ from playwright.sync_api import Browser, Page, expect
 
 from gateway.demo.network import Terms
 from tests import parts
-from tests.audit.console.test_browser import HEAVIEST, WEIGHTS
 from tests.browsing import chromium, context_of
 from tests.e2e.conftest import Stage, network
 from tests.former import former_rulebook
+from tests.gateway.console.test_browser import HEAVIEST, WEIGHTS
 from tests.gateway.rulebooks import without
 from tests.waiting import until
 

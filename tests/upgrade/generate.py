@@ -35,11 +35,11 @@ from sqlalchemy import text
 
 from audit.log.entries import Agents, Entry, new_id
 from audit.log.log import Written
-from gateway.exchange.handover.accept import Inbox, Opener
-from gateway.exchange.handover.deliver import Deliveries
-from gateway.exchange.handover.plan import Handovers, Order
 from gateway.exchange.opening import PeerCall
 from gateway.exchange.transport import Reply
+from gateway.handover.accept import Inbox, Opener
+from gateway.handover.deliver import Deliveries
+from gateway.handover.plan import Handovers, Order
 from gateway.keys.certificates import to_der
 from gateway.registry.run import authority, publishing
 from gateway.sources.backends import Locator

@@ -11,7 +11,7 @@ import pytest
 from audit.log.log import Written
 from audit.questions import links
 from audit.questions.links import LinkAct
-from gateway.exchange.handover.plan import Handovers, Order
+from gateway.handover.plan import Handovers, Order
 from gateway.person.registrar import Registrar
 from gateway.person.values import Named, Register
 from gateway.storage.engine import writer

@@ -12,8 +12,8 @@ from sqlalchemy import Row, select
 from audit.log.entries import moment
 from gateway.desk.asking import EVERYONE, Answered, Note, Question
 from gateway.desk.reading import Reading
-from gateway.exchange.handover.contact import kept_contact
-from gateway.exchange.handover.states import OPEN, ArrivalKind, ArrivalState, DeliveryKind, DeliveryState, HandoverState
+from gateway.handover.contact import kept_contact
+from gateway.handover.states import OPEN, ArrivalKind, ArrivalState, DeliveryKind, DeliveryState, HandoverState
 from gateway.storage.tables import deliveries, handovers, inbox
 from gateway.wire.identifiers import ServiceId, SubsystemId
 

@@ -20,9 +20,9 @@ from audit.log.entries import Agents, Categories, Entry, EntryType, Outcome, new
 from audit.log.log import Written
 from gateway.cli.main import app
 from schemas.facts import MIGRI_CUSTOMER
+from tests.gateway.console.test_fuzzing_console import Browser, signed_in
 from tests.gateway.exchange.inprocess import INDEX_KEY, InProcess, Place, node
 from tests.gateway.web.faces import Faces, faces
-from tests.gateway.web.test_fuzzing_console import Browser, signed_in
 from tests.people import joined
 
 PURPOSE = "reception-to-municipality"

@@ -24,17 +24,17 @@ from adapters.sdk import Limits as AdapterLimits
 from adapters.sdk import load as load_adapter
 from audit.log.entries import Entry, new_id
 from audit.log.tables import entries
+from gateway.consents.record import Consents
 from gateway.demo import network as demo
 from gateway.demo.organisations import DEMO, Organisation
-from gateway.exchange.consents.record import Consents
 from gateway.exchange.context import DeliveryPolicy, Exchange, Limits
-from gateway.exchange.handover.receive import Reception
 from gateway.exchange.opening import Answer, PeerCall
-from gateway.exchange.query.answer import Provider
+from gateway.handover.receive import Reception
 from gateway.keys.certificates import to_der
 from gateway.keys.keystore import FileKeyStore
 from gateway.node.parts import assemble
 from gateway.person.values import Register as OwnRegister
+from gateway.query.answer import Provider
 from gateway.registry.read.standing import Standing
 from gateway.settings import Settings
 from gateway.settings import load as load_settings

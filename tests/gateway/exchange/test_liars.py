@@ -26,8 +26,8 @@ from gateway.wire.problems import ProblemError
 from schemas.facts import HETU, MIGRI_CUSTOMER
 from schemas.projection import project
 from tests.gateway.exchange.inprocess import Bundle, InProcess, Place, node, problem_of
-from tests.gateway.exchange.test_deliveries import rows
-from tests.gateway.exchange.test_reception import CONTACT, arrived, change, to_the_municipality
+from tests.gateway.handover.test_deliveries import rows
+from tests.gateway.handover.test_reception import CONTACT, arrived, change, to_the_municipality
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("liars")]
 PERSON = [{"system": HETU, "value": "010190-900P"}]

@@ -11,19 +11,19 @@ from sqlalchemy import update
 from audit.log.tables import identifiers
 from audit.questions.subjects import normalised
 from consent.consents import ConsentRecord
-from gateway.exchange.handover.accept import Inbox, Opener
-from gateway.exchange.handover.overview import Overview
-from gateway.exchange.handover.plan import Handovers
-from gateway.exchange.identity.acts import Actor, Identity
+from gateway.handover.accept import Inbox, Opener
+from gateway.handover.overview import Overview
+from gateway.handover.plan import Handovers
+from gateway.identity.acts import Actor, Identity
 from gateway.sources.backends import Locator
 from gateway.storage.engine import writer
 from gateway.wire.identifiers import ServiceId, SubsystemId
 from gateway.wire.problems import ProblemError
 from schemas.facts import MIGRI_CUSTOMER
 from tests.gateway.exchange.inprocess import INDEX_KEY, InProcess, Place, node, problem_of
-from tests.gateway.exchange.test_deliveries import order
 from tests.gateway.exchange.test_liars import CONTACT, notice
 from tests.gateway.exchange.test_persons import CODE, OTHER_CODE, moved, order_of, with_code
+from tests.gateway.handover.test_deliveries import order
 
 PERSON = Locator(MIGRI_CUSTOMER, "7000001")
 FORM = {"status": "active", "categories": ["health-needs"], "purposes": ["service-need-lookup"],

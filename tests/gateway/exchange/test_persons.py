@@ -8,7 +8,7 @@ from itertools import permutations
 import pytest
 
 from audit.questions import reviews
-from gateway.exchange.handover.plan import Handovers, Order
+from gateway.handover.plan import Handovers, Order
 from gateway.person.values import Register
 from gateway.sources.backends import Locator
 from gateway.wire.identifiers import ServiceId

@@ -17,8 +17,8 @@ import pytest
 from sqlalchemy import func, select
 
 from audit.log.entries import Entry
-from gateway.exchange.handover.deliver import Deliveries
-from gateway.exchange.handover.plan import Handovers, Order
+from gateway.handover.deliver import Deliveries
+from gateway.handover.plan import Handovers, Order
 from gateway.person.values import Register
 from gateway.storage.tables import deliveries
 from tests.gateway.exchange.inprocess import InProcess, Place, node

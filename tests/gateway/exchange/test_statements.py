@@ -9,18 +9,18 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, event
 
-from gateway.exchange.handover.deliver import Deliveries
 from gateway.exchange.opening import PeerCall
-from gateway.exchange.query.ask import Consumer, Question
 from gateway.exchange.transport import Reply
+from gateway.handover.deliver import Deliveries
 from gateway.keys.certificates import to_der
+from gateway.query.ask import Consumer, Question
 from gateway.registry.read.registry import Node
 from gateway.sources.backends import Locator
 from gateway.wire.identifiers import ServiceId
 from schemas.facts import MIGRI_CUSTOMER
 from tests.databases import database_url
 from tests.gateway.exchange.inprocess import InProcess, Place, node
-from tests.gateway.exchange.test_deliveries import order, rows
+from tests.gateway.handover.test_deliveries import order, rows
 
 __all__ = ["database_url"]
 

@@ -9,14 +9,14 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from prometheus_client import generate_latest
 
-from gateway.exchange.handover.plan import Handovers
-from gateway.exchange.identity.acts import Actor, Identity, IdentityAct
+from gateway.handover.plan import Handovers
+from gateway.identity.acts import Actor, Identity, IdentityAct
 from gateway.person.figures import IdentityWatch, overdue_from
 from gateway.telemetry import Telemetry
 from schemas.facts import HETU, MIGRI_CUSTOMER, Identifier
 from tests.gateway.exchange.inprocess import InProcess, Place, node
-from tests.gateway.exchange.test_identity import held_handover
 from tests.gateway.exchange.test_persons import CODE, say, with_code
+from tests.gateway.identity.test_identity import held_handover
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from jsonschema import Draft202012Validator
 from gateway.desk.context import DeskContext
 from gateway.desk.desk import Desk
 from gateway.exchange.context import Exchange
-from gateway.exchange.handover.deliver import Deliveries
+from gateway.handover.deliver import Deliveries
 from gateway.keys.certificates import to_der
 from gateway.node.faces import Beside, client_face, peer_face
 from gateway.web.authentication import Caller, Callers, Registered

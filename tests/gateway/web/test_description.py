@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from audit.log.entries import EntryType, Outcome
-from gateway.exchange.handover.plan import Handovers
+from gateway.handover.plan import Handovers
 from gateway.story import Story
 from gateway.web.description import CERTIFICATE_SCHEME, TOKEN_SCHEME
 from gateway.web.forms import USER_HEADER
@@ -17,7 +17,7 @@ from gateway.wire.problems import ProblemError
 from schemas.facts import HETU, MIGRI_CUSTOMER
 from tests.former import former_rulebook
 from tests.gateway.exchange.inprocess import Place, node
-from tests.gateway.exchange.test_identity import held_handover, order_of
+from tests.gateway.identity.test_identity import held_handover, order_of
 from tests.gateway.web.faces import UNDECLARED, Face, Faces, faces
 
 PERSON = {"system": MIGRI_CUSTOMER, "value": "7000001"}

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from gateway.exchange.consents.forms import CODES, CaseForm, ConsentForm
-from gateway.exchange.handover.forms import AcceptanceForm
-from gateway.exchange.query.forms import AskForm
+from gateway.consents.forms import CODES, CaseForm, ConsentForm
+from gateway.handover.forms import AcceptanceForm
+from gateway.query.forms import AskForm
 from gateway.web.forms import CASE_HEADER, USER_HEADER
 from gateway.web.validation import plain_json, read
 from gateway.wire.problems import ProblemError, to_problem_json

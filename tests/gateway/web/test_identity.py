@@ -12,10 +12,10 @@ import pytest
 from fastapi import FastAPI
 from sqlalchemy import update
 
-from gateway.exchange.handover.deliver import Deliveries
-from gateway.exchange.handover.plan import Handovers
-from gateway.exchange.identity import web as identity_web
-from gateway.exchange.identity.acts import Identity
+from gateway.handover.deliver import Deliveries
+from gateway.handover.plan import Handovers
+from gateway.identity import web as identity_web
+from gateway.identity.acts import Identity
 from gateway.node.refusals import client_recorder
 from gateway.storage.engine import writer
 from gateway.storage.tables import held_records
@@ -27,8 +27,8 @@ from gateway.wire.identifiers import SubsystemId
 from gateway.wire.signing import thumbprint
 from schemas.facts import HETU, MIGRI_CUSTOMER
 from tests.gateway.exchange.inprocess import InProcess, Place, node
-from tests.gateway.exchange.test_identity import held_handover
 from tests.gateway.exchange.test_persons import CODE, OTHER_CODE, moved, say, with_code
+from tests.gateway.identity.test_identity import held_handover
 
 FIRST, SECOND = {USER_HEADER: "rekisteri-1"}, {USER_HEADER: "rekisteri-2"}
 NUMBER, PERSON = {"system": MIGRI_CUSTOMER, "value": "7000001"}, {"system": HETU, "value": CODE}

@@ -31,9 +31,9 @@ from audit.questions.subjects import Subject
 from audit.questions.texts import LANGUAGES
 from audit.tree.witness import _KINDS
 from consent.rulebook import Rulebook
-from gateway.desk.console import wording
-from gateway.desk.console.composition import console_app
-from gateway.desk.console.sessions import Identity, offer_link
+from gateway.console import wording
+from gateway.console.composition import console_app
+from gateway.console.sessions import Identity, offer_link
 from gateway.desk.describing import activities, names_of
 from gateway.desk.roles import Role
 from gateway.keys import certificates

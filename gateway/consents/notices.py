@@ -1,0 +1,168 @@
+"""Tell those who hold data that a word has ended, or that a new prohibition is about it: signed notices.
+
+A notice is as durable as a handover. It names the word by the digests under which its versions have travelled, the
+categories, and what the recipient knows the person by; nothing of who said it, or why.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+import orjson
+from sqlalchemy import Connection, select
+
+from audit.log.entries import Entry, micros, new_id
+from audit.log.tables import entries
+from audit.questions.subjects import Subject
+from consent import store
+from consent.consents import ConsentRecord
+from gateway.exchange.context import Exchange
+from gateway.handover.carrying import CARRIERS, digest_of, version_for
+from gateway.person.values import Person
+from gateway.registry.read.standing import Standing
+from gateway.sources.backends import Locator
+from gateway.storage.sealing import seal, unseal
+from gateway.storage.tables import deliveries, disclosures
+from gateway.wire.identifiers import SubsystemId
+
+#: How many messages a notice names at most; what is older is found by the identifier alone.
+MOST_NAMED: Final = 100
+NOTICE_PURPOSE: Final = "withdrawal-notice"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A new version of a word, in whose name it was recorded, whose it is, and the entry that tells of it."""
+
+    record: ConsentRecord
+    sender: SubsystemId
+    subject: Subject
+    entry: Entry
+    standing: Standing
+    at: datetime
+
+
+class Notices:
+    """Plans notices, in the transaction that records the change."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+
+    def of_prohibition(self, connection: Connection, change: Change, person: Person, known_by: Locator) -> int:
+        """Tell whoever has received what a new prohibition is about; gives how many are told."""
+        identifier = [{"system": known_by.system, "value": known_by.value}]
+        told = 0
+        for holder, messages in self._holders(connection, change, person).items():
+            about = {"subject": identifier, "messages": messages[:MOST_NAMED]}
+            told += self._notify(connection, change, holder, about)
+        return told
+
+    def of_ending(self, connection: Connection, change: Change) -> int:
+        """Tell whoever received data under a permission or consent that it has ended; gives how many are told."""
+        rows = connection.execute(
+            select(disclosures.c.recipient, disclosures.c.identifiers, disclosures.c.subject)
+            .where(disclosures.c.consent == change.record.id)
+            .order_by(disclosures.c.at)
+        ).all()
+        told = 0
+        for row in rows:
+            key = self._exchange.subjects.key_of(connection, row.subject)
+            if key is None:
+                continue  # whose key was destroyed cannot be named to anyone any more
+            named = unseal(key, f"disclosures/{change.record.id}/{row.recipient}", row.identifiers)
+            told += self._notify(connection, change, row.recipient, {"subject": orjson.loads(named)})
+        return told
+
+    def _holders(self, connection: Connection, change: Change, person: Person) -> dict[str, list[str]]:
+        """Who has received from us what a new prohibition is about, and in which messages, as the log tells.
+
+        Whatever identifier it went out under: the recipient may know the person by another than the prohibition names.
+        """
+        record, registry = change.record, change.standing.registry
+        holders: dict[str, list[str]] = {}
+        rows = connection.execute(
+            select(entries.c.body)
+            .where(
+                entries.c.subject.in_(self._exchange.people.pseudonyms(connection, person)),
+                entries.c.type.in_(("query", "delivery", "break-glass")),
+                entries.c.outcome.in_(("success", "partial")),
+                entries.c.source == str(change.sender),
+            )
+            .order_by(entries.c.idx)
+        )
+        for row in rows:
+            released = Entry.parse(row.body)
+            recipient = released.agents.recipient
+            if recipient is None or recipient == str(change.sender):
+                continue
+            permitted = released.categories.permitted
+            touches = change.standing.rulebook.touches
+            if not record.names_all and not any(touches(record.categories, category) for category in permitted):
+                continue
+            member = recipient.rpartition("/")[0]
+            roles = registry.roles_of(SubsystemId.parse(recipient), released.recorded)
+            if any(record.meant_for(released.purpose or "", role, member) for role in {*roles, ""}):
+                holders.setdefault(recipient, []).extend([released.message_id] if released.message_id else [])
+        return holders
+
+    def _notify(self, connection: Connection, change: Change, recipient: str, about: dict[str, Any]) -> int:
+        """Plan a notice to one recipient; 0 if it was told of this version already, or takes no notices."""
+        record, entry = change.record, change.entry
+        services = change.standing.registry.services_of(SubsystemId.parse(recipient), "notice")
+        if not services:
+            return 0
+        service = str(services[0].id)
+        told = connection.execute(
+            select(deliveries.c.id).where(
+                deliveries.c.kind == "notice", deliveries.c.entry == entry.id, deliveries.c.service == service
+            )
+        ).first()
+        if told is not None:
+            return 0
+        notice, at = new_id(change.at), micros(change.at)
+        if version_for(change.standing.registry, services[0].id.member) >= CARRIERS:
+            # By the digests under which the word's versions have travelled, the recipient finds what came by it.
+            former = store.history(connection, record.id)[-MOST_NAMED:]
+            about = {**about, "words": [digest_of(version) for version in former if version.carries]}
+        body = orjson.dumps(
+            {
+                "notice": notice,
+                "consent": record.id,
+                "status": record.status.value,
+                "categories": sorted(_categories(change)),
+                **about,
+            }
+        )
+        connection.execute(
+            deliveries.insert(),
+            {
+                "id": notice,
+                "handover": None,
+                "kind": "notice",
+                "service": service,
+                "consumer": str(change.sender),
+                "role": "",
+                "purpose": NOTICE_PURPOSE,
+                "categories": "",
+                "subject": change.subject.id,
+                "state": "due",
+                "attempts": 0,
+                "due": at,
+                "lease": 0,
+                "created": at,
+                "changed": at,
+                "entry": entry.id,
+                "sealed": seal(change.subject.key, f"deliveries/{notice}", body),
+            },
+        )
+        return 1
+
+
+def _categories(change: Change) -> frozenset[str]:
+    """What the word is about; by name also where it means all, for the recipient reads codes."""
+    if not change.record.names_all:
+        return change.record.categories
+    known = change.standing.rulebook.categories
+    return frozenset(code for code, category in known.items() if category.parent is None)

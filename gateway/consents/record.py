@@ -1,0 +1,245 @@
+"""Record what people permit, consent to, forbid and take back.
+
+A change is in force for every decision whose record comes after it: the release of an answer or a delivery compares
+the person's words under the same lock. Deliveries that were planned are decided again when they are sent, so nothing
+more is needed to stop them. Recipients that already hold data under a word that ends, or of a kind that is now
+forbidden, get a signed notice (`notices`). What somebody reports who may not speak for the person waits in `reports`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection
+
+from audit.log.entries import Categories, Entry, new_id
+from audit.log.log import Written
+from audit.questions.subjects import Subject
+from consent import store
+from consent.consents import ConsentError, ConsentRecord, Ending, Stamp, WordKind, WordStatus
+from gateway.consents.notices import Change, Notices
+from gateway.exchange.context import Exchange
+from gateway.registry.read.standing import Standing
+from gateway.sources.backends import Locator
+from gateway.story import Story
+from gateway.wire.identifiers import IdentifierError, SubsystemId
+from gateway.wire.problems import ProblemError
+from schemas.facts import born
+
+
+@dataclass(frozen=True, slots=True)
+class Recorder:
+    """The client that records a word, and the subsystem in whose name."""
+
+    client: str
+    subsystem: SubsystemId
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """A record that stands, whether it had been recorded before, and how many recipients are being told."""
+
+    record: ConsentRecord
+    known: bool
+    notices: int
+
+
+@dataclass(frozen=True, slots=True)
+class Withdrawn:
+    """A word that ended, and how many recipients are being told."""
+
+    record: ConsentRecord
+    notices: int
+
+
+class Consents:
+    """The words that this node holds. A member sees and ends only what was recorded in its own name."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+        self._notices = Notices(exchange)
+
+    async def record(
+        self, client: str, recorder: SubsystemId, locator: Locator, document: dict[str, Any], *, once: bool = False
+    ) -> Recorded:
+        """Store a word from its JSON. With `once`, one that stands with the same content is not doubled.
+
+        Raises ProblemError `consent-invalid`.
+        """
+        standing = self._exchange.standing_though_held(self._exchange.clock())
+        check_codes(standing, document)
+        who = Recorder(client, recorder)
+
+        def write(connection: Connection) -> Written[Recorded]:
+            return self.write(connection, who, locator, document, once=once)
+
+        return (await self._exchange.log.commit(write)).value
+
+    def write(
+        self, connection: Connection, who: Recorder, locator: Locator, document: dict[str, Any], *, once: bool = False
+    ) -> Written[Recorded]:
+        """The same inside a transaction, of a form whose codes were checked."""
+        now = self._exchange.clock()
+        standing = self._exchange.standing_though_held(now)
+        named = self._exchange.looked_for(who.subsystem, locator.system, locator.value)
+        subject = self._exchange.people.file(connection, named, now).subject
+        person = self._exchange.people.recall_in(connection, named)
+        try:
+            stamp = Stamp(new_id(now), subject.id, str(who.subsystem), now)
+            record = ConsentRecord.from_form(document, stamp, born(locator.system, locator.value))
+        except ConsentError as error:
+            raise invalid(error) from None
+        if once:
+            same = [word for word in person.shown if _content(word) == _content(record)]
+            if same:
+                return Written(Recorded(same[0], True, 0), ())
+        store.add(connection, record)
+        entry = entry_of(self._exchange, who, record, subject, now)
+        notices = 0
+        if record.forbids and record.kind is not WordKind.REPORT:
+            change = Change(record, who.subsystem, subject, entry, standing, now)
+            notices = self._notices.of_prohibition(connection, change, person, locator)
+        return Written(Recorded(record, False, notices), (entry,))
+
+    async def withdraw(
+        self, client: str, recorder: SubsystemId, identifier: str, ending: Ending = WordStatus.WITHDRAWN
+    ) -> Withdrawn:
+        """End a permission or consent, or lift a prohibition, and plan the notices.
+
+        Raises ProblemError `consent-unknown`, `consent-withdrawn`.
+        """
+        now = self._exchange.clock()
+        standing = self._exchange.standing_though_held(now)
+        who = Recorder(client, recorder)
+
+        def write(connection: Connection) -> Written[Withdrawn]:
+            held, subject = own_word(self._exchange, connection, recorder, identifier)
+            if not held.stands:
+                raise ProblemError("consent-withdrawn", detail=f"the record is {held.status} already")
+            if held.kind is WordKind.REPORT and ending is WordStatus.WITHDRAWN:
+                raise ProblemError(
+                    "invalid-request",
+                    detail="what somebody else reported is not theirs to take back",
+                    remedy="ask the person, and say what they answered (POST /v1/reports/ID/answer)",
+                )
+            record = store.end(connection, identifier, ending, now, str(recorder))
+            entry = entry_of(self._exchange, who, record, subject, now)
+            change = Change(record, recorder, subject, entry, standing, now)
+            return Written(Withdrawn(record, self._notices.of_ending(connection, change)), (entry,))
+
+        return (await self._exchange.log.commit(write)).value
+
+    async def of(self, client: str, recorder: SubsystemId, locator: Locator) -> tuple[ConsentRecord, ...]:
+        """The current consents and refusals of a person. Reading them is on record."""
+        named = self._exchange.looked_for(recorder, locator.system, locator.value)
+        person = await self._exchange.people.recall(named)
+        found = tuple(word for word in person.shown if is_of(word, recorder))
+        if person.subject is not None:
+            await self._record_reading(client, recorder, person.subject.pseudonym, found)
+        return found
+
+    async def history(self, client: str, recorder: SubsystemId, identifier: str) -> tuple[ConsentRecord, ...]:
+        """All versions of one consent, oldest first; reading them is on record. Raises `consent-unknown`."""
+
+        def read() -> tuple[tuple[ConsentRecord, ...], Subject | None]:
+            with self._exchange.engine.connect() as connection:
+                versions = store.history(connection, identifier)
+                return versions, self._exchange.subjects.by_id(connection, versions[0].subject) if versions else None
+
+        versions, subject = await asyncio.to_thread(read)
+        if subject is None or not is_of(versions[0], recorder):
+            raise _unknown()
+        await self._record_reading(client, recorder, subject.pseudonym, versions[-1:])
+        return versions
+
+    async def _record_reading(
+        self, client: str, recorder: SubsystemId, pseudonym: str, found: tuple[ConsentRecord, ...]
+    ) -> None:
+        now = self._exchange.clock()
+        entry = Story(
+            client=client, node=self._exchange.node, recipient=str(recorder), source=str(recorder), subject=pseudonym
+        ).entry(
+            "consent", "success", now, consents=tuple((item.id, item.version) for item in found), detail={"act": "read"}
+        )
+        await self._exchange.log.append((entry,))
+
+
+def own_word(
+    exchange: Exchange, connection: Connection, recorder: SubsystemId, identifier: str
+) -> tuple[ConsentRecord, Subject]:
+    """A word that was recorded in the name of the caller's member, and whose it is. Raises `consent-unknown`."""
+    held = store.current(connection, identifier)
+    subject = exchange.subjects.by_id(connection, held.subject) if held is not None else None
+    if held is None or subject is None or not is_of(held, recorder):
+        raise _unknown()
+    return held, subject
+
+
+def check_codes(standing: Standing, document: dict[str, Any]) -> None:
+    """A word speaks in the rulebook's codes: one that was misspelt would protect nobody. Raises `consent-invalid`."""
+    rulebook = standing.rulebook
+    roles = set(rulebook.roles)
+    for name, known in (("purposes", set(rulebook.purposes)), ("categories", set(rulebook.categories))):
+        for index, code in enumerate(_listed(document.get(name))):
+            if code not in known:
+                raise invalid(ConsentError(f"/{name}/{index}", "is no code of the rulebook"))
+    members = {str(member.id) for member in standing.registry.members()}
+    for index, code in enumerate(_listed(document.get("recipients"))):
+        # A prohibition may name one system of an organisation, and then holds for all of it.
+        member = "/".join(str(code).split("/")[:3]) if is_prohibition(document) else code
+        if isinstance(code, str) and code not in roles and member not in members:
+            raise invalid(ConsentError(f"/recipients/{index}", "is neither a role nor a member of the registry"))
+
+
+def is_prohibition(document: dict[str, Any]) -> bool:
+    """Whether a form says that something is forbidden."""
+    return document.get("status") == WordStatus.REFUSED or document.get("kind") == WordKind.PROHIBITION
+
+
+def entry_of(exchange: Exchange, who: Recorder, record: ConsentRecord, subject: Subject, now: datetime) -> Entry:
+    """The entry that tells of a new version of a word; a report waits for an answer."""
+    named = tuple(sorted(record.categories))
+    return Story(
+        client=who.client or None, node=exchange.node, source=str(who.subsystem), subject=subject.pseudonym
+    ).entry(
+        "refusal" if record.forbids or record.status is WordStatus.LAPSED else "consent",
+        "pending" if record.forbids and record.kind is WordKind.REPORT else "success",
+        now,
+        categories=Categories(named, ()) if record.carries else Categories((), named),
+        consents=((record.id, record.version),),
+        detail={"status": record.status.value, "version": record.version, "kind": record.kind.value},
+    )
+
+
+def is_of(record: ConsentRecord, caller: SubsystemId) -> bool:
+    """Whether a record was made in the name of the caller's own member."""
+    try:
+        return SubsystemId.parse(record.recorded_by).member == caller.member
+    except IdentifierError:
+        return False
+
+
+def _content(record: ConsentRecord) -> ConsentRecord:
+    """What a record says, whoever recorded it and when."""
+    return replace(record, id="", version=0, recorded_by="", recorded_at=datetime.min, origin=None)  # noqa: DTZ901
+
+
+def _listed(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def invalid(error: ConsentError) -> ProblemError:
+    """What is wrong with a form, with its place."""
+    return ProblemError(
+        "consent-invalid",
+        pointer=error.pointer,
+        detail=error.reason,
+        remedy="see the interface description at /openapi.json",
+    )
+
+
+def _unknown() -> ProblemError:
+    return ProblemError("consent-unknown", detail="this node holds no consent of that id")

@@ -1,0 +1,118 @@
+"""Make the feeds that a node's settings ask for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import create_engine, make_url
+
+from adapters.sdk import Adapter
+from gateway.exchange.context import Exchange
+from gateway.handover.deliver import Deliveries
+from gateway.handover.plan import Handovers, Order
+from gateway.person.values import Register
+from gateway.reading.readers import Adapters
+from gateway.settings_sources import DatabaseSource, DirectorySource, HttpSource, SftpSource, SourceSettings
+from gateway.sources.batches import Source
+from gateway.sources.database import Database, Query
+from gateway.sources.directory import Directory
+from gateway.sources.endpoint import Endpoint
+from gateway.sources.feed import Books, Feed, FeedPolicy, HandOver, Intake
+from gateway.sources.http import ClientCredentials, HttpApi, Paging
+from gateway.sources.progress import Progress
+from gateway.wire.identifiers import SubsystemId
+
+
+def open_feed(
+    settings: SourceSettings, exchange: Exchange, deliveries: Deliveries, progress: Progress, adapters: Adapters
+) -> Feed:
+    """The feed of one source, not yet started. Raises AdapterError, IdentifierError, OSError."""
+    adapter = adapters.load(settings.adapter)
+    # Handing over takes its time; that is not the file's, so the limit in seconds is one for files that never end.
+    limits = replace(exchange.limits.adapter, seconds=7 * 86400.0)
+    return Feed(
+        settings.name,
+        Intake(_source(settings, adapter, exchange.limits.body_bytes), adapter, limits),
+        _hand_over(settings, exchange, deliveries),
+        Books(progress, settings.reports / settings.name),
+        FeedPolicy(settings.poll_seconds, settings.retry_limit_seconds),
+    )
+
+
+def _hand_over(settings: SourceSettings, exchange: Exchange, deliveries: Deliveries) -> HandOver:
+    handovers, sender = Handovers(exchange), SubsystemId.parse(settings.subsystem)
+
+    async def hand_over(bundle: dict[str, Any], idempotency: str) -> bool:
+        plan = await handovers.plan(
+            Order(
+                client=f"source {settings.name}",
+                sender=sender,
+                bundle=bundle,
+                flow=settings.flow,
+                idempotency=idempotency,
+                case=None,
+                user=None,
+                not_before=None,
+                trace_id=exchange.telemetry.trace()[0],
+                register=Register(f"source {settings.name}", settings.identity == "authoritative"),
+            )
+        )
+        if not plan.existing:
+            deliveries.wake()
+        return plan.existing
+
+    return hand_over
+
+
+def _source(settings: SourceSettings, adapter: Adapter, body_limit: int) -> Source:
+    match settings:
+        case DirectorySource():
+            return Directory(settings.folder, settings.pattern)
+        case DatabaseSource():
+            url = make_url(settings.url)
+            if settings.password is not None:
+                url = url.set(password=_secret(settings.password))
+            return Database(
+                create_engine(url, pool_size=1, pool_pre_ping=True),
+                Query(
+                    settings.query,
+                    changed=settings.changed,
+                    key=settings.key,
+                    title=settings.name,
+                    page=settings.page,
+                    overlap_seconds=settings.overlap_seconds,
+                    children=settings.children,
+                ),
+                adapter,
+            )
+        case HttpSource():
+            return HttpApi(
+                Endpoint.at(settings.url, settings.timeout_seconds, body_limit, settings.certificate_authority),
+                adapter,
+                paging=Paging(settings.records, settings.next, settings.parameter),
+                credentials=_credentials(settings),
+            )
+        case SftpSource():
+            from gateway.sources.sftp import Account, SftpDrop  # loads asyncssh, which only this kind of source needs
+
+            return SftpDrop(
+                Account(
+                    settings.host, settings.port, settings.user, settings.key, settings.known_hosts, settings.passphrase
+                ),
+                settings.folder,
+                pattern=settings.pattern,
+                body_limit=body_limit,
+            )
+
+
+def _credentials(settings: HttpSource) -> ClientCredentials | None:
+    if settings.token_url is None or settings.client_id is None or settings.client_secret is None:
+        return None
+    file = settings.client_secret
+    return ClientCredentials(settings.token_url, settings.client_id, lambda: _secret(file), settings.scope)
+
+
+def _secret(path: Path) -> str:
+    return path.read_text("utf-8").strip()

@@ -1,0 +1,205 @@
+"""What is on record about a delivery is what happened to it, whoever works it and however late."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import select, update
+
+from gateway.handover.deliver import Deliveries
+from gateway.handover.leases import Delivery, LeaseLostError
+from gateway.handover.plan import Handovers, Once, Order, Plan
+from gateway.person.values import Register
+from gateway.storage.engine import writer
+from gateway.storage.tables import deliveries, handovers
+from gateway.wire.problems import ProblemError
+from tests.gateway.exchange.inprocess import InProcess, Place, node
+from tests.waiting import until
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    return Place.build(tmp_path_factory.mktemp("deliveries"))
+
+
+class Clock:
+    """The time, and as much more as a test has let pass."""
+
+    def __init__(self) -> None:
+        self.passed = timedelta()
+
+    def __call__(self) -> datetime:
+        return datetime.now(UTC) + self.passed
+
+
+async def order(here: InProcess, person: str, **changes: Any) -> Plan:
+    """Order a handover of one of the register's people."""
+    values: dict[str, Any] = {
+        "client": "test",
+        "sender": here.party.subsystem,
+        "bundle": here.register.bundle(person),
+        "flow": "F1",
+        "idempotency": None,
+        "case": here.exchange.case_pseudonym("CASE-1"),
+        "user": None,
+        "not_before": None,
+        "trace_id": "0" * 32,
+    }
+    values["register"] = Register("register", is_authoritative=True)
+    return await Handovers(here.exchange).plan(Order(**(values | changes)))
+
+
+def rows(here: InProcess) -> dict[str, Any]:
+    with here.exchange.engine.connect() as connection:
+        return {row.id: row for row in connection.execute(select(deliveries))}
+
+
+def settle(here: InProcess, delivery: Delivery, **values: Any) -> None:
+    """Settle a delivery as something else than its worker does."""
+    with writer(here.exchange.engine).begin() as connection:
+        connection.execute(update(deliveries).where(deliveries.c.id == delivery.id).values(**values))
+
+
+async def test_delivery_that_waited_beyond_its_lease_is_left_to_the_next_worker(
+    place: Place, database_url: str
+) -> None:
+    clock = Clock()
+    async with node(place, database_url, clock=clock, lease_seconds=3) as here:
+        await order(here, "L1")
+        slow, quick = Deliveries(here.exchange), Deliveries(here.exchange)
+        queued = await slow._claim()
+        before = len(here.entries()), rows(here)
+        clock.passed = timedelta(seconds=4)
+
+        for delivery in queued:
+            with pytest.raises(LeaseLostError):
+                await slow._attempt(delivery)
+
+        assert (len(here.entries()), rows(here)) == before
+        again = await quick._claim()
+        assert {one.id for one in again} == {one.id for one in queued}
+
+
+async def test_worker_whose_lease_was_taken_over_writes_and_sends_nothing(place: Place, database_url: str) -> None:
+    """Its own clock says that it still has the lease; the row says otherwise."""
+    clock = Clock()
+    async with node(place, database_url, clock=clock, lease_seconds=3) as here:
+        await order(here, "L2")
+        slow, quick = Deliveries(here.exchange), Deliveries(here.exchange)
+        queued = await slow._claim()
+        clock.passed = timedelta(seconds=4)
+        taken = await quick._claim()
+        clock.passed = timedelta()
+        before = len(here.entries()), rows(here)
+
+        for delivery in queued:
+            with pytest.raises(LeaseLostError):
+                await slow._attempt(delivery)
+
+        assert (len(here.entries()), rows(here)) == before
+        for delivery in taken:
+            await quick._attempt(delivery)
+        outcomes = [entry.outcome for entry in here.entries() if entry.type == "delivery"]
+        assert outcomes == ["requested", "failed"] * len(taken)
+
+
+@pytest.mark.parametrize("is_let_go", [True, False], ids=["and let go of", "and still held"])
+async def test_delivery_that_was_accepted_meanwhile_is_never_said_to_be_stopped(
+    place: Place, database_url: str, is_let_go: bool
+) -> None:
+    """The record is cleared by the acceptance; the person's key was not destroyed, and nothing was stopped."""
+    async with node(place, database_url) as here:
+        await order(here, "L3")
+        workers = Deliveries(here.exchange)
+        queued = await workers._claim()
+        for delivery in queued:
+            settle(here, delivery, state="accepted")
+        if is_let_go:
+            with writer(here.exchange.engine).begin() as connection:
+                connection.execute(update(handovers).values(sealed=None, state="completed"))
+        before = len(here.entries()), rows(here)
+
+        for delivery in queued:
+            with pytest.raises(LeaseLostError):
+                await workers._attempt(delivery)
+
+        assert (len(here.entries()), rows(here)) == before
+
+
+@pytest.mark.parametrize("meanwhile", [{"state": "accepted"}, {"token": 1}], ids=["settled", "taken over"])
+async def test_nothing_is_said_of_an_answer_that_came_after_the_delivery_was_settled_or_taken_over(
+    place: Place, database_url: str, meanwhile: dict[str, Any]
+) -> None:
+    async with node(place, database_url) as here:
+        await order(here, "L4")
+        workers = Deliveries(here.exchange)
+        send = here.exchange.transport.send
+
+        async def slow(*args: Any) -> Any:
+            settle(here, queued[0], **meanwhile)
+            return await send(*args)
+
+        queued = await workers._claim()
+        here.exchange.transport.send = slow  # type: ignore[method-assign]
+
+        with pytest.raises(LeaseLostError):
+            await workers._attempt(queued[0])
+
+        outcomes = [entry.outcome for entry in here.entries() if entry.type == "delivery"]
+        assert outcomes == ["requested"]
+        assert meanwhile.items() <= rows(here)[queued[0].id]._asdict().items()
+
+
+async def test_destroyed_key_stops_a_delivery_and_is_named_as_its_reason(place: Place, database_url: str) -> None:
+    async with node(place, database_url) as here:
+        await order(here, "L5")
+        workers = Deliveries(here.exchange)
+        queued = await workers._claim()
+        with writer(here.exchange.engine).begin() as connection:
+            here.exchange.subjects.destroy(connection, queued[0].subject, here.exchange.clock())
+
+        for delivery in queued:
+            await workers._attempt(delivery)
+
+        told = [entry for entry in here.entries() if entry.type == "delivery"]
+        assert {(entry.outcome, entry.reason) for entry in told} == {("stopped", "body-destroyed")}
+        assert {row.state for row in rows(here).values()} == {"stopped"}
+
+
+async def test_every_entry_of_a_handover_stands_under_its_case(place: Place, database_url: str) -> None:
+    async with node(place, database_url) as here:
+        await order(here, "L6")
+        workers = Deliveries(here.exchange)
+        workers.start()
+        try:
+            await until(lambda: sum(entry.outcome == "failed" for entry in here.entries()) == 2)
+        finally:
+            await workers.stop()
+
+        told = [entry for entry in here.entries() if entry.type in {"handover", "decision", "delivery"}]
+        assert {entry.outcome for entry in told} == {"planned", "requested", "failed"}
+        assert {entry.case for entry in told} == {here.exchange.case_pseudonym("CASE-1")}
+
+
+async def test_key_stands_for_one_request_on_both_kinds_of_database(place: Place, database_url: str) -> None:
+    async with node(place, database_url) as here:
+        first = await order(here, "K1", idempotency="k/0", once=Once("k", "f1"))
+        again = await order(here, "K1", idempotency="k/0", once=Once("k", "f1"))
+        with pytest.raises(ProblemError) as refused:
+            await order(here, "K2", idempotency="k/1", once=Once("k", "f2"))
+        elsewhere = await order(here, "K2", client="another", idempotency="k/0", once=Once("k", "f2"))
+
+    assert (again.id, again.existing, elsewhere.existing) == (first.id, True, False)
+    assert (refused.value.status, refused.value.code) == (409, "idempotency-conflict")
+
+
+async def test_order_that_a_former_version_took_is_still_known(place: Place, database_url: str) -> None:
+    """It wrote the key as it is, where this one writes a keyed hash."""
+    async with node(place, database_url) as here:
+        first = await order(here, "K3", idempotency="k/0")
+        with writer(here.exchange.engine).begin() as connection:
+            connection.execute(update(handovers).where(handovers.c.id == first.id).values(idempotency="k/0"))
+
+        assert (await order(here, "K3", idempotency="k/0")).id == first.id

@@ -1,0 +1,101 @@
+"""A registrar decides who is who: what waits leaves by its exits, and a mistaken join is undone with all it let out."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from gateway.handover.plan import Handovers
+from gateway.identity.acts import Actor, Done, Identity, IdentityAct
+from gateway.wire.problems import ProblemError
+from schemas.facts import HETU, MIGRI_CUSTOMER, Identifier
+from tests.gateway.exchange.inprocess import InProcess, Place, hidden_reason, node, problem_of
+from tests.gateway.exchange.test_persons import CODE, OTHER_CODE, moved, order_of, say, with_code
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    return Place.build(tmp_path_factory.mktemp("identity"))
+
+
+@pytest.fixture
+async def here(place: Place, database_url: str) -> AsyncIterator[InProcess]:
+    async with node(place, database_url) as running:
+        yield running
+
+
+def desk(here: InProcess) -> tuple[Identity, Actor, Actor]:
+    subsystem = here.place.network.parties["centre"].subsystem
+    identity = Identity(here.exchange, Handovers(here.exchange))
+    return identity, Actor("desk", subsystem, "a" * 32), Actor("desk", subsystem, "b" * 32)
+
+
+async def held_handover(here: InProcess) -> str:
+    """Two people are known; then a record of the first names the second's identity code. Gives the id that waits."""
+    handovers = Handovers(here.exchange)
+    for person, code in (("7000001", CODE), ("7000002", OTHER_CODE)):
+        here.register.changed[person] = with_code(code)  # type: ignore[assignment]
+        await handovers.plan(order_of(here, person))
+    here.register.changed["7000001"] = with_code(OTHER_CODE)  # type: ignore[assignment]
+    with pytest.raises(ProblemError, match="waits as"):
+        await handovers.plan(order_of(here, "7000001"))
+    identity, first, _ = desk(here)
+    (waiting,) = await identity.waiting(first)
+    assert waiting.reason == "two-values"
+    return waiting.id
+
+
+async def test_a_handover_that_waited_goes_on_when_it_is_one_person(here: InProcess) -> None:
+    held = await held_handover(here)
+    identity, registrar, _ = desk(here)
+
+    done = await identity.same(registrar, held)
+
+    assert done.plan is not None
+    assert done.plan.deliveries
+    assert await identity.waiting(registrar) == ()
+    with pytest.raises(ProblemError) as again:
+        await identity.same(registrar, held)
+    assert again.value.code == "not-found"
+
+
+async def test_a_record_that_mixes_two_people_is_dropped_and_both_go_on(here: InProcess) -> None:
+    held = await held_handover(here)
+    identity, registrar, _ = desk(here)
+
+    assert await identity.apart(registrar, held) == Done()
+
+    assert await identity.waiting(registrar) == ()
+    for person in ("7000002",):
+        assert problem_of(await here.ask(person)) is None
+    # The record still names the other's code.
+    assert hidden_reason(here, await here.ask("7000001")) == "subject-ambiguous"
+
+
+async def test_undoing_a_join_tells_what_left_under_it_and_frees_neither_prohibition(here: InProcess) -> None:
+    here.register.changed["7000001"] = with_code()  # type: ignore[assignment]
+    await say(here, "active", MIGRI_CUSTOMER, "7000001")
+    assert await moved(here, "7000001")
+    await say(here, "refused", HETU, CODE)
+    identity, registrar, other = desk(here)
+    number, code = Identifier(MIGRI_CUSTOMER, "7000001"), Identifier(HETU, CODE)
+
+    proposal = await identity.propose(registrar, IdentityAct.UNDO, number, code)
+    assert isinstance(proposal, str)
+    with pytest.raises(ProblemError) as alone:
+        await identity.approve(registrar, proposal)
+    assert alone.value.code == "client-not-permitted"
+    done = await identity.approve(other, proposal)
+
+    assert [item.recipient for item in done.released] == [str(here.place.network.parties["kotka"].subsystem)]
+    here.register.changed.clear()
+    assert not await moved(here, "7000001"), "the refusal may have been meant for this one"
+    placement = await identity.propose(registrar, IdentityAct.PLACE, number, code)
+    assert isinstance(placement, str)
+    await identity.approve(other, placement)
+    assert not await moved(here, "7000001"), "the consent of before the undoing may have been the other's"
+    await say(here, "active", MIGRI_CUSTOMER, "7000001")
+    assert await moved(here, "7000001"), "a word that was given since then carries"
+    acts = [entry.detail["act"] for entry in here.entries() if entry.type == "identity"]
+    assert acts == ["proposed", "done", "undone", "proposed", "done", "placed"]
