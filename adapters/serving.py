@@ -13,7 +13,6 @@ from __future__ import annotations
 import ctypes
 import gc
 import io
-import json
 import mimetypes
 import os
 import platform
