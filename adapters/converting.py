@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import BinaryIO
+from typing import BinaryIO, Final
 
 from adapters.keys import Keys
 from adapters.sdk import Adapter, Finding, Limits, Mapped, Record
 from adapters.texts import finding, over
+
+FEW: Final = 16
+"""So many records are kept from the first reading to the second, which then need not be."""
 
 #: The identity codes of a record.
 Codes = Callable[[Record], Iterable[str]]
@@ -26,8 +29,8 @@ def convert_with(
     """
     ends = limits.clock() + limits.seconds
     seen = Keys()
-    doubled = _doubled(adapter, stream, limits, codes)
-    for item in adapter.read(stream, limits):
+    items, doubled = _looked_through(adapter, stream, limits, codes)
+    for item in items:
         if limits.clock() > ends:
             yield Mapped("", None, {}, (over("seconds", limits, item.position),), item.position)
             return
@@ -61,27 +64,48 @@ class _Doubled:
     codes: set[str] = field(default_factory=set)
 
 
-def _doubled(adapter: Adapter, stream: BinaryIO, limits: Limits, codes: Codes) -> _Doubled:
-    """What stands in a source twice and not alike; nothing for one that cannot be read twice."""
-    found = _Doubled()
+class _Compared:
+    """The keys and the identity codes that a source has shown so far, and what of them is doubled."""
+
+    def __init__(self, codes: Codes) -> None:
+        self._codes = codes
+        self._keys, self._whole, self._known, self._owned = Keys(), Keys(), Keys(), Keys()
+        self.doubled = _Doubled()
+
+    def add(self, record: Record) -> None:
+        """One more record."""
+        key = noted(record.key)
+        if key:
+            is_same = self._whole.again(f"{key}\0{record.fields!r}")
+            if self._keys.again(key) and not is_same:
+                self.doubled.keys.add(key)
+        for code in map(noted, self._codes(record)):
+            is_own = self._owned.again(f"{key}\0{code}")
+            if self._known.again(code) and not is_own:
+                self.doubled.codes.add(code)
+
+
+def _looked_through(
+    adapter: Adapter, stream: BinaryIO, limits: Limits, codes: Codes
+) -> tuple[Iterable[Record | Finding], _Doubled]:
+    """What there is to map, and what stands in it twice and not alike; nothing of that for a source that cannot be read
+    twice. One of few records, such as the answer about one person, is read only once.
+    """
+    compared = _Compared(codes)
     if not stream.seekable():
-        return found
+        return adapter.read(stream, limits), compared.doubled
     ends = limits.clock() + limits.seconds
     start = stream.tell()
-    keys, whole, known, owned = Keys(), Keys(), Keys(), Keys()
+    few: list[Record | Finding] = []
     for item in adapter.read(stream, limits):
         if limits.clock() > ends:
             break
-        if isinstance(item, Finding):
-            continue
-        key = noted(item.key)
-        if key:
-            is_same = whole.again(f"{key}\0{item.fields!r}")
-            if keys.again(key) and not is_same:
-                found.keys.add(key)
-        for code in map(noted, codes(item)):
-            is_own = owned.again(f"{key}\0{code}")
-            if known.again(code) and not is_own:
-                found.codes.add(code)
+        if len(few) <= FEW:
+            few.append(item)
+        if isinstance(item, Record):
+            compared.add(item)
+    else:
+        if len(few) <= FEW:
+            return few, compared.doubled
     stream.seek(start)
-    return found
+    return adapter.read(stream, limits), compared.doubled

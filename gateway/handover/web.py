@@ -230,7 +230,8 @@ def _once(subjects: Subjects, request: Request, key: str, body: bytes) -> Once:
     parameters = sorted(parse_qsl(request.url.query, keep_blank_values=True))
     headers = [(name, request.headers.get(name)) for name in MEANINGFUL]
     said = orjson.dumps([request.method, request.url.path, parameters, headers])
-    return Once(subjects.fingerprint("idempotency-key", key.encode()), subjects.fingerprint("request", said, body))
+    keys, asked = subjects.fingerprints("idempotency-key", key.encode()), subjects.fingerprints("request", said, body)
+    return Once(keys[0], asked[0], tuple(zip(keys, asked, strict=True))[1:])
 
 
 def _adapter(adapters: Adapters, name: str, content_type: str) -> Adapter:
