@@ -143,7 +143,9 @@ class IdentitySettings(Section):
     """
 
     two_people: bool = Field(
-        True, description="joining, undoing and placing are proposed by one and approved by another"
+        True,
+        description="joining, undoing, placing and taking a held record for one person's are proposed by one and "
+        "approved by another",
     )
 
 

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends
 
 from gateway.exchange.context import Exchange
 from gateway.handover.deliver import Deliveries
-from gateway.identity.acts import Actor, Identity, IdentityAct
+from gateway.identity.acts import Actor, Done, Identity, IdentityAct
 from gateway.identity.forms import DoneForm, HeldList, OwnedForm, ProposedForm, TwoForm, UnconfirmedList
 from gateway.web.authentication import Caller, Callers
 from gateway.web.description import problems
@@ -42,6 +42,14 @@ def router(exchange: Exchange, identity: Identity, deliveries: Deliveries, calle
     actor = Depends(who)
     two = Depends(Body(TwoForm, exchange.limits.body_bytes, example=_EXAMPLE))
 
+    def done(outcome: Done) -> DoneForm:
+        if outcome.plan is not None:
+            deliveries.wake()
+        return DoneForm.of(outcome)
+
+    def shown(outcome: str | Done) -> DoneForm | ProposedForm:
+        return ProposedForm(proposal=outcome) if isinstance(outcome, str) else done(outcome)
+
     @routes.get("/v1/identity/held", summary="Records and proposals that wait for a decision about who is who")
     async def held(actor: Actor = actor) -> HeldList:
         return HeldList.of(await identity.waiting(actor), exchange.clock())
@@ -59,13 +67,11 @@ def router(exchange: Exchange, identity: Identity, deliveries: Deliveries, calle
 
     @routes.post(
         "/v1/identity/held/{identifier}/same",
-        summary="A held record is about one person: it goes on",
+        summary="A held record is about one person: it goes on when two say so",
         responses=_ACTS,
     )
-    async def same(identifier: PathKey, actor: Actor = actor) -> DoneForm:
-        done = await identity.same(actor, identifier)
-        deliveries.wake()
-        return DoneForm.of(done)
+    async def same(identifier: PathKey, actor: Actor = actor) -> DoneForm | ProposedForm:
+        return shown(await identity.same(actor, identifier))
 
     @routes.post(
         "/v1/identity/held/{identifier}/apart",
@@ -78,8 +84,7 @@ def router(exchange: Exchange, identity: Identity, deliveries: Deliveries, calle
     @routes.post("/v1/identity/{act}", summary="Join two identifiers, undo a join, or place words", responses=_ACTS)
     async def propose(act: IdentityAct, actor: Actor = actor, form: TwoForm = two) -> DoneForm | ProposedForm:
         first, second = (Identifier(named.system, named.value) for named in form.identifiers)
-        outcome = await identity.propose(actor, act, first, second)
-        return ProposedForm(proposal=outcome) if isinstance(outcome, str) else DoneForm.of(outcome)
+        return shown(await identity.propose(actor, act, first, second))
 
     @routes.post(
         "/v1/identity/proposals/{identifier}/approval",
@@ -87,7 +92,7 @@ def router(exchange: Exchange, identity: Identity, deliveries: Deliveries, calle
         responses=_ACTS,
     )
     async def approve(identifier: PathKey, actor: Actor = actor) -> DoneForm:
-        return DoneForm.of(await identity.approve(actor, identifier))
+        return done(await identity.approve(actor, identifier))
 
     return routes
 
