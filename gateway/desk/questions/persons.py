@@ -34,7 +34,7 @@ class FindPerson(Question[Handle], named="find-person", roles=OFFICER):
 
     def read(self, reading: Reading) -> Answered[Handle]:
         assert isinstance(self.person, PersonForm)
-        found = reading.context.subjects.find(reading.connection, self.person.system, self.person.value)
+        found = reading.subjects.find(reading.connection, self.person.system, self.person.value)
         if found is None:
             return Answered(Handle(NOBODY[0]), Note())
         return Answered(Handle(found.id), Note(subject=found.pseudonym))
