@@ -28,6 +28,7 @@ import aiohttp
 
 from adapters.samples import write_samples
 from bench.figures import Figure, ratio
+from gateway.demo.leash import leashed
 from gateway.demo.network import Network, build
 from gateway.demo.organisations import DEMO
 from gateway.demo.patience import Patience
@@ -225,7 +226,9 @@ def _hop(
 
 def _start(stack: contextlib.ExitStack, folder: Path, arguments: list[str]) -> subprocess.Popen[bytes]:
     log = stack.enter_context((folder / f"{arguments[0]}.log").open("ab"))
-    process = subprocess.Popen([sys.executable, "-m", *arguments], stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        leashed([sys.executable, "-m", *arguments]), stdout=log, stderr=log, stdin=subprocess.DEVNULL
+    )
 
     def stop() -> None:
         process.send_signal(signal.SIGTERM)

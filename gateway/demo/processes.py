@@ -15,6 +15,7 @@ from typing import TypeVar
 
 from aiohttp import ClientError, ClientSession, ClientTimeout
 
+from gateway.demo.leash import leashed
 from gateway.demo.network import Network
 from gateway.demo.organisations import Party
 from gateway.demo.patience import Patience
@@ -121,7 +122,7 @@ class Processes:
     def _start(self, name: str, party: Party, arguments: list[str], log: str) -> None:
         with os.fdopen(os.open(party.folder / log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as output:
             self._running[name] = subprocess.Popen(
-                [sys.executable, *arguments],
+                leashed([sys.executable, *arguments]),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

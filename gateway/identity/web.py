@@ -42,14 +42,6 @@ def router(exchange: Exchange, identity: Identity, deliveries: Deliveries, calle
     actor = Depends(who)
     two = Depends(Body(TwoForm, exchange.limits.body_bytes, example=_EXAMPLE))
 
-    def done(outcome: Done) -> DoneForm:
-        if outcome.plan is not None:
-            deliveries.wake()
-        return DoneForm.of(outcome)
-
-    def shown(outcome: str | Done) -> DoneForm | ProposedForm:
-        return ProposedForm(proposal=outcome) if isinstance(outcome, str) else done(outcome)
-
     @routes.get("/v1/identity/held", summary="Records and proposals that wait for a decision about who is who")
     async def held(actor: Actor = actor) -> HeldList:
         return HeldList.of(await identity.waiting(actor), exchange.clock())
@@ -71,7 +63,7 @@ def router(exchange: Exchange, identity: Identity, deliveries: Deliveries, calle
         responses=_ACTS,
     )
     async def same(identifier: PathKey, actor: Actor = actor) -> DoneForm | ProposedForm:
-        return shown(await identity.same(actor, identifier))
+        return _shown(deliveries, await identity.same(actor, identifier))
 
     @routes.post(
         "/v1/identity/held/{identifier}/apart",
@@ -84,7 +76,7 @@ def router(exchange: Exchange, identity: Identity, deliveries: Deliveries, calle
     @routes.post("/v1/identity/{act}", summary="Join two identifiers, undo a join, or place words", responses=_ACTS)
     async def propose(act: IdentityAct, actor: Actor = actor, form: TwoForm = two) -> DoneForm | ProposedForm:
         first, second = (Identifier(named.system, named.value) for named in form.identifiers)
-        return shown(await identity.propose(actor, act, first, second))
+        return _shown(deliveries, await identity.propose(actor, act, first, second))
 
     @routes.post(
         "/v1/identity/proposals/{identifier}/approval",
@@ -92,9 +84,19 @@ def router(exchange: Exchange, identity: Identity, deliveries: Deliveries, calle
         responses=_ACTS,
     )
     async def approve(identifier: PathKey, actor: Actor = actor) -> DoneForm:
-        return done(await identity.approve(actor, identifier))
+        return _done(deliveries, await identity.approve(actor, identifier))
 
     return routes
+
+
+def _done(deliveries: Deliveries, outcome: Done) -> DoneForm:
+    if outcome.plan is not None:
+        deliveries.wake()
+    return DoneForm.of(outcome)
+
+
+def _shown(deliveries: Deliveries, outcome: str | Done) -> DoneForm | ProposedForm:
+    return ProposedForm(proposal=outcome) if isinstance(outcome, str) else _done(deliveries, outcome)
 
 
 def _actor(exchange: Exchange, caller: Caller, user: str | None) -> Actor:
@@ -109,5 +111,5 @@ def _actor(exchange: Exchange, caller: Caller, user: str | None) -> Actor:
             remedy=f"send the user's id in the header {USER_HEADER}",
         )
     assert user is not None
-    person = exchange.subjects.user(str(caller.subsystem.member), user)
-    return Actor(caller.name, caller.subsystem, pseudonym, person)
+    person, *formerly = exchange.subjects.users(str(caller.subsystem.member), user)
+    return Actor(caller.name, caller.subsystem, pseudonym, person, tuple(formerly))

@@ -131,7 +131,7 @@ class Node:
         stack.callback(asyncio.create_task(probe(parts.exchange.log, parts.exchange.node, self._clock)).cancel)
         doors = await self._open_doors(stack, parts)
         exchange = parts.exchange
-        known = (exchange.log, exchange.subjects)
+        known = (exchange.log, exchange.subjects, exchange.signer)
         desk = desk_of(self.settings, exchange.engine, self._clock, parts=known, standing=parts.latest)
         stack.callback(desk.close)
         await self._serve_faces(stack, sockets, _Running(parts, work, doors, desk))
@@ -150,6 +150,7 @@ class Node:
             log=exchange.log,
             replays=exchange.replays,
         )
+        parts.secrets.tokens = tokens
         callers = Callers(
             registered_clients(settings),
             tokens=tokens.client_of,

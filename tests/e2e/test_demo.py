@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from gateway.demo.leash import leashed
+
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "gateway", "demo", *arguments], capture_output=True, text=True, check=False
+        leashed([sys.executable, "-m", "gateway", "demo", *arguments]), capture_output=True, text=True, check=False
     )
 
 

@@ -18,6 +18,7 @@ import aiohttp
 import pytest
 from sqlalchemy import select
 
+from gateway.demo.leash import leashed
 from gateway.demo.network import Network
 from gateway.demo.organisations import DEMO, Organisation
 from gateway.demo.ports import LOOPBACK
@@ -132,7 +133,7 @@ def _other_node(network: Network, name: str, program: Path) -> Iterator[subproce
     (party.folder / "js.json").write_text(json.dumps(config))
     with (party.folder / "js.log").open("wb") as output:
         process = subprocess.Popen(
-            ["node", "node.mjs", str(party.folder / "js.json")], cwd=program, stdout=output, stderr=output
+            leashed(["node", "node.mjs", str(party.folder / "js.json")]), cwd=program, stdout=output, stderr=output
         )
     try:
         yield process

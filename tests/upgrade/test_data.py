@@ -14,6 +14,7 @@ from sqlalchemy import Engine, inspect, select, text
 from audit.log.entries import Agents, Entry, new_id
 from audit.log.log import Written
 from audit.questions.check import Others, check
+from gateway.demo.leash import leashed
 from gateway.exchange.keeping import kept_decisions, kept_rulebook
 from gateway.exchange.opening import PeerCall
 from gateway.exchange.rejudging import replay
@@ -210,7 +211,7 @@ async def test_joins_of_who_was_forgotten_are_nobodys_to_confirm(place: Place, y
 
 async def test_two_processes_upgrade_once_and_the_next_start_changes_nothing(place: Place, year: Year) -> None:
     url = year.urls["centre"]
-    started = [subprocess.Popen([sys.executable, "-c", OPEN, url], stderr=subprocess.PIPE) for _ in range(2)]
+    started = [subprocess.Popen(leashed([sys.executable, "-c", OPEN, url]), stderr=subprocess.PIPE) for _ in range(2)]
     for process in started:
         assert process.communicate()[1] == b""
         assert process.returncode == 0

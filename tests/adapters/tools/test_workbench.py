@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from adapters.scaffold.writing import new
+from gateway.demo.leash import leashed
 from tests.adapters.tools.samples import abbreviated_finnish
 from tests.browsing import chromium, context_of
 
@@ -35,7 +36,7 @@ def address(folder: Path) -> Iterator[str]:
     """A workbench on that folder, started as a developer starts it."""
     command = [sys.executable, "-u", "-m", "gateway", "adapter", "watch", str(folder)]
     running = subprocess.Popen(
-        [*command, "--port", "0", "--no-open", "--language", "en"],
+        leashed([*command, "--port", "0", "--no-open", "--language", "en"]),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 import pytest
 
 from adapters.samples import write_samples
+from gateway.demo.leash import leashed
 from gateway.demo.network import Network, build
 from gateway.demo.patience import Patience
 from gateway.demo.ports import LOOPBACK, Ports
@@ -74,7 +75,7 @@ with socket.create_server(("127.0.0.1", int(sys.argv[1]))):
 def listens(port: int) -> subprocess.Popen[str]:
     """A process that listens at the port; says so once it does."""
     process = subprocess.Popen(
-        [sys.executable, "-c", LISTEN, str(port)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        leashed([sys.executable, "-c", LISTEN, str(port)]), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "listening\n"

@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from gateway.demo.leash import leashed
 from gateway.demo.network import Network
 from gateway.demo.ports import LOOPBACK, Ports
 from gateway.keys import certificates
@@ -312,7 +313,7 @@ async def replica(peering: Peering, folder: Path) -> AsyncIterator[int]:
         text = re.sub(rf'^{face} = "{LOOPBACK}:\d+"$', f'{face} = "{LOOPBACK}:{port}"', text, flags=re.MULTILINE)
     config = party.folder / "replica.toml"
     config.write_text(text, "utf-8")
-    process = subprocess.Popen([sys.executable, "-m", "gateway", "node", "run", "--config", str(config)])
+    process = subprocess.Popen(leashed([sys.executable, "-m", "gateway", "node", "run", "--config", str(config)]))
     try:
         await ready(ports["local"], living(process))
         yield ports["peers"]

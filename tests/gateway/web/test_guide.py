@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
+from gateway.demo.leash import leashed
 from gateway.demo.network import Network
 from gateway.storage.tables import inbox
 from tests import parts
@@ -57,7 +58,8 @@ class Reader:
         rows = nodes.export.read_bytes().split(b"\r\n")
         (folder / "export.csv").write_bytes(b"\r\n".join([rows[0], rows[2], b""]))
         self.shell = subprocess.Popen(
-            ["bash"], cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            leashed(["bash"]), cwd=folder, text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             env={
                 **os.environ, "NODE": party.address, "PASSPHRASE": nodes.network.passphrase,
                 "CENTRE": str(nodes.party("centre").subsystem), "PERSON": nodes.people[1],
