@@ -42,9 +42,10 @@ class FindPerson(Question[Handle], named="find-person", roles=OFFICER):
 
 @dataclass(frozen=True, slots=True)
 class Disclosures:
-    """Who received a person's data, newest first, and who asked for it and got nothing."""
+    """Who received a person's data, newest first, what was stopped or withheld, and who asked and got nothing."""
 
     given: tuple[Found, ...]
+    kept_back: tuple[Found, ...]
     fruitless: tuple[Found, ...]
     is_known: bool
 
@@ -67,13 +68,14 @@ class Disclosures:
 
 
 class DisclosuresOf(OfPerson[Disclosures], named="person-disclosures"):
-    """Who received this person's data, and who asked and got nothing."""
+    """Who received this person's data, what did not leave, and who asked and got nothing."""
 
     def read(self, reading: Reading) -> Answered[Disclosures]:
         someone = reading.someone(self.person)
         given = query.disclosures(someone.pseudonyms, start=self.start, end=self.end)
         told = Disclosures(
             reading.walk(given, order="newest", limit=MOST),
+            reading.walk(query.kept_back(someone.pseudonyms), order="newest", limit=LATEST),
             reading.walk(query.fruitless_lookups(someone.pseudonyms), order="newest", limit=LATEST),
             bool(reading.page(query.person(someone.pseudonyms), limit=1).found),
         )
