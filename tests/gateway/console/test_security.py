@@ -78,7 +78,7 @@ def every_page(client: Visitor, running: Running) -> Iterator[str]:
         "{year}": "2026",
     }
     for page in PAGES:
-        if "GET" in page.methods:
+        if "GET" in page.methods and "{identifier}" not in page.path:  # of a standing request: `test_asking`
             path = page.path
             for place, value in places.items():
                 path = path.replace(place, value)
@@ -224,13 +224,12 @@ def test_pages_about_people_are_kept_in_no_cache(running: Running) -> None:
 
 @pytest.mark.parametrize("role", ROLES)
 def test_each_role_opens_its_own_pages_and_no_others(running: Running, role: Role) -> None:
-    addresses = dict(
-        zip((p.name for p in PAGES if "GET" in p.methods), every_page(running.enter(), running), strict=True)
-    )
+    shown = [page for page in PAGES if "GET" in page.methods and "{identifier}" not in page.path]
+    addresses = dict(zip((page.name for page in shown), every_page(running.enter(), running), strict=True))
     client = running.enter(role)
 
-    for page in PAGES:
-        if "GET" not in page.methods or "{handle}" in page.path:
+    for page in shown:
+        if "{handle}" in page.path:
             continue
         status = client.get(addresses[page.name]).status_code
         assert status == (200 if role in page.roles else 403), (role, page.path)
