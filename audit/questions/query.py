@@ -366,13 +366,6 @@ def fruitless_lookups(pseudonyms: Sequence[str]) -> Filters:
     return Filters(subjects=known(pseudonyms), types=(EntryType.QUERY.value,), outcomes=NOT_RELEASED)
 
 
-def kept_back(pseudonyms: Sequence[str]) -> Filters:
-    """What of this person's data did not leave: stopped on its way, or withheld by rule."""
-    stopped, withheld = MEANINGS[Word.STOPPED], MEANINGS[Word.WITHHELD]
-    types = tuple(dict.fromkeys((*withheld.types, *stopped.types)))
-    return Filters(subjects=known(pseudonyms), types=types, outcomes=(*withheld.outcomes, *stopped.outcomes))
-
-
 def refusals(*, reason: str | None = None, start: datetime | None = None, end: datetime | None = None) -> Filters:
     """What was refused, and why? Each entry's reason, withheld categories and digests say what was missing."""
     return Filters(start, end, outcomes=REFUSED, reason=reason)

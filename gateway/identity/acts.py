@@ -104,7 +104,7 @@ class Identity:
             for proposal in self._exchange.held.proposed_about(connection, held):
                 content = self._exchange.held.content(connection, proposal)
                 if content is not None:
-                    return Written((proposal, orjson.loads(content)["by"] != _whoever(actor)), ())
+                    return Written((proposal, not _is_by(actor, orjson.loads(content))), ())
             identifier, entries = self._exchange.held.propose_same(connection, held, kept, actor.name)
             return Written((identifier, False), entries)
 
@@ -145,7 +145,7 @@ class Identity:
             raise _unknown()
         document = orjson.loads(kept)
         # By the person alone: by another client of theirs they are still the one who proposed it.
-        if document["by"] in {_whoever(actor), *actor.formerly}:
+        if _is_by(actor, document):
             raise ProblemError(
                 "client-not-permitted",
                 detail="whoever proposed the act does not carry it out",
@@ -203,6 +203,11 @@ class Identity:
 
 def _whoever(actor: Actor) -> str:
     return actor.person or actor.user
+
+
+def _is_by(actor: Actor, proposal: dict[str, str]) -> bool:
+    """Whether the actor is who proposed it: also under the pseudonyms that they had by former keys of the index."""
+    return proposal["by"] in {_whoever(actor), *actor.formerly}
 
 
 def _unknown() -> ProblemError:

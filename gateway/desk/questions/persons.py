@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Annotated, Any, Final, Generic
 
@@ -12,9 +12,10 @@ from audit.log.entries import ZONE, EntryType
 from audit.questions import data_tracker, query, report, withdrawals
 from audit.questions.query import Day, Found
 from audit.questions.withdrawals import ConsentStory
+from audit.questions.words import MEANINGS, Word
 from gateway.desk.asking import OFFICER, A, Answered, Note, Question, Windowed, Zoned
 from gateway.desk.forms import Handle, Language, Person
-from gateway.desk.reading import NOBODY, Reading
+from gateway.desk.reading import NOBODY, Reading, Someone
 from gateway.web.forms import PersonForm
 
 MOST: Final = 5_000
@@ -75,11 +76,17 @@ class DisclosuresOf(OfPerson[Disclosures], named="person-disclosures"):
         given = query.disclosures(someone.pseudonyms, start=self.start, end=self.end)
         told = Disclosures(
             reading.walk(given, order="newest", limit=MOST),
-            reading.walk(query.kept_back(someone.pseudonyms), order="newest", limit=LATEST),
+            reading.walk(_kept_back(someone), order="newest", limit=LATEST),
             reading.walk(query.fruitless_lookups(someone.pseudonyms), order="newest", limit=LATEST),
             bool(reading.page(query.person(someone.pseudonyms), limit=1).found),
         )
         return Answered(told, Note(told.is_known, someone.mark, detail={"shown": len(told.given)}))
+
+
+def _kept_back(someone: Someone) -> query.Filters:
+    """What of a person's data did not leave: stopped on its way, or withheld by rule."""
+    outcomes = MEANINGS[Word.WITHHELD].outcomes + MEANINGS[Word.STOPPED].outcomes
+    return replace(query.meaning(Word.WITHHELD), outcomes=outcomes, subjects=query.known(someone.pseudonyms))
 
 
 @dataclass(frozen=True, slots=True)
