@@ -13,7 +13,7 @@ import pytest
 
 from adapters.samples import write_samples
 from adapters.sdk import UNREADABLE, AdapterError, Limits, Mapped, Position, Record, load
-from gateway.reading.readers import IN_A_ROW, INPUTS, Poison, Readers, Reading, RemoteAdapter
+from gateway.reading.readers import IN_A_ROW, INPUTS, LIFE_SECONDS, Poison, Readers, Reading, RemoteAdapter
 from gateway.wire.problems import ProblemError
 from tests import parts
 
@@ -228,6 +228,24 @@ def test_reader_is_replaced_after_its_inputs(reading: Reading) -> None:
 
     assert [reader.pid for reader in pool._idle] != [first]
     assert pool.killed == 0
+
+
+def test_reader_is_replaced_when_it_has_lived_long_enough(reading: Reading) -> None:
+    now = [0.0]
+    adapter = reading.adapters("clients", 1).load("hostile")
+    pool = reading._pools["clients"] = Readers(1, LIMITS.memory_mb, clock=lambda: now[0])
+    assert isinstance(adapter, RemoteAdapter)
+    adapter = RemoteAdapter(adapter.manifest, pool, "clients")
+    list(adapter.convert(io.BytesIO(b"well"), LIMITS))
+    first = pool._idle[0].pid
+
+    now[0] = LIFE_SECONDS - 1
+    list(adapter.convert(io.BytesIO(b"well"), LIMITS))
+    assert [reader.pid for reader in pool._idle] == [first]
+
+    now[0] = LIFE_SECONDS
+    list(adapter.convert(io.BytesIO(b"well"), LIMITS))
+    assert pool._idle == []
 
 
 @pytest.mark.parametrize("lines", [3, 20_000], ids=["few", "many"])
