@@ -31,7 +31,6 @@ RULEBOOK = load(reference_rulebook(), source="reference")
 #: Parties that the examples of the rulebook do without.
 PARTIES = {
     **RULEBOOK.parties,
-    "mantyharju": {"role": "municipality", "municipalities": ["507"]},
     "lansi-uusimaa": {"role": "county", "counties": ["lansi-uusimaa"]},
     "vantaa-kerava": {"role": "county", "counties": ["vantaa-kerava"]},
 }
