@@ -1,7 +1,7 @@
 """Which wellbeing services county, employment area and state office a municipality belongs to on a day.
 
 The tables are Statistics Finland's classifications of the years 2023–2026 (CC BY 4.0). A municipality that was merged
-is taken for its successor from the day of the merger on. Before 2023 there were no counties, and the tables say nothing.
+is taken for its successor from the day of the merger on. Before 2023 there were no counties: the tables say nothing.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from schemas.codes import Coding, code_system
 
 @dataclass(frozen=True, slots=True)
 class Territory:
-    """Where a municipality belongs. Helsinki and the municipalities of Åland belong to no county, Åland to no ELY centre.
+    """Where a municipality belongs. Helsinki and Åland belong to no county, Åland to no ELY centre.
 
     Before 2025 there were no employment areas. Each has its official names.
     """
