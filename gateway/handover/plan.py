@@ -48,10 +48,14 @@ ATTEMPTS = 5
 
 @dataclass(frozen=True, slots=True)
 class Once:
-    """What a client says is to be done once: the keyed hashes of its idempotency key, and of its whole request."""
+    """What a client says is to be done once: the keyed hashes of its idempotency key, and of its whole request.
+
+    `former` are the same two under index keys before today's.
+    """
 
     key: str
     fingerprint: str
+    former: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +139,7 @@ class Draft:
 
     order: Order
     standing: Standing
-    keys: tuple[str, str]
+    keys: tuple[str, ...]
     person: Person
     planned: tuple[Planned, ...]
     now: datetime
@@ -164,7 +168,7 @@ class Handovers:
         named = Named.in_record(str(order.sender.member), order.bundle, order.register, order.record_key)
         former = order.idempotency or _content(order)
         # Former versions wrote the key as it is, and without one a plain hash of the record.
-        keys = self._exchange.subjects.fingerprint("handover", former.encode()), former
+        keys = (*self._exchange.subjects.fingerprints("handover", former.encode()), former)
         for _ in range(ATTEMPTS):
             person = await self._exchange.people.recall(named)
             if person.conflict is not None:
@@ -395,10 +399,11 @@ def _content(order: Order) -> str:
 
 def _remember(connection: Connection, client: str, once: Once, now: datetime) -> None:
     """Take a key for one request and for no other. Raises ProblemError `idempotency-conflict`."""
-    held = store.fingerprint(connection, client, once.key)
-    if held is None:
+    asked = ((once.key, once.fingerprint), *once.former)
+    held = [(store.fingerprint(connection, client, key), fingerprint) for key, fingerprint in asked]
+    if all(known is None for known, _ in held):
         store.remember(connection, client, once.key, once.fingerprint, micros(now))
-    elif held != once.fingerprint:
+    elif any(known is not None and known != fingerprint for known, fingerprint in held):
         # Answered as done, it would leave a person behind whom nobody has handed over.
         raise ProblemError(
             "idempotency-conflict",
