@@ -34,7 +34,7 @@ from gateway.person.people import StaleError
 from gateway.person.values import Named, Person
 from gateway.story import Detail, Story
 from gateway.telemetry import event
-from gateway.wire.message import Checkpoint, DecisionSummary, ResponseClaims, body_digest
+from gateway.wire.message import Checkpoint, DecisionSummary, ResponseClaims, Words, body_digest
 from gateway.wire.problems import ProblemError, to_problem_json
 from gateway.wire.signing import request_digest, sign_response
 from schemas.projection import Projection
@@ -53,13 +53,15 @@ class Release:
     person: Person
     decision: Decision
     projection: Projection
+    #: By which words it goes; None where the asker does not take that.
+    words: Words | None = None
 
 
 async def record_release(exchange: Exchange, release: Release) -> Answer:
     """Sign the answer, record it, hand it out. Raises StaleError if the rulebook or the person's consents changed."""
     incoming, decision = release.incoming, release.decision
     body = orjson.dumps(release.projection.bundle)
-    answer = sign_answer(exchange, incoming, Body(200, BUNDLE_TYPE, body, told(incoming, decision)))
+    answer = sign_answer(exchange, incoming, Body(200, BUNDLE_TYPE, body, told(incoming, decision), release.words))
 
     def record(connection: Connection) -> Written[Answer]:
         if exchange.standing(exchange.clock()).rulebook.digest != incoming.rulebook.digest:
@@ -227,12 +229,13 @@ def provider_entry(exchange: Exchange, incoming: Incoming, act: Act) -> Entry:
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """What an answer says: HTTP status, media type and content, and the decision that it tells of."""
+    """What an answer says: HTTP status, media type and content, the decision that it tells of, and its words."""
 
     status: int
     media_type: str
     content: bytes
     decision: DecisionSummary | None = None
+    words: Words | None = None
 
 
 def sign_answer(exchange: Exchange, incoming: Incoming, body: Body) -> Answer:
@@ -248,5 +251,6 @@ def sign_answer(exchange: Exchange, incoming: Incoming, body: Body) -> Answer:
         digest=body_digest(body.content),
         checkpoint=Checkpoint(latest.origin, latest.size, latest.root),
         decision=body.decision,
+        words=body.words,
     )
     return Answer(body.status, sign_response(claims, exchange.signer()), body.media_type, body.content)

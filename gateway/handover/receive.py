@@ -94,7 +94,7 @@ class Reception:
         _check(bundle)
         categories = categories_in(bundle)
         stated = carrying.read(document, incoming.now) if "wrd" in document else None
-        words = _asserted(incoming, document) if stated is None else carrying.as_words(stated, incoming)
+        words = _asserted(incoming, document) if stated is None else carrying.as_words(stated, _towards(incoming))
         decision = _decide(incoming, bundle, categories, words)
         carrying.check_sections(decision, incoming.rulebook, stated or ())
         _refuse_beyond(incoming, decision, categories)
@@ -189,7 +189,8 @@ class Reception:
             if held is not None:
                 return self._again(connection, incoming, held, EntryType.CONSENT, about)
             by_word = carrying.arrivals_by(connection, digests, str(incoming.claims.issuer))
-            filed = _filed(connection, incoming, [*messages, *by_word])
+            answered = carrying.answered_by(connection, digests, str(incoming.claims.issuer))
+            filed = tuple(dict.fromkeys((*_filed(connection, incoming, [*messages, *by_word]), *answered)))
             subject = subjects.claim(connection, named, incoming.now, filed)
             done = Act(
                 type=EntryType.CONSENT,
@@ -252,6 +253,10 @@ def _check(bundle: dict[str, Any]) -> None:
             detail="the bundle breaks the schema: " + ", ".join(sorted({finding.code for finding in findings})),
             remedy="send a bundle that the published schemas accept",
         )
+
+
+def _towards(incoming: Incoming) -> carrying.Towards:
+    return carrying.Towards(incoming.claims.purpose, incoming.service.id.member, incoming.claims.issuer)
 
 
 def _decide(

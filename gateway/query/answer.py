@@ -38,6 +38,7 @@ from gateway.handover.receive import Reception
 from gateway.person.held import HeldKind
 from gateway.person.people import StaleError
 from gateway.person.values import Named, Person
+from gateway.query.words import words_of
 from gateway.sources.backends import Locator, Sourced, read_query
 from gateway.wire.message import DecisionSummary
 from gateway.wire.problems import ProblemError
@@ -130,7 +131,8 @@ class Provider:
                 return await self._nothing(incoming, problem, named, decision)
             check_still_vouched(self._exchange, incoming)
             projection = project(sourced.bundle, decision.permitted_categories)
-            release = Release(incoming, person, decision, projection)
+            words = words_of(incoming, decision, projection.kept, person)
+            release = Release(incoming, person, decision, projection, words)
             try:
                 return await record_release(self._exchange, release)
             except StaleError:

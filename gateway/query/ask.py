@@ -33,7 +33,9 @@ from gateway.exchange.messaging import (
     send,
     verified,
 )
+from gateway.handover.carrying import Answering, Carrier, keep
 from gateway.person.values import Person
+from gateway.query.words import check_words
 from gateway.sources.backends import Locator
 from gateway.story import Story
 from gateway.wire.identifiers import ServiceId, SubsystemId
@@ -113,10 +115,11 @@ class Consumer:
             if answered.claims.status != 200:
                 raise refused_by_peer(reply.body, answered.claims.decision)
             bundle = _bundle(reply.body)
+            words = check_words(question.emergency, outgoing, answered.claims, bundle)
         except ProblemError as problem:
             await self._record_failure(asked, problem, answered)
             raise
-        await self._record_answer(asked, answered)
+        await self._record_answer(asked, answered, words)
         return Reading(outgoing.claims.message_id, bundle, answered.claims, now)
 
     async def _record_request(self, question: Question, outgoing: Outgoing, now: datetime) -> _Asked:
@@ -164,7 +167,7 @@ class Consumer:
         )
         return refusal_in_advance(outgoing.standing, case)
 
-    async def _record_answer(self, asked: _Asked, answered: Answered) -> None:
+    async def _record_answer(self, asked: _Asked, answered: Answered, words: tuple[Carrier, ...]) -> None:
         decided, outgoing = answered.claims.decision, asked.outgoing
         entry = asked.story.entry(
             EntryType.QUERY,
@@ -180,6 +183,8 @@ class Consumer:
             if keeps(self._exchange, outgoing.service):
                 subject = self._exchange.subjects.by_id(connection, asked.subject)
                 keep_bodies(connection, outgoing.claims.message_id, subject, response=answered.body)
+            answering = Answering(str(outgoing.service.id.subsystem), asked.subject)
+            keep(connection, outgoing.claims.message_id, words, answering)
             return Written(None, (entry, *noticed))
 
         await self._exchange.log.commit(record)

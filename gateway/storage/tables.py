@@ -191,6 +191,8 @@ arrival_words = Table(
     Column("day", String(10), nullable=False),
     Column("giver", String(16), nullable=False),
     Column("section", String(300), nullable=False),
+    Column("sender", String(1300)),  # of an answer, and under whom it is filed; a delivery's stand in the inbox
+    Column("subject", String(64)),
     Index("arrival_words_digest", "digest"),
 )
 
