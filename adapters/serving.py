@@ -190,6 +190,7 @@ def _mapped(mapped: Mapped) -> bytes:
             "bundle": mapped.bundle,
             "findings": [_finding(finding) for finding in mapped.findings],
             "position": [mapped.position.file, mapped.position.row, mapped.position.column],
+            "change": None if mapped.change is None else [mapped.change.kind, mapped.change.identifiers],
         }
     )
 

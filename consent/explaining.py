@@ -161,10 +161,11 @@ class _Words:
 
     def why(self, decision: Decision, held: WithheldCategory, day: date) -> str:
         """Why a category is withheld: the rulebook's own reason first, where no basis came near."""
-        if held.code in _FAR:
-            gap = gap_for(self._rulebook, decision, held.category, day)
-            if gap is not None:
-                return gap.reason[self._language]
+        gap = gap_for(self._rulebook, decision, held.category, day)
+        # A reason that lies in the permit says more than a condition of whichever basis came nearest.
+        by_permit = gap is not None and bool(gap.permits) and held.code == "condition-unmet"
+        if gap is not None and (held.code in _FAR or by_permit):
+            return gap.reason[self._language]
         return self.reason(held.code, held.nearest_basis, held.unmet)
 
     def reason(self, code: str, nearest: str | None, unmet: str | None) -> str:

@@ -74,7 +74,7 @@ class KeySettings(Section):
 
 
 class SecretSettings(Section):
-    """Files of 32 random bytes each, in base64. They never leave the node."""
+    """Files of 32 random bytes in base64, several lines while one is changed. They never leave the node."""
 
     wrapping_key: Path = Field(
         Path("secrets/wrapping.key"),

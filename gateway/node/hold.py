@@ -100,6 +100,7 @@ class Hold:
         self._log = log
         self._by_file: Reason | None = None
         self._by_others: Reason | None = None
+        self._by_secrets: Reason | None = None
         self._settled = 0
         self._written: Checkpoint | None = None
         self._seen = -1
@@ -125,6 +126,10 @@ class Hold:
             if self._by_others is not None and self._by_others.size <= self._settled:
                 self._by_others = None
         self._tell(self._by_file)
+
+    def lack(self, lacking: str | None) -> None:
+        """Hold the node for as long as its secrets lack something that its database asks for."""
+        self._by_secrets = Reason("the database", 0, lacking) if lacking is not None else None
 
     def hear(self, node: str, checkpoint: Checkpoint | None) -> None:
         """Hold what another node holds of this log, in our own signed words, against the database. Blocks."""
@@ -189,7 +194,7 @@ class Hold:
 
     @property
     def _reason(self) -> Reason | None:
-        return self._by_file or self._by_others
+        return self._by_secrets or self._by_file or self._by_others
 
     def gate(self, standing: Callable[[datetime], Standing]) -> Callable[[datetime], Standing]:
         """What everything goes by that releases: `standing`, or the refusal `node-held`."""
@@ -198,8 +203,8 @@ class Hold:
             if self.is_held:
                 raise ProblemError(
                     "node-held",
-                    detail="the node's database is an older one, or it cannot yet be told whether it is",
-                    remedy="the node's operator restores the newest database, or ends the hold",
+                    detail="the node's database or secrets are older ones, or it cannot yet be told whether they are",
+                    remedy="the node's operator restores the newest, or ends the hold",
                     retry_after=60,
                 )
             return standing(now)

@@ -150,6 +150,7 @@ class Node:
             log=exchange.log,
             replays=exchange.replays,
         )
+        parts.secrets.tokens = tokens
         callers = Callers(
             registered_clients(settings),
             tokens=tokens.client_of,

@@ -23,6 +23,8 @@ from adapters.sdk import (
     UNREADABLE,
     Adapter,
     AdapterError,
+    Change,
+    ChangeKind,
     Finding,
     Limits,
     Manifest,
@@ -282,7 +284,15 @@ def _mapped(answer: Mapping[str, Any]) -> Mapped:
     if bundle is not None and not isinstance(bundle, dict):
         raise TypeError
     findings = tuple(_finding(item) for item in answer["findings"])
-    return Mapped(str(answer["key"]), bundle, {}, findings, _position(answer["position"]))
+    change = None if bundle is not None else _change(answer.get("change"))
+    return Mapped(str(answer["key"]), bundle, {}, findings, _position(answer["position"]), change)
+
+
+def _change(item: Sequence[Any] | None) -> Change | None:
+    if item is None:
+        return None
+    kind, identifiers = item
+    return Change(ChangeKind(kind), tuple((str(system), str(value)) for system, value in identifiers))
 
 
 def _columns(answer: Mapping[str, Any]) -> Columns | None:

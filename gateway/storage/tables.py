@@ -233,8 +233,9 @@ secret_fingerprints = Table(
     "secret_fingerprints",
     metadata,
     Column("name", String(16), primary_key=True),
-    Column("fingerprint", String(64), nullable=False),
+    Column("fingerprint", String(64), primary_key=True),
     Column("at", BigInteger, nullable=False),
+    Column("state", String(8), nullable=False, server_default="current"),  # of `node.secret_files`
 )
 
 # What a member of ours asks once for all, as it was signed last. No person is named in it.

@@ -78,7 +78,7 @@ def test_every_basis_opens_to_its_source() -> None:
         assert given.gives is not None
         assert given.reviewed is False
         assert all(given.cited(language) for language in ("fi", "sv", "en"))
-        assert (given.mode is Mode.BY_WORD) == (given.word is not Word.SHOWN), given.id
+        assert (given.mode is Mode.BY_WORD) == given.needs_word, given.id
 
 
 def test_statutory_basis_without_a_source_does_not_load() -> None:

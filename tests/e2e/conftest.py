@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import ssl
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from gateway.demo.network import Network, Terms, build
 from gateway.demo.organisations import DEMO, Organisation
 from gateway.demo.ports import LOOPBACK
 from gateway.demo.processes import Processes, running
+from gateway.demo.story import session
 from schemas.facts import MIGRI_CUSTOMER
 
 # An answer is waited for as long as the test may take.
@@ -70,6 +72,17 @@ class Stage:
                 "categories": list(categories),
             },
         )
+
+    async def hand_over(self, adapter: str, data: bytes, flow: str = "F1") -> dict[str, Any]:
+        """Hand a file over from the reception centre's own system, with its certificate; gives the node's answer."""
+        party = self.network.parties["centre"]
+        context = ssl.create_default_context(cafile=str(party.folder / "clients-authority.pem"))
+        context.load_cert_chain(party.folder / "client.pem", party.folder / "client.key", self.network.passphrase)
+        url = f"{party.address}/v1/handovers?flow={flow}&adapter={adapter}"
+        async with session() as http, http.post(url, data=data, ssl=context) as answer:
+            assert answer.status in {201, 422}, (answer.status, await answer.text())
+            found: dict[str, Any] = await answer.json()
+            return found
 
     def key(self, case: str) -> str:
         """The customer number of one of the ten people."""
