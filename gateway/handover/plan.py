@@ -349,7 +349,11 @@ def decide_for_delivery(
 ) -> Decision:
     """What of the record may go to this recipient, at this moment, under the words of the person that count."""
     facts = facts_of(bundle, standing.registry, case.at)
-    return decide_between(standing.registry, standing.rulebook, replace(case, facts=facts, consents=person.words))
+    return decide_between(
+        standing.registry,
+        standing.rulebook,
+        replace(case, facts=facts, consents=person.words, restricted=person.restricted),
+    )
 
 
 def _check(bundle: dict[str, Any]) -> None:

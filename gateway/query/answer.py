@@ -119,7 +119,7 @@ class Provider:
         for _ in range(DECISION_ATTEMPTS):
             incoming = self._as_of_now(incoming)
             person = await self._exchange.people.recall(named)
-            case = replace(_case(incoming), facts=facts, consents=person.words)
+            case = replace(_case(incoming), facts=facts, consents=person.words, restricted=person.restricted)
             decision = decide_between(incoming.registry, incoming.rulebook, case)
             if person.conflict is not None and not decision.emergency:
                 # The record may be about two persons: it waits for a human or for the source, an emergency does not.

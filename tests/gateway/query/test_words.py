@@ -16,7 +16,7 @@ from consent.consents import ConsentRecord
 from gateway.exchange.messaging import Message, Outgoing, prepare
 from gateway.exchange.opening import Answer
 from gateway.handover.carrying import Answering, answered_by, digest_of, keep, read, section_of
-from gateway.query.words import check_words
+from gateway.query.words import judged
 from gateway.registry.read.registry import Registry
 from gateway.registry.read.standing import Standing
 from gateway.storage.engine import writer
@@ -147,11 +147,11 @@ async def test_asker_takes_what_its_own_rulebook_lets_the_word_carry(place: Plac
         outgoing, bundle = asked(here), project(here.register.bundle("W3"), GIVEN).bundle
         words = {HEALTH: {**WORD, "section": section(here)}}
 
-        (carrier,) = check_words(None, outgoing, answered(outgoing, words, "identity", HEALTH), bundle)
+        (carrier,) = judged(None, outgoing, answered(outgoing, words, "identity", HEALTH), bundle).words
 
         assert carrier.to_json() == words[HEALTH]
         held_back = project(bundle, frozenset({"identity"})).bundle
-        assert check_words(None, outgoing, answered(outgoing, {}, "identity", HEALTH), held_back) == ()
+        assert judged(None, outgoing, answered(outgoing, {}, "identity", HEALTH), held_back).words == ()
 
 
 @pytest.mark.parametrize(
@@ -176,7 +176,7 @@ async def test_asker_refuses_what_the_stated_words_do_not_carry(
 
         for stated in [words, None] if changes is None else [words]:
             with pytest.raises(ProblemError) as refused:
-                check_words(None, outgoing, answered(outgoing, stated, *permitted), bundle)
+                judged(None, outgoing, answered(outgoing, stated, *permitted), bundle)
             assert refused.value.code == "peer-answer-invalid"
 
 
@@ -184,9 +184,8 @@ async def test_answer_of_a_former_version_is_taken_without_words(place: Place, d
     async with kotka(place, database_url, 1, 2) as here:
         outgoing = asked(here)
 
-        assert (
-            check_words(None, outgoing, answered(outgoing, None, "identity", HEALTH), here.register.bundle("W5")) == ()
-        )
+        claims = answered(outgoing, None, "identity", HEALTH)
+        assert judged(None, outgoing, claims, here.register.bundle("W5")).words == ()
 
 
 async def test_word_of_an_answer_is_found_by_its_digest_for_the_one_who_answered_only(

@@ -1,4 +1,4 @@
-"""Standing requests that a member makes on its own node; words by which answers came."""
+"""Standing requests that a member makes on its own node."""
 
 from __future__ import annotations
 
@@ -24,7 +24,4 @@ def upgrade() -> None:
         sa.Column("entry", sa.String(64), nullable=False),
         sa.PrimaryKeyConstraint("id"),
     )
-    with op.batch_alter_table("arrival_words") as table:
-        table.add_column(sa.Column("sender", sa.String(1300), nullable=True))
-        table.add_column(sa.Column("subject", sa.String(64), nullable=True))
     op.create_index(op.f("ix_standing_requests_member"), "standing_requests", ["member"], unique=False)
