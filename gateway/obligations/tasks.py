@@ -70,8 +70,8 @@ class NewTask:
     def reference(self) -> str:
         """What makes the duty the same as one before."""
         about = (self.member, self.subject.id, self.party, self.purpose, *sorted(self.bases))
-        # What is to be deleted, and who is to be asked, belongs to one exchange.
-        once = () if self.kind is Kind.TELL else (self.message,)
+        # What is to be deleted belongs to one exchange.
+        once = (self.message,) if self.kind is Kind.DELETE else ()
         return hashlib.sha256(orjson.dumps([*about, *once])).hexdigest()
 
 
