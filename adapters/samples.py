@@ -20,7 +20,7 @@ from typing import Any
 from lxml import etree
 
 from adapters import sample_formats
-from adapters.sample_formats import iso
+from adapters.sample_values import iso
 from schemas.identifiers import check_character
 
 COLUMNS = [
@@ -150,7 +150,7 @@ _CASES: tuple[tuple[str, str, Row, int], ...] = (
     ("p01-asylum-adult", "F1", {"OLESKELULUPA": "TP", "TERVEYSTARPEET": "astma, säännöllinen lääkitys"}, 31),
     (
         "p02-quota-family",
-        "F2",
+        "F1",
         {
             "OLESKELULUPA": "KP",
             "PERHEKOKO": "6",

@@ -14,14 +14,17 @@ from audit.log.entries import ZONE, Entry
 from consent.request import SubjectFacts
 from consent.rulebook import load, reference_rulebook
 from gateway.exchange.deciding import Case, decide_between
+from gateway.handover.plan import Plan
 from gateway.obligations.arising import care_of
 from gateway.obligations.retention import Retention
 from gateway.obligations.tasks import Care
+from gateway.person.restrictions import Restriction, keep
 from gateway.registry.read.standing import Standing
-from gateway.storage.tables import inbox, restrictions, tasks
+from gateway.storage.tables import handovers, inbox, restrictions, tasks
 from schemas.facts import MIGRI_CUSTOMER
 from schemas.projection import project
 from tests.gateway.exchange.inprocess import InProcess, Place, node, problem_of
+from tests.gateway.handover.test_deliveries import order
 from tests.gateway.web.faces import Face, faces
 
 PURPOSE = "reception-to-municipality"
@@ -304,6 +307,28 @@ async def test_nothing_is_held_back_of_what_came_without_the_condition(telling: 
     await telling.brought("7000001", "d-1")
 
     assert await restricted(telling.here, "7000001") == frozenset()
+
+
+async def test_holder_sends_nothing_on_of_what_came_on_that_condition(place: Place, database_url: str) -> None:
+    async with node(place, database_url) as here:
+        before = await order(here, "R1")
+        with here.exchange.engine.begin() as connection:
+            subject = connection.execute(select(handovers.c.subject)).scalar_one()
+            came = Restriction("m-1", "FI-DEMO/GOV/1/x", {"language": "b"})
+            keep(connection, [subject], came, here.exchange.clock())
+        after = await order(here, "R1", idempotency="again")
+        other = await order(here, "R2")
+
+    assert "language" in permitted_to("municipality", before)
+    assert "language" not in permitted_to("municipality", after)
+    assert "identity" in permitted_to("municipality", after)
+    assert "language" in permitted_to("municipality", other)
+
+
+def permitted_to(role: str, plan: Plan) -> frozenset[str]:
+    (planned,) = (planned for planned in plan.deliveries if planned.role == role)
+    assert planned.decision is not None
+    return planned.decision.permitted_categories
 
 
 @pytest.mark.parametrize(
