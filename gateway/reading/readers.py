@@ -7,6 +7,7 @@ a source that gives it again and again costs nothing.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import logging
 import threading
@@ -94,6 +95,7 @@ class Readers:
         self._clock = clock
         self._idle: list[Reader] = []
         self._free = threading.BoundedSemaphore(size)
+        self._turns = asyncio.Semaphore(size)
         self._lock = threading.Lock()
         self._is_closed = False
         self.poison = poison if poison is not None else Poison()
@@ -123,14 +125,7 @@ class Readers:
         `made` makes a value of each answer; one of which none can be made is as if the reader had died. `source` is
         whose input it is: three in a row that kill readers, and it rests for a minute.
         """
-        digest = hashlib.sha256(orjson.dumps([request.get("do"), request.get("adapter")]) + body).digest()
-        limit = self.poison.limit(digest)
-        if limit is not None:
-            raise ReaderDiedError(limit)
-        if self._clock() < self._resting.get(source, 0.0):
-            raise ProblemError(
-                "busy", detail="what this source sent killed readers three times in a row", retry_after=60
-            )
+        digest = self._readable(request, body, source)
         try:
             with self._lent() as reader:
                 answers = reader.ask(request, body, limits.record_seconds)
@@ -150,6 +145,49 @@ class Readers:
             raise
         self._in_a_row.pop(source, None)
 
+    async def answers(
+        self, request: Mapping[str, Any], body: bytes, limits: Limits, source: str, made: Callable[[dict[str, Any]], T]
+    ) -> list[T]:
+        """The same on the event loop, for what has few answers; it has places of its own, as many as threads have."""
+        digest = self._readable(request, body, source)
+        if self._turns.locked():
+            try:
+                async with asyncio.timeout(WAIT_SECONDS):
+                    await self._turns.acquire()
+            except TimeoutError:
+                raise ProblemError("busy", detail="all readers are at work", retry_after=1) from None
+        else:
+            await self._turns.acquire()
+        try:
+            reader = self._rested()
+            if reader is None:
+                reader = await asyncio.to_thread(self._started)
+            try:
+                found = await reader.answers(request, body, limits.record_seconds, _DRAINED)
+                values = [_made(answer, made) for answer in found]
+            except ReaderDiedError as error:
+                reader.end()
+                self._died(digest, error.limit, source)
+                raise
+            finally:
+                self._back(reader)
+        finally:
+            self._turns.release()
+        self._in_a_row.pop(source, None)
+        return values
+
+    def _readable(self, request: Mapping[str, Any], body: bytes, source: str) -> bytes:
+        """The digest of an input that may be read. Raises ReaderDiedError, ProblemError."""
+        digest = hashlib.sha256(orjson.dumps([request.get("do"), request.get("adapter")]) + body).digest()
+        limit = self.poison.limit(digest)
+        if limit is not None:
+            raise ReaderDiedError(limit)
+        if self._clock() < self._resting.get(source, 0.0):
+            raise ProblemError(
+                "busy", detail="what this source sent killed readers three times in a row", retry_after=60
+            )
+        return digest
+
     def _died(self, digest: bytes, limit: str, source: str) -> None:
         self.killed += 1
         self.poison.remember(digest, limit)
@@ -164,7 +202,7 @@ class Readers:
         if not self._free.acquire(timeout=WAIT_SECONDS):
             raise ProblemError("busy", detail="all readers are at work", retry_after=1)
         try:
-            reader = self._taken()
+            reader = self._rested() or self._started()
             try:
                 yield reader
             except BaseException:
@@ -176,15 +214,16 @@ class Readers:
         finally:
             self._free.release()
 
-    def _taken(self) -> Reader:
+    def _rested(self) -> Reader | None:
+        """A reader that waits for work, if there is one."""
         while True:
             with self._lock:
                 reader = self._idle.pop() if self._idle else None
-            if reader is None:
-                break
-            if reader.is_alive:
+            if reader is None or reader.is_alive:
                 return reader
             reader.end()
+
+    def _started(self) -> Reader:
         try:
             reader = Reader(self._memory_mb, self._clock())
         except (ReaderDiedError, OSError) as error:
@@ -261,6 +300,14 @@ class RemoteAdapter:
         # One byte more than may be read: the adapter says that it is too much.
         return self._mapped("convert", stream.read(limits.total_bytes + 1), limits)
 
+    async def convert_soon(self, body: bytes, limits: Limits) -> list[Mapped]:
+        """`convert` on the event loop, of what holds few records."""
+        request = self._request("convert", limits)
+        try:
+            return await self._readers.answers(request, body[: limits.total_bytes + 1], limits, self._source, _mapped)
+        except ReaderDiedError as error:
+            return [_over(error, limits)]
+
     def from_canonical(self, bundle: Mapping[str, Any]) -> Rendered:
         """See Adapter."""
         (found,) = self._ask("render", orjson.dumps(bundle), Limits(), _rendered)
@@ -270,12 +317,19 @@ class RemoteAdapter:
         try:
             yield from self._ask(do, body, limits, _mapped)
         except ReaderDiedError as error:
-            yield Mapped("", None, {}, (over(error.limit, limits),), Position())
+            yield _over(error, limits)
 
     def _ask(self, do: str, body: bytes, limits: Limits, made: Callable[[dict[str, Any]], T]) -> Iterator[T]:
+        return self._readers.ask(self._request(do, limits), body, limits, self._source, made)
+
+    def _request(self, do: str, limits: Limits) -> dict[str, Any]:
         given = {item.name: getattr(limits, item.name) for item in fields(limits) if item.name != "clock"}
-        request = {"do": do, "adapter": self._manifest.name, "limits": given}
-        return self._readers.ask(request, body, limits, self._source, made)
+        return {"do": do, "adapter": self._manifest.name, "limits": given}
+
+
+def _over(error: ReaderDiedError, limits: Limits) -> Mapped:
+    """An input that killed its reader, as a record that is rejected."""
+    return Mapped("", None, {}, (over(error.limit, limits),), Position())
 
 
 def _sent(value: Any) -> Any:
