@@ -12,7 +12,7 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from adapters.building import NOTHING, Each, Items, Literal, Node, Object, Resource, Source
 from adapters.conditions import Condition, When
 from adapters.faults import Faults, near
-from adapters.protecting import Then, paths, rule_of
+from adapters.protecting import DECLARED, Then, paths, rule_of
 from adapters.tables import Tables, folded
 from adapters.transforms import TRANSFORMS, Transform
 from schemas.catalogue import Catalogue
@@ -176,7 +176,16 @@ class Compiler:
             self._faults.fail(
                 parent, key, f"{template!r} is not allowed here", near(str(template), sorted(shape.allowed))
             )
-        return Literal(template)
+        return self._constant(template, paths().get(id(shape), ""), parent, key)
+
+    def _constant(self, value: Any, path: str, parent: Any, key: Any) -> Literal:
+        """A constant. That a protection does not hold no mapping can say of everybody whom it has not met."""
+        fact = next((fact for fact, declared in DECLARED.items() if path.startswith(declared)), None)
+        if fact is not None and value is not True:
+            message = f"“{fact}” is said of everybody here, whatever their record says"
+            self._faults.fail(parent, key, message, f"map a field, or write cannot-say: [{fact}]")
+        self.made.add(path)
+        return Literal(value)
 
     def _filled(self, shape: Shape, template: Any, parent: Any, key: Any) -> Node:
         coding = _coding_shape(shape)

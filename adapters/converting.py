@@ -35,7 +35,7 @@ def convert_with(adapter: Adapter, stream: BinaryIO, limits: Limits) -> Iterator
         key = noted(item.key)
         if key and (seen.again(key) or (doubled is not None and key in doubled)):
             again = finding("error", "duplicate-key", item.position)
-            mapped = replace(mapped, bundle=None, findings=(*mapped.findings, again))
+            mapped = replace(mapped, bundle=None, change=None, findings=(*mapped.findings, again))
         yield mapped
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import replace
 from datetime import date
 from functools import cached_property
 from importlib.resources import files
@@ -15,8 +16,9 @@ from adapters.agreement import doubts, today
 from adapters.building import Build, Write
 from adapters.converting import convert_with
 from adapters.forms import Form, form_of, read, write
-from adapters.mapping import CompiledMapping, compile_mapping
-from adapters.sdk import AdapterError, Finding, Limits, Manifest, Mapped, Position, Record, Rendered
+from adapters.mapping import CompiledMapping, Status, compile_mapping
+from adapters.sdk import AdapterError, Change, ChangeKind, Finding, Limits, Manifest, Mapped, Position, Record, Rendered
+from adapters.tables import folded
 from adapters.texts import FINDINGS, finding
 from adapters.transforms import Transform
 from schemas.catalogue import catalogue
@@ -76,6 +78,8 @@ class MappedAdapter:
     def to_canonical(self, record: Record) -> Mapped:
         """See Adapter."""
         build = Build(record, findings=list(record.findings))
+        if self.mapping.status is not None and self._is_withdrawn(build, self.mapping.status):
+            return self._withdrawn(build)
         resources: list[dict[str, Any]] = []
         count: dict[str, int] = {}
         for resource in self.mapping.resources:
@@ -98,6 +102,34 @@ class MappedAdapter:
             tuple(build.findings),
             record.position,
         )
+
+    @staticmethod
+    def _is_withdrawn(build: Build, status: Status) -> bool:
+        """Whether the register has taken the record back. Where nobody can tell, the record stops."""
+        value = build.record.fields.get(status.field)
+        build.taken.add(status.field)
+        if _empty(value):
+            return False
+        if not isinstance(value, str | int) or (told := folded(value)) not in status.current | status.withdrawn:
+            is_readable = isinstance(value, str | int)
+            build.findings.append(
+                finding("error", "code-unknown" if is_readable else "unreadable", build.at(status.field))
+            )
+            return False
+        return told in status.withdrawn
+
+    def _withdrawn(self, build: Build) -> Mapped:
+        """What is said of a record that was taken back: of whom. Nothing else of it is looked at."""
+        person = next(self.mapping.resources[0].build(build, {}, 0), {})
+        named = person.get("identifier", ())
+        at = "/entry/0/resource/identifier"
+        doubts = [told for told in build.findings if told.severity == "error" and (told.target or at).startswith(at)]
+        if not named and not doubts:
+            doubts.append(finding("error", "field-missing", build.record.position, at))
+        pairs = tuple((identifier["system"], identifier["value"]) for identifier in named)
+        change = None if doubts else Change(ChangeKind.WITHDRAWN, pairs)
+        told = doubts or [finding("warning", "client-withdrawn", build.record.position)]
+        return Mapped(build.record.key, None, {}, tuple(told), build.record.position, change)
 
     def _unmapped(self, build: Build) -> list[Finding]:
         """Each field that holds something and is neither taken nor ignored by name."""
@@ -139,7 +171,16 @@ class MappedAdapter:
 
     def convert(self, stream: BinaryIO, limits: Limits) -> Iterator[Mapped]:
         """See Adapter."""
-        return convert_with(self, stream, limits)
+        records = convert_with(self, stream, limits)
+        if "safety-prohibition" in self.mapping.cannot_say:
+            # Once for a source, with the first of its records that goes on.
+            for mapped in records:
+                if mapped.bundle is not None:
+                    unknown = finding("warning", "safety-unknown", mapped.position)
+                    yield replace(mapped, findings=(*mapped.findings, unknown))
+                    break
+                yield mapped
+        yield from records
 
     def from_canonical(self, bundle: Mapping[str, Any]) -> Rendered:
         """See Adapter."""

@@ -17,12 +17,14 @@ record, with nothing of the source in it, stays; beside `keep: true` so does wha
 with the columns `value`, `code` and, if codes come and go, `valid_from` and `valid_to`.
 * Where items are told apart by a constant (extensions by `url`, identifiers by `system`), an object with their names
 will do.
+* `status: {from: FIELD, current: [VALUE], withdrawn: [VALUE]}` beside `source` says which records the register has
+taken back: they are handed over as that and nothing else. A value in neither list stops the record.
 * Anything harder is a Python function in the adapter's folder, named by `as` like the transforms that are here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
@@ -38,9 +40,18 @@ from adapters.faults import Faults, MappingError, near
 from adapters.layouts import MEMBERS as LAYOUT
 from adapters.layouts import LayoutError, layout_of
 from adapters.protecting import DECLARED
-from adapters.tables import Tables
+from adapters.tables import Tables, folded
 from adapters.transforms import TRANSFORMS, Transform
 from schemas.catalogue import Catalogue
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """The field that says whether a record stands, and its values, folded; an empty field says that it does."""
+
+    field: str
+    current: frozenset[str]
+    withdrawn: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +71,7 @@ class CompiledMapping:
     #: The protecting facts that it does not make, and those of them that it says its source cannot know.
     unsaid: frozenset[str] = frozenset()
     cannot_say: frozenset[str] = frozenset()
+    status: Status | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +92,7 @@ _FORMATS: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {
     "xlsx": (frozenset({"sheet", "key"}), frozenset({"layout"})),
     "hl7": (frozenset({"messages", "key"}), frozenset({"repeating"})),
 }
-_MEMBERS = ("mapping", "version", "source", "tables", "ignored", "cannot-say", "resources")
+_MEMBERS = ("mapping", "version", "source", "tables", "ignored", "status", "cannot-say", "resources")
 
 
 def compile_mapping(
@@ -136,19 +148,22 @@ class _Document:
         resources = tuple(compiler.resources(faults.object(document, "resources")))
         if not resources or resources[0].kind != "Patient":
             faults.fail(document, "resources", "the first resource is the person", "begin with `Patient:`")
+        status = self._status()
+        unsaid = frozenset(
+            fact for fact, path in DECLARED.items() if not any(made.startswith(path) for made in compiler.made)
+        )
         return CompiledMapping(
             name=str(document["mapping"]),
             version=str(document.get("version", "")),
             source=dict(document["source"]),
             resources=resources,
-            fields=frozenset(compiler.fields | compiler.conditional),
+            fields=frozenset(compiler.fields | compiler.conditional | ({status.field} if status else set())),
             optional=frozenset(compiler.optional),
             ignored=frozenset(ignored),
             parts={name: frozenset(names) for name, names in compiler.parts.items()},
-            unsaid=frozenset(
-                fact for fact, path in DECLARED.items() if not any(made.startswith(path) for made in compiler.made)
-            ),
-            cannot_say=frozenset(self._cannot_say()),
+            unsaid=unsaid,
+            cannot_say=frozenset(self._cannot_say(unsaid)),
+            status=status,
         )
 
     def _names(self, member: str) -> list[str]:
@@ -157,11 +172,32 @@ class _Document:
             self._faults.fail(self._document, member, f"`{member}` is a list of fields", f"write {member}: [FIELD, …]")
         return list(names)
 
-    def _cannot_say(self) -> list[str]:
+    def _status(self) -> Status | None:
+        stated = self._document.get("status")
+        if stated is None:
+            return None
+        remedy = "write status: {from: FIELD, current: [VALUE], withdrawn: [VALUE]}"
+        if not isinstance(stated, CommentedMap) or set(stated) != {"from", "current", "withdrawn"}:
+            self._faults.fail(
+                self._document, "status", "`status` says of which field, and what its values mean", remedy
+            )
+        values = {}
+        for name in ("current", "withdrawn"):
+            if not isinstance(stated[name], list):
+                self._faults.fail(stated, name, f"`{name}` is a list of values", remedy)
+            values[name] = frozenset(folded(value) for value in stated[name])
+        if values["current"] & values["withdrawn"]:
+            self._faults.fail(stated, "withdrawn", "a value cannot mean both", remedy)
+        return Status(str(stated["from"]), values["current"], values["withdrawn"])
+
+    def _cannot_say(self, unsaid: Collection[str]) -> list[str]:
         names = self._names("cannot-say")
         for name in names:
             if name not in DECLARED:
                 self._faults.fail(self._document, "cannot-say", f"there is no fact {name!r}", near(name, DECLARED))
+            if name not in unsaid:
+                message = f"{name!r} is mapped, and yet said to be what the source cannot know"
+                self._faults.fail(self._document, "cannot-say", message, f"take {name} out of cannot-say")
         return names
 
     def _check_source(self, source: CommentedMap) -> None:

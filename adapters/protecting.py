@@ -22,7 +22,8 @@ class Then(Enum):
     STOPS = "the record is stopped, with an error"
     HELD = "told as a warning; the node holds the record until a person has decided"
     UNKNOWN = "the record says nothing: never “no”"
-    DECLARED = "the mapping says `cannot-say`, or `adapter test` fails"
+    WITHHELD = "the record says nothing: never “no”; contact details and municipality are withheld"
+    DECLARED = "the mapping says `cannot-say`, or `adapter test` fails; then as empty"
     LEFT_OUT = "it is left out"
     COSTS = "the value is left out, with a warning; the rest is taken"
 
@@ -52,7 +53,7 @@ def _part(name: str) -> str:
 
 #: From the most particular to the rule for what no other names.
 RULES: Final = (
-    Rule("safety prohibition", (_part("safety-prohibition"),), Then.DECLARED, Then.UNKNOWN, Then.STOPS, Then.STOPS),
+    Rule("safety prohibition", (_part("safety-prohibition"),), Then.DECLARED, Then.WITHHELD, Then.STOPS, Then.STOPS),
     Rule(
         "birth date",
         ("Patient.birthDate",),

@@ -15,7 +15,7 @@ from adapters.sdk import Finding, Limits, Position, Severity, Text
 _NOWHERE = Position()
 
 #: How a finding of the schema is called where it has words of its own; for all others there is `schema`.
-FINDINGS: Final = {"subject-form": "hetu-form", "subject-check": "hetu-check"}
+FINDINGS: Final = {"subject-form": "hetu-form", "subject-check": "hetu-check", "stated-twice": "contradictory"}
 
 
 @cache

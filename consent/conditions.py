@@ -100,6 +100,21 @@ def _assessment(request: Request) -> Answer:
     return True if facts.trafficking_victim else facts.within_three_years
 
 
+def _stated_assessment(request: Request) -> Answer:
+    """The record's own word, or that the person is a victim of trafficking; that days have not passed is not enough."""
+    facts = request.stated
+    return facts.assessment_due if facts.assessment_due is not None else facts.trafficking_victim
+
+
+def _provider_in_aland(request: Request) -> Answer:
+    return not ALAND.isdisjoint(request.provider.municipalities)
+
+
+def _deceased(request: Request) -> Answer:
+    """A record states a death; of a person of whom it states none it is not doubted that they live."""
+    return request.stated.deceased is True
+
+
 def _fact(name: str) -> Callable[[Request], Answer]:
     return lambda request: getattr(request.stated, name)
 
@@ -212,6 +227,19 @@ _ALL = (
         "within_three_years",
         _assessment,
     ),
+    Condition(
+        "assessment-stated",
+        "Does the record say that an assessment is to be made, or is the person a victim of trafficking?",
+        "assessment_due",
+        _stated_assessment,
+    ),
+    Condition(
+        "provider-in-aland",
+        "Is the provider a municipality of Åland?",
+        "municipality",
+        _provider_in_aland,
+    ),
+    Condition("deceased", "Does the record say that the person has died?", "deceased", _deceased),
     Condition(
         "county-takes-part",
         "Does the county take part in the assessment or the plan?",

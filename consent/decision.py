@@ -25,7 +25,7 @@ from typing import Final
 from consent import older
 from consent.conditions import CONDITIONS
 from consent.consents import ConsentRecord, WordKind
-from consent.law import Basis, Mode, Prohibition, Rulebook
+from consent.law import Basis, Mode, Prohibition, Rulebook, Word
 from consent.request import Emergency, Party, Request, SubjectFacts, Way
 from consent.said import Asked, Said, Silence
 from consent.standing import StandingRequest
@@ -71,11 +71,12 @@ _NEARNESS: Final = {
     for place, code in enumerate(
         (
             "basis-not-in-force",
+            "emergency-only",
             "subject-group",
             "condition-unmet",
-            "emergency-only",
             "on-request-only",
             "consent-missing",
+            "ask-first",
             "permission-missing",
             "permission-not-asked",
             "nobody-asked",
@@ -87,6 +88,7 @@ _NEARNESS: Final = {
             "refused",
             "prohibited",
             "safety-unknown",
+            "deceased",
         )
     )
 }
@@ -167,7 +169,12 @@ class _Case:
         return (*(basis for basis in bases if basis.emergency), *(basis for basis in bases if not basis.emergency))
 
     def _out_of_force(self, category: str) -> Miss | None:
-        """The basis that would speak of it on another day."""
+        """The basis that would speak of it on another day, where none speaks of anything between the two on this one.
+
+        Where the law of the day gives other categories, what it leaves out is not given: that it once was, misleads.
+        """
+        if any(basis.in_force(self._day) for basis in self._rulebook.bases_for(*self._triple)):
+            return None
         for basis in self._rulebook.bases_for(*self._triple):
             if self._rulebook.covers(basis.categories, category) and not basis.in_force(self._day):
                 limit = basis.ends if basis.ends is not None and self._day > basis.ends else basis.starts
@@ -181,29 +188,22 @@ class _Case:
             alike = self._alike[basis.id] = self._whatever_category(basis)
         if isinstance(alike, Miss):
             return alike
-        needs = set(alike)
-        for prohibition, open_ in self._applying:
-            if prohibition.stops(basis) and self._rulebook.touches(prohibition.categories, category):
-                if not open_:
-                    return Miss(prohibition.code, prohibition.id)
-                needs.update(open_)
+        stopped = self._stopped(basis, category)
+        if isinstance(stopped, Miss):
+            return stopped
+        needs = {*alike, *stopped}
         standing: StandingRequest | None = None
         if basis.mode is Mode.RIGHT_TO_GET and self._request.way is Way.HANDOVER:
             standing = self._asked(basis, category)
             if standing is None:
                 return Miss("nobody-asked", basis.id)
         refusal = self._said.prohibition_of(category)
-        word: ConsentRecord | None = None
-        if basis.needs_word:
-            if refusal is not None:
-                return Miss("refused", basis.id)
-            carrying = _carrying(self._said, basis, category)
-            if isinstance(carrying, ConsentRecord):
-                word = carrying
-            elif self._request.known:
-                return carrying
-            else:
-                needs.add(basis.word.value)
+        word = self._word(basis, category, refusal)
+        if isinstance(word, Miss):
+            if self._request.known or word.code == "refused":
+                return word
+            needs.add("cannot_permit" if basis.word is Word.FORBIDDEN else basis.word.value)
+            word = None
         return PermittedCategory(
             category,
             basis.id,
@@ -214,6 +214,26 @@ class _Case:
             overridden=refusal.id if refusal is not None else None,
             standing=standing.id if standing is not None else None,
         )
+
+    def _stopped(self, basis: Basis, category: str) -> Miss | tuple[str, ...]:
+        """The prohibition of the rulebook that stops a basis, or the facts on which it still depends that one does."""
+        open_: list[str] = []
+        for prohibition, needs in self._applying:
+            if prohibition.stops(basis) and self._rulebook.touches(prohibition.categories, category):
+                if not needs:
+                    return Miss(prohibition.code, prohibition.id)
+                open_ += needs
+        return tuple(open_)
+
+    def _word(self, basis: Basis, category: str, refusal: ConsentRecord | None) -> ConsentRecord | Miss | None:
+        """The word of the person that carries a category by a basis, None where it needs none, or why none does."""
+        if basis.word is Word.FORBIDDEN:
+            # What passes a prohibition is not open before the person has been asked for a permission.
+            asked = refusal is not None or self._holds("cannot-give-permission") is True
+            return None if asked else Miss("ask-first", basis.id)
+        if not basis.needs_word:
+            return None
+        return Miss("refused", basis.id) if refusal is not None else _carrying(self._said, basis, category)
 
     def _whatever_category(self, basis: Basis) -> Miss | tuple[str, ...]:
         """Why a basis carries nothing, whatever the category; or the facts that it still needs, none if it carries."""

@@ -240,7 +240,7 @@ def _strength(rule: _Rule) -> Strength:
         return Strength.EMERGENCY
     if word is Word.REFUSABLE:
         return Strength.UNLESS_REFUSED
-    if word is not Word.SHOWN:
+    if word in (Word.PERMISSION, Word.CONSENT):
         return Strength.WORD
     # Rulebooks of the first form do not tell a right from a duty: what needed no consent moved by itself.
     return Strength.DUTY if mode is None else _BY_MODE[mode]

@@ -8,54 +8,26 @@ case: a person, two parties, a day, which `rulebook explain` takes. Pure.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time
 from functools import cache
-from importlib.resources import files
-from typing import Any, Final
+from typing import Final
 
-from consent.conditions import CONDITIONS, Answer
+from consent.conditions import Answer
 from consent.consents import ConsentRecord
-from consent.document import Fault, RulebookError, read
-from consent.law import Basis, Mode, Prohibition, Rulebook, Triple, Words
-from consent.naming import day
-from consent.provisions import Provision
+from consent.law import Basis, Mode, Prohibition, Rulebook, Triple, Word
 from consent.request import Emergency, Party, Request, Way
 from consent.space import Interval, intervals
 from consent.standing import StandingRequest
+from consent.stating import Invariant
 from consent.supposed import Supposed
 from consent.worlds import World, placed, sited, worlds
 
-#: What a person may have said. `nothing` is to have said nothing, `prohibition` to have forbidden everything.
-SAID: Final = ("nothing", "prohibition", "permission", "consent")
 _TRUE: Final = frozenset({True})
 _NOT_TRUE: Final[frozenset[Answer]] = frozenset({False, None})
 #: Permit grounds under which no permit has been granted.
 _WITHOUT_PERMIT: Final = frozenset({"pending", "refused"})
-
-
-@dataclass(frozen=True, slots=True)
-class Invariant:
-    """One statement. Empty sets mean all; `but_by` are provisions by which it may move all the same."""
-
-    id: str
-    says: Words
-    always: bool
-    providers: frozenset[str]
-    requesters: frozenset[str]
-    purposes: frozenset[str]
-    categories: frozenset[str]
-    permits: frozenset[str]
-    ways: tuple[Way, ...]
-    said: tuple[str, ...]
-    when: tuple[str, ...]
-    unless: tuple[str, ...]
-    but_by: tuple[Provision, ...]
-    starts: date | None
-    ends: date | None
-    emergency: bool
-    asked: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,120 +53,14 @@ class Proof:
         return self.counterexample is None
 
 
-def reference_invariants() -> bytes:
-    """The invariants of the reference rulebook."""
-    return (files("consent") / "reference" / "fi-kotoutuminen.invariants.yaml").read_bytes()
-
-
-def load_invariants(data: bytes, rulebook: Rulebook, *, source: str = "invariants") -> tuple[Invariant, ...]:
-    """Read invariants, and check that every name in them is one of the rulebook's. Raises RulebookError."""
-    document = read(data, source, "list of invariants")
-    faults = [Fault(document.line(pointer), pointer, message) for pointer, message in _wrong(document.values, rulebook)]
-    if faults:
-        raise RulebookError(source, faults)
-    return tuple(_invariant(entry) for entry in document.values["invariants"])
-
-
 def prove(rulebook: Rulebook, invariants: Iterable[Invariant]) -> tuple[Proof, ...]:
     """Prove each invariant over the space of the rulebook, or find a case that breaks it."""
     spans = intervals(rulebook)
     return tuple(_prove(rulebook, invariant, spans) for invariant in invariants)
 
 
-_SETS: Final = {
-    "from": "roles",
-    "to": "roles",
-    "purposes": "purposes",
-    "categories": "categories",
-    "persons": "permits",
-}
-_KEYS: Final = frozenset((*_SETS, "ways", "said", "when", "unless", "but_by", "since", "until", "emergency", "asked"))
-
-
-def _wrong(document: Mapping[str, Any], rulebook: Rulebook) -> Iterator[tuple[str, str]]:
-    entries = document.get("invariants")
-    if not isinstance(entries, list) or set(document) != {"invariants"}:
-        yield "", "write a list under `invariants`"
-        return
-    for index, entry in enumerate(entries):
-        at = f"/invariants/{index}"
-        if not isinstance(entry, dict) or not isinstance(entry.get("id"), str):
-            yield at, "each invariant has an id"
-            continue
-        kinds = [kind for kind in ("never", "always") if isinstance(entry.get(kind), dict)]
-        if len(kinds) != 1 or set(entry) != {"id", "says", kinds[0]}:
-            yield at, "an invariant has an id, says what it means, and says `never` or `always`"
-            continue
-        if not isinstance(entry["says"], dict) or set(entry["says"]) != {"fi", "sv", "en"}:
-            yield f"{at}/says", "say it in fi, sv and en"
-        yield from _wrong_names(f"{at}/{kinds[0]}", entry[kinds[0]], rulebook)
-
-
-def _wrong_names(at: str, stated: Mapping[str, Any], rulebook: Rulebook) -> Iterator[tuple[str, str]]:
-    known: dict[str, Iterable[str]] = {
-        "roles": rulebook.roles,
-        "purposes": rulebook.purposes,
-        "categories": rulebook.categories,
-        "permits": rulebook.permits,
-        "ways": [way.value for way in Way],
-        "said": SAID,
-        "when": CONDITIONS,
-        "unless": CONDITIONS,
-    }
-    for name in sorted(set(stated) - _KEYS):
-        yield f"{at}/{name}", f"there is no {name!r} in an invariant"
-    for name in ("emergency", "asked"):
-        if not isinstance(stated.get(name, False), bool):
-            yield f"{at}/{name}", "true or false is needed"
-    for name in (*_SETS, "ways", "said", "when", "unless"):
-        names = stated.get(name, [])
-        kind = _SETS.get(name, name)
-        if not isinstance(names, list):
-            yield f"{at}/{name}", "a list is needed"
-            continue
-        for place, value in enumerate(names):
-            if value not in known[kind]:
-                yield f"{at}/{name}/{place}", f"there is no {value!r} among the {kind}"
-    for name in ("since", "until"):
-        try:
-            day(stated.get(name))
-        except ValueError:
-            yield f"{at}/{name}", "write YYYY-MM-DD"
-    for place, text in enumerate(stated.get("but_by", [])):
-        try:
-            Provision.parse(text)
-        except (ValueError, TypeError):
-            yield f"{at}/but_by/{place}", "write a provision, such as 681/2023 86:1"
-
-
-def _invariant(entry: Mapping[str, Any]) -> Invariant:
-    always = "always" in entry
-    stated = entry["always" if always else "never"]
-    return Invariant(
-        id=entry["id"],
-        says=entry["says"],
-        always=always,
-        providers=frozenset(stated.get("from", ())),
-        requesters=frozenset(stated.get("to", ())),
-        purposes=frozenset(stated.get("purposes", ())),
-        categories=frozenset(stated.get("categories", ())),
-        permits=frozenset(stated.get("persons", ())),
-        ways=tuple(Way(way) for way in stated.get("ways", [way.value for way in Way])),
-        said=tuple(stated.get("said", ("nothing", "prohibition"))),
-        when=tuple(stated.get("when", ())),
-        unless=tuple(stated.get("unless", ())),
-        but_by=tuple(Provision.parse(text) for text in stated.get("but_by", ())),
-        starts=day(stated.get("since")),
-        ends=day(stated.get("until")),
-        emergency=stated.get("emergency", False),
-        asked=stated.get("asked", True),
-    )
-
-
 def _prove(rulebook: Rulebook, invariant: Invariant, spans: Iterable[Interval]) -> Proof:
-    categories = [
-        code for code in rulebook.categories if not invariant.categories or rulebook.touches(invariant.categories, code)
-    ]
+    categories = [code for code in rulebook.categories if _speaks_of(rulebook, invariant, code)]
     points = 0
     known: _Known = {}
     for triple in _triples(rulebook, invariant):
@@ -209,6 +75,12 @@ def _prove(rulebook: Rulebook, invariant: Invariant, spans: Iterable[Interval]) 
                     if broken is not None:
                         return Proof(invariant, points, broken)
     return Proof(invariant, points)
+
+
+def _speaks_of(rulebook: Rulebook, invariant: Invariant, category: str) -> bool:
+    if not invariant.categories or category in invariant.categories:
+        return True
+    return not invariant.is_whole and rulebook.touches(invariant.categories, category)
 
 
 def _triples(rulebook: Rulebook, invariant: Invariant) -> Iterator[Triple]:
@@ -241,7 +113,7 @@ def _within(invariant: Invariant, span: Interval) -> bool:
 
 
 #: Whether a basis can carry somebody past certain prohibitions, on days on which the law knows certain permits.
-_Known = dict[tuple[str, tuple[str, ...], tuple[str, ...]], tuple[World, str] | None]
+_Known = dict[tuple[str, tuple[str, ...], tuple[str, ...], tuple[str, ...]], tuple[World, str] | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,25 +148,26 @@ class _Point:
     def moving(self) -> Counterexample | None:
         """A case in which it moves."""
         for basis in self._bases:
-            said = next((word for word in self._invariant.said if self._by_word(basis, word)), None)
-            if said is None or not self._by_way(basis) or self._is_excepted(basis):
+            if not self._by_way(basis) or self._is_excepted(basis):
                 continue
-            somebody = self._carried(basis)
-            if somebody is not None:
-                return self._case(*somebody, said, basis)
+            for said in self._invariant.said:
+                somebody = self._carried(basis, said) if self._by_word(basis, said) else None
+                if somebody is not None:
+                    return self._case(*somebody, said, basis)
         return None
 
-    def _carried(self, basis: Basis) -> tuple[World, str] | None:
+    def _carried(self, basis: Basis, said: str) -> tuple[World, str] | None:
         """Somebody whom a basis carries, and on which ground: the same for every way, purpose and period alike."""
+        needed = _needed(basis, said)
         stopping = tuple(prohibition.id for prohibition in self._prohibitions if prohibition.stops(basis))
         grounds = tuple(self._grounds(basis))
-        key = (basis.id, stopping, grounds)
+        key = (basis.id, stopping, grounds, needed)
         if key not in self._known:
             self._known[key] = next(
                 (
                     (world, ground)
                     for ground in grounds
-                    for world in self._worlds_of(basis, ground)
+                    for world in self._worlds_of(basis, needed, ground)
                     if not self._is_stopped(basis, world)
                 ),
                 None,
@@ -307,7 +180,7 @@ class _Point:
             return None
         names = {*self._invariant.when, *self._invariant.unless}
         for basis in self._bases:
-            names.update(basis.conditions)
+            names.update(*(_needed(basis, said) for said in self._invariant.said))
         for prohibition in self._prohibitions:
             names.update(prohibition.when, prohibition.unless)
         for ground in self._grounds(None):
@@ -322,7 +195,7 @@ class _Point:
         return (
             not basis.permits
             and not basis.conditions
-            and not basis.needs_word
+            and basis.word is Word.SHOWN
             and self._by_way(basis)
             and not any(prohibition.stops(basis) for prohibition in self._prohibitions)
         )
@@ -330,7 +203,7 @@ class _Point:
     def _carries(self, basis: Basis, world: World, ground: str, said: str) -> bool:
         return (
             (not basis.permits or ground in basis.permits)
-            and all(world.holds(name) for name in basis.conditions)
+            and all(world.holds(name) for name in _needed(basis, said))
             and self._by_word(basis, said)
             and self._by_way(basis)
             and not self._is_stopped(basis, world)
@@ -343,11 +216,11 @@ class _Point:
                 wanted[name] = wanted.get(name, _TRUE | _NOT_TRUE) - {answer}
         return wanted
 
-    def _worlds_of(self, basis: Basis, ground: str) -> Iterator[World]:
+    def _worlds_of(self, basis: Basis, needed: tuple[str, ...], ground: str) -> Iterator[World]:
         wanted = self._wanted(ground)
-        for name in basis.conditions:
+        for name in needed:
             wanted[name] = wanted.get(name, _TRUE) & _TRUE
-        names = {*basis.conditions, *self._invariant.when, *self._invariant.unless}
+        names = {*needed, *self._invariant.when, *self._invariant.unless}
         for prohibition in self._prohibitions:
             if prohibition.stops(basis):
                 names.update(prohibition.when, prohibition.unless)
@@ -414,6 +287,13 @@ class _Point:
                     categories=basis.categories,
                     first=self._day,
                 )
+
+
+def _needed(basis: Basis, said: str) -> tuple[str, ...]:
+    """What must hold of a person for a basis to carry, as far as it does not lie in the word that it asks for."""
+    if basis.word is Word.FORBIDDEN and said != "prohibition":
+        return (*basis.conditions, "cannot-give-permission")
+    return basis.conditions
 
 
 def _applies(prohibition: Prohibition, world: World) -> bool:

@@ -33,6 +33,7 @@ class Word(StrEnum):
     SHOWN = "shown"  # a prohibition does not stop it, and is shown beside it
     PERMISSION = "permission"  # it needs the person's permission to disclose
     CONSENT = "consent"  # it needs the person's consent
+    FORBIDDEN = "forbidden"  # it carries only what the person has forbidden, or cannot permit
     REFUSABLE = "refusable"  # a refusal stops it; only in rulebooks of the first form
 
 
@@ -347,7 +348,7 @@ class Rulebook:
 
 
 #: What a basis asks of the person, from the least to the most: of two that carry, the lighter is named.
-_WEIGHT = {Word.SHOWN: 0, Word.REFUSABLE: 1, Word.PERMISSION: 2, Word.CONSENT: 2}
+_WEIGHT = {Word.SHOWN: 0, Word.FORBIDDEN: 0, Word.REFUSABLE: 1, Word.PERMISSION: 2, Word.CONSENT: 2}
 
 
 def index(bases: Iterable[Basis]) -> dict[Triple, tuple[Basis, ...]]:

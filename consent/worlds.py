@@ -18,14 +18,36 @@ from consent.request import Party, Request, SubjectFacts
 
 _PLACE: Final = "place"
 _TRI: Final = (True, False, None)
+#: Where the person lives, whom the requester serves and whom the provider does: municipality and county of each. The
+#: person lives with the requester, the provider, neither or both; in Åland; nowhere known; in the city of no county.
+_KOTKA, _TAMPERE, _OULU = ("285", "kymenlaakso"), ("837", "pirkanmaa"), ("564", "pohjois-pohjanmaa")
+_MARIEHAMN, _OTHER_ALAND, _HELSINKI, _UNKNOWN = ("478", None), ("035", None), ("091", None), (None, None)
+_Home = tuple[str | None, str | None]
+PLACES: Final[Mapping[str | None, tuple[_Home, _Home, _Home]]] = {
+    "requester": (_KOTKA, _KOTKA, _TAMPERE),
+    "provider": (_TAMPERE, _KOTKA, _TAMPERE),
+    "neither": (_OULU, _KOTKA, _TAMPERE),
+    "aland-served": (_MARIEHAMN, _MARIEHAMN, _TAMPERE),
+    "aland": (_OTHER_ALAND, _KOTKA, _TAMPERE),
+    None: (_UNKNOWN, _KOTKA, _TAMPERE),
+    "city": (_HELSINKI, _HELSINKI, _TAMPERE),
+    "both": (_KOTKA, _KOTKA, _KOTKA),
+    "from-aland": (_KOTKA, _KOTKA, _MARIEHAMN),
+    "neither-from-aland": (_OULU, _KOTKA, _MARIEHAMN),
+    "aland-of-the-provider": (_MARIEHAMN, _KOTKA, _MARIEHAMN),
+    "aland-both": (_MARIEHAMN, _MARIEHAMN, _MARIEHAMN),
+    "aland-served-from-aland": (_MARIEHAMN, _MARIEHAMN, _OTHER_ALAND),
+    "aland-from-aland": (_OTHER_ALAND, _KOTKA, _MARIEHAMN),
+    "unknown-from-aland": (_UNKNOWN, _KOTKA, _MARIEHAMN),
+    "city-from-aland": (_HELSINKI, _HELSINKI, _MARIEHAMN),
+    "city-both": (_HELSINKI, _HELSINKI, _HELSINKI),
+}
 #: Values that stand for all others, where a fact is not a plain yes or no.
 _VALUES: Final[Mapping[str, tuple[Any, ...]]] = {
     "age": (10, 19, 22, 24, 40, None),
     "family_size": (1, 3, None),
     "named_recipient": ("285", "837", None),
-    # Served by the requester, by the provider, by neither; in Åland served by the requester or not; unknown; a city of
-    # no county; the place that both serve.
-    _PLACE: ("requester", "provider", "neither", "aland-served", "aland", None, "city", "both"),
+    _PLACE: tuple(PLACES),
 }
 #: The facts that a condition reads, where it is not only the one that it needs.
 _READS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -34,6 +56,8 @@ _READS: Final[Mapping[str, tuple[str, ...]]] = {
     "residence-outside-aland": (_PLACE,),
     "residence-in-aland": (_PLACE,),
     "provider-is-of-residence": (_PLACE,),
+    "provider-in-aland": (_PLACE,),
+    "assessment-stated": ("assessment_due", "trafficking_victim"),
     "requester-is-named-recipient": ("named_recipient", "safety_prohibition", _PLACE),
     "directed-to-municipality": ("directed", "moves_independently"),
     "assessment-to-be-made": ("assessment_due", "trafficking_victim", "within_three_years"),
@@ -64,26 +88,14 @@ def reads(name: str) -> tuple[str, ...]:
 
 def sited(party: Party, place: str | None, *, is_requester: bool) -> Party:
     """A party with the territory that it has in a world."""
-    if not is_requester:
-        home = ("285", "kymenlaakso") if place == "both" else ("837", "pirkanmaa")
-        return replace(party, municipalities=frozenset({home[0]}), counties=frozenset({home[1]}))
-    if place in {"aland-served", "city"}:
-        return replace(party, municipalities=frozenset({"478" if place == "aland-served" else "091"}))
-    return replace(party, municipalities=frozenset({"285"}), counties=frozenset({"kymenlaakso"}))
+    municipality, county = PLACES[place][1 if is_requester else 2]
+    counties = frozenset() if county is None else frozenset({county})
+    return replace(party, municipalities=frozenset({municipality or ""}), counties=counties)
 
 
 def placed(facts: SubjectFacts, place: str | None) -> SubjectFacts:
     """The facts of a person who lives there."""
-    municipality, county = {
-        "requester": ("285", "kymenlaakso"),
-        "both": ("285", "kymenlaakso"),
-        "provider": ("837", "pirkanmaa"),
-        "neither": ("564", "pohjois-pohjanmaa"),
-        "aland-served": ("478", None),
-        "aland": ("035", None),
-        "city": ("091", None),
-        None: (None, None),
-    }[place]
+    municipality, county = PLACES[place][0]
     return replace(facts, municipality=municipality, county=county)
 
 

@@ -74,7 +74,7 @@ class KeySettings(Section):
 
 
 class SecretSettings(Section):
-    """Files of 32 random bytes each, in base64. They never leave the node."""
+    """Files of 32 random bytes in base64, several lines while one is changed. They never leave the node."""
 
     wrapping_key: Path = Field(
         Path("secrets/wrapping.key"),
@@ -103,7 +103,7 @@ class ListenSettings(Section):
     console: Listen | None = Field(None, description="for the data protection officer; no console without it")
 
 
-Action = Literal["query", "handover", "inbox", "consent", "decision", "audit", "identity"]
+Action = Literal["query", "handover", "inbox", "consent", "decision", "audit", "identity", "standing-request"]
 _ORDINARY: tuple[Action, ...] = ("query", "handover", "inbox", "consent", "decision")
 
 
@@ -165,7 +165,7 @@ class OpenIdSettings(Section):
     client_id: str = Field(description="the console's id there")
     client_secret: Path | None = Field(None, description="file with the client secret")
     role_claim: str = Field("roles", description="claim that says who may do what")
-    roles: dict[Literal["officer", "operator", "auditor"], list[str]] = Field(
+    roles: dict[Literal["officer", "operator", "auditor", "registrar"], list[str]] = Field(
         description="values of the role claim that give each role"
     )
     member_claim: str | None = Field(None, description="claim with the member that a person is limited to")

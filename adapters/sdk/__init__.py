@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import Enum, StrEnum
 from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -151,11 +151,26 @@ class Origin:
     transform: str
 
 
+class ChangeKind(StrEnum):
+    """What a source says of a record, in place of the record."""
+
+    WITHDRAWN = "client-withdrawn"  # the register has taken back its record of the person
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a source says of a record that it gave before: of whom, by identifiers as pairs of system and value."""
+
+    kind: ChangeKind
+    identifiers: tuple[tuple[str, str], ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Mapped:
     """One record, mapped. `bundle` is None if it was rejected; `findings` then say why.
 
-    `provenance` gives the origin of each value by its JSON Pointer in the bundle.
+    `provenance` gives the origin of each value by its JSON Pointer in the bundle. With a `change` there is no bundle
+    either: who does not know of changes takes it for a record that was rejected, and hands nothing over.
     """
 
     key: str
@@ -163,6 +178,7 @@ class Mapped:
     provenance: Mapping[str, Origin]
     findings: tuple[Finding, ...]
     position: Position
+    change: Change | None = None
 
 
 @dataclass(frozen=True, slots=True)

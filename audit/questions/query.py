@@ -41,7 +41,8 @@ class Filters:
 
     `subjects` are pseudonyms (all that belong to one person), `types` and `outcomes` alternatives. `start` is
     inclusive, `end` exclusive. `member` is `INSTANCE/CLASS/MEMBER` on either side, `recipient` and `source` are whole
-    subsystem ids. `carries` leaves out what names no category of data that moved.
+    subsystem ids; `former_cases` are alternatives to `case`. `carries` leaves out what names no category of data that
+    moved.
     """
 
     start: datetime | None = None
@@ -53,6 +54,7 @@ class Filters:
     message_id: str | None = None
     previous: str | None = None
     case: str | None = None
+    former_cases: tuple[str, ...] = ()
     user: str | None = None
     recipient: str | None = None
     source: str | None = None
@@ -164,12 +166,12 @@ def _alternatives(filters: Filters) -> tuple[str, list[Filters]]:
         value = getattr(filters, name)
         if not value:
             continue
-        if name == "subjects":
-            return name, [replace(filters, subjects=(item,)) for item in dict.fromkeys(filters.subjects)]
-        if name == "outcomes":
-            return name, [replace(filters, outcomes=(item,)) for item in dict.fromkeys(filters.outcomes)]
-        if name == "types":
-            return name, [replace(filters, types=(item,)) for item in dict.fromkeys(filters.types)]
+        if name == "case":
+            cases = dict.fromkeys((filters.case, *filters.former_cases))
+            return name, [replace(filters, case=item, former_cases=()) for item in cases]
+        if name in ("subjects", "outcomes", "types"):
+            alternatives: list[dict[str, Any]] = [{name: (item,)} for item in dict.fromkeys(value)]
+            return name, [replace(filters, **alternative) for alternative in alternatives]
         if name == "member" and filters.outcomes and set(filters.outcomes) <= set(REFUSED):
             return _REFUSED_TO, [filters]
         return name, [filters]
@@ -195,7 +197,8 @@ def _statement(
     for name, column in _COLUMNS.items():
         value = getattr(filters, name)
         if value is not None:
-            conditions.append(_holding(column == value, drives=name == driver))
+            is_it = column.in_((value, *filters.former_cases)) if name == "case" else column == value
+            conditions.append(_holding(is_it, drives=name == driver))
     for name, values, column in (
         ("subjects", filters.subjects, entries.c.subject),
         ("types", filters.types, entries.c.type),

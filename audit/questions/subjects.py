@@ -1,10 +1,10 @@
 """The people that entries speak of, known by pseudonyms only, and how they can be forgotten.
 
 An identifier of a person is never stored: only a blind index of it, an HMAC-SHA-256 under the node's index key, apart
-for each member that the node serves. Each identifier has a subject of its own, with a key, kept AES-key-wrapped (RFC
-3394) under the node's wrapping key; the pseudonym in entries is an HMAC-SHA-256 under that key, and personal payloads
-elsewhere are sealed with it. Destroying the key, the pseudonym and the blind indices makes the entries unlinkable,
-while the tree and all its proofs stay as they are.
+for each member that the node serves. Each identifier has a subject of its own, with a key, kept AES-key-wrapped under
+the node's wrapping key (`audit.questions.keys`); the pseudonym in entries is an HMAC-SHA-256 under that key, and
+personal payloads elsewhere are sealed with it. Destroying the key, the pseudonym and the blind indices makes the
+entries unlinkable, while the tree and all its proofs stay as they are.
 
 Which subjects are one person stands in `audit.questions.links`. What another organisation names together is a *claim*:
 a subject of its own for that one item, found under each of the identifiers that were named, and nothing else.
@@ -15,15 +15,12 @@ from __future__ import annotations
 import hmac
 import secrets
 import unicodedata
-from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
-from threading import Lock
 from typing import Final
 
-from cryptography.hazmat.primitives.keywrap import aes_key_unwrap, aes_key_wrap
 from sqlalchemy import Connection, bindparam, delete, select, update
 
 from audit.log.entries import micros
@@ -32,19 +29,14 @@ from audit.log.tables import claims as claims_table
 from audit.log.tables import identifiers as identifiers_table
 from audit.log.tables import subjects as subjects_table
 from audit.questions import links
+from audit.questions.keys import KEY_BYTES, SubjectError, SubjectKeys
 
 HETU_SYSTEM: Final = "urn:oid:1.2.246.21"
 #: Under how many other spellings an identifier is looked for: each is a hash and a place in one query.
 OLD_SPELLINGS: Final = 9
-KEY_BYTES: Final = 32
-_CACHED_KEYS: Final = 8_192
 _AT_ONCE: Final = 500
 
 Identifiers = Sequence[tuple[str, str]]
-
-
-class SubjectError(ValueError):
-    """No such subject, one whose key was destroyed, or no identifier to go by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,62 +119,65 @@ class Subjects:
     """
 
     def __init__(self, wrapping_key: bytes, index_key: bytes, *, members: Sequence[str] = ("",)) -> None:
-        if len(wrapping_key) not in (16, 24, 32) or len(index_key) < KEY_BYTES:
-            raise SubjectError("the wrapping key has 16, 24 or 32 bytes and the index key at least 32")
-        self._wrapping_key = wrapping_key
-        self._index_key = index_key
-        self._key_id = hmac.digest(index_key, b"key id", "sha256").hex()[:8]
+        self.keys = SubjectKeys((wrapping_key,), (index_key,))
         self._members = tuple(members)
-        self._keys: OrderedDict[bytes, bytes] = OrderedDict()
-        self._lock = Lock()
+
+    @classmethod
+    def under(cls, keys: SubjectKeys, members: Sequence[str] = ("",)) -> Subjects:
+        """The same under keys that may change while it is in use: all that were made under them change with them."""
+        made = cls.__new__(cls)
+        made.keys, made._members = keys, tuple(members)
+        return made
 
     def of(self, member: str) -> Subjects:
         """The data subjects of one member of this node."""
-        if self._members == (member,):
-            return self
-        other = Subjects(self._wrapping_key, self._index_key, members=(member,))
-        other._keys, other._lock = self._keys, self._lock
-        return other
+        return self if self._members == (member,) else Subjects.under(self.keys, (member,))
 
     def blind(self, system: str, value: str) -> bytes:
-        """The blind index of an identifier, 32 bytes."""
-        return self._blind(self._members[0], system, value)
-
-    def _hash(self, text: str) -> bytes:
-        return hmac.digest(self._index_key, text.encode(), "sha256")
-
-    def _blind(self, member: str, system: str, value: str) -> bytes:
-        message = f"identifier/{NOTATION}\x00{member}\x00{system}\x00{normalised(system, value)}"
-        return hmac.digest(self._index_key, message.encode(), "sha256")
+        """The blind index of an identifier as it is written today, 32 bytes."""
+        return self.keys.digest(_written(self._members[0], system, value))
 
     def blinds(self, system: str, value: str) -> tuple[bytes, ...]:
-        """Every blind index under which the identifier may stand: today's, then those of a former version, which took
-        identifiers as they came and kept no members apart.
+        """Every blind index under which the identifier may stand: today's first, then those of a former version, which
+        took identifiers as they came and kept no members apart; and the same of each index key before today's.
         """
         text = normalised(system, value)
         others = dict.fromkeys((system_, normalised(system_, spelt)) for system_, spelt in _once_taken(system, text))
         others.pop((system, text), None)
         former = ((system, text), *islice(others, OLD_SPELLINGS))
-        return (
-            *(self._blind(member, system, value) for member in self._members),
-            *(
-                hmac.digest(self._index_key, f"identifier\x00{kind}\x00{spelt}".encode(), "sha256")
-                for kind, spelt in former
-            ),
+        return self.keys.digests(
+            *(_written(member, system, value) for member in self._members),
+            *(f"identifier\x00{kind}\x00{spelt}".encode() for kind, spelt in former),
         )
+
+    def records(self, register: str, key: str) -> tuple[bytes, ...]:
+        """The keyed hashes of a register's own key of a record, the one to write first."""
+        return self.keys.digests(_written(self._members[0], f"record/{register}", key))
 
     def case(self, reference: str) -> str:
         """The keyed hash that stands for a case reference in entries, 64 hex digits."""
-        return hmac.digest(self._index_key, f"case\x00{reference}".encode(), "sha256").hex()
+        return self.cases(reference)[0]
+
+    def cases(self, reference: str) -> tuple[str, ...]:
+        """The same under every index key in use: a case may have been spoken of under several."""
+        return tuple(digest.hex() for digest in self.keys.digests(f"case\x00{reference}".encode()))
 
     def user(self, system: str, user: str) -> str:
         """The pseudonym of a person who uses a system (never of a data subject), 32 hex digits."""
-        return hmac.digest(self._index_key, f"user\x00{system}\x00{user}".encode(), "sha256").hex()[:32]
+        return self.users(system, user)[0]
+
+    def users(self, system: str, user: str) -> tuple[str, ...]:
+        """The same under every index key in use: by each of them it is still this person."""
+        return tuple(digest.hex()[:32] for digest in self.keys.digests(f"user\x00{system}\x00{user}".encode()))
 
     def fingerprint(self, purpose: str, *parts: bytes) -> str:
         """The keyed hash of these parts, 64 hex digits: personal data has so few values that a plain hash tells it."""
+        return self.fingerprints(purpose, *parts)[0]
+
+    def fingerprints(self, purpose: str, *parts: bytes) -> tuple[str, ...]:
+        """The same under every index key in use."""
         message = b"".join(len(part).to_bytes(8, "big") + part for part in (purpose.encode(), *parts))
-        return hmac.digest(self._index_key, b"fingerprint\x00" + message, "sha256").hex()
+        return tuple(digest.hex() for digest in self.keys.digests(b"fingerprint\x00" + message))
 
     def find(self, connection: Connection, system: str, value: str) -> Subject | None:
         """The subject with this identifier, or None. Creates nothing."""
@@ -364,9 +359,8 @@ class Subjects:
             .where(subjects_table.c.id.in_(gone))
             .values(wrapped_key=None, pseudonym=None, destroyed=micros(now))
         )
-        with self._lock:
-            for item in wrapped:
-                self._keys.pop(bytes(item or b""), None)
+        for item in wrapped:
+            self.keys.forget(bytes(item or b""))
         return gone
 
     def _rows(self, connection: Connection, blinds: tuple[bytes, ...], *, claimed: bool = True) -> dict[bytes, Subject]:
@@ -377,13 +371,14 @@ class Subjects:
     def _index(self, connection: Connection, known: Known, subject: Subject, now: datetime) -> None:
         blind = self.blind(known.system, known.value)
         _ADD_IDENTIFIER.run(
-            connection, blind, subject.id, micros(now), self._members[0], known.system, NOTATION, self._key_id
+            connection, blind, subject.id, micros(now), self._members[0], known.system, NOTATION, self.keys.index_key_id
         )
 
     def _reindex(self, connection: Connection, known: Known, now: datetime) -> None:
-        """Add today's notation to an identifier that stands in a former one only.
+        """Add today's notation under today's index key to an identifier that stands in a former one only.
 
-        The former row stays: on a node of several members it is the only one that the others find their words by.
+        The former row stays: on a node of several members it is the only one that the others find their words by, and
+        a replica that has not read the new key yet finds people by it.
         """
         if not self._rows(connection, (self.blind(known.system, known.value),)):
             self._index(connection, known, known.subjects[0], now)
@@ -391,7 +386,7 @@ class Subjects:
     def _create(self, connection: Connection, now: datetime, *, is_claim: bool = False) -> Subject:
         key = secrets.token_bytes(KEY_BYTES)
         subject = Subject(f"s-{secrets.token_hex(16)}", _pseudonym(key), key)
-        wrapped = aes_key_wrap(self._wrapping_key, key)
+        wrapped = self.keys.wrap(key)
         _ADD_SUBJECT.run(connection, subject.id, subject.pseudonym, wrapped, micros(now), int(is_claim))
         return subject
 
@@ -399,20 +394,12 @@ class Subjects:
         """The subject of a row, with its key unwrapped; None if it was destroyed."""
         if wrapped is None or pseudonym is None:
             return None
-        return Subject(id, pseudonym, self._unwrap(bytes(wrapped)))
+        return Subject(id, pseudonym, self.keys.unwrap(bytes(wrapped)))
 
-    def _unwrap(self, wrapped: bytes) -> bytes:
-        with self._lock:
-            key = self._keys.get(wrapped)
-            if key is not None:
-                self._keys.move_to_end(wrapped)
-                return key
-        key = aes_key_unwrap(self._wrapping_key, wrapped)
-        with self._lock:
-            self._keys[wrapped] = key
-            if len(self._keys) > _CACHED_KEYS:
-                self._keys.popitem(last=False)
-        return key
+
+def _written(member: str, system: str, value: str) -> bytes:
+    """What of an identifier is hashed today."""
+    return f"identifier/{NOTATION}\x00{member}\x00{system}\x00{normalised(system, value)}".encode()
 
 
 def _once(subjects: Iterable[Subject]) -> tuple[Subject, ...]:

@@ -6,8 +6,9 @@ import asyncio
 import gc
 import os
 import pwd
+import time
 from datetime import UTC, datetime
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 import uvloop
@@ -16,9 +17,12 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from audit.log.log import LogError
 from gateway.registry.cli.running import Yes
-from gateway.settings import load
+from gateway.settings import Settings, load
 from gateway.terminal.configuration import CONFIG, Config, Json, settings_of
 from gateway.terminal.output import OUTSIDE, WRONG, agreed, console, fail, print_json
+
+if TYPE_CHECKING:
+    from gateway.node.rotation import Secret
 
 app = typer.Typer(help="Run a node, or check its settings.", no_args_is_help=True)
 
@@ -67,6 +71,77 @@ def check(config: Config = CONFIG, json: Json = False) -> None:
         print_json({"node": settings.node.id, "problems": []})
     else:
         console.print(f"[green]✓[/] {config}: node {settings.node.id}, the settings are usable")
+
+
+@app.command()
+def rotate(
+    secret: Annotated[str, typer.Argument(help="index, wrapping or token.")],
+    prepare: Annotated[
+        bool, typer.Option("--prepare", help="Only add the new key to the file, to be copied to all replicas first.")
+    ] = False,
+    settle: Annotated[float, typer.Option(help="Seconds in which every node has looked at its files.", min=0)] = 5.0,
+    config: Config = CONFIG,
+    yes: Yes = False,
+    json: Json = False,
+) -> None:
+    """Change a secret of a node that may be running. Ended before its end, it goes on where it was when run again.
+
+    The keys that others know the node by change through the registry: `yhdyspinta registry enrol --renew`.
+    """
+    from gateway.node.rotation import Secret
+
+    if secret not in set(Secret):
+        remedy = f"one of {', '.join(Secret)}; signing, tls and witness change by `yhdyspinta registry enrol --renew`"
+        fail(f"{escape(secret)} is no secret that changes here", WRONG, remedy=remedy, json=json)
+    settings = settings_of(config, json=json)
+    agreed(
+        [
+            f"make another {secret} key beside the one in use, in {settings.secrets.log_key.parent}",
+            "nothing further: copy the file to every replica, then run this again without --prepare"
+            if prepare
+            else "have every node read it, then write under it, on record",
+            "back the file up afterwards: from then on the database depends on it",
+        ],
+        "Change the secret?",
+        yes=yes,
+        json=json,
+    )
+    count = _rotated(settings, Secret(secret), None if prepare else settle, json=json)
+    if json:
+        print_json({"secret": secret, "prepared": prepare, "wrapped_anew": count})
+    elif prepare:
+        console.print("[green]✓[/] the new key waits in the file")
+    else:
+        console.print(f"[green]✓[/] the {secret} key is another" + (f"; {count} keys wrapped anew" if count else ""))
+
+
+def _rotated(settings: Settings, secret: Secret, settle: float | None, *, json: bool) -> int:
+    """Change it; without `settle` only prepare. What goes wrong ends the command."""
+    from gateway.node import rotation, secret_files
+    from gateway.node.wiring import NodeError, log_of, subjects_of, utc_now
+    from gateway.storage import engine as storage
+
+    engine = storage.create(settings.database.url)
+    log = None
+    try:
+        secret_files.verify(settings, engine, "log_key", "index_key", "wrapping_key")
+        log = log_of(settings, engine)
+        log.start()
+        user = subjects_of(settings).user("operating system", pwd.getpwuid(os.getuid()).pw_name)
+        beside = rotation.Beside(settings, engine, log, utc_now, lambda: time.sleep(settle or 0), user)
+        change = rotation.Rotation(secret, beside)
+        change.prepare()
+        if settle is None:
+            return 0
+        return change.carry_out(lambda step: None if json else console.print(f"  {step}"))
+    except NodeError as error:
+        fail(escape(str(error)), OUTSIDE, remedy=escape(error.remedy), json=json)
+    except (SQLAlchemyError, LogError, OSError) as error:
+        fail(f"the change is not complete ({type(error).__name__})", OUTSIDE, remedy="run it again", json=json)
+    finally:
+        if log is not None:
+            log.close()
+        engine.dispose()
 
 
 @app.command("end-hold")

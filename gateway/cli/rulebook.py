@@ -22,10 +22,11 @@ from consent.decision import Decision, Way
 from consent.difference import differences
 from consent.explaining import LANGUAGES
 from consent.explaining import explain as explain_decision
-from consent.invariants import Invariant, Proof, load_invariants, prove, reference_invariants
+from consent.invariants import Proof, prove
 from consent.replaying import again
 from consent.report import Report, of_check, of_coverage, of_differences
 from consent.rulebook import Rulebook, RulebookError, load, reference_rulebook
+from consent.stating import Invariant, load_invariants, reference_invariants
 from gateway.cli.supposing import Supposition, SuppositionError, supposed_decision
 from gateway.desk.cli.desk import desk, entry_named
 from gateway.desk.questions.rulebooks import Again, Explain, Swings

@@ -1,13 +1,16 @@
 """Signing in and out: by the organisation's OpenID Connect provider, or by a link that works once.
 
-Who guesses is stopped: after a few failures an address waits, whatever it sends. Each sign-in, and each refusal, is an
-entry of the log. A sign-in that begins gets a cookie of its own, to which its form and the provider's answer are tied,
+Who guesses is stopped: what was tried in vain a few times, a link or an answer to a sign-in that began here, is not
+looked at for a while. An address counts nothing: behind one there may be a whole organisation, and any page can make
+a browser send something. Each sign-in is an entry of the log, and each refusal, summed where they come in numbers. A
+sign-in that begins gets a cookie of its own, to which its form and the provider's answer are tied,
 so that nobody can be signed in as somebody else by a planted link or answer.
 """
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import hmac
 import secrets
 from collections import OrderedDict, deque
@@ -37,16 +40,16 @@ _KNOWN: Final = 10_000
 
 
 class Attempts:
-    """Failed sign-ins by address, of the last few minutes."""
+    """What was tried in vain in the last few minutes."""
 
     def __init__(self, failures: int = FAILURES, window: timedelta = WINDOW) -> None:
         self._most = failures
         self._window = window
         self._failed: OrderedDict[str, deque[datetime]] = OrderedDict()
 
-    def wait(self, address: str, now: datetime) -> int:
-        """For how many seconds this address is not listened to; 0 if it may try."""
-        failed = self._failed.get(address)
+    def wait(self, tried: str, now: datetime) -> int:
+        """For how many seconds this is not looked at; 0 if it may be tried."""
+        failed = self._failed.get(tried)
         if failed is None:
             return 0
         while failed and failed[0] <= now - self._window:
@@ -55,13 +58,31 @@ class Attempts:
             return 0
         return max(1, int((failed[0] + self._window - now).total_seconds()) + 1)
 
-    def fail(self, address: str, now: datetime) -> None:
+    def fail(self, tried: str, now: datetime) -> None:
         """Note a failure."""
-        failed = self._failed.setdefault(address, deque(maxlen=self._most))
+        failed = self._failed.setdefault(tried, deque(maxlen=self._most))
         failed.append(now)
-        self._failed.move_to_end(address)
+        self._failed.move_to_end(tried)
         if len(self._failed) > _KNOWN:
             self._failed.popitem(last=False)
+
+
+class Refusals:
+    """How many refusals go on record: the first few of a kind in a window, and the sum of the others with the next."""
+
+    def __init__(self, singly: int = FAILURES, window: timedelta = WINDOW) -> None:
+        self._singly = singly
+        self._window = window
+        self._kinds: dict[str, tuple[datetime, int]] = {}
+
+    def count(self, kind: str, now: datetime) -> int:
+        """Of how many refusals an entry is to be made now; 0 for none yet. Kinds are few, and ours to name."""
+        began, count = self._kinds.get(kind, (now, 0))
+        if now - began >= self._window:
+            self._kinds[kind] = (now, 1)
+            return max(0, count - self._singly) + 1
+        self._kinds[kind] = (began, count + 1)
+        return 1 if count < self._singly else 0
 
 
 class Doorway:
@@ -74,6 +95,7 @@ class Doorway:
         self._door = door
         self._render = render
         self._attempts = Attempts()
+        self._refusals = Refusals()
 
     def routes(self) -> list[Route]:
         """Their routes."""
@@ -104,9 +126,6 @@ class Doorway:
         return answer
 
     async def _away(self, request: Request) -> Response:
-        waiting = await self._closed(request)
-        if waiting is not None:
-            return waiting
         if self._door is None:
             return await self._refused(request, "provider")
         cookie = secrets.token_urlsafe(32)
@@ -118,34 +137,36 @@ class Doorway:
         return answer
 
     async def _back(self, request: Request) -> Response:
-        waiting = await self._closed(request)
-        if waiting is not None:
-            return waiting
         cookie = request.cookies.get(DOOR_COOKIE)
         if self._door is None or cookie is None:
             return await self._refused(request, "answer")
+        tried = _digest("answer", cookie)
+        waiting = await self._closed(request, tried)
+        if waiting is not None:
+            return waiting
         now = self._context.clock()
         try:
             identity = await self._door.back(cookie, dict(request.query_params), now.timestamp())
         except SignInError as error:
-            return await self._refused(request, error.code)
+            return await self._refused(request, error.code, tried)
         return await self._signed_in(request, identity, "provider")
 
     async def _redeem(self, request: Request) -> Response:
-        waiting = await self._closed(request)
-        if waiting is not None:
-            return waiting
         form = await self._own_form(request)
         if not form:
             return await self._refused(request, "form")
         token, now = form.get("token", ""), self._context.clock()
+        tried = _digest("link", token)
+        waiting = await self._closed(request, tried)
+        if waiting is not None:
+            return waiting
 
         def unit(connection: Connection) -> Written[Identity | None]:
             return Written(redeem_link(connection, token, now), ())
 
         found = (await self._context.log.commit(unit)).value
         if found is None:
-            return await self._refused(request, "link")
+            return await self._refused(request, "link", tried)
         return await self._signed_in(request, replace(found, user=f"link\x00{found.name}"), "link")
 
     async def _signed_in(self, request: Request, identity: Identity, way: str) -> Response:
@@ -185,21 +206,26 @@ class Doorway:
         own = bool(cookie) and hmac.compare_digest(form.get("csrf", "").encode(), wanted)
         return form if own and same_origin(request, self._address) else {}
 
-    async def _closed(self, request: Request) -> Response | None:
-        seconds = self._attempts.wait(_address(request), self._context.clock())
+    async def _closed(self, request: Request, tried: str) -> Response | None:
+        seconds = self._attempts.wait(tried, self._context.clock())
         if not seconds:
             return None
         answer = self._shown(request, "sign-in-refused.html", 429, reason="wait", minutes=-(-seconds // 60))
         answer.headers["retry-after"] = str(seconds)
         return answer
 
-    async def _refused(self, request: Request, reason: str) -> Response:
-        self._attempts.fail(_address(request), self._context.clock())
-        await self._record(Outcome.REFUSED, reason, None)
+    async def _refused(self, request: Request, reason: str, tried: str | None = None) -> Response:
+        if tried is not None:
+            self._attempts.fail(tried, self._context.clock())
+        count = self._refusals.count(reason, self._context.clock())
+        if count:
+            await self._record(Outcome.REFUSED, reason, None, count)
         return self._shown(request, "sign-in-refused.html", 403, reason=reason, minutes=0)
 
-    async def _record(self, outcome: Outcome, how: str, identity: Identity | None) -> None:
+    async def _record(self, outcome: Outcome, how: str, identity: Identity | None, count: int = 1) -> None:
         detail: dict[str, str | int | bool] = {"page": "sign-in", "how": how}
+        if count > 1:
+            detail["count"] = count
         if identity is not None:
             detail["role"] = identity.role
         user = identity.user if identity is not None else None
@@ -213,8 +239,9 @@ def _form_token(cookie: str) -> str:
     return hmac.digest(cookie.encode(), b"sign-in\x00form", "sha256").hex()
 
 
-def _address(request: Request) -> str:
-    return request.client.host if request.client is not None else "?"
+def _digest(kind: str, tried: str) -> str:
+    """What was tried, without keeping it."""
+    return f"{kind}/{hashlib.sha256(tried.encode()).hexdigest()}"
 
 
 def _set(answer: Response, name: str, value: str, *, strict: bool = False) -> None:

@@ -48,7 +48,8 @@ class Provider:
     """The organisation's provider and what its claims mean here.
 
     `roles` maps each role to the values of the claim `role_claim` that give it; the first role in the order officer,
-    auditor, operator counts. `member_claim`, if set, names the claim with the id of the member that a person is limited
+    auditor, registrar, operator counts.
+    `member_claim`, if set, names the claim with the id of the member that a person is limited
     to; who has no such claim is not let in.
     """
 
@@ -147,7 +148,7 @@ class Door:
         provider = self._provider
         stated = claims.get(provider.role_claim, ())
         values = {stated} if isinstance(stated, str) else {value for value in stated if isinstance(value, str)}
-        order = (Role.OFFICER, Role.AUDITOR, Role.OPERATOR)
+        order = (Role.OFFICER, Role.AUDITOR, Role.REGISTRAR, Role.OPERATOR)
         role = next((role for role in order if values & set(provider.roles.get(role, ()))), None)
         if role is None:
             raise SignInError("no-role", "the provider's claims give no role in the console")

@@ -32,6 +32,7 @@ Detail = Mapping[str, str | int | bool]
 EVERYONE: Final = frozenset(Role)
 INSPECTORS: Final = frozenset({Role.OFFICER, Role.AUDITOR})
 OFFICER: Final = frozenset({Role.OFFICER})
+REGISTRAR: Final = frozenset({Role.REGISTRAR})
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from audit.tree.checkpoint import VerifierKey
 from gateway.desk.describing import activities, hidden_bases, names_of, organisation
 from gateway.registry.read.standing import Standing
 from gateway.wire.identifiers import SubsystemId
+from gateway.wire.signing import Signer
 
 Latest = Callable[[], Standing | None]
 """The registry and rulebook that the node has, in force or expired: the desk is needed most when something fails."""
@@ -52,6 +53,8 @@ class DeskContext:
     called: Callable[[str], str] | None = None
     described: Callable[[str], Sequence[Activity]] | None = None
     witnessed: Callable[[], Sequence[VerifierKey]] | None = None
+    #: The member's signing key, where the desk may sign for it: in the node, and in no command beside it.
+    signer: Callable[[], Signer] | None = None
 
     @property
     def log_key(self) -> VerifierKey:

@@ -15,7 +15,7 @@ from consent.rulebook import Basis, Rulebook
 from gateway.registry.read.entries import witness_name
 from gateway.registry.read.registry import Registry
 from gateway.registry.read.standing import Standing
-from gateway.wire.identifiers import IdentifierError, SubsystemId
+from gateway.wire.identifiers import IdentifierError, MemberId, SubsystemId
 from gateway.wire.problems import PROBLEMS
 from gateway.wire.text import Text
 
@@ -31,8 +31,8 @@ _PERSONS = Text(
 def names_of(standing: Callable[[], Standing | None]) -> Names:
     """Names by the registry and rulebook that stand at the moment of asking, and of reasons by the problem table.
 
-    Kinds: `subsystem`, `purpose`, `basis`, `category`, `role`, `reason`, `log` and `witness` (an organisation, by what
-    its node signs as). None for a code without a name.
+    Kinds: `member`, `subsystem`, `purpose`, `basis`, `category`, `role`, `reason`, `log` and `witness` (an
+    organisation, by what its node signs as). None for a code without a name.
     """
 
     def name(kind: str, code: str, language: str) -> str | None:
@@ -42,6 +42,8 @@ def names_of(standing: Callable[[], Standing | None]) -> Names:
         known = standing()
         if known is None:
             return None
+        if kind == "member":
+            return organisation_named(known.registry, code, language)
         if kind == "subsystem":
             return _subsystem(known.registry, code, language)
         if kind in {"log", "witness"}:
@@ -57,6 +59,15 @@ def organisation(standing: Standing | None, subsystems: Sequence[SubsystemId], l
         member = standing.registry.member(subsystem.member) if standing is not None else None
         return member.name.in_language(language) if member is not None else str(subsystem.member)
     return None
+
+
+def organisation_named(registry: Registry, code: str, language: str) -> str | None:
+    """The organisation of an identifier, by its name; None for one that is not listed."""
+    try:
+        member = registry.member(MemberId.parse(code))
+    except IdentifierError:
+        return None
+    return None if member is None else member.name.in_language(language)
 
 
 def _signer(registry: Registry, code: str, language: str) -> str | None:

@@ -153,9 +153,9 @@ class Reading:
         )
         return Someone(tuple(every) or NOBODY, known[0].pseudonym if known else None)
 
-    def case(self, reference: str) -> str:
-        """What entries say of a case: a keyed hash of its reference."""
-        return self.context.subjects.case(reference)
+    def cases(self, reference: str) -> tuple[str, ...]:
+        """What entries say of a case: keyed hashes of its reference, the one that is written today first."""
+        return self.context.subjects.cases(reference)
 
     def telling(self, language: str, *, for_officer: bool = False) -> Telling:
         """How a report is told in this language."""

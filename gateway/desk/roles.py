@@ -6,8 +6,9 @@ from enum import StrEnum
 
 
 class Role(StrEnum):
-    """What somebody may do at the desk. Systems with the right `audit`, and whoever has the node's secrets, do all."""
+    """What somebody may do at the desk. A system with `audit`, and who has the secrets, reads all."""
 
     OFFICER = "officer"
     OPERATOR = "operator"
     AUDITOR = "auditor"
+    REGISTRAR = "registrar"  # signs, and sees to what people are owed; sees no searches

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,11 +11,13 @@ from sqlalchemy import Engine
 
 from audit.log.entries import Entry, EntryType, Outcome
 from audit.log.log import Log
+from audit.questions.keys import SubjectKeys
 from audit.questions.subjects import Subjects
 from audit.tree.checkpoint import LogSigner
 from gateway.evidence.collecting import Holdings, collect, entries_of
 from gateway.evidence.package import Evidence, write
 from gateway.evidence.presenting import present
+from gateway.keys import ring
 from gateway.keys.errors import TrustError
 from gateway.registry.read.distribution import RegistryClient
 from gateway.settings import Settings
@@ -43,8 +44,9 @@ class Opened:
     @classmethod
     def of(cls, settings: Settings) -> Opened:
         """Read them. Raises TrustError `key-unreadable`, OSError."""
-        key = Ed25519PrivateKey.from_private_bytes(secret(settings.secrets.log_key))
-        subjects = Subjects(secret(settings.secrets.wrapping_key), secret(settings.secrets.index_key))
+        key = Ed25519PrivateKey.from_private_bytes(_secrets(settings.secrets.log_key)[0])
+        keys = SubjectKeys(_secrets(settings.secrets.wrapping_key), _secrets(settings.secrets.index_key))
+        subjects = Subjects.under(keys)
         return cls(LogSigner(key, f"yhdyspinta/{settings.node.id}"), subjects)
 
 
@@ -95,12 +97,9 @@ def _record(settings: Settings, evidence: Evidence, now: datetime) -> Entry:
     )
 
 
-def secret(path: Path) -> bytes:
-    """A secret of the node from its file. Raises TrustError `key-unreadable`."""
+def _secrets(path: Path) -> tuple[bytes, ...]:
+    """The keys of a secret of the node. Raises TrustError `key-unreadable`."""
     try:
-        found = base64.b64decode(path.read_bytes(), validate=False)
-    except ValueError:
-        found = b""
-    if len(found) != 32:
-        raise TrustError("key-unreadable", f"{path} does not hold 32 bytes in base64", "restore it from your backup")
-    return found
+        return ring.read(path)
+    except ring.RingError as error:
+        raise TrustError("key-unreadable", str(error), "restore it from your backup") from None

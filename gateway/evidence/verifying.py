@@ -24,6 +24,7 @@ from audit.tree.checkpoint import NoteError, VerifierKey
 from audit.tree.verify import ExportError, verify_export
 from gateway.evidence.package import FORMER, MESSAGE_LIMIT, Evidence, complete
 from gateway.evidence.presenting import present
+from gateway.evidence.signatures import spoilt
 from gateway.evidence.timestamps import check_timestamp
 from gateway.keys.errors import TrustError
 from gateway.registry.read.distribution import RegistryClient
@@ -123,7 +124,18 @@ class _Checker:
 
     def compare(self, files: Mapping[str, bytes]) -> None:
         """Hold every file against the package that this evidence makes."""
+        self._step("registry", self._registries)
         self._step("files", lambda: self._files(files))
+
+    def _registries(self) -> str:
+        wrong = [
+            f"registry/{version}/{name}"
+            for version, files in sorted(self.evidence.registries.items())
+            for name in spoilt(files)
+        ]
+        if wrong:
+            raise _unsound(f"a signature does not hold, though enough others may: {', '.join(wrong)}")
+        return "all signatures of the registry's metadata hold"
 
     def _files(self, files: Mapping[str, bytes]) -> str:
         # What a person reads or compares with is made anew from the signed texts; what the package holds is not asked.

@@ -63,6 +63,7 @@ class Deliveries:
         self._due = asyncio.Event()
         self._queue: asyncio.Queue[Delivery] = asyncio.Queue()  # never longer than there is room for
         self._recipients = Recipients(exchange.delivery)
+        self._looked: int | None = None  # when deliveries were last looked for, by the wall clock
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
@@ -100,14 +101,19 @@ class Deliveries:
     async def _claim(self) -> list[Delivery]:
         """Take due deliveries under a lease, so that no two workers or replicas send the same one at once.
 
-        Only so many as workers and recipients have slots for: what waits behind a full recipient is not ours yet.
+        Only so many as workers and recipients have slots for: what waits behind a full recipient is not ours yet. While
+        the node is held nothing is taken: an older database would send again what has arrived, or what is forbidden.
         """
+        if self._exchange.is_held():
+            return []
         room, span = self._recipients.room(), self._span()
         if not room.most:
             return []
         if not await self._exchange.people.readers.read(lambda connection: is_any_due(connection, span, room.full)):
+            self._looked = span.now
             return []
         written = await self._exchange.log.commit(lambda connection: Written(claim(connection, span, room), ()))
+        self._looked = span.now
         for delivery in written.value.deliveries:
             self._recipients.take(delivery)
         self._recipients.learn(written.value.full)
@@ -122,6 +128,8 @@ class Deliveries:
             until=at + int(policy.lease_seconds * 1_000_000),
             longest_lease=at + int(longest_lease * 1_000_000),
             longest_wait=at + int(longest_wait * 1_000_000),
+            # At the first look nobody knows how the clock went before.
+            may_be_set_back=self._looked is None or at < self._looked,
         )
 
     async def _work(self) -> None:

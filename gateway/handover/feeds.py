@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import create_engine, make_url
 
-from adapters.sdk import Adapter
+from adapters.sdk import Adapter, Change
 from gateway.exchange.context import Exchange
+from gateway.handover.changes import Changes, Teller
 from gateway.handover.deliver import Deliveries
 from gateway.handover.plan import Handovers, Order
 from gateway.person.values import Register
@@ -19,7 +21,7 @@ from gateway.sources.batches import Source
 from gateway.sources.database import Database, Query
 from gateway.sources.directory import Directory
 from gateway.sources.endpoint import Endpoint
-from gateway.sources.feed import Books, Feed, FeedPolicy, HandOver, Intake
+from gateway.sources.feed import Books, Door, Feed, FeedPolicy, HandOver, Intake, TakeChange
 from gateway.sources.http import ClientCredentials, HttpApi, Paging
 from gateway.sources.progress import Progress
 from gateway.wire.identifiers import SubsystemId
@@ -35,7 +37,7 @@ def open_feed(
     return Feed(
         settings.name,
         Intake(_source(settings, adapter, exchange.limits.body_bytes), adapter, limits),
-        _hand_over(settings, exchange, deliveries),
+        Door(_hand_over(settings, exchange, deliveries), _take_change(settings, exchange)),
         Books(progress, settings.reports / settings.name),
         FeedPolicy(settings.poll_seconds, settings.retry_limit_seconds),
     )
@@ -64,6 +66,17 @@ def _hand_over(settings: SourceSettings, exchange: Exchange, deliveries: Deliver
         return plan.existing
 
     return hand_over
+
+
+def _take_change(settings: SourceSettings, exchange: Exchange) -> TakeChange:
+    changes, sender = Changes(exchange), SubsystemId.parse(settings.subsystem)
+    register = Register(f"source {settings.name}", settings.identity == "authoritative")
+
+    async def take(change: Change) -> Mapping[str, int]:
+        trace_id = exchange.telemetry.trace()[0]
+        return asdict(await changes.take(change, Teller(f"source {settings.name}", sender, register, trace_id)))
+
+    return take
 
 
 def _source(settings: SourceSettings, adapter: Adapter, body_limit: int) -> Source:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Annotated, Any, Literal
 
 from fastapi import Header, Query
@@ -12,6 +12,7 @@ from pydantic import AfterValidator, Field
 from adapters.sdk import Mapped
 from consent.decision import Decision
 from gateway.handover.accept import Item
+from gateway.handover.changes import Taken
 from gateway.handover.contact import LONGEST, Contact
 from gateway.handover.plan import Plan, Planned
 from gateway.handover.states import ArrivalState
@@ -116,13 +117,24 @@ class FindingForm(Shown):
     hint: dict[str, str]
 
 
+class ChangeForm(Shown):
+    """A record that the register has taken back: deliveries that were stopped, and that have left already."""
+
+    record: PositionForm
+    change: str
+    stopped: int
+    gone: int
+
+
 class OrderedForm(Shown):
-    """What became of the records that were sent."""
+    """What became of the records that were sent: `read` is the sum of the three that follow."""
 
     read: int
     handed_over: int
+    changed: int
     rejected: int
     handovers: list[PlanForm]
+    changes: list[ChangeForm]
     findings: list[FindingForm]
 
 
@@ -235,16 +247,28 @@ class AcceptanceForm(Shape):
     person: Subject | None = None
 
 
+#: What became of a record: its plan, what was done with a change, the problem that stopped it, or None where it could
+#: not be read.
+Became = Plan | Taken | ProblemError | None
+
+
 def ordered(
-    plans: Sequence[tuple[Mapped, Plan | ProblemError | None]],
+    plans: Sequence[tuple[Mapped, Became]],
 ) -> dict[str, Any]:
-    """What became of each record: its plan, the problem that stopped it, or None where it could not be read."""
+    """What became of each record."""
     taken = [(mapped, plan) for mapped, plan in plans if isinstance(plan, Plan)]
+    changes = [(mapped, change) for mapped, change in plans if isinstance(change, Taken)]
     return {
         "read": len(plans),
         "handed_over": len(taken),
-        "rejected": len(plans) - len(taken),
+        "changed": len(changes),
+        "rejected": len(plans) - len(taken) - len(changes),
         "handovers": [{"record": _position(mapped), **_plan(plan)} for mapped, plan in taken],
+        "changes": [
+            {"record": _position(mapped), "change": mapped.change.kind.value, **asdict(change)}
+            for mapped, change in changes
+            if mapped.change is not None
+        ],
         "findings": [
             *(finding.to_dict() for mapped, _ in plans for finding in mapped.findings),
             *(_refused(mapped, problem) for mapped, problem in plans if isinstance(problem, ProblemError)),

@@ -53,12 +53,14 @@ class Span:
     """Microseconds of one claim: now, the end of its leases, and what only a wrong clock can have written.
 
     `longest_lease` and `longest_wait` are the latest ends that a lease and a put-off attempt can have from now.
+    `may_be_set_back`: the clock was ahead before, or may have been, so what was ordered then is looked for.
     """
 
     now: int
     until: int
     longest_lease: int
     longest_wait: int
+    may_be_set_back: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +105,11 @@ def recipient_of(service: str) -> str:
 
 def is_any_due(connection: Connection, span: Span, full: frozenset[str]) -> bool:
     """Whether there is something to claim, or a time to put right that a wrong clock has written."""
-    is_due = _any_due(len(full)).row(connection, span.now, span.now, span.longest_lease, *sorted(full))
-    return is_due is not None or _ANY_FAR.row(connection, span.longest_wait) is not None
+    if _any_due(len(full)).row(connection, span.now, span.now, span.longest_lease, *sorted(full)) is not None:
+        return True
+    if _ANY_FAR.row(connection, span.longest_wait) is not None:
+        return True
+    return span.may_be_set_back and _ANY_AHEAD.row(connection, span.now) is not None
 
 
 def claim(connection: Connection, span: Span, room: Room) -> Claimed:
@@ -114,6 +119,8 @@ def claim(connection: Connection, span: Span, room: Room) -> Claimed:
     """
     # A wait that no back-off can have made was counted by a clock that was wrong: it is cut to the longest there is.
     _CUT.run(connection, span.longest_wait, span.longest_wait)
+    if span.may_be_set_back:
+        _AT_ONCE.run(connection, span.now, span.now)
     claimed: list[Delivery] = []
     free, full = dict(room.free), set(room.full)
     while len(claimed) < room.most:
@@ -205,6 +212,12 @@ _IS_FAR: Final = (
     deliveries.c.due > bindparam("latest"),
     deliveries.c.problem.is_not(None),
 )
+# Ordered to go at once, by a clock that was ahead of this one. Whoever ordered it for a day has named a later one.
+_IS_AHEAD: Final = (
+    deliveries.c.state == DeliveryState.DUE.value,
+    deliveries.c.due > bindparam("latest"),
+    deliveries.c.due <= deliveries.c.created,
+)
 _COLUMNS: Final = (
     "id", "handover", "kind", "service", "consumer", "role", "purpose", "categories", "subject", "attempts", "problem",
     "entry", "case", "flow",
@@ -247,6 +260,8 @@ def _due(full: int) -> Fixed:
 
 
 _ANY_FAR: Final = Fixed(select(deliveries.c.id).where(*_IS_FAR).limit(1), "latest")
+_ANY_AHEAD: Final = Fixed(select(deliveries.c.id).where(*_IS_AHEAD).limit(1), "latest")
+_AT_ONCE: Final = Fixed(update(deliveries).where(*_IS_AHEAD).values(due=bindparam("cut")), "cut", "latest")
 _CUT: Final = Fixed(update(deliveries).where(*_IS_FAR).values(due=bindparam("cut")), "cut", "latest")
 _LEASE: Final = Fixed(
     update(deliveries)

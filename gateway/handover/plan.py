@@ -9,7 +9,7 @@ decides once more at the moment of sending.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -22,6 +22,7 @@ from audit.log.entries import Categories, Entry, EntryType, Outcome, micros, new
 from audit.log.log import Written
 from audit.questions.subjects import Subject
 from consent.decision import Decision
+from consent.law import Flow
 from consent.rulebook import FlowDelivery
 from gateway.exchange.context import Exchange
 from gateway.exchange.deciding import Case, decide_between, facts_of
@@ -47,10 +48,14 @@ ATTEMPTS = 5
 
 @dataclass(frozen=True, slots=True)
 class Once:
-    """What a client says is to be done once: the keyed hashes of its idempotency key, and of its whole request."""
+    """What a client says is to be done once: the keyed hashes of its idempotency key, and of its whole request.
+
+    `former` are the same two under index keys before today's.
+    """
 
     key: str
     fingerprint: str
+    former: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +139,7 @@ class Draft:
 
     order: Order
     standing: Standing
-    keys: tuple[str, str]
+    keys: tuple[str, ...]
     person: Person
     planned: tuple[Planned, ...]
     now: datetime
@@ -158,16 +163,17 @@ class Handovers:
                 detail="the rulebook has no such flow",
                 remedy="use one of: " + ", ".join(sorted(standing.rulebook.flows)),
             )
+        sent = _sent_by(standing, order, flow, now)
         _check(order.bundle)
         named = Named.in_record(str(order.sender.member), order.bundle, order.register, order.record_key)
         former = order.idempotency or _content(order)
         # Former versions wrote the key as it is, and without one a plain hash of the record.
-        keys = self._exchange.subjects.fingerprint("handover", former.encode()), former
+        keys = (*self._exchange.subjects.fingerprints("handover", former.encode()), former)
         for _ in range(ATTEMPTS):
             person = await self._exchange.people.recall(named)
             if person.conflict is not None:
                 raise await self._hold(order, person)
-            planned = [self._decide(order, standing, part, person, now) for part in flow.deliveries]
+            planned = [self._decide(order, standing, part, person, now) for part in sent]
             draft = Draft(order, standing, keys, person, tuple(planned), now)
             try:
                 stored = await self._exchange.log.commit(partial(self._store, draft))
@@ -264,6 +270,29 @@ class Handovers:
             trace_id=order.trace_id,
             case=order.case,
         )
+
+
+def _sent_by(standing: Standing, order: Order, flow: Flow, now: datetime) -> Sequence[FlowDelivery]:
+    """The deliveries of a flow that fall to a role of the sender. Raises ProblemError if none does.
+
+    A flow names who sends in it: under the name of another's flow nobody plans what that other may give.
+    """
+    roles = standing.registry.roles_of(order.sender, now)
+    # A rulebook of the first form does not say who sends.
+    sent = [part for part in flow.deliveries if not part.from_roles or not part.from_roles.isdisjoint(roles)]
+    if not sent and flow.deliveries:
+        own = sorted(code for code, other in standing.rulebook.flows.items() if _falls_to(other, roles))
+        raise ProblemError(
+            "flow-unknown",
+            pointer="/flow",
+            detail="the rulebook lets no role of the sender send in this flow",
+            remedy="use one of: " + ", ".join(own) if own else "no flow of the rulebook falls to a role of the sender",
+        )
+    return sent
+
+
+def _falls_to(flow: Flow, roles: frozenset[str]) -> bool:
+    return any(not part.from_roles.isdisjoint(roles) for part in flow.deliveries)
 
 
 def _delivery(draft: Draft, handover: NewHandover, planned: Planned, entry: Entry) -> NewDelivery:
@@ -370,10 +399,11 @@ def _content(order: Order) -> str:
 
 def _remember(connection: Connection, client: str, once: Once, now: datetime) -> None:
     """Take a key for one request and for no other. Raises ProblemError `idempotency-conflict`."""
-    held = store.fingerprint(connection, client, once.key)
-    if held is None:
+    asked = ((once.key, once.fingerprint), *once.former)
+    held = [(store.fingerprint(connection, client, key), fingerprint) for key, fingerprint in asked]
+    if all(known is None for known, _ in held):
         store.remember(connection, client, once.key, once.fingerprint, micros(now))
-    elif held != once.fingerprint:
+    elif any(known is not None and known != fingerprint for known, fingerprint in held):
         # Answered as done, it would leave a person behind whom nobody has handed over.
         raise ProblemError(
             "idempotency-conflict",

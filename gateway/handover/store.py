@@ -185,9 +185,12 @@ def complete(connection: Connection, handover: str, at: int) -> None:
 
 
 def ordered(connection: Connection, client: str, *keys: str) -> Ordered | None:
-    """The handover that a client has ordered under one of two keys."""
-    row = _ORDERED.row(connection, client, *keys)
-    return None if row is None else Ordered(row[0], HandoverState(row[1]))
+    """The handover that a client has ordered under one of these keys, of which there are two as a rule."""
+    for former in keys[1:]:
+        row = _ORDERED.row(connection, client, keys[0], former)
+        if row is not None:
+            return Ordered(row[0], HandoverState(row[1]))
+    return None
 
 
 def ordered_deliveries(connection: Connection, handover: str) -> list[OrderedDelivery]:

@@ -16,12 +16,14 @@ from audit.questions.subjects import Subjects
 from gateway.exchange.context import Exchange
 from gateway.exchange.transport import TRACE_HEADER
 from gateway.handover.accept import Inbox, Opener
+from gateway.handover.changes import Changes, Teller
 from gateway.handover.deliver import Deliveries
 from gateway.handover.forms import (
     AcceptanceForm,
     AdapterName,
     After,
     ArrivalFilter,
+    Became,
     HandoverFilter,
     HandoverForm,
     HandoverList,
@@ -35,7 +37,7 @@ from gateway.handover.forms import (
     ordered,
 )
 from gateway.handover.overview import Overview
-from gateway.handover.plan import Handovers, Once, Order, Plan
+from gateway.handover.plan import Handovers, Once, Order
 from gateway.reading.readers import Adapters
 from gateway.web.authentication import Caller, Callers
 from gateway.web.bodies import media_type
@@ -109,9 +111,13 @@ def _ordering(exchange: Exchange, handovers: Handovers, deliveries: Deliveries, 
             permits=caller.may_hand_over,
         )
         records = await asyncio.to_thread(_mapped, chosen, body, exchange.limits.adapter)
-        answer = ordered(await _hand_over(handovers, template, records))
+        answer = ordered(await _hand_over(handovers, Changes(exchange), template, records))
         deliveries.wake()
-        return Response(orjson.dumps(answer), 201 if answer["handed_over"] else 422, media_type="application/json")
+        return Response(
+            orjson.dumps(answer),
+            201 if answer["handed_over"] or answer["changed"] else 422,
+            media_type="application/json",
+        )
 
     return routes
 
@@ -191,11 +197,15 @@ def _arriving(exchange: Exchange, deliveries: Deliveries, inbox: Inbox, door: Do
 
 
 async def _hand_over(
-    handovers: Handovers, template: Order, records: list[Mapped]
-) -> list[tuple[Mapped, Plan | ProblemError | None]]:
+    handovers: Handovers, changes: Changes, template: Order, records: list[Mapped]
+) -> list[tuple[Mapped, Became]]:
     """Order a handover for each record that could be read. Raises ProblemError for what concerns all of them."""
-    plans: list[tuple[Mapped, Plan | ProblemError | None]] = []
+    plans: list[tuple[Mapped, Became]] = []
+    teller = Teller(template.client, template.sender, template.register, template.trace_id)
     for mapped in records:
+        if mapped.change is not None:
+            plans.append((mapped, await changes.take(mapped.change, teller)))
+            continue
         if mapped.bundle is None:
             plans.append((mapped, None))
             continue
@@ -220,7 +230,8 @@ def _once(subjects: Subjects, request: Request, key: str, body: bytes) -> Once:
     parameters = sorted(parse_qsl(request.url.query, keep_blank_values=True))
     headers = [(name, request.headers.get(name)) for name in MEANINGFUL]
     said = orjson.dumps([request.method, request.url.path, parameters, headers])
-    return Once(subjects.fingerprint("idempotency-key", key.encode()), subjects.fingerprint("request", said, body))
+    keys, asked = subjects.fingerprints("idempotency-key", key.encode()), subjects.fingerprints("request", said, body)
+    return Once(keys[0], asked[0], tuple(zip(keys, asked, strict=True))[1:])
 
 
 def _adapter(adapters: Adapters, name: str, content_type: str) -> Adapter:

@@ -37,13 +37,15 @@ class IdentityAct(StrEnum):
 class Actor:
     """Who acts: the client, the subsystem it acts for, and the pseudonym of the person behind it.
 
-    `person` is the pseudonym that is the same whichever client and subsystem of the member they act by.
+    `person` is the pseudonym that is the same whichever client and subsystem of the member they act by, and `formerly`
+    are those that they had under former index keys.
     """
 
     client: str
     subsystem: SubsystemId
     user: str
     person: str = ""
+    formerly: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -138,7 +140,7 @@ class Identity:
             raise _unknown()
         document = orjson.loads(kept)
         # By the person alone: by another client of theirs they are still the one who proposed it.
-        if document["by"] == _whoever(actor):
+        if document["by"] in {_whoever(actor), *actor.formerly}:
             raise ProblemError(
                 "client-not-permitted",
                 detail="whoever proposed the act does not carry it out",

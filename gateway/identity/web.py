@@ -104,5 +104,5 @@ def _actor(exchange: Exchange, caller: Caller, user: str | None) -> Actor:
             remedy=f"send the user's id in the header {USER_HEADER}",
         )
     assert user is not None
-    person = exchange.subjects.user(str(caller.subsystem.member), user)
-    return Actor(caller.name, caller.subsystem, pseudonym, person)
+    person, *formerly = exchange.subjects.users(str(caller.subsystem.member), user)
+    return Actor(caller.name, caller.subsystem, pseudonym, person, tuple(formerly))

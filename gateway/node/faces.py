@@ -8,6 +8,7 @@ from datetime import datetime
 
 from fastapi import FastAPI
 
+from gateway.asking import web as asking_web
 from gateway.consents import reports_web
 from gateway.consents import web as consents_web
 from gateway.consents.record import Consents
@@ -57,6 +58,7 @@ def client_face(exchange: Exchange, deliveries: Deliveries, callers: Callers, be
         consents_web.router(exchange, Consents(exchange), deliveries, callers),
         reports_web.router(exchange, deliveries, callers),
         identity_web.router(exchange, Identity(exchange, handovers, two_people=beside.two_people), deliveries, callers),
+        asking_web.router(exchange, callers),
         oauth.router(exchange, beside.tokens),
         audit_web.router(exchange, beside.desk, callers),
         usage_web.router(exchange, beside.desk, callers),

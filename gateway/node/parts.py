@@ -23,6 +23,7 @@ from gateway.keys.credentials import KeyPlace
 from gateway.node import secret_files
 from gateway.node.handshakes import RefusedConnections
 from gateway.node.hold import Hold, path_of
+from gateway.node.secret_watch import SecretWatch
 from gateway.node.tls import TlsFaces
 from gateway.node.wiring import (
     NodeError,
@@ -65,6 +66,7 @@ class Parts:
     faces: TlsFaces
     refused: RefusedConnections
     hold: Hold
+    secrets: SecretWatch
     reading: Reading | None
 
     def adapters(self, work: str, size: int = 2) -> Adapters:
@@ -112,6 +114,8 @@ async def assemble(
     hold = Hold(path_of(settings), engine, log)
     hold.look()
     subjects = subjects_of(settings)
+    secrets = SecretWatch(settings, engine, subjects.keys, clock)
+    hold.lack(secrets.look())
     refused = RefusedConnections(settings.node.id, clock, telemetry)
     refused.report_to(log)
     places = key_places(stack, settings, standings, members)
@@ -130,6 +134,7 @@ async def assemble(
         adapters=_adapters(reading, "clients"),
         standing=hold.gate(standings.now),
         standing_ungated=standings.now,
+        is_held=lambda: hold.is_held,
         signer=lambda: signer_of(places),
         log=log,
         engine=engine,
@@ -146,7 +151,7 @@ async def assemble(
         rates=Rates(RateLimits(**settings.rates.model_dump())),
         delivery=_delivery(settings),
     )
-    return Parts(settings, exchange, standings, places, faces, refused, hold, reading)
+    return Parts(settings, exchange, standings, places, faces, refused, hold, secrets, reading)
 
 
 def _telemetry(settings: Settings, stack: AsyncExitStack) -> Telemetry:

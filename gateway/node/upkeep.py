@@ -50,6 +50,7 @@ class Upkeep:
         self._engine = parts.exchange.engine
         self._log = parts.exchange.log
         self._hold = parts.hold
+        self._secrets = parts.secrets
         self._seen: Standing | None = parts.standings.latest
         self._said = ""
         self._warned: dict[tuple[str, datetime], int] = {}
@@ -121,6 +122,7 @@ class Upkeep:
                 event(LOGGER, logging.ERROR, "upkeep-failed", reason=type(error).__name__)
 
     async def _once(self) -> None:
+        self._hold.lack(await asyncio.to_thread(self._secrets.look))
         await asyncio.to_thread(self._hold.look)
         await asyncio.to_thread(self._hold.keep)
         await self._tend_keys()

@@ -6,7 +6,6 @@ them into a node; commands that work beside a node take from here what they need
 
 from __future__ import annotations
 
-import base64
 import ssl
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack, suppress
@@ -18,6 +17,7 @@ from sqlalchemy import Engine, make_url
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from audit.log.log import Log, LogPolicy
+from audit.questions.keys import SubjectKeys
 from audit.questions.report import Controller
 from audit.questions.subjects import Subjects
 from audit.tree.checkpoint import KeyType, LogSigner, WitnessSigner
@@ -25,6 +25,7 @@ from consent.rulebook import RulebookError
 from consent.rulebook import load as load_rulebook
 from gateway.desk.context import DeskContext
 from gateway.desk.desk import Desk
+from gateway.keys import ring
 from gateway.keys.certificates import to_der
 from gateway.keys.credentials import KeyPlace, Opening
 from gateway.keys.errors import TrustError
@@ -119,7 +120,8 @@ def subsystems_of(settings: Settings) -> tuple[SubsystemId, ...]:
 def subjects_of(settings: Settings) -> Subjects:
     """The data subjects of the members that the node speaks for."""
     members = dict.fromkeys(str(subsystem.member) for subsystem in subsystems_of(settings))
-    return Subjects(secret(settings.secrets.wrapping_key), secret(settings.secrets.index_key), members=tuple(members))
+    keys = SubjectKeys(secrets_in(settings.secrets.wrapping_key), secrets_in(settings.secrets.index_key))
+    return Subjects.under(keys, tuple(members))
 
 
 def desk_of(
@@ -127,11 +129,11 @@ def desk_of(
     engine: Engine,
     clock: Callable[[], datetime] = utc_now,
     *,
-    parts: tuple[Log, Subjects] | None = None,
+    parts: tuple[Log, Subjects, Callable[[], Signer]] | None = None,
     standing: Callable[[], Standing | None] | None = None,
 ) -> Desk:
     """The officer's desk: for the node itself, with its log and subjects, and for commands beside it."""
-    log, subjects = parts or (log_of(settings, engine, clock), subjects_of(settings))
+    log, subjects, signer = parts or (log_of(settings, engine, clock), subjects_of(settings), None)
     return Desk(
         DeskContext(
             node=settings.node.id,
@@ -144,6 +146,7 @@ def desk_of(
             given=Controller(settings.audit.controller or "", settings.audit.contact, settings.audit.officer),
             thresholds=settings.audit.unusual.thresholds(),
             overdue_seconds=settings.delivery.overdue_hours * 3600,
+            signer=signer,
         )
     )
 
@@ -233,18 +236,20 @@ def authorities(settings: Settings) -> list[bytes]:
 
 
 def secret(path: Path) -> bytes:
-    """32 bytes in base64. Never made here: over a database that depends on it, a new one would open or lose what the
-    old one held. Raises NodeError.
+    """The key that a secret's file has first. Raises NodeError."""
+    return secrets_in(path)[0]
+
+
+def secrets_in(path: Path) -> tuple[bytes, ...]:
+    """The keys of a secret's file. Never made here: over a database that depends on it, a new one would open or lose
+    what the old one held. Raises NodeError.
     """
     if not path.exists():
         raise NodeError(f"{path} is missing", "restore the file from the backup of the node's secrets")
     try:
-        secret = base64.b64decode(path.read_bytes(), validate=False)
-    except ValueError:
-        secret = b""
-    if len(secret) != 32:
-        raise NodeError(f"{path} does not hold 32 bytes in base64", "restore the file from your backup")
-    return secret
+        return ring.read(path)
+    except ring.RingError as error:
+        raise NodeError(str(error), "restore the file from your backup") from None
 
 
 def ed25519_key(path: Path) -> Ed25519PrivateKey:

@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 
 from audit.log.log import LogError, Written
 from audit.questions import tallies
+from gateway.asking.observing import Observing
 from gateway.consents.reports import Reports
 from gateway.exchange.context import Exchange
 from gateway.handover.deliver import Deliveries
@@ -43,6 +44,7 @@ def start_work(parts: Parts, stack: AsyncExitStack) -> Work:
     waiting = IdentityWatch(exchange.engine, exchange.held, exchange.clock, exchange.telemetry)
     stack.callback(asyncio.create_task(waiting.run()).cancel)
     stack.callback(asyncio.create_task(_sweep(exchange)).cancel)
+    stack.callback(asyncio.create_task(Observing(exchange).run()).cancel)
     _start_stamping(parts, stack)
     return Work(deliveries, waiting)
 

@@ -30,23 +30,19 @@ def named_before(connection: Connection, subjects: Subjects, named: Named) -> di
     """The subject of each system that the register's record of this key named last."""
     if named.register is None or named.key is None:
         return {}
-    rows = _FORMER.rows(connection, named.register.name, _record(subjects, named))
-    return dict(rows)  # of several the last one
+    for record in subjects.records(named.register.name, named.key):
+        rows = _FORMER.rows(connection, named.register.name, record)
+        if rows:
+            return dict(rows)  # of several the last one
+    return {}
 
 
 def remember(connection: Connection, subjects: Subjects, named: Named, met: Sequence[Known], now: datetime) -> None:
     """Keep what the record of this key names now."""
     if named.register is None or named.key is None:
         return
+    # A register's own key is often an identifier of a person: it is kept as a keyed hash only.
+    record = subjects.records(named.register.name, named.key)[0]
     for item in met:
         for subject in item.subjects[:1]:
-            _REMEMBER.run(
-                connection, named.register.name, _record(subjects, named), item.system, subject.id, micros(now)
-            )
-
-
-def _record(subjects: Subjects, named: Named) -> bytes:
-    """A register's own key is often an identifier of a person: it is kept as a keyed hash only."""
-    assert named.register is not None
-    assert named.key is not None
-    return subjects.blind(f"record/{named.register.name}", named.key)
+            _REMEMBER.run(connection, named.register.name, record, item.system, subject.id, micros(now))

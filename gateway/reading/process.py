@@ -91,7 +91,8 @@ class Reader:
         self.worked = 0
         self._channel.settimeout(START_SECONDS)
         try:
-            self.is_confined = bool(self._answer().get("confined"))
+            ready = self._answer()
+            self.is_confined, self.are_files_shut = bool(ready.get("confined")), bool(ready.get("files_shut"))
         except ReaderDiedError:
             self.end()
             raise

@@ -25,6 +25,8 @@ from adapters.sdk import (
     UNREADABLE,
     Adapter,
     AdapterError,
+    Change,
+    ChangeKind,
     Finding,
     Limits,
     Manifest,
@@ -101,6 +103,7 @@ class Readers:
         self.poison = poison if poison is not None else Poison()
         self.killed = 0
         self.is_confined: bool | None = None
+        self.are_files_shut: bool | None = None
         self._in_a_row: dict[str, int] = {}
         self._resting: dict[str, float] = {}
 
@@ -229,7 +232,7 @@ class Readers:
         except (ReaderDiedError, OSError) as error:
             event(LOGGER, logging.ERROR, "readers-down", reason=type(error).__name__)
             raise ProblemError("readers-down", detail="no process can be started that reads", retry_after=5) from None
-        self.is_confined = reader.is_confined
+        self.is_confined, self.are_files_shut = reader.is_confined, reader.are_files_shut
         return reader
 
     def _back(self, reader: Reader) -> None:
@@ -243,7 +246,12 @@ class Readers:
 
     def condition(self) -> dict[str, Any]:
         """For the node's health."""
-        return {"idle": len(self._idle), "killed": self.killed, "confined": self.is_confined}
+        return {
+            "idle": len(self._idle),
+            "killed": self.killed,
+            "confined": self.is_confined,
+            "files_shut": self.are_files_shut,
+        }
 
 
 def _made(answer: dict[str, Any], made: Callable[[dict[str, Any]], T]) -> T:
@@ -347,7 +355,15 @@ def _mapped(answer: Mapping[str, Any]) -> Mapped:
     if bundle is not None and not isinstance(bundle, dict):
         raise TypeError
     findings = tuple(_finding(item) for item in answer["findings"])
-    return Mapped(str(answer["key"]), bundle, {}, findings, _position(answer["position"]))
+    change = None if bundle is not None else _change(answer.get("change"))
+    return Mapped(str(answer["key"]), bundle, {}, findings, _position(answer["position"]), change)
+
+
+def _change(item: Sequence[Any] | None) -> Change | None:
+    if item is None:
+        return None
+    kind, identifiers = item
+    return Change(ChangeKind(kind), tuple((str(system), str(value)) for system, value in identifiers))
 
 
 def _columns(answer: Mapping[str, Any]) -> Columns | None:

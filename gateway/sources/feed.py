@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -22,7 +22,7 @@ from typing import Any
 
 import orjson
 
-from adapters.sdk import Adapter, AdapterError, Limits, Mapped
+from adapters.sdk import Adapter, AdapterError, Change, Limits, Mapped
 from audit.log.log import LogError
 from gateway.sources.batches import Batch, Source, SourceError
 from gateway.sources.progress import Done, Progress
@@ -37,6 +37,16 @@ GROUP = 32
 
 #: Hands one record over: the bundle and its idempotency key; gives whether it had been handed over before.
 HandOver = Callable[[dict[str, Any], str], Awaitable[bool]]
+#: Takes what a source says of a record that it gave before; gives what the report says of it.
+TakeChange = Callable[[Change], Awaitable[Mapping[str, Any]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """What a node takes of a source: records, and what is said of them later."""
+
+    hand_over: HandOver
+    take_change: TakeChange
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +81,7 @@ class Feed:
         self,
         name: str,
         intake: Intake,
-        hand_over: HandOver,
+        door: Door,
         books: Books,
         policy: FeedPolicy,
     ) -> None:
@@ -79,7 +89,7 @@ class Feed:
         self._source = intake.source
         self._adapter = intake.adapter
         self._limits = intake.limits
-        self._hand_over = hand_over
+        self._door = door
         self._progress = books.progress
         self._reports = books.reports
         self._policy = policy
@@ -134,7 +144,7 @@ class Feed:
         report = Report(self._reports, batch.title, batch.id)
         await asyncio.to_thread(report.rewind, done.report)
         read = done.records
-        handed = unchanged = rejected = 0
+        handed = unchanged = rejected = changed = 0
         records = batch.mapped(self._adapter, self._limits)
         await asyncio.to_thread(_skip, records, done.records)
         while group := await asyncio.to_thread(_take, records):
@@ -147,6 +157,7 @@ class Feed:
                 handed += outcome.handed_over
                 unchanged += outcome.unchanged
                 rejected += outcome.rejected
+                changed += outcome.changed
             read += len(group)
             length = await asyncio.to_thread(report.append, lines)
             await self._progress.store(self.name, batch.id, Done(read, length))
@@ -162,6 +173,7 @@ class Feed:
             handed_over=handed,
             unchanged=unchanged,
             rejected=rejected,
+            changed=changed,
         )
 
     @staticmethod
@@ -172,10 +184,14 @@ class Feed:
     async def _one(self, mapped: Mapped) -> _Outcome:
         lines = [finding.to_dict() for finding in mapped.findings]
         if mapped.bundle is None:
-            return _Outcome([*lines, rejection_line(mapped, "not-mapped")], rejected=1)
+            if mapped.change is None:
+                return _Outcome([*lines, rejection_line(mapped, "not-mapped")], rejected=1)
+            taken = await self._door.take_change(mapped.change)
+            place = {"file": mapped.position.file, "row": mapped.position.row}
+            return _Outcome([*lines, {"change": mapped.change.kind.value, **place, **taken}], changed=1)
         digest = hashlib.sha256(orjson.dumps([self.name, mapped.bundle], option=orjson.OPT_SORT_KEYS)).hexdigest()
         try:
-            existing = await self._hand_over(mapped.bundle, f"source/{digest}")
+            existing = await self._door.hand_over(mapped.bundle, f"source/{digest}")
         except ProblemError as problem:
             if problem.status >= 500 or problem.code == "flow-unknown":
                 raise
@@ -189,6 +205,7 @@ class _Outcome:
     handed_over: int = 0
     unchanged: int = 0
     rejected: int = 0
+    changed: int = 0
 
 
 def _take(records: Iterator[Mapped]) -> list[Mapped]:

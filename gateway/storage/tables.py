@@ -231,8 +231,22 @@ secret_fingerprints = Table(
     "secret_fingerprints",
     metadata,
     Column("name", String(16), primary_key=True),
-    Column("fingerprint", String(64), nullable=False),
+    Column("fingerprint", String(64), primary_key=True),
     Column("at", BigInteger, nullable=False),
+    Column("state", String(8), nullable=False, server_default="current"),  # of `node.secret_files`
+)
+
+# What a member of ours asks once for all, as it was signed last. No person is named in it.
+standing_requests = Table(
+    "standing_requests",
+    metadata,
+    Column("id", String(300), primary_key=True),
+    Column("member", String(300), nullable=False, index=True),
+    Column("document", Text, nullable=False),  # with the member's signature
+    Column("state", String(16), nullable=False),  # of `asking.requests`, as it was seen last
+    Column("created", BigInteger, nullable=False),
+    Column("changed", BigInteger, nullable=False),
+    Column("entry", String(64), nullable=False),
 )
 
 client_revocations = Table(

@@ -11,6 +11,8 @@ from collections.abc import Awaitable, Callable
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
 
 from audit.log.log import LogError, LogOverloadedError
@@ -24,6 +26,10 @@ PROBLEM_TYPE = "application/problem+json"
 
 Recorder = Callable[[Request, ProblemError], Awaitable[None]]
 """Puts a refusal on record."""
+
+#: The database is away, full or read-only, or all connections to it are taken: nothing of the request can be done now,
+#: and nothing is wrong with it. Its other errors are faults of ours.
+UNAVAILABLE = (OperationalError, InterfaceError, PoolTimeoutError)
 
 _BY_STATUS = {404: "not-found", 405: "method-not-allowed", 415: "unsupported-media-type"}
 
@@ -51,7 +57,7 @@ def known(error: BaseException) -> ProblemError | None:
         return ProblemError(
             "busy", detail="more is waiting to be recorded than can be", retry_after=max(1, round(error.retry_after))
         )
-    if isinstance(error, LogError):
+    if isinstance(error, (LogError, *UNAVAILABLE)):
         return ProblemError(
             "log-not-durable",
             detail="the audit log could not record this, so nothing was released",
@@ -80,7 +86,7 @@ def answering(refused: Recorder | None = None) -> Callable[[Request, Exception],
 def install(app: FastAPI, refused: Recorder | None = None) -> None:
     """Give `app` its answers to everything that can be raised; `refused` is told of each before it is given."""
     answer = answering(refused)
-    for kind in (ProblemError, LogError, Exception):
+    for kind in (ProblemError, LogError, *UNAVAILABLE, Exception):
         app.add_exception_handler(kind, answer)
 
     @app.exception_handler(HTTPException)

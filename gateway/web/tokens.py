@@ -13,7 +13,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -88,12 +89,15 @@ class Tokens:
         self, node: str, key: Ed25519PrivateKey, clients: Iterable[ClientKeys], *, log: Log, replays: Replays
     ) -> None:
         self.issuer = f"urn:yhdyspinta:node:{node}"
-        self._key = key
-        self._public = key.public_key()
+        self.use((key,))
         self._clients: Mapping[str, Mapping[str, jwt.PyJWK]] = {}
         self._log = log
         self._replays = replays
         self.register(clients)
+
+    def use(self, keys: Sequence[Ed25519PrivateKey]) -> None:
+        """Sign with the first of these keys from now on, and know tokens by each of them."""
+        self._key, self._public = keys[0], tuple(key.public_key() for key in keys)
 
     def register(self, clients: Iterable[ClientKeys]) -> None:
         """Know these clients' keys from now on, and no others."""
@@ -122,7 +126,7 @@ class Tokens:
         """The name of the client to whom we gave this token. Raises ProblemError `token-refused`, `token-expired`."""
         try:
             header = jwt.get_unverified_header(token)
-            claims = jwt.decode(token, self._public, algorithms=["EdDSA"], options=_OPTIONS)
+            claims = self._decoded(token)
         except (jwt.PyJWTError, ValueError):
             raise _token_refused("the access token is not one of this node") from None
         if header.get("typ") != _MEDIA_TYPE or claims["iss"] != self.issuer or claims["aud"] != self.issuer:
@@ -135,6 +139,14 @@ class Tokens:
         if claims["sub"] not in self._clients:
             raise _token_refused("the client has no key here any more")
         return str(claims["sub"])
+
+    def _decoded(self, token: str) -> dict[str, Any]:
+        """What a token says that one of our keys has signed. Raises PyJWTError."""
+        first, *former = self._public
+        for key in former:
+            with suppress(jwt.InvalidSignatureError):
+                return jwt.decode(token, key, algorithms=["EdDSA"], options=_OPTIONS)
+        return jwt.decode(token, first, algorithms=["EdDSA"], options=_OPTIONS)
 
     def _verified(self, assertion: str, now: datetime) -> tuple[str, str, datetime]:
         if len(assertion) > ASSERTION_LIMIT:

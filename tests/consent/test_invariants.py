@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from consent.conditions import CONDITIONS
 from consent.document import RulebookError
 from consent.explaining import explain
-from consent.invariants import Invariant, load_invariants, prove, reference_invariants
+from consent.invariants import prove
 from consent.law import Basis, Mode, Rulebook, Word
 from consent.request import Way
+from consent.stating import Invariant, load_invariants, reference_invariants
 from consent.supposed import Supposed, SupposedError
 from consent.worlds import _VALUES, World, placed, reads, worlds
 from tests.consent.second_form import WORDS, basis, book, prohibition, reference

@@ -78,7 +78,7 @@ def test_every_basis_opens_to_its_source() -> None:
         assert given.gives is not None
         assert given.reviewed is False
         assert all(given.cited(language) for language in ("fi", "sv", "en"))
-        assert (given.mode is Mode.BY_WORD) == (given.word is not Word.SHOWN), given.id
+        assert (given.mode is Mode.BY_WORD) == given.needs_word, given.id
 
 
 def test_statutory_basis_without_a_source_does_not_load() -> None:
@@ -191,3 +191,27 @@ def _march() -> Any:
     from datetime import date
 
     return date(2026, 3, 1)
+
+
+@pytest.mark.parametrize(
+    ("case", "sides", "purpose", "how", "said", "unsaid"),
+    [
+        # A child-welfare notice and urgent help stand on acts that ask for no permit.
+        ("p04-child-without-permit", ("centre", "kymenlaakso"), "child-welfare-notice", {"way": "handover"},
+         "mikään säännös", "oleskelulupa."),
+        ("p13-unconscious", ("centre", "kymenlaakso"), "service-need-lookup", {"emergency": True},
+         "hätätilanteeseen", "jolla on oleskelulupa"),
+        ("p08-pending-permit", ("centre", "kotka"), "reception-to-municipality", {}, "jolla on oleskelulupa", "ehto"),
+        # That only the fact of a vulnerable position is told, is said where it is told.
+        ("p01-asylum-adult", ("centre", "kotka"), "reception-to-municipality", HAND, "vain, onko se todettu", "x x"),
+        ("p18-social-assistance", ("kela", "kotka"), "combined-notice", {"way": "handover"}, "mikään säännös",
+         "vain, onko se todettu"),
+    ],
+)  # fmt: skip
+def test_reason_of_the_rulebook_is_told_where_it_is_the_true_one(
+    case: str, sides: tuple[str, str], purpose: str, how: dict[str, Any], said: str, unsaid: str
+) -> None:
+    text = explain(decided(case, *sides, purpose, **how), reference(), "fi")
+
+    assert said in text
+    assert unsaid not in text

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterator, Sequence
+import ssl
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,6 +20,7 @@ from gateway.demo.network import Network, Terms, build
 from gateway.demo.organisations import DEMO, Organisation
 from gateway.demo.ports import LOOPBACK
 from gateway.demo.processes import Processes, running
+from gateway.demo.story import session
 from schemas.facts import MIGRI_CUSTOMER
 
 # An answer is waited for as long as the test may take.
@@ -71,6 +73,17 @@ class Stage:
             },
         )
 
+    async def hand_over(self, adapter: str, data: bytes, flow: str = "F1") -> dict[str, Any]:
+        """Hand a file over from the reception centre's own system, with its certificate; gives the node's answer."""
+        party = self.network.parties["centre"]
+        context = ssl.create_default_context(cafile=str(party.folder / "clients-authority.pem"))
+        context.load_cert_chain(party.folder / "client.pem", party.folder / "client.key", self.network.passphrase)
+        url = f"{party.address}/v1/handovers?flow={flow}&adapter={adapter}"
+        async with session() as http, http.post(url, data=data, ssl=context) as answer:
+            assert answer.status in {201, 422}, (answer.status, await answer.text())
+            found: dict[str, Any] = await answer.json()
+            return found
+
     def key(self, case: str) -> str:
         """The customer number of one of the ten people."""
         return self.cases[case]["key"]
@@ -92,11 +105,13 @@ def network(
     organisations: Sequence[Organisation] = DEMO,
     environment: dict[str, str] | None = None,
     terms: Terms | None = None,
+    prepare: Callable[[Network], None] = lambda _network: None,
 ) -> Iterator[Stage]:
-    """Build a network in a folder and run it."""
+    """Build a network in a folder and run it; `prepare` is given it before a node starts."""
     samples = write_samples(folder / "register")
     export = folder / "register" / "reception-centre.csv"
     built = build(folder / "network", datetime.now(UTC), export, organisations=organisations, terms=terms or Terms())
+    prepare(built)
     before = dict(os.environ)
     os.environ.update(environment or {})
     try:

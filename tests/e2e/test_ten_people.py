@@ -138,8 +138,9 @@ def expect(case: str, flow: str, role: str, recipient: str, categories: set[str]
 EXPECTED = (
     expect("p01-asylum-adult", "F1", "municipality", "kotka", MUNICIPALITY),
     expect("p01-asylum-adult", "F1", "county", "kymenlaakso", COUNTY),
-    expect("p02-quota-family", "F2", "municipality", "kotka", MUNICIPALITY),
-    expect("p02-quota-family", "F2", "county", "kymenlaakso", COUNTY),
+    # F2 is for whoever selects and places; a centre at which the family stays tells of its move.
+    expect("p02-quota-family", "F1", "municipality", "kotka", MUNICIPALITY),
+    expect("p02-quota-family", "F1", "county", "kymenlaakso", COUNTY),
     expect("p03-ukrainian-mother", "F5", "municipality", "kouvola", MUNICIPALITY),
     expect("p03-ukrainian-mother", "F5", "county", "kymenlaakso", COUNTY),
     expect("p04-unaccompanied-minor", "F6", "municipality", "kotka", MUNICIPALITY),

@@ -6,11 +6,14 @@ import asyncio
 import contextlib
 import csv
 import json
+import re
 import ssl
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +24,8 @@ from adapters.samples import write_samples
 from audit.log.entries import Entry
 from audit.log.tables import entries
 from gateway.demo import network as demo
+from gateway.demo.leash import leashed
+from gateway.demo.ports import Ports
 from gateway.demo.processes import Processes
 from gateway.keys import certificates
 from gateway.keys.keystore import write_private_key
@@ -123,6 +128,34 @@ class Running:
         return self.engines[party]
 
 
+@dataclass(frozen=True)
+class Replica:
+    """A second process for a party's node: the same settings and database, ports and a registry's cache of its own."""
+
+    config: Path
+    ports: Mapping[str, int]
+    reserved: Ports = field(repr=False)
+
+    @classmethod
+    def of(cls, party: demo.Party, cache: Path) -> Replica:
+        text = party.config.read_text("utf-8").replace("[registry]\n", f'[registry]\ncache = "{cache}"\n')
+        faces = re.findall(rf'^(\w+) = "{LOOPBACK}:\d+"$', text, re.MULTILINE)
+        reserved = Ports(len(faces))
+        ports = dict(zip(faces, reserved, strict=True))
+        for face, port in ports.items():
+            text = re.sub(rf'^{face} = "{LOOPBACK}:\d+"$', f'{face} = "{LOOPBACK}:{port}"', text, flags=re.MULTILINE)
+        config = party.folder / "replica.toml"
+        config.write_text(text, "utf-8")
+        return cls(config, ports, reserved)
+
+    def start(self) -> subprocess.Popen[bytes]:
+        """Its process."""
+        return subprocess.Popen(
+            leashed([sys.executable, "-m", "gateway", "node", "run", "--config", str(self.config)]),
+            stdin=subprocess.DEVNULL,
+        )
+
+
 @contextmanager
 def running(
     folder: Path,
@@ -133,10 +166,11 @@ def running(
     source: bool = True,
     database: str | None = None,
     rulebook: bytes | None = None,
+    age: timedelta = timedelta(),
 ) -> Iterator[Running]:
     """Build a network, change what the test needs, start the nodes and the centre's source system, stop them all.
 
-    Without a `rulebook` it is the former one.
+    Without a `rulebook` it is the former one. Everything was made as long ago as its `age` says.
     """
     samples = folder / "samples"
     samples.mkdir()
@@ -144,7 +178,7 @@ def running(
     register = next(samples.glob("*.csv"))
     network = demo.build(
         folder / "network",
-        datetime.now(UTC),
+        datetime.now(UTC) - age,
         register,
         organisations=organisations,
         terms=demo.Terms(rulebook or former_rulebook(), database),

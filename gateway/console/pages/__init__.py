@@ -5,7 +5,18 @@ from __future__ import annotations
 from typing import Final
 
 from gateway.console.office import Page
-from gateway.console.pages import laws, network, overview, people, records, reports, reviewing, sealing, searching
+from gateway.console.pages import (
+    asking,
+    laws,
+    network,
+    overview,
+    people,
+    records,
+    reports,
+    reviewing,
+    sealing,
+    searching,
+)
 
 PAGES: Final[tuple[Page, ...]] = (
     *overview.PAGES,
@@ -16,5 +27,6 @@ PAGES: Final[tuple[Page, ...]] = (
     *sealing.PAGES,
     *reports.PAGES,
     *network.PAGES,
+    *asking.PAGES,
     *laws.PAGES,
 )

@@ -73,6 +73,7 @@ class Searching(Windowed[A], Generic[A]):
         """The filters with what the name and the person fill in."""
         named, filters = NAMED[self.question], self.filters.within(self.start, self.end)
         someone = reading.someone(self.person)
+        case, *former = reading.cases(self.case) if self.case is not None else (filters.case,)
         return (
             replace(
                 filters,
@@ -80,7 +81,8 @@ class Searching(Windowed[A], Generic[A]):
                 types=filters.types or named.types,
                 outcomes=filters.outcomes or named.outcomes,
                 carries=named.carries,
-                case=reading.case(self.case) if self.case is not None else filters.case,
+                case=case,
+                former_cases=tuple(former),
             ),
             someone,
         )
@@ -179,14 +181,20 @@ class Course:
         return {"found": [item.to_dict() for item in self.found]}
 
 
+_MOST_KEYS: Final = 16
+"""So many index keys a node has had at most whose entries are asked for at once."""
+
+
 class CourseOf(Question[Course], named="timeline-case"):
-    """Everything about one case, by the key that entries have for it; oldest first."""
+    """Everything about one case, by the keys that entries have for it, with commas between; oldest first."""
 
     key: Text
 
     def read(self, reading: Reading) -> Answered[Course]:
-        course = Course(reading.walk(Filters(case=self.key), limit=LONGEST_COURSE))
-        key = self.key if course.found else None
+        case, *former = self.key.split(",")[:_MOST_KEYS]
+        filters = Filters(case=case, former_cases=tuple(former))
+        course = Course(reading.walk(filters, limit=LONGEST_COURSE))
+        key = case if course.found else None
         return Answered(course, Note(bool(course.found), None, key, {"shown": len(course.found)}))
 
 
@@ -211,7 +219,7 @@ class Timeline(Question[Course]):
 
     def read(self, reading: Reading) -> Answered[Course]:
         if self.case is not None:
-            return CourseOf.of(key=reading.case(self.case)).read(reading)
+            return CourseOf.of(key=",".join(reading.cases(self.case))).read(reading)
         story: dict[int, Found] = {}
         for start in self._starts(reading):
             chain = query.chain(reading.connection, start, limit=LONGEST_COURSE, find=reading.find)
@@ -231,11 +239,11 @@ class Timeline(Question[Course]):
 
 
 class FindCase(Question[str], named="find-case"):
-    """The key that entries have for a case reference, which is not kept."""
+    """The keys that entries have for a case reference, which is not kept; several if the index key was changed."""
 
     case: Text
 
     def read(self, reading: Reading) -> Answered[str]:
-        key = reading.case(self.case)
-        is_known = bool(reading.page(Filters(case=key), limit=1).found)
-        return Answered(key, Note(case=key if is_known else None))
+        keys = reading.cases(self.case)
+        known = [key for key in keys if reading.page(Filters(case=key), limit=1).found]
+        return Answered(",".join(known) or keys[0], Note(case=known[0] if known else None))

@@ -247,6 +247,10 @@ class Registry:
             if asked.stands(day) and self._is_vouched(asked, day, at)
         )
 
+    def vouches_for(self, asked: StandingRequest, at: datetime) -> bool:
+        """Whether a standing request is its own member's word, by a key that counts at this moment."""
+        return self._is_vouched(asked, finnish_day(at), at)
+
     def _is_vouched(self, asked: StandingRequest, day: date, at: datetime) -> bool:
         """Whether a standing request is signed by its member. Once a day: keys end, and signatures cost."""
         key = (asked, day)

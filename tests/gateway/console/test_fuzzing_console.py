@@ -29,7 +29,7 @@ from tests.gateway.web.generating import AWKWARD
 from tests.gateway.web.test_fuzzing import EACH, Ground, standing
 
 ADDRESS = "https://console.example.fi"
-START = ("/", "/search", "/reviews", "/withdrawals", "/flow", "/processing", "/log", "/entries/0")
+START = ("/", "/search", "/reviews", "/withdrawals", "/flow", "/processing", "/log", "/entries/0", "/requests")
 
 
 @dataclass
@@ -111,12 +111,12 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
     return Place.build(tmp_path_factory.mktemp("fuzzing-console"))
 
 
-@pytest.mark.parametrize("role", ["officer", "auditor"])
+@pytest.mark.parametrize("role", ["officer", "auditor", "registrar"])
 def test_no_form_and_no_address_makes_the_console_fail(place: Place, database_url: str, role: str) -> None:
     with filled(place, database_url) as ground:
         browser = ground.run(signed_in(ground.faces.here, role))
         sheets, paths = ground.run(read(browser))
-        assert len(sheets) > 3
+        assert len(sheets) > 2
 
         @EACH
         @given(st.data())

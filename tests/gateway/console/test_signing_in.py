@@ -254,17 +254,31 @@ def test_no_session_outlives_a_working_day(world: World) -> None:
     assert known.find(token, NOW + LONGEST) is None
 
 
-def test_guessing_is_stopped_and_says_when_to_come_back(running: Running) -> None:
+def test_what_was_tried_in_vain_waits_and_says_when_to_come_back_and_nobody_else_does(running: Running) -> None:
     client = running.client()
     for _ in range(FAILURES):
         assert redeem(client, running.address, "guess").status_code == 403
 
-    stopped = redeem(client, running.address, running.world.link())
+    stopped = redeem(client, running.address, "guess")
 
-    assert stopped.status_code == 429, "even the right link must wait"
+    assert stopped.status_code == 429
     assert 0 < int(stopped.headers["retry-after"]) <= WINDOW.total_seconds() + 1
-    running.world.now += WINDOW + timedelta(seconds=1)
+    # From the same address, which may be that of a whole organisation.
     assert redeem(running.client(), running.address, running.world.link()).status_code == 200
+    running.world.now += WINDOW + timedelta(seconds=1)
+    assert redeem(client, running.address, "guess").status_code == 403
+
+
+def test_what_any_page_can_make_a_browser_send_locks_nobody_out(running: Running) -> None:
+    for _ in range(3 * FAILURES):
+        assert running.client().get("/sign-in/answer?x").status_code == 403
+
+    assert redeem(running.client(), running.address, running.world.link()).status_code == 200
+    refused = [entry for entry in read_sign_ins(running.world) if entry.outcome == "refused"]
+    assert len(refused) == FAILURES, "what comes in numbers is summed"
+    running.world.now += WINDOW
+    running.client().get("/sign-in/answer?x")
+    assert read_sign_ins(running.world)[-1].detail["count"] == 2 * FAILURES + 1
 
 
 def test_guesses_are_on_record(running: Running) -> None:
@@ -275,7 +289,7 @@ def test_guesses_are_on_record(running: Running) -> None:
     assert (entry.outcome, entry.detail["how"], entry.agents.user) == ("refused", "link", None)
 
 
-def test_attempts_of_one_address_do_not_shut_out_another() -> None:
+def test_attempts_of_one_thing_do_not_shut_out_another() -> None:
     attempts = Attempts(failures=3, window=timedelta(minutes=10))
     for _ in range(3):
         attempts.fail("one", NOW)

@@ -146,6 +146,29 @@ def test_flip_of_one_bit_in_any_derived_file_is_named_by_the_command(sound: File
             assert name in wrong.text
 
 
+def signatures_of(data: bytes) -> list[str]:
+    return [text for item in orjson.loads(data)["signatures"] for text in (item["sig"], item["keyid"])]
+
+
+def test_signature_of_the_registry_that_is_spare_is_not_altered_unnoticed(sound: Files) -> None:
+    metadata = [name for name in sound if "/metadata/" in name]
+    assert any(len(signatures_of(sound[name])) > 4 for name in metadata), "the root has more than it needs"
+
+    for name in metadata:
+        for text in signatures_of(sound[name]):
+            at = sound[name].index(text.encode())
+            letter = next(place for place in range(at, at + len(text)) if sound[name][place : place + 1].isalpha())
+            others = [
+                flipped(sound[name], at),
+                # The same number in a capital letter is another text.
+                sound[name][:letter] + sound[name][letter : letter + 1].upper() + sound[name][letter + 1 :],
+            ]
+            for altered in others:
+                report = checked(sound | {name: altered})
+
+                assert not report.sound, name
+
+
 @pytest.mark.parametrize(
     "name", ["bodies/response", "bodies/request", "log/entry-2.json", "log/entry-1.proof", "certificates/anchor-1.pem"]
 )

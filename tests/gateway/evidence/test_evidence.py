@@ -30,9 +30,9 @@ from audit.tree.checkpoint import LogSigner, VerifierKey
 from audit.tree.tiles import WIDTH
 from gateway.cli.main import app
 from gateway.evidence import package
-from gateway.evidence.exporting import secret
 from gateway.evidence.verifying import verify
 from gateway.keys.errors import TrustError
+from gateway.node.wiring import secret
 from gateway.storage import engine as storage
 from gateway.storage.engine import writer
 from gateway.storage.sealing import SealError, unseal
@@ -156,7 +156,11 @@ def test_the_root_of_another_network_does_not_vouch(exchanged: Exchanged, tmp_pa
 
     report = verify(*package.read(file.read_bytes()), root=other.publisher.root())
 
-    assert [(finding.code, finding.holds) for finding in report.findings] == [("request", False), ("files", True)]
+    assert [(finding.code, finding.holds) for finding in report.findings] == [
+        ("request", False),
+        ("registry", True),
+        ("files", True),
+    ]
 
 
 def other_signature(jws: bytes) -> bytes:

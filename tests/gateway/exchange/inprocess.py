@@ -95,10 +95,12 @@ class Place:
         folder: Path,
         case: str = "p01-asylum-adult",
         organisations: Sequence[Organisation] = DEMO,
+        rulebook: bytes | None = None,
     ) -> Place:
+        """A network under the former rulebook, unless another is given."""
         samples = folder / "samples"
         found = write_samples(samples, count=40)
-        export, terms = samples / "reception-centre.csv", demo.Terms(former_rulebook())
+        export, terms = samples / "reception-centre.csv", demo.Terms(rulebook or former_rulebook())
         network = demo.build(folder / "network", datetime.now(UTC), export, organisations=organisations, terms=terms)
         adapter = load_adapter("reception-centre-csv")
         with (samples / "reception-centre.csv").open("rb") as file:
@@ -231,6 +233,7 @@ async def node(
         exchange = replace(
             parts.exchange,
             standing=lambda at: standing(parts.standings.now(at)),
+            standing_ungated=None,
             registers={service: OwnRegister("register", is_authoritative=True)},
             backends={service: register},
             limits=Limits(1 << 20, 16 * 1024, 2.0),

@@ -314,6 +314,24 @@ async def test_times_that_a_wrong_clock_has_written_are_put_right(place: Place, 
         assert sum(row.due >= far for row in rows(here).values()) == 2, "what was ordered for that day waits for it"
 
 
+async def test_orders_of_a_clock_that_was_ahead_go_when_it_is_put_right(place: Place, database_url: str) -> None:
+    clock = Clock()
+    async with node(place, database_url, clock=clock) as here:
+        workers = Deliveries(here.exchange)
+        clock.passed = timedelta(hours=1)
+        assert await workers._claim() == []
+        await order_to(here, "kotka", "W3")
+        later = clock() + timedelta(minutes=1)
+        await order(here, "W4", not_before=later)
+        at_once = {row.id for row in rows(here).values() if row.due < micros(later)}
+
+        clock.passed = timedelta()
+        claimed = await workers._claim()
+
+        assert {delivery.id for delivery in claimed} == at_once
+        assert len(at_once) == len(rows(here)) // 2, "what was ordered for a time waits for it"
+
+
 async def test_attempt_ends_though_the_wall_clock_was_set_back(place: Place, database_url: str) -> None:
     clock = Clock()
 

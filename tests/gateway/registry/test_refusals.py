@@ -5,11 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import re
 import shutil
 import ssl
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -24,9 +21,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from gateway.demo.leash import leashed
 from gateway.demo.network import Network
-from gateway.demo.ports import LOOPBACK, Ports
+from gateway.demo.ports import LOOPBACK
 from gateway.keys import certificates
 from gateway.keys.certificates import PrivateKey
 from gateway.keys.tls import peer_pin
@@ -37,7 +33,7 @@ from gateway.registry.run.roles import Lifetimes
 from gateway.settings import load
 from gateway.wire.signing import thumbprint
 from tests.gateway.registry.peering import Peering, forge, hasten, stranger
-from tests.gateway.running import Running, raw, ready, running
+from tests.gateway.running import Replica, Running, raw, ready, running
 from tests.waiting import living
 
 HOUR = timedelta(hours=1)
@@ -304,19 +300,11 @@ async def test_a_message_is_taken_once_on_all_replicas(peering: Peering, tmp_pat
 @contextlib.asynccontextmanager
 async def replica(peering: Peering, folder: Path) -> AsyncIterator[int]:
     """A second node process on the centre's database; gives its port."""
-    party = peering.nodes.party("centre")
-    text = party.config.read_text("utf-8").replace("[registry]\n", f'[registry]\ncache = "{folder / "cache"}"\n')
-    faces = re.findall(rf'^(\w+) = "{LOOPBACK}:\d+"$', text, re.MULTILINE)
-    reserved = Ports(len(faces))
-    ports = dict(zip(faces, reserved, strict=True))
-    for face, port in ports.items():
-        text = re.sub(rf'^{face} = "{LOOPBACK}:\d+"$', f'{face} = "{LOOPBACK}:{port}"', text, flags=re.MULTILINE)
-    config = party.folder / "replica.toml"
-    config.write_text(text, "utf-8")
-    process = subprocess.Popen(leashed([sys.executable, "-m", "gateway", "node", "run", "--config", str(config)]))
+    second = Replica.of(peering.nodes.party("centre"), folder / "cache")
+    process = second.start()
     try:
-        await ready(ports["local"], living(process))
-        yield ports["peers"]
+        await ready(second.ports["local"], living(process))
+        yield second.ports["peers"]
     finally:
         process.terminate()
         process.wait()

@@ -1,18 +1,22 @@
-"""Keys change while data moves, and no exchange is lost: of signing, of TLS, of the registry's root and anchors."""
+"""Keys and secrets change while data moves, and no exchange is lost, also where the change was killed in its middle."""
 
 from __future__ import annotations
 
 import asyncio
 import signal
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from gateway.keys import certificates
 from gateway.keys.keystore import FileKeyStore
+from gateway.node.rotation import Secret
 from gateway.registry.read.distribution import RegistryClient
 from gateway.registry.read.entries import Asked, Content
 from gateway.registry.run.changes import without_certificate
@@ -21,7 +25,7 @@ from gateway.registry.run.joining import Kept, KeyFiles, ask_again, take_in
 from gateway.wire.signing import thumbprint
 from tests.gateway.registry.peering import Peering, hasten
 from tests.gateway.running import Running, running
-from tests.waiting import until
+from tests.waiting import living, until
 
 pytestmark = pytest.mark.e2e
 PARTIES = ("centre", "kotka")
@@ -159,6 +163,41 @@ async def test_the_certificate_authority_is_rotated_under_load_and_no_exchange_i
         # Those of the members that have not followed lose their place with the anchor.
         await revoked(peering, *former, old)
         await load.more()
+
+
+def rotating(peering: Peering, party: str, *words: str) -> subprocess.Popen[bytes]:
+    """The command that changes a secret, beside the node."""
+    config = peering.nodes.party(party).config
+    command = [sys.executable, "-m", "gateway", "node", "rotate", *words, "--config", str(config), "--yes", "--json"]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def changes(peering: Peering, party: str, secret: str) -> list[object]:
+    found = peering.nodes.entries(party, type="secret")
+    return [entry.detail["change"] for entry in found if entry.detail["secret"] == f"{secret}_key"]
+
+
+@pytest.mark.parametrize("secret", list(Secret))
+async def test_a_secret_is_changed_under_load_and_killed_in_the_middle_and_no_exchange_is_lost(
+    peering: Peering, secret: Secret
+) -> None:
+    async with under_load(peering) as load:
+        for party in PARTIES:
+            killed = rotating(peering, party, secret, "--settle", "3600")
+            # It is on record that the nodes are to read the new key; the command waits for them, and dies.
+            await until(partial(changes, peering, party, secret), alive=living(killed))
+            killed.kill()
+            await asyncio.to_thread(killed.communicate)
+            await load.more()
+
+            again = rotating(peering, party, secret)
+            _, said = await asyncio.to_thread(again.communicate)
+
+            assert again.returncode == 0, said
+            await load.more()
+    for party in PARTIES:
+        gone = ["gone"] if secret is Secret.WRAPPING else []
+        assert changes(peering, party, secret) == ["joining", "current", *gone]
 
 
 async def test_files_that_do_not_fit_together_stop_nothing(peering: Peering) -> None:

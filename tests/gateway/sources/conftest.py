@@ -17,11 +17,11 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import Engine
 
-from adapters.sdk import Limits, load
+from adapters.sdk import Change, Limits, load
 from audit.log.log import Log
 from audit.tree.checkpoint import LogSigner
 from gateway.sources.batches import Source
-from gateway.sources.feed import Books, Feed, FeedPolicy, Intake
+from gateway.sources.feed import Books, Door, Feed, FeedPolicy, Intake
 from gateway.sources.progress import Progress
 from gateway.storage import schema
 from gateway.wire.problems import ProblemError
@@ -56,6 +56,7 @@ class Sink:
     calls: int = 0
     refuse: dict[str, ProblemError] = field(default_factory=dict)
     stop_after: int | None = None
+    changes: list[Change] = field(default_factory=list)
 
     async def __call__(self, bundle: dict[str, Any], key: str) -> bool:
         if self.stop_after is not None and len(self.taken) >= self.stop_after:
@@ -67,6 +68,10 @@ class Sink:
         existing = key in self.taken
         self.taken.setdefault(key, bundle)
         return existing
+
+    async def take_change(self, change: Change) -> dict[str, int]:
+        self.changes.append(change)
+        return {"stopped": 0, "gone": 0}
 
     @property
     def people(self) -> list[str]:
@@ -85,7 +90,7 @@ def feed_of(source: Source, sink: Sink, books: Progress, reports: Path, adapter:
     return Feed(
         "register",
         Intake(source, load(adapter), Limits()),
-        sink,
+        Door(sink, sink.take_change),
         Books(books, reports),
         FeedPolicy(0.01, 0.02),
     )

@@ -10,6 +10,8 @@ import pytest
 from gateway.sources.directory import Directory
 from gateway.sources.progress import Progress
 from gateway.wire.problems import ProblemError
+from schemas.facts import MIGRI_CUSTOMER
+from tests.adapters.test_hl7_escapes import message
 from tests.gateway.sources.conftest import Sink, drain, export, feed_of
 from tests.waiting import until
 
@@ -153,3 +155,20 @@ async def test_a_running_feed_reads_what_is_put_there(books: Progress, tmp_path:
     await feed.stop()
 
     assert sink.people == ["A1"]
+
+
+async def test_a_record_that_was_taken_back_comes_to_the_door_as_that_and_is_in_the_report(
+    books: Progress, tmp_path: Path
+) -> None:
+    drop, sink = tmp_path / "drop", Sink()
+    drop.mkdir()
+    (drop / "deleted.hl7").write_bytes(message().replace(b"REF^I12^REF_I12", b"ADT^A29"))
+    feed = feed_of(Directory(drop), sink, books, tmp_path / "reports", "county-hl7")
+
+    await drain(feed)
+
+    assert [change.identifiers for change in sink.changes] == [((MIGRI_CUSTOMER, "A-77"),)]
+    assert sink.people == []
+    told = lines(tmp_path / "reports")
+    assert [line.get("code") or line.get("change") for line in told] == ["client-withdrawn", "client-withdrawn", None]
+    assert told[-1] == {"summary": True, "read": 1, "taken": 1, "rejected": 0}

@@ -26,7 +26,7 @@ from gateway.web.tokens import Tokens
 from gateway.wire.signing import thumbprint
 from tests.gateway.exchange.inprocess import InProcess
 
-EVERY_ACTION = frozenset({"query", "handover", "inbox", "consent", "decision", "identity", "audit"})
+EVERY_ACTION = frozenset({"query", "handover", "inbox", "consent", "decision", "identity", "audit", "standing-request"})
 #: Routes that do not declare forms of their own: what they take and give is only known to answer.
 UNDECLARED = ("/r1",)
 
@@ -118,6 +118,7 @@ def desk_of(exchange: Exchange) -> Desk:
             clock=exchange.clock,
             standing=lambda: exchange.standing(exchange.clock()),
             subsystems=exchange.subsystems,
+            signer=exchange.signer,
         )
     )
 

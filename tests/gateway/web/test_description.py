@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import httpx
 import pytest
 
 from audit.log.entries import EntryType, Outcome
+from consent.rulebook import load, reference_rulebook
 from gateway.handover.plan import Handovers
 from gateway.story import Story
 from gateway.web.description import CERTIFICATE_SCHEME, TOKEN_SCHEME
@@ -103,12 +105,32 @@ async def _everything(here: Faces) -> None:
     await _handovers(here)
     await _identity(here)
     await _queries(face)
+    await _standing_requests(here)
     await _audit(here)
     for path in ("/v1/handovers", "/v1/inbox", "/v1/consents/x", "/v1/identity/held"):
         assert (await face.call("GET", path, certificate=b"stranger")).status_code == 401
         assert (await face.call("GET", f"{path}?nonsense=1", headers=USER)).json()["code"] == "invalid-request"
     assert (await face.call("POST", "/oauth/token", data={"grant_type": "password"})).status_code == 400
     assert (await face.call("POST", "/oauth/token", json={})).status_code == 415
+
+
+async def _standing_requests(here: Faces) -> None:
+    face, exchange, path = here.clients, here.here.exchange, "/v1/standing-requests"
+    former, reference = exchange.standing, load(reference_rulebook(), source="reference")
+    # The network's own rulebook knows no rights to get.
+    exchange.standing = lambda at: replace(former(at), rulebook=reference)
+    right = (await face.call("GET", f"{path}/rights")).json()["rights"][0]
+    asked = {name: right[name] for name in ("role", "providers", "provision", "categories")}
+    asked |= {"id": "centre-1", "purpose": right["purposes"][0], "first": "2026-01-01"}
+    assert (await face.call("POST", path, json=asked, headers=USER)).status_code == 201
+    assert (await face.call("POST", path, json=asked)).status_code == 400
+    assert (await face.call("GET", path)).status_code == 200
+    assert (await face.call("GET", f"{path}/centre-1")).status_code == 200
+    assert (await face.call("GET", f"{path}/none")).status_code == 404
+    for known, status in (("centre-1", 201), ("none", 404)):
+        answer = await face.call("POST", f"{path}/{known}/end", json={"last": "2026-06-30"}, headers=USER)
+        assert answer.status_code == status
+    exchange.standing = former
 
 
 async def _audit(here: Faces) -> None:

@@ -180,6 +180,21 @@ async def test_centre_hands_over_what_was_asked_for_once_for_all_and_nothing_tha
     await until(lambda: _received(nodes), alive=nodes.processes.check)
 
 
+async def test_flow_that_falls_to_another_role_is_planned_by_nobody_else(nodes: Running) -> None:
+    # Quota refugees are told of by whoever selects and places them: under that name a centre plans nothing.
+    header, person, *_ = nodes.export.read_bytes().split(b"\r\n")
+    path = PATH.replace("F1", "F2")
+    async with (
+        nodes.client("centre") as session,
+        session.post(path, data=b"\r\n".join([header, person, b""]), headers={"Content-Type": "text/csv"}) as answer,
+    ):
+        problem = await answer.json()
+
+    assert (answer.status, problem["code"], problem["pointer"]) == (422, "flow-unknown", "/flow")
+    assert "F1" in problem["remedy"]
+    assert "F2" not in problem["remedy"]
+
+
 async def _received(nodes: Running) -> bool:
     """Whether Kotka has taken something in, by its own copy of the rulebook and the registry."""
     return bool(nodes.rows("kotka", select(inbox.c.id)))

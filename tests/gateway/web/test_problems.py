@@ -13,6 +13,7 @@ from sqlalchemy import Engine
 from audit.log.entries import Entry
 from audit.log.log import Log
 from audit.tree.checkpoint import LogSigner
+from gateway.storage import engine as storage
 from gateway.web.problems import install
 
 
@@ -40,6 +41,22 @@ async def test_a_failure_that_nobody_foresaw_says_nothing_of_itself(language: st
     assert answer.json() == {
         "type": "urn:yhdyspinta:problem:internal-error", "title": title, "status": 500, "code": "internal-error",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("url", ["sqlite:////no/such/folder/node.db", "postgresql://node@/node?host=/no/such/folder"])
+async def test_while_the_database_is_away_a_face_says_when_to_come_again(url: str) -> None:
+    app = FastAPI()
+    install(app)
+    away = storage.create(url)
+
+    @app.get("/")
+    async def read() -> None:
+        away.connect()
+
+    answer = await get(app, "/")
+
+    assert (answer.status_code, answer.json()["code"]) == (503, "log-not-durable")
+    assert answer.headers["retry-after"] == "5"
 
 
 async def test_what_the_log_cannot_record_is_refused_and_may_be_asked_again(engine: Engine) -> None:

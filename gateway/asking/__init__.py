@@ -1,0 +1,1 @@
+"""Standing requests of this organisation: made, signed, published, ended, shown."""

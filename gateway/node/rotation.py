@@ -1,0 +1,233 @@
+"""Change a secret while nodes run: another key beside the one in use, then in its place.
+
+The steps can be ended anywhere, by a power cut as well, and begun again: where a change stands, the file and the
+database say. The order of the steps is what keeps words of people from being passed over:
+
+1. the new key is added to the file, last: nobody writes under it;
+2. the database asks for it, on record: a node that has not read it yet is held, and one that lacks it does not start;
+3. after the time in which every node has looked, the database says that it is the current one, on record.
+
+What was written under the former index key stays under it for good, and is still looked for. What the former wrapping
+key has wrapped is wrapped anew, batch by batch, and only when nothing is left of it the key goes. The former token key
+counts for as long as a token lives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Final
+
+from cryptography.hazmat.primitives.keywrap import InvalidUnwrap, aes_key_unwrap, aes_key_wrap
+from sqlalchemy import Connection, Engine, bindparam, insert, select, update
+
+from audit.log.entries import Entry, EntryType, Outcome, micros
+from audit.log.log import Log, Written
+from audit.log.tables import subjects
+from audit.questions.keys import unwrapped
+from gateway.keys import ring
+from gateway.node.secret_files import KnownKey, SecretState, fingerprint, known_keys, path_of
+from gateway.node.wiring import NodeError, secrets_in
+from gateway.settings import Settings
+from gateway.storage.engine import writer
+from gateway.storage.tables import secret_fingerprints
+from gateway.story import Story
+
+#: Every node looks each second; a loaded one may be late.
+SETTLE_SECONDS: Final = 5.0
+BATCH: Final = 200
+
+
+class Secret(StrEnum):
+    """What can be changed here. The others have a public half that others know: they change through the registry."""
+
+    INDEX = "index"
+    WRAPPING = "wrapping"
+    TOKEN = "token"  # noqa: S105 - a name
+
+    @property
+    def setting(self) -> str:
+        """Its name among the settings, and in the database."""
+        return f"{self.value}_key"
+
+
+class Change(StrEnum):
+    """What an entry says of a secret."""
+
+    JOINING = "joining"
+    CURRENT = "current"
+    GONE = "gone"
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What the command works with, beside nodes that run: their database and log, a clock, and how it waits for them.
+
+    `user` is the pseudonym of the person at the operating system.
+    """
+
+    settings: Settings
+    engine: Engine
+    log: Log
+    clock: Callable[[], datetime]
+    settle: Callable[[], None]
+    user: str
+
+
+class Rotation:
+    """The change of one secret. `prepare` and `carry_out` begin where a former attempt has ended."""
+
+    def __init__(self, secret: Secret, beside: Beside) -> None:
+        self._name = secret.setting
+        self._secret = secret
+        self._beside = beside
+        self._path = path_of(beside.settings, self._name)
+
+    def prepare(self) -> None:
+        """Add the new key to the file, unless one waits there already. Raises NodeError, OSError."""
+        keys, known = self._stand()
+        states = {key.fingerprint: key.state for key in known}
+        begun = self._waiting(keys, known) is not None or self._former_wrapping(known) is not None
+        held = [states.get(self._print(key)) for key in keys]
+        if begun or held[0] is SecretState.FORMER or SecretState.GONE in held:
+            return
+        if SecretState.CURRENT not in states.values():
+            raise NodeError(
+                f"the database knows no {self._name} yet", "start a node on it once, then change the secret"
+            )
+        # A wrapping key that nothing is under any more need not be carried along, nor a token key whose tokens ended.
+        carried = {SecretState.CURRENT} if self._secret is Secret.TOKEN else set(SecretState) - {SecretState.GONE}
+        kept = tuple(key for key in keys if states.get(self._print(key)) in carried)
+        if len(kept) >= ring.MOST_KEYS:
+            raise NodeError(f"{self._path} holds {len(kept)} keys", f"a file holds at most {ring.MOST_KEYS}")
+        ring.replace(self._path, (*kept, ring.new()))
+
+    def carry_out(self, told: Callable[[str], None] = lambda _step: None) -> int:
+        """Put the new key in the place of the one in use; how many persons' keys were wrapped anew."""
+        keys, known = self._stand()
+        waiting = self._waiting(keys, known)
+        if waiting is not None:
+            if self._print(waiting) not in {key.fingerprint for key in known}:
+                told("every node is to read it")
+                self._move(self._print(waiting), SecretState.JOINING, Change.JOINING)
+            self._beside.settle()
+            self._move(self._print(waiting), SecretState.CURRENT, Change.CURRENT)
+            told("what is new is written under it")
+        self._settle_file()
+        return self._rewrap(told) if self._secret is Secret.WRAPPING else 0
+
+    def _settle_file(self) -> None:
+        """The current key first, since commands that ask no database go by that; and none that is gone."""
+        keys, known = self._stand()
+        states = {key.fingerprint: key.state for key in known}
+        left = [key for key in keys if states.get(self._print(key)) is not SecretState.GONE]
+        ring.replace(self._path, sorted(left, key=lambda key: states.get(self._print(key)) is not SecretState.CURRENT))
+
+    def _rewrap(self, told: Callable[[str], None]) -> int:
+        _, known = self._stand()
+        former = self._former_wrapping(known)
+        if former is None:
+            return 0
+        # By now no node wraps anything with the former key any more, so a round that finds nothing is the last.
+        self._beside.settle()
+        current, *others = secrets_in(self._path)
+        count, found = 0, -1
+        while found:
+            told("keys of persons are wrapped anew")
+            found = rewrap(self._beside.engine, current, others)
+            count += found
+        self._move(former.fingerprint, SecretState.GONE, Change.GONE)
+        self._settle_file()
+        return count
+
+    def _stand(self) -> tuple[tuple[bytes, ...], tuple[KnownKey, ...]]:
+        with self._beside.engine.connect() as connection:
+            known = known_keys(connection).get(self._name, ())
+        return secrets_in(self._path), known
+
+    def _print(self, key: bytes) -> str:
+        return fingerprint(self._name, key)
+
+    def _waiting(self, keys: tuple[bytes, ...], known: tuple[KnownKey, ...]) -> bytes | None:
+        """The key that is to follow: one that joins, or one that was added and that the database does not know."""
+        states = {key.fingerprint: key.state for key in known}
+        joining = [key for key in keys if states.get(self._print(key)) is SecretState.JOINING]
+        added = [key for key in keys[1:] if self._print(key) not in states]
+        return next(iter((*joining, *added)), None)
+
+    def _former_wrapping(self, known: tuple[KnownKey, ...]) -> KnownKey | None:
+        former = (key for key in known if key.state is SecretState.FORMER)
+        return next(former, None) if self._secret is Secret.WRAPPING else None
+
+    def _move(self, print_: str, state: SecretState, change: Change) -> None:
+        """Give a key its state, on record in the same transaction. Raises LogError."""
+
+        def unit(connection: Connection) -> Written[None]:
+            now = self._beside.clock()
+            moved = _moved(connection, self._name, print_, state, micros(now))
+            return Written(None, (self._entry(change, now),) if moved else ())
+
+        self._beside.log.commit_blocking(unit)
+
+    def _entry(self, change: Change, now: datetime) -> Entry:
+        story = Story(client="yhdyspinta node rotate", user=self._beside.user, node=self._beside.settings.node.id)
+        detail = {"secret": self._name, "change": change.value}
+        return story.entry(EntryType.SECRET, Outcome.SUCCESS, now, detail=detail)
+
+
+def _moved(connection: Connection, name: str, print_: str, state: SecretState, at: int) -> bool:
+    """Write the state of a key, and that the one before it is not the current one. Whether anything changed."""
+    table = secret_fingerprints
+    known = {key.fingerprint: key.state for key in known_keys(connection).get(name, ())}
+    if known.get(print_) is state:
+        return False
+    this = (table.c.name == name) & (table.c.fingerprint == print_)
+    if print_ not in known:
+        row = {"name": name, "fingerprint": print_, "at": at, "state": state.value}
+        connection.execute(insert(table), row)
+        return True
+    if state is SecretState.CURRENT:
+        former = (table.c.name == name) & (table.c.state == SecretState.CURRENT.value)
+        # Of a token key nothing is read any more once its tokens have ended.
+        connection.execute(update(table).where(former).values(state=SecretState.FORMER.value))
+    connection.execute(update(table).where(this).values(state=state.value, at=at))
+    return True
+
+
+def rewrap(engine: Engine, current: bytes, former: list[bytes]) -> int:
+    """Wrap all keys of persons that former keys have wrapped with the current one; how many they were.
+
+    In batches, each a short transaction of its own, so that nodes go on meanwhile. A key that was destroyed in between
+    is not brought back.
+    """
+    table, last, count = subjects, "", 0
+    anew = (
+        update(table)
+        .where(table.c.id == bindparam("of"), table.c.wrapped_key == bindparam("before"))
+        .values(wrapped_key=bindparam("after"))
+    )
+    while True:
+        with engine.connect() as connection:
+            batch = connection.execute(
+                select(table.c.id, table.c.wrapped_key)
+                .where(table.c.id > last, table.c.wrapped_key.is_not(None))
+                .order_by(table.c.id)
+                .limit(BATCH)
+            ).all()
+        if not batch:
+            return count
+        last = batch[-1].id
+        changes = [change for row in batch if (change := _anew(row.id, bytes(row.wrapped_key), current, former))]
+        if changes:
+            with writer(engine).begin() as connection:
+                count += sum(connection.execute(anew, change).rowcount for change in changes)
+
+
+def _anew(id_: str, wrapped: bytes, current: bytes, former: list[bytes]) -> dict[str, Any] | None:
+    try:
+        aes_key_unwrap(current, wrapped)
+    except InvalidUnwrap:
+        return {"of": id_, "before": wrapped, "after": aes_key_wrap(current, unwrapped(former, wrapped))}
+    return None
