@@ -14,7 +14,8 @@ import pytest
 
 from adapters.samples import write_samples
 from adapters.sdk import UNREADABLE, AdapterError, Limits, Mapped, Position, Record, load
-from gateway.reading.readers import IN_A_ROW, INPUTS, LIFE_SECONDS, Poison, Readers, Reading, RemoteAdapter
+from gateway.reading.pool import IN_A_ROW, INPUTS, LIFE_SECONDS, Poison, Readers
+from gateway.reading.readers import Reading, RemoteAdapter
 from gateway.wire.problems import ProblemError
 from tests import parts
 from tests.waiting import until
@@ -326,7 +327,7 @@ def test_whoever_has_seen_enough_leaves_nothing_for_the_next(reading: Reading, l
 
 
 def test_pool_without_a_free_reader_says_that_it_is_busy(reading: Reading, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.reading.readers.WAIT_SECONDS", 0.01)
+    monkeypatch.setattr("gateway.reading.pool.WAIT_SECONDS", 0.01)
     adapter = reading.adapters("clients", 1).load("hostile")
     records = adapter.convert(io.BytesIO(b"well\nwell"), LIMITS)
     next(records)
