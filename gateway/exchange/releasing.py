@@ -277,4 +277,5 @@ def sign_answer(exchange: Exchange, incoming: Incoming, body: Body) -> Answer:
         decision=body.decision,
         words=body.words,
     )
-    return Answer(body.status, sign_response(claims, exchange.signer()), body.media_type, body.content)
+    signer = exchange.signer(claims.issuer.subsystem.member)
+    return Answer(body.status, sign_response(claims, signer), body.media_type, body.content)
