@@ -6,6 +6,7 @@ import contextlib
 import subprocess
 import sys
 import tempfile
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -282,3 +283,12 @@ def test_every_setting_is_explained_and_the_page_of_settings_is_up_to_date() -> 
     assert [row[0] for row in rows if row[-1].strip(" |") == ""] == []
     committed = Path(__file__).parents[2] / "docs" / "settings.md"
     assert committed.read_text("utf-8") == page + "\n", "run: yhdyspinta node settings > docs/settings.md"
+
+
+def test_tables_are_headed_as_they_are_written_in_the_file() -> None:
+    headings = [line.removeprefix("## `").rstrip("`") for line in reference().splitlines() if line.startswith("## `")]
+
+    assert {"[[clients]]", "[clients.rights]", "[[services]]", "[node]"} <= set(headings)
+    text = "\n".join(headings)
+    # Each heading that is inside of a list stands after it, so that together they are TOML.
+    assert tomllib.loads(text.replace("[clients.rights]", "[clients.rights]\nactions = []"))["clients"][0]["rights"]
