@@ -33,11 +33,11 @@ _SOURCE_MEMBERS = {
 
 _LAYOUT_MEMBERS = {
     "header": "the row of the header, counted from 1; 0: there is none, and `columns` names them",
-    "columns": "the names of the columns by their position, in place of those of the header; where the header has one of these names "
-    "elsewhere, nothing is read",
+    "columns": "the names of the columns by their position, in place of those of the header; where the header "
+    "has one of these names elsewhere, nothing is read",
     "footer": "a row whose first text begins with one of these is no record",
-    "counted": "`true`: the number in the row that begins with the first of `footer` is the number of records; another number, or "
-    "no such row, is an error",
+    "counted": "`true`: the number in the row that begins with the first of `footer` is the number of records; "
+    "another number, or no such row, is an error",
     "widths": "how many characters each column takes",
     "group": "`{by: FIELD, into: NAME}`: rows of one value that stand together see each other as the list `NAME`; "
     "`records: first` makes one record of them, the others being the list",
