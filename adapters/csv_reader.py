@@ -254,7 +254,9 @@ def _records(table: _Table, columns: list[str], form: CsvForm, limits: Limits) -
             continue
         if row[0][:1] == "\ufeff" and [row[0][1:], *row[1:]] == columns:  # and of a file that was put behind another
             continue
-        if is_another_header(row, columns):
+        if is_header(row, columns):
+            if all(columns[at : at + 1] == [cell.strip()] for at, cell in enumerate(row) if cell.strip() in columns):
+                continue  # each name where it was: the same header, at the head of another page
             # What comes after it has its columns in another order: a prohibition would be read as another thing.
             yield finding("error", "header-again", Position(row=line))
             yield from (finding("error", "header-again", Position(row=below)) for below, _ in table.rows)
@@ -280,8 +282,8 @@ def _records(table: _Table, columns: list[str], form: CsvForm, limits: Limits) -
         yield finding("error", "count-differs", Position(row=line, column=layout.footer[0] if layout.footer else ""))
 
 
-def is_another_header(cells: Sequence[str], columns: Sequence[str]) -> bool:
-    """Whether a row is a header that is not the one above: most of its cells are names of columns."""
+def is_header(cells: Sequence[str], columns: Sequence[str]) -> bool:
+    """Whether a row is a header: most of its cells are names of columns."""
     named = set(columns)
     return len(named) > 2 and 2 * sum(cell.strip() in named for cell in cells if cell) > len(named)
 
