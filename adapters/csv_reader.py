@@ -250,22 +250,18 @@ def _records(table: _Table, columns: list[str], form: CsvForm, limits: Limits) -
             continue
         if len(row) > width and not any(row[width:]):  # each line ends with a delimiter
             row = row[:width]
-        if row == columns or not any(map(str.strip, row)):  # an empty line, or the header again at the head of a page
+        if _says_nothing(row, columns):
             continue
-        if row[0][:1] == "\ufeff" and [row[0][1:], *row[1:]] == columns:  # and of a file that was put behind another
-            continue
-        if is_header(row, columns):
-            if all(columns[at : at + 1] == [cell.strip()] for at, cell in enumerate(row) if cell.strip() in columns):
-                continue  # each name where it was: the same header, at the head of another page
+        if is_another_header(row, columns):
             # What comes after it has its columns in another order: a prohibition would be read as another thing.
             yield finding("error", "header-again", Position(row=line))
             yield from (finding("error", "header-again", Position(row=below)) for below, _ in table.rows)
             return
         if layout.footer and layout.is_footer(row):
-            if layout.counts(row) and (told := counted(row)) is not None:
-                is_counted = True
-                if told != count:
-                    yield finding("error", "count-differs", Position(row=line))
+            told = counted(row) if layout.counts(row) else None
+            is_counted = is_counted or told is not None
+            if told not in (None, count):
+                yield finding("error", "count-differs", Position(row=line))
             continue
         count += 1
         if count > limits.records:
@@ -282,8 +278,19 @@ def _records(table: _Table, columns: list[str], form: CsvForm, limits: Limits) -
         yield finding("error", "count-differs", Position(row=line, column=layout.footer[0] if layout.footer else ""))
 
 
-def is_header(cells: Sequence[str], columns: Sequence[str]) -> bool:
-    """Whether a row is a header: most of its cells are names of columns."""
+def _says_nothing(row: Sequence[str], columns: Sequence[str]) -> bool:
+    """Whether it is an empty line, or the header again: at the head of a page, or of a file put behind another."""
+    if not any(map(str.strip, row)):
+        return True
+    if [row[0].removeprefix("\ufeff"), *row[1:]] == list(columns):
+        return True
+    # Where `columns` name what the header does not, most of its names stand where they did.
+    named = [(at, cell.strip()) for at, cell in enumerate(row) if cell.strip() in columns]
+    return 2 * len(named) > len(columns) > 2 and all(list(columns[at : at + 1]) == [name] for at, name in named)
+
+
+def is_another_header(cells: Sequence[str], columns: Sequence[str]) -> bool:
+    """Whether a row is a header that is not the one above: most of its cells are names of columns."""
     named = set(columns)
     return len(named) > 2 and 2 * sum(cell.strip() in named for cell in cells if cell) > len(named)
 
