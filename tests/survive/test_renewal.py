@@ -15,11 +15,12 @@ from tests.gateway.registry.peering import Peering, hasten
 from tests.gateway.registry.test_rotation import PARTIES, changed, revoked
 from tests.gateway.running import Running
 from tests.survive.load import Load, account, network, settled
-from tests.survive.report import Recoveries, form, report
+from tests.survive.report import IS_LONG, Recoveries, form, report
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 TIMES = form(1, 5)
+RENEWED = PARTIES if IS_LONG else PARTIES[:1]
 
 
 def test_each_certificate_and_secret_renewed_under_load_loses_nothing(tmp_path: Path) -> None:
@@ -31,7 +32,7 @@ async def _renewing(nodes: Running) -> None:
     load, recoveries, peering = Load(nodes), Recoveries(), Peering(nodes)
     async with load.at_work():
         for _ in range(TIMES):
-            for party in PARTIES:
+            for party in RENEWED:
                 for kind in (SIGNING, TLS):
                     await load.more(3)
                     former = await changed(peering, party, kind)
@@ -42,7 +43,7 @@ async def _renewing(nodes: Running) -> None:
                     with recoveries.timed():
                         await asyncio.to_thread(_rotate, nodes, party, secret)
         await load.more(5)
-    for party in PARTIES:
+    for party in RENEWED:
         renewed = [entry.detail["change"] for entry in nodes.entries(party, type="secret")]
         assert renewed.count("current") >= TIMES * len(Secret), renewed
     await settled(nodes, load.told)
