@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from typing import BinaryIO
+from typing import BinaryIO, Final
 
 from adapters.keys import Keys
 from adapters.sdk import Adapter, Finding, Limits, Mapped, Record
 from adapters.texts import finding, over
+
+FEW: Final = 16
+"""So many records are kept from the first reading to the second, which then need not be."""
 
 
 def convert_with(adapter: Adapter, stream: BinaryIO, limits: Limits) -> Iterator[Mapped]:
@@ -20,8 +23,8 @@ def convert_with(adapter: Adapter, stream: BinaryIO, limits: Limits) -> Iterator
     """
     ends = limits.clock() + limits.seconds
     seen = Keys()
-    doubled = _doubled(adapter, stream, limits, ends)
-    for item in adapter.read(stream, limits):
+    items, doubled = _looked_through(adapter, stream, limits, ends)
+    for item in items:
         if limits.clock() > ends:
             yield Mapped("", None, {}, (over("seconds", limits, item.position),), item.position)
             return
@@ -41,20 +44,30 @@ def noted(key: str) -> str:
     return key.strip().upper()
 
 
-def _doubled(adapter: Adapter, stream: BinaryIO, limits: Limits, ends: float) -> set[str] | None:
-    """The keys of records that come more than once and differ; None for a source that cannot be read twice."""
+def _looked_through(
+    adapter: Adapter, stream: BinaryIO, limits: Limits, ends: float
+) -> tuple[Iterable[Record | Finding], set[str] | None]:
+    """What there is to map, and the keys of records that come more than once and differ; None instead of them for a
+    source that cannot be read twice. One of few records, such as the answer about one person, is read only once.
+    """
     if not stream.seekable():
-        return None
+        return adapter.read(stream, limits), None
     start = stream.tell()
     keys, whole = Keys(), Keys()
-    doubled = set()
+    doubled: set[str] = set()
+    few: list[Record | Finding] = []
     for item in adapter.read(stream, limits):
         if limits.clock() > ends:
             break
+        if len(few) <= FEW:
+            few.append(item)
         if isinstance(item, Record) and item.key:
             key = noted(item.key)
             is_same = whole.again(f"{key}\0{item.fields!r}")
             if keys.again(key) and not is_same:
                 doubled.add(key)
+    else:
+        if len(few) <= FEW:
+            return few, doubled
     stream.seek(start)
-    return doubled
+    return adapter.read(stream, limits), doubled

@@ -150,7 +150,7 @@ _CASES: tuple[tuple[str, str, Row, int], ...] = (
     ("p01-asylum-adult", "F1", {"OLESKELULUPA": "TP", "TERVEYSTARPEET": "astma, säännöllinen lääkitys"}, 31),
     (
         "p02-quota-family",
-        "F2",
+        "F1",
         {
             "OLESKELULUPA": "KP",
             "PERHEKOKO": "6",

@@ -1,7 +1,8 @@
 """Adapters as a process of their own: it is given bytes over a socket, and gives values back as JSON.
 
-Whatever an adapter does to foreign bytes, it does here: without keys, without the database, without the network, and
-within limits of memory and time that the system keeps. A reader that dies harms nobody but the input that killed it.
+Whatever an adapter does to foreign bytes, it does here: without keys, without the database, without the network,
+without files but those of the program itself where the kernel can see to that, and within limits of memory and time
+that the system keeps. A reader that dies harms nobody but the input that killed it.
 Run by `gateway.reading`; imports nothing of it.
 
 A frame is four bytes of length and a JSON document; what has a member `bytes` is followed by so many bytes.
@@ -10,8 +11,10 @@ A frame is four bytes of length and a JSON document; what has a member `bytes` i
 from __future__ import annotations
 
 import ctypes
+import gc
 import io
-import json
+import mimetypes
+import os
 import platform
 import resource
 import socket
@@ -20,6 +23,8 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 import orjson
@@ -27,6 +32,9 @@ import orjson
 from adapters.sdk import UNREADABLE, AdapterError, Finding, Limits, Mapped, Position, Record, available, load
 
 FLUSH: Final = 64 * 1024
+#: So many more objects made than ended, and the garbage collector looks at the young ones.
+GARBAGE: Final = 50_000
+_NO_NEW_PRIVILEGES: Final = 38
 _LENGTH: Final = struct.Struct(">I")
 
 
@@ -37,7 +45,13 @@ def main(descriptor: int, memory_mb: int) -> None:
     for manifest in available():
         # What is loaded now, with the mapping files, need not be looked for when the file system is closed.
         getattr(load(manifest.name), "mapping", None)
-    _send(channel, [{"ready": True, "confined": _confined()}])
+    # What is loaded by now stays for good: the collector never walks it again, and seldom what a record leaves.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GARBAGE, 20, 20)
+    # Files first: that needs a call more than is left afterwards.
+    are_files_shut = _files_shut()
+    _send(channel, [{"ready": True, "confined": _confined(), "files_shut": are_files_shut}])
     while (request := _received(channel)) is not None:
         _serve(channel, request, memory_mb)
 
@@ -56,17 +70,31 @@ def _bound(memory_mb: int) -> None:
         resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
 
 
-def _within(seconds: float) -> None:
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    soft = int(used.ru_utime + used.ru_stime + max(1.0, seconds)) + 1
-    resource.setrlimit(resource.RLIMIT_CPU, (soft, resource.getrlimit(resource.RLIMIT_CPU)[1]))
+@dataclass(slots=True)
+class _Budget:
+    """Processor time: the system ends this process at the second that is set here, whatever an adapter is at.
+
+    The system counts in whole seconds, so it is told only when the second has changed, and not for each record.
+    """
+
+    until: int = 0
+
+    def renew(self, seconds: float) -> None:
+        """From now on so many seconds of processor time, or one more."""
+        until = int(time.process_time() + max(1.0, seconds)) + 1
+        if until != self.until:
+            resource.setrlimit(resource.RLIMIT_CPU, (until, resource.getrlimit(resource.RLIMIT_CPU)[1]))
+            self.until = until
+
+
+_BUDGET: Final = _Budget()
 
 
 def _ticking(seconds: float) -> Callable[[], float]:
     """A clock that gives the time of a record anew whenever it is asked, which is once for each."""
 
     def tell() -> float:
-        _within(seconds)
+        _BUDGET.renew(seconds)
         return time.monotonic()
 
     return tell
@@ -100,10 +128,57 @@ def _confined() -> bool:
     code = ctypes.create_string_buffer(packed, len(packed))
     pointer = struct.pack("@HP", len(program), ctypes.addressof(code))
     libc = ctypes.CDLL(None, use_errno=True)
-    no_new_privileges, set_seccomp, filtering = 38, 22, 2
-    if libc.prctl(no_new_privileges, 1, 0, 0, 0) != 0:
+    set_seccomp, filtering = 22, 2
+    if libc.prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0) != 0:
         return False
     return bool(libc.prctl(set_seccomp, filtering, ctypes.create_string_buffer(pointer, len(pointer)), 0, 0) == 0)
+
+
+#: What a reader may still open, besides where Python looks for modules: time zones, and what kinds of files are called.
+_OPEN_FILES: Final = ("/usr/share/zoneinfo", "/etc/localtime", "/dev/null", "/dev/urandom", *mimetypes.knownfiles)
+_LIBRARIES: Final = ("/lib", "/lib64", "/usr/lib", "/usr/local/lib")
+_CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
+_READ_FILE, _READ_FOLDER = 1 << 2, 1 << 3
+#: The rights over files that each version of Landlock knows: what a rule does not give back is refused.
+_RIGHTS: Final = {1: 0x1FFF, 2: 0x3FFF, 3: 0x7FFF, 4: 0x7FFF, 5: 0xFFFF}
+
+
+def _files_shut() -> bool:
+    """Whether the kernel refuses every file but programs' own from now on, to read and to write (Landlock)."""
+    if not sys.platform.startswith("linux"):
+        return False
+    libc = ctypes.CDLL(None, use_errno=True)
+    version = libc.syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), ctypes.c_uint32(1))
+    if version < 1:
+        return False  # a kernel without it, or with it switched off
+    handled = _RIGHTS[min(version, max(_RIGHTS))]
+    attribute = ctypes.create_string_buffer(struct.pack("=Q", handled), 8)
+    ruleset = libc.syscall(_CREATE_RULESET, attribute, ctypes.c_size_t(8), ctypes.c_uint32(0))
+    if ruleset < 0:
+        return False
+    try:
+        for path in dict.fromkeys((*sys.path, sys.prefix, sys.base_prefix, *_LIBRARIES, *_OPEN_FILES)):
+            _allow(libc, ruleset, str(path))
+        if libc.prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0) != 0:
+            return False
+        return bool(libc.syscall(_RESTRICT_SELF, ruleset, ctypes.c_uint32(0)) == 0)
+    finally:
+        os.close(ruleset)
+
+
+def _allow(libc: ctypes.CDLL, ruleset: int, path: str) -> None:
+    """Let a file, or all beneath a folder, be read. What is not there, nobody needs."""
+    try:
+        place = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    except OSError:
+        return
+    try:
+        rights = _READ_FILE | _READ_FOLDER if Path(path).is_dir() else _READ_FILE
+        rule = ctypes.create_string_buffer(struct.pack("=Qi", rights, place), 12)
+        beneath = 1
+        libc.syscall(_ADD_RULE, ruleset, beneath, rule, ctypes.c_uint32(0))
+    finally:
+        os.close(place)
 
 
 def _serve(channel: socket.socket, request: dict[str, Any], memory_mb: int) -> None:
@@ -111,7 +186,7 @@ def _serve(channel: socket.socket, request: dict[str, Any], memory_mb: int) -> N
     waiting: list[dict[str, Any]] = []
     size = 0
     try:
-        _within(request.get("seconds", 10.0))
+        _BUDGET.renew(request.get("seconds", 10.0))
         for answer in _answers(request, body or b""):
             data = answer.pop("body", None)
             waiting.append(answer)
@@ -123,7 +198,7 @@ def _serve(channel: socket.socket, request: dict[str, Any], memory_mb: int) -> N
             elif size > FLUSH:
                 _send(channel, waiting)
                 waiting, size = [], 0
-            _within(request.get("seconds", 10.0))
+            _BUDGET.renew(request.get("seconds", 10.0))
     except AdapterError as error:
         waiting.append({"error": "adapter", "text": str(error)})
     except MemoryError:
@@ -220,7 +295,7 @@ def _received(channel: socket.socket) -> dict[str, Any] | None:
     if head is None:
         return None
     data = _exactly(channel, _LENGTH.unpack(head)[0])
-    return None if data is None else dict(json.loads(data))
+    return None if data is None else dict(orjson.loads(data))
 
 
 def _exactly(channel: socket.socket, count: int) -> bytes | None:

@@ -169,7 +169,12 @@ class _Case:
         return (*(basis for basis in bases if basis.emergency), *(basis for basis in bases if not basis.emergency))
 
     def _out_of_force(self, category: str) -> Miss | None:
-        """The basis that would speak of it on another day."""
+        """The basis that would speak of it on another day, where none speaks of anything between the two on this one.
+
+        Where the law of the day gives other categories, what it leaves out is not given: that it once was, misleads.
+        """
+        if any(basis.in_force(self._day) for basis in self._rulebook.bases_for(*self._triple)):
+            return None
         for basis in self._rulebook.bases_for(*self._triple):
             if self._rulebook.covers(basis.categories, category) and not basis.in_force(self._day):
                 limit = basis.ends if basis.ends is not None and self._day > basis.ends else basis.starts

@@ -162,11 +162,24 @@ class _Words:
     def why(self, decision: Decision, held: WithheldCategory, day: date) -> str:
         """Why a category is withheld: the rulebook's own reason first, where no basis came near."""
         gap = gap_for(self._rulebook, decision, held.category, day)
+        # What an emergency leaves out, help does not need; that only a part is given, is said where one is.
+        if gap is not None and (
+            decision.request.emergency or not self._gives_a_part(gap, decision, held.category, day)
+        ):
+            gap = None
         # A reason that lies in the permit says more than a condition of whichever basis came nearest.
         by_permit = gap is not None and bool(gap.permits) and held.code == "condition-unmet"
         if gap is not None and (held.code in _FAR or by_permit):
             return gap.reason[self._language]
         return self.reason(held.code, held.nearest_basis, held.unmet)
+
+    def _gives_a_part(self, gap: Gap, decision: Decision, category: str, day: date) -> bool:
+        """Whether a basis stands for a part of a category of which a gap says that no more than a part is given."""
+        known = self._rulebook.categories.get(category)
+        if not gap.categories or known is None or not known.parts:
+            return True
+        triple = decision.provider, decision.requester, decision.purpose
+        return any(self._rulebook.carriers(triple, part, day) for part in known.parts)
 
     def reason(self, code: str, nearest: str | None, unmet: str | None) -> str:
         named: Basis | Prohibition | None = None

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Callable
 
 from starlette.types import ASGIApp
 
-from gateway.console.office import IdentifierKind, Office
+from gateway.console.office import Condition, IdentifierKind, Office
 from gateway.console.oidc import Door, Provider
 from gateway.console.shell import console
 from gateway.desk.desk import Desk
@@ -20,9 +21,11 @@ IDENTIFIERS = (
 )
 
 
-def console_app(settings: Settings, address: str, desk: Desk) -> ASGIApp:
+def console_app(
+    settings: Settings, address: str, desk: Desk, condition: Callable[[], Condition] = Condition
+) -> ASGIApp:
     """The console of this node, reached by browsers at `address`."""
-    office = Office(address, desk, IDENTIFIERS)
+    office = Office(address, desk, IDENTIFIERS, condition)
     return console(office, _door(settings.console.openid, address))
 
 

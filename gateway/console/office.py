@@ -17,6 +17,7 @@ from gateway.desk.asking import EVERYONE, INSPECTORS, OFFICER, Asker, Detail, Qu
 from gateway.desk.desk import Desk
 from gateway.desk.forms import person
 from gateway.desk.roles import Role
+from gateway.keys.expiry import Ending
 from gateway.web.forms import PersonForm
 from gateway.wire.problems import ProblemError
 
@@ -40,12 +41,25 @@ class IdentifierKind:
 
 
 @dataclass(frozen=True, slots=True)
+class Condition:
+    """How the node is that people look at: why it is held, if it is, and what ends soon, the soonest first."""
+
+    held: str | None = None
+    lacking: int = 0
+    endings: tuple[Ending, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Office:
-    """What the console works with: where browsers reach it (`https://HOST`), the desk, and how people are named."""
+    """What the console works with: where browsers reach it (`https://HOST`), the desk, and how people are named.
+
+    `condition` says how the node is.
+    """
 
     address: str
     desk: Desk
     identifiers: tuple[IdentifierKind, ...]
+    condition: Callable[[], Condition] = Condition
 
 
 @dataclass(frozen=True, slots=True)

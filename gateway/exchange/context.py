@@ -82,6 +82,8 @@ class Exchange:
     adapters: Adapters = IN_PROCESS
     #: `standing` without the gate of a node that is held, see `gateway.node.hold`; None: there is no gate.
     standing_ungated: Callable[[datetime], Standing] | None = None
+    #: Whether the node is held: then nothing that waits to be sent is even tried.
+    is_held: Callable[[], bool] = lambda: False
 
     def standing_though_held(self, now: datetime) -> Standing:
         """What goes on while nothing may be released goes by this: taking in words of people, and the log for peers."""

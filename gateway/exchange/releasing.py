@@ -1,13 +1,14 @@
 """Put an answer on record, and only then let it go.
 
-The release, the taking of the message id, the held message and the log entry are one transaction. It compares the
-person's consents with those that were decided on, under the log's lock, so a withdrawal that was stored first always
-wins. When the commit returned, the record is durable and the answer may leave.
+The decision, the release, the taking of the message id, the held message and the log entry are one transaction. What is
+decided on is read in it, under the log's lock, so a withdrawal that was stored first always wins. When the commit
+returned, the record is durable and the answer may leave.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -30,7 +31,6 @@ from gateway.exchange.holding import (
 from gateway.exchange.keeping import keep_decision
 from gateway.exchange.opening import Answer, Incoming, PeerCall, check_in_time
 from gateway.exchange.telling import told
-from gateway.person.people import StaleError
 from gateway.person.values import Named, Person
 from gateway.story import Detail, Story
 from gateway.telemetry import event
@@ -55,40 +55,64 @@ class Release:
     projection: Projection
 
 
-async def record_release(exchange: Exchange, release: Release) -> Answer:
-    """Sign the answer, record it, hand it out. Raises StaleError if the rulebook or the person's consents changed."""
+@dataclass(frozen=True, slots=True)
+class Withheld:
+    """Nothing leaves, and why; `entries` tell what was done instead."""
+
+    incoming: Incoming
+    problem: ProblemError
+    decision: Decision
+    entries: tuple[Entry, ...] = ()
+
+
+async def record_release(exchange: Exchange, decided: Callable[[Connection], Release | Withheld]) -> Answer | Withheld:
+    """Decide, sign the answer and record it in one transaction; hand it out. What is withheld is for others to record.
+
+    `decided` runs in the transaction.
+    """
+
+    def record(connection: Connection) -> Written[tuple[Release, Answer] | Withheld]:
+        release = decided(connection)
+        if isinstance(release, Withheld):
+            return Written(release, release.entries)
+        incoming = release.incoming
+        check_in_time(exchange, incoming)
+        exchange.replays.take(connection, incoming.claims.message_id, incoming.claims.expires_at)
+        answer, entries = _released(exchange, connection, release)
+        return Written((release, answer), entries)
+
+    recorded = (await exchange.log.commit(record)).value
+    if isinstance(recorded, Withheld):
+        return recorded
+    release, answer = recorded
+    exchange.rulebooks.committed(release.incoming.rulebook.digest)
+    if release.decision.emergency:
+        # It waits in the officer's review queue, because its entry is in the log; this is what an alert can go by.
+        event(LOGGER, logging.WARNING, "emergency-access", message_id=release.incoming.claims.message_id)
+    return answer
+
+
+def _released(exchange: Exchange, connection: Connection, release: Release) -> tuple[Answer, tuple[Entry, ...]]:
+    """Sign the answer and keep all that is kept of it; the entries that tell of it."""
     incoming, decision = release.incoming, release.decision
     body = orjson.dumps(release.projection.bundle)
     answer = sign_answer(exchange, incoming, Body(200, BUNDLE_TYPE, body, told(incoming, decision)))
-
-    def record(connection: Connection) -> Written[Answer]:
-        if exchange.standing(exchange.clock()).rulebook.digest != incoming.rulebook.digest:
-            raise StaleError
-        check_in_time(exchange, incoming)
-        exchange.replays.take(connection, incoming.claims.message_id, incoming.claims.expires_at)
-        settled = exchange.people.settle(connection, release.person, incoming.now)
-        act = Act(
-            outcome=Outcome.PARTIAL if decision.withheld else Outcome.SUCCESS,
-            subject=settled.subject.pseudonym,
-            decision=decision,
-            response_digest=body_digest(body),
-            kept=release.projection.kept,
-            # Whose data it is was in doubt, and an emergency did not wait for that: whoever reviews it is to see so.
-            detail=DISPUTED if release.person.conflict is not None else {},
-        )
-        entry = provider_entry(exchange, incoming, act)
-        noticed = keep_message(exchange, connection, incoming, answer, entry)
-        _keep_release(exchange, connection, release, settled.subject, entry)
-        if incoming.service.keep_bodies:
-            keep_bodies(connection, incoming.claims.message_id, settled.subject, request=incoming.body, response=body)
-        return Written(answer, (entry, *settled.entries, *noticed))
-
-    committed = await exchange.log.commit(record)
-    exchange.rulebooks.committed(incoming.rulebook.digest)
-    if decision.emergency:
-        # It waits in the officer's review queue, because its entry is in the log; this is what an alert can go by.
-        event(LOGGER, logging.WARNING, "emergency-access", message_id=incoming.claims.message_id)
-    return committed.value
+    filed = exchange.people.file_as(connection, release.person, incoming.now)
+    act = Act(
+        outcome=Outcome.PARTIAL if decision.withheld else Outcome.SUCCESS,
+        subject=filed.subject.pseudonym,
+        decision=decision,
+        response_digest=body_digest(body),
+        kept=release.projection.kept,
+        # Whose data it is was in doubt, and an emergency did not wait for that: whoever reviews it is to see so.
+        detail=DISPUTED if release.person.conflict is not None else {},
+    )
+    entry = provider_entry(exchange, incoming, act)
+    noticed = keep_message(exchange, connection, incoming, answer, entry)
+    _keep_release(exchange, connection, release, filed.subject, entry)
+    if incoming.service.keep_bodies:
+        keep_bodies(connection, incoming.claims.message_id, filed.subject, request=incoming.body, response=body)
+    return answer, (entry, *filed.entries, *noticed)
 
 
 def _keep_release(exchange: Exchange, connection: Connection, release: Release, subject: Subject, entry: Entry) -> None:

@@ -101,8 +101,11 @@ class Deliveries:
     async def _claim(self) -> list[Delivery]:
         """Take due deliveries under a lease, so that no two workers or replicas send the same one at once.
 
-        Only so many as workers and recipients have slots for: what waits behind a full recipient is not ours yet.
+        Only so many as workers and recipients have slots for: what waits behind a full recipient is not ours yet. While
+        the node is held nothing is taken: an older database would send again what has arrived, or what is forbidden.
         """
+        if self._exchange.is_held():
+            return []
         room, span = self._recipients.room(), self._span()
         if not room.most:
             return []

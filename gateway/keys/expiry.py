@@ -27,6 +27,11 @@ class Ending:
         reached = [step for step in STEPS if days < step]
         return cls(what, at, reached[-1], days) if reached else None
 
+    @property
+    def kind(self) -> str:
+        """What kind of thing it is: signing, peers, clients, or the registry's anchor."""
+        return "anchor" if self.what.startswith("registry.anchors.") else self.what.removeprefix("keys.")
+
     def to_json(self) -> dict[str, Any]:
         """For the node's health."""
         return {"what": self.what, "ends": self.at.isoformat(), "days": self.days, "within": self.within}

@@ -64,6 +64,7 @@ def client_face(exchange: Exchange, deliveries: Deliveries, callers: Callers, be
         usage_web.router(exchange, beside.desk, callers),
         documented=True,
         refused=client_recorder(exchange),
+        direct=[("POST", "/v1/queries")],
     )
 
 
@@ -118,4 +119,5 @@ def peer_face(
         log_web.router(exchange, witnessing, readers=readers, verified=verified, heard=heard),
         documented=True,
         refused=peer_recorder(exchange),
+        direct=[("POST", "/peer/v1/messages")],
     )

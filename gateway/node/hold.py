@@ -15,6 +15,7 @@ import os
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
@@ -54,10 +55,32 @@ class Kept:
     settled: int = 0
 
 
+class HoldKind(StrEnum):
+    """Why a node may be held, and so what ends it."""
+
+    OLDER = "older"  # the database lacks entries that the log had
+    ANOTHER = "another"  # an older database went on: the log's beginning is not what it was
+    UNREADABLE = "unreadable"  # what should tell cannot be read
+    SECRETS = "secrets"
+    ASKING = "asking"  # others that must be heard have not answered
+
+
+#: What an operator does, by why the node is held.
+REMEDIES: Final[Mapping[HoldKind, str]] = {
+    HoldKind.OLDER: "put the newest database in place; if there is none, enter again what people have said since, then "
+    "run `yhdyspinta node end-hold`",
+    HoldKind.ANOTHER: "find out which database is the right one; then run `yhdyspinta node end-hold` on it",
+    HoldKind.UNREADABLE: "run `yhdyspinta audit check`; if the database is the right one, `yhdyspinta node end-hold`",
+    HoldKind.SECRETS: "copy the newest secret files to this machine; the node goes on by itself",
+    HoldKind.ASKING: "wait for other nodes to answer, or lower audit.answers_at_start",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Reason:
     """Why nothing is released: who knows better, and how far they say that the log had come."""
 
+    kind: HoldKind
     known_to: str
     size: int
     explanation: str
@@ -119,7 +142,7 @@ class Hold:
             checkpoint = verify_checkpoint(kept.note, self._log.verifier)[0] if kept is not None else None
         except (ValueError, NoteError):
             # Not of this log's key, or no checkpoint at all: whoever put it there has to say what it is.
-            self._by_file = Reason(FILE, 0, f"{self._path.name} is no checkpoint of this log")
+            self._by_file = Reason(HoldKind.UNREADABLE, FILE, 0, f"{self._path.name} is no checkpoint of this log")
         else:
             self._settled = kept.settled if kept is not None else 0
             self._by_file = self._contradicted(FILE, checkpoint) if checkpoint is not None else None
@@ -129,7 +152,7 @@ class Hold:
 
     def lack(self, lacking: str | None) -> None:
         """Hold the node for as long as its secrets lack something that its database asks for."""
-        self._by_secrets = Reason("the database", 0, lacking) if lacking is not None else None
+        self._by_secrets = Reason(HoldKind.SECRETS, "the database", 0, lacking) if lacking is not None else None
 
     def hear(self, node: str, checkpoint: Checkpoint | None) -> None:
         """Hold what another node holds of this log, in our own signed words, against the database. Blocks."""
@@ -149,13 +172,13 @@ class Hold:
                 root = root_at(checkpoint.size, StoredTiles(connection).node) if checkpoint.size <= size else b""
         except (ProofError, SQLAlchemyError) as error:
             text = f"the log's first {checkpoint.size} entries cannot be compared ({type(error).__name__})"
-            return Reason(known_to, checkpoint.size, text)
+            return Reason(HoldKind.UNREADABLE, known_to, checkpoint.size, text)
         if checkpoint.size > size:
             text = f"the log had {checkpoint.size} entries, and the database has {size}: it is an older one"
-            return Reason(known_to, checkpoint.size, text)
+            return Reason(HoldKind.OLDER, known_to, checkpoint.size, text)
         if root != checkpoint.root:
             text = f"the log's first {checkpoint.size} entries are others than they were: an older database went on"
-            return Reason(known_to, checkpoint.size, text)
+            return Reason(HoldKind.ANOTHER, known_to, checkpoint.size, text)
         return None
 
     def _tell(self, reason: Reason | None) -> None:
@@ -211,11 +234,27 @@ class Hold:
 
         return gated
 
-    def condition(self) -> dict[str, Any]:
-        """Whether and why the node is held, for its health."""
+    @property
+    def kind(self) -> HoldKind | None:
+        """Why the node is held; None if it is not."""
+        if self._reason is not None:
+            return self._reason.kind
+        return HoldKind.ASKING if self.is_held else None
+
+    @property
+    def lacking(self) -> int:
+        """How many entries of the log the database lacks, as far as anybody knows."""
         reason = self._reason
+        return max(0, reason.size - self._log.latest().size) if reason is not None else 0
+
+    def condition(self) -> dict[str, Any]:
+        """Whether and why the node is held, and what ends that, for its health."""
+        reason, kind = self._reason, self.kind
         return {
             "held": self.is_held,
+            "kind": kind.value if kind is not None else None,
+            "remedy": REMEDIES[kind] if kind is not None else None,
+            "lacking": self.lacking,
             "reason": reason.explanation if reason is not None else None,
             "known_to": reason.known_to if reason is not None else None,
             "size": reason.size if reason is not None else None,

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.types import ASGIApp
@@ -54,6 +54,9 @@ from gateway.web.listeners import Listener, Patience, bind
 from gateway.web.slots import SlotLimits
 from gateway.web.tokens import Tokens
 from gateway.wire.problems import ProblemError
+
+if TYPE_CHECKING:
+    from gateway.console.office import Condition
 
 LOGGER = logging.getLogger("yhdyspinta.node")
 
@@ -202,7 +205,7 @@ class Node:
             )
         if settings.listen.console is not None:
             listener = Listener(
-                _console(settings.listen.console, parts, running.desk),
+                _console(settings.listen.console, parts, running.desk, lambda: self._shown(running)),
                 sockets["console"],
                 tls=console_tls(settings),
                 limits=SlotLimits(settings.limits.in_flight),
@@ -236,6 +239,14 @@ class Node:
         else:
             event(LOGGER, logging.INFO, "settings-renewed")
         doors.upkeep.hurry()
+
+    def _shown(self, running: _Running) -> Condition:
+        """What the console shows of the node, to whoever may see its first page."""
+        # Loaded where the settings ask for a console.
+        from gateway.console.office import Condition
+
+        hold = running.parts.hold
+        return Condition(hold.kind, hold.lacking, running.doors.upkeep.endings(self._clock()))
 
     def _condition(self, running: _Running) -> dict[str, Any]:
         now, exchange = self._clock(), running.parts.exchange
@@ -298,12 +309,12 @@ def _counted(endings: Sequence[Ending]) -> dict[str, float]:
     return {str(step): float(sum(ending.within <= step for ending in endings)) for step in STEPS}
 
 
-def _console(address: Address, parts: Parts, desk: Desk) -> ASGIApp:
+def _console(address: Address, parts: Parts, desk: Desk, condition: Callable[[], Condition]) -> ASGIApp:
     # Loaded where the settings ask for a console: its pages, OpenID Connect and templates are of no use to others.
     from gateway.console.composition import address_of, console_app
 
     shown = address_of(parts.settings.console, address.host, address.port)
-    return console_app(parts.settings, shown, desk)
+    return console_app(parts.settings, shown, desk, condition)
 
 
 def _bound_sockets(stack: AsyncExitStack, settings: Settings) -> dict[str, Any]:

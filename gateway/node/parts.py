@@ -134,6 +134,7 @@ async def assemble(
         adapters=_adapters(reading, "clients"),
         standing=hold.gate(standings.now),
         standing_ungated=standings.now,
+        is_held=lambda: hold.is_held,
         signer=lambda: signer_of(places),
         log=log,
         engine=engine,

@@ -14,12 +14,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Any
 
 from sqlalchemy import Connection
 
-from audit.log.log import Written
-from consent.decision import Decision
+from consent.decision import Decision, SubjectFacts
 from gateway.exchange.context import Exchange
 from gateway.exchange.deciding import Case, decide_between, facts_of, refusal_in_advance
 from gateway.exchange.opening import (
@@ -32,12 +32,11 @@ from gateway.exchange.opening import (
     open_message,
 )
 from gateway.exchange.rates import IN_VAIN, Asker
-from gateway.exchange.releasing import Refusal, Release, record_refusal, record_release
+from gateway.exchange.releasing import Refusal, Release, Withheld, record_refusal, record_release
 from gateway.exchange.telling import ABOUT_A_PERSON, is_own, not_available, told, wait_until_step
 from gateway.handover.receive import Reception
 from gateway.person.held import HeldKind
-from gateway.person.people import StaleError
-from gateway.person.values import Named, Person
+from gateway.person.values import Named
 from gateway.sources.backends import Locator, Sourced, read_query
 from gateway.wire.message import DecisionSummary
 from gateway.wire.problems import ProblemError
@@ -45,10 +44,18 @@ from schemas.catalogue import catalogue
 from schemas.facts import check_single_subject, identifiers
 from schemas.projection import project
 
-DECISION_ATTEMPTS = 5
 #: Statuses of refusals that were decided about a person.
 _NOTHING_GIVEN = frozenset({403, 404, 409})
 Pause = Callable[[float], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """A record as it was read: its bundle, whom it is about, and what it says that a legal basis may depend on."""
+
+    bundle: dict[str, Any]
+    named: Named
+    facts: SubjectFacts
 
 
 class Provider:
@@ -115,37 +122,32 @@ class Provider:
         named = Named.in_record(str(subsystem.member), sourced.bundle, register)
         facts = facts_of(sourced.bundle, incoming.registry, incoming.now)
 
-        for _ in range(DECISION_ATTEMPTS):
-            incoming = self._as_of_now(incoming)
-            person = await self._exchange.people.recall(named)
-            case = replace(_case(incoming), facts=facts, consents=person.words)
-            decision = decide_between(incoming.registry, incoming.rulebook, case)
-            if person.conflict is not None and not decision.emergency:
-                # The record may be about two persons: it waits for a human or for the source, an emergency does not.
-                return await self._hold(incoming, person, decision)
-            if not decision.permitted:
-                problem = ProblemError(
-                    "not-permitted", detail="no legal basis lets any of it move", decision=DecisionSummary.of(decision)
-                )
-                return await self._nothing(incoming, problem, named, decision)
-            check_still_vouched(self._exchange, incoming)
-            projection = project(sourced.bundle, decision.permitted_categories)
-            release = Release(incoming, person, decision, projection)
-            try:
-                return await record_release(self._exchange, release)
-            except StaleError:
-                continue
-        raise ProblemError("busy", detail="the person's consents are changing right now", retry_after=1)
+        def decided(connection: Connection) -> Release | Withheld:
+            return self._decided(connection, self._as_of_now(incoming), Read(sourced.bundle, named, facts))
 
-    async def _hold(self, incoming: Incoming, person: Person, decision: Decision) -> Answer:
-        """Put the record aside, and answer that it waits: nothing of it may move, and nothing else waits with it."""
+        answer = await record_release(self._exchange, decided)
+        if isinstance(answer, Withheld):
+            return await self._nothing(answer.incoming, answer.problem, named, answer.decision)
+        return answer
 
-        def put_aside(connection: Connection) -> Written[ProblemError]:
+    def _decided(self, connection: Connection, incoming: Incoming, read: Read) -> Release | Withheld:
+        """May it move now, and what of it? In the transaction that records the release, under the log's lock."""
+        # No word about the person can come in between: what is decided here is what is released.
+        person = self._exchange.people.recall_in(connection, read.named)
+        case = replace(_case(incoming), facts=read.facts, consents=person.words)
+        decision = decide_between(incoming.registry, incoming.rulebook, case)
+        if person.conflict is not None and not decision.emergency:
+            # The record may be about two persons: it waits for a human or for the source, an emergency does not.
+            # Nothing of it may move, and nothing else waits with it.
             problem, entries = self._exchange.held.hold(connection, person, HeldKind.QUERY)
-            return Written(problem, entries)
-
-        problem = (await self._exchange.log.commit(put_aside)).value
-        return await self._nothing(incoming, problem, person.named, decision)
+            return Withheld(incoming, problem, decision, entries)
+        if not decision.permitted:
+            problem = ProblemError(
+                "not-permitted", detail="no legal basis lets any of it move", decision=DecisionSummary.of(decision)
+            )
+            return Withheld(incoming, problem, decision)
+        check_still_vouched(self._exchange, incoming)
+        return Release(incoming, person, decision, project(read.bundle, decision.permitted_categories))
 
     async def _nothing(
         self, incoming: Incoming, problem: ProblemError, named: Named | None = None, decision: Decision | None = None

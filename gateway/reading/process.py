@@ -33,8 +33,9 @@ class ReaderDiedError(Exception):
 class Reader:
     """A reader that has been started. For one thread at a time."""
 
-    def __init__(self, memory_mb: int) -> None:
-        """Start it. Raises ReaderDiedError if it does not come up, OSError."""
+    def __init__(self, memory_mb: int, now: float) -> None:
+        """Start it; `now` is when, by the clock of its pool. Raises ReaderDiedError if it does not come up, OSError."""
+        self.started = now
         ours, theirs = socket.socketpair()
         program = _PROGRAM.format(path=[entry for entry in sys.path if entry], fd=theirs.fileno(), memory=memory_mb)
         with theirs:
@@ -55,7 +56,8 @@ class Reader:
         self.worked = 0
         self._channel.settimeout(START_SECONDS)
         try:
-            self.is_confined = bool(self._frame().get("confined"))
+            ready = self._frame()
+            self.is_confined, self.are_files_shut = bool(ready.get("confined")), bool(ready.get("files_shut"))
         except ReaderDiedError:
             self.end()
             raise

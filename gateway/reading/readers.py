@@ -1,7 +1,8 @@
 """Readers for all foreign bytes, and adapters that work in them.
 
-A pool keeps readers warm and replaces each after a thousand inputs. An input that killed or stalled a reader is known
-by its digest for an hour, and is refused unread: a source that gives it again and again costs nothing.
+A pool keeps readers warm and replaces each after some thousand inputs or ten minutes, so that whatever an input did to
+one does not last. An input that killed or stalled a reader is known by its digest for an hour, and is refused unread:
+a source that gives it again and again costs nothing.
 """
 
 from __future__ import annotations
@@ -42,8 +43,10 @@ from gateway.telemetry import event
 from gateway.wire.problems import ProblemError
 
 LOGGER = logging.getLogger("yhdyspinta.reading")
-INPUTS: Final = 1_000
-"""After so many inputs a reader is replaced."""
+INPUTS: Final = 5_000
+LIFE_SECONDS: Final = 600.0
+"""After so many inputs a reader is replaced, and when it comes back after so long. To start one takes as much processor
+time as some thousand records."""
 REMEMBERED_SECONDS: Final = 3600.0
 MOST_REMEMBERED: Final = 1_000
 IN_A_ROW: Final = 3
@@ -82,8 +85,15 @@ class Poison:
 class Readers:
     """Some readers for one kind of work. Thread-safe."""
 
-    def __init__(self, size: int, memory_mb: int, poison: Poison | None = None) -> None:
+    def __init__(
+        self,
+        size: int,
+        memory_mb: int,
+        poison: Poison | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._memory_mb = memory_mb
+        self._clock = clock
         self._idle: list[Reader] = []
         self._free = threading.BoundedSemaphore(size)
         self._lock = threading.Lock()
@@ -91,6 +101,7 @@ class Readers:
         self.poison = poison if poison is not None else Poison()
         self.killed = 0
         self.is_confined: bool | None = None
+        self.are_files_shut: bool | None = None
         self._in_a_row: dict[str, int] = {}
         self._resting: dict[str, float] = {}
 
@@ -119,7 +130,7 @@ class Readers:
         limit = self.poison.limit(digest)
         if limit is not None:
             raise ReaderDiedError(limit)
-        if time.monotonic() < self._resting.get(source, 0.0):
+        if self._clock() < self._resting.get(source, 0.0):
             raise ProblemError(
                 "busy", detail="what this source sent killed readers three times in a row", retry_after=60
             )
@@ -147,7 +158,7 @@ class Readers:
         self.poison.remember(digest, limit)
         self._in_a_row[source] = self._in_a_row.get(source, 0) + 1
         if self._in_a_row[source] >= IN_A_ROW:
-            self._resting[source] = time.monotonic() + RESTING_SECONDS
+            self._resting[source] = self._clock() + RESTING_SECONDS
             self._in_a_row.pop(source)
         event(LOGGER, logging.ERROR, "reader-died", source=source, limit=limit, input=digest.hex()[:16])
 
@@ -178,16 +189,17 @@ class Readers:
                 return reader
             reader.end()
         try:
-            reader = Reader(self._memory_mb)
+            reader = Reader(self._memory_mb, self._clock())
         except (ReaderDiedError, OSError) as error:
             event(LOGGER, logging.ERROR, "readers-down", reason=type(error).__name__)
             raise ProblemError("readers-down", detail="no process can be started that reads", retry_after=5) from None
-        self.is_confined = reader.is_confined
+        self.is_confined, self.are_files_shut = reader.is_confined, reader.are_files_shut
         return reader
 
     def _back(self, reader: Reader) -> None:
         with self._lock:
-            is_kept = reader.is_alive and reader.worked < INPUTS and not self._is_closed
+            is_fresh = reader.worked < INPUTS and self._clock() - reader.started < LIFE_SECONDS
+            is_kept = is_fresh and reader.is_alive and not self._is_closed
             if is_kept:
                 self._idle.append(reader)
         if not is_kept:
@@ -195,7 +207,12 @@ class Readers:
 
     def condition(self) -> dict[str, Any]:
         """For the node's health."""
-        return {"idle": len(self._idle), "killed": self.killed, "confined": self.is_confined}
+        return {
+            "idle": len(self._idle),
+            "killed": self.killed,
+            "confined": self.is_confined,
+            "files_shut": self.are_files_shut,
+        }
 
 
 def _made(answer: dict[str, Any], made: Callable[[dict[str, Any]], T]) -> T:

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, FastAPI
+from collections.abc import Collection
+
+from fastapi import APIRouter
+from fastapi.routing import APIRoute
 
 from gateway.web import problems
 from gateway.web.description import describe
+from gateway.web.direct import Address, Face
 from gateway.web.problems import Recorder
 
 
-def application(title: str, *routers: APIRouter, documented: bool = False, refused: Recorder | None = None) -> FastAPI:
-    """An application with these routes and the common answers to what goes wrong; `refused` puts them on record."""
-    app = FastAPI(
+def application(
+    title: str,
+    *routers: APIRouter,
+    documented: bool = False,
+    refused: Recorder | None = None,
+    direct: Collection[Address] = (),
+) -> Face:
+    """An application with these routes and the common answers to what goes wrong; `refused` puts them on record.
+
+    `direct` are addresses that are answered without the layers of the framework.
+    """
+    app = Face(
         title=title,
         docs_url=None,
         redoc_url=None,
@@ -21,5 +34,7 @@ def application(title: str, *routers: APIRouter, documented: bool = False, refus
     for router in routers:
         app.include_router(router)
     problems.install(app, refused)
+    routes = [route for router in routers for route in router.routes if isinstance(route, APIRoute)]
+    app.answer_directly(routes, direct, problems.answering(refused))
     describe(app)
     return app

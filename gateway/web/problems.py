@@ -67,21 +67,27 @@ def known(error: BaseException) -> ProblemError | None:
     return None
 
 
-def install(app: FastAPI, refused: Recorder | None = None) -> None:
-    """Give `app` its answers to everything that can be raised; `refused` is told of each before it is given."""
+def answering(refused: Recorder | None = None) -> Callable[[Request, Exception], Awaitable[Response]]:
+    """What answers an exception of a route: `refused` is told of a problem before it is given."""
 
-    async def answer(request: Request, problem: ProblemError) -> Response:
-        if refused is not None:
+    async def answer(request: Request, error: Exception) -> Response:
+        problem = known(error)
+        if problem is None:
+            event(LOGGER, logging.ERROR, "unforeseen", reason=type(error).__name__)
+            LOGGER.debug("unforeseen", exc_info=error)
+            problem = ProblemError("internal-error")
+        elif refused is not None:
             await refused(request, problem)
         return problem_response(problem, language_of(request))
 
-    @app.exception_handler(ProblemError)
-    @app.exception_handler(LogError)
-    @app.exception_handler(OperationalError)
-    @app.exception_handler(InterfaceError)
-    @app.exception_handler(PoolTimeoutError)
-    async def _problem(request: Request, error: Exception) -> Response:
-        return await answer(request, known(error) or ProblemError("internal-error"))
+    return answer
+
+
+def install(app: FastAPI, refused: Recorder | None = None) -> None:
+    """Give `app` its answers to everything that can be raised; `refused` is told of each before it is given."""
+    answer = answering(refused)
+    for kind in (ProblemError, LogError, *UNAVAILABLE, Exception):
+        app.add_exception_handler(kind, answer)
 
     @app.exception_handler(HTTPException)
     async def _http(request: Request, error: HTTPException) -> Response:
@@ -93,9 +99,3 @@ def install(app: FastAPI, refused: Recorder | None = None) -> None:
         first = next(iter(error.errors()))
         problem = problem_of([{**first, "loc": first["loc"][1:]}])
         return await answer(request, problem)
-
-    @app.exception_handler(Exception)
-    async def _unforeseen(request: Request, error: Exception) -> Response:
-        event(LOGGER, logging.ERROR, "unforeseen", reason=type(error).__name__)
-        LOGGER.debug("unforeseen", exc_info=error)
-        return problem_response(ProblemError("internal-error"), language_of(request))

@@ -53,7 +53,12 @@ def test_every_example_is_explained_without_a_code(rulebook: Rulebook, language:
         ),
         (
             "sv",
-            ["Lämnar ut: förläggning. Mottagare: kommun.", "681/2023", "inte bekräftad av jurist", "lämnas inte ut"],
+            [
+                "Den som lämnar ut uppgifterna: förläggning. Mottagare: kommun.",
+                "681/2023",
+                "inte bekräftad av jurist",
+                "lämnas inte ut",
+            ],
         ),
         (
             "en",
@@ -80,7 +85,7 @@ def test_what_would_have_made_it_permitted_is_said_in_words(rulebook: Rulebook, 
     elsewhere = decide_for("p01-asylum-adult", "tampere", "reception-to-municipality")
     too_early = decide_for("p10-moves-on", "tampere", "plan-revision", provider="kotka", on="2024-12-31")
 
-    assert "pyytäjä on henkilön asuin- tai muuttokunta" in explain(elsewhere, rulebook, "fi")
+    assert "pyytäjä on kunta, jossa henkilö asuu tai johon hän muuttaa" in explain(elsewhere, rulebook, "fi")
     assert "where the person lives or moves to" in explain(elsewhere, rulebook, "en")
     assert "muuton yhteydessä" in explain(too_early, rulebook, "fi")
     assert "i samband med flyttningen" in explain(too_early, rulebook, "sv")
@@ -117,7 +122,7 @@ def test_refusal_consent_and_emergency_are_told(rulebook: Rulebook, decide_for: 
     consented = decide_for("p09-consent-given", "kotka", "reception-to-municipality")
     emergency = decide_for("p10-moves-on", "kymenlaakso", "service-need-lookup", emergency=True)
 
-    assert "the person has refused" in explain(overridden, rulebook)
+    assert "the person has forbidden the disclosure" in explain(overridden, rulebook)
     assert "by law that does not stop" in explain(overridden, rulebook)
     assert "May be given: social service needs, health service needs." in explain(consented, rulebook)
     assert "by the person's consent" in explain(consented, rulebook)

@@ -191,3 +191,27 @@ def _march() -> Any:
     from datetime import date
 
     return date(2026, 3, 1)
+
+
+@pytest.mark.parametrize(
+    ("case", "sides", "purpose", "how", "said", "unsaid"),
+    [
+        # A child-welfare notice and urgent help stand on acts that ask for no permit.
+        ("p04-child-without-permit", ("centre", "kymenlaakso"), "child-welfare-notice", {"way": "handover"},
+         "mikään säännös", "oleskelulupa."),
+        ("p13-unconscious", ("centre", "kymenlaakso"), "service-need-lookup", {"emergency": True},
+         "hätätilanteeseen", "jolla on oleskelulupa"),
+        ("p08-pending-permit", ("centre", "kotka"), "reception-to-municipality", {}, "jolla on oleskelulupa", "ehto"),
+        # That only the fact of a vulnerable position is told, is said where it is told.
+        ("p01-asylum-adult", ("centre", "kotka"), "reception-to-municipality", HAND, "vain, onko se todettu", "x x"),
+        ("p18-social-assistance", ("kela", "kotka"), "combined-notice", {"way": "handover"}, "mikään säännös",
+         "vain, onko se todettu"),
+    ],
+)  # fmt: skip
+def test_reason_of_the_rulebook_is_told_where_it_is_the_true_one(
+    case: str, sides: tuple[str, str], purpose: str, how: dict[str, Any], said: str, unsaid: str
+) -> None:
+    text = explain(decided(case, *sides, purpose, **how), reference(), "fi")
+
+    assert said in text
+    assert unsaid not in text

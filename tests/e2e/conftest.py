@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import ssl
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -105,11 +105,13 @@ def network(
     organisations: Sequence[Organisation] = DEMO,
     environment: dict[str, str] | None = None,
     terms: Terms | None = None,
+    prepare: Callable[[Network], None] = lambda _network: None,
 ) -> Iterator[Stage]:
-    """Build a network in a folder and run it."""
+    """Build a network in a folder and run it; `prepare` is given it before a node starts."""
     samples = write_samples(folder / "register")
     export = folder / "register" / "reception-centre.csv"
     built = build(folder / "network", datetime.now(UTC), export, organisations=organisations, terms=terms or Terms())
+    prepare(built)
     before = dict(os.environ)
     os.environ.update(environment or {})
     try:

@@ -15,9 +15,15 @@ from typing import Any
 
 import pytest
 
+from consent.explaining import CARRIED_OUT
+from consent.invariants import prove
 from consent.law import Case
 from consent.rulebook import load, reference_rulebook
+from consent.stating import load_invariants, reference_invariants
+from gateway.demo.network import Network
+from schemas.facts import HETU, MIGRI_CUSTOMER
 from tests.e2e.conftest import Stage, network
+from tests.waiting import until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -43,8 +49,17 @@ ROWS = list(rows())
 
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    with network(tmp_path_factory.mktemp("law")) as running:
+    with network(tmp_path_factory.mktemp("law"), prepare=_let_the_centre_read_its_log) as running:
         yield running
+
+
+def _let_the_centre_read_its_log(built: Network) -> None:
+    config = built.parties["centre"].config
+    text = config.read_text("utf-8")
+    assert "[clients.rights]" not in text
+    config.write_text(
+        text + '\n[clients.rights]\nactions = ["query", "handover", "inbox", "consent", "decision", "audit"]\n', "utf-8"
+    )
 
 
 def stated(name: str) -> dict[str, Any]:
@@ -124,3 +139,318 @@ def test_case_goes_as_the_act_says_and_the_answer_names_the_provision(stage: Sta
 
     expected = dict(part.split("=", 1) for part in row["expected"].split("|"))
     assert {category: outcome.get(category) for category in expected} == expected
+
+
+# 9 What a person says: any language, each kind with a life of its own, and who may say it.
+
+
+def invented(number: int, born: str = "010180") -> str:
+    """An artificial identity code that no register of the network knows."""
+    digits = f"{born}{900 + number}"
+    sign = "A" if born[4:] < "30" else "-"
+    return f"{digits[:6]}{sign}{digits[6:]}" + "0123456789ABCDEFHJKLMNPRSTUVWXY"[int(digits) % 31]
+
+
+#: Twelve and seventeen years old in 2026.
+CHILD, YOUTH = "010714", "010709"
+
+
+def say(stage: Stage, person: str, **word: Any) -> dict[str, Any]:
+    document = {"subject": {"system": HETU, "value": person}, "categories": ["health-needs"], **word}
+    return asyncio.run(stage.call("centre", "POST", "/v1/consents", document))
+
+
+@pytest.mark.parametrize("language", ["ti", "tr", "nqo", "x-own"])
+@pytest.mark.parametrize("born", ["010180", CHILD])
+def test_prohibition_in_any_language_by_the_person_of_any_age_is_in_force_at_once(
+    stage: Stage, language: str, born: str
+) -> None:
+    answer = say(stage, invented(ord(language[1]) % 90, born), kind="prohibition", language=language)
+
+    assert answer["status"] == 201, answer
+    assert (answer["body"]["status"], answer["body"]["kind"]) == ("refused", "prohibition")
+
+
+PERMIT = {"kind": "permission", "recipients": ["county"]}
+CONSENT = {"kind": "consent", "recipients": ["municipality"], "purposes": ["onward-move"]}
+
+
+@pytest.mark.parametrize(
+    ("born", "word", "status"),
+    [
+        (YOUTH, {**PERMIT, "given_by": {"kind": "self", "able_to_decide": True}}, 201),
+        (YOUTH, {**PERMIT, "given_by": {"kind": "self"}}, 422),
+        (YOUTH, {**PERMIT, "given_by": {"kind": "guardian", "able_to_decide": True}}, 422),
+        (CHILD, {**PERMIT, "given_by": {"kind": "guardian", "minor_opinion": "agrees"}}, 201),
+        (CHILD, {**PERMIT, "given_by": {"kind": "guardian", "minor_opinion": "disagrees"}}, 422),
+        (CHILD, {**PERMIT, "given_by": {"kind": "guardian"}}, 422),
+        ("010180", {**PERMIT, "given_by": {"kind": "guardian", "mandate_until": "2030-01-01"}}, 422),
+        (
+            "010180",
+            {
+                **PERMIT,
+                "given_by": {
+                    "kind": "guardian",
+                    "mandate_until": "2030-01-01",
+                    "able_to_decide": False,
+                    "personal_matters": True,
+                },
+            },
+            201,
+        ),
+        ("010180", {**PERMIT, "given_by": {"kind": "other"}}, 422),
+        ("010180", {**PERMIT, "ends": "2030-01-01"}, 422),
+        ("010180", {**CONSENT, "ends": "2030-01-01"}, 201),
+        ("010180", {"kind": "consent", "recipients": ["municipality"]}, 422),
+    ],
+    ids=[
+        "able minor",
+        "minor not found able",
+        "guardian of an able minor",
+        "guardian",
+        "child disagrees",
+        "child not asked",
+        "guardian of an adult",
+        "guardian with the court's word",
+        "neighbour",
+        "permission that ends",
+        "consent that ends",
+        "consent that names no purpose",
+    ],
+)
+def test_who_permits_and_for_whom(stage: Stage, born: str, word: dict[str, Any], status: int) -> None:
+    answer = say(stage, invented(40, born), **word)
+
+    assert answer["status"] == status, answer
+
+
+def test_prohibition_stands_until_it_is_taken_back_and_can_be_aimed(stage: Stage) -> None:
+    register = {"sector": "health", "kind": "register", "code": "FI-DEMO/GOV/9000001-1/terveys"}
+
+    ended = say(stage, invented(41), kind="prohibition", ends="2026-01-31")
+    aimed = say(stage, invented(42), kind="prohibition", target=register)
+    against = say(
+        stage,
+        invented(43, YOUTH),
+        kind="prohibition",
+        target={"sector": "health", "kind": "guardian"},
+        given_by={"kind": "self", "able_to_decide": True},
+    )
+
+    assert (ended["status"], ended["body"].get("ends")) == (201, None)
+    assert (aimed["status"], aimed["body"]["target"]) == (201, register)
+    assert (against["status"], against["body"]["kind"]) == (201, "prohibition")
+
+
+def test_word_of_a_person_decides_what_is_answered(stage: Stage) -> None:
+    """Patient data to the county: nothing, then by permission, then nothing again; the municipality's right stays."""
+    person = stage.key("p01-asylum-adult")
+    subject = {"system": MIGRI_CUSTOMER, "value": person}
+
+    def ask(who: str, *categories: str) -> set[str]:
+        answer = asyncio.run(stage.query(who, person, "service-need-lookup", categories))
+        return set(answer["body"]["decision"]["permitted"]) if answer["status"] == 200 else set()
+
+    def record(**word: Any) -> str:
+        answer = asyncio.run(stage.call("centre", "POST", "/v1/consents", {"subject": subject, **word}, expect=201))
+        return str(answer["body"]["id"])
+
+    assert ask("kymenlaakso", "health-needs") == set()
+    record(kind="permission", recipients=["county"], categories=["health-needs"])
+    assert ask("kymenlaakso", "health-needs") == {"health-needs"}
+    record(kind="prohibition")
+    assert ask("kymenlaakso", "health-needs") == set()
+    assert ask("kotka", "housing", "health-needs") == {"housing"}
+
+
+# 12 and 15 The paragraph that a lawyer would sign, as a node gives it.
+
+PARAGRAPH = {
+    "what": "paragraph", "person": "p06-torture-survivor", "facts": "", "said": "", "from": "centre", "to": "kotka",
+    "purpose": "reception-to-municipality", "on": "2026-03-01", "how": "asked",
+    "expected": "education=|health-needs=|identity=|language=|vulnerability=|child-protection=",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("language", "said", "unsaid"),
+    [
+        (
+            "fi",
+            [
+                "1.3.2026",
+                f"{RULEBOOK.name} {RULEBOOK.version}",
+                "laki kotoutumisen edistämisestä (681/2023), 83 § 2 mom.",
+                "6 artiklan 1 kohdan c alakohta",
+                "9 artiklan 2 kohdan g alakohta",
+                "henkilötiedot, kieli ja tulkin tarve, koulutus",
+                "haavoittuvasta asemasta kerrotaan vain, onko se todettu",
+                "henkilö on kieltänyt luovutuksen",
+            ],
+            ["alkukartoitus", "kuntaan osoitta", "9 art. 2", "31.12.2022", "kertoo henkilölle tietojen"],
+        ),
+        (
+            "sv",
+            [
+                "1.3.2026",
+                "lagen om främjande av integration (681/2023), 83 § 2 mom.",
+                "artikel 9.2 g",
+                "hälso- och sjukvård",
+            ],
+            ["laki ", "yleinen", "Utlämnare", "i kraft till "],
+        ),
+        (
+            "en",
+            ["1 March 2026", "Act on the Promotion of Integration (681/2023), section 83(2)", "Article 9(2)(g)"],
+            ["laki ", "lagen ", " mom."],
+        ),
+    ],
+)
+def test_paragraph_is_one_that_a_lawyer_could_sign(
+    stage: Stage, language: str, said: list[str], unsaid: list[str]
+) -> None:
+    text = put(stage, PARAGRAPH)["explanation"][language]
+
+    assert [words for words in said if words not in text] == []
+    assert [words for words in unsaid if words in text] == []
+    assert text.count(RULEBOOK.categories["education"].title[language]) == 1
+
+
+@pytest.mark.parametrize(
+    ("case", "to", "purpose", "on", "category", "said"),
+    [
+        (
+            "p09-ended-consent",
+            "kotka",
+            "reception-to-municipality",
+            "2026-03-01",
+            "health-needs",
+            ("ei ole enää voimassa", "gäller inte längre", "has ended"),
+        ),
+        (
+            "p09-withdrawn-consent",
+            "kotka",
+            "reception-to-municipality",
+            "2026-03-01",
+            "health-needs",
+            ("on peruutettu", "har återkallats", "has been withdrawn"),
+        ),
+        (
+            "p08-pending-permit",
+            "kotka",
+            "reception-to-municipality",
+            "2026-03-01",
+            "housing",
+            ("jolla on oleskelulupa", "som har uppehållstillstånd", "who have a residence permit"),
+        ),
+        (
+            "p01-asylum-adult",
+            "kymenlaakso",
+            "reception-to-county",
+            "2022-12-31",
+            "social-needs",
+            ("hyvinvointialueita ja niiden tietovirtoja ei ollut", "fanns inte", "did not exist"),
+        ),
+        (
+            "p28-deceased",
+            "kotka",
+            "reception-to-municipality",
+            "2026-03-01",
+            "housing",
+            ("henkilö on kuollut", "personen är avliden", "the person has died"),
+        ),
+        (
+            "p14-mark-missing",
+            "kotka",
+            "reception-to-municipality",
+            "2026-03-01",
+            "contact",
+            ("onko henkilöllä turvakielto", "har spärrmarkering", "whether there is a safety prohibition"),
+        ),
+    ],
+)
+def test_withheld_category_is_told_with_the_reason_that_is_true(
+    stage: Stage, case: str, to: str, purpose: str, on: str, category: str, said: tuple[str, ...]
+) -> None:
+    row = {**PARAGRAPH, "person": case, "to": to, "purpose": purpose, "on": on, "expected": f"{category}="}
+
+    explained = put(stage, row)["explanation"]
+
+    for language, words in zip(LANGUAGES, said, strict=True):
+        assert words in explained[language]
+
+
+def test_purpose_follows_from_the_recipient_where_a_flow_is_put(stage: Stage) -> None:
+    facts = facts_of(RULEBOOK.cases["p01-asylum-adult"], "")
+    document = {"flow": "F1", "facts": facts, "requester": {"role": "county"}, "at": "2026-03-01T12:00:00Z"}
+
+    answer = asyncio.run(stage.call("kotka", "POST", "/v1/decisions", document, expect=200))
+
+    assert [advice["decision"]["purpose"] for advice in answer["body"]["decisions"]] == ["reception-to-county"]
+
+
+def test_paragraph_promises_what_a_node_carries_out_and_no_more(stage: Stage) -> None:
+    advice = put(stage, PARAGRAPH)
+
+    declared = set(advice["decision"]["obligations"])
+    assert {"minimise", "notify-subject"} <= declared
+    for name in declared:
+        for language in LANGUAGES:
+            words = RULEBOOK.obligations[name].says[language]
+            assert (words in advice["explanation"][language]) is (name in CARRIED_OUT)
+
+
+# 13, 14 and 16 What another rulebook would change, what holds of this one, and where a value comes from.
+
+
+def by_consent(text: str) -> str:
+    """The reference with one right changed to the person's consent, and the examples that go with it."""
+    start = text.index("  - id: plan-revision-municipality\n")
+    block = text[start : text.index("\n  - id: ", start) + 1]
+    changed = block.replace("mode: right-to-get", "mode: by-word").replace("word: shown", "word: consent")
+    changed = changed[: changed.index("    examples:\n")] + (
+        "    examples:\n"
+        "      - {case: p10-consents-to-revision, from: kotka, to: tampere, on: 2026-06-01, permitted: [education]}\n"
+        "      - {case: p10-with-plan, from: kotka, to: tampere, on: 2026-06-01, withheld: [education]}\n"
+    )
+    start = text.index("  p10-with-plan:\n")
+    person = text[start : text.index("\n  p", start + 4) + 1].replace("p10-with-plan", "p10-consents-to-revision")
+    word = "{status: active, purposes: [plan-revision], recipients: [municipality], categories: [education]}"
+    return text.replace(block, changed, 1) + f"{person}    consents:\n      - {word}\n"
+
+
+def test_change_from_a_right_to_consent_is_the_change_that_is_told(stage: Stage) -> None:
+    proposed = by_consent(reference_rulebook().decode())
+
+    answer = asyncio.run(stage.call("centre", "POST", "/v1/audit/rulebook-change", {"rulebook": proposed}, expect=200))
+
+    told = answer["body"]["differences"]["changes"]
+    classes = {(change["was"], change["becomes"]) for change in told}
+    # Where another right gives it too, only the rule changes; nowhere does it vanish.
+    assert ("right", "word") in classes <= {("right", "word"), ("right", "right")}
+    assert {change["requester"] for change in told} == {"municipality"}
+
+
+def test_rulebook_that_the_node_decides_by_keeps_its_invariants(stage: Stage) -> None:
+    put(stage, ROWS[0])  # which asserts that it is this one
+
+    proofs = prove(RULEBOOK, load_invariants(reference_invariants(), RULEBOOK))
+
+    assert [proof.invariant.id for proof in proofs if not proof.holds] == []
+    assert len(proofs) > 30
+
+
+def test_what_arrives_says_where_it_was_obtained(stage: Stage) -> None:
+    order = {"rows": [stage.row("p01-asylum-adult")], "flow": "F1", "key": "provenance", "parameters": {}}
+    planned = asyncio.run(stage.post("centre", "/hand-over", order))["handovers"][0]
+
+    async def arrived() -> list[dict[str, Any]]:
+        answer = await stage.call("kotka", "GET", "/v1/inbox?limit=1000", expect=200)
+        return [item for item in answer["body"]["items"] if item["handover"] == planned["id"]]
+
+    (item,) = asyncio.run(until(arrived, bool))
+
+    # 681/2023 73 § 2 mom.: of what was obtained elsewhere, where it was obtained and by whose act.
+    centre = stage.network.parties["centre"].subsystem
+    assert (item["sender"], item["flow"], item["purpose"]) == (str(centre), "F1", "reception-to-municipality")
+    assert item["received"]

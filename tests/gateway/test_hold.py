@@ -171,7 +171,7 @@ async def test_peers_come_in_to_a_node_that_is_held(tmp_path: Path) -> None:
         raise ProblemError("node-held")
 
     async with node(place, f"sqlite:///{tmp_path / 'node.db'}") as here:
-        admit = PeerAdmission(replace(here.exchange, standing=shut))
+        admit = PeerAdmission(replace(here.exchange, standing=shut, standing_ungated=here.exchange.standing))
         certificate = to_der((kotka.folder / "tls.pem").read_bytes())
 
         assert admit(Head(b"GET", b"/peer/v1/log/checkpoint", (), certificate)).caller == kotka.node

@@ -215,9 +215,8 @@ async def test_rulebook_that_changed_while_the_source_was_read_decides(place: Pl
         assert released.categories.withheld == ("health-needs",)
 
 
-async def test_rulebook_that_changed_between_decision_and_record_is_noticed(place: Place, database: str) -> None:
-    """The change comes after the decision was made and before its record was written."""
-    moments: list[str] = []
+async def test_rulebook_that_changed_before_the_release_is_recorded_is_decided_by(place: Place, database: str) -> None:
+    """The change comes after the source was read and before the transaction of the release."""
     narrower = rules(lambda basis: replace(basis, categories=frozenset({"identity"})))
     armed = False
 
@@ -230,8 +229,7 @@ async def test_rulebook_that_changed_between_decision_and_record_is_noticed(plac
 
         async def committing(unit: Any) -> Any:
             nonlocal armed
-            armed = True  # the decision has been made by now
-            moments.append("commit")
+            armed = True
             return await take(unit)
 
         here.exchange.log.commit = committing  # type: ignore[method-assign]
@@ -239,7 +237,6 @@ async def test_rulebook_that_changed_between_decision_and_record_is_noticed(plac
 
         assert answer.status == 200
         assert b"Observation" not in answer.body
-        assert len(moments) == 2  # the first was found stale, and nothing of it was kept
         assert here.entries()[-1].rulebook == "sha-256:" + "0" * 64
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -103,6 +104,40 @@ async def test_worker_whose_lease_was_taken_over_writes_and_sends_nothing(place:
             await quick._attempt(delivery)
         outcomes = [entry.outcome for entry in here.entries() if entry.type == "delivery"]
         assert outcomes == ["requested", "failed"] * len(taken)
+
+
+async def test_node_that_is_held_does_not_try_its_deliveries(place: Place, database_url: str) -> None:
+    held = [False]
+    async with node(place, database_url) as found:
+        here = replace(found, exchange=replace(found.exchange, is_held=lambda: held[0]))
+        await order(here, "L9")
+        held[0] = True
+        before = len(here.entries()), rows(here)
+
+        taken = await Deliveries(here.exchange)._claim()
+
+        assert taken == []
+        assert (len(here.entries()), rows(here)) == before, "not even a lease was taken"
+        held[0] = False
+        assert await Deliveries(here.exchange)._claim()
+
+
+@pytest.mark.parametrize("secret", ["index", "wrapping"])
+async def test_key_stands_for_one_request_though_a_secret_was_changed(
+    place: Place, database_url: str, secret: str
+) -> None:
+    async with node(place, database_url) as here:
+        keys = here.exchange.subjects.keys
+        wrapping, index = (b"\x01" * 32,), (b"\x02" * 32,)
+        first = await order(here, "L10", idempotency="k-1")
+        again = await order(here, "L10", idempotency="k-1")
+
+        new = (b"\x0c" * 32,)
+        keys.use(new + wrapping if secret == "wrapping" else wrapping, new + index if secret == "index" else index)
+        later = await order(here, "L10", idempotency="k-1")
+
+        assert (first.existing, again.existing, later.existing) == (False, True, True)
+        assert later.id == first.id
 
 
 @pytest.mark.parametrize("is_let_go", [True, False], ids=["and let go of", "and still held"])

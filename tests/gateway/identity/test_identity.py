@@ -8,6 +8,8 @@ import pytest
 
 from gateway.handover.plan import Handovers
 from gateway.identity.acts import Actor, Done, Identity, IdentityAct
+from gateway.identity.web import _actor
+from gateway.web.authentication import Caller
 from gateway.wire.problems import ProblemError
 from schemas.facts import HETU, MIGRI_CUSTOMER, Identifier
 from tests.gateway.exchange.inprocess import InProcess, Place, hidden_reason, node, problem_of
@@ -99,3 +101,25 @@ async def test_undoing_a_join_tells_what_left_under_it_and_frees_neither_prohibi
     assert await moved(here, "7000001"), "a word that was given since then carries"
     acts = [entry.detail["act"] for entry in here.entries() if entry.type == "identity"]
     assert acts == ["proposed", "done", "undone", "proposed", "done", "placed"]
+
+
+async def test_who_proposed_an_act_is_the_same_person_after_the_index_key_was_changed(here: InProcess) -> None:
+    subsystem = here.place.network.parties["centre"].subsystem
+    caller = Caller(
+        "desk", subsystem, frozenset({"identity"}), frozenset(), frozenset(), frozenset(), None, frozenset()
+    )
+    for identifier in ((MIGRI_CUSTOMER, "7000001"), (HETU, CODE)):
+        await say(here, "active", *identifier)
+    identity, first = Identity(here.exchange, Handovers(here.exchange)), _actor(here.exchange, caller, "anna")
+    pair = Identifier(MIGRI_CUSTOMER, "7000001"), Identifier(HETU, CODE)
+    proposal = await identity.propose(first, IdentityAct.JOIN, *pair)
+    assert isinstance(proposal, str)
+
+    here.exchange.subjects.keys.use((b"\x01" * 32,), (b"\x0c" * 32, b"\x02" * 32))
+
+    again = _actor(here.exchange, caller, "anna")
+    assert again.person != first.person
+    with pytest.raises(ProblemError) as alone:
+        await identity.approve(again, proposal)
+    assert alone.value.code == "client-not-permitted"
+    await identity.approve(_actor(here.exchange, caller, "berta"), proposal)

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import Connection
 
 from audit.log.entries import Outcome
-from audit.log.log import MAX_BATCH, Written
+from audit.log.log import MAX_BATCH, Committed, Unit, Written
 from gateway.exchange import messaging
 from gateway.query.ask import Consumer, Question
 from gateway.sources.backends import Locator, Sourced
@@ -67,14 +67,13 @@ async def test_nothing_is_released_after_the_message_has_expired(
         return Sourced(here.register.bundle(locator.value), ())
 
     if place_of_delay == "queue":
-        recall = here.exchange.people.recall
+        commit = here.exchange.log.commit
 
-        async def waits(named: object) -> object:
-            found = await recall(named)  # type: ignore[arg-type]
+        async def waits(unit: Unit[object]) -> Committed[object]:
             clock.moved += timedelta(seconds=61)
-            return found
+            return await commit(unit)
 
-        monkeypatch.setattr(here.exchange.people, "recall", waits)
+        monkeypatch.setattr(here.exchange.log, "commit", waits)
     monkeypatch.setattr(here.register, "fetch", slow)
 
     answer = await here.ask(PERSON)
