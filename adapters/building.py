@@ -9,93 +9,28 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any
 
 from adapters.legibility import has_lost_letters, is_damaged
 from adapters.sdk import (
     UNREADABLE,
-    Finding,
+    DateCell,
     NumberCell,
     Origin,
-    Position,
-    Record,
-    Severity,
     Shown,
     Unreadable,
     Withdrawn,
 )
 from adapters.texts import damage, finding
 from adapters.transforms import Transform, TransformError
+from adapters.under_way import NOTHING, Build, Node, Write, member_of
 
 #: What no text of the canonical record may hold, for FHIR's strings cannot.
 _CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
 
 _EXACT = 10**15  # from here on a spreadsheet does not hold every whole number
 _SHOWN = 80  # characters of a value that the developer's tools show
-
-#: Nothing: an empty source field, or an object that holds no value of the source.
-NOTHING: Any = object()
-
-
-@dataclass(slots=True)
-class Build:
-    """One record on its way to a bundle.
-
-    `part` is what `each` stands at, `part_field` its place. `taken` holds the fields that have been looked at,
-    `matched` the numbers of the parts of a list that some `each` has taken.
-    """
-
-    record: Record
-    part: Any = NOTHING
-    part_field: str = ""
-    findings: list[Finding] = field(default_factory=list)
-    provenance: dict[str, Origin] = field(default_factory=dict)
-    taken: set[str] = field(default_factory=set)
-    matched: dict[str, set[int]] = field(default_factory=dict)
-
-    def at(self, column: str) -> Position:
-        """The place of a field of this record."""
-        return Position(self.record.position.file, self.record.position.row, column)
-
-    def tell(self, severity: Severity, code: str, column: str) -> None:
-        """Something of a place, once however often it is come upon."""
-        told = finding(severity, code, self.at(column))
-        if told not in self.findings:
-            self.findings.append(told)
-
-    def refuse(self, code: str, column: str, pointer: str, *, costs: bool = False, shown: Shown | None = None) -> None:
-        """A value that cannot be taken: it stops the record, or costs itself alone."""
-        refusal = finding("warning" if costs else "error", code, self.at(column), pointer)
-        self.findings.append(refusal if shown is None else replace(refusal, shown=shown))
-
-
-@dataclass(slots=True)
-class Write:
-    """One bundle on its way to a flat record: its fields, the pointers of what found a place there; of an `each` the
-    values of the part, or the members of the part that is an object.
-    """
-
-    fields: dict[str, Any] = field(default_factory=dict)
-    written: set[str] = field(default_factory=set)
-    parts: list[Any] | None = None
-    part: dict[str, Any] | None = None
-
-
-class Node(Protocol):
-    """A place of the record that a mapping makes."""
-
-    def build(self, build: Build, pointer: str) -> tuple[Any, bool]:
-        """The value (or NOTHING), and whether anything in it comes from the source."""
-        ...
-
-    def fits(self, value: Any) -> bool:
-        """Whether a value of a bundle could have come from here: its constants are the same."""
-        ...
-
-    def write(self, write: Write, value: Any, pointer: str) -> None:
-        """Write a value of a bundle back into the fields."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +65,8 @@ class Source:
     identifies: bool = False
     #: What an empty field stands for.
     default: Any = NOTHING
+    #: Whether it is a person's name, whose letters are looked at.
+    names: bool = False
 
     def build(self, build: Build, pointer: str) -> tuple[Any, bool]:
         """The transformed value; a finding if there is none and must be, or if it cannot be taken."""
@@ -141,14 +78,15 @@ class Source:
         else:
             raw, column = member_of(build.part, name[2:]), f"{build.part_field}/{name[2:]}"
         if type(raw) is list:
-            raw = raw[0] if len(raw) == 1 else raw or NOTHING
+            # A list where one value belongs: of what protects or names a person nobody may take it for the value.
+            raw = raw[0] if len(raw) == 1 and (self.costs or type(raw[0]) is str) else raw or NOTHING
         if type(raw) is str:  # nearly every field: it is looked at as quickly as can be
             is_empty = not raw or raw.isspace()
-            if not is_empty and not (raw.isascii() and raw.isprintable() and "?" not in raw):
+            if not is_empty and (self.names or not (raw.isascii() and raw.isprintable() and "?" not in raw)):
                 if doubt := self._doubt(raw):
                     build.refuse(doubt, column, pointer, costs=self.costs)
                     return NOTHING, False
-                if is_damaged(raw) or ("/name/" in pointer and has_lost_letters(raw)):
+                if is_damaged(raw) or (self.names and has_lost_letters(raw)):
                     build.findings.append(damage(build.at(column), pointer))
         else:
             is_empty = raw is None or raw is NOTHING
@@ -177,6 +115,8 @@ class Source:
         """The code of the finding for a value that no transform may see; empty for any other."""
         if isinstance(raw, dict | list | Unreadable):
             return "unreadable"
+        if isinstance(raw, DateCell):
+            return "number-in-identifier" if self.identifies else ""
         if isinstance(raw, str):
             return "control-character" if not raw.isprintable() and _CONTROLS.search(raw) else ""
         if not self.identifies:
@@ -235,16 +175,6 @@ class Source:
             return bool(self.transform.forward(fields[name]) == value)
         except TransformError:
             return False
-
-
-def member_of(part: Any, name: str) -> Any:
-    """A member of a part, by its name or its path."""
-    if not isinstance(part, dict):
-        return None
-    if name in part or "/" not in name:
-        return part.get(name)
-    first, _, rest = name.partition("/")
-    return member_of(part.get(first), rest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,15 +250,18 @@ class Each:
             if isinstance(part, Withdrawn) and self._is_near(part):
                 build.matched.setdefault(self.field, set()).add(index)
                 build.tell("error" if self.protects else "warning", "withdrawn", place)
-            elif isinstance(part, dict) and all(
-                part.get(name) == value or ("/" in name and member_of(part, name) == value)
-                for name, value in self.where
-            ):
+            elif self.is_meant(part):
                 build.matched.setdefault(self.field, set()).add(index)
                 yield part, place
             elif doubt := self._doubt(part):
                 # What cannot be told apart from what is asked for may be just that: a prohibition, for one.
                 build.tell("error", doubt, place)
+
+    def is_meant(self, part: Any) -> bool:
+        """Whether a part is one that `where` picks."""
+        return isinstance(part, dict) and all(
+            part.get(name) == value or ("/" in name and member_of(part, name) == value) for name, value in self.where
+        )
 
     def _doubt(self, part: Any) -> str:
         """The code of the finding for a part that may be meant by `where` and does not say so; empty for any other."""

@@ -9,12 +9,13 @@ from typing import Any, TypeVar
 
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
-from adapters.building import NOTHING, Each, Items, Literal, Node, Object, Resource, Source
+from adapters.building import Each, Items, Literal, Object, Resource, Source
 from adapters.conditions import Condition, When
 from adapters.faults import Faults, near
 from adapters.protecting import DECLARED, Then, paths, rule_of
 from adapters.tables import Tables, folded
 from adapters.transforms import TRANSFORMS, Transform
+from adapters.under_way import NOTHING, Node
 from schemas.catalogue import Catalogue
 from schemas.codes import PREFIX, code_system, code_systems
 from schemas.shape import Shape
@@ -46,6 +47,8 @@ class Compiler:
         self.conditional: set[str] = set()
         #: The facts that the mapping makes, by the paths of their values.
         self.made: set[str] = set()
+        #: The fields of identity codes, with the list of whose parts they are members.
+        self.codes: list[tuple[str, Each | None]] = []
         self._each_of: Each | None = None
         self._code = ""
         self._protects = False
@@ -310,10 +313,12 @@ class Compiler:
         path = paths().get(id(shape if shape.item is None else shape.item), "")
         if path.startswith("Observation"):  # what it is about, and so what protects it, its code tells
             path = f"Observation({self._code}){path.removeprefix('Observation')}"
+        if ".identifier" in path and transform.name == "hetu" and named != ".":
+            self.codes.append((named, self._each_of if named.startswith("./") else None))
         is_required = bool(template.get("required", False))
         costs = self._costs(template, path)
         default = self._default(template, shape, path) if "default" in template else NOTHING
-        return Source(named, transform, is_required, costs, ".identifier" in path, default)
+        return Source(named, transform, is_required, costs, ".identifier" in path, default, ".name." in path)
 
     def _default(self, template: CommentedMap, shape: Shape, path: str) -> Any:
         """The value for an empty field. Of a fact that protects or permits nobody may invent one."""

@@ -6,9 +6,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from adapters.building import NOTHING, Build, Node, Write, member_of
 from adapters.sdk import Unreadable
 from adapters.tables import folded
+from adapters.under_way import NOTHING, Build, Node, Write, member_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,7 +103,9 @@ class _Lines:
         delimiters of a row; a line between them belongs to the cell alone, and both at once are two rows.
         """
         within = self.rows_within(width)
-        return bool(within) and (within[0] < self.number or self._delimiters[0] >= width - 1)
+        # Beyond those of the row itself all delimiters are the cell's: as many again are a row that was pasted into it.
+        is_pasted = sum(self._delimiters) >= 2 * (width - 1)
+        return bool(within) and (within[0] < self.number or self._delimiters[0] >= width - 1 or is_pasted)
 
 
 class _Table:
@@ -244,10 +246,15 @@ def _records(table: _Table, columns: list[str], form: CsvForm, limits: Limits) -
             continue
         if len(row) > width and not any(row[width:]):  # each line ends with a delimiter
             row = row[:width]
-        if row == columns or not any(
-            map(str.strip, row)
-        ):  # an empty line, or the header again at the head of a page, is no record
+        if row == columns or not any(map(str.strip, row)):  # an empty line, or the header again at the head of a page
             continue
+        if row[0][:1] == "\ufeff" and [row[0][1:], *row[1:]] == columns:  # and of a file that was put behind another
+            continue
+        if is_another_header(row, columns):
+            # What comes after it has its columns in another order: a prohibition would be read as another thing.
+            yield finding("error", "header-again", Position(row=line))
+            yield from (finding("error", "header-again", Position(row=below)) for below, _ in table.rows)
+            return
         if layout.footer and layout.is_footer(row):
             if layout.is_counted and (told := counted(row)) is not None and told != count:
                 yield finding("error", "count-differs", Position(row=line))
@@ -263,6 +270,12 @@ def _records(table: _Table, columns: list[str], form: CsvForm, limits: Limits) -
         else:
             fields = dict(zip(columns, map(unguarded, row), strict=True))
             yield Record(fields.get(form.key, "").strip(), fields, Position(row=line))
+
+
+def is_another_header(cells: Sequence[str], columns: Sequence[str]) -> bool:
+    """Whether a row is a header that is not the one above: most of its cells are names of columns."""
+    named = set(columns)
+    return len(named) > 2 and 2 * sum(cell.strip() in named for cell in cells if cell) > len(named)
 
 
 def counted(cells: Sequence[str]) -> int | None:

@@ -50,8 +50,8 @@ class Batch:
 
 
 def messages_of(stream: BinaryIO, limits: Limits, batch: Batch) -> Iterator[list[bytes] | str]:
-    """The segments of each message. In place of one that is too long the limit, and `line-ends` for one whose segments
-    end in different ways. Raises LimitError.
+    """The segments of each message. In place of one that is too long the limit, `line-ends` for one whose segments end
+    in different ways, and `cut` for one whose last segment has no end. Raises LimitError.
     """
     held: list[bytes] = []
     ends: list[bytes] = []
@@ -76,7 +76,9 @@ def messages_of(stream: BinaryIO, limits: Limits, batch: Batch) -> Iterator[list
 def _message(lines: list[bytes], ends: list[bytes], size: int, limits: Limits) -> list[bytes] | str:
     if size > limits.row_characters:
         return "row_characters"
-    # What ends the last one is the end of the message.
+    # What ends the last one is the end of the message; without it nobody knows what has been lost.
+    if not ends[-1] and lines[0].startswith(b"MSH"):
+        return "cut"
     return "line-ends" if len(set(ends[:-1])) > 1 else lines
 
 
@@ -104,4 +106,4 @@ def _ended(lines: list[bytes]) -> Iterator[tuple[bytes, bytes]]:
     for line in lines:
         text = line.rstrip(b"\r\n")
         if bare := text.strip(_FRAME):
-            yield bare, line[len(text) :]
+            yield bare, line[len(text) :] or (_FRAME[1:] if text.endswith(_FRAME[1:]) else b"")

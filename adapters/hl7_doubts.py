@@ -1,8 +1,9 @@
 """HL7 v2's own words of doubt: what a message says of itself, of a person, and of each result.
 
-* MSH-11 T or D: for training or debugging, never taken.
+* MSH-11 other than P: for training or debugging, never taken.
 * OBX-11 W (another person's), D (deleted), X (cannot be had), N (not asked): taken back; an unknown status too.
-* PID-30, PID-29: the person has died. PID-32 AL, UD, UA, US: an alias, or an invented birth date, address or number.
+* PID-30, PID-29: the person has died. PID-31: nobody knows who it is. PID-32 AL, UD, UA, US: an alias, or an invented
+  birth date, address or number.
 * PID-5 of type L (legal) comes before all others; a name of another type alone is no name. PID-11: not a bad address,
   nor one of birth or of a former time.
 """
@@ -12,13 +13,21 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from adapters.sdk import Finding, Position, Withdrawn
+from adapters.sdk import UNREADABLE, Finding, Position, Withdrawn
 from adapters.texts import finding
 
-_TRAINING: Final = frozenset({"T", "D"})
+_PRODUCTION: Final = frozenset({"", "P"})
 #: Statuses of a result that stand: final, corrected, unchanged, preliminary, in progress, partial, or none at all.
 _STANDING: Final = frozenset({"F", "C", "U", "P", "I", "R", "S", "A", "O", "V", "B", ""})
 _DOUBTED: Final = frozenset({"AL", "UD", "UA", "US"})
+#: Types of values that have no components.
+_WHOLE: Final = frozenset({"ST", "TX", "FT", "NM", "DT", "TM", "DTM", "TS", "ID", "IS", "SI"})
+#: By field: the components that say when it ceased to be so.
+_ENDS: Final[Mapping[str, tuple[str, ...]]] = {
+    "PID-3": ("8",),
+    "PID-5": ("10.2", "13"),
+    "PID-11": ("12.2", "14"),
+}
 #: By field: the component of the type, and the types that are in use, the best first.
 _TYPES: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
     "PID-5": ("7", ("L", "", "D", "C")),
@@ -27,19 +36,34 @@ _TYPES: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
 
 
 def judged(segment: str, parts: dict[str, Any]) -> dict[str, Any]:
-    """The parts of a segment, as ones that are taken back where its status says so."""
-    if segment == "OBX" and parts.get("11.1", "") not in _STANDING:
-        return Withdrawn(parts)
-    return parts
+    """The parts of a segment, as ones that are taken back where its status says so. A value of a type that has no parts
+    and comes in parts, `E^K`, is unreadable: which of them was meant nobody knows.
+    """
+    if segment != "OBX":
+        return parts
+    if "5.1.2" in parts or ("5.2" in parts and parts.get("2.1", "") in _WHOLE):
+        parts["5.1"] = UNREADABLE
+    return Withdrawn(parts) if parts.get("11.1", "") not in _STANDING else parts
 
 
-def in_use(field: str, repetitions: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def of_today(field: str, repetition: dict[str, Any], today: str) -> dict[str, Any]:
+    """A repetition, as one that is taken back where its time is over; `today` is written 20260131."""
+    ends = (repetition.get(component, "") for component in _ENDS.get(field, ()))
+    return Withdrawn(repetition) if any(isinstance(end, str) and "" < end[:8] < today for end in ends) else repetition
+
+
+def in_use(field: str, repetitions: Sequence[dict[str, Any]], today: str) -> list[dict[str, Any]]:
     """The repetitions of a field with the one in use first; an empty one leads where none is."""
-    kept = [parts for parts in repetitions if parts]
+    kept = [of_today(field, parts, today) for parts in repetitions if parts]
     if field not in _TYPES or not kept:
         return kept
     component, order = _TYPES[field]
-    kept.sort(key=lambda parts: order.index(kind) if (kind := parts.get(component, "")) in order else len(order))
+    kept.sort(key=lambda parts: isinstance(parts, Withdrawn))
+    if isinstance(kept[0], Withdrawn):
+        return [{}, *kept]
+    current = [parts for parts in kept if not isinstance(parts, Withdrawn)]
+    current.sort(key=lambda parts: order.index(kind) if (kind := parts.get(component, "")) in order else len(order))
+    kept = [*current, *kept[len(current) :]]
     return kept if kept[0].get(component, "") in order else [{}, *kept]
 
 
@@ -51,10 +75,12 @@ def doubts_of(fields: Mapping[str, Any], position: Position) -> Iterator[Finding
 
     if any(name.startswith("PID[2]-") for name in fields):
         yield told("one-person", "PID[2]")  # what follows the second is not of the first
-    if fields.get("MSH-11.1", "") in _TRAINING:
+    if str(fields.get("MSH-11.1", "")).strip().upper() not in _PRODUCTION:
         yield told("not-production", "MSH-11")
     if fields.get("PID-30.1", "") == "Y" or fields.get("PID-29.1"):
         yield told("deceased", "PID-30")
+    if fields.get("PID-31.1", "") == "Y":
+        yield told("identity-doubted", "PID-31")
     if any(name.startswith("PID-32") and value in _DOUBTED for name, value in fields.items()):
         yield told("identity-doubted", "PID-32")
     if "PID-5[2].1" in fields and not any(name.startswith("PID-5.") for name in fields):

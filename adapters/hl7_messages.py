@@ -16,8 +16,9 @@ from typing import Any, BinaryIO
 
 import hl7
 
+from adapters.agreement import today
 from adapters.hl7_batches import Batch, messages_of
-from adapters.hl7_doubts import doubts_of, in_use, judged
+from adapters.hl7_doubts import doubts_of, in_use, judged, of_today
 from adapters.hl7_escapes import unescaped
 from adapters.limiting import LimitError
 from adapters.sdk import Finding, Limits, Position, Record, Unreadable
@@ -61,7 +62,8 @@ def read_hl7(stream: BinaryIO, form: Hl7Form, limits: Limits) -> Iterator[Record
                 yield over("records", limits, position)
                 return
             if isinstance(lines, str):
-                yield finding("error", lines, position) if lines == "line-ends" else over(lines, limits, position)
+                is_limit = lines not in ("line-ends", "cut")
+                yield over(lines, limits, position) if is_limit else finding("error", lines, position)
             else:
                 yield _record(lines, form, limits, position)
         if not batch.agrees(count):
@@ -114,14 +116,20 @@ def _add_segment(fields: dict[str, Any], seen: dict[str, int], charset: str, seg
         whole = f"{name}{again}-{number}"
         if f"{name}-{number}" in form.repeating and not again:
             made = [dict(_components(charset, repetition, "")) for repetition in segment[number]]
-            fields[whole] = [item for item in made if item]
+            fields[whole] = [of_today(whole, item, _today()) for item in made if item]
         else:
             repetitions = in_use(
-                f"{name}-{number}", [dict(_components(charset, repetition, "")) for repetition in segment[number]]
+                f"{name}-{number}",
+                [dict(_components(charset, repetition, "")) for repetition in segment[number]],
+                _today(),
             )
             for index, parts in enumerate(repetitions, 1):
                 begin = f"{whole}{f'[{index}]' if index > 1 else ''}."
                 fields.update({f"{begin}{component}": text for component, text in parts.items()})
+
+
+def _today() -> str:
+    return today().strftime("%Y%m%d")
 
 
 def _parts(charset: str, segment: Any, start: int, prefix: str) -> Iterator[tuple[str, str | Unreadable]]:

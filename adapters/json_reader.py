@@ -1,4 +1,4 @@
-"""Read records out of JSON, in a stream: one object, or a list of them, each held alone.
+"""Read records out of JSON, in a stream: one object, a list of them, or one on each line, each held alone.
 
 An object with a name twice, nesting deeper than the limit, numbers that no double holds and anything after the end
 are refused. Nested objects can be laid flat: a field is then named by its path, `asiakas/nimi`.
@@ -72,6 +72,8 @@ class _Text:
         self._ended = False
         #: Which of the records is being read.
         self.number = 1
+        #: Whether a line has ended since the last value.
+        self.is_new_line = False
 
     def _more(self) -> bool:
         """Read on; False at the end. What is asked for doubles, so that a long value costs its length and no more."""
@@ -87,6 +89,7 @@ class _Text:
         """The next character that is no space; empty at the end."""
         while True:
             match = _SPACE.match(self._held, self._at)
+            self.is_new_line = self.is_new_line or (match is not None and "\n" in match[0])
             self._at = match.end() if match else self._at
             if self._at < len(self._held):
                 return self._held[self._at]
@@ -100,6 +103,7 @@ class _Text:
     def value(self) -> Any:
         """The next value. Raises ValueError, LimitError."""
         self.peek()
+        self.is_new_line = False
         while True:
             try:
                 value, end = _DECODER.raw_decode(self._held, self._at)
@@ -216,6 +220,9 @@ def _values(text: _Text) -> Iterator[Any]:
     """The one value, or those of the list. Raises ValueError, LimitError."""
     if text.peek() != "[":
         yield text.value()
+        while text.peek() == "{" and text.is_new_line:  # an object on each line
+            text.number += 1
+            yield text.value()
         return
     text.skip()
     if text.peek() == "]":

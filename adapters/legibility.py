@@ -24,6 +24,12 @@ _TAILS = "".join(bytes([byte]).decode("windows-1252", "replace") for byte in ran
 _DOUBLED = re.compile(rf"Ã[{re.escape(_TAILS)}\x80-\xbf]|Å[¡¾½]|(?:[ÐÑØÙ][{re.escape(_TAILS)}\x80-\xbf]){{2}}")
 #: A question mark within a word: some letter could not be written.
 _LOST = re.compile(rf"(?<={_LETTER})\?+(?={_LETTER})")
+#: Boxes that a font draws for letters that it does not have, and letters that were written for another kind of file:
+#: `&auml;`, `\\u00e4`, `=E4`, `%C3%A4`.
+_ESCAPED = re.compile(
+    r"[\u25a0\u25a1\u25af\u2610\ufffc]|&#?[A-Za-z0-9]{2,8};|\\u[0-9A-Fa-f]{4}|\\x[0-9A-Fa-f]{2}|=[0-9A-F]{2}(?![0-9A-Za-z])"
+    r"|(?<=[A-Za-z])(?:=[0-9A-F]{2}|%[0-9A-F]{2})(?=[A-Za-z=%])"
+)
 #: The mark of a letter that was lost, and the marks that turn the direction of what follows, seen or unseen.
 _BROKEN = re.compile(r"[\ufffd\x80-\x9f\u202a-\u202e\u2066-\u2069]")
 
@@ -39,8 +45,8 @@ def is_misdecoded(text: str, encoding: str) -> bool:
 
 
 def has_lost_letters(text: str) -> bool:
-    """Whether a name shows that a letter of it could not be written: `M?kinen`."""
-    return "?" in text and _LOST.search(text) is not None
+    """Whether a name shows that a letter of it could not be written: `M?kinen`, `M&auml;kinen`."""
+    return ("?" in text and _LOST.search(text) is not None) or _ESCAPED.search(text) is not None
 
 
 def is_damaged(text: str) -> bool:

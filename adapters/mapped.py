@@ -13,14 +13,15 @@ from importlib.resources import files
 from typing import Any, BinaryIO
 
 from adapters.agreement import doubts, today
-from adapters.building import Build, Write
 from adapters.converting import convert_with
 from adapters.forms import Form, form_of, read, write
 from adapters.mapping import CompiledMapping, Status, compile_mapping
+from adapters.protecting import names_prohibition, speaks_of_prohibition
 from adapters.sdk import AdapterError, Change, ChangeKind, Finding, Limits, Manifest, Mapped, Position, Record, Rendered
 from adapters.tables import folded
 from adapters.texts import FINDINGS, finding
 from adapters.transforms import Transform
+from adapters.under_way import Build, Write, member_of
 from schemas.catalogue import catalogue
 from schemas.facts import check_single_subject
 
@@ -77,7 +78,7 @@ class MappedAdapter:
 
     def to_canonical(self, record: Record) -> Mapped:
         """See Adapter."""
-        build = Build(record, findings=list(record.findings))
+        build = Build(record, findings=[told for told in record.findings if not self._is_passed_over(told)])
         if self.mapping.status is not None and self._is_withdrawn(build, self.mapping.status):
             return self._withdrawn(build)
         resources: list[dict[str, Any]] = []
@@ -102,6 +103,10 @@ class MappedAdapter:
             tuple(build.findings),
             record.position,
         )
+
+    def _is_passed_over(self, told: Finding) -> bool:
+        """Whether a finding tells of a part of the file that the mapping ignores by name."""
+        return told.code == "not-read" and told.position.column in self.mapping.ignored
 
     @staticmethod
     def _is_withdrawn(build: Build, status: Status) -> bool:
@@ -152,7 +157,19 @@ class MappedAdapter:
                 left += [part for part in parts if part[0] not in repeated]
             elif name not in build.taken and name not in found:
                 left.append((name, name in mapping.fields))
-        return [finding("warning", "not-taken" if known else "column-unmapped", build.at(name)) for name, known in left]
+        return [self._left(build, name, is_known) for name, is_known in left]
+
+    @staticmethod
+    def _left(build: Build, place: str, is_known: bool) -> Finding:
+        """The finding for what holds something and goes nowhere. What may be a prohibition stops the record."""
+        field, _, at = place.partition("[")
+        part = build.record.fields.get(field)
+        number = at.partition("]")[0]
+        whole = part[int(number) - 1] if number and isinstance(part, list) and "/" not in at else None
+        is_told = any(told.severity == "error" and told.position.column == place for told in build.findings)
+        if not is_told and (names_prohibition(place) or speaks_of_prohibition(whole)):
+            return finding("error", "misplaced", build.at(place))
+        return finding("warning", "not-taken" if is_known else "column-unmapped", build.at(place))
 
     def _against_schema(self, build: Build, bundle: dict[str, Any]) -> list[Finding]:
         found = []
@@ -169,9 +186,20 @@ class MappedAdapter:
             found.append(finding(doubt.severity, doubt.code, place, doubt.pointer))
         return found
 
+    def codes_of(self, record: Record) -> Iterator[str]:
+        """The identity codes of a record as they stand in it, to be held against those of other records."""
+        for name, each in self.mapping.codes:
+            if each is None:
+                found = [record.fields.get(name)]
+            else:
+                listed = record.fields.get(each.field)
+                parts = listed if isinstance(listed, list) else ()
+                found = [member_of(part, name[2:]) for part in parts if each.is_meant(part)]
+            yield from (value for value in found if isinstance(value, str) and value and not value.isspace())
+
     def convert(self, stream: BinaryIO, limits: Limits) -> Iterator[Mapped]:
         """See Adapter."""
-        records = convert_with(self, stream, limits)
+        records = convert_with(self, stream, limits, self.codes_of)
         if "safety-prohibition" in self.mapping.cannot_say:
             # Once for a source, with the first of its records that goes on.
             for mapped in records:

@@ -34,7 +34,7 @@ from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from adapters.agreement import today as today_in_utc
-from adapters.building import Resource
+from adapters.building import Each, Resource
 from adapters.compiling import Compiler
 from adapters.faults import Faults, MappingError, near
 from adapters.layouts import MEMBERS as LAYOUT
@@ -72,6 +72,8 @@ class CompiledMapping:
     unsaid: frozenset[str] = frozenset()
     cannot_say: frozenset[str] = frozenset()
     status: Status | None = None
+    #: The fields of identity codes, with the list of whose parts they are members.
+    codes: tuple[tuple[str, Each | None], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +166,7 @@ class _Document:
             unsaid=unsaid,
             cannot_say=frozenset(self._cannot_say(unsaid)),
             status=status,
+            codes=tuple(compiler.codes),
         )
 
     def _names(self, member: str) -> list[str]:

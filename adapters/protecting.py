@@ -6,11 +6,12 @@ that disagree. This table is the only place that says what follows from each; th
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from functools import cache
-from typing import Final
+from functools import cache, lru_cache
+from typing import Any, Final
 
 from schemas.catalogue import catalogue
 from schemas.facts import EXTENSION
@@ -50,6 +51,8 @@ class Rule:
 def _part(name: str) -> str:
     return f"Patient.extension[url={EXTENSION}{name}]"
 
+
+_SHORT: Final = 64  # characters of a text that may be a name
 
 #: From the most particular to the rule for what no other names.
 RULES: Final = (
@@ -118,6 +121,26 @@ DECLARED: Final[Mapping[str, str]] = {
     "safety-prohibition": _part("safety-prohibition") + ".extension[url=active]",
     "birth-date": "Patient.birthDate",
 }
+
+
+#: What a safety prohibition is called, in small letters without marks.
+_NAMES: Final = ("turvakiel", "sparrmark", "safetyprohib", "nondisclosure")
+
+
+@lru_cache(10_000)
+def names_prohibition(text: str) -> bool:
+    """Whether a name of a field, or a short text, speaks of a safety prohibition."""
+    plain = "".join(letter for letter in unicodedata.normalize("NFKD", text).casefold() if letter.isalpha())
+    return any(name in plain for name in _NAMES)
+
+
+def speaks_of_prohibition(value: Any) -> bool:
+    """Whether something in a value that nobody takes speaks of a safety prohibition."""
+    if isinstance(value, dict):
+        return any(names_prohibition(name) or speaks_of_prohibition(member) for name, member in value.items())
+    if isinstance(value, list):
+        return any(speaks_of_prohibition(item) for item in value)
+    return isinstance(value, str) and len(value) <= _SHORT and names_prohibition(value)
 
 
 def rule_of(path: str) -> Rule:

@@ -11,135 +11,64 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from adapters.sample_fhir import fhir
+from adapters.sample_values import (
+    GENDERS,
+    GROUNDS,
+    HOUSING,
+    LANGUAGES,
+    MUNICIPAL_NEEDS,
+    NEEDS,
+    SCHOOLING,
+    URGENCY,
+    VULNERABLE,
+    Planted,
+    Row,
+    by,
+    count,
+    iso,
+    same,
+    truth,
+    unspaced,
+)
 from adapters.workbooks import XlsxForm, write_rows
-
-Row = Mapping[str, str]
-Planted = Mapping[str, Any]
-
-_NEEDS = {
-    "ASUNTO": "housing",
-    "KIELIKOULUTUS": "language-training",
-    "PERUSOPETUS": "basic-education",
-    "TYÖ": "employment-services",
-    "OHJAUS": "early-guidance",
-    "SOSIAALITYÖ": "social-work",
-    "VAMMAISPALVELU": "disability-services",
-    "TERVEYS": "basic-health-care",
-    "MIELENTERVEYS": "mental-health-services",
-    "KUNTOUTUS": "torture-rehabilitation",
-    "NEUVOLA": "maternity-care",
-    "LASTENSUOJELU": "child-welfare",
-    "EDUSTAJA": "representative",
-    "ALKUTOIMEENTULO": "early-income-support",
-}
-_MUNICIPAL_NEEDS = {
-    "ASUNTO": "asunto",
-    "KIELIKOULUTUS": "kielikoulutus",
-    "PERUSOPETUS": "perusopetus",
-    "TYÖ": "tyollisyys",
-    "OHJAUS": "ohjaus",
-    "SOSIAALITYÖ": "sosiaalityo",
-    "VAMMAISPALVELU": "vammaispalvelu",
-    "TERVEYS": "terveys",
-    "MIELENTERVEYS": "mielenterveys",
-    "KUNTOUTUS": "kuntoutus",
-    "NEUVOLA": "neuvola",
-    "LASTENSUOJELU": "lastensuojelu",
-    "EDUSTAJA": "edustaja",
-    "ALKUTOIMEENTULO": "alkutoimeentulo",
-}
-_LANGUAGES = {
-    "ukraina": "uk",
-    "venäjä": "ru",
-    "arabia": "ar",
-    "dari": "prs",
-    "pashto": "ps",
-    "somali": "so",
-    "sorani": "ckb",
-    "tigrinja": "ti",
-}
-_GROUNDS = {
-    "TP": "asylum-granted",
-    "TS": "subsidiary-protection",
-    "KP": "quota-refugee",
-    "TILK": "temporary-protection-with-home-municipality",
-    "INH": "humanitarian",
-    "VIR": "pending",
-}
-_GENDERS = {"M": "male", "N": "female"}
-_URGENCY = {"K1": "routine", "K2": "urgent", "K3": "asap"}
-_HOUSING = {"VOK": "reception-centre", "YKS": "private"}
-_SCHOOLING = {"0": "none", "L": "literacy", "P": "primary", "T": "secondary", "K": "tertiary"}
-_VULNERABLE = {
-    "KIDUTUS": "torture",
-    "VAMMA": "disability",
-    "VÄKIVALTA": "violence",
-    "ILMAN-HUOLTAJAA": "unaccompanied",
-}
-
-
-def iso(value: str) -> str:
-    """A Finnish day as ISO 8601 writes it; a day that is none stays none."""
-    day, month, year = value.split(".")
-    return f"{year}-{int(month):02d}-{int(day):02d}"
-
-
-def _by(table: Mapping[str, str]) -> Callable[[str], Any]:
-    return lambda value: table.get(value, value)
-
-
-def _truth(value: str) -> Any:
-    return {"K": True, "E": False}.get(value, value)
-
-
-def _count(value: str) -> Any:
-    return int(value) if value.isdigit() else value
-
-
-def _unspaced(value: str) -> str:
-    return value.replace(" ", "") if any(letter.isdigit() for letter in value) else value
-
-
-def _same(value: str) -> Any:
-    return value
-
 
 #: Each column of the register, its field in the municipality's form, and how its value is written there.
 _MUNICIPAL: tuple[tuple[str, str, Callable[[str], Any]], ...] = (
-    ("ASIAKASNUMERO", "asiakasnumero", _same),
-    ("HETU", "henkilotunnus", _same),
-    ("SUKUNIMI", "sukunimi", _same),
-    ("ETUNIMET", "etunimet", _same),
-    ("SUKUPUOLI", "sukupuoli", _by(_GENDERS)),
+    ("ASIAKASNUMERO", "asiakasnumero", same),
+    ("HETU", "henkilotunnus", same),
+    ("SUKUNIMI", "sukunimi", same),
+    ("ETUNIMET", "etunimet", same),
+    ("SUKUPUOLI", "sukupuoli", by(GENDERS)),
     ("SYNTYMAAIKA", "syntymaaika", iso),
-    ("PUHELIN", "puhelin", _unspaced),
-    ("SAHKOPOSTI", "sahkoposti", _same),
-    ("OSOITE", "katuosoite", _same),
-    ("POSTINUMERO", "postinumero", _same),
-    ("POSTITOIMIPAIKKA", "postitoimipaikka", _same),
-    ("AIDINKIELI", "aidinkieli", _by(_LANGUAGES)),
-    ("TULKKI", "tulkki", _truth),
-    ("KANSALAISUUS", "kansalaisuus", _same),
-    ("OLESKELULUPA", "lupa", _by(_GROUNDS)),
+    ("PUHELIN", "puhelin", unspaced),
+    ("SAHKOPOSTI", "sahkoposti", same),
+    ("OSOITE", "katuosoite", same),
+    ("POSTINUMERO", "postinumero", same),
+    ("POSTITOIMIPAIKKA", "postitoimipaikka", same),
+    ("AIDINKIELI", "aidinkieli", by(LANGUAGES)),
+    ("TULKKI", "tulkki", truth),
+    ("KANSALAISUUS", "kansalaisuus", same),
+    ("OLESKELULUPA", "lupa", by(GROUNDS)),
     ("LUPA_PVM", "lupa_pvm", iso),
-    ("KUNTA", "kunta", _same),
+    ("KUNTA", "kunta", same),
     ("MUUTTOPAIVA", "muuttopaiva", iso),
-    ("OMATOIMINEN_MUUTTO", "omatoiminen_muutto", _truth),
-    ("TURVAKIELTO", "turvakielto", _truth),
-    ("TURVAKIELTO_VASTAANOTTAJA", "turvakielto_kunta", _same),
-    ("HAAVOITTUVUUS", "haavoittuvassa_asemassa", _truth),
-    ("HAAVOITTUVUUSPERUSTE", "haavoittuvuuden_peruste", _by(_VULNERABLE)),
-    ("PERHEKOKO", "perhekoko", _count),
-    ("YKSIN_TULLUT_ALAIKAINEN", "ilman_huoltajaa", _truth),
-    ("EDUSTAJA", "edustaja", _same),
-    ("HUOLTAJA", "huoltaja", _same),
-    ("KIIREELLISYYS", "kiireellisyys", _by(_URGENCY)),
-    ("ASUMINEN", "asuminen", _by(_HOUSING)),
-    ("KOULUTUS", "koulutus", _by(_SCHOOLING)),
-    ("AMMATTI", "ammatti", _same),
-    ("TULOT", "tulot", _count),
-    ("LASTENSUOJELU", "lastensuojelu", _same),
-    ("TERVEYSTARPEET", "terveys", _same),
+    ("OMATOIMINEN_MUUTTO", "omatoiminen_muutto", truth),
+    ("TURVAKIELTO", "turvakielto", truth),
+    ("TURVAKIELTO_VASTAANOTTAJA", "turvakielto_kunta", same),
+    ("HAAVOITTUVUUS", "haavoittuvassa_asemassa", truth),
+    ("HAAVOITTUVUUSPERUSTE", "haavoittuvuuden_peruste", by(VULNERABLE)),
+    ("PERHEKOKO", "perhekoko", count),
+    ("YKSIN_TULLUT_ALAIKAINEN", "ilman_huoltajaa", truth),
+    ("EDUSTAJA", "edustaja", same),
+    ("HUOLTAJA", "huoltaja", same),
+    ("KIIREELLISYYS", "kiireellisyys", by(URGENCY)),
+    ("ASUMINEN", "asuminen", by(HOUSING)),
+    ("KOULUTUS", "koulutus", by(SCHOOLING)),
+    ("AMMATTI", "ammatti", same),
+    ("TULOT", "tulot", count),
+    ("LASTENSUOJELU", "lastensuojelu", same),
+    ("TERVEYSTARPEET", "terveys", same),
 )
 
 
@@ -148,12 +77,12 @@ def municipality(rows: Sequence[Row]) -> list[dict[str, Any]]:
     made = []
     for row in rows:
         person = {name: write(row[column]) for column, name, write in _MUNICIPAL if row[column]}
-        if row["OLESKELULUPA"] in _GROUNDS:
+        if row["OLESKELULUPA"] in GROUNDS:
             person["lupa_myonnetty"] = row["OLESKELULUPA"] != "VIR"
         if row["LASTEN_IAT"]:
             person["lasten_iat"] = [int(age) for age in row["LASTEN_IAT"].split("|")]
         if row["PALVELUTARPEET"]:
-            person["palvelutarpeet"] = [_MUNICIPAL_NEEDS.get(need, need) for need in row["PALVELUTARPEET"].split("|")]
+            person["palvelutarpeet"] = [MUNICIPAL_NEEDS.get(need, need) for need in row["PALVELUTARPEET"].split("|")]
         made.append(person)
     return made
 
@@ -196,7 +125,7 @@ _WORDS = {
 }
 _YES = {"K": "kyllä", "E": "ei"}
 _COUNTY_NEEDS = {
-    **_MUNICIPAL_NEEDS,
+    **MUNICIPAL_NEEDS,
     "TYÖ": "työllisyyspalvelut",
     "OHJAUS": "alkuvaiheen ohjaus",
     "SOSIAALITYÖ": "sosiaalityö",
@@ -207,44 +136,44 @@ _COUNTY_NEEDS = {
     "EDUSTAJA": "edustajan määrääminen",
     "ALKUTOIMEENTULO": "alkuvaiheen toimeentulo",
 }
-_FORM_NEEDS = {**_MUNICIPAL_NEEDS, "TYÖ": "työllisyys", "SOSIAALITYÖ": "sosiaalityö"}
+_FORM_NEEDS = {**MUNICIPAL_NEEDS, "TYÖ": "työllisyys", "SOSIAALITYÖ": "sosiaalityö"}
 
 #: Each column of the register and its place in the county's document.
 _COUNTY: tuple[tuple[str, str, Callable[[str], Any]], ...] = (
-    ("ASIAKASNUMERO", "asiakas/asiakasnumero", _same),
-    ("HETU", "asiakas/henkilotunnus", _same),
-    ("SUKUNIMI", "asiakas/sukunimi", _same),
-    ("ETUNIMET", "asiakas/etunimet", _same),
-    ("SUKUPUOLI", "asiakas/sukupuoli", _by(_WORDS["gender"])),
+    ("ASIAKASNUMERO", "asiakas/asiakasnumero", same),
+    ("HETU", "asiakas/henkilotunnus", same),
+    ("SUKUNIMI", "asiakas/sukunimi", same),
+    ("ETUNIMET", "asiakas/etunimet", same),
+    ("SUKUPUOLI", "asiakas/sukupuoli", by(_WORDS["gender"])),
     ("SYNTYMAAIKA", "asiakas/syntymaaika", iso),
-    ("AIDINKIELI", "asiakas/aidinkieli", _by(_LANGUAGES)),
-    ("TULKKI", "asiakas/tulkintarve", _truth),
-    ("KANSALAISUUS", "asiakas/kansalaisuus", _same),
-    ("PUHELIN", "asiakas/yhteystiedot/puhelin", _unspaced),
-    ("SAHKOPOSTI", "asiakas/yhteystiedot/sahkoposti", _same),
-    ("OSOITE", "asiakas/yhteystiedot/katuosoite", _same),
-    ("POSTINUMERO", "asiakas/yhteystiedot/postinumero", _same),
-    ("POSTITOIMIPAIKKA", "asiakas/yhteystiedot/postitoimipaikka", _same),
-    ("TURVAKIELTO", "asiakas/turvakielto/voimassa", _truth),
-    ("TURVAKIELTO_VASTAANOTTAJA", "asiakas/turvakielto/sallittuKunta", _same),
-    ("OLESKELULUPA", "oleskelu/peruste", _by(_WORDS["permit"])),
+    ("AIDINKIELI", "asiakas/aidinkieli", by(LANGUAGES)),
+    ("TULKKI", "asiakas/tulkintarve", truth),
+    ("KANSALAISUUS", "asiakas/kansalaisuus", same),
+    ("PUHELIN", "asiakas/yhteystiedot/puhelin", unspaced),
+    ("SAHKOPOSTI", "asiakas/yhteystiedot/sahkoposti", same),
+    ("OSOITE", "asiakas/yhteystiedot/katuosoite", same),
+    ("POSTINUMERO", "asiakas/yhteystiedot/postinumero", same),
+    ("POSTITOIMIPAIKKA", "asiakas/yhteystiedot/postitoimipaikka", same),
+    ("TURVAKIELTO", "asiakas/turvakielto/voimassa", truth),
+    ("TURVAKIELTO_VASTAANOTTAJA", "asiakas/turvakielto/sallittuKunta", same),
+    ("OLESKELULUPA", "oleskelu/peruste", by(_WORDS["permit"])),
     ("LUPA_PVM", "oleskelu/paatospaiva", iso),
-    ("KUNTA", "muutto/kuntakoodi", _same),
+    ("KUNTA", "muutto/kuntakoodi", same),
     ("MUUTTOPAIVA", "muutto/paiva", iso),
-    ("OMATOIMINEN_MUUTTO", "muutto/omatoiminen", _truth),
-    ("HAAVOITTUVUUS", "haavoittuvuus/todettu", _truth),
-    ("HAAVOITTUVUUSPERUSTE", "haavoittuvuus/peruste", _by(_WORDS["ground"])),
-    ("PERHEKOKO", "perhe/koko", _count),
-    ("YKSIN_TULLUT_ALAIKAINEN", "alaikainen/ilmanHuoltajaa", _truth),
+    ("OMATOIMINEN_MUUTTO", "muutto/omatoiminen", truth),
+    ("HAAVOITTUVUUS", "haavoittuvuus/todettu", truth),
+    ("HAAVOITTUVUUSPERUSTE", "haavoittuvuus/peruste", by(_WORDS["ground"])),
+    ("PERHEKOKO", "perhe/koko", count),
+    ("YKSIN_TULLUT_ALAIKAINEN", "alaikainen/ilmanHuoltajaa", truth),
 )
 #: Columns that are answers of an assessment: the topic, the member that holds the answer, how it is written.
 _ANSWERS: tuple[tuple[str, str, str, Callable[[str], Any]], ...] = (
-    ("ASUMINEN", "asuminen", "koodi", _by(_WORDS["housing"])),
-    ("KOULUTUS", "koulutus", "koodi", _by(_WORDS["schooling"])),
-    ("AMMATTI", "ammatti", "teksti", _same),
-    ("TULOT", "tulot", "luku", _count),
-    ("LASTENSUOJELU", "lastensuojelu", "teksti", _same),
-    ("TERVEYSTARPEET", "terveys", "teksti", _same),
+    ("ASUMINEN", "asuminen", "koodi", by(_WORDS["housing"])),
+    ("KOULUTUS", "koulutus", "koodi", by(_WORDS["schooling"])),
+    ("AMMATTI", "ammatti", "teksti", same),
+    ("TULOT", "tulot", "luku", count),
+    ("LASTENSUOJELU", "lastensuojelu", "teksti", same),
+    ("TERVEYSTARPEET", "terveys", "teksti", same),
 )
 
 
@@ -262,7 +191,7 @@ def _document(row: Row, index: int) -> dict[str, Any]:
             for name in parents:
                 holder = holder.setdefault(name, {})
             holder[last] = write(row[column])
-    if row["OLESKELULUPA"] in _GROUNDS:
+    if row["OLESKELULUPA"] in GROUNDS:
         document["oleskelu"]["myonnetty"] = row["OLESKELULUPA"] != "VIR"
     if row["LASTEN_IAT"]:
         document["perhe"]["lastenIat"] = [int(age) for age in row["LASTEN_IAT"].split("|")]
@@ -288,40 +217,40 @@ def _document(row: Row, index: int) -> dict[str, Any]:
 
 #: Each column of the register and its heading in the municipality's workbook.
 _FORM: tuple[tuple[str, str, Callable[[str], Any]], ...] = (
-    ("ASIAKASNUMERO", "Asiakasnumero", _same),
-    ("HETU", "Henkilötunnus", _same),
-    ("SUKUNIMI", "Sukunimi", _same),
-    ("ETUNIMET", "Etunimet", _same),
-    ("SUKUPUOLI", "Sukupuoli", _by(_WORDS["gender"])),
-    ("SYNTYMAAIKA", "Syntymäaika", _same),
-    ("PUHELIN", "Puhelin", _unspaced),
-    ("SAHKOPOSTI", "Sähköposti", _same),
-    ("OSOITE", "Katuosoite", _same),
-    ("POSTINUMERO", "Postinumero", _same),
-    ("POSTITOIMIPAIKKA", "Postitoimipaikka", _same),
-    ("AIDINKIELI", "Äidinkieli", _by(_LANGUAGES)),
-    ("TULKKI", "Tarvitsee tulkin", _by(_YES)),
-    ("KANSALAISUUS", "Kansalaisuus", _same),
-    ("OLESKELULUPA", "Oleskelulupa", _by({**_WORDS["permit"], "INH": "inhimillinen syy"})),
-    ("LUPA_PVM", "Luvan päivä", _same),
-    ("KUNTA", "Kuntanumero", _same),
-    ("MUUTTOPAIVA", "Muuttopäivä", _same),
-    ("OMATOIMINEN_MUUTTO", "Muuttaa itse", _by(_YES)),
-    ("TURVAKIELTO", "Turvakielto", _by(_YES)),
-    ("TURVAKIELTO_VASTAANOTTAJA", "Turvakiellon kunta", _same),
-    ("HAAVOITTUVUUS", "Haavoittuva", _by(_YES)),
-    ("HAAVOITTUVUUSPERUSTE", "Haavoittuvuuden peruste", _by(_WORDS["ground"])),
-    ("PERHEKOKO", "Perheen koko", _same),
-    ("YKSIN_TULLUT_ALAIKAINEN", "Ilman huoltajaa", _by(_YES)),
-    ("EDUSTAJA", "Edustaja", _same),
-    ("HUOLTAJA", "Huoltaja", _same),
-    ("KIIREELLISYYS", "Kiireellisyys", _by(_WORDS["urgency"])),
-    ("ASUMINEN", "Asuminen", _by(_WORDS["housing"])),
-    ("KOULUTUS", "Koulutus", _by(_WORDS["schooling"])),
-    ("AMMATTI", "Ammatti", _same),
-    ("TULOT", "Tulot", _same),
-    ("LASTENSUOJELU", "Lastensuojelu", _same),
-    ("TERVEYSTARPEET", "Terveys", _same),
+    ("ASIAKASNUMERO", "Asiakasnumero", same),
+    ("HETU", "Henkilötunnus", same),
+    ("SUKUNIMI", "Sukunimi", same),
+    ("ETUNIMET", "Etunimet", same),
+    ("SUKUPUOLI", "Sukupuoli", by(_WORDS["gender"])),
+    ("SYNTYMAAIKA", "Syntymäaika", same),
+    ("PUHELIN", "Puhelin", unspaced),
+    ("SAHKOPOSTI", "Sähköposti", same),
+    ("OSOITE", "Katuosoite", same),
+    ("POSTINUMERO", "Postinumero", same),
+    ("POSTITOIMIPAIKKA", "Postitoimipaikka", same),
+    ("AIDINKIELI", "Äidinkieli", by(LANGUAGES)),
+    ("TULKKI", "Tarvitsee tulkin", by(_YES)),
+    ("KANSALAISUUS", "Kansalaisuus", same),
+    ("OLESKELULUPA", "Oleskelulupa", by({**_WORDS["permit"], "INH": "inhimillinen syy"})),
+    ("LUPA_PVM", "Luvan päivä", same),
+    ("KUNTA", "Kuntanumero", same),
+    ("MUUTTOPAIVA", "Muuttopäivä", same),
+    ("OMATOIMINEN_MUUTTO", "Muuttaa itse", by(_YES)),
+    ("TURVAKIELTO", "Turvakielto", by(_YES)),
+    ("TURVAKIELTO_VASTAANOTTAJA", "Turvakiellon kunta", same),
+    ("HAAVOITTUVUUS", "Haavoittuva", by(_YES)),
+    ("HAAVOITTUVUUSPERUSTE", "Haavoittuvuuden peruste", by(_WORDS["ground"])),
+    ("PERHEKOKO", "Perheen koko", same),
+    ("YKSIN_TULLUT_ALAIKAINEN", "Ilman huoltajaa", by(_YES)),
+    ("EDUSTAJA", "Edustaja", same),
+    ("HUOLTAJA", "Huoltaja", same),
+    ("KIIREELLISYYS", "Kiireellisyys", by(_WORDS["urgency"])),
+    ("ASUMINEN", "Asuminen", by(_WORDS["housing"])),
+    ("KOULUTUS", "Koulutus", by(_WORDS["schooling"])),
+    ("AMMATTI", "Ammatti", same),
+    ("TULOT", "Tulot", same),
+    ("LASTENSUOJELU", "Lastensuojelu", same),
+    ("TERVEYSTARPEET", "Terveys", same),
 )
 
 
@@ -331,7 +260,7 @@ def form(rows: Sequence[Row]) -> list[dict[str, str]]:
     for row in rows:
         cells = {heading: str(write(row[column])) if row[column] else "" for column, heading, write in _FORM}
         permit = row["OLESKELULUPA"]
-        cells["Lupa myönnetty"] = ("ei" if permit == "VIR" else "kyllä") if permit in _GROUNDS else ""
+        cells["Lupa myönnetty"] = ("ei" if permit == "VIR" else "kyllä") if permit in GROUNDS else ""
         cells["Lasten iät"] = row["LASTEN_IAT"].replace("|", ";")
         cells["Palvelutarpeet"] = ";".join(_FORM_NEEDS.get(need, need) for need in row["PALVELUTARPEET"].split("|"))
         cells["Alkuvaiheen tulot"] = cells["Lisätiedot"] = ""
@@ -341,24 +270,24 @@ def form(rows: Sequence[Row]) -> list[dict[str, str]]:
 
 #: Each column of the register that is an OBX of the county's messages: its OBX-3, and how OBX-5 is written.
 _OBSERVED: tuple[tuple[str, str, Callable[[str], Any]], ...] = (
-    ("TULKKI", "TULKKI", _same),
-    ("OLESKELULUPA", "LUPA", _by(_GROUNDS)),
+    ("TULKKI", "TULKKI", same),
+    ("OLESKELULUPA", "LUPA", by(GROUNDS)),
     ("LUPA_PVM", "LUPA-PAIVA", lambda value: iso(value).replace("-", "")),
-    ("KUNTA", "MUUTTO-KUNTA", _same),
+    ("KUNTA", "MUUTTO-KUNTA", same),
     ("MUUTTOPAIVA", "MUUTTO-PAIVA", lambda value: iso(value).replace("-", "")),
-    ("OMATOIMINEN_MUUTTO", "MUUTTO-OMATOIMINEN", _same),
-    ("TURVAKIELTO", "TURVAKIELTO", _same),
-    ("TURVAKIELTO_VASTAANOTTAJA", "TURVAKIELTO-KUNTA", _same),
-    ("HAAVOITTUVUUS", "HAAVOITTUVA", _same),
-    ("HAAVOITTUVUUSPERUSTE", "HAAVOITTUVUUSPERUSTE", _by(_VULNERABLE)),
-    ("PERHEKOKO", "PERHEKOKO", _same),
-    ("YKSIN_TULLUT_ALAIKAINEN", "ILMAN-HUOLTAJAA", _same),
-    ("ASUMINEN", "ASUMINEN", _by(_HOUSING)),
-    ("KOULUTUS", "KOULUTUS", _by(_SCHOOLING)),
-    ("AMMATTI", "AMMATTI", _same),
-    ("TULOT", "TULOT", _same),
-    ("LASTENSUOJELU", "LASTENSUOJELU", _same),
-    ("TERVEYSTARPEET", "TERVEYS", _same),
+    ("OMATOIMINEN_MUUTTO", "MUUTTO-OMATOIMINEN", same),
+    ("TURVAKIELTO", "TURVAKIELTO", same),
+    ("TURVAKIELTO_VASTAANOTTAJA", "TURVAKIELTO-KUNTA", same),
+    ("HAAVOITTUVUUS", "HAAVOITTUVA", same),
+    ("HAAVOITTUVUUSPERUSTE", "HAAVOITTUVUUSPERUSTE", by(VULNERABLE)),
+    ("PERHEKOKO", "PERHEKOKO", same),
+    ("YKSIN_TULLUT_ALAIKAINEN", "ILMAN-HUOLTAJAA", same),
+    ("ASUMINEN", "ASUMINEN", by(HOUSING)),
+    ("KOULUTUS", "KOULUTUS", by(SCHOOLING)),
+    ("AMMATTI", "AMMATTI", same),
+    ("TULOT", "TULOT", same),
+    ("LASTENSUOJELU", "LASTENSUOJELU", same),
+    ("TERVEYSTARPEET", "TERVEYS", same),
 )
 
 
@@ -376,7 +305,7 @@ def _message(row: Row, index: int) -> str:
     lines.append("PRD|RP|Esimerkki^Elli")
     numbers = [f"{row['HETU']}^^^^NNFIN"] if row["HETU"] else []
     numbers.append(f"{row['ASIAKASNUMERO']}^^^MIGRI^PI")
-    telecom = [f"{_unspaced(row['PUHELIN'])}^PRN^PH"] if row["PUHELIN"] else []
+    telecom = [f"{unspaced(row['PUHELIN'])}^PRN^PH"] if row["PUHELIN"] else []
     telecom += [f"^NET^Internet^{row['SAHKOPOSTI']}"] if row["SAHKOPOSTI"] else []
     person = {
         1: "1",
@@ -386,108 +315,19 @@ def _message(row: Row, index: int) -> str:
         8: {"M": "M", "N": "F"}[row["SUKUPUOLI"]],
         11: f"{row['OSOITE']}^^{row['POSTITOIMIPAIKKA']}^^{row['POSTINUMERO']}",
         13: "~".join(telecom),
-        15: _LANGUAGES[row["AIDINKIELI"]],
+        15: LANGUAGES[row["AIDINKIELI"]],
         26: row["KANSALAISUUS"],
     }
     lines.append("PID|" + "|".join(person.get(number, "") for number in range(1, 27)))
     close = [("EDUSTAJA", row["EDUSTAJA"]), ("HUOLTAJA", row["HUOLTAJA"])]
     lines += [f"NK1|{number}|{name}|{kind}" for number, (kind, name) in enumerate(close, 1) if name]
     observed = [(code, str(write(row[column]))) for column, code, write in _OBSERVED if row[column]]
-    if row["OLESKELULUPA"] in _GROUNDS:
+    if row["OLESKELULUPA"] in GROUNDS:
         observed.append(("LUPA-MYONNETTY", "E" if row["OLESKELULUPA"] == "VIR" else "K"))
     observed += [("LAPSEN-IKA", age) for age in row["LASTEN_IAT"].split("|") if age]
-    observed += [("PALVELUTARVE", _NEEDS.get(need, need)) for need in row["PALVELUTARPEET"].split("|") if need]
+    observed += [("PALVELUTARVE", NEEDS.get(need, need)) for need in row["PALVELUTARPEET"].split("|") if need]
     lines += [f"OBX|{number}|ST|{code}||{text}||||||F" for number, (code, text) in enumerate(observed, 1)]
     return "".join(f"{line}\r" for line in lines)
-
-
-def fhir(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """The persons as R4 bundles of another system: ids of its own, full URLs, the Finnish profiles' extensions."""
-    return [_r4(row, index) for index, row in enumerate(rows)]
-
-
-def _extension(name: str, *parts: tuple[str, str, Any]) -> dict[str, Any]:
-    return {
-        "url": f"urn:yhdyspinta:extension:{name}",
-        "extension": [{"url": url, kind: value} for url, kind, value in parts if value not in ("", None)],
-    }
-
-
-def _coding(system: str, code: str) -> dict[str, str]:
-    return {"system": f"urn:yhdyspinta:codes:{system}", "code": code}
-
-
-def _r4(row: Row, index: int) -> dict[str, Any]:
-    person = f"urn:uuid:00000000-0000-4000-8000-{index:012d}"
-    official = "https://hl7.fi/fhir/finnish-base-profiles/"
-    kinds = "http://terminology.hl7.org/CodeSystem/v2-0203"
-    permit = _GROUNDS.get(row["OLESKELULUPA"], row["OLESKELULUPA"])
-    patient: dict[str, Any] = {
-        "resourceType": "Patient",
-        "id": f"p{index}",
-        "meta": {"profile": [official + "StructureDefinition/fi-base-patient"]},
-        "text": {"status": "generated", "div": '<div xmlns="http://www.w3.org/1999/xhtml">-</div>'},
-        "extension": [
-            {
-                "url": official + "StructureDefinition/municipality-code",
-                "valueCoding": {"system": "urn:oid:1.2.246.537.6.21.2003", "code": row["KUNTA"]},
-            },
-            _extension(
-                "residence-permit",
-                ("ground", "valueCoding", _coding("permit-ground", permit)),
-                ("granted", "valueBoolean", row["OLESKELULUPA"] != "VIR"),
-                ("decided", "valueDate", iso(row["LUPA_PVM"]) if row["LUPA_PVM"] else ""),
-            ),
-            _extension(
-                "move",
-                ("date", "valueDate", iso(row["MUUTTOPAIVA"])),
-                ("independent", "valueBoolean", row["OMATOIMINEN_MUUTTO"] == "K"),
-            ),
-            _extension("family", ("size", "valueInteger", int(row["PERHEKOKO"]))),
-        ],
-        "identifier": [{"system": "urn:yhdyspinta:id:migri-customer", "value": row["ASIAKASNUMERO"]}],
-        "active": True,
-        "name": [{"use": "official", "family": row["SUKUNIMI"], "given": row["ETUNIMET"].split()}],
-        "gender": _GENDERS[row["SUKUPUOLI"]],
-        "birthDate": iso(row["SYNTYMAAIKA"]),
-        "telecom": [{"system": "phone", "use": "mobile", "value": _unspaced(row["PUHELIN"])}],
-        "address": [
-            {
-                "use": "home",
-                "line": [row["OSOITE"]],
-                "postalCode": row["POSTINUMERO"],
-                "city": row["POSTITOIMIPAIKKA"],
-            }
-        ],
-        "communication": [
-            {
-                "language": {"coding": [{"system": "urn:ietf:bcp:47", "code": _LANGUAGES[row["AIDINKIELI"]]}]},
-                "preferred": True,
-            }
-        ],
-    }
-    if row["HETU"]:
-        code = {"use": "official", "type": {"coding": [{"system": kinds, "code": "NNFIN"}]}}
-        patient["identifier"].insert(0, {**code, "system": "urn:oid:1.2.246.21", "value": row["HETU"]})
-    if row["TURVAKIELTO"] == "K":
-        label = {"system": official + "CodeSystem/fi-base-security-label-cs", "code": "TURVAKIELTO"}
-        patient["meta"]["security"] = [label]
-    if not row["SUKUNIMI"]:
-        del patient["name"][0]["family"]
-    entries = [{"fullUrl": person, "resource": patient}]
-    for number, need in enumerate(row["PALVELUTARPEET"].split("|")):
-        request = {
-            "resourceType": "ServiceRequest",
-            "id": f"s{index}-{number}",
-            "status": "active",
-            "intent": "proposal",
-            "code": {"coding": [_coding("service-need", _NEEDS.get(need, need))]},
-            "subject": {"reference": person},
-            "priority": _URGENCY.get(row["KIIREELLISYYS"], row["KIIREELLISYYS"]),
-            "authoredOn": "2026-11-24T08:00:00+02:00",
-        }
-        entries.append({"fullUrl": f"https://example.fi/fhir/ServiceRequest/s{index}-{number}", "resource": request})
-    return {"resourceType": "Bundle", "id": f"b-{row['ASIAKASNUMERO']}", "type": "collection", "entry": entries}
 
 
 def _carried(planted: Sequence[Planted], names: Mapping[str, str], shift: int = 1) -> list[dict[str, Any]]:
@@ -504,7 +344,7 @@ def _need_places(rows: Sequence[Row], planted: Sequence[Planted], place: Callabl
     found = next(one for one in planted if one["column"] == "PALVELUTARPEET")
     row = rows[found["row"] - 2]
     needs = row["PALVELUTARPEET"].split("|")
-    return {"PALVELUTARPEET": place(row, next(index for index, need in enumerate(needs) if need not in _NEEDS))}
+    return {"PALVELUTARPEET": place(row, next(index for index, need in enumerate(needs) if need not in NEEDS))}
 
 
 def all_of(rows: Sequence[Row], planted: Sequence[Planted]) -> dict[str, tuple[str, bytes, list[dict[str, Any]]]]:

@@ -20,7 +20,7 @@ from typing import Any
 from lxml import etree
 
 from adapters import sample_formats
-from adapters.sample_formats import iso
+from adapters.sample_values import iso
 from schemas.identifiers import check_character
 
 COLUMNS = [

@@ -10,6 +10,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import pairwise
 from math import isfinite
 from typing import Any
@@ -27,6 +28,8 @@ _LAST_COLUMN = 16_384
 #: Elements that one row may have, empty cells that are only formatted among them.
 _ROW_ELEMENTS = 4 * _LAST_COLUMN
 _PIECE = 64 * 1024
+_NEVER = 60
+_MIDNIGHT = 1 - 1e-5  # a second before
 _KINDS = frozenset({"n", "s", "b", "d", "str", "inlineStr"})
 
 # Warnings of openpyxl quote the value of a cell, and standard error is the log.
@@ -141,10 +144,21 @@ def _zeros(book: Any) -> Iterator[tuple[str, int]]:
 
 def _unreadable(cell: Mapping[str, Any], element: Any) -> bool:
     kind, value = element.get("t", "n"), cell["value"]
+    if kind == "n" and isinstance(value, datetime) and not _is_day(element):
+        return True
     if kind not in _KINDS or cell["data_type"] == "e" or (isinstance(value, float) and not isfinite(value)):
         return True
     # A formula whose result is the empty text says so by its kind; without a result it was never calculated.
     return value is None and kind != "str" and any(child.tag.endswith("}f") for child in element)
+
+
+def _is_day(element: Any) -> bool:
+    """Whether a number that is shown as a date says which day it is: not before the count of days begins, not the day
+    that never was (60 is 29 February 1900), and not a hair before midnight, where programs round to different days.
+    """
+    written = next((child.text for child in element if child.tag.endswith("}v")), None)
+    number = float(written or "nan")
+    return number >= 0 and int(number) != _NEVER and number % 1 < _MIDNIGHT
 
 
 def rows_of(sheet: Any, part: Any) -> Iterator[tuple[int, dict[int, Any]]]:

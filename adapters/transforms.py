@@ -141,9 +141,14 @@ def _yes_no(value: Any) -> bool:
     word = str(value).strip().lower()
     if word in {"k", "kyllä", "ja", "yes", "y", "true", "1", "x"}:
         return True
-    if word in {"e", "ei", "nej", "no", "n", "false", "0"}:
+    if word in {"e", "ei", "nej", "no", "false", "0"}:
         return False
     raise TransformError("not-yes-no")
+
+
+def _y_n(value: Any) -> bool:
+    """For exports in English. Elsewhere an N may stand for nothing at all, and is never a quiet no."""
+    return {"Y": True, "N": False}[word] if (word := str(value).strip().upper()) in {"Y", "N"} else _yes_no(value)
 
 
 def _number(value: Any) -> int:
@@ -240,6 +245,7 @@ _ALL = (
         "hl7-date", "A day written 19900205, as HL7 v2 does.", ("19900205", "1990-02-05"), _hl7_date, _to_hl7_date
     ),
     Transform("yes-no", "Yes or no: K/E, kyllä/ei, true/false.", ("K", True), _yes_no, _k_or_e, "boolean"),
+    Transform("y-n", "Yes or no in English: Y/N.", ("N", False), _y_n, lambda value: "Y" if value else "N", "boolean"),
     Transform("boolean", "Yes or no; back as a JSON boolean.", ("true", True), _yes_no, bool, "boolean"),
     Transform("number", "A whole number.", ("1 200", 1200), _number, int, "integer"),
     Transform("phone", "A telephone number without spaces.", ("040 123 4567", "0401234567"), _phone, str),

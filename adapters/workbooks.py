@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import date, datetime
-from itertools import chain
+from itertools import chain, islice
 from typing import Any, BinaryIO
 
 import openpyxl
@@ -21,11 +21,12 @@ from openpyxl.cell import WriteOnlyCell
 from adapters.csv_reader import counted
 from adapters.layouts import PLAIN, Join, Layout, tidied
 from adapters.limiting import LimitedStream, LimitError
-from adapters.sdk import UNREADABLE, Finding, Limits, NumberCell, Position, Record, Unreadable
+from adapters.sdk import UNREADABLE, DateCell, Finding, Limits, NumberCell, Position, Record, Unreadable
 from adapters.sheets import DoctypeError, Merging, areas_of, rows_of
 from adapters.texts import finding, over
 
 _PIECE = 64 * 1024
+_LOOKED_AT = 20  # rows of another sheet
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +50,16 @@ def read_xlsx(
             with sheet._get_source() as part:
                 merging = Merging(areas_of(part, limits), limits)
             joined = [(join, _joined(book, join, limits)) for join in form.layout.joins]
+            unread = tuple(_unread(book, {form.sheet, *(join.sheet for join in form.layout.joins)}))
             with sheet._get_source() as part:
                 for item in _items(rows_of(sheet, part), merging, form, limits, header):
                     row = item.position.row
-                    yield _with_joined(item, joined) if isinstance(item, Record) else item
+                    if isinstance(item, Record):
+                        # What the file holds besides is told once, with the first of its records.
+                        yield replace(_with_joined(item, joined), findings=(*item.findings, *unread))
+                        unread = ()
+                    else:
+                        yield item
             for join, rows in joined:
                 for rest in rows.values():
                     # Nobody's rows: their record is missing, or its key is written otherwise there.
@@ -65,6 +72,18 @@ def read_xlsx(
         yield finding("error", "doctype", Position())
     except Exception:  # foreign bytes find each way in which the libraries can fail, and all of them mean the same
         yield finding("error", "unreadable", Position(row=row))
+
+
+def _unread(book: Any, names: set[str]) -> Iterator[Finding]:
+    """A finding for each other sheet that holds more than a header."""
+    read = {tidied(name).casefold() for name in names}
+    for title in book.sheetnames:
+        if tidied(title).casefold() in read or not hasattr(book[title], "_get_source"):
+            continue
+        with book[title]._get_source() as part:
+            rows = sum(1 for _, cells in islice(rows_of(book[title], part), _LOOKED_AT) if cells)
+        if rows > 1:
+            yield finding("warning", "not-read", Position(column=title))
 
 
 class _SheetError(LookupError):
@@ -218,6 +237,8 @@ def _measure(data: bytes, limits: Limits) -> None:
         members = archive.infolist()
         if len(members) > limits.fields:
             raise LimitError("fields")
+        if len({member.filename.casefold() for member in members}) < len(members):
+            raise ValueError("a part that is there twice: which of them is shown depends on the program")
         unpacked = 0
         for member in members:
             with archive.open(member) as part:
@@ -235,9 +256,9 @@ def _value(cell: Any) -> Any:
     if isinstance(cell, int) and not isinstance(cell, bool):
         return NumberCell(cell)
     if isinstance(cell, datetime):
-        return cell.date().isoformat() if cell.time() == datetime.min.time() else cell.isoformat()
+        return DateCell(cell.date().isoformat() if cell.time() == datetime.min.time() else cell.isoformat())
     if isinstance(cell, date):
-        return cell.isoformat()
+        return DateCell(cell.isoformat())
     return cell if isinstance(cell, str | bool | int | float | Unreadable) else str(cell)
 
 

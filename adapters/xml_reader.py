@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
 from lxml import etree
@@ -43,6 +43,11 @@ class _Parsing:
         self._names: dict[str, str] = {}
         self._elements = 0
         self.depth = 0  # below the record; 0 outside of one
+        #: Of the elements that are open around records whether each holds anything; those that did, with the element
+        #: around them; and those that hold records.
+        self._open: list[bool] = []
+        self._held: set[tuple[str, str]] = set()
+        self._holders: set[str] = set()
 
     def started(self, element: Any) -> None:
         """An element begins. Raises LimitError."""
@@ -53,6 +58,8 @@ class _Parsing:
                 raise LimitError("depth")
             if self._elements > self._limits.fields:
                 raise LimitError("fields")
+        else:
+            self._open.append(False)
 
     def name(self, tag: Any) -> str:
         """The name of an element or attribute, with the prefix that the layout gives its namespace."""
@@ -109,15 +116,29 @@ class _Parsing:
             self.depth -= 1
             if self.depth == 0:
                 self._elements = 0
+                self._holders.update(ancestor.tag for ancestor in element.iterancestors())
                 return True
-        elif element.getparent() is not None:
+            return False
+        around = element.getparent()
+        is_full = self._open.pop() or bool((element.text or "").strip() or element.attrib)
+        if around is not None:
+            if is_full and element.tag not in self._holders and len(self._held) < self._limits.fields:
+                self._held.add((around.tag, element.tag))
+            self._open[-1] = self._open[-1] or is_full
             _forget(element)
         return False
+
+    def beside(self) -> Iterator[Finding]:
+        """A finding for each element beside the records that holds something."""
+        for around, tag in sorted(self._held):
+            if tag not in self._holders and around in self._holders:
+                yield finding("warning", "not-read", Position(column=self.name(tag)))
 
 
 def read_xml(stream: BinaryIO, form: XmlForm, limits: Limits) -> Iterator[Record | Finding]:
     """The records of an XML file. A field is named by its path, an attribute by `path/@name`."""
     count = 0
+    last: Record | None = None
     parsing = _Parsing(form, limits)
     try:
         events = etree.iterparse(
@@ -148,17 +169,28 @@ def read_xml(stream: BinaryIO, form: XmlForm, limits: Limits) -> Iterator[Record
             fields: dict[str, Any] = {}
             broken = parsing.flatten(element, "", fields)
             position = Position(row=element.sourceline or 0)
+            if last is not None:
+                yield last
+                last = None
             if broken:
                 yield finding("error", broken, position) if broken == "unreadable" else over(broken, limits, position)
             else:
                 key = fields.get(form.key, "")
-                yield Record(key if isinstance(key, str) else "", fields, position)
+                last = Record(key if isinstance(key, str) else "", fields, position)
             _forget(element)
+        if last is not None:
+            # What the file holds besides is told once, with the last of its records.
+            held, last = last, None
+            yield replace(held, findings=tuple(parsing.beside()))
     except etree.XMLSyntaxError as error:
+        if last is not None:
+            yield last
         position = Position(row=error.lineno or 0)
         limit = _limit_of(str(error))
         yield over(limit, limits, position) if limit else finding("error", "unreadable", position)
     except LimitError as error:
+        if last is not None:
+            yield last
         yield over(error.limit, limits)
 
 

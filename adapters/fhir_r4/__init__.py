@@ -25,6 +25,7 @@ from adapters.fhir_r4.doubting import Doing, Word, in_use, of_bundle, of_entry, 
 from adapters.fhir_r4.parting import parted
 from adapters.fhir_r4.taking import MOVED, Taking
 from adapters.json_reader import JsonForm, read_json
+from adapters.protecting import names_prohibition
 from adapters.sdk import Finding, Limits, Manifest, Mapped, Origin, Position, Record, Rendered, Text
 from adapters.texts import finding
 from adapters.transforms import TransformError, hetu
@@ -365,7 +366,9 @@ def _misplaced(value: Any, at: str, persons: Collection[str]) -> Iterator[str]:
             yield from _misplaced(item, f"{at}/{index}", persons)
     if not isinstance(value, dict):
         return
-    if value.get("url") == EXTENSION + "safety-prohibition" and at.rpartition("/extension/")[0] not in persons:
+    url = value.get("url")
+    is_ours = url == EXTENSION + "safety-prohibition" and at.rpartition("/extension/")[0] in persons
+    if isinstance(url, str) and names_prohibition(url) and not is_ours:
         yield at
     meta = value.get("meta")
     labels = meta.get("security") if isinstance(meta, dict) and at not in persons else None

@@ -64,7 +64,7 @@ def of_entry(entry: Mapping[str, Any], at: str) -> Iterator[Word]:
     """What an entry says of its resource: that it is to be deleted, or was not found."""
     kind = _kind(entry.get("resource"))
     request, response = entry.get("request"), entry.get("response")
-    if isinstance(request, dict) and request.get("method") in _REFUSED:
+    if isinstance(request, dict) and str(request.get("method", "")).strip().upper() in _REFUSED:
         yield Word("withdrawn", f"{at}/request/method", _of_person(kind))
     if isinstance(response, dict) and str(response.get("status", "2"))[:1] not in {"1", "2"}:
         yield Word("withdrawn", f"{at}/response/status", _of_person(kind))
@@ -99,7 +99,7 @@ def _statuses(resource: Mapping[str, Any], kind: str, at: str) -> Iterator[Word]
     if status in _FALSE or (standing is not None and status is not None and status not in standing):
         yield Word("withdrawn", f"{at}/status", _of_person(kind))
     verified = _codes(resource.get("verificationStatus"))
-    if kind == "Condition" and verified and verified != {"confirmed"}:
+    if kind == "Condition" and resource.get("verificationStatus") and verified != {"confirmed"}:
         # Refuted, entered in error, or not yet known: the canonical record could only say it as if it were so.
         yield Word("withdrawn", f"{at}/verificationStatus", Doing.LEAVES)
 

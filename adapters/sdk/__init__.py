@@ -45,6 +45,10 @@ class NumberCell(int):
     """A whole number that a cell of a spreadsheet holds as such: whether zeros stood before it nobody knows."""
 
 
+class DateCell(str):
+    """A day that a cell of a spreadsheet holds as such: as an identifier it is none."""
+
+
 class Withdrawn(dict[str, Any]):
     """An object in a list of a record that its source takes back: deleted, or posted to the wrong person."""
 

@@ -147,10 +147,17 @@ def consistency_proof(old: int, new: int, nodes: Nodes) -> tuple[bytes, ...]:
     return tuple(proof)
 
 
+def _hashes(*values: bytes) -> None:
+    """Refuse what is no hash: two texts of another length could be cut differently and hash the same."""
+    if any(len(value) != 32 for value in values):
+        raise ProofError("a hash of a tree has 32 bytes")
+
+
 def verify_inclusion(leaf: bytes, index: int, size: int, proof: Sequence[bytes], root: bytes) -> None:
     """Check that the leaf hash stands at `index` in the tree of this root. Raises ProofError if it does not."""
     if not 0 <= index < size:
         raise ProofError(f"leaf {index} is not in a tree of {size}")
+    _hashes(leaf, root, *proof)
     position, last, node = index, size - 1, leaf
     for step in proof:
         if last == 0:
@@ -174,9 +181,10 @@ def verify_consistency(old: int, old_root: bytes, new: int, new_root: bytes, pro
     """Check that the old tree is the beginning of the new one. Raises ProofError if it is not."""
     if not 0 <= old <= new:
         raise ProofError(f"the log went back from {old} to {new} entries")
+    if old in (0, new) and proof:
+        raise ProofError("the consistency proof must be empty")
+    _hashes(old_root, new_root, *proof)
     if old in (0, new):
-        if proof:
-            raise ProofError("the consistency proof must be empty")
         if old == new and old_root != new_root:
             raise ProofError("two roots for the same size: the log is forked")
         if old == 0 and old_root != EMPTY_ROOT:

@@ -50,13 +50,11 @@ def _sections(model: type[BaseModel], path: str) -> Iterator[str]:
         yield "| key | kind | default | meaning |\n|---|---|---|---|"
         yield from rows
     for name, inner_model in nested:
-        inside = f"{name.strip('[]')}."
-        yield from (_listed(line) if name.startswith("[") else line for line in _sections(inner_model, inside))
-
-
-def _listed(line: str) -> str:
-    """The heading of a table that may stand several times."""
-    return line.replace("## `[", "## `[[").replace("]`\n", "]]`\n") if line.startswith("\n## `[") else line
+        plain = name.strip("[]")
+        # A table that may stand several times has two brackets; a table inside of it has one, and is of the last.
+        heading, listed = f"\n## `[{plain}]`\n", f"\n## `[[{plain}]]`\n"
+        for line in _sections(inner_model, f"{plain}."):
+            yield listed if name.startswith("[") and line == heading else line
 
 
 def _types(annotation: Any) -> Iterator[Any]:

@@ -273,4 +273,5 @@ def sign_answer(exchange: Exchange, incoming: Incoming, body: Body) -> Answer:
         checkpoint=Checkpoint(latest.origin, latest.size, latest.root),
         decision=body.decision,
     )
-    return Answer(body.status, sign_response(claims, exchange.signer()), body.media_type, body.content)
+    signer = exchange.signer(claims.issuer.subsystem.member)
+    return Answer(body.status, sign_response(claims, signer), body.media_type, body.content)

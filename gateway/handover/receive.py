@@ -289,13 +289,17 @@ def _refuse_beyond(incoming: Incoming, decision: Decision, categories: frozenset
 
 
 def _filed(connection: Connection, incoming: Incoming, messages: list[str]) -> tuple[str, ...]:
-    """Under whom the arrivals are filed that a notice is about; only those that came from the same sender."""
+    """Under whom the arrivals are filed that a notice is about: those of the same sender, to the same member."""
     if not messages:
         return ()
-    found = connection.scalars(
-        select(inbox.c.subject).where(inbox.c.id.in_(messages), inbox.c.sender == str(incoming.claims.issuer))
+    found = connection.execute(
+        select(inbox.c.subject, inbox.c.recipient).where(
+            inbox.c.id.in_(messages), inbox.c.sender == str(incoming.claims.issuer)
+        )
     )
-    return tuple(sorted(set(found)))
+    # What reached another member of this node is another register's, whoever sent both.
+    own = incoming.service.id.subsystem.member
+    return tuple(sorted({row.subject for row in found if SubsystemId.parse(row.recipient).member == own}))
 
 
 def _held(connection: Connection, incoming: Incoming, delivery: str) -> Arrived | None:

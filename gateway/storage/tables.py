@@ -215,7 +215,9 @@ held_records = Table(
     Column("register", String(300), nullable=False),
     Column("reason", String(32), nullable=False),
     Column("subject", String(64), nullable=False, index=True),  # of this item alone; its key seals the record
-    Column("lead", String(64), nullable=False, index=True),  # the first identifier that the record names
+    Column(
+        "lead", String(64), nullable=False, index=True
+    ),  # the first identifier that it names, or the record of a proposal
     Column("state", String(16), nullable=False),  # held, same, apart, corrected
     Column("created", BigInteger, nullable=False),
     Column("changed", BigInteger, nullable=False),

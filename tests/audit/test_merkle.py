@@ -328,3 +328,19 @@ def test_entry_bundle_that_was_cut_never_reads_as_whole(entries: list[bytes], da
         return
     assert read == entries[: len(read)]
     assert len(read) < len(entries)
+
+
+@pytest.mark.parametrize("length", [0, 31, 33, 64])
+def test_what_is_no_hash_proves_nothing(length: int) -> None:
+    bad, good = b"\x00" * length, sha256(b"x").digest()
+
+    for leaf, proof, root in ((bad, (), bad), (good, (bad,), good), (good, (), bad)):
+        with pytest.raises(ProofError, match="32 bytes"):
+            verify_inclusion(leaf, 0, 1 + len(proof), proof, root)
+    for old, old_root, new, new_root, steps in (
+        (1, bad, 1, bad, ()),
+        (0, EMPTY_ROOT, 5, bad, ()),
+        (1, good, 2, good, (bad,)),
+    ):
+        with pytest.raises(ProofError, match="32 bytes"):
+            verify_consistency(old, old_root, new, new_root, steps)

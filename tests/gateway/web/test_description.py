@@ -265,6 +265,9 @@ async def _identity(here: Faces) -> None:
         await Handovers(here.here.exchange).plan(order_of(here.here, "7000001"))
     (second,) = (await face.call("GET", "/v1/identity/held", headers=USER)).json()["held"]
     assert (await face.call("POST", f"/v1/identity/held/{second['id']}/same", headers=USER)).status_code == 200
+    assert (
+        await face.call("POST", f"/v1/identity/held/{second['id']}/same", headers={USER_HEADER: "x"})
+    ).status_code == 200
     both = {"identifiers": [{"system": MIGRI_CUSTOMER, "value": "7000010"}, CODE]}
     for known in both["identifiers"]:
         assert (await face.call("POST", "/v1/consents", json=CONSENT | {"subject": known})).status_code == 201
