@@ -64,7 +64,7 @@ class ListenSettings(Section):
     console: Listen | None = Field(None, description="for the data protection officer; no console without it")
 
 
-Action = Literal["query", "handover", "inbox", "consent", "decision", "audit", "identity", "standing-request"]
+Action = Literal["query", "handover", "inbox", "consent", "decision", "audit", "identity", "standing-request", "task"]
 _ORDINARY: tuple[Action, ...] = ("query", "handover", "inbox", "consent", "decision")
 
 
