@@ -141,6 +141,8 @@ class _Table:
         names = layout.named(row)
         if layout.columns and len(row) != len(names):
             return finding("error", "column-count", Position(row=self._lines.first))
+        if layout.columns and layout.is_moved(row):
+            return finding("error", "header-again", Position(row=self._lines.first))
         self._width = len(row)
         return names
 
@@ -237,6 +239,8 @@ def _records(table: _Table, columns: list[str], form: CsvForm, limits: Limits) -
     layout = form.layout
     width = len(columns)
     count = 0
+    is_counted = not layout.is_counted
+    line = 1
     for line, row in table.rows:
         if isinstance(row, str):
             count += 1
@@ -256,8 +260,10 @@ def _records(table: _Table, columns: list[str], form: CsvForm, limits: Limits) -
             yield from (finding("error", "header-again", Position(row=below)) for below, _ in table.rows)
             return
         if layout.footer and layout.is_footer(row):
-            if layout.is_counted and (told := counted(row)) is not None and told != count:
-                yield finding("error", "count-differs", Position(row=line))
+            if layout.counts(row) and (told := counted(row)) is not None:
+                is_counted = True
+                if told != count:
+                    yield finding("error", "count-differs", Position(row=line))
             continue
         count += 1
         if count > limits.records:
@@ -270,6 +276,8 @@ def _records(table: _Table, columns: list[str], form: CsvForm, limits: Limits) -
         else:
             fields = dict(zip(columns, map(unguarded, row), strict=True))
             yield Record(fields.get(form.key, "").strip(), fields, Position(row=line))
+    if not is_counted:
+        yield finding("error", "count-differs", Position(row=line, column=layout.footer[0] if layout.footer else ""))
 
 
 def is_another_header(cells: Sequence[str], columns: Sequence[str]) -> bool:
