@@ -250,9 +250,7 @@ def _records(table: _Table, columns: list[str], form: CsvForm, limits: Limits) -
             continue
         if len(row) > width and not any(row[width:]):  # each line ends with a delimiter
             row = row[:width]
-        if row == columns or not any(map(str.strip, row)):  # an empty line, or the header again at the head of a page
-            continue
-        if row[0][:1] == "\ufeff" and [row[0][1:], *row[1:]] == columns:  # and of a file that was put behind another
+        if _says_nothing(row, columns):
             continue
         if is_another_header(row, columns):
             # What comes after it has its columns in another order: a prohibition would be read as another thing.
@@ -260,10 +258,10 @@ def _records(table: _Table, columns: list[str], form: CsvForm, limits: Limits) -
             yield from (finding("error", "header-again", Position(row=below)) for below, _ in table.rows)
             return
         if layout.footer and layout.is_footer(row):
-            if layout.counts(row) and (told := counted(row)) is not None:
-                is_counted = True
-                if told != count:
-                    yield finding("error", "count-differs", Position(row=line))
+            told = counted(row) if layout.counts(row) else None
+            is_counted = is_counted or told is not None
+            if told not in (None, count):
+                yield finding("error", "count-differs", Position(row=line))
             continue
         count += 1
         if count > limits.records:
@@ -278,6 +276,13 @@ def _records(table: _Table, columns: list[str], form: CsvForm, limits: Limits) -
             yield Record(fields.get(form.key, "").strip(), fields, Position(row=line))
     if not is_counted:
         yield finding("error", "count-differs", Position(row=line, column=layout.footer[0] if layout.footer else ""))
+
+
+def _says_nothing(row: Sequence[str], columns: Sequence[str]) -> bool:
+    """Whether it is an empty line, or the header again: at the head of a page, or of a file put behind another."""
+    if not any(map(str.strip, row)):
+        return True
+    return [row[0].removeprefix("\ufeff"), *row[1:]] == list(columns)
 
 
 def is_another_header(cells: Sequence[str], columns: Sequence[str]) -> bool:
