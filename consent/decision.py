@@ -65,6 +65,9 @@ def decide(request: Request, rulebook: Rulebook, words: Sequence[ConsentRecord],
     return sealed(request, rulebook, found, at)
 
 
+#: Why what came under the condition of `no-onward-disclosure` goes no further.
+ONWARD: Final = "no-onward-disclosure"
+
 #: Reasons from the farthest to the nearest miss: the one told is that of the basis that came nearest.
 _NEARNESS: Final = {
     code: place
@@ -80,6 +83,7 @@ _NEARNESS: Final = {
             "permission-missing",
             "permission-not-asked",
             "nobody-asked",
+            ONWARD,
             "consent-ended",
             "permission-ended",
             "consent-withdrawn",
@@ -192,6 +196,8 @@ class _Case:
         if isinstance(stopped, Miss):
             return stopped
         needs = {*alike, *stopped}
+        if self._is_kept(basis, category):
+            return Miss(ONWARD, basis.id)
         standing: StandingRequest | None = None
         if basis.mode is Mode.RIGHT_TO_GET and self._request.way is Way.HANDOVER:
             standing = self._asked(basis, category)
@@ -234,6 +240,13 @@ class _Case:
         if not basis.needs_word:
             return None
         return Miss("refused", basis.id) if refusal is not None else _carrying(self._said, basis, category)
+
+    def _is_kept(self, basis: Basis, category: str) -> bool:
+        """Whether it came on the condition to go no further. A duty to give and an emergency stand above that."""
+        restricted = self._request.restricted
+        if not restricted or basis.mode is Mode.DUTY or (basis.emergency and self._request.emergency is not None):
+            return False
+        return self._rulebook.touches(restricted, category)
 
     def _whatever_category(self, basis: Basis) -> Miss | tuple[str, ...]:
         """Why a basis carries nothing, whatever the category; or the facts that it still needs, none if it carries."""

@@ -21,8 +21,10 @@ from consent.provisions import article
 from consent.verdicts import Decision, PermittedCategory, WithheldCategory, legal_day
 
 LANGUAGES = ("fi", "sv", "en")
-#: Obligations that the node itself carries out. What it only passes on, it does not promise.
+#: Obligations that nodes carry out; those at the recipient's only of a rulebook that says on whom they fall. What is
+#: only passed on is not promised.
 CARRIED_OUT: Final = frozenset({"minimise", "review", "hide-from-subject"})
+AT_THE_RECIPIENT: Final = frozenset({"notify-subject", "retain-at-most", "no-onward-disclosure"})
 _MONTHS: Final = (
     "January February March April May June July August September October November December".split()  # noqa: SIM905
 )
@@ -63,7 +65,8 @@ def explain(decision: Decision, rulebook: Rulebook, language: str = "en") -> str
         by_reason[words.why(decision, held, day)].append(held)
     for reason, categories in by_reason.items():
         sentences.append(words.text("withheld", categories=words.categories(categories), reason=reason))
-    kept = [obligation for obligation in decision.obligations if obligation in CARRIED_OUT]
+    carried_out = CARRIED_OUT | (AT_THE_RECIPIENT & rulebook.obligations.keys())
+    kept = [obligation for obligation in decision.obligations if obligation in carried_out]
     if kept:
         sentences.append(words.text("obligations", obligations=", ".join(map(words.obligation, kept))))
     return " ".join(sentences)

@@ -50,6 +50,7 @@ def written(decision: Decision) -> bytes:
             "purpose": request.purpose,
             "requester": _party(request.requester),
             **_handed_over(request),
+            **({"restricted": sorted(request.restricted)} if request.restricted else {}),
         },
     }
     return orjson.dumps(document, option=orjson.OPT_SORT_KEYS)
@@ -72,6 +73,7 @@ def read(data: bytes) -> Recorded:
                 emergency=Emergency("") if stated["emergency"] else None,
                 way=Way(stated.get("way", Way.QUERY)),
                 standing=tuple(StandingRequest.from_dict(asked) for asked in stated.get("standing", ())),
+                restricted=frozenset(stated.get("restricted", ())),
             ),
             considered=tuple((str(id_), int(version)) for id_, version in document["considered"]),
             at=datetime.fromisoformat(document["at"]),

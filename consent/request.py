@@ -87,6 +87,7 @@ class Request:
     """What is asked. With `known` False, a fact that is missing may still turn out either way.
 
     `standing` are the standing requests of the recipient, by which a right to get carries a handover.
+    `restricted` is what came to the provider under the condition that it is not disclosed onward.
     """
 
     provider: Party
@@ -98,6 +99,7 @@ class Request:
     emergency: Emergency | None = None
     way: Way = Way.QUERY
     standing: tuple[StandingRequest, ...] = ()
+    restricted: frozenset[str] = frozenset()
 
     @property
     def stated(self) -> SubjectFacts:

@@ -20,6 +20,7 @@ from pydantic import AfterValidator, BaseModel, Field, ValidationError, model_va
 from adapters.sdk import Limits as AdapterLimits
 from gateway import settings_environment
 from gateway.settings_audit import AuditSettings
+from gateway.settings_keys import KeySettings, MemberSettings, SecretSettings, TlsSettings
 from gateway.settings_sources import SourceSettings
 from gateway.settings_values import IDENTITY, Identity, Listen, Section, Service, Subsystem, database_url
 from gateway.wire.identifiers import SubsystemId
@@ -29,7 +30,9 @@ class NodeSettings(Section):
     """Which node of the registry this is, and where it keeps its files."""
 
     id: str = Field(description="the node's id in the registry")
-    subsystems: list[Subsystem] = Field(min_length=1, description="the subsystems it speaks for, all of one member")
+    subsystems: list[Subsystem] = Field(
+        min_length=1, description="the subsystems it speaks for; of several members, see `[[members]]`"
+    )
     language: Literal["fi", "sv", "en"] = Field("fi", description="the organisation's language")
 
 
@@ -52,48 +55,6 @@ class RegistrySettings(Section):
     refresh_seconds: float = Field(60.0, gt=0, le=3600, description="how often it is looked at")
 
 
-class KeySettings(Section):
-    """A private key in an encrypted PKCS#8 file, or in a token reached through PKCS#11."""
-
-    certificate: Path = Field(description="the certificate, PEM or DER")
-    key: Path | None = Field(None, description="the private key, encrypted PKCS#8 in PEM")
-    passphrase: Path | None = Field(None, description="file with the passphrase of the key")
-    pkcs11_module: Path | None = Field(None, description="library of the token")
-    pkcs11_token: str | None = Field(None, description="label of the token")
-    pkcs11_label: str | None = Field(None, description="label of the key in the token")
-    pkcs11_pin: Path | None = Field(None, description="file with the PIN")
-
-    @model_validator(mode="after")
-    def _one_kind(self) -> KeySettings:
-        token = (self.pkcs11_module, self.pkcs11_token, self.pkcs11_label, self.pkcs11_pin)
-        if (self.key is None) == (self.pkcs11_module is None):
-            raise ValueError("give either `key` (a file) or `pkcs11_module` with token, label and pin")
-        if self.pkcs11_module is not None and any(part is None for part in token):
-            raise ValueError("a PKCS#11 key needs pkcs11_module, pkcs11_token, pkcs11_label and pkcs11_pin")
-        return self
-
-
-class SecretSettings(Section):
-    """Files of 32 random bytes in base64, several lines while one is changed. They never leave the node."""
-
-    wrapping_key: Path = Field(
-        Path("secrets/wrapping.key"),
-        description="wraps the keys of data subjects; without it every sealed body is lost",
-    )
-    index_key: Path = Field(Path("secrets/index.key"), description="makes persons findable by their identifiers")
-    log_key: Path = Field(Path("secrets/log.key"), description="signs the log's checkpoints (Ed25519)")
-    witness_key: Path = Field(Path("secrets/witness.key"), description="cosigns the logs of others")
-    token_key: Path = Field(Path("secrets/token.key"), description="signs access tokens")
-
-
-class TlsSettings(Section):
-    """Keys for TLS, one for each face."""
-
-    peers: KeySettings = Field(description="towards other nodes; its certificate is pinned in the registry")
-    clients: KeySettings | None = Field(None, description="towards own systems; without it that of the peers")
-    client_authorities: list[Path] = Field(default_factory=list, description="issuers of the clients' certificates")
-
-
 class ListenSettings(Section):
     """Where the faces listen, each as "HOST:PORT"."""
 
@@ -103,7 +64,7 @@ class ListenSettings(Section):
     console: Listen | None = Field(None, description="for the data protection officer; no console without it")
 
 
-Action = Literal["query", "handover", "inbox", "consent", "decision", "audit", "identity", "standing-request"]
+Action = Literal["query", "handover", "inbox", "consent", "decision", "audit", "identity", "standing-request", "task"]
 _ORDINARY: tuple[Action, ...] = ("query", "handover", "inbox", "consent", "decision")
 
 
@@ -143,7 +104,9 @@ class IdentitySettings(Section):
     """
 
     two_people: bool = Field(
-        True, description="joining, undoing and placing are proposed by one and approved by another"
+        True,
+        description="joining, undoing, placing and taking a held record for one person's are proposed by one and "
+        "approved by another",
     )
 
 
@@ -282,6 +245,7 @@ class Settings(Section):
     listen: ListenSettings
     tls: TlsSettings
     signing: KeySettings
+    members: list[MemberSettings] = Field(default_factory=list)
     database: DatabaseSettings = DatabaseSettings()
     secrets: SecretSettings = SecretSettings()
     clients: list[ClientSettings] = Field(default_factory=list)
@@ -305,15 +269,45 @@ class Settings(Section):
         return self
 
     @model_validator(mode="after")
-    def _one_member(self) -> Settings:
-        # There is one signing key. What it signs would be either member's word, and a registry lists a key for one.
-        members = {str(SubsystemId.parse(subsystem).member) for subsystem in self.node.subsystems}
-        if len(members) > 1:
+    def _a_key_each(self) -> Settings:
+        # What one key signed for two members would be either's word, and a registry lists a key for one.
+        first, *further = self.spoken_for
+        given = [member.id for member in self.members]
+        if lacking := sorted(set(further) - set(given)):
             raise ValueError(
-                f"node.subsystems: {len(members)} members would sign with one key; "
-                "run a node for each member, each with a signing key of its own"
+                f"node.subsystems: {lacking[0]} has no signing key of its own; "
+                "add [[members]] with its id and its `signing`"
+            )
+        if strange := [member for member in given if member not in further or given.count(member) > 1]:
+            raise ValueError(
+                f"members: {strange[0]} stands there twice, or signs with `signing`, or has none of node.subsystems; "
+                f"name each member but {first} once"
+            )
+        keys = [key.place for key in self.signing_keys.values()]
+        if twice := [member for member, key in zip(self.spoken_for, keys, strict=True) if keys.count(key) > 1]:
+            raise ValueError(f"members: {' and '.join(twice)} would sign with one key; give each a key of its own")
+        return self
+
+    @model_validator(mode="after")
+    def _an_officer_each(self) -> Settings:
+        openid = self.console.openid
+        if self.members and openid is not None and openid.member_claim is None:
+            raise ValueError(
+                "console.openid: of several members, each has its own officer; "
+                "set member_claim to the claim that says whose somebody is"
             )
         return self
+
+    @property
+    def spoken_for(self) -> tuple[str, ...]:
+        """The members that the node speaks for, in the order in which its subsystems name them."""
+        return tuple(dict.fromkeys(str(SubsystemId.parse(subsystem).member) for subsystem in self.node.subsystems))
+
+    @property
+    def signing_keys(self) -> dict[str, KeySettings]:
+        """Each member's own signing key, in the same order."""
+        own = {member.id: member.signing for member in self.members}
+        return {member: own.get(member, self.signing) for member in self.spoken_for}
 
     @model_validator(mode="after")
     def _sources_apart(self) -> Settings:

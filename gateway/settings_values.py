@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
-from gateway.wire.identifiers import IdentifierError, ServiceId, SubsystemId
+from gateway.wire.identifiers import IdentifierError, MemberId, ServiceId, SubsystemId
 
 
 class Section(BaseModel):
@@ -31,6 +31,13 @@ def _subsystem(value: str) -> str:
         raise ValueError(f"write a subsystem as INSTANCE/CLASS/MEMBER/SUBSYSTEM: {error}") from None
 
 
+def _member(value: str) -> str:
+    try:
+        return str(MemberId.parse(value))
+    except IdentifierError as error:
+        raise ValueError(f"write a member as INSTANCE/CLASS/MEMBER: {error}") from None
+
+
 def _service(value: str) -> str:
     try:
         return str(ServiceId.parse(value))
@@ -48,6 +55,7 @@ def database_url(value: str) -> str:
     return value
 
 
+Member = Annotated[str, AfterValidator(_member)]
 Subsystem = Annotated[str, AfterValidator(_subsystem)]
 Service = Annotated[str, AfterValidator(_service)]
 

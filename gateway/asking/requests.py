@@ -79,7 +79,9 @@ class Listed:
 class StandingRequests:
     """The standing requests of one node's members. Everything blocks; `standing` is what the node goes by."""
 
-    def __init__(self, node: str, standing: Callable[[datetime], Standing], signer: Callable[[], Signer]) -> None:
+    def __init__(
+        self, node: str, standing: Callable[[datetime], Standing], signer: Callable[[MemberId], Signer]
+    ) -> None:
         self._node = node
         self._standing = standing
         self._signer = signer
@@ -100,7 +102,7 @@ class StandingRequests:
         standing, member = self._standing(now), str(act.subsystem.member)
         _check_own(connection, standing.registry, asked.id, member)
         _check_right(standing, replace(asked, member=member), now)
-        made = signed(replace(asked, member=member, signature=""), self._signer())
+        made = signed(replace(asked, member=member, signature=""), self._signer(act.subsystem.member))
         return self._kept(connection, act, made, "made", now)
 
     def end(self, connection: Connection, act: Act, identifier: str, last: date, now: datetime) -> tuple[Listed, Entry]:
@@ -123,7 +125,7 @@ class StandingRequests:
                 remedy="name a day that is not before its first and not after its last; one that has not begun is "
                 "taken out by the authority",
             )
-        made = signed(replace(ended, last=last, signature=""), self._signer())
+        made = signed(replace(ended, last=last, signature=""), self._signer(act.subsystem.member))
         return self._kept(connection, act, made, "ended", now)
 
     def ours(self, connection: Connection, member: MemberId, now: datetime) -> tuple[Listed, ...]:

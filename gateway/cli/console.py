@@ -43,6 +43,13 @@ def link(
             remedy='add console = "127.0.0.1:PORT" to [listen] in its settings, and start it anew',
             json=json,
         )
+    if len(settings.spoken_for) > 1 and role is not Role.OPERATOR and member not in settings.spoken_for:
+        fail(
+            "this node speaks for several members, and each has its own officer",
+            WRONG,
+            remedy=f"say for which: --member {settings.spoken_for[0]}",
+            json=json,
+        )
     now = datetime.now(UTC)
     try:
         address = make_link(settings, Guest(role, name, member, minutes), now)

@@ -22,6 +22,7 @@ from consent import store
 from consent.consents import ConsentError, ConsentRecord, Ending, Stamp, WordKind, WordStatus
 from gateway.consents.notices import Change, Notices
 from gateway.exchange.context import Exchange
+from gateway.obligations.asking import answered
 from gateway.registry.read.standing import Standing
 from gateway.sources.backends import Locator
 from gateway.story import Story
@@ -102,7 +103,11 @@ class Consents:
         if record.forbids and record.kind is not WordKind.REPORT:
             change = Change(record, who.subsystem, subject, entry, standing, now)
             notices = self._notices.of_prohibition(connection, change, person, locator)
-        return Written(Recorded(record, False, notices), (entry,))
+        # Whoever is found under these identifiers: a task names the person as the handover's record did.
+        known = {subject.id, *(other.id for known in person.known for other in known.subjects)}
+        story = Story(node=self._exchange.node, client=who.client, source=str(who.subsystem), subject=subject.pseudonym)
+        ended = answered(connection, story, record, known, standing.rulebook)
+        return Written(Recorded(record, False, notices), (entry, *ended))
 
     async def withdraw(
         self, client: str, recorder: SubsystemId, identifier: str, ending: Ending = WordStatus.WITHDRAWN

@@ -78,8 +78,7 @@ class Visit:
 
     def asker(self, page: Page) -> Asker:
         """Who asks, as the desk knows them."""
-        identity = self.session.identity
-        return Asker("console", identity.user, Role(identity.role), identity.member, page.name)
+        return asker_of(self.session, page)
 
     def days(self, choices: tuple[int, ...], default: int) -> int:
         """Of how many days the page is to tell: one of its choices."""
@@ -140,6 +139,12 @@ class Page:
     group: Group = ""
     rank: int = 0
     form_bytes: int = FORM_LIMIT
+
+
+def asker_of(session: Session, page: Page) -> Asker:
+    """Whoever is signed in, as the desk knows them."""
+    identity = session.identity
+    return Asker("console", identity.user, Role(identity.role), identity.member, page.name)
 
 
 def asked(make: Callable[[], Question[Any]], then: Callable[[Any], Answer]) -> Answer:

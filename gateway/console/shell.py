@@ -26,14 +26,12 @@ from audit.log.entries import Outcome
 from audit.log.log import LogError
 from audit.questions.texts import LANGUAGES
 from gateway.console.door import SESSION_COOKIE, Doorway
-from gateway.console.office import Ask, Moved, NotHereError, Office, Page, Sent, Shown, Visit
+from gateway.console.office import Ask, Moved, NotHereError, Office, Page, Sent, Shown, Visit, asker_of
 from gateway.console.oidc import Door
 from gateway.console.pages import PAGES
 from gateway.console.reading import kept, language_of, language_switch, read_form, same_origin, too_large
 from gateway.console.sessions import Session, Sessions
 from gateway.console.wording import Words, own_texts
-from gateway.desk.asking import Asker
-from gateway.desk.roles import Role
 
 LOGGER = logging.getLogger("yhdyspinta.console")
 _GROUPS: Final = ("people", "log", "network")
@@ -142,8 +140,9 @@ class _Shell:
             session = await asyncio.to_thread(self._sessions.find, token, now) if token else None
             if session is None:
                 return self._to_sign_in(request)
-            if session.identity.role not in page.roles:
-                await self._refuse(page, session, "role")
+            is_whose = office.desk.is_told_for_whom(asker_of(session, page))
+            if session.identity.role not in page.roles or not is_whose:
+                await self._refuse(page, session, "role" if is_whose else "member")
                 return self._page(request, language, session, page, Shown("refused.html", status=403))
             if request.method not in page.methods:
                 return self._page(request, language, session, page, Shown("missing.html", status=405))
@@ -207,8 +206,7 @@ class _Shell:
         return self._page(request, visit.language, visit.session, page, answer)
 
     async def _refuse(self, page: Page, session: Session, reason: str) -> None:
-        identity = session.identity
-        asker = Asker("console", identity.user, Role(identity.role), identity.member, page.name)
+        asker = asker_of(session, page)
         await asyncio.to_thread(self._office.desk.note, asker, Outcome.REFUSED, {"reason": reason})
 
     # -- showing ---------------------------------------------------------------------------------------------------
@@ -228,7 +226,7 @@ class _Shell:
 
     def _render(self, template: str, request: Request, language: str, values: Mapping[str, Any]) -> str:
         words, context = self._words[language], self._office.desk.context
-        names = context.names
+        names, session = context.names, values.get("session")
 
         def name(kind: str, code: str | None) -> str:
             if code is None:
@@ -239,7 +237,7 @@ class _Shell:
             t=words,
             language=language,
             languages=LANGUAGES,
-            organisation=context.organisation(language),
+            organisation=context.organisation(language, session.identity.member if session is not None else None),
             name=name,
             here=request.url.path,
             query=dict(request.query_params),

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import date
 
 from consent.law import Rulebook
 from gateway.demo.organisations import Organisation, Party
 from gateway.registry.read.entries import County, Municipality, ServiceDescriptor
 from gateway.wire.identifiers import ServiceId
 from gateway.wire.text import Text
+from schemas.codes import Coding, code_system
 from schemas.facts import HETU, MIGRI_CUSTOMER
+from schemas.territories import territory
 
 
 def services_of(roles: tuple[str, ...]) -> tuple[str, ...]:
@@ -69,23 +72,26 @@ def services(parties: Mapping[str, Party], rulebook: Rulebook) -> tuple[ServiceD
     return tuple(found)
 
 
-def municipalities(organisations: Sequence[Organisation], parties: Mapping[str, Party]) -> tuple[Municipality, ...]:
-    """Some municipalities, and who of the network receives for them."""
+#: Municipalities that the demo's registry lists, and the counties that some of them belong to.
+_MUNICIPALITIES = ("285", "286", "075", "091", "837")
+_COUNTIES = ("kymenlaakso", "pirkanmaa")
+
+
+def municipalities(
+    organisations: Sequence[Organisation], parties: Mapping[str, Party], on: date
+) -> tuple[Municipality, ...]:
+    """Some municipalities with the county that each belongs to on a day, and who of the network receives for them."""
     members = {
         code: parties[organisation.name].subsystem
         for organisation in organisations
         for code in organisation.municipalities
     }
-    return tuple(
-        Municipality(code, name, county, members.get(code))
-        for code, name, county in (
-            ("285", Text("Kotka", "Kotka", "Kotka"), "kymenlaakso"),
-            ("286", Text("Kouvola", "Kouvola", "Kouvola"), "kymenlaakso"),
-            ("075", Text("Hamina", "Fredrikshamn", "Hamina"), "kymenlaakso"),
-            ("091", Text("Helsinki", "Helsingfors", "Helsinki"), None),
-            ("837", Text("Tampere", "Tammerfors", "Tampere"), "pirkanmaa"),
-        )
-    )
+    found = []
+    for code in _MUNICIPALITIES:
+        where = territory(code, on)
+        county = where.county.code if where is not None and where.county is not None else None
+        found.append(Municipality(code, _named(code_system("municipality").codes[code]), county, members.get(code)))
+    return tuple(found)
 
 
 def counties(organisations: Sequence[Organisation], parties: Mapping[str, Party]) -> tuple[County, ...]:
@@ -96,9 +102,10 @@ def counties(organisations: Sequence[Organisation], parties: Mapping[str, Party]
         if organisation.county is not None
     }
     return tuple(
-        County(code, name, members.get(code))
-        for code, name in (
-            ("kymenlaakso", Text("Kymenlaakson hyvinvointialue", "Kymmenedalens välfärdsområde", "Kymenlaakso")),
-            ("pirkanmaa", Text("Pirkanmaan hyvinvointialue", "Birkalands välfärdsområde", "Pirkanmaa")),
-        )
+        County(code, _named(code_system("wellbeing-county").codes[code]), members.get(code)) for code in _COUNTIES
     )
+
+
+def _named(coding: Coding) -> Text:
+    """The official name in each language."""
+    return Text(coding.fi, coding.sv, coding.en)

@@ -142,7 +142,7 @@ def build(
             members=tuple(member for member, _node in listed),
             nodes=tuple(node for _member, node in listed),
             services=services(parties, rulebook),
-            municipalities=municipalities(organisations, parties),
+            municipalities=municipalities(organisations, parties, now.date()),
             counties=counties(organisations, parties),
             standing_requests=asked_by(parties.values(), rulebook, passphrase),
         ),

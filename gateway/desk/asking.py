@@ -39,7 +39,7 @@ REGISTRAR: Final = frozenset({Role.REGISTRAR})
 class Asker:
     """Who asks: the system that they use, the person by a pseudonym, and their role.
 
-    `member` limits what they see to entries that name it. `page` is the console's page that asks.
+    `member` limits what they see to entries that name it, and to its persons. `page` is the console's page that asks.
     """
 
     client: str
@@ -50,7 +50,7 @@ class Asker:
 
 
 class NotPermittedError(PermissionError):
-    """The asker's role has no right to this question; the attempt is on record."""
+    """The asker has no right to this question, by their role or for want of a member; the attempt is on record."""
 
 
 @dataclass(frozen=True, slots=True)

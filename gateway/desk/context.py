@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
@@ -16,7 +16,7 @@ from audit.questions.subjects import Subjects
 from audit.tree.checkpoint import VerifierKey
 from gateway.desk.describing import activities, hidden_bases, names_of, organisation
 from gateway.registry.read.standing import Standing
-from gateway.wire.identifiers import SubsystemId
+from gateway.wire.identifiers import MemberId, SubsystemId
 from gateway.wire.signing import Signer
 
 Latest = Callable[[], Standing | None]
@@ -35,8 +35,8 @@ def nothing() -> Standing | None:
 class DeskContext:
     """What questions are answered from.
 
-    `subsystems` are those that the node speaks for. `given` is the controller as the settings name it. `named`,
-    `called`, `described` and `witnessed` stand in for what registry and rulebook say, where there are none.
+    `subsystems` are those that the node speaks for. `given` is each member's controller as the settings name it.
+    `named`, `called`, `described` and `witnessed` stand in for what registry and rulebook say, where there are none.
     """
 
     node: str
@@ -46,7 +46,7 @@ class DeskContext:
     clock: Callable[[], datetime]
     standing: Latest = nothing
     subsystems: tuple[SubsystemId, ...] = ()
-    given: Controller = UNNAMED
+    given: Mapping[str, Controller] = field(default_factory=dict)
     thresholds: Thresholds = field(default_factory=Thresholds)
     overdue_seconds: float = 24 * 3600
     named: Names | None = None
@@ -54,7 +54,7 @@ class DeskContext:
     described: Callable[[str], Sequence[Activity]] | None = None
     witnessed: Callable[[], Sequence[VerifierKey]] | None = None
     #: The member's signing key, where the desk may sign for it: in the node, and in no command beside it.
-    signer: Callable[[], Signer] | None = None
+    signer: Callable[[MemberId], Signer] | None = None
 
     @property
     def log_key(self) -> VerifierKey:
@@ -78,20 +78,39 @@ class DeskContext:
         standing = self.standing()
         return frozenset() if standing is None else hidden_bases(standing.rulebook)
 
-    def organisation(self, language: str) -> str:
-        """The organisation whose node this is."""
+    @property
+    def members(self) -> tuple[str, ...]:
+        """The members that the node speaks for."""
+        return tuple(dict.fromkeys(str(subsystem.member) for subsystem in self.subsystems))
+
+    def of(self, member: str | None) -> tuple[SubsystemId, ...]:
+        """The subsystems of a member that the node speaks for; of another member, or None, those of the first."""
+        wanted = member if member in self.members else next(iter(self.members), None)
+        return tuple(subsystem for subsystem in self.subsystems if str(subsystem.member) == wanted)
+
+    def subjects_of(self, member: str | None) -> Subjects:
+        """The data subjects that somebody who asks for this member may look for."""
+        # Another member's persons are another controller's: whoever asks for one member finds none of them.
+        return self.subjects.of(member) if member is not None and member in self.members else self.subjects
+
+    def organisation(self, language: str, member: str | None = None) -> str:
+        """The organisation whose node this is, or which of them."""
         if self.called is not None:
             return self.called(language)
-        return organisation(self.standing(), self.subsystems[:1], language) or self.node
+        members = (member,) if member in self.members else self.members
+        named = (organisation(self.standing(), self.of(named), language) for named in members)
+        return ", ".join(name for name in named if name) or self.node
 
-    def controller(self, language: str) -> Controller:
+    def controller(self, language: str, member: str | None = None) -> Controller:
         """Who answers for the processing: as the settings name it, else the organisation."""
-        given = self.given
-        return Controller(given.name or self.organisation(language), given.contact, given.officer, given.measures)
+        own = self.of(member)
+        given = self.given.get(str(own[0].member), UNNAMED) if own else UNNAMED
+        name = given.name or self.organisation(language, member)
+        return Controller(name, given.contact, given.officer, given.measures)
 
-    def activities(self, year: int, language: str) -> Sequence[Activity]:
-        """What this organisation processes data for in a year, by the law that was in force in it."""
+    def activities(self, year: int, language: str, member: str | None = None) -> Sequence[Activity]:
+        """What an organisation processes data for in a year, by the law that was in force in it."""
         if self.described is not None:
             return self.described(language)
         standing = self.standing()
-        return () if standing is None else activities(standing, year, self.subsystems, language)
+        return () if standing is None else activities(standing, year, self.of(member), language)

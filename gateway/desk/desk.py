@@ -19,6 +19,7 @@ from gateway.desk.asking import Answered, Asker, Detail, Note, NotPermittedError
 from gateway.desk.context import DeskContext
 from gateway.desk.proposals import Proposals
 from gateway.desk.reading import Reading, Shelves, story_of
+from gateway.desk.roles import Role
 
 A = TypeVar("A")
 
@@ -37,6 +38,9 @@ class Desk:
         if not question.permits(asker.role):
             self.note(asker, Outcome.REFUSED, {"question": question.recorded_as, "reason": "role"})
             raise NotPermittedError(f"the role {asker.role} may not ask {question.recorded_as}")
+        if not self.is_told_for_whom(asker):
+            self.note(asker, Outcome.REFUSED, {"question": question.recorded_as, "reason": "member"})
+            raise NotPermittedError("this node speaks for several members; ask for one of them")
         with self.context.engine.connect() as connection:
             answered = question.read(self.reading(connection, asker))
         if not question.is_recorded:
@@ -52,6 +56,12 @@ class Desk:
         # The answer leaves by the return below and no other way: if the log cannot record, commit raises.
         done = self.context.log.commit_blocking(unit)
         return done.value if answered.placed is None else answered.placed(done.indexes[0])
+
+    def is_told_for_whom(self, asker: Asker) -> bool:
+        """Whether it is known for which member somebody asks, where the node speaks for several."""
+        # Each member is a controller of its own: nobody looks into the registers of two at once.
+        members = self.context.members
+        return len(members) < 2 or asker.member in members or asker.role is Role.OPERATOR
 
     def reading(self, connection: Connection, asker: Asker) -> Reading:
         """What a question reads with."""

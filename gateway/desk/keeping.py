@@ -77,8 +77,9 @@ def forget(desk: Desk, asker: Asker, person: PersonForm) -> int:
     now = context.clock()
 
     def unit(connection: Connection) -> Written[int]:
-        known = context.subjects.all_of(connection, person.system, person.value)
-        gone = {id_ for subject in known for id_ in context.subjects.destroy(connection, subject.id, now)}
+        subjects = context.subjects_of(asker.member)
+        known = subjects.all_of(connection, person.system, person.value)
+        gone = {id_ for subject in known for id_ in subjects.destroy(connection, subject.id, now)}
         # The entry names nobody: it would be the thread by which the others could be found again.
         outcome = Outcome.SUCCESS if gone else Outcome.NOT_FOUND
         detail: Detail = {"action": "destroy-subject-key", "keys": len(gone)}

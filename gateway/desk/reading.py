@@ -17,6 +17,7 @@ from audit.questions import archive, query
 from audit.questions.forgotten import remembering
 from audit.questions.query import Filters, Found, Order, Page
 from audit.questions.report import Telling
+from audit.questions.subjects import Subjects
 from gateway.desk.asking import Asker
 from gateway.desk.context import DeskContext
 from gateway.desk.forms import Handle
@@ -107,6 +108,11 @@ class Reading:
     checking: Lock
     proposals: Proposals
 
+    @property
+    def subjects(self) -> Subjects:
+        """The data subjects whom the asker may look for."""
+        return self.context.subjects_of(self.asker.member)
+
     def find(self, connection: Connection, filters: Filters, *, order: Order, after: str | None, limit: int) -> Page:
         """A search over database and archive, within what the asker may see. Raises QueryError."""
         return self.shelves.find(connection, self._scoped(filters), order=order, after=after, limit=limit)
@@ -141,7 +147,7 @@ class Reading:
 
     def someone(self, person: PersonForm | Handle | None) -> Someone:
         """The person, under all pseudonyms by which entries speak of them."""
-        subjects, connection = self.context.subjects, self.connection
+        subjects, connection = self.subjects, self.connection
         if person is None:
             return Someone(())
         if isinstance(person, Handle):
@@ -164,7 +170,7 @@ class Reading:
             language,
             context.names,
             self.now,
-            context.controller(language),
+            context.controller(language, self.asker.member),
             context.hidden_bases(),
             for_officer,
             self.find,

@@ -14,9 +14,9 @@ from typing import Any, Final
 import orjson
 from fastapi import APIRouter, Request, Response
 
-from gateway.desk.asking import Asker
 from gateway.desk.desk import Desk
 from gateway.desk.questions.persons import Heartbeat, UsagePeriod, Usages
+from gateway.desk.web import asker_of
 from gateway.exchange.context import Exchange
 from gateway.web.authentication import Caller, Callers
 from gateway.web.problems import language_of
@@ -41,7 +41,7 @@ def router(exchange: Exchange, desk: Desk, callers: Callers) -> APIRouter:
             asked = SubsystemId.parse("/".join(parts))
         except IdentifierError as error:
             raise ProblemError("invalid-identifier", detail=str(error)) from None
-        if asked not in exchange.subsystems:
+        if asked not in exchange.subsystems or asked.member != found.subsystem.member:
             raise ProblemError("service-unknown", detail="this node does not speak for that subsystem")
         return found
 
@@ -53,7 +53,7 @@ def router(exchange: Exchange, desk: Desk, callers: Callers) -> APIRouter:
             raise ProblemError(
                 "invalid-request", detail=f"the header {USER_HEADER} is missing", remedy="say on whose behalf it is"
             )
-        asker = Asker(system.name, exchange.user_pseudonym(system.subsystem, user))
+        asker = asker_of(exchange, system, user)
         try:
             question = Usages.of(**_asked(request.query_params), language=language_of(request))
         except ProblemError as error:
@@ -65,12 +65,12 @@ def router(exchange: Exchange, desk: Desk, callers: Callers) -> APIRouter:
     @routes.get(f"{PATH}/usagePeriod", summary="The time that can be told about")
     async def usage_period(request: Request, instance: str, member_class: str, member: str, subsystem: str) -> Response:
         system = caller(request, instance, member_class, member, subsystem)
-        return _json((await asyncio.to_thread(desk.ask, UsagePeriod(), Asker(system.name))).to_json())
+        return _json((await asyncio.to_thread(desk.ask, UsagePeriod(), asker_of(exchange, system))).to_json())
 
     @routes.get(f"{PATH}/heartbeat", summary="Whether it can be told just now")
     async def heartbeat(request: Request, instance: str, member_class: str, member: str, subsystem: str) -> Response:
         system = caller(request, instance, member_class, member, subsystem)
-        return _json((await asyncio.to_thread(desk.ask, Heartbeat(), Asker(system.name))).to_json())
+        return _json((await asyncio.to_thread(desk.ask, Heartbeat(), asker_of(exchange, system))).to_json())
 
     return routes
 

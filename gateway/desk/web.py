@@ -103,7 +103,7 @@ def router(exchange: Exchange, desk: Desk, callers: Callers) -> APIRouter:
     door = Door(callers, "audit")
 
     async def who(caller: Caller = Depends(door), user: User = None) -> Asker:
-        return Asker(caller.name, exchange.user_pseudonym(caller.subsystem, user))
+        return asker_of(exchange, caller, user)
 
     asker = Depends(who)
 
@@ -120,6 +120,13 @@ def router(exchange: Exchange, desk: Desk, callers: Callers) -> APIRouter:
         )
     _add_addressed(routes, desk, asker, Depends(Body(Conclusion, exchange.limits.body_bytes, example=_VERDICT)))
     return routes
+
+
+def asker_of(exchange: Exchange, caller: Caller, user: str | None = None) -> Asker:
+    """A system that asks: of several members on a node, each asks about its own."""
+    members = {subsystem.member for subsystem in exchange.subsystems}
+    own = str(caller.subsystem.member) if len(members) > 1 else None
+    return Asker(caller.name, exchange.user_pseudonym(caller.subsystem, user), member=own)
 
 
 def _posted(desk: Desk, asker: Any, body: Any) -> Callable[..., Any]:

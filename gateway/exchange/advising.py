@@ -22,6 +22,7 @@ from gateway.exchange.deciding import party
 from gateway.registry.read.standing import Standing
 from gateway.wire.identifiers import IdentifierError, MemberId, SubsystemId
 from gateway.wire.problems import ProblemError
+from schemas.codes import code_system
 
 _KINDS = {name: tuple(get_args(kind)) for name, kind in get_type_hints(SubjectFacts).items()}
 MOST_CONSENTS = 100
@@ -47,7 +48,7 @@ class Case:
 def advise(standing: Standing, case: Case) -> list[Advice]:
     """Decide a case: for each recipient of its flow, or for its one purpose. Raises ProblemError `invalid-request`."""
     document, rulebook = case.document, standing.rulebook
-    facts = _facts(document.get("facts"))
+    facts = _settled(_facts(document.get("facts")), standing, case.at)
     consents = newest([*case.standing, *_consents(document.get("consents"), case.at)])
     emergency = _emergency(document.get("emergency"))
     found = []
@@ -183,6 +184,17 @@ def _facts(stated: object) -> SubjectFacts | None:
             kinds = " or ".join(kind.__name__ for kind in _KINDS[name] if kind is not type(None))
             raise _wrong(f"/facts/{name}", f"a value of type {kinds} is needed", "leave it out if it is not known")
     return SubjectFacts(**stated)
+
+
+def _settled(facts: SubjectFacts | None, standing: Standing, at: datetime) -> SubjectFacts | None:
+    """The facts with the municipality by the code of its day, as those of a record are, and with its county if none is
+    stated.
+    """
+    if facts is None or facts.municipality is None:
+        return facts
+    municipality = code_system("municipality").current(facts.municipality, legal_day(at))
+    county = facts.county or standing.registry.county_of(municipality, at)
+    return replace(facts, municipality=municipality, county=county)
 
 
 def _consents(stated: object, at: datetime) -> list[ConsentRecord]:

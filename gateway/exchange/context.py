@@ -23,7 +23,7 @@ from gateway.registry.read.standing import Standing
 from gateway.sources.backends import Backend, Locator
 from gateway.storage.replay import Replays
 from gateway.telemetry import Telemetry
-from gateway.wire.identifiers import ServiceId, SubsystemId
+from gateway.wire.identifiers import MemberId, ServiceId, SubsystemId
 from gateway.wire.signing import Signer
 
 
@@ -60,7 +60,7 @@ class Exchange:
     subsystems: tuple[SubsystemId, ...]
     clock: Callable[[], datetime]
     standing: Callable[[datetime], Standing]  # raises ProblemError `registry-expired`, `node-held`
-    signer: Callable[[], Signer]
+    signer: Callable[[MemberId], Signer]  # the own key of a member that the node speaks for
     log: Log
     engine: Engine
     subjects: Subjects

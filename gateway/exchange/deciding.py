@@ -127,6 +127,8 @@ class Case:
     is_complete: bool = True
     mode: Literal["handover", "query"] | None = None
     declared: Mapping[str, object] = field(default_factory=dict)
+    #: What came to the provider under the condition that it is not disclosed onward.
+    restricted: frozenset[str] = frozenset()
 
 
 def decide_between(registry: Registry, rulebook: Rulebook, case: Case) -> Decision:
@@ -148,6 +150,7 @@ def decide_between(registry: Registry, rulebook: Rulebook, case: Case) -> Decisi
                     emergency=case.emergency,
                     way=Way(case.mode) if case.mode is not None else Way.QUERY,
                     standing=asked,
+                    restricted=case.restricted,
                 ),
                 rulebook,
                 case.consents,

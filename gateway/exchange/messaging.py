@@ -97,7 +97,9 @@ def prepare(exchange: Exchange, standing: Standing, message: Message, now: datet
         case=message.case,
         user=message.user,
     )
-    return Outgoing(claims, sign_request(claims, exchange.signer()), message.body, message.service, standing)
+    return Outgoing(
+        claims, sign_request(claims, exchange.signer(message.consumer.member)), message.body, message.service, standing
+    )
 
 
 def _deadline(exchange: Exchange, now: datetime) -> datetime:

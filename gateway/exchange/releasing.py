@@ -34,7 +34,7 @@ from gateway.exchange.telling import told
 from gateway.person.values import Named, Person
 from gateway.story import Detail, Story
 from gateway.telemetry import event
-from gateway.wire.message import Checkpoint, DecisionSummary, ResponseClaims, body_digest
+from gateway.wire.message import Checkpoint, DecisionSummary, ResponseClaims, Words, body_digest
 from gateway.wire.problems import ProblemError, to_problem_json
 from gateway.wire.signing import request_digest, sign_response
 from schemas.projection import Projection
@@ -53,6 +53,8 @@ class Release:
     person: Person
     decision: Decision
     projection: Projection
+    #: By which words it goes; None where the asker does not take that.
+    words: Words | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +98,7 @@ def _released(exchange: Exchange, connection: Connection, release: Release) -> t
     """Sign the answer and keep all that is kept of it; the entries that tell of it."""
     incoming, decision = release.incoming, release.decision
     body = orjson.dumps(release.projection.bundle)
-    answer = sign_answer(exchange, incoming, Body(200, BUNDLE_TYPE, body, told(incoming, decision)))
+    answer = sign_answer(exchange, incoming, Body(200, BUNDLE_TYPE, body, told(incoming, decision), release.words))
     filed = exchange.people.file_as(connection, release.person, incoming.now)
     act = Act(
         outcome=Outcome.PARTIAL if decision.withheld else Outcome.SUCCESS,
@@ -251,12 +253,13 @@ def provider_entry(exchange: Exchange, incoming: Incoming, act: Act) -> Entry:
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """What an answer says: HTTP status, media type and content, and the decision that it tells of."""
+    """What an answer says: HTTP status, media type and content, the decision that it tells of, and its words."""
 
     status: int
     media_type: str
     content: bytes
     decision: DecisionSummary | None = None
+    words: Words | None = None
 
 
 def sign_answer(exchange: Exchange, incoming: Incoming, body: Body) -> Answer:
@@ -272,5 +275,7 @@ def sign_answer(exchange: Exchange, incoming: Incoming, body: Body) -> Answer:
         digest=body_digest(body.content),
         checkpoint=Checkpoint(latest.origin, latest.size, latest.root),
         decision=body.decision,
+        words=body.words,
     )
-    return Answer(body.status, sign_response(claims, exchange.signer()), body.media_type, body.content)
+    signer = exchange.signer(claims.issuer.subsystem.member)
+    return Answer(body.status, sign_response(claims, signer), body.media_type, body.content)

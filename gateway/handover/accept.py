@@ -52,6 +52,8 @@ class Item:
     state: ArrivalState
     received: datetime
     contact: Contact | None
+    #: The last day on which its content is kept, here and by whoever takes it.
+    retain_until: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +207,7 @@ class Inbox:
             ArrivalState(row.state),
             datetime.fromtimestamp(row.received / 1_000_000, UTC),
             kept_contact(self._exchange.subjects, connection, "inbox", row),
+            row.retain_until,
         )
 
 

@@ -1,4 +1,4 @@
-"""By which word of the person a delivery goes, in the form that travels: enough to check it, and no more.
+"""By which word of the person a delivery or an answer goes, in the form that travels: enough to check it, and no more.
 
 For each category that a permission or consent carries: its kind, the digest of the record, the day on which it was
 recorded, who gave it, and the provision by which it counts. The receiver decides by its own rulebook whether a word of
@@ -20,14 +20,14 @@ from sqlalchemy import Connection, insert, select
 from consent.consents import ConsentRecord, Evidence, Giver, GiverKind, WordKind, WordStatus
 from consent.decision import Decision, PermittedCategory, legal_day
 from consent.law import Basis, Rulebook
-from gateway.exchange.opening import Incoming
 from gateway.registry.read.registry import Registry
 from gateway.storage.tables import arrival_words, inbox
-from gateway.wire.identifiers import MemberId
+from gateway.wire.identifiers import MemberId, SubsystemId
 from gateway.wire.message import MESSAGE_VERSIONS, body_digest
 from gateway.wire.problems import ProblemError
 
 CARRIERS: Final = 2
+IN_ANSWERS: Final = 3
 MOST: Final = 128
 _DIGEST = re.compile(r"sha-256=:[A-Za-z0-9+/]{43}=:")
 _CODE = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*(?:/[a-z0-9]+(?:-[a-z0-9]+)*)?")
@@ -132,7 +132,16 @@ def _carrier(category: str, value: object, now: datetime) -> Carrier:
     return Carrier(category, WordKind(value["kind"]), value["digest"], day, GiverKind(value["giver"]), value["section"])
 
 
-def as_words(stated: Sequence[Carrier], incoming: Incoming) -> tuple[ConsentRecord, ...]:
+@dataclass(frozen=True, slots=True)
+class Towards:
+    """To whom something goes by a word, from whom, and for which purpose."""
+
+    purpose: str
+    recipient: MemberId
+    sender: SubsystemId
+
+
+def as_words(stated: Sequence[Carrier], towards: Towards) -> tuple[ConsentRecord, ...]:
     """The same as words of the person to us, for this purpose: the receiver decides on them by its own rulebook."""
     return tuple(
         ConsentRecord(
@@ -141,14 +150,14 @@ def as_words(stated: Sequence[Carrier], incoming: Incoming) -> tuple[ConsentReco
             status=WordStatus.ACTIVE,
             subject="",
             given_by=Giver(carrier.giver),
-            purposes=frozenset({incoming.claims.purpose}),
-            recipients=frozenset({str(incoming.service.id.member)}),
+            purposes=frozenset({towards.purpose}),
+            recipients=frozenset({str(towards.recipient)}),
             categories=frozenset({carrier.category}),
             starts=None,
             ends=None,
             language="und",
             evidence=Evidence(),
-            recorded_by=str(incoming.claims.issuer),
+            recorded_by=str(towards.sender),
             recorded_at=datetime.combine(carrier.day, time(), UTC),
             kind=carrier.kind,
         )
@@ -177,9 +186,18 @@ def check_sections(decision: Decision, rulebook: Rulebook, stated: Sequence[Carr
             )
 
 
-def keep(connection: Connection, arrival: str, stated: Iterable[Carrier]) -> None:
-    """Keep with an arrival by which words it came, in the transaction that records it."""
-    rows = [{"arrival": arrival, "category": carrier.category, **carrier.to_json()} for carrier in stated]
+@dataclass(frozen=True, slots=True)
+class Answering:
+    """An answer that came by words: who answered, and the id under which its person is filed here."""
+
+    sender: str
+    subject: str
+
+
+def keep(connection: Connection, arrival: str, stated: Iterable[Carrier], answering: Answering | None = None) -> None:
+    """Keep with an arrival or an answer by which words it came, in the transaction that records it."""
+    about = {} if answering is None else {"sender": answering.sender, "subject": answering.subject}
+    rows = [{"arrival": arrival, "category": carrier.category, **carrier.to_json(), **about} for carrier in stated]
     if rows:
         connection.execute(insert(arrival_words), rows)
 
@@ -193,6 +211,15 @@ def arrivals_by(connection: Connection, digests: Sequence[str], sender: str) -> 
         .join(inbox, inbox.c.id == arrival_words.c.arrival)
         .where(arrival_words.c.digest.in_(digests), inbox.c.sender == sender)
     )
+    return tuple(sorted(set(found)))
+
+
+def answered_by(connection: Connection, digests: Sequence[str], sender: str) -> tuple[str, ...]:
+    """Under whom the answers of a sender are filed that came by words of these digests."""
+    if not digests:
+        return ()
+    kept = arrival_words.c
+    found = connection.scalars(select(kept.subject).where(kept.digest.in_(digests), kept.sender == sender))
     return tuple(sorted(set(found)))
 
 

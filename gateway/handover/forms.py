@@ -185,6 +185,7 @@ class ItemForm(Shown):
     state: str
     received: str
     contact: dict[str, str] | None
+    retain_until: str | None = Field(None, description="the last day on which what it brought is kept")
 
     @classmethod
     def of(cls, item: Item) -> ItemForm:
@@ -351,4 +352,5 @@ def _item(item: Item) -> dict[str, Any]:
         "state": item.state,
         "received": item.received.isoformat(),
         "contact": item.contact,
+        "retain_until": item.retain_until,
     }

@@ -31,6 +31,7 @@ from gateway.exchange.keeping import keep_decision
 from gateway.handover import store
 from gateway.handover.states import DeliveryKind, DeliveryState, HandoverState
 from gateway.handover.store import NewDelivery, NewHandover, Ordered
+from gateway.obligations.asking import Wanted, not_asked
 from gateway.person.held import HeldKind
 from gateway.person.people import StaleError
 from gateway.person.values import Named, Person, Register
@@ -253,9 +254,20 @@ class Handovers:
             if planned.decision is not None:
                 subject = settled.subject
                 keep_decision(connection, entry, planned.decision, subject=subject.id, key=subject.key)
+                entries += self._to_ask(connection, draft, planned, subject, opening)
             store.add_delivery(connection, _delivery(draft, new, planned, entry))
         plan = Plan(handover, state, draft.planned, existing=False)
         return Written(plan, (opening, *entries, *settled.entries))
+
+    def _to_ask(
+        self, connection: Connection, draft: Draft, planned: Planned, subject: Subject, opening: Entry
+    ) -> tuple[Entry, ...]:
+        """The task to ask the person for what nobody has asked them."""
+        if planned.decision is None or planned.service is None:
+            return ()
+        party, named = str(planned.service.id.subsystem), draft.person.named.pairs
+        wanted = Wanted(draft.order.sender.member, party, subject, named, opening.id)
+        return not_asked(connection, self._story(draft, subject), planned.decision, wanted, draft.now)
 
     def _story(self, draft: Draft, subject: Subject) -> Story:
         """Who hands over whose data, on whose order."""
@@ -349,7 +361,11 @@ def decide_for_delivery(
 ) -> Decision:
     """What of the record may go to this recipient, at this moment, under the words of the person that count."""
     facts = facts_of(bundle, standing.registry, case.at)
-    return decide_between(standing.registry, standing.rulebook, replace(case, facts=facts, consents=person.words))
+    return decide_between(
+        standing.registry,
+        standing.rulebook,
+        replace(case, facts=facts, consents=person.words, restricted=person.restricted),
+    )
 
 
 def _check(bundle: dict[str, Any]) -> None:

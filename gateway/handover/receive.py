@@ -29,6 +29,7 @@ from gateway.handover import carrying, store
 from gateway.handover.contact import contact_of, sealed_contact
 from gateway.handover.states import ArrivalKind, DeliveryKind, DeliveryState
 from gateway.handover.store import Arrived, NewArrival, Sent
+from gateway.obligations.receiving import Brought, kept_until, moved_by, taken_in
 from gateway.sources.backends import Locator
 from gateway.storage.sealing import seal
 from gateway.storage.tables import inbox
@@ -46,7 +47,8 @@ MOST_NAMED = 128
 _TOKEN = re.compile(r"[\x21-\x7e]{1,64}")
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 _HIGHEST_VERSION = 2**31 - 1
-Received = tuple[dict[str, Any], Entry, Subject | None]
+Received = tuple[dict[str, Any], tuple[Entry, ...], Subject | None]
+"""The receipt, what is put on record (the message's own entry first), and whose the message is."""
 
 
 class Reception:
@@ -76,14 +78,14 @@ class Reception:
     async def _recorded(self, incoming: Incoming, act: Callable[[Connection], Received]) -> Answer:
         def record(connection: Connection) -> Written[Answer]:
             self._exchange.replays.take(connection, incoming.claims.message_id, incoming.claims.expires_at)
-            receipt, entry, subject = act(connection)
+            receipt, (own, *arising), subject = act(connection)
             body = orjson.dumps(receipt)
             answer = sign_answer(self._exchange, incoming, Body(200, "application/json", body))
-            entry = replace(entry, response_digest=body_digest(body))
+            entry = replace(own, response_digest=body_digest(body))
             noticed = keep_message(self._exchange, connection, incoming, answer, entry)
             if incoming.service.keep_bodies:
                 keep_bodies(connection, incoming.claims.message_id, subject, request=incoming.body, response=body)
-            return Written(answer, (entry, *noticed))
+            return Written(answer, (entry, *noticed, *arising))
 
         return (await self._exchange.log.commit(record)).value
 
@@ -94,7 +96,7 @@ class Reception:
         _check(bundle)
         categories = categories_in(bundle)
         stated = carrying.read(document, incoming.now) if "wrd" in document else None
-        words = _asserted(incoming, document) if stated is None else carrying.as_words(stated, incoming)
+        words = _asserted(incoming, document) if stated is None else carrying.as_words(stated, _towards(incoming))
         decision = _decide(incoming, bundle, categories, words)
         carrying.check_sections(decision, incoming.rulebook, stated or ())
         _refuse_beyond(incoming, decision, categories)
@@ -118,6 +120,7 @@ class Reception:
             )
             entry = provider_entry(self._exchange, incoming, done)
             identifier = incoming.claims.message_id
+            moved = moved_by(self._exchange, connection, incoming, Brought(bundle, categories, decision), subject)
             arrival = _arrival(
                 incoming,
                 entry,
@@ -129,10 +132,11 @@ class Reception:
                 categories=categories,
                 case=entry.case,
                 sealed=seal(subject.key, f"inbox/{identifier}", orjson.dumps(bundle)),
+                retain_until=kept_until(moved, entry),
             )
             store.add_arrival(connection, arrival)
             carrying.keep(connection, identifier, stated or ())
-            return _receipt(arrival), entry, subject
+            return _receipt(arrival), (entry, *taken_in(self._exchange, connection, moved, entry)), subject
 
         return act
 
@@ -149,7 +153,7 @@ class Reception:
         done = Act(type=kind, outcome=Outcome.SUCCESS, subject=subject.pseudonym if subject else None, detail=detail)
         delivery = str(about.get("delivery", about.get("notice")))
         receipt = {"receipt": held.id, "delivery": delivery, "received": held.at, "digest": held.digest}
-        return receipt, provider_entry(self._exchange, incoming, done), None
+        return receipt, (provider_entry(self._exchange, incoming, done),), None
 
     def _acceptance(self, incoming: Incoming, document: dict[str, Any]) -> Callable[[Connection], Received]:
         delivery = _token(document, "delivery")
@@ -171,7 +175,7 @@ class Reception:
                 key = subject.key if subject is not None else None
                 store.accept(connection, delivery, sealed_contact(key, "deliveries", delivery, contact), at, entry.id)
                 store.complete(connection, sent.handover or "", at)
-            return {"delivery": delivery, "accepted": at}, entry, subject
+            return {"delivery": delivery, "accepted": at}, (entry,), subject
 
         return act
 
@@ -189,7 +193,8 @@ class Reception:
             if held is not None:
                 return self._again(connection, incoming, held, EntryType.CONSENT, about)
             by_word = carrying.arrivals_by(connection, digests, str(incoming.claims.issuer))
-            filed = _filed(connection, incoming, [*messages, *by_word])
+            answered = carrying.answered_by(connection, digests, str(incoming.claims.issuer))
+            filed = tuple(dict.fromkeys((*_filed(connection, incoming, [*messages, *by_word]), *answered)))
             subject = subjects.claim(connection, named, incoming.now, filed)
             done = Act(
                 type=EntryType.CONSENT,
@@ -211,12 +216,12 @@ class Reception:
                 sealed=seal(subject.key, f"inbox/{incoming.claims.message_id}", incoming.body),
             )
             store.add_arrival(connection, arrival)
-            return _receipt(arrival), entry, subject
+            return _receipt(arrival), (entry,), subject
 
         return act
 
 
-class _Brought(TypedDict):
+class _Brought(TypedDict, total=False):
     """What tells one arrival from another of the same message."""
 
     delivery: str
@@ -226,6 +231,7 @@ class _Brought(TypedDict):
     categories: frozenset[str]
     case: str | None
     sealed: bytes
+    retain_until: str | None
 
 
 def _arrival(incoming: Incoming, entry: Entry, subject: Subject, **brought: Unpack[_Brought]) -> NewArrival:
@@ -252,6 +258,10 @@ def _check(bundle: dict[str, Any]) -> None:
             detail="the bundle breaks the schema: " + ", ".join(sorted({finding.code for finding in findings})),
             remedy="send a bundle that the published schemas accept",
         )
+
+
+def _towards(incoming: Incoming) -> carrying.Towards:
+    return carrying.Towards(incoming.claims.purpose, incoming.service.id.member, incoming.claims.issuer)
 
 
 def _decide(
@@ -289,13 +299,17 @@ def _refuse_beyond(incoming: Incoming, decision: Decision, categories: frozenset
 
 
 def _filed(connection: Connection, incoming: Incoming, messages: list[str]) -> tuple[str, ...]:
-    """Under whom the arrivals are filed that a notice is about; only those that came from the same sender."""
+    """Under whom the arrivals are filed that a notice is about: those of the same sender, to the same member."""
     if not messages:
         return ()
-    found = connection.scalars(
-        select(inbox.c.subject).where(inbox.c.id.in_(messages), inbox.c.sender == str(incoming.claims.issuer))
+    found = connection.execute(
+        select(inbox.c.subject, inbox.c.recipient).where(
+            inbox.c.id.in_(messages), inbox.c.sender == str(incoming.claims.issuer)
+        )
     )
-    return tuple(sorted(set(found)))
+    # What reached another member of this node is another register's, whoever sent both.
+    own = incoming.service.id.subsystem.member
+    return tuple(sorted({row.subject for row in found if SubsystemId.parse(row.recipient).member == own}))
 
 
 def _held(connection: Connection, incoming: Incoming, delivery: str) -> Arrived | None:

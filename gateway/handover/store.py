@@ -79,6 +79,7 @@ class NewArrival:
     entry: str
     case: str | None = None
     sealed: bytes
+    retain_until: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +150,7 @@ def add_arrival(connection: Connection, new: NewArrival) -> None:
     _ADD_ARRIVAL.run(
         connection, new.id, new.delivery, new.handover, new.sender, new.recipient, new.kind.value, new.flow,
         new.purpose, " ".join(sorted(new.categories)), new.subject, ArrivalState.RECEIVED.value, new.digest, new.at,
-        new.at, new.entry, new.case, new.sealed,
+        new.at, new.entry, new.case, new.sealed, new.retain_until,
     )  # fmt: skip
 
 
@@ -222,7 +223,7 @@ _ADD_DELIVERY: Final = Fixed.insert(
 )  # fmt: skip
 _ADD_ARRIVAL: Final = Fixed.insert(
     inbox, "id", "delivery", "handover", "sender", "recipient", "kind", "flow", "purpose", "categories", "subject",
-    "state", "digest", "received", "changed", "entry", "case_reference", "sealed",
+    "state", "digest", "received", "changed", "entry", "case_reference", "sealed", "retain_until",
 )  # fmt: skip
 _ARRIVED: Final = Fixed(
     select(inbox.c.id, inbox.c.received, inbox.c.digest, inbox.c.subject).where(

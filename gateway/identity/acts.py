@@ -1,7 +1,7 @@
 """What a registrar does about who is who, put on record: held records let go, joins made, undone and placed.
 
-An act about two identifiers takes two people: one proposes it, another carries it out. Neither is the data protection
-officer, who sees each act in the log.
+An act about two identifiers takes two people: one proposes it, another carries it out. So does taking a held record for
+one person's, since that joins whoever it names. Neither is the data protection officer, who sees each act in the log.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from audit.log.entries import Entry
 from audit.log.log import Written
 from gateway.exchange.context import Exchange
 from gateway.handover.plan import Handovers, Order, Plan
-from gateway.person.held import HeldKind, HeldRecord
+from gateway.person.held import HeldKind, HeldRecord, HeldState
 from gateway.person.registrar import Doubtful, Registrar, Released
 from gateway.wire.identifiers import SubsystemId
 from gateway.wire.problems import ProblemError
@@ -93,18 +93,23 @@ class Identity:
         await self._own(actor, held, HeldKind.HANDOVER, HeldKind.QUERY)
         await self._commit(lambda at: self._exchange.held.take(at, held, actor.name, self._exchange.clock()))
 
-    async def same(self, actor: Actor, held: str) -> Done:
-        """A held record is about one person; a handover that waited goes on."""
+    async def same(self, actor: Actor, held: str) -> str | Done:
+        """A held record is about one person: proposed by the first who says so, carried out when another agrees."""
         await self._own(actor, held, HeldKind.HANDOVER, HeldKind.QUERY)
+        if not self._two_people:
+            return await self._one_person(actor, held)
+        kept = orjson.dumps({"act": HeldState.SAME.value, "held": held, "by": _whoever(actor)})
 
-        def record(connection: Connection) -> Written[bytes | None]:
-            kept = self._exchange.held.content(connection, held)
-            return Written(kept, self._registrar(actor).same(connection, held, actor.name, self._exchange.clock()))
+        def record(connection: Connection) -> Written[tuple[str, bool]]:
+            for proposal in self._exchange.held.proposed_about(connection, held):
+                content = self._exchange.held.content(connection, proposal)
+                if content is not None:
+                    return Written((proposal, not _is_by(actor, orjson.loads(content))), ())
+            identifier, entries = self._exchange.held.propose_same(connection, held, kept, actor.name)
+            return Written((identifier, False), entries)
 
-        kept = (await self._exchange.log.commit(record)).value
-        if kept is None:
-            return Done()
-        return Done(plan=await self._handovers.plan(Order.from_json(kept)))
+        proposal, is_agreed = (await self._exchange.log.commit(record)).value
+        return await self.approve(actor, proposal) if is_agreed else proposal
 
     async def apart(self, actor: Actor, held: str) -> Done:
         """A held record mixes two people: it is dropped."""
@@ -140,14 +145,26 @@ class Identity:
             raise _unknown()
         document = orjson.loads(kept)
         # By the person alone: by another client of theirs they are still the one who proposed it.
-        if document["by"] in {_whoever(actor), *actor.formerly}:
+        if _is_by(actor, document):
             raise ProblemError(
                 "client-not-permitted",
                 detail="whoever proposed the act does not carry it out",
                 remedy="have another registrar approve it",
             )
+        if document["act"] == HeldState.SAME.value:
+            return await self._one_person(actor, document["held"], proposal)
         first, second = (Identifier(*pair) for pair in document["identifiers"])
         return await self._carry_out(actor, IdentityAct(document["act"]), first, second, proposal=proposal)
+
+    async def _one_person(self, actor: Actor, held: str, proposal: str | None = None) -> Done:
+        def record(connection: Connection) -> Written[bytes | None]:
+            now = self._exchange.clock()
+            entries = self._exchange.held.approved(connection, proposal, actor.name, now) if proposal else ()
+            kept = self._exchange.held.content(connection, held)
+            return Written(kept, entries + self._registrar(actor).same(connection, held, actor.name, now))
+
+        kept = (await self._exchange.log.commit(record)).value
+        return Done() if kept is None else Done(plan=await self._handovers.plan(Order.from_json(kept)))
 
     async def _carry_out(
         self, actor: Actor, act: IdentityAct, first: Identifier, second: Identifier, *, proposal: str | None = None
@@ -186,6 +203,11 @@ class Identity:
 
 def _whoever(actor: Actor) -> str:
     return actor.person or actor.user
+
+
+def _is_by(actor: Actor, proposal: dict[str, str]) -> bool:
+    """Whether the actor is who proposed it: also under the pseudonyms that they had by former keys of the index."""
+    return proposal["by"] in {_whoever(actor), *actor.formerly}
 
 
 def _unknown() -> ProblemError:

@@ -1,9 +1,9 @@
 """`yhdyspinta identity`: the registrar's acts, who is one person and who is not.
 
 The commands call the node's client face with the certificate of a client that has the right `identity`, and sign with
-the person who is logged in at the operating system. Joining, undoing and placing take two people unless the settings
-say otherwise: one proposes, another approves. Identifiers are read from standard input, where the shell does not
-remember them.
+the person who is logged in at the operating system. Joining, undoing, placing and `same` take two people unless the
+settings say otherwise: one proposes, another approves. Identifiers are read from standard input, where the shell does
+not remember them.
 Exit codes: 0 found, or done; 1 nothing found, or the node refused; 2 the command or its input is wrong; 3 the node
 could not be reached.
 """
@@ -23,8 +23,7 @@ import orjson
 import typer
 from rich.markup import escape
 
-from gateway.terminal.client_face import Authority, Certificate, Credentials, Face, Key, Node, Passphrase, face
-from gateway.terminal.configuration import Json
+from gateway.terminal.client_face import Face, with_face
 from gateway.terminal.identifiers import SYSTEMS
 from gateway.terminal.output import NO, WRONG, console, fail, print_json, table
 from gateway.web.headers import USER_HEADER
@@ -35,14 +34,11 @@ Id = Annotated[str, typer.Argument(metavar="ID", help="Of what waits, as `identi
 
 
 @app.command()
-def held(
-    node: Node, certificate: Certificate, key: Key, authority: Authority, passphrase: Passphrase = None,
-    json: Json = False,
-) -> None:  # fmt: skip
+@with_face
+def held(client: Face) -> None:
     """Show what waits for a decision: its age, who answers for it, and whether it is overdue."""
-    client = face(node, Credentials(certificate, key, authority, passphrase), json=json)
     found = _asked(client, "/v1/identity/held")["held"]
-    if json:
+    if client.json:
         print_json({"held": found})
     elif found:
         columns = ("id", "kind", "age", "owner", "register", "why")
@@ -53,14 +49,11 @@ def held(
 
 
 @app.command()
-def unconfirmed(
-    node: Node, certificate: Certificate, key: Key, authority: Authority, passphrase: Passphrase = None,
-    json: Json = False,
-) -> None:  # fmt: skip
+@with_face
+def unconfirmed(client: Face) -> None:
     """Show the joins that one record made and nothing has confirmed yet, the oldest first."""
-    client = face(node, Credentials(certificate, key, authority, passphrase), json=json)
     found = _asked(client, "/v1/identity/unconfirmed")["unconfirmed"]
-    if json:
+    if client.json:
         print_json({"unconfirmed": found})
     elif found:
         rows = [[join["joined"][:16], escape(join["register"] or ""), " ".join(join["subjects"])] for join in found]
@@ -71,89 +64,74 @@ def unconfirmed(
 
 
 @app.command()
-def take(
-    item: Id, node: Node, certificate: Certificate, key: Key, authority: Authority,
-    passphrase: Passphrase = None, json: Json = False,
-) -> None:  # fmt: skip
+@with_face
+def take(client: Face, item: Id) -> None:
     """Answer for a held record from now on."""
-    client = face(node, Credentials(certificate, key, authority, passphrase), json=json)
     _tell(client, _posted(client, f"/v1/identity/held/{_part(item)}/owner"), "the record is yours")
 
 
 @app.command()
-def same(
-    item: Id, node: Node, certificate: Certificate, key: Key, authority: Authority,
-    passphrase: Passphrase = None, json: Json = False,
-) -> None:  # fmt: skip
+@with_face
+def same(client: Face, item: Id) -> None:
     """A held record is about one person: its identifiers are joined, and a handover that waited goes on."""
-    client = face(node, Credentials(certificate, key, authority, passphrase), json=json)
-    _tell(client, _posted(client, f"/v1/identity/held/{_part(item)}/same"), "one person")
+    _done(client, _posted(client, f"/v1/identity/held/{_part(item)}/same"), "one person")
 
 
 @app.command()
-def apart(
-    item: Id, node: Node, certificate: Certificate, key: Key, authority: Authority,
-    passphrase: Passphrase = None, json: Json = False,
-) -> None:  # fmt: skip
+@with_face
+def apart(client: Face, item: Id) -> None:
     """A held record mixes two people: it is dropped, and its identifiers are known apart from now on."""
-    client = face(node, Credentials(certificate, key, authority, passphrase), json=json)
     _tell(client, _posted(client, f"/v1/identity/held/{_part(item)}/apart"), "two people; the record was dropped")
 
 
 @app.command()
-def join(
-    node: Node, certificate: Certificate, key: Key, authority: Authority, passphrase: Passphrase = None,
-    json: Json = False,
-) -> None:  # fmt: skip
+@with_face
+def join(client: Face) -> None:
     """Two identifiers are one person; also confirms a join that stands in doubt.
 
     The two identifiers are read from standard input: two lines, KIND VALUE.
     """
-    _act(face(node, Credentials(certificate, key, authority, passphrase), json=json), "join")
+    _act(client, "join")
 
 
 @app.command()
-def undo(
-    node: Node, certificate: Certificate, key: Key, authority: Authority, passphrase: Passphrase = None,
-    json: Json = False,
-) -> None:  # fmt: skip
+@with_face
+def undo(client: Face) -> None:
     """Two identifiers are two people after all; tells what was released while they were taken for one, and to whom.
 
     The two identifiers are read from standard input: two lines, KIND VALUE.
     """
-    _act(face(node, Credentials(certificate, key, authority, passphrase), json=json), "undo")
+    _act(client, "undo")
 
 
 @app.command()
-def place(
-    node: Node, certificate: Certificate, key: Key, authority: Authority, passphrase: Passphrase = None,
-    json: Json = False,
-) -> None:  # fmt: skip
+@with_face
+def place(client: Face) -> None:
     """After an undoing, each refusal stands where it belongs: none holds on the other side any more.
 
     The two identifiers are read from standard input: two lines, KIND VALUE.
     """
-    _act(face(node, Credentials(certificate, key, authority, passphrase), json=json), "place")
+    _act(client, "place")
 
 
 @app.command()
-def approve(
-    item: Id, node: Node, certificate: Certificate, key: Key, authority: Authority,
-    passphrase: Passphrase = None, json: Json = False,
-) -> None:  # fmt: skip
+@with_face
+def approve(client: Face, item: Id) -> None:
     """Carry out what somebody else has proposed."""
-    client = face(node, Credentials(certificate, key, authority, passphrase), json=json)
     _tell(client, _posted(client, f"/v1/identity/proposals/{_part(item)}/approval"), "done")
 
 
 def _act(client: Face, act: str) -> None:
     identifiers = [{"system": system, "value": value} for system, value in _two_given(json=client.json)]
-    answer = _posted(client, f"/v1/identity/{act}", {"identifiers": identifiers})
+    _done(client, _posted(client, f"/v1/identity/{act}", {"identifiers": identifiers}), "done")
+
+
+def _done(client: Face, answer: dict[str, Any], what: str) -> None:
     if "proposal" in answer and not client.json:
         console.print(f"[green]✓[/] proposed as {escape(answer['proposal'])}")
         console.print(f"  Somebody else carries it out: identity approve {escape(answer['proposal'])}")
         return
-    _tell(client, answer, "done")
+    _tell(client, answer, what)
 
 
 def _tell(client: Face, answer: dict[str, Any], what: str) -> None:

@@ -42,6 +42,7 @@ class HeldForm(Shown):
     since: str
     overdue: bool
     owner: str | None
+    about: str | None
 
 
 class HeldList(Shown):
@@ -62,6 +63,7 @@ class HeldList(Shown):
                     since=record.created.isoformat(),
                     overdue=record.kind is not HeldKind.PROPOSAL and overdue_from(record.created) <= now,
                     owner=record.owner,
+                    about=record.about,
                 )
                 for record in records
             ]

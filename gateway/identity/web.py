@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends
 
 from gateway.exchange.context import Exchange
 from gateway.handover.deliver import Deliveries
-from gateway.identity.acts import Actor, Identity, IdentityAct
+from gateway.identity.acts import Actor, Done, Identity, IdentityAct
 from gateway.identity.forms import DoneForm, HeldList, OwnedForm, ProposedForm, TwoForm, UnconfirmedList
 from gateway.web.authentication import Caller, Callers
 from gateway.web.description import problems
@@ -59,13 +59,11 @@ def router(exchange: Exchange, identity: Identity, deliveries: Deliveries, calle
 
     @routes.post(
         "/v1/identity/held/{identifier}/same",
-        summary="A held record is about one person: it goes on",
+        summary="A held record is about one person: it goes on when two say so",
         responses=_ACTS,
     )
-    async def same(identifier: PathKey, actor: Actor = actor) -> DoneForm:
-        done = await identity.same(actor, identifier)
-        deliveries.wake()
-        return DoneForm.of(done)
+    async def same(identifier: PathKey, actor: Actor = actor) -> DoneForm | ProposedForm:
+        return _shown(deliveries, await identity.same(actor, identifier))
 
     @routes.post(
         "/v1/identity/held/{identifier}/apart",
@@ -78,8 +76,7 @@ def router(exchange: Exchange, identity: Identity, deliveries: Deliveries, calle
     @routes.post("/v1/identity/{act}", summary="Join two identifiers, undo a join, or place words", responses=_ACTS)
     async def propose(act: IdentityAct, actor: Actor = actor, form: TwoForm = two) -> DoneForm | ProposedForm:
         first, second = (Identifier(named.system, named.value) for named in form.identifiers)
-        outcome = await identity.propose(actor, act, first, second)
-        return ProposedForm(proposal=outcome) if isinstance(outcome, str) else DoneForm.of(outcome)
+        return _shown(deliveries, await identity.propose(actor, act, first, second))
 
     @routes.post(
         "/v1/identity/proposals/{identifier}/approval",
@@ -87,9 +84,19 @@ def router(exchange: Exchange, identity: Identity, deliveries: Deliveries, calle
         responses=_ACTS,
     )
     async def approve(identifier: PathKey, actor: Actor = actor) -> DoneForm:
-        return DoneForm.of(await identity.approve(actor, identifier))
+        return _done(deliveries, await identity.approve(actor, identifier))
 
     return routes
+
+
+def _done(deliveries: Deliveries, outcome: Done) -> DoneForm:
+    if outcome.plan is not None:
+        deliveries.wake()
+    return DoneForm.of(outcome)
+
+
+def _shown(deliveries: Deliveries, outcome: str | Done) -> DoneForm | ProposedForm:
+    return ProposedForm(proposal=outcome) if isinstance(outcome, str) else _done(deliveries, outcome)
 
 
 def _actor(exchange: Exchange, caller: Caller, user: str | None) -> Actor:

@@ -27,6 +27,7 @@ from gateway.identity.acts import Identity
 from gateway.node import log as log_web
 from gateway.node import oauth, peers
 from gateway.node.refusals import client_recorder, peer_recorder
+from gateway.obligations import web as obligations_web
 from gateway.query import web as queries
 from gateway.query.answer import Provider
 from gateway.query.ask import Consumer
@@ -59,6 +60,7 @@ def client_face(exchange: Exchange, deliveries: Deliveries, callers: Callers, be
         reports_web.router(exchange, deliveries, callers),
         identity_web.router(exchange, Identity(exchange, handovers, two_people=beside.two_people), deliveries, callers),
         asking_web.router(exchange, callers),
+        obligations_web.router(exchange, callers),
         oauth.router(exchange, beside.tokens),
         audit_web.router(exchange, beside.desk, callers),
         usage_web.router(exchange, beside.desk, callers),

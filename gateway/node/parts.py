@@ -32,7 +32,7 @@ from gateway.node.wiring import (
     key_places,
     log_of,
     registers_of,
-    signer_of,
+    signers_of,
     subjects_of,
     subsystems_of,
     utc_now,
@@ -118,7 +118,7 @@ async def assemble(
     hold.lack(secrets.look())
     refused = RefusedConnections(settings.node.id, clock, telemetry)
     refused.report_to(log)
-    places = key_places(stack, settings, standings, members)
+    places = key_places(stack, settings, standings)
     faces = TlsFaces(places, authorities(settings), standings, refused)
     transport = await _transport(settings, stack, faces)
     backends = backends_of(settings, _adapters(reading, "questions"))
@@ -135,7 +135,7 @@ async def assemble(
         standing=hold.gate(standings.now),
         standing_ungated=standings.now,
         is_held=lambda: hold.is_held,
-        signer=lambda: signer_of(places),
+        signer=signers_of(settings, places),
         log=log,
         engine=engine,
         subjects=subjects,

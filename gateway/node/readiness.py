@@ -53,12 +53,15 @@ class Seen:
 
     def faults(self) -> frozenset[str]:
         """What is not as it should be."""
+        signing = [in_force for name, in_force in self.keys.items() if name.partition("/")[0] == "signing"]
         faults = {
             "stopping": self.is_stopping,
             "log": not self.is_log_writable,
             "registry": not self.is_registry_in_force,
             "held": self.is_held,
             **{f"keys.{name}": not in_force for name, in_force in self.keys.items()},
+            # One member's key that has ended stops nothing of another's.
+            "keys.signing": not any(signing),
         }
         return frozenset(name for name, is_at_fault in faults.items() if is_at_fault)
 

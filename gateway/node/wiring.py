@@ -10,6 +10,7 @@ import ssl
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack, suppress
 from datetime import UTC, datetime, timedelta
+from itertools import combinations
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -26,7 +27,7 @@ from consent.rulebook import load as load_rulebook
 from gateway.desk.context import DeskContext
 from gateway.desk.desk import Desk
 from gateway.keys import ring
-from gateway.keys.certificates import to_der
+from gateway.keys.certificates import load, to_der
 from gateway.keys.credentials import KeyPlace, Opening
 from gateway.keys.errors import TrustError
 from gateway.keys.tls import TlsKey, browser_context
@@ -35,7 +36,9 @@ from gateway.reading.readers import Adapters
 from gateway.registry.read.distribution import RegistryClient
 from gateway.registry.read.entries import log_origin, witness_name
 from gateway.registry.read.standing import Standing, Standings
-from gateway.settings import KeySettings, Settings
+from gateway.settings import Settings
+from gateway.settings_audit import AuditSettings
+from gateway.settings_keys import KeySettings, MemberSettings
 from gateway.sources.backends import Backend, HttpBackend
 from gateway.sources.endpoint import Endpoint
 from gateway.web.authentication import Caller, Registered
@@ -129,7 +132,7 @@ def desk_of(
     engine: Engine,
     clock: Callable[[], datetime] = utc_now,
     *,
-    parts: tuple[Log, Subjects, Callable[[], Signer]] | None = None,
+    parts: tuple[Log, Subjects, Callable[[MemberId], Signer]] | None = None,
     standing: Callable[[], Standing | None] | None = None,
 ) -> Desk:
     """The officer's desk: for the node itself, with its log and subjects, and for commands beside it."""
@@ -143,12 +146,20 @@ def desk_of(
             clock=clock,
             standing=standing or _kept_standing(settings, clock),
             subsystems=subsystems_of(settings),
-            given=Controller(settings.audit.controller or "", settings.audit.contact, settings.audit.officer),
+            given={
+                settings.spoken_for[0]: controller_of(settings.audit),
+                **{member.id: controller_of(member) for member in settings.members},
+            },
             thresholds=settings.audit.unusual.thresholds(),
             overdue_seconds=settings.delivery.overdue_hours * 3600,
             signer=signer,
         )
     )
+
+
+def controller_of(given: AuditSettings | MemberSettings) -> Controller:
+    """Who answers for a member's processing, as the settings name them."""
+    return Controller(given.controller, given.contact, given.officer)
 
 
 def _kept_standing(settings: Settings, clock: Callable[[], datetime]) -> Callable[[], Standing | None]:
@@ -185,21 +196,31 @@ def console_tls(settings: Settings) -> ssl.SSLContext | None:
     return None
 
 
+def signing_name(settings: Settings, member: str) -> str:
+    """What the signing key of a member is called in health, metrics and the log."""
+    return "signing" if member == settings.spoken_for[0] else f"signing/{member}"
+
+
 def keys_of(settings: Settings) -> dict[str, KeySettings]:
+    """The node's keys, each by its name: of the first member `signing`, of another one `signing/MEMBER`."""
     return {
-        "signing": settings.signing,
+        **{signing_name(settings, member): key for member, key in settings.signing_keys.items()},
         "peers": settings.tls.peers,
         "clients": settings.tls.clients or settings.tls.peers,
     }
 
 
-def key_places(
-    stack: AsyncExitStack, settings: Settings, standings: Standings, members: frozenset[MemberId]
-) -> dict[str, KeyPlace]:
-    def signs(certificate: bytes, now: datetime) -> bool:
-        latest = standings.latest
-        key = latest.registry.signing_key(thumbprint(certificate)) if latest is not None else None
-        return key is not None and key.member in members and key.not_before <= now <= key.not_after
+def key_places(stack: AsyncExitStack, settings: Settings, standings: Standings) -> dict[str, KeyPlace]:
+    """The node's keys, opened. Raises NodeError, TrustError."""
+
+    def signs_for(member: str) -> Callable[[bytes, datetime], bool]:
+        def signs(certificate: bytes, now: datetime) -> bool:
+            latest = standings.latest
+            key = latest.registry.signing_key(thumbprint(certificate)) if latest is not None else None
+            # Another member's key of this node is as strange here as anybody's.
+            return key is not None and str(key.member) == member and key.not_before <= now <= key.not_after
+
+        return signs
 
     def connects(certificate: bytes, _now: datetime) -> bool:
         latest = standings.latest
@@ -213,16 +234,32 @@ def key_places(
     # Two refreshes: by then every peer that is alive has the registry that lists the new certificate.
     overlap = timedelta(seconds=2 * settings.registry.refresh_seconds)
     keys = keys_of(settings)
+    signing = {
+        name: KeyPlace(name, keys[name], opening.signing, signs_for(member), overlap)
+        for member in settings.spoken_for
+        for name in (signing_name(settings, member),)
+    }
+    public = [load(place.held.certificate).public_key() for place in signing.values()]
+    if any(first == second for first, second in combinations(public, 2)):
+        raise NodeError(
+            "members: two members would sign with one key", "make a key for each, and have the registry list it"
+        )
     return {
-        "signing": KeyPlace("signing", keys["signing"], opening.signing, signs, overlap),
+        **signing,
         "peers": KeyPlace("peers", keys["peers"], opening.tls, connects, overlap),
         "clients": KeyPlace("clients", keys["clients"], opening.tls, lambda _certificate, _now: True, timedelta(0)),
     }
 
 
-def signer_of(places: Mapping[str, KeyPlace]) -> Signer:
-    signer = places["signing"].held.signer
-    assert signer is not None
+def signers_of(settings: Settings, places: Mapping[str, KeyPlace]) -> Callable[[MemberId], Signer]:
+    """What each member of this node signs with. Of another member there is none: nothing is signed for it."""
+    own = {member: places[signing_name(settings, member)] for member in settings.spoken_for}
+
+    def signer(member: MemberId) -> Signer:
+        found = own[str(member)].held.signer
+        assert found is not None
+        return found
+
     return signer
 
 

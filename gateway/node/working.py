@@ -18,6 +18,7 @@ from gateway.exchange.context import Exchange
 from gateway.handover.deliver import Deliveries
 from gateway.handover.feeds import open_feed
 from gateway.node.parts import Parts
+from gateway.obligations.retention import Retention
 from gateway.person.figures import IdentityWatch
 from gateway.sources.progress import Progress
 from gateway.telemetry import event
@@ -80,7 +81,7 @@ def _keep(day: tallies.Counted, connection: Connection) -> Written[bool]:
 
 async def _sweep(exchange: Exchange) -> None:
     """Let go of message ids that nobody could replay any more, and of reports whose time is over; count past days."""
-    reports = Reports(exchange)
+    reports, retention = Reports(exchange), Retention(exchange)
 
     def forget(connection: Connection) -> Written[int]:
         return Written(exchange.replays.sweep(connection, exchange.clock()), ())
@@ -94,6 +95,8 @@ async def _sweep(exchange: Exchange) -> None:
         try:
             await exchange.log.commit(forget)
             await reports.lapse()
+            if await retention.is_any_over():
+                await retention.end()
             while (day := await asyncio.to_thread(counted)) is not None:
                 await exchange.log.commit(partial(_keep, day))
         except LogError as error:

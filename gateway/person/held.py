@@ -11,8 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
+from typing import Any
 
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, insert, select, update
 
 from audit.log.entries import Entry, EntryType, Outcome, micros, new_id
 from audit.log.statements import Fixed
@@ -71,6 +72,7 @@ class HeldRecord:
     changed: datetime
     settled_by: str | None
     owner: str | None
+    about: str | None  # of a proposal to take a held record for one person's: that record
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +143,31 @@ class HeldRecords:
         identifier, entry = self._keep(connection, row | {"owner": by[:128]}, subject, act, "proposed")
         return identifier, (entry,)
 
+    def propose_same(self, connection: Connection, held: str, act: bytes, by: str) -> tuple[str, tuple[Entry, ...]]:
+        """Keep that a held record is about one person until another person says so too. In a unit; gives its id.
+
+        Raises ProblemError `not-found` for a record that does not wait.
+        """
+        record = self._waiting(connection, held)
+        subject = self._subjects.of(record.member).by_id(connection, record.subject)
+        if subject is None:
+            raise _gone()
+        row = {"kind": HeldKind.PROPOSAL.value, "member": record.member, "register": "", "reason": "proposal"}
+        identifier, entry = self._keep(connection, row | {"lead": held, "owner": by[:128]}, subject, act, "proposed")
+        return identifier, (entry,)
+
+    def proposed_about(self, connection: Connection, held: str) -> tuple[str, ...]:
+        """The proposals that wait about a held record."""
+        return tuple(
+            connection.scalars(
+                select(held_records.c.id).where(
+                    held_records.c.lead == held,
+                    held_records.c.kind == HeldKind.PROPOSAL.value,
+                    held_records.c.state == HeldState.HELD.value,
+                )
+            )
+        )
+
     def keep_word(self, connection: Connection, member: str, form: bytes) -> tuple[str, tuple[Entry, ...]]:
         """Keep a prohibition that cannot be tied to a person until a human places it. In a unit; gives its id."""
         subject = self._subjects.of(member).nobody(connection, self._clock())
@@ -186,28 +213,32 @@ class HeldRecords:
     def settle(
         self, connection: Connection, identifier: str, state: HeldState, by: str, now: datetime
     ) -> tuple[Entry, ...]:
-        """Let a record leave by one of its exits; the entry stands only if it did. In a unit.
+        """Let a record leave by one of its exits, and what was proposed about it with it. In a unit.
 
-        Raises ProblemError `not-found` for one that does not wait.
+        The entries stand only if it left. Raises ProblemError `not-found` for one that does not wait.
         """
-        row = connection.execute(select(held_records).where(held_records.c.id == identifier)).first()
+        row = self._waiting(connection, identifier)
         moved = connection.execute(
             update(held_records)
             .where(held_records.c.id == identifier, held_records.c.state == HeldState.HELD.value)
             .values(state=state.value, changed=micros(now), settled_by=by[:128], sealed=None)
         ).rowcount
-        if row is None or moved == 0:
-            raise ProblemError("not-found", detail="no record of that id waits for a decision about who it is about")
+        if moved == 0:
+            raise _gone()
         subject = self._subjects.of(row.member).by_id(connection, row.subject)
         who = None if state is HeldState.CORRECTED else by  # then it is the register that did it, and nobody else
-        return (self._entry(identifier, subject, row.reason, _Deed(state.value, Outcome.SUCCESS, now, who)),)
+        entries = [self._entry(identifier, subject, row.reason, _Deed(state.value, Outcome.SUCCESS, now, who))]
+        for proposal in self.proposed_about(connection, identifier):
+            # Else it would wait for ever, and be approved about a record that nobody can look at any more.
+            entries += self.settle(connection, proposal, state, by, now)
+        return tuple(entries)
 
     def take(self, connection: Connection, identifier: str, by: str, now: datetime) -> tuple[Entry, ...]:
         """Somebody answers for a held record from now on, whoever did before. In a unit.
 
         Raises ProblemError `not-found` for one that does not wait.
         """
-        row = connection.execute(select(held_records).where(held_records.c.id == identifier)).first()
+        row = self._waiting(connection, identifier)
         taken = connection.execute(
             update(held_records)
             .where(
@@ -216,8 +247,8 @@ class HeldRecords:
             )
             .values(owner=by[:128], changed=micros(now))
         ).rowcount
-        if row is None or taken == 0:
-            raise ProblemError("not-found", detail="no record of that id waits for a decision about who it is about")
+        if taken == 0:
+            raise _gone()
         if row.owner == by[:128]:
             return ()
         subject = self._subjects.of(row.member).by_id(connection, row.subject)
@@ -253,9 +284,18 @@ class HeldRecords:
                 _at(row.changed),
                 row.settled_by,
                 row.owner,
+                (row.lead or None) if row.kind == HeldKind.PROPOSAL.value else None,
             )
             for row in rows
         )
+
+    def _waiting(self, connection: Connection, identifier: str) -> Row[Any]:
+        row = connection.execute(
+            select(held_records).where(held_records.c.id == identifier, held_records.c.state == HeldState.HELD.value)
+        ).first()
+        if row is None:
+            raise _gone()
+        return row
 
     def _entry(self, identifier: str, subject: Subject | None, reason: str, deed: _Deed) -> Entry:
         story = Story(node=self._node or None) if deed.by is None else acting(deed.by, self._node)
@@ -266,6 +306,10 @@ class HeldRecords:
             reason=NOT_PLACED if reason == NOT_PLACED else "subject-ambiguous",
             detail={"act": deed.act, "held": identifier, "conflict": reason},
         )
+
+
+def _gone() -> ProblemError:
+    return ProblemError("not-found", detail="no record of that id waits for a decision about who it is about")
 
 
 def _problem(identifier: str) -> ProblemError:

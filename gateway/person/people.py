@@ -8,6 +8,7 @@ came in between makes it StaleError. Nothing is joined before that comparison, s
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from sqlalchemy import Connection, Engine
@@ -16,7 +17,7 @@ from audit.log.entries import Entry, EntryType, Outcome, micros, new_id
 from audit.questions import links
 from audit.questions.links import GroupTooLargeError, LinkAct, LinkRow, Web
 from audit.questions.subjects import Known, Subject, Subjects
-from gateway.person import reading, registers
+from gateway.person import reading, registers, restrictions
 from gateway.person.held import HeldRecords
 from gateway.person.reading import Asked
 from gateway.person.values import ConflictReason, Epoch, Named, Person, Settled
@@ -48,7 +49,11 @@ class People:
 
     def recall_in(self, connection: Connection, named: Named) -> Person:
         """The same inside a transaction."""
-        return self._recalled(connection, named, reading.asked(self._subjects.of(named.member), named.pairs))
+        subjects = self._subjects.of(named.member)
+        person = self._recalled(connection, named, reading.asked(subjects, named.pairs))
+        reached = [subject.id for known in person.known for subject in known.subjects]
+        restricted = restrictions.of(connection, subjects, named.pairs, reached)
+        return replace(person, restricted=restricted) if restricted else person
 
     def _recalled(self, connection: Connection, named: Named, asked: tuple[Asked, ...]) -> Person:
         subjects = self._subjects.of(named.member)

@@ -110,6 +110,8 @@ class Person:
     asked: tuple[Asked, ...] = ()
     #: What it was read from, where that was all; None where more was asked, and it has to be worked out again.
     rows: Rows | None = None
+    #: Categories that came to us under the condition that they are not disclosed onward.
+    restricted: frozenset[str] = frozenset()
 
     @property
     def subject(self) -> Subject | None:

@@ -37,6 +37,7 @@ from gateway.exchange.telling import ABOUT_A_PERSON, is_own, not_available, told
 from gateway.handover.receive import Reception
 from gateway.person.held import HeldKind
 from gateway.person.values import Named
+from gateway.query.words import words_of
 from gateway.sources.backends import Locator, Sourced, read_query
 from gateway.wire.message import DecisionSummary
 from gateway.wire.problems import ProblemError
@@ -134,7 +135,7 @@ class Provider:
         """May it move now, and what of it? In the transaction that records the release, under the log's lock."""
         # No word about the person can come in between: what is decided here is what is released.
         person = self._exchange.people.recall_in(connection, read.named)
-        case = replace(_case(incoming), facts=read.facts, consents=person.words)
+        case = replace(_case(incoming), facts=read.facts, consents=person.words, restricted=person.restricted)
         decision = decide_between(incoming.registry, incoming.rulebook, case)
         if person.conflict is not None and not decision.emergency:
             # The record may be about two persons: it waits for a human or for the source, an emergency does not.
@@ -147,7 +148,8 @@ class Provider:
             )
             return Withheld(incoming, problem, decision)
         check_still_vouched(self._exchange, incoming)
-        return Release(incoming, person, decision, project(read.bundle, decision.permitted_categories))
+        projection = project(read.bundle, decision.permitted_categories)
+        return Release(incoming, person, decision, projection, words_of(incoming, decision, projection.kept, person))
 
     async def _nothing(
         self, incoming: Incoming, problem: ProblemError, named: Named | None = None, decision: Decision | None = None

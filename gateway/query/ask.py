@@ -17,6 +17,7 @@ from sqlalchemy import Connection
 
 from audit.log.entries import Categories, Entry, EntryType, Outcome
 from audit.log.log import Written
+from audit.questions.subjects import Subject
 from consent.decision import Decision, Emergency
 from consent.rulebook import Rulebook
 from gateway.exchange.context import Exchange
@@ -33,13 +34,18 @@ from gateway.exchange.messaging import (
     send,
     verified,
 )
+from gateway.handover.carrying import Answering, keep
+from gateway.obligations.arising import Moved
+from gateway.obligations.receiving import taken_in
 from gateway.person.values import Person
+from gateway.query.words import Judged, judged
 from gateway.sources.backends import Locator
 from gateway.story import Story
 from gateway.wire.identifiers import ServiceId, SubsystemId
 from gateway.wire.message import DecisionSummary, ResponseClaims
 from gateway.wire.problems import ProblemError
 from gateway.wire.signing import request_digest
+from schemas.facts import identifiers
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,10 +119,11 @@ class Consumer:
             if answered.claims.status != 200:
                 raise refused_by_peer(reply.body, answered.claims.decision)
             bundle = _bundle(reply.body)
+            found = judged(question.emergency, outgoing, answered.claims, bundle)
         except ProblemError as problem:
             await self._record_failure(asked, problem, answered)
             raise
-        await self._record_answer(asked, answered)
+        await self._record_answer(asked, answered, found)
         return Reading(outgoing.claims.message_id, bundle, answered.claims, now)
 
     async def _record_request(self, question: Question, outgoing: Outgoing, now: datetime) -> _Asked:
@@ -164,7 +171,7 @@ class Consumer:
         )
         return refusal_in_advance(outgoing.standing, case)
 
-    async def _record_answer(self, asked: _Asked, answered: Answered) -> None:
+    async def _record_answer(self, asked: _Asked, answered: Answered, found: Judged) -> None:
         decided, outgoing = answered.claims.decision, asked.outgoing
         entry = asked.story.entry(
             EntryType.QUERY,
@@ -177,12 +184,37 @@ class Consumer:
 
         def record(connection: Connection) -> Written[None]:
             noticed = keep_response(self._exchange, connection, outgoing.claims.message_id, answered, entry)
+            subject = self._exchange.subjects.by_id(connection, asked.subject)
             if keeps(self._exchange, outgoing.service):
-                subject = self._exchange.subjects.by_id(connection, asked.subject)
                 keep_bodies(connection, outgoing.claims.message_id, subject, response=answered.body)
-            return Written(None, (entry, *noticed))
+            answering = Answering(str(outgoing.service.id.subsystem), asked.subject)
+            keep(connection, outgoing.claims.message_id, found.words, answering)
+            arising = () if subject is None else self._arising(connection, asked, found, subject, entry)
+            return Written(None, (entry, *noticed, *arising))
 
         await self._exchange.log.commit(record)
+
+    def _arising(
+        self, connection: Connection, asked: _Asked, found: Judged, subject: Subject, entry: Entry
+    ) -> tuple[Entry, ...]:
+        """What comes with the answer."""
+        if found.decision is None:
+            return ()
+        outgoing, rulebook = asked.outgoing, asked.outgoing.standing.rulebook
+        moved = Moved(
+            decision=found.decision,
+            rulebook=rulebook,
+            categories=found.categories,
+            facts=found.decision.request.facts,
+            subject=subject,
+            under=[subject.id],
+            named=[(identifier.system, identifier.value) for identifier in identifiers(found.bundle)],
+            ours=outgoing.claims.issuer.member,
+            party=outgoing.service.id.subsystem,
+            message=outgoing.claims.message_id,
+            purpose=outgoing.claims.purpose,
+        )
+        return taken_in(self._exchange, connection, moved, entry)
 
     async def _record_failure(self, asked: _Asked, problem: ProblemError, answered: Answered | None) -> None:
         entry = asked.story.entry(

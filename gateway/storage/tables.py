@@ -164,9 +164,11 @@ inbox = Table(
     Column("number", BigInteger),  # the database's own, in the order of commits: see migration 0002
     Column("case_reference", String(64)),
     Column("contact_sealed", LargeBinary),
+    Column("retain_until", String(10)),  # the last day on which its content is kept
     UniqueConstraint("delivery", "sender", "recipient", name="inbox_arrival"),
     Index("inbox_state", "recipient", "state", "received"),
     Index("inbox_number", "number", unique=True),
+    Index("inbox_retain_until", "retain_until"),
 )
 
 disclosures = Table(
@@ -191,7 +193,48 @@ arrival_words = Table(
     Column("day", String(10), nullable=False),
     Column("giver", String(16), nullable=False),
     Column("section", String(300), nullable=False),
+    Column("sender", String(1300)),  # of an answer, and under whom it is filed; a delivery's stand in the inbox
+    Column("subject", String(64)),
     Index("arrival_words_digest", "digest"),
+)
+
+# What came with data and a human has to see to: `sealed` says whom it is about, `proof` what was done.
+tasks = Table(
+    "tasks",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("kind", String(24), nullable=False),  # of `obligations.tasks`
+    Column("reference", String(64), nullable=False),  # the same duty is not made twice
+    Column("member", String(300), nullable=False),
+    Column("subject", String(64), nullable=False, index=True),
+    Column("message", String(64), nullable=False),  # by which it came, or the handover's id
+    Column("party", String(1300), nullable=False),  # from whom, or to whom
+    Column("purpose", String(64), nullable=False),
+    Column("categories", Text, nullable=False),
+    Column("bases", Text, nullable=False),
+    Column("care", String(128), nullable=False),  # why a human chooses how the person is reached
+    Column("due", String(10), nullable=False),  # a day of the Finnish calendar
+    Column("state", String(16), nullable=False),
+    Column("outcome", String(32)),
+    Column("created", BigInteger, nullable=False),
+    Column("changed", BigInteger, nullable=False),
+    Column("entry", String(64), nullable=False),
+    Column("sealed", LargeBinary),
+    Column("proof", LargeBinary),
+    UniqueConstraint("kind", "reference", name="tasks_once"),
+    Index("tasks_due", "state", "due"),
+)
+
+# What came under the condition that it is not disclosed onward, by the person whom it is about.
+restrictions = Table(
+    "restrictions",
+    metadata,
+    Column("message", String(64), primary_key=True),
+    Column("subject", String(64), primary_key=True, index=True),
+    Column("category", String(300), primary_key=True),
+    Column("sender", String(1300), nullable=False),
+    Column("basis", String(128), nullable=False),
+    Column("at", BigInteger, nullable=False),
 )
 
 # What a register's record of one key has named, so that a register that names another value corrects itself.
@@ -215,7 +258,9 @@ held_records = Table(
     Column("register", String(300), nullable=False),
     Column("reason", String(32), nullable=False),
     Column("subject", String(64), nullable=False, index=True),  # of this item alone; its key seals the record
-    Column("lead", String(64), nullable=False, index=True),  # the first identifier that the record names
+    Column(
+        "lead", String(64), nullable=False, index=True
+    ),  # the first identifier that it names, or the record of a proposal
     Column("state", String(16), nullable=False),  # held, same, apart, corrected
     Column("created", BigInteger, nullable=False),
     Column("changed", BigInteger, nullable=False),

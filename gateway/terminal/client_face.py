@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import wraps
+from inspect import Parameter, signature
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn, get_type_hints
 
 import aiohttp
 import orjson
 import typer
 
+from gateway.terminal.configuration import Json
 from gateway.terminal.output import NO, OUTSIDE, WRONG, fail
 
 Node = Annotated[str, typer.Option("--node", metavar="URL", help="The client face, https://HOST:PORT.")]
@@ -99,3 +102,29 @@ def face(node: str, own: Credentials, *, json: bool) -> Face:
             f"{getattr(error, 'filename', None) or own.key}: cannot be used ({type(error).__name__})", WRONG, json=json
         )
     return Face(node, context, json)
+
+
+def with_face(command: Callable[..., None]) -> Callable[..., None]:
+    """A command at a client face: its first parameter, the face, is made of the options that say where and as whom."""
+    arguments = list(signature(command).parameters.values())[1:]
+    hints = get_type_hints(command, include_extras=True)
+    options = {"node": Node, "certificate": Certificate, "key": Key, "authority": Authority}
+    optional = {"passphrase": (Passphrase, None), "json": (Json, False)}
+
+    @wraps(command)
+    def run(*, node: str, json: bool, **given: Any) -> None:
+        files = {name: given.pop(name) for name in ("certificate", "key", "authority", "passphrase")}
+        command(face(node, Credentials(**files), json=json), **given)
+
+    shown = [
+        *(argument.replace(annotation=hints[argument.name], kind=Parameter.KEYWORD_ONLY) for argument in arguments),
+        *(Parameter(name, Parameter.KEYWORD_ONLY, annotation=kind) for name, kind in options.items()),
+        *(
+            Parameter(name, Parameter.KEYWORD_ONLY, annotation=kind, default=default)
+            for name, (kind, default) in optional.items()
+        ),
+    ]
+    # typer makes a command's options of these two.
+    run.__signature__ = signature(run).replace(parameters=shown)  # type: ignore[attr-defined]
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in shown}
+    return run

@@ -32,12 +32,15 @@ _CODE = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*(?:/[a-z0-9]+(?:-[a-z0-9]+)*)?")
 _TOKEN = re.compile(r"[\x21-\x7e]{1,128}")
 _REFERENCE = re.compile("[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,128}")
 _ORIGIN = re.compile(r"[^\s+\x00-\x1f\x7f]{1,255}")
-MESSAGE_VERSIONS = (1, 2)
-"""The versions of what travels that this node takes, two at a time: 2 states by which words a delivery goes, and no
-more; 1 states whole records.
+MESSAGE_VERSIONS = (1, 2, 3)
+"""The versions of what travels that this node takes: 3 states by which words an answer goes; 2 by which words a
+delivery goes, and no more; 1 states whole records, with a delivery only.
 """
 _TIME_LIMIT = 253_402_300_799  # 9999-12-31T23:59:59Z
 _CATEGORY_LIMIT = 128
+_WORD_MEMBERS, _WORD_TEXT = 16, 300
+Words = Mapping[str, Mapping[str, str]]
+"""By which word of the person each category goes, as it travels."""
 
 
 def body_digest(body: bytes) -> str:
@@ -174,7 +177,10 @@ class RequestClaims:
 
 @dataclass(frozen=True, slots=True)
 class ResponseClaims:
-    """A response. `request` is the digest of the request's JWS text; `decision` is None if there was none."""
+    """A response. `request` is the digest of the request's JWS text; `decision` is None if there was none.
+
+    `words` is by which word of the person each category goes, where the asker takes that: see `handover.carrying`.
+    """
 
     issuer: ServiceId
     audience: SubsystemId
@@ -185,6 +191,7 @@ class ResponseClaims:
     digest: str
     checkpoint: Checkpoint
     decision: DecisionSummary | None = None
+    words: Words | None = None
 
     def __post_init__(self) -> None:
         """Cut the time to the seconds that the wire carries."""
@@ -209,6 +216,8 @@ class ResponseClaims:
                 "per": sorted(self.decision.permitted),
                 "wit": dict(self.decision.withheld),
             }
+        if self.words is not None:
+            claims["wrd"] = {category: dict(word) for category, word in self.words.items()}
         return _print(claims)
 
     @classmethod
@@ -225,6 +234,7 @@ class ResponseClaims:
             digest=reader.text("dig", _DIGEST),
             checkpoint=reader.checkpoint("log"),
             decision=reader.decision("dec"),
+            words=reader.words("wrd"),
         )
 
 
@@ -232,7 +242,7 @@ _REQUEST_OPTIONAL = frozenset({"cas", "usr"})
 _REQUEST_MEMBERS = _REQUEST_OPTIONAL | {
     "iss", "aud", "jti", "iat", "exp", "mth", "tgt", "cty", "dig", "pur", "cat", "rul", "log",
 }  # fmt: skip
-_RESPONSE_OPTIONAL = frozenset({"dec"})
+_RESPONSE_OPTIONAL = frozenset({"dec", "wrd"})
 _RESPONSE_MEMBERS = _RESPONSE_OPTIONAL | {"iss", "aud", "iat", "req", "sts", "cty", "dig", "log"}
 
 
@@ -298,6 +308,16 @@ class _Reader:
             raise _invalid(f"{name}/size", "a size is a whole number")
         return Checkpoint(origin, size, _hash(f"{name}/root", root))
 
+    def words(self, name: str) -> Words | None:
+        if name not in self._claims:
+            return None
+        value = self._claims[name]
+        if not isinstance(value, dict) or len(value) > _CATEGORY_LIMIT:
+            raise _invalid(name, f"the claim is not an object of at most {_CATEGORY_LIMIT} categories")
+        if not all(_is_word(category, said) for category, said in value.items()):
+            raise _invalid(name, "under the code of each category stand the texts of one word")
+        return value
+
     def decision(self, name: str) -> DecisionSummary | None:
         if name not in self._claims:
             return None
@@ -317,6 +337,16 @@ class _Reader:
             _codes(f"{name}/per", value["per"]),
             tuple(sorted(withheld.items())),
         )
+
+
+def _is_word(category: str, said: object) -> bool:
+    """Whether something has the outer form of a word under a category; what it says, its reader judges."""
+    return (
+        _CODE.fullmatch(category) is not None
+        and isinstance(said, dict)
+        and len(said) <= _WORD_MEMBERS
+        and all(isinstance(text, str) and len(text) <= _WORD_TEXT for text in said.values())
+    )
 
 
 def _formed(name: str, value: object, form: re.Pattern[str]) -> str:

@@ -100,8 +100,25 @@ def test_two_members_with_one_signing_key_are_refused(tmp_path: Path) -> None:
 
     ((_, _, message),) = problems(tmp_path, text)
 
-    assert "2 members would sign with one key" in message
-    assert "run a node for each member" in message
+    assert "FI-DEMO/GOV/9000001-1 has no signing key of its own" in message
+    signing = '[members.signing]\ncertificate = "other.pem"\nkey = "other.key"\npassphrase = "passphrase"\n'
+    own = f'\n[[members]]\nid = "FI-DEMO/GOV/9000001-1"\ncontroller = "Vastaanotto"\n{signing}'
+    both = load(written(tmp_path, text + own), {})
+    assert list(both.signing_keys) == ["FI-DEMO/MUN/9000003-8", "FI-DEMO/GOV/9000001-1"]
+    assert both.signing_keys["FI-DEMO/GOV/9000001-1"].key == tmp_path / "other.key"
+    ours = GOOD[GOOD.index("[signing]") : GOOD.index("[[clients]]")]
+    for wrong, told in (
+        (own.replace(signing, ours.replace("[signing]", "[members.signing]")), "would sign with one key"),
+        (own + own.replace("other", "third"), "stands there twice"),
+        (own.replace("GOV/9000001-1", "GOV/9000009-9"), "has no signing key of its own"),
+        (own + own.replace("GOV/9000001-1", "GOV/9000009-9"), "has none of node.subsystems"),
+        (
+            own + '\n[console.openid]\nissuer = "https://id.example"\nclient_id = "c"\nroles = {officer = ["dpo"]}\n',
+            "each has its own officer",
+        ),
+    ):
+        ((_, _, message),) = problems(tmp_path, text + wrong)
+        assert told in message
     of_one = GOOD.replace('kotoutuminen"]', 'kotoutuminen", "FI-DEMO/MUN/9000003-8/other"]')
     assert len(load(written(tmp_path, of_one), {}).node.subsystems) == 2
 

@@ -27,7 +27,8 @@ from gateway.registry.read.entries import Content
 from gateway.registry.read.standing import Standings
 from gateway.registry.run.authority import Authority as RegistryAuthority
 from gateway.registry.run.roles import Lifetimes
-from gateway.settings import KeySettings, RegistrySettings
+from gateway.settings import RegistrySettings
+from gateway.settings_keys import KeySettings
 from gateway.storage import revocations, schema
 from gateway.telemetry import Telemetry
 from gateway.wire.problems import ProblemError

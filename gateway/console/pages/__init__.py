@@ -7,6 +7,7 @@ from typing import Final
 from gateway.console.office import Page
 from gateway.console.pages import (
     asking,
+    duties,
     laws,
     network,
     overview,
@@ -28,5 +29,6 @@ PAGES: Final[tuple[Page, ...]] = (
     *reports.PAGES,
     *network.PAGES,
     *asking.PAGES,
+    *duties.PAGES,
     *laws.PAGES,
 )

@@ -63,7 +63,7 @@ def _shown(visit: Visit, template: str, tab: str, **values: Any) -> Shown:
 
 
 def overview(visit: Visit) -> Answer:
-    """Who received the person's data, and who asked and got nothing."""
+    """Who received the person's data, what was stopped or withheld, and who asked and got nothing."""
 
     def shown(told: Disclosures) -> Answer:
         years = sorted({day.year for day in told.days}, reverse=True)

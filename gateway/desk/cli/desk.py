@@ -25,9 +25,10 @@ from audit.questions.query import Found, QueryError
 from audit.questions.reviews import ReviewError
 from audit.tree.merkle import ProofError
 from gateway.desk.asking import Asker
-from gateway.desk.cli.log import open_database
+from gateway.desk.cli.log import MEMBER, open_database
 from gateway.desk.desk import Desk
 from gateway.desk.forms import person
+from gateway.settings import Settings
 from gateway.terminal.configuration import settings_of
 from gateway.terminal.identifiers import SYSTEMS
 from gateway.terminal.output import NO, OUTSIDE, WRONG, fail
@@ -59,6 +60,7 @@ def desk(config: Path, *, json: bool) -> Generator[tuple[Desk, Asker]]:
     from gateway.node.wiring import NodeError, desk_of
 
     settings = settings_of(config, json=json)
+    member = _member(settings, json=json)
     for path in (settings.secrets.log_key, settings.secrets.wrapping_key, settings.secrets.index_key):
         if not path.is_file():
             fail(f"{path}: there is no such file", WRONG, remedy="run this where the node's secrets are", json=json)
@@ -71,7 +73,8 @@ def desk(config: Path, *, json: bool) -> Generator[tuple[Desk, Asker]]:
             made.context.log.start()
             stack.callback(made.context.log.close)
             stack.callback(made.close)
-            yield made, Asker(CLIENT, made.context.subjects.user(CLIENT, getpass.getuser()))
+            user = made.context.subjects.user(CLIENT, getpass.getuser())
+            yield made, Asker(CLIENT, user, member=member)
         except ProblemError as error:
             fail(error.detail, WRONG, remedy=error.remedy, json=json)
         except (QueryError, ArchiveError) as error:
@@ -87,6 +90,21 @@ def desk(config: Path, *, json: bool) -> Generator[tuple[Desk, Asker]]:
         except SQLAlchemyError as error:
             reason = type(error.__cause__ or error).__name__
             fail(f"the database cannot be used ({reason})", OUTSIDE, remedy="is it the one of this node?", json=json)
+
+
+def _member(settings: Settings, *, json: bool) -> str | None:
+    """For which member is asked: where a node speaks for several, `audit --member` says it."""
+    members, asked = settings.spoken_for, MEMBER.get()
+    if asked not in (None, *members) or (asked is None and len(members) > 1):
+        fail(
+            "this node speaks for several members, and for none of that name"
+            if asked
+            else "this node speaks for several members, and each has its own persons and entries",
+            WRONG,
+            remedy=f"say for which: `audit --member {members[0]} …`",
+            json=json,
+        )
+    return asked
 
 
 def person_given(system: str, *, json: bool) -> PersonForm:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -34,6 +35,19 @@ from gateway.terminal.configuration import CONFIG, Config, Json, settings_of
 from gateway.terminal.output import NO, OUTSIDE, WRONG, console, fail, print_json, progress, table
 
 app = typer.Typer(help="Read, prove, check and archive the audit log.", no_args_is_help=True)
+MEMBER: ContextVar[str | None] = ContextVar("member", default=None)
+"""For which member of the node is asked."""
+
+
+@app.callback()
+def _audit(
+    member: Annotated[
+        str | None, typer.Option(metavar="MEMBER", help="Of a node that speaks for several members, for which you ask.")
+    ] = None,
+) -> None:
+    MEMBER.set(member)
+
+
 LogKey = Annotated[
     str | None,
     typer.Option("--log-key", metavar="KEY", help="The log's verifier key, NAME+ID+KEY, or a file that holds it."),

@@ -113,7 +113,7 @@ def _journeys(reading: Reading, late_before: datetime) -> Iterable[Journey]:
 
 
 def _leg(reading: Reading, row: Row[Any], late_before: datetime) -> Leg:
-    contact = kept_contact(reading.context.subjects, reading.connection, "deliveries", row) or {}
+    contact = kept_contact(reading.subjects, reading.connection, "deliveries", row) or {}
     is_open = row.state in OPEN
     return Leg(
         recipient=str(ServiceId.parse(row.service).subsystem) if row.service else "",

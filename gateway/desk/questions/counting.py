@@ -116,7 +116,7 @@ class Processing(Question[report.RecordOfProcessing], named="record-of-processin
     def read(self, reading: Reading) -> Answered[report.RecordOfProcessing]:
         language = self.language.value
         years = recorded_years(reading)
-        described = reading.context.activities(self.year, language) if self.year in years else ()
+        described = reading.context.activities(self.year, language, reading.asker.member) if self.year in years else ()
         made = report.record_of_processing(
             reading.connection, self.year, described, reading.telling(language), member=reading.asker.member
         )

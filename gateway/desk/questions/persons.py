@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Annotated, Any, Final, Generic
 
@@ -12,9 +12,10 @@ from audit.log.entries import ZONE, EntryType
 from audit.questions import data_tracker, query, report, withdrawals
 from audit.questions.query import Day, Found
 from audit.questions.withdrawals import ConsentStory
+from audit.questions.words import MEANINGS, Word
 from gateway.desk.asking import OFFICER, A, Answered, Note, Question, Windowed, Zoned
 from gateway.desk.forms import Handle, Language, Person
-from gateway.desk.reading import NOBODY, Reading
+from gateway.desk.reading import NOBODY, Reading, Someone
 from gateway.web.forms import PersonForm
 
 MOST: Final = 5_000
@@ -34,7 +35,7 @@ class FindPerson(Question[Handle], named="find-person", roles=OFFICER):
 
     def read(self, reading: Reading) -> Answered[Handle]:
         assert isinstance(self.person, PersonForm)
-        found = reading.context.subjects.find(reading.connection, self.person.system, self.person.value)
+        found = reading.subjects.find(reading.connection, self.person.system, self.person.value)
         if found is None:
             return Answered(Handle(NOBODY[0]), Note())
         return Answered(Handle(found.id), Note(subject=found.pseudonym))
@@ -42,9 +43,10 @@ class FindPerson(Question[Handle], named="find-person", roles=OFFICER):
 
 @dataclass(frozen=True, slots=True)
 class Disclosures:
-    """Who received a person's data, newest first, and who asked for it and got nothing."""
+    """Who received a person's data, newest first, what was stopped or withheld, and who asked and got nothing."""
 
     given: tuple[Found, ...]
+    kept_back: tuple[Found, ...]
     fruitless: tuple[Found, ...]
     is_known: bool
 
@@ -67,17 +69,24 @@ class Disclosures:
 
 
 class DisclosuresOf(OfPerson[Disclosures], named="person-disclosures"):
-    """Who received this person's data, and who asked and got nothing."""
+    """Who received this person's data, what did not leave, and who asked and got nothing."""
 
     def read(self, reading: Reading) -> Answered[Disclosures]:
         someone = reading.someone(self.person)
         given = query.disclosures(someone.pseudonyms, start=self.start, end=self.end)
         told = Disclosures(
             reading.walk(given, order="newest", limit=MOST),
+            reading.walk(_kept_back(someone), order="newest", limit=LATEST),
             reading.walk(query.fruitless_lookups(someone.pseudonyms), order="newest", limit=LATEST),
             bool(reading.page(query.person(someone.pseudonyms), limit=1).found),
         )
         return Answered(told, Note(told.is_known, someone.mark, detail={"shown": len(told.given)}))
+
+
+def _kept_back(someone: Someone) -> query.Filters:
+    """What of a person's data did not leave: stopped on its way, or withheld by rule."""
+    outcomes = MEANINGS[Word.WITHHELD].outcomes + MEANINGS[Word.STOPPED].outcomes
+    return replace(query.meaning(Word.WITHHELD), outcomes=outcomes, subjects=query.known(someone.pseudonyms))
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,10 +85,10 @@ def _requests(reading: Reading) -> StandingRequests:
             raise ProblemError("registry-unavailable", detail="the node has no registry that it can believe")
         return latest
 
-    def signer() -> Signer:
+    def signer(member: MemberId) -> Signer:
         if context.signer is None:
             raise ProblemError("registry-unavailable", detail="nothing is signed beside the node")
-        return context.signer()
+        return context.signer(member)
 
     return StandingRequests(context.node, standing, signer)
 

@@ -136,7 +136,7 @@ def test_coverage_leaves_no_moment_of_the_act_unaccounted_for() -> None:
     assert found["missing"] == []
     assert found["amended_unread"] > 0
     by = {one["provision"]: one for one in found["moments"]}
-    assert by["681/2023 86:1"]["bases"] == ["assessment-municipality"]
+    assert by["681/2023 86:1"]["bases"] == ["assessment-municipality", "assessment-municipality-others"]
     assert by["681/2023 73:1"]["without"]
     assert run("coverage", "1/1900")[0] == 2
 

@@ -28,7 +28,7 @@ from tests.gateway.exchange.inprocess import InProcess, Place, node
 from tests.gateway.web.faces import desk_of
 
 ROOM = Path(gateway.desk.__file__).parent
-COATS = ("console/pages", "web.py", "usage.py", "cli")
+COATS = ("console/pages", "desk/web.py", "desk/usage.py", "desk/cli")
 PERSON = {"system": MIGRI_CUSTOMER, "value": "7000001"}
 
 
@@ -152,7 +152,7 @@ def test_each_question_has_a_name_of_its_own_and_roles() -> None:
 
 
 #: The commands that check the log without a node, and the one place that opens the desk for commands.
-BESIDE = ("cli/log.py", "cli/desk.py")
+BESIDE = ("desk/cli/log.py", "desk/cli/desk.py")
 
 
 def test_no_coat_of_the_desk_reads_the_log_or_makes_an_entry() -> None:
@@ -161,8 +161,8 @@ def test_no_coat_of_the_desk_reads_the_log_or_makes_an_entry() -> None:
     wrong = [
         (path.name, statement.module)
         for coat in COATS
-        for path in ((ROOM / coat).rglob("*.py") if (ROOM / coat).is_dir() else [ROOM / coat])
-        if str(path.relative_to(ROOM)) not in BESIDE
+        for path in ((ROOM.parent / coat).rglob("*.py") if (ROOM.parent / coat).is_dir() else [ROOM.parent / coat])
+        if str(path.relative_to(ROOM.parent)) not in BESIDE
         for statement in ast.walk(ast.parse(path.read_text("utf-8")))
         if isinstance(statement, ast.ImportFrom) and (statement.module or "").startswith(forbidden)
     ]

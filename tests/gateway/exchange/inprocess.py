@@ -38,6 +38,7 @@ from gateway.query.answer import Provider
 from gateway.registry.read.standing import Standing
 from gateway.settings import Settings
 from gateway.settings import load as load_settings
+from gateway.settings_keys import MemberSettings
 from gateway.sources.backends import Locator, Sourced
 from gateway.wire.identifiers import ServiceId
 from gateway.wire.message import RequestClaims, body_digest
@@ -129,9 +130,10 @@ class InProcess:
         return ServiceId(self.place.network.parties["centre"].subsystem, "palvelutarve")
 
     async def ask(self, person: str, *, party: str = "kotka", **changes: Any) -> Answer:
-        """A signed question of a peer, answered. `changes` are fields of the claims, or `body`."""
+        """A signed question of a peer, answered. `changes` are fields of the claims, `body`, or whose `key` signs."""
         peer = self.place.network.parties[party]
         document = changes.pop("body", {"subject": {"system": MIGRI_CUSTOMER, "value": person}})
+        key = changes.pop("key", party)
         body = document if isinstance(document, bytes) else orjson.dumps(document)
         now = self.exchange.clock()
         standing = self.exchange.standing(now)
@@ -155,7 +157,7 @@ class InProcess:
         )
         claims = replace(claims, **changes)
         call = PeerCall(
-            message=sign_request(claims, self.place.signer(party)),
+            message=sign_request(claims, self.place.signer(key)),
             body=body,
             content_type="application/json",
             certificate=to_der((peer.folder / "tls.pem").read_bytes()),
@@ -167,8 +169,8 @@ class InProcess:
     async def bring(self, code: str, document: Any, *, party: str, **changes: Any) -> Answer:
         """A signed message of a peer to the service of this node that has the code, answered."""
         values = {"purpose": "reception-to-municipality", "categories": frozenset({"identity"})} | changes
-        audience = ServiceId(self.party.subsystem, code)
-        return await self.ask("", party=party, body=document, audience=audience, **values)
+        values.setdefault("audience", ServiceId(self.party.subsystem, code))
+        return await self.ask("", party=party, body=document, **values)
 
     async def consent(self, person: str, **changes: Any) -> str:
         """Record a consent to the municipality's look-up of health needs; returns its id."""
@@ -219,15 +221,18 @@ async def node(
     recipient_failures: int = 3,
     of: str = "centre",
     also: Sequence[str] = (),
+    keys_of: str | None = None,
 ) -> AsyncIterator[InProcess]:
     """A party's node over this database. `standing` may change what the registry says at one moment or another.
 
-    `also` are parties that it speaks for besides, as two members on one node would share a process and a database.
+    `also` are parties that it speaks for besides, as two members on one node would share a process and a database; with
+    `keys_of` those sign with the key of that party.
     """
     party = place.network.parties[of]
     spoken_for = [party, *(place.network.parties[other] for other in also)]
     async with AsyncExitStack() as stack:
-        settings = _settings(party, spoken_for, database)
+        signers = [place.network.parties[keys_of or other] for other in also]
+        settings = _settings(party, spoken_for, signers, database)
         parts = await assemble(settings, stack, clock)
         register, service = Register(place.template), ServiceId(party.subsystem, "palvelutarve")
         exchange = replace(
@@ -250,7 +255,9 @@ async def node(
         yield InProcess(place, party, exchange, register, Provider(exchange, Reception(exchange)), Consents(exchange))
 
 
-def _settings(party: demo.Party, spoken_for: Sequence[demo.Party], database: str) -> Settings:
+def _settings(
+    party: demo.Party, spoken_for: Sequence[demo.Party], signers: Sequence[demo.Party], database: str
+) -> Settings:
     """The settings of the party's node, over this database and with secrets that tests know."""
     settings = load_settings(party.config, {})
     secrets = {
@@ -259,8 +266,13 @@ def _settings(party: demo.Party, spoken_for: Sequence[demo.Party], database: str
     }
     for number, name in ((7, "log_key"), (1, "wrapping_key"), (2, "index_key"), (8, "witness_key"), (9, "token_key")):
         secrets[name].write_bytes(base64.b64encode(bytes([number]) * 32))
+    further = [
+        MemberSettings(id=str(other.subsystem.member), signing=load_settings(signer.config, {}).signing)
+        for other, signer in zip(spoken_for[1:], signers, strict=True)
+    ]
     return settings.model_copy(
         update={
+            "members": further,
             "database": settings.database.model_copy(update={"url": database}),
             "node": settings.node.model_copy(update={"subsystems": [str(spoken.subsystem) for spoken in spoken_for]}),
             "secrets": settings.secrets.model_copy(update=secrets),

@@ -209,10 +209,12 @@ async def test_sender_uses_the_highest_version_that_every_node_of_the_recipient_
         content = replace(registry.content, nodes=(*others, *nodes))
         return carrying.version_for(Registry(content, version=9, expires=registry.expires), member)
 
-    assert carrying.version_for(registry, member) == 2
+    assert carrying.version_for(registry, member) == 3
     assert with_((1,)) == 1
     assert with_((1, 2)) == 2
-    assert with_((2, 3)) == 2
+    assert with_((2, 3)) == 3
+    assert with_((2, 3), (1, 2)) == 2
+    assert with_((3, 4)) == 3
     assert with_((1, 2), (1,)) == 1
     assert with_((7,)) == 1
     assert with_() == 1

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any
 
 import pytest
+from sqlalchemy import select
 
+from audit.log.tables import links
 from gateway.handover.plan import Handovers
 from gateway.identity.acts import Actor, Done, Identity, IdentityAct
 from gateway.identity.web import _actor
@@ -48,18 +52,80 @@ async def held_handover(here: InProcess) -> str:
     return waiting.id
 
 
+def joins(here: InProcess) -> list[Any]:
+    with here.exchange.engine.connect() as connection:
+        return list(connection.execute(select(links)))
+
+
 async def test_a_handover_that_waited_goes_on_when_it_is_one_person(here: InProcess) -> None:
     held = await held_handover(here)
-    identity, registrar, _ = desk(here)
+    identity, registrar, other = desk(here)
 
-    done = await identity.same(registrar, held)
+    assert isinstance(await identity.same(registrar, held), str)
+    done = await identity.same(other, held)
 
+    assert isinstance(done, Done)
     assert done.plan is not None
     assert done.plan.deliveries
     assert await identity.waiting(registrar) == ()
     with pytest.raises(ProblemError) as again:
         await identity.same(registrar, held)
     assert again.value.code == "not-found"
+
+
+async def test_nobody_alone_takes_a_record_of_two_known_people_for_one_persons(here: InProcess) -> None:
+    held = await held_handover(here)
+    identity, registrar, _ = desk(here)
+    registrar = replace(registrar, person="p" * 32)
+    by_another_system = replace(registrar, client="second-system", user="c" * 32)
+    before = joins(here)
+
+    proposal = await identity.same(registrar, held)
+    assert await identity.same(by_another_system, held) == proposal
+    with pytest.raises(ProblemError) as alone:
+        await identity.approve(by_another_system, str(proposal))
+
+    assert alone.value.code == "client-not-permitted"
+    assert joins(here) == before
+    waiting = {record.id: record for record in await identity.waiting(registrar)}
+    assert set(waiting) == {held, proposal}
+    assert (waiting[str(proposal)].about, waiting[held].about) == (held, None)
+    assert problem_of(await here.ask("7000002")) is None
+    assert hidden_reason(here, await here.ask("7000001")) == "subject-ambiguous"
+
+
+@pytest.mark.parametrize("exit_", ["apart", "corrected"])
+async def test_a_record_that_leaves_takes_what_was_proposed_about_it_along(here: InProcess, exit_: str) -> None:
+    for person, code in (("7000001", CODE), ("7000002", OTHER_CODE), ("7000001", OTHER_CODE)):
+        here.register.changed[person] = with_code(code)  # type: ignore[assignment]
+        await here.ask(person)
+    identity, registrar, other = desk(here)
+    ((held, kind),) = [(record.id, record.kind) for record in await identity.waiting(registrar)]
+    assert kind == "query"
+    proposal = await identity.same(registrar, held)
+
+    if exit_ == "apart":
+        await identity.apart(other, held)
+    else:
+        here.register.changed["7000001"] = with_code(CODE)  # type: ignore[assignment]
+        await here.ask("7000001")
+
+    assert await identity.waiting(registrar) == ()
+    with pytest.raises(ProblemError) as late:
+        await identity.approve(other, str(proposal))
+    assert late.value.code == "not-found"
+    acts = [(entry.detail["act"], entry.detail["held"]) for entry in here.entries() if entry.type == "identity"]
+    assert acts[-3:] == [("proposed", proposal), (exit_, held), (exit_, proposal)]
+
+
+async def test_where_one_person_will_do_a_record_goes_on_at_once(here: InProcess) -> None:
+    held = await held_handover(here)
+    identity = Identity(here.exchange, Handovers(here.exchange), two_people=False)
+
+    done = await identity.same(desk(here)[1], held)
+
+    assert isinstance(done, Done)
+    assert done.plan is not None
 
 
 async def test_a_record_that_mixes_two_people_is_dropped_and_both_go_on(here: InProcess) -> None:

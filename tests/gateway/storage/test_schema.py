@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import Engine, insert, inspect, select, text
 
+from audit.log.tables import archives, flows, processing
 from gateway.storage import engine as storage
 from gateway.storage import schema
 from gateway.storage.tables import inbox, replays
@@ -115,3 +117,24 @@ def test_database_that_others_could_read_is_closed_to_them_when_it_is_opened(tmp
         modes = {item.name: item.stat().st_mode & 0o777 for item in tmp_path.glob(f"{path.name}*")}
         assert set(modes.values()) == {0o600}
         engine.dispose()
+
+
+@pytest.mark.parametrize(("pruned", "left"), [(None, []), ("2024-11", [2024])], ids=["all here", "a year not all here"])
+def test_what_went_from_whom_to_whom_is_counted_anew(engine: Engine, pruned: str | None, left: list[int]) -> None:
+    """A former version counted notices as disclosures. A year that is not all here cannot be counted again."""
+    with engine.begin() as connection:
+        command.upgrade(schema._config(connection), "0007")
+    sums = {"source": "a", "recipient": "b", "released": 9, "refused": 0, "fruitless": 0}
+    with storage.writer(engine).begin() as connection:
+        for year in (2024, 2025, 2026):
+            connection.execute(insert(flows), {"day": date(year, 6, 1).toordinal(), **sums})
+            connection.execute(insert(processing), {"year": year, "purpose": "", **sums})
+        if pruned is not None:
+            month = {"month": pruned, "folder": "f", "digest": "d", "archived": 1, "pruned": 2}
+            connection.execute(insert(archives), {"first": 0, "through": 9, **month})
+
+    schema.bring_up_to_date(engine)
+
+    with engine.connect() as connection:
+        assert [date.fromordinal(day).year for day in connection.scalars(select(flows.c.day))] == left
+        assert connection.scalars(select(processing.c.year)).all() == left

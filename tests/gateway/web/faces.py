@@ -26,7 +26,9 @@ from gateway.web.tokens import Tokens
 from gateway.wire.signing import thumbprint
 from tests.gateway.exchange.inprocess import InProcess
 
-EVERY_ACTION = frozenset({"query", "handover", "inbox", "consent", "decision", "identity", "audit", "standing-request"})
+EVERY_ACTION = frozenset(
+    {"query", "handover", "inbox", "consent", "decision", "identity", "audit", "standing-request", "task"}
+)
 #: Routes that do not declare forms of their own: what they take and give is only known to answer.
 UNDECLARED = ("/r1",)
 

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 from consent.examples import outcome
 from consent.rulebook import Rulebook, load
 from gateway.cli.main import app
-from gateway.storage.tables import bodies, decisions, deliveries
+from gateway.storage.tables import arrival_words, bodies, decisions, deliveries
 from schemas.facts import HETU, MIGRI_CUSTOMER
 from tests.former import former_rulebook
 from tests.gateway.running import Running, running
@@ -164,7 +164,7 @@ async def county_gets(nodes: Running, person: str) -> bool:
     facts = facts_of(RULEBOOK, "p01-asylum-adult")
     document = {"flow": "F1", "facts": facts, "subject": {"system": HETU, "value": person}}
     status, answer = await post(nodes, "centre", "/v1/decisions", document | {"requester": {"role": "county"}})
-    assert status == 200, answer
+    assert status == 200, answer["detail"]
     (advice,) = answer["decisions"]
     return "health-needs" in {permitted["category"] for permitted in advice["decision"]["permitted"]}
 
@@ -251,7 +251,7 @@ async def test_question_in_another_notation_finds_the_same_person(nodes: Running
         status, answer = await post(
             nodes, "kotka", "/v1/queries", nodes.question(subject={"system": HETU, "value": spelling})
         )
-        assert status == 200, answer
+        assert status == 200, answer["detail"]
 
 
 # -- decisions ---------------------------------------------------------------------------------------------------
@@ -680,6 +680,25 @@ async def test_withdrawal_stops_the_next_answer_and_its_notice_reaches_the_recip
         ]
     )
     assert settled[0].receipt
+
+
+async def test_answer_says_by_which_word_it_goes_and_a_withdrawal_names_the_same(nodes: Running) -> None:
+    words = []
+    for person in moving_to(nodes, "285")[5:]:
+        _, made = await post(nodes, "centre", "/v1/consents", consent(person))
+        status, answer = await ask(nodes, person, "identity", "health-needs")
+        assert status == 200
+        words = nodes.rows("kotka", select(arrival_words).where(arrival_words.c.arrival == answer["message_id"]))
+        if words:  # this person's record has health needs
+            break
+
+    (word,) = words
+    assert (word.category, word.kind, word.giver) == ("health-needs", "consent", "self")
+    assert word.sender == str(nodes.party("centre").subsystem)
+    await post(nodes, "centre", f"/v1/consents/{made['id']}/withdrawal")
+    item = await arrived(nodes, "kotka", made["id"])
+    _, opened = await call(nodes, "kotka", "GET", f"/v1/inbox/{item['id']}")
+    assert word.digest in opened["content"]["words"]
 
 
 async def test_refusal_after_the_fact_tells_those_who_hold_what_it_is_about(nodes: Running) -> None:

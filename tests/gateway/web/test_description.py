@@ -12,6 +12,8 @@ import pytest
 from audit.log.entries import EntryType, Outcome
 from consent.rulebook import load, reference_rulebook
 from gateway.handover.plan import Handovers
+from gateway.obligations.tasks import Kind, NewTask, add
+from gateway.storage.engine import writer
 from gateway.story import Story
 from gateway.web.description import CERTIFICATE_SCHEME, TOKEN_SCHEME
 from gateway.web.forms import USER_HEADER
@@ -84,7 +86,7 @@ async def test_each_path_says_who_may_call_and_what_is_sent(here: Faces) -> None
             assert ("requestBody" in operation) is (method == "post" and not path.endswith(BODILESS)), path
 
 
-BODILESS = ("/owner", "/same", "/apart", "/approval", "/withdrawal", "/error")
+BODILESS = ("/owner", "/same", "/apart", "/opening", "/approval", "/withdrawal", "/error")
 
 
 async def test_a_form_in_the_description_refuses_what_the_face_refuses(here: Faces) -> None:
@@ -114,6 +116,27 @@ async def _everything(here: Faces) -> None:
     assert (await face.call("POST", "/oauth/token", json={})).status_code == 415
 
 
+async def _tasks(here: Faces) -> None:
+    """A task of a person whom this node knows, made as a delivery would make it."""
+    face, exchange = here.clients, here.here.exchange
+    member, now = here.here.party.subsystem.member, exchange.clock()
+    with writer(exchange.engine).begin() as connection:
+        subject = exchange.subjects.of(str(member)).claim(connection, [(MIGRI_CUSTOMER, "7000099")], now)
+        new = NewTask(
+            kind=Kind.TELL, member=str(member), subject=subject, message="m", party="FI-DEMO/MUN/1/x", purpose="p",
+            categories=frozenset({"identity"}), bases=(), care=(), due=now.date(), named=[(MIGRI_CUSTOMER, "7000099")],
+        )  # fmt: skip
+        add(connection, Story(node=exchange.node), new, now)
+    (task,) = (await face.call("GET", "/v1/tasks")).json()["tasks"]
+    assert (await face.call("POST", f"/v1/tasks/{task['id']}/opening", headers=USER)).status_code == 200
+    assert (await face.call("POST", "/v1/tasks/none/opening", headers=USER)).status_code == 404
+    path, said = f"/v1/tasks/{task['id']}/outcome", {"outcome": "told", "day": "2026-01-01"}
+    assert (await face.call("POST", path, json=said, headers=USER)).status_code == 400
+    said |= {"channel": "meeting", "language": "fi"}
+    assert (await face.call("POST", path, json=said, headers=USER)).status_code == 201
+    assert (await face.call("POST", path, json=said, headers=USER)).status_code == 404
+
+
 async def _standing_requests(here: Faces) -> None:
     face, exchange, path = here.clients, here.here.exchange, "/v1/standing-requests"
     former, reference = exchange.standing, load(reference_rulebook(), source="reference")
@@ -131,6 +154,7 @@ async def _standing_requests(here: Faces) -> None:
         answer = await face.call("POST", f"{path}/{known}/end", json={"last": "2026-06-30"}, headers=USER)
         assert answer.status_code == status
     exchange.standing = former
+    await _tasks(here)
 
 
 async def _audit(here: Faces) -> None:
@@ -265,6 +289,9 @@ async def _identity(here: Faces) -> None:
         await Handovers(here.here.exchange).plan(order_of(here.here, "7000001"))
     (second,) = (await face.call("GET", "/v1/identity/held", headers=USER)).json()["held"]
     assert (await face.call("POST", f"/v1/identity/held/{second['id']}/same", headers=USER)).status_code == 200
+    assert (
+        await face.call("POST", f"/v1/identity/held/{second['id']}/same", headers={USER_HEADER: "x"})
+    ).status_code == 200
     both = {"identifiers": [{"system": MIGRI_CUSTOMER, "value": "7000010"}, CODE]}
     for known in both["identifiers"]:
         assert (await face.call("POST", "/v1/consents", json=CONSENT | {"subject": known})).status_code == 201

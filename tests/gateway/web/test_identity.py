@@ -280,8 +280,11 @@ async def test_a_record_is_overdue_after_a_working_day(desk: Desk) -> None:
 async def test_the_handover_that_waited_goes_on(desk: Desk) -> None:
     held = await held_handover(desk.here)
 
-    answer = await desk.post(f"/v1/identity/held/{held}/same")
+    proposal = (await desk.post(f"/v1/identity/held/{held}/same")).json()["proposal"]
+    alone = await desk.post(f"/v1/identity/proposals/{proposal}/approval", client="second-system")
+    answer = await desk.post(f"/v1/identity/held/{held}/same", headers=SECOND)
 
+    assert (alone.status_code, alone.json()["code"]) == (403, "client-not-permitted")
     assert answer.status_code == 200
     assert answer.json()["handover"]
     assert OTHER_CODE not in answer.text
