@@ -152,15 +152,19 @@ def references(value: Any, pointer: str = "") -> Iterator[tuple[str, str]]:
             yield from references(item, f"{pointer}/{index}")
 
 
-def _all_lead_somewhere(value: Any, names: Collection[str]) -> bool:
-    """Whether every reference below a value is one of the names; the quick question before `references` says where."""
-    members = value.items() if isinstance(value, dict) else enumerate(value)
-    for name, member in members:
-        if isinstance(member, dict | list):
-            if not _all_lead_somewhere(member, names):
-                return False
-        elif name == "reference" and isinstance(member, str) and member not in names:
-            return False
+def _all_lead_somewhere(record: Any, names: Collection[str]) -> bool:
+    """Whether every reference in a record is one of the names; the quick question before `references` says where."""
+    waiting = [record]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            for name, member in value.items():
+                if not isinstance(member, str):
+                    waiting.append(member)
+                elif name == "reference" and member not in names:
+                    return False
+        elif isinstance(value, list):
+            waiting += value
     return True
 
 

@@ -6,6 +6,7 @@ process. What comes from it is believed as little as what went into it: JSON of 
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import socket
 import struct
@@ -18,6 +19,8 @@ import orjson
 
 MOST_BYTES: Final = 64 * 1024 * 1024
 START_SECONDS: Final = 120.0
+_PIECE: Final = 1 << 18
+_LAST_SECONDS: Final = 1.0
 _LENGTH: Final = struct.Struct(">I")
 _PROGRAM: Final = "import sys; sys.path[:] = {path!r}; from adapters.serving import main; main({fd}, {memory})"
 
@@ -30,8 +33,40 @@ class ReaderDiedError(Exception):
         self.limit = limit
 
 
+class _Answers:
+    """What a reader has sent and nobody has taken yet."""
+
+    def __init__(self) -> None:
+        self._bytes = bytearray()
+
+    def feed(self, piece: bytes) -> None:
+        """More of it has come."""
+        self._bytes += piece
+
+    def take(self) -> dict[str, Any] | None:
+        """The next answer, with its body if it has one; None while it is not whole. Raises ReaderDiedError."""
+        if len(self._bytes) < _LENGTH.size:
+            return None
+        end = _LENGTH.size + _size(_LENGTH.unpack_from(self._bytes)[0])
+        if len(self._bytes) < end:
+            return None
+        try:
+            answer = orjson.loads(self._bytes[_LENGTH.size : end])
+        except orjson.JSONDecodeError:
+            answer = None
+        if not isinstance(answer, dict):
+            raise ReaderDiedError("memory_mb")
+        if answer.get("bytes"):
+            end += _size(answer["bytes"])
+            if len(self._bytes) < end:
+                return None
+            answer["body"] = bytes(self._bytes[end - answer["bytes"] : end])
+        del self._bytes[:end]
+        return answer
+
+
 class Reader:
-    """A reader that has been started. For one thread at a time."""
+    """A reader that has been started. For one thread, or one task, at a time."""
 
     def __init__(self, memory_mb: int, now: float) -> None:
         """Start it; `now` is when, by the clock of its pool. Raises ReaderDiedError if it does not come up, OSError."""
@@ -52,11 +87,11 @@ class Reader:
                 cwd="/",
             )
         self._channel = ours
-        self._buffer = bytearray()
+        self._answers = _Answers()
         self.worked = 0
         self._channel.settimeout(START_SECONDS)
         try:
-            ready = self._frame()
+            ready = self._answer()
             self.is_confined, self.are_files_shut = bool(ready.get("confined")), bool(ready.get("files_shut"))
         except ReaderDiedError:
             self.end()
@@ -68,20 +103,60 @@ class Reader:
         `seconds` of processor time are the reader's for each answer; the wall may show many times that on a busy
         machine before it is given up.
         """
-        self.worked += 1
-        head = orjson.dumps({**request, "bytes": len(body), "seconds": seconds})
-        self._channel.settimeout(max(30.0, 20 * seconds))
+        self._channel.settimeout(_patience(seconds))
         try:
-            self._channel.sendall(_LENGTH.pack(len(head)) + head + body)
+            try:
+                self._channel.sendall(self._asked(request, body, seconds))
+            except OSError:
+                raise self._died() from None
+            while not _is_end(answer := self._answer()):
+                yield answer
+        except ReaderDiedError:
+            # What says nonsense, or nothing in time, is not asked again, even if it still runs.
+            self.end()
+            raise
+
+    async def answers(self, request: Mapping[str, Any], body: bytes, seconds: float, most: int) -> list[dict[str, Any]]:
+        """The same on the event loop: all its answers at once, and of very many these. Raises ReaderDiedError.
+
+        A reader that is not waited for to the end is ended: what it has still to say would be the next one's answer.
+        """
+        found: list[dict[str, Any]] = []
+        self._channel.setblocking(False)
+        try:
+            await self._tell(self._asked(request, body, seconds))
+            while len(found) <= most:
+                async with asyncio.timeout(_patience(seconds)):
+                    answer = await self._next()
+                if _is_end(answer):
+                    return found
+                found.append(answer)
+            self.end()
+            return found
+        except TimeoutError:
+            self.end()
+            raise ReaderDiedError("record_seconds") from None
+        except BaseException:
+            self.end()
+            raise
+
+    async def _tell(self, words: bytes) -> None:
+        try:
+            await asyncio.get_running_loop().sock_sendall(self._channel, words)
         except OSError:
-            raise self._died() from None
-        while not (answer := self._frame()).get("end"):
-            if answer.get("error") == "memory":
-                self.end()
-                raise ReaderDiedError("memory_mb")
-            if answer.get("bytes"):
-                answer["body"] = self._exactly(_size(answer["bytes"]))
-            yield answer
+            raise await asyncio.to_thread(self._died) from None
+
+    async def _next(self) -> dict[str, Any]:
+        while (answer := self._answers.take()) is None:
+            try:
+                piece = await asyncio.get_running_loop().sock_recv(self._channel, _PIECE)
+            except ConnectionError:
+                piece = b""
+            if not piece:
+                # The process may take a while to end: nobody else waits for it.
+                raise await asyncio.to_thread(self._died)
+            self._answers.feed(piece)
+        return answer
 
     def end(self) -> None:
         """End the process, whatever it is at."""
@@ -100,36 +175,44 @@ class Reader:
         """Whether the process runs."""
         return self._process.poll() is None
 
-    def _frame(self) -> dict[str, Any]:
-        data = self._exactly(_size(_LENGTH.unpack(self._exactly(_LENGTH.size))[0]))
-        try:
-            document = orjson.loads(data)
-        except orjson.JSONDecodeError:
-            document = None
-        if not isinstance(document, dict):
-            self.end()
-            raise ReaderDiedError("memory_mb")
-        return document
+    def _asked(self, request: Mapping[str, Any], body: bytes, seconds: float) -> bytes:
+        self.worked += 1
+        head = orjson.dumps({**request, "bytes": len(body), "seconds": seconds})
+        return _LENGTH.pack(len(head)) + head + body
 
-    def _exactly(self, count: int) -> bytes:
-        while len(self._buffer) < count:
+    def _answer(self) -> dict[str, Any]:
+        while (answer := self._answers.take()) is None:
             try:
-                piece = self._channel.recv(1 << 18)
+                piece = self._channel.recv(_PIECE)
             except OSError:
                 # It neither ended nor went on.
-                self.end()
                 raise ReaderDiedError("record_seconds") from None
             if not piece:
                 raise self._died()
-            self._buffer += piece
-        found = bytes(self._buffer[:count])
-        del self._buffer[:count]
-        return found
+            self._answers.feed(piece)
+        return answer
 
     def _died(self) -> ReaderDiedError:
+        """Why the process has closed its end. One that lives on with its end closed is ended."""
         self._channel.close()
-        code = self._process.wait()
+        try:
+            code = self._process.wait(_LAST_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            code = self._process.wait()
         return ReaderDiedError("record_seconds" if code == -signal.SIGXCPU else "memory_mb")
+
+
+def _is_end(answer: dict[str, Any]) -> bool:
+    """Whether it has said all. Raises ReaderDiedError if it has run out of memory: nothing that follows counts."""
+    if answer.get("error") == "memory":
+        raise ReaderDiedError("memory_mb")
+    return bool(answer.get("end"))
+
+
+def _patience(seconds: float) -> float:
+    """How long a reader may be silent that has so many seconds of processor time."""
+    return max(30.0, 20 * seconds)
 
 
 def _size(value: object) -> int:

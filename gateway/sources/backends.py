@@ -11,12 +11,12 @@ import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import aiohttp
 import orjson
 
-from adapters.sdk import Adapter, Finding, Limits
+from adapters.sdk import Adapter, Finding, Limits, Mapped
 from gateway.sources.endpoint import Endpoint
 from gateway.wire.problems import ProblemError
 from schemas.identifiers import SubjectIdentifierError, canonical
@@ -117,6 +117,15 @@ class Backend(Protocol):
         ...
 
 
+@runtime_checkable
+class Elsewhere(Protocol):
+    """An adapter that works in another process, which the event loop can wait for without a thread."""
+
+    async def convert_soon(self, body: bytes, limits: Limits) -> list[Mapped]:
+        """What the records of a body become."""
+        ...
+
+
 class HttpBackend:
     """A source system that answers over HTTP in a format that an adapter reads."""
 
@@ -133,10 +142,7 @@ class HttpBackend:
         """See Backend."""
         body = await self._ask(locator)
         found: Sourced | None = None
-        # Two records say that it is not one. The adapter works in another process, and is waited for in a thread.
-        for mapped in await asyncio.to_thread(
-            lambda: list(islice(self._adapter.convert(io.BytesIO(body), self._limits), 2))
-        ):
+        for mapped in await self._converted(body):
             if mapped.bundle is None or found is not None:
                 # Half a record, or records of several persons, is not an answer to a question about one person.
                 raise ProblemError(
@@ -148,6 +154,13 @@ class HttpBackend:
         if found is None:
             raise ProblemError("subject-not-found", detail="the source system knows no such person")
         return found
+
+    async def _converted(self, body: bytes) -> list[Mapped]:
+        adapter = self._adapter
+        if isinstance(adapter, Elsewhere):
+            return await adapter.convert_soon(body, self._limits)
+        # Two records say that it is not one.
+        return await asyncio.to_thread(lambda: list(islice(adapter.convert(io.BytesIO(body), self._limits), 2)))
 
     async def _ask(self, locator: Locator) -> bytes:
         if self._session is None:

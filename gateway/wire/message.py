@@ -381,8 +381,11 @@ def _print_checkpoint(checkpoint: Checkpoint) -> dict[str, str | int]:
     return {"origin": checkpoint.origin, "size": checkpoint.size, "root": root}
 
 
+_PRINTER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+
+
 def _print(claims: dict[str, Any]) -> bytes:
-    return json.dumps(claims, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
+    return _PRINTER.encode(claims).encode("utf-8")
 
 
 def _whole(moment: datetime) -> datetime:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import zipfile
@@ -13,9 +14,11 @@ import pytest
 
 from adapters.samples import write_samples
 from adapters.sdk import UNREADABLE, AdapterError, Limits, Mapped, Position, Record, load
-from gateway.reading.readers import IN_A_ROW, INPUTS, LIFE_SECONDS, Poison, Readers, Reading, RemoteAdapter
+from gateway.reading.pool import IN_A_ROW, INPUTS, LIFE_SECONDS, Poison, Readers
+from gateway.reading.readers import Reading, RemoteAdapter
 from gateway.wire.problems import ProblemError
 from tests import parts
+from tests.waiting import until
 
 HOSTILE = """
 import os, signal, socket, subprocess, sys, time
@@ -64,6 +67,10 @@ class Hostile:
 
     def ends(self):
         os._exit(0)
+
+    def closes(self):
+        os.closerange(0, 64)
+        time.sleep(3600)
 
     def raises(self):
         raise ValueError("010190-900P")
@@ -131,6 +138,12 @@ def converted(reading: Reading, text: str, work: str = "clients", name: str = "h
     return list(reading.adapters(work).load(name).convert(io.BytesIO(text.encode()), LIMITS))
 
 
+def remote(reading: Reading) -> RemoteAdapter:
+    adapter = reading.adapters("clients").load("hostile")
+    assert isinstance(adapter, RemoteAdapter)
+    return adapter
+
+
 def refused(found: list[Mapped]) -> tuple[str, str]:
     """The code of the one finding, and the limit that it names."""
     (rejected,) = [mapped for mapped in found if mapped.bundle is None]
@@ -147,6 +160,7 @@ def refused(found: list[Mapped]) -> tuple[str, str]:
         ("eats_in_silence", "memory_mb"),
         ("aborts", "memory_mb"),
         ("ends", "memory_mb"),
+        ("closes", "memory_mb"),
         ("raises", "memory_mb"),
         ("lies", "memory_mb"),
     ],
@@ -157,6 +171,59 @@ def test_input_that_harms_its_reader_is_refused_and_the_next_is_read(reading: Re
     assert refused(found) == ("limit-exceeded", limit)
     assert "010190" not in str(found)
     assert [mapped.key for mapped in converted(reading, "well")] == ["well"]
+
+
+@pytest.mark.parametrize(
+    ("harm", "limit"),
+    [
+        ("loops", "record_seconds"),
+        ("eats", "memory_mb"),
+        ("eats_in_silence", "memory_mb"),
+        ("aborts", "memory_mb"),
+        ("closes", "memory_mb"),
+        ("raises", "memory_mb"),
+        ("lies", "memory_mb"),
+    ],
+)
+async def test_input_that_harms_its_reader_harms_nobody_on_the_event_loop(
+    reading: Reading, harm: str, limit: str
+) -> None:
+    adapter = remote(reading)
+    before = len(reading._poison)
+
+    assert refused(await adapter.convert_soon(f"well\n{harm}\nwell".encode(), LIMITS)) == ("limit-exceeded", limit)
+
+    assert len(reading._poison) == before + 1
+    assert [mapped.key for mapped in await adapter.convert_soon(b"well\nwell", LIMITS)] == ["well", "well"]
+
+
+async def test_many_are_read_on_the_event_loop_by_few_readers(reading: Reading) -> None:
+    adapter = remote(reading)
+    counts = [number % 5 + 1 for number in range(60)]
+
+    found = await asyncio.gather(*(adapter.convert_soon(b"well\n" * count, LIMITS) for count in counts))
+
+    assert [len(mapped) for mapped in found] == counts
+    assert len(reading._pools["clients"]._idle) <= 2
+
+
+async def test_whoever_stops_waiting_on_the_event_loop_leaves_nothing_for_the_next(reading: Reading) -> None:
+    adapter = remote(reading)
+    waiting = asyncio.create_task(adapter.convert_soon(b"well\nwell\nloops", LIMITS))
+    pool = reading._pools["clients"]
+    await until(lambda: waiting.done() or (not pool._idle and pool.is_confined is not None))
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+
+    found = [await adapter.convert_soon(b"well", LIMITS) for _ in range(3)]
+    many = await adapter.convert_soon(b"well\n" * 5_000, LIMITS)
+    after = await adapter.convert_soon(b"well", LIMITS)
+
+    assert [len(mapped) for mapped in found] == [1, 1, 1]
+    assert 2 <= len(many) < 5_000
+    assert len(after) == 1
+    assert pool.killed == 0
 
 
 def test_input_that_killed_a_reader_is_refused_unread_for_an_hour(reading: Reading) -> None:
@@ -260,7 +327,7 @@ def test_whoever_has_seen_enough_leaves_nothing_for_the_next(reading: Reading, l
 
 
 def test_pool_without_a_free_reader_says_that_it_is_busy(reading: Reading, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.reading.readers.WAIT_SECONDS", 0.01)
+    monkeypatch.setattr("gateway.reading.pool.WAIT_SECONDS", 0.01)
     adapter = reading.adapters("clients", 1).load("hostile")
     records = adapter.convert(io.BytesIO(b"well\nwell"), LIMITS)
     next(records)
