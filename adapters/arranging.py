@@ -29,7 +29,7 @@ def _parted(items: Iterator[Item], layout: Layout, key: str) -> Iterator[Item]:
         if isinstance(item, Finding):
             yield item
             continue
-        for number, fields in parted(item.fields, layout.persons):
+        for number, fields in parted(item.fields, layout.persons, {key, *layout.common}):
             own = str(fields.get(key, "")).strip()
             is_shared = key in item.fields and own
             if is_shared:

@@ -226,7 +226,7 @@ class Each:
     field: str
     by: str | None = None
     names: set[str] | None = None
-    where: tuple[tuple[str, str], ...] = ()
+    where: tuple[tuple[str, str | None], ...] = ()
     #: Whether a part that its source takes back stops the record.
     protects: bool = False
 
@@ -260,7 +260,10 @@ class Each:
     def is_meant(self, part: Any) -> bool:
         """Whether a part is one that `where` picks."""
         return isinstance(part, dict) and all(
-            part.get(name) == value or ("/" in name and member_of(part, name) == value) for name, value in self.where
+            part.get(name) == value
+            or ("/" in name and member_of(part, name) == value)
+            or (value is None and member_of(part, name) in ("", []))
+            for name, value in self.where
         )
 
     def _doubt(self, part: Any) -> str:
@@ -272,7 +275,8 @@ class Each:
     def _is_near(self, part: Mapping[str, Any]) -> bool:
         """Whether a part is what is asked for but for blanks and case."""
         return all(
-            str(member_of(part, name) or "").strip().casefold() == value.casefold() for name, value in self.where
+            str(member_of(part, name) or "").strip().casefold() == (value or "").casefold()
+            for name, value in self.where
         )
 
     def gather(self, write: Write, parts: list[Any], part: dict[str, Any]) -> None:
@@ -280,7 +284,10 @@ class Each:
         held = write.fields.get(self.field)
         if self.names is not None:
             if part:
-                write.fields[self.field] = [*(held or ()), {**part, **dict(self.where)}]
+                write.fields[self.field] = [
+                    *(held or ()),
+                    {**part, **{name: value for name, value in self.where if value is not None}},
+                ]
         elif parts:
             if self.by is None:
                 write.fields[self.field] = [*(held or ()), *parts]

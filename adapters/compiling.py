@@ -120,7 +120,9 @@ class Compiler:
             return Each(field, str(stated["by"]) if "by" in stated else None)
         field = str(stated["of"])
         self.fields.add(field)
-        where = tuple((str(name), str(value)) for name, value in (stated.get("where") or {}).items())
+        where = tuple(
+            (str(name), None if value is None else str(value)) for name, value in (stated.get("where") or {}).items()
+        )
         names = self.parts.setdefault(field, set())
         names.update(name for name, _ in where)
         return Each(field, names=names, where=where)

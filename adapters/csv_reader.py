@@ -141,6 +141,8 @@ class _Table:
         names = layout.named(row)
         if layout.columns and len(row) != len(names):
             return finding("error", "column-count", Position(row=self._lines.first))
+        if layout.columns and layout.is_moved(row):
+            return finding("error", "header-again", Position(row=self._lines.first))
         self._width = len(row)
         return names
 
@@ -237,6 +239,8 @@ def _records(table: _Table, columns: list[str], form: CsvForm, limits: Limits) -
     layout = form.layout
     width = len(columns)
     count = 0
+    is_counted = not layout.is_counted
+    line = 1
     for line, row in table.rows:
         if isinstance(row, str):
             count += 1
@@ -246,9 +250,7 @@ def _records(table: _Table, columns: list[str], form: CsvForm, limits: Limits) -
             continue
         if len(row) > width and not any(row[width:]):  # each line ends with a delimiter
             row = row[:width]
-        if row == columns or not any(map(str.strip, row)):  # an empty line, or the header again at the head of a page
-            continue
-        if row[0][:1] == "\ufeff" and [row[0][1:], *row[1:]] == columns:  # and of a file that was put behind another
+        if _says_nothing(row, columns):
             continue
         if is_another_header(row, columns):
             # What comes after it has its columns in another order: a prohibition would be read as another thing.
@@ -256,7 +258,9 @@ def _records(table: _Table, columns: list[str], form: CsvForm, limits: Limits) -
             yield from (finding("error", "header-again", Position(row=below)) for below, _ in table.rows)
             return
         if layout.footer and layout.is_footer(row):
-            if layout.is_counted and (told := counted(row)) is not None and told != count:
+            told = counted(row) if layout.counts(row) else None
+            is_counted = is_counted or told is not None
+            if told not in (None, count):
                 yield finding("error", "count-differs", Position(row=line))
             continue
         count += 1
@@ -270,6 +274,15 @@ def _records(table: _Table, columns: list[str], form: CsvForm, limits: Limits) -
         else:
             fields = dict(zip(columns, map(unguarded, row), strict=True))
             yield Record(fields.get(form.key, "").strip(), fields, Position(row=line))
+    if not is_counted:
+        yield finding("error", "count-differs", Position(row=line, column=layout.footer[0] if layout.footer else ""))
+
+
+def _says_nothing(row: Sequence[str], columns: Sequence[str]) -> bool:
+    """Whether it is an empty line, or the header again: at the head of a page, or of a file put behind another."""
+    if not any(map(str.strip, row)):
+        return True
+    return [row[0].removeprefix("\ufeff"), *row[1:]] == list(columns)
 
 
 def is_another_header(cells: Sequence[str], columns: Sequence[str]) -> bool:

@@ -170,8 +170,11 @@ class _Envelope:
             if name == wanted:
                 return True
             value = self._text.value()
-            if name == self._layout.total and isinstance(value, int) and not isinstance(value, bool):
-                self.total = value
+            path = "/".join([*self._layout.records[: len(self._names) - 1], name])
+            total = self._layout.total if "/" in self._layout.total or name != self._layout.total else path
+            told = _below(value, total.removeprefix(path).strip("/"), path, total)
+            if told is not None:
+                self.total = told
             if self._text.peek() == "}":
                 self._text.skip()
                 return False
@@ -181,6 +184,15 @@ class _Envelope:
         if self._text.peek() != mark:
             raise ValueError("not JSON")
         self._text.skip()
+
+
+def _below(value: Any, rest: str, path: str, wanted: str) -> int | None:
+    """The whole number at a path that begins with that of a value; None if there is none."""
+    if wanted != path and not wanted.startswith(f"{path}/"):
+        return None
+    for step in rest.split("/") if rest else ():
+        value = value.get(step) if isinstance(value, dict) else None
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def read_json(stream: BinaryIO, form: JsonForm, limits: Limits) -> Iterator[Record | Finding]:
@@ -203,7 +215,7 @@ def read_json(stream: BinaryIO, form: JsonForm, limits: Limits) -> Iterator[Reco
                 return
             yield _record(value, form, limits, Position(row=count))
         envelope.close()
-        if envelope.total is not None and envelope.total != count:
+        if form.layout.total and envelope.total != count and (count or envelope.total is not None):
             yield finding("error", "count-differs", Position(column=form.layout.total))
         yield from _end(text, text.number)
     except _DuplicateError:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,10 +40,11 @@ class Layout:
     """Where the records of a file are.
 
     `header` is the row of the header, counted from 1, or 0 if there is none; `columns` are names by position, in place
-    of the header's. A row whose first text begins with one of `footer` is no record; with `is_counted` the number in it
-    is the number of records. `widths` are those of columns without a delimiter. `records` is the path of the list in a
-    JSON document, `total` the member beside it that counts the records of all pages. `namespaces` are those of XML, by
-    their prefixes. `persons` are the beginnings of the columns of each person of a row.
+    of the header's. A row whose first text begins with one of `footer` is no record; with `is_counted` the number in
+    one that begins with the first of them is the number of records, and must be there. `widths` are those of columns
+    without a delimiter. `records` is the path of the list in a JSON document, `total` that of the number of the records
+    of all pages. `namespaces` are those of XML, by their prefixes. `persons` are the beginnings of the columns of each
+    person of a row, and `common` the other columns that are said of all of them.
     """
 
     header: int = 1
@@ -55,6 +56,7 @@ class Layout:
     total: str = ""
     namespaces: Mapping[str, str] = field(default_factory=dict)
     persons: tuple[str, ...] = ()
+    common: tuple[str, ...] = ()
     group: Group | None = None
     joins: tuple[Join, ...] = ()
 
@@ -63,9 +65,22 @@ class Layout:
         first = next((str(cell).strip() for cell in cells if str(cell).strip()), "")
         return bool(self.footer) and first.startswith(self.footer)
 
+    def counts(self, cells: Sequence[Any]) -> bool:
+        """Whether a row below the records is the one that counts them: the first of `footer`."""
+        first = next((str(cell).strip() for cell in cells if str(cell).strip()), "")
+        return self.is_counted and first.startswith(self.footer[:1])
+
     def made(self) -> tuple[str, ...]:
         """The fields that no column has: the layout makes them."""
         return (*([self.group.into] if self.group else ()), *(join.into for join in self.joins))
+
+    def is_moved(self, header: Sequence[str]) -> bool:
+        """Whether a column that the header names alone stands elsewhere than where `columns` have that name: then the
+        export has changed, and by their places its columns are other ones.
+        """
+        names = [tidied(name) for name in header]
+        places = {name: at for at, name in enumerate(self.columns)}
+        return any(name in places and places[name] != at for at, name in enumerate(names) if names.count(name) == 1)
 
     def named(self, header: Sequence[str]) -> list[str]:
         """The names of the columns: those of the header, tidied, or those that the layout gives them."""
@@ -81,9 +96,9 @@ PLAIN = Layout()
 
 #: What `layout` may say, by format.
 MEMBERS: Mapping[str, frozenset[str]] = {
-    "csv": frozenset({"header", "columns", "footer", "counted", "group", "persons"}),
-    "fixed": frozenset({"header", "columns", "widths", "footer", "counted", "group", "persons"}),
-    "xlsx": frozenset({"header", "columns", "footer", "counted", "group", "persons", "join"}),
+    "csv": frozenset({"header", "columns", "footer", "counted", "group", "persons", "common"}),
+    "fixed": frozenset({"header", "columns", "widths", "footer", "counted", "group", "persons", "common"}),
+    "xlsx": frozenset({"header", "columns", "footer", "counted", "group", "persons", "common", "join"}),
     "json": frozenset({"records", "total"}),
     "xml": frozenset({"namespaces"}),
     "hl7": frozenset(),
@@ -130,6 +145,7 @@ def layout_of(stated: Mapping[str, Any]) -> Layout:
         total=str(stated.get("total", "")),
         namespaces={uri: prefix for prefix, uri in namespaces.items()},
         persons=_texts(stated, "persons"),
+        common=_texts(stated, "common"),
         group=_group(stated.get("group")),
         joins=tuple(_join(other) for other in stated.get("join", ())),
     )
@@ -159,13 +175,19 @@ def _join(stated: Any) -> Join:
     return Join(str(stated["sheet"]), str(stated["on"]), str(stated["into"]))
 
 
-def parted(fields: Mapping[str, Any], prefixes: Sequence[str]) -> Iterator[tuple[int, dict[str, Any]]]:
+def parted(
+    fields: Mapping[str, Any], prefixes: Sequence[str], common: Collection[str]
+) -> Iterator[tuple[int, dict[str, Any]]]:
     """The persons of a row: of each its number, and its columns without their beginning beside those of the row.
+    What no beginning tells to be somebody's is the first person's, and of the others only what is `common`.
 
     A person of whom nothing is said is none.
     """
     shared = {name: value for name, value in fields.items() if not name.startswith(tuple(prefixes))}
     for number, prefix in enumerate(prefixes, 1):
+        if number > 1:
+            # Whose they are nobody has said: the needs of the first are not those of the family.
+            shared = {name: value if name in common else "" for name, value in shared.items()}
         own = {name.removeprefix(prefix): value for name, value in fields.items() if name.startswith(prefix)}
         if any(value is not None and str(value).strip() for value in own.values()):
             yield number, {**shared, **own}

@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 
 from adapters.agreement import doubts, today
 from adapters.converting import convert_with
+from adapters.csv_reader import CsvForm
 from adapters.forms import Form, form_of, read, write
 from adapters.mapping import CompiledMapping, Status, compile_mapping
 from adapters.protecting import names_prohibition, speaks_of_prohibition
@@ -22,6 +23,7 @@ from adapters.tables import folded
 from adapters.texts import FINDINGS, finding
 from adapters.transforms import Transform
 from adapters.under_way import Build, Write, member_of
+from adapters.workbooks import XlsxForm
 from schemas.catalogue import catalogue
 from schemas.facts import check_single_subject
 
@@ -88,6 +90,7 @@ class MappedAdapter:
                 resources.append(made)
                 count[resource.kind] = count.get(resource.kind, 0) + 1
         build.findings += self._unmapped(build)
+        build.findings += self._of_others(build)
         bundle: dict[str, Any] = {
             "resourceType": "Bundle",
             "type": "collection",
@@ -103,6 +106,19 @@ class MappedAdapter:
             tuple(build.findings),
             record.position,
         )
+
+    def _of_others(self, build: Build) -> Iterator[Finding]:
+        """What the rows of one person say otherwise than the first of them, where the mapping takes it of the person:
+        a prohibition in the second row holds as much as one in the first.
+        """
+        group = self._form.layout.group if isinstance(self._form, CsvForm | XlsxForm) else None
+        if group is None or not group.first:
+            return
+        own = build.record.fields
+        for name in self.mapping.fields - self.mapping.parts.get(group.into, frozenset()) - {group.into}:
+            held = [row.get(name) for row in own.get(group.into, ())]
+            if any(not _empty(value) and value != own.get(name) for value in held):
+                yield finding("error", "contradictory", build.at(name))
 
     def _is_passed_over(self, told: Finding) -> bool:
         """Whether a finding tells of a part of the file that the mapping ignores by name."""
@@ -167,7 +183,8 @@ class MappedAdapter:
         number = at.partition("]")[0]
         whole = part[int(number) - 1] if number and isinstance(part, list) and "/" not in at else None
         is_told = any(told.severity == "error" and told.position.column == place for told in build.findings)
-        if not is_told and (names_prohibition(place) or speaks_of_prohibition(whole)):
+        is_indicator = place.startswith("PD1-12") and part != "N"  # HL7's own sign of protection
+        if not is_told and (is_indicator or names_prohibition(place) or speaks_of_prohibition(whole)):
             return finding("error", "misplaced", build.at(place))
         return finding("warning", "not-taken" if is_known else "column-unmapped", build.at(place))
 

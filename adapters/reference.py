@@ -33,16 +33,19 @@ _SOURCE_MEMBERS = {
 
 _LAYOUT_MEMBERS = {
     "header": "the row of the header, counted from 1; 0: there is none, and `columns` names them",
-    "columns": "the names of the columns by their position, in place of those of the header",
+    "columns": "the names of the columns by their position, in place of those of the header; where the header "
+    "has one of these names elsewhere, nothing is read",
     "footer": "a row whose first text begins with one of these is no record",
-    "counted": "`true`: the number in that row is the number of records, and another one is an error",
+    "counted": "`true`: the number in the row that begins with the first of `footer` is the number of records; "
+    "another number, or no such row, is an error",
     "widths": "how many characters each column takes",
     "group": "`{by: FIELD, into: NAME}`: rows of one value that stand together see each other as the list `NAME`; "
     "`records: first` makes one record of them, the others being the list",
     "persons": "the beginnings of the columns of each person of a row: each becomes a record of its own",
+    "common": "with `persons`: columns without such a beginning that are said of everybody; any other is the first's",
     "join": "`[{sheet: NAME, on: FIELD, into: NAME}]`: the rows of another sheet that have the record's key, as a list",
     "records": "the path of the list in the document: `data/asiakkaat`",
-    "total": "the member of the envelope that counts the records; another number of them is an error",
+    "total": "the member beside the list, or its path, that counts the records; another number, or none, is an error",
     "namespaces": '`{PREFIX: "URI"}`: names are written with that prefix, or with none for `""`',
 }
 

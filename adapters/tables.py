@@ -33,6 +33,10 @@ def folded(value: Any) -> str:
     return " ".join(unicodedata.normalize("NFC", str(value)).casefold().split())
 
 
+def _names(coding: Any) -> set[str]:
+    return {folded(text) for text in (coding.fi, coding.sv, coding.en, *coding.aliases) if text}
+
+
 @cache
 def named(name: str) -> Mapping[str, str]:
     """The code of each code and name of a shipped list; a name that two codes share is none."""
@@ -40,9 +44,16 @@ def named(name: str) -> Mapping[str, str]:
     found: dict[str, str] = {}
     shared: set[str] = set()
     for code, coding in system.codes.items():
-        for text in {folded(text) for text in (coding.fi, coding.sv, coding.en, *coding.aliases) if text}:
+        for text in _names(coding):
             if found.setdefault(text, code) != code:
                 shared.add(text)
+    if name == "language":
+        # A language in many forms and the one that most speak share their name (Arabic, Kurdish): the wider is meant.
+        wider = {
+            text: [c for c, coding in system.codes.items() if len(c) == 2 and text in _names(coding)] for text in shared
+        }
+        found |= {text: codes[0] for text, codes in wider.items() if len(codes) == 1}
+        shared = {text for text, codes in wider.items() if len(codes) != 1}
     return {text: code for text, code in found.items() if text not in shared} | {
         folded(code): code for code in system.codes
     }

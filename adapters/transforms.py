@@ -146,6 +146,20 @@ def _yes_no(value: Any) -> bool:
     raise TransformError("not-yes-no")
 
 
+def _ddmmyyyy(value: Any) -> str:
+    text = str(value).strip().zfill(8)
+    if re.fullmatch(r"[0-9]{8}", text) is None:
+        raise TransformError("date-form")
+    try:
+        return date(int(text[4:]), int(text[2:4]), int(text[:2])).isoformat()
+    except ValueError:
+        raise TransformError("date-form") from None
+
+
+def _to_ddmmyyyy(value: Any) -> str:
+    return date.fromisoformat(str(value)).strftime("%d%m%Y")
+
+
 def _y_n(value: Any) -> bool:
     """For exports in English. Elsewhere an N may stand for nothing at all, and is never a quiet no."""
     return {"Y": True, "N": False}[word] if (word := str(value).strip().upper()) in {"Y", "N"} else _yes_no(value)
@@ -245,6 +259,7 @@ _ALL = (
         "hl7-date", "A day written 19900205, as HL7 v2 does.", ("19900205", "1990-02-05"), _hl7_date, _to_hl7_date
     ),
     Transform("yes-no", "Yes or no: K/E, kyllä/ei, true/false.", ("K", True), _yes_no, _k_or_e, "boolean"),
+    Transform("ddmmyyyy", "A day written 05021990.", ("05021990", "1990-02-05"), _ddmmyyyy, _to_ddmmyyyy),
     Transform("y-n", "Yes or no in English: Y/N.", ("N", False), _y_n, lambda value: "Y" if value else "N", "boolean"),
     Transform("boolean", "Yes or no; back as a JSON boolean.", ("true", True), _yes_no, bool, "boolean"),
     Transform("number", "A whole number.", ("1 200", 1200), _number, int, "integer"),

@@ -172,6 +172,9 @@ def _items(
         number, first = next((item for item in rows if item[0] >= layout.header), (layout.header, {}))
         merging.fill(number, first, 0)
         if number == layout.header:
+            if layout.columns and layout.is_moved([str(first.get(at, "")) for at in range(1, max(first) + 1)]):
+                yield finding("error", "header-again", Position(row=number))
+                return
             columns = _headings(first, layout)
         else:
             rest = chain([(number, first)], rows)
@@ -204,7 +207,8 @@ def _records(
     form: XlsxForm,
     limits: Limits,
 ) -> Iterator[Record | Finding]:
-    count = 0
+    count, number = 0, 1
+    is_counted = not form.layout.is_counted
     for number, row in rows:
         cells = merging.fill(number, row, len(columns))
         values = [str(row.get(at, "")) for at in range(1, max(row, default=0) + 1)]
@@ -212,8 +216,10 @@ def _records(
             continue
         position = Position(row=number)
         if form.layout.footer and form.layout.is_footer(values):
-            if form.layout.is_counted and (told := counted(values)) is not None and told != count:
-                yield finding("error", "count-differs", position)
+            if form.layout.counts(values) and (told := counted(values)) is not None:
+                is_counted = True
+                if told != count:
+                    yield finding("error", "count-differs", position)
             continue
         count += 1
         if count > limits.records:
@@ -229,6 +235,8 @@ def _records(
         else:
             key = fields.get(form.key, "")
             yield Record("" if key is UNREADABLE else str(key).strip(), fields, position)
+    if not is_counted:
+        yield finding("error", "count-differs", Position(row=number, column="".join(form.layout.footer[:1])))
 
 
 def _measure(data: bytes, limits: Limits) -> None:

@@ -153,10 +153,22 @@ class _Walk:
     def _missing(self, triple: Triple, interval: Interval, category: str, permit: str) -> None:
         provider, requester, purpose = triple
         for gap in self.rulebook.gaps:
-            if _explains(self.rulebook, gap, triple, interval, category, permit):
+            if self._explains(gap, triple, interval, category, permit):
                 self.reasons[gap.id] += 1
                 return
         self._open[requester, purpose, category, interval].add((provider, permit))
+
+    def _explains(self, gap: Gap, triple: Triple, interval: Interval, category: str, permit: str) -> bool:
+        provider, requester, purpose = triple
+        return (
+            (gap.starts is None or gap.starts <= interval.first)
+            and (gap.ends is None or interval.last <= gap.ends)
+            and (not gap.purposes or purpose in gap.purposes)
+            and (not gap.providers or provider in gap.providers)
+            and (not gap.requesters or requester in gap.requesters)
+            and (not gap.permits or permit in gap.permits)
+            and (not gap.categories or self.rulebook.covers(gap.categories, category))
+        )
 
     def _reach(self, triple: Triple, interval: Interval, category: str, found: tuple[Basis, ...]) -> None:
         """Which of the bases carry this category for somebody, and which always come too late."""
@@ -164,7 +176,7 @@ class _Walk:
             if basis.id in self.reached:
                 continue
             for world in worlds(basis):
-                stopped = prohibiting(self.rulebook, triple[2], category, interval, world, by_emergency=basis.emergency)
+                stopped = prohibiting(self.rulebook, basis, (triple[2], category), interval, world)
                 first = next((item for item in found[:place] if _carries_before(item, basis, world)), None)
                 if stopped is None and first is None:
                     self.reached.add(basis.id)
@@ -260,22 +272,9 @@ def _carries_before(earlier: Basis, later: Basis, world: frozenset[str]) -> bool
     return not earlier.needs_word or later.word is earlier.word
 
 
-def _explains(rulebook: Rulebook, gap: Gap, triple: Triple, interval: Interval, category: str, permit: str) -> bool:
-    provider, requester, purpose = triple
-    return (
-        (gap.starts is None or gap.starts <= interval.first)
-        and (gap.ends is None or interval.last <= gap.ends)
-        and (not gap.purposes or purpose in gap.purposes)
-        and (not gap.providers or provider in gap.providers)
-        and (not gap.requesters or requester in gap.requesters)
-        and (not gap.permits or permit in gap.permits)
-        and (not gap.categories or rulebook.covers(gap.categories, category))
-    )
-
-
 def _duplicates(rulebook: Rulebook) -> Iterator[Finding]:
     named: list[Basis | Prohibition | Gap] = [*rulebook.bases, *rulebook.prohibitions, *rulebook.gaps]
-    seen = Counter(one.id for one in named)
+    seen = Counter(entry.id for entry in named)
     for name, times in sorted(seen.items()):
         if times > 1:
             yield Finding("duplicate", name, f"{times} bases, prohibitions or gaps have this id; give each its own")

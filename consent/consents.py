@@ -165,6 +165,23 @@ class ConsentRecord:
         # What cannot be told apart in a record is forbidden with the rest, and is not permitted with it.
         return self.target.is_aimed_at(holder, role) if self.forbids else self.target.is_all_of(holder)
 
+    def may_carry(self, age: int | None, is_unaccompanied: bool | None, day: date) -> bool:
+        """Whether whoever gave it may give it for a person of this age on this day. What is not known stops nothing.
+
+        A minor who has come of age speaks for themselves from then on.
+        """
+        if age is None:
+            return True
+        then = age - _full_years(self.recorded_at.astimezone(_HELSINKI).date(), day)
+        ages = {max(then, 0)} if self.given_by.kind is GiverKind.SELF or age < ADULT else {max(then, 0), age}
+        try:
+            for known in ages:
+                person = Person(known, is_unaccompanied, day)
+                check_permits(self.given_by, person, is_permission=self.kind is WordKind.PERMISSION)
+        except ConsentError:
+            return False
+        return True
+
     def holds(self, word: ConsentRecord) -> bool:
         """Whether a report holds what a permission or consent would carry: never the person's own permission."""
         return word.kind != WordKind.PERMISSION or word.given_by.kind != GiverKind.SELF
@@ -260,7 +277,8 @@ class ConsentRecord:
             return replace(
                 record,
                 kind=WordKind.PROHIBITION if own else WordKind.REPORT,
-                # It stands until it is taken back, whatever end the form names.
+                # It stands from now until it is taken back, whatever period the form names.
+                starts=None if record.starts is None or record.starts > day else record.starts,
                 ends=None if own else after_working_days(day, REPORT_DAYS),
             )
         _check_shape(record, document)
@@ -359,6 +377,10 @@ def newest(records: Iterable[ConsentRecord]) -> tuple[ConsentRecord, ...]:
         if known is None or (record.version, not record.carries) > (known.version, not known.carries):
             found[record.id] = record
     return tuple(found.values())
+
+
+def _full_years(since: date, on: date) -> int:
+    return max(0, _years(since, on))
 
 
 def _years(born: date, on: date) -> int:

@@ -32,7 +32,7 @@ class Moment:
     @property
     def sources(self) -> tuple[Source, ...]:
         """Where what accounts for it was read."""
-        found = (*(basis.source for basis in self.bases), *(one.source for one in self.prohibitions))
+        found = (*(basis.source for basis in self.bases), *(prohibition.source for prohibition in self.prohibitions))
         return tuple(source for source in found if source is not None)
 
     @property

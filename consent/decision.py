@@ -122,7 +122,16 @@ class _Case:
         self._request = request
         self._rulebook = rulebook
         self._day = day
-        asked = Asked(request.provider.member, request.requester.role, request.requester.member, request.purpose, day)
+        facts = request.facts or SubjectFacts()
+        asked = Asked(
+            holder=request.provider.member,
+            role=request.requester.role,
+            member=request.requester.member,
+            purpose=request.purpose,
+            day=day,
+            age=facts.age,
+            is_unaccompanied=facts.unaccompanied,
+        )
         self._said = Said(words, asked, rulebook)
         self._triple = (request.provider.role, request.requester.role, request.purpose)
         self._answers: dict[str, bool | None] = {}

@@ -178,7 +178,9 @@ def _codes(codings: object, system: str, pointer: str) -> Iterable[str]:
 def _given_by(extensions: object) -> dict[str, Any]:
     for index, extension in enumerate(_list(extensions, "/extension")):
         if extension.get("url") == GIVER:
-            parts = {one.get("url"): one for one in _list(extension.get("extension"), f"/extension/{index}/extension")}
+            parts = {
+                part.get("url"): part for part in _list(extension.get("extension"), f"/extension/{index}/extension")
+            }
             return {
                 "kind": parts.get("kind", {}).get("valueCode", "self"),
                 "mandate_until": parts.get("mandate-until", {}).get("valueDate"),
@@ -204,6 +206,6 @@ def _object(value: object, pointer: str) -> Mapping[str, Any]:
 def _list(value: object, pointer: str) -> list[Mapping[str, Any]]:
     if value is None:
         return []
-    if not isinstance(value, list) or not all(isinstance(one, Mapping) for one in value):
+    if not isinstance(value, list) or not all(isinstance(item, Mapping) for item in value):
         raise ConsentError(pointer, "a list of objects is needed here")
     return value

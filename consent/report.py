@@ -55,7 +55,7 @@ def of_check(check: Check, proofs: Sequence[Proof] = ()) -> Report:
         if not number
         else f"{number} {'thing' if number == 1 else 'things'} to mend."
     )
-    explained = tuple((one.gap.id, one.gap.reason["en"], f"{_number(one.cells)}") for one in check.explained)
+    explained = tuple((gap.gap.id, gap.gap.reason["en"], f"{_number(gap.cells)}") for gap in check.explained)
     return Report(
         title=f"Rulebook {rulebook.name} {rulebook.version}",
         verdict=verdict,
@@ -65,7 +65,7 @@ def of_check(check: Check, proofs: Sequence[Proof] = ()) -> Report:
             ("Digest", rulebook.digest),
             ("Points looked at (role × role × purpose × category × permit × interval)", _number(check.cells)),
             ("Given by a basis", _number(check.given)),
-            ("Asked for and withheld on purpose", _number(sum(one.cells for one in check.explained))),
+            ("Asked for and withheld on purpose", _number(sum(gap.cells for gap in check.explained))),
             ("Closed: no flow asks, no basis gives", _number(check.closed)),
             ("Intervals in which the law stands still", "; ".join(str(interval) for interval in check.intervals)),
         ),

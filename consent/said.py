@@ -20,13 +20,18 @@ CARRYING: Final = frozenset({WordKind.PERMISSION, WordKind.CONSENT})
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """Who would hear it, of what role, from which member, for what, on which day."""
+    """Who would hear it, of what role, from which member, for what, on which day; and of the person what is known.
+
+    `age` is that of the person on the day, `is_unaccompanied` whether they came as a minor without a guardian.
+    """
 
     holder: str
     role: str
     member: str
     purpose: str
     day: date
+    age: int | None = None
+    is_unaccompanied: bool | None = None
 
 
 class Silence(StrEnum):
@@ -51,7 +56,10 @@ class Said:
         about = [word for word in meant if word.in_force(asked.day)]
         self._rulebook = rulebook
         self._ended = [word for word in meant if word.carries and not word.in_force(asked.day)]
-        self._carrying = [word for word in about if word.carries]
+        # Whoever said it was held against the age that the form told. What is known now of the person counts more.
+        self._carrying = [
+            word for word in about if word.carries and word.may_carry(asked.age, asked.is_unaccompanied, asked.day)
+        ]
         self._prohibitions = [word for word in about if word.forbids and word.kind is not WordKind.REPORT]
         self._reports = [word for word in about if word.forbids and word.kind is WordKind.REPORT]
         self._withdrawn = [word for word in about if word.status == WordStatus.WITHDRAWN]

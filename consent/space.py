@@ -77,7 +77,7 @@ def permits_at(rulebook: Rulebook, interval: Interval) -> tuple[str, ...]:
 
 def in_force(rulebook: Rulebook, triple: Triple, interval: Interval) -> tuple[Basis, ...]:
     """The bases between two roles for a purpose that are in force in an interval, as they are asked."""
-    return tuple(one for one in rulebook.bases_for(*triple) if one.in_force(interval.first))
+    return tuple(basis for basis in rulebook.bases_for(*triple) if basis.in_force(interval.first))
 
 
 def carrying(rulebook: Rulebook, bases: Iterable[Basis], category: str, permit: str) -> tuple[Basis, ...]:
@@ -102,13 +102,14 @@ def worlds(basis: Basis) -> Iterator[World]:
 
 
 def prohibiting(
-    rulebook: Rulebook, purpose: str, category: str, interval: Interval, world: World, *, by_emergency: bool = False
+    rulebook: Rulebook, basis: Basis, given: tuple[str, str], interval: Interval, world: World
 ) -> Prohibition | None:
-    """The prohibition that stops a category in a world, also or not where a basis for emergencies would give it."""
+    """The prohibition that stops what a basis would give in a world; `given` are the purpose and the category of it."""
+    purpose, category = given
     for prohibition in rulebook.prohibitions:
         if (
             prohibition.in_force(interval.first)
-            and (prohibition.stops_emergencies or not by_emergency)
+            and (prohibition.stops_emergencies or not basis.emergency)
             and (not prohibition.purposes or purpose in prohibition.purposes)
             and rulebook.touches(prohibition.categories, category)
             and world.issuperset(prohibition.when)

@@ -112,7 +112,9 @@ PRODUCT = ("gateway", "audit", "consent", "adapters", "schemas")
 LINES, LENGTH, PARAMETERS, ROOM = 450, 60, 5, 5000
 
 #: Functions over five parameters that docs/adr/0009-sizes.md names, with its reasons. At most ten.
-NAMED = frozenset({"gateway/wire/problems.py: __init__"})
+NAMED = frozenset(
+    {"consent/examples.py: decide_case", "gateway/wire/problems.py: __init__", "gateway/web/listeners.py: __init__"}
+)
 
 #: Rooms with pieces that are still too large, and how many they may have: files, functions, functions with too many
 #: parameters, loops over `one`. The numbers only go down; a room that has none left leaves the table.
@@ -121,10 +123,6 @@ LATER: Mapping[str, tuple[int, int, int, int]] = {
     "adapters/fhir_r4": (0, 0, 0, 4),
     "adapters/scaffold": (0, 0, 0, 10),
     "adapters/sdk": (0, 0, 0, 9),
-    "adapters/workbench": (0, 0, 1, 2),
-    "consent": (0, 1, 3, 7),
-    "gateway/storage": (0, 0, 1, 0),
-    "gateway/web": (0, 0, 1, 0),
 }
 
 Found = tuple[list[str], list[str], list[str], list[str]]

@@ -21,6 +21,7 @@ import orjson
 
 from adapters.agreement import doubts, today
 from adapters.converting import convert_with
+from adapters.fhir_r4.countries import three_letters
 from adapters.fhir_r4.doubting import Doing, Word, in_use, of_bundle, of_entry, of_resource, settled
 from adapters.fhir_r4.parting import parted
 from adapters.fhir_r4.taking import MOVED, Taking
@@ -41,6 +42,7 @@ MUNICIPALITY_CODES = "urn:oid:1.2.246.537.6.21.2003"
 _MUNICIPALITY_CODES = frozenset({MUNICIPALITY_CODES, "urn:oid:1.2.246.537.6.21"})
 SECURITY = PROFILES + "CodeSystem/fi-base-security-label-cs"
 NON_DISCLOSURE = "TURVAKIELTO"
+CITIZENSHIP = "http://hl7.org/fhir/StructureDefinition/patient-citizenship"
 PATIENT_PROFILE = PROFILES + "StructureDefinition/fi-base-patient"
 _HETU_TYPE = {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/v2-0203", "code": "NNFIN"}]}
 
@@ -267,6 +269,8 @@ def _person_in(resource: dict[str, Any], taking: Taking, at: str) -> dict[str, A
     _languages(person)
     extensions = list(person["extension"]) if isinstance(person.get("extension"), list) else []
     for index, one in enumerate(extensions):
+        if isinstance(one, dict) and one.get("url") == CITIZENSHIP:
+            extensions[index] = three_letters(one)
         if not isinstance(one, dict) or one.get("url") != MUNICIPALITY:
             continue
         extensions[index] = MOVED

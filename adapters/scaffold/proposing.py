@@ -91,9 +91,11 @@ class _Proposal:
             lines.append(f"ignored: {_flow(ignored)}")
         unknown_facts = [fact for fact in ("safety-prohibition", "birth-date") if fact not in self._by]
         if unknown_facts:
+            # Whoever knows the source says so, never this tool: a prohibition may stand in a column that it overlooks.
             lines.append(
-                f"cannot-say: {_flow(unknown_facts)}  # take out what you map; who else knows it must be asked"
+                f"# No column was recognised for {', '.join(unknown_facts)}. Map it; only if the source cannot"
             )
+            lines.append(f"# know it, say so, and who else knows it must be asked: cannot-say: {_flow(unknown_facts)}")
         lines += [*self._tables(), "", "resources:", "  Patient:", *self._patient()]
         for kind, items in (("RelatedPerson", self._related()), ("Observation", self._observations())):
             if items:

@@ -33,6 +33,8 @@ _NOISE = frozenset(
 _STRICT = 0.6
 #: Kinds whose values can hardly be anything else: what is called otherwise, or not at all, is recognised by them.
 _TELLING = frozenset({"hetu", "email", "language", "permit-ground", "service-need", "municipality", "gender"})
+#: What only its name can say: guessed from values, a town would become one to which a protected address may go.
+_NAMED_ONLY = frozenset({"safety-recipient"})
 #: Characters of a name that is still a name; comparing costs more than its length.
 _LONGEST_NAME = 120
 #: A guess is never certain.
@@ -133,7 +135,7 @@ def recognise(sample: Sample, key: str = "") -> Recognition:
             if "[]/" in column.name and concept.name not in {"service-needs", "bookkeeping"}:
                 continue  # an object of a list is somebody or something else
             by_name = 0.0 if _is_anothers(column.name, concept) else name_score(column.name, concept)
-            if by_name < 0.55 and concept.kind not in _TELLING:
+            if by_name < 0.55 and (concept.kind not in _TELLING or concept.name in _NAMED_ONLY):
                 continue
             if concept.kind not in looks:
                 looks[concept.kind] = value_score(column, concept.kind)

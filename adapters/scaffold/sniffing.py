@@ -140,7 +140,8 @@ def _csv(text: str, encodings: list[str], hints: Hints) -> Sample:
         if found is None or rows is None:
             continue
         width = len(found.columns)
-        sound = sum(len(_without_end(cells)) in (width, width - 1) for cells in rows.cells)
+        # Registers are sparse: cells that are empty to the end of a row are cells nevertheless.
+        sound = sum(len(cells) >= width - 1 and len(_without_end(cells)) <= width for cells in rows.cells)
         alike = sound / max(sum(any(cells) for cells in rows.cells), 1)
         score = alike * min(width, 12) if alike >= 0.5 and width >= 2 else 0.0
         if score > best[0]:

@@ -128,10 +128,10 @@ class Bench:
                 fault = self._fault or Fault("the adapter cannot be loaded")
                 return Look(self.folder.name, "", (), (), 0, 0, (), {}, None, (), fault)
             package = self._package
-            names = tuple(one.name for one in package.samples)
+            names = tuple(sample.name for sample in package.samples)
             chosen = sample if sample in names else (names[0] if names else "")
             read = self._read.get(chosen) or _Read((), frozenset())
-            return _look(package, chosen, names, read, number, self._fault, stale=stale)
+            return _look(_Shelf(package.name, chosen, names, self._fault, stale), read, number)
 
     def _load(self) -> bool:
         """Load what has changed; whether what is held is older than the files."""
@@ -179,29 +179,32 @@ def _read(package: Package, sample: Path) -> _Read:
     )
 
 
-def _look(
-    package: Package,
-    sample: str,
-    samples: tuple[str, ...],
-    read: _Read,
-    number: int,
-    fault: Fault | None,
-    *,
-    stale: bool,
-) -> Look:
+@dataclass(frozen=True, slots=True)
+class _Shelf:
+    """Of which adapter and sample a look is, among which samples, and what is wrong with the files if anything is."""
+
+    adapter: str
+    sample: str
+    samples: tuple[str, ...]
+    fault: Fault | None
+    is_stale: bool
+
+
+def _look(shelf: _Shelf, read: _Read, number: int) -> Look:
+    adapter, sample, samples, fault, is_stale = shelf.adapter, shelf.sample, shelf.samples, shelf.fault, shelf.is_stale
     records = tuple(
         Listed(index, mapped.position.row, mapped.bundle is not None, len(mapped.findings))
         for index, (_, mapped) in enumerate(read.pairs)
     )
     number = min(max(number, 0), max(len(records) - 1, 0))
     if not records:
-        return Look(package.name, sample, samples, (), 0, 0, (), {}, None, (), fault, stale)
+        return Look(adapter, sample, samples, (), 0, 0, (), {}, None, (), fault, is_stale)
     item, mapped = read.pairs[number]
     taken = {origin.position.column for origin in mapped.provenance.values()}
     cells = tuple(_cells(item, mapped, taken, read.ignored))
     placed = {finding.position.column for finding in mapped.findings} & {cell.column for cell in cells}
     return Look(
-        package.name,
+        adapter,
         sample,
         samples,
         records,
@@ -212,7 +215,7 @@ def _look(
         mapped.bundle,
         tuple(finding for finding in mapped.findings if finding.position.column not in placed),
         fault,
-        stale,
+        is_stale,
     )
 
 
@@ -229,7 +232,7 @@ def _cells(item: Record | Finding, mapped: Mapped, taken: set[str], ignored: fro
             state = "ignored"
         elif not written.strip():
             state = "empty"
-        elif any(one.split("[", maxsplit=1)[0] == column for one in taken):
+        elif any(source.split("[", maxsplit=1)[0] == column for source in taken):
             state = "taken"
         else:
             state = "left"

@@ -151,7 +151,7 @@ def revoke(
         try:
             done = log.commit_blocking(
                 lambda connection: revocations.revoke(
-                    connection, kind, revoked, client=owner, node=settings.node.id, now=datetime.now(UTC)
+                    connection, revocations.Shut(kind, revoked, owner), node=settings.node.id, now=datetime.now(UTC)
                 )
             ).value
         finally:

@@ -196,7 +196,7 @@ class HistoryForm(Shown):
 
 
 class BroughtForm(Shown):
-    """One consent of a file; `known` if one that says the same stands already."""
+    """One consent of a file; `known` if one that says the same was taken before, though it may have ended since."""
 
     row: int
     id: str

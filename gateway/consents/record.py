@@ -23,6 +23,7 @@ from consent.consents import ConsentError, ConsentRecord, Ending, Stamp, WordKin
 from gateway.consents.notices import Change, Notices
 from gateway.exchange.context import Exchange
 from gateway.obligations.asking import answered
+from gateway.person.values import Person
 from gateway.registry.read.standing import Standing
 from gateway.sources.backends import Locator
 from gateway.story import Story
@@ -66,7 +67,7 @@ class Consents:
     async def record(
         self, client: str, recorder: SubsystemId, locator: Locator, document: dict[str, Any], *, once: bool = False
     ) -> Recorded:
-        """Store a word from its JSON. With `once`, one that stands with the same content is not doubled.
+        """Store a word from its JSON. With `once`, one that was taken before with the same content is not taken anew.
 
         Raises ProblemError `consent-invalid`.
         """
@@ -93,10 +94,8 @@ class Consents:
             record = ConsentRecord.from_form(document, stamp, born(locator.system, locator.value))
         except ConsentError as error:
             raise invalid(error) from None
-        if once:
-            same = [word for word in person.shown if _content(word) == _content(record)]
-            if same:
-                return Written(Recorded(same[0], True, 0), ())
+        if once and (taken := _taken(connection, person, record)) is not None:
+            return Written(Recorded(taken, True, 0), ())
         store.add(connection, record)
         entry = entry_of(self._exchange, who, record, subject, now)
         notices = 0
@@ -124,7 +123,8 @@ class Consents:
             held, subject = own_word(self._exchange, connection, recorder, identifier)
             if not held.stands:
                 raise ProblemError("consent-withdrawn", detail=f"the record is {held.status} already")
-            if held.kind is WordKind.REPORT and ending is WordStatus.WITHDRAWN:
+            # Whatever the ending is called: only what the person answers, or silence, ends what holds in their favour.
+            if held.kind is WordKind.REPORT:
                 raise ProblemError(
                     "invalid-request",
                     detail="what somebody else reported is not theirs to take back",
@@ -225,6 +225,23 @@ def is_of(record: ConsentRecord, caller: SubsystemId) -> bool:
         return SubsystemId.parse(record.recorded_by).member == caller.member
     except IdentifierError:
         return False
+
+
+def _taken(connection: Connection, person: Person, record: ConsentRecord) -> ConsentRecord | None:
+    """The word of a file that was taken before, as it is now. None where it says something that was not said yet.
+
+    A permission or consent that has ended since was taken too: a file that is sent again is nobody's new will. A
+    prohibition that was lifted comes back, since it can only protect.
+    """
+    for word in person.shown:
+        if _content(word) == _content(record):
+            return word
+    if record.forbids:
+        return None
+    for word in person.shown:
+        if not word.stands and _content(store.history(connection, word.id)[0]) == _content(record):
+            return word
+    return None
 
 
 def _content(record: ConsentRecord) -> ConsentRecord:

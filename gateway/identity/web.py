@@ -110,6 +110,6 @@ def _actor(exchange: Exchange, caller: Caller, user: str | None) -> Actor:
             detail="a decision about who a person is needs the person who decides",
             remedy=f"send the user's id in the header {USER_HEADER}",
         )
-    assert user is not None
-    person, *formerly = exchange.subjects.users(str(caller.subsystem.member), user)
+    assert name is not None
+    person, *formerly = exchange.subjects.users(str(caller.subsystem.member), name)
     return Actor(caller.name, caller.subsystem, pseudonym, person, tuple(formerly))

@@ -36,15 +36,22 @@ def read(connection: Connection) -> Revocations:
     return Revocations(frozenset(found[CERTIFICATE]), frozenset(found[CLIENT]))
 
 
-def revoke(connection: Connection, kind: str, revoked: str, *, client: str, node: str, now: datetime) -> Written[bool]:
-    """Shut out a certificate or a client, with the entry to be recorded; False and nothing new if it was out already.
+@dataclass(frozen=True, slots=True)
+class Shut:
+    """What is to be shut out, a CERTIFICATE or a CLIENT, and the client whose it is; empty if settings know none."""
 
-    `client` is the name of the client whose it is, or empty if the settings know none.
-    """
+    kind: str
+    what: str
+    client: str = ""
+
+
+def revoke(connection: Connection, shut: Shut, *, node: str, now: datetime) -> Written[bool]:
+    """Shut it out, with the entry to be recorded; False and nothing new if it was out already."""
+    kind, revoked = shut.kind, shut.what
     held = client_revocations.c
     if connection.execute(select(held.at).where(held.kind == kind, held.revoked == revoked)).first() is not None:
         return Written(False, ())
-    entry = Story(client=client or None, node=node).entry(
+    entry = Story(client=shut.client or None, node=node).entry(
         EntryType.KEY, Outcome.SUCCESS, now, reason="client-revoked", detail={kind: revoked}
     )
     connection.execute(

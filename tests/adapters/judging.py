@@ -76,6 +76,9 @@ def _of_findings(demand: Mapping[str, Any], outcome: Outcome) -> Iterator[str]:
         row, codes = wanted.get("row", 0), set(wanted["codes"])
         if not any(row in (0, told.row) and ({"*", told.code} & codes) for told in outcome.told):
             yield f"no finding {sorted(codes)} at row {row}"
+    unwanted = {told.code for told in outcome.told} & set(demand.get("no_codes", ()))
+    if unwanted:
+        yield f"told without reason: {sorted(unwanted)}"
     if "refused" in demand:
         codes = {"*", *(told.code for told in outcome.told)} if outcome.told else set()
         if outcome.bundles or not codes & set(demand["refused"]):

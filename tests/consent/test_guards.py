@@ -74,6 +74,7 @@ GUARDS: list[tuple[str, str, Change]] = [
     ("social-needs-to-a-municipality-by-consent", "assessment-together-municipality", with_("social-needs")),
     ("means-of-support-in-the-early-stage-only", "integration-2023-municipality", with_("finances")),
     ("from-county-to-county-not-against-a-prohibition", "social-care-permission", SHOWN),
+    ("what-is-sensitive-reaches-a-county-unasked-by-named-provisions", "county-consent", SHOWN),
     ("a-consent-is-no-permission", "patient-permission", as_(word=Word.CONSENT)),
     ("a-mover-is-told-of-by-consent-only", "onward-move-contact", as_(word=Word.SHOWN, mode=Mode.RIGHT_TO_GET)),
     ("a-mover-is-told-of-by-consent-only", "contact-by-consent", as_(word=Word.PERMISSION)),

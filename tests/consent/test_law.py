@@ -124,12 +124,12 @@ def test_protected_address_goes_to_an_authority_whose_task_needs_it_with_the_mar
     assert why(for_producer, "move") == "prohibited"
 
 
-def test_what_the_node_does_not_carry_out_is_not_promised() -> None:
+def test_what_the_nodes_carry_out_is_promised() -> None:
     decision = decided("p01-asylum-adult", "centre", "kotka", "reception-to-municipality", **HAND)
     text = explain(decision, reference(), "fi")
 
     assert "notify-subject" in decision.obligations
-    assert "kertoo henkilölle" not in text
+    assert "saaja kertoo henkilölle tietojen saamisesta" in text
     assert "luovutetaan vain välttämätön" in text
 
 

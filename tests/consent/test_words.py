@@ -206,6 +206,57 @@ def test_report_holds_until_midnight_in_finland_of_its_fifth_working_day() -> No
     assert not report.in_force(date(2026, 4, 8))
 
 
+def test_prohibition_begins_at_once_whatever_beginning_the_form_names(rulebook: Rulebook) -> None:
+    for form in ({}, {"given_by": {"kind": "other"}}):
+        prohibition = word(**PROHIBITION, **form, starts="2030-01-01")
+
+        assert prohibition.in_force(date(2026, 3, 2))
+        assert prohibition.to_dict()["starts"] is None
+    assert word(**PROHIBITION, starts="2026-03-01").starts == date(2026, 3, 1)
+
+
+SPOKEN: list[tuple[str, dict[str, Any], int | None, bool | None, bool]] = [
+    # what the form said, the age that the record tells on the next day, whether they came alone; whether it carries
+    ("a child of seven by itself", {}, 7, None, False),
+    ("a child of seven that the form calls 30", {"subject_age": 30}, 7, None, False),
+    ("a person of 17 by themselves", {}, 17, None, False),
+    ("a person of 18 by themselves", {}, 18, None, True),
+    ("a person of an age that nobody knows", {}, None, None, True),
+    ("a child that was found able", {"given_by": {"kind": "self", "able_to_decide": True}}, 15, None, True),
+    ("an adult by a guardian", {"subject_age": 10, "given_by": {"kind": "guardian"}}, 34, None, False),
+    ("a child of ten by the guardian", {"subject_age": 10, "given_by": {"kind": "guardian"}}, 10, None, True),
+    ("a child of 15 that nobody heard", {"subject_age": 10, "given_by": {"kind": "guardian"}}, 15, None, False),
+    ("a child that came alone, by a guardian", {"subject_age": 10, "given_by": {"kind": "guardian"}}, 10, True, False),
+]
+
+
+@pytest.mark.parametrize(("form", "age", "alone", "carries"), [row[1:] for row in SPOKEN], ids=[r[0] for r in SPOKEN])
+def test_word_of_whoever_may_not_give_it_carries_nothing_when_the_record_tells_so(
+    rulebook: Rulebook, form: dict[str, Any], age: int | None, alone: bool | None, carries: bool
+) -> None:
+    asked = Asked(CENTRE, "county", "FI-DEMO/WSC/9000004-6", "reception-to-county", date(2026, 3, 3), age, alone)
+    said = Said([named(kind="permission", **form)], asked, rulebook)
+
+    found = said.word_for("health-needs")
+    assert isinstance(found, ConsentRecord) is carries
+    assert carries or found is Silence.MISSING
+
+
+def test_guardians_word_ends_when_the_child_comes_of_age_and_the_childs_own_stays(rulebook: Rulebook) -> None:
+    by_guardian = named(kind="permission", subject_age=11, given_by={"kind": "guardian"})
+    able = named(kind="permission", subject_age=15, given_by={"kind": "self", "able_to_decide": True})
+
+    def carried(word_: ConsentRecord, years: int, age: int) -> bool:
+        day = date(2026 + years, 3, 3)
+        asked = Asked(CENTRE, "county", "FI-DEMO/WSC/9000004-6", "reception-to-county", day, age)
+        return isinstance(Said([word_], asked, rulebook).word_for("health-needs"), ConsentRecord)
+
+    assert carried(by_guardian, 2, 13)  # heard or not is of the day on which it was given
+    assert carried(by_guardian, 6, 17)
+    assert not carried(by_guardian, 7, 18)
+    assert carried(able, 5, 20)
+
+
 def test_report_holds_what_rests_on_words_but_not_the_persons_own_permission(rulebook: Rulebook) -> None:
     report = word(**PROHIBITION, given_by={"kind": "other"})
     guardian = {"subject_age": 11, "given_by": GUARDIAN}

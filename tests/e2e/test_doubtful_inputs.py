@@ -24,7 +24,7 @@ from tests.waiting import until
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 #: Those in which persons could be mixed, lost or exposed.
-INPUTS = [name for name, demand in DEMANDS.items() if demand["node"]]
+INPUTS = [name for name, demand in DEMANDS.items() if demand["node"] and "/" not in demand["adapter"]]
 #: What a recipient can be held to: it gets what it may have, which is less than what was made.
 NEVER = ("not_taken", "not_unprotected", "never_says_no", "never_in", "never_text")
 RECIPIENTS = ("kotka", "kymenlaakso")

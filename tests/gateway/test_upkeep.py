@@ -258,7 +258,9 @@ async def test_a_clock_that_is_set_back_reports_and_begins_anew(engine: Engine, 
 def test_a_revocation_and_its_entry_are_one_and_are_made_once(engine: Engine, log: Log) -> None:
     def revoke(kind: str, what: str) -> bool:
         return log.commit_blocking(
-            lambda connection: revocations.revoke(connection, kind, what, client="tools", node="kotka-1", now=NOW)
+            lambda connection: revocations.revoke(
+                connection, revocations.Shut(kind, what, "tools"), node="kotka-1", now=NOW
+            )
         ).value
 
     assert revoke(revocations.CERTIFICATE, "A" * 43)

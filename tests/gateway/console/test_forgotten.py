@@ -12,14 +12,25 @@ import httpx
 import pytest
 from sqlalchemy import Connection
 
-from audit.log.entries import Agents, Entry, new_id
+from audit.log.entries import Agents, Categories, Entry, new_id
 from audit.log.log import Written
 from audit.questions.query import case, walk
 from audit.questions.query import person as everything_about
 from audit.questions.subjects import HETU_SYSTEM, scrub
 from audit.tree.verify import verify_export
 from gateway.desk.forms import Format
-from tests.gateway.console.conftest import CENTRE, CUSTOMER, CUSTOMER_SYSTEM, HETU, NOW, Running, Visitor, World, hidden
+from tests.gateway.console.conftest import (
+    CENTRE,
+    CUSTOMER,
+    CUSTOMER_SYSTEM,
+    HETU,
+    KOTKA,
+    NOW,
+    Running,
+    Visitor,
+    World,
+    hidden,
+)
 from tests.people import joined
 
 CASE = "ASIA-7"
@@ -158,3 +169,24 @@ def test_the_records_of_whoever_was_forgotten_are_proven_and_lead_to_no_person(r
     story = client.get(f"/stories/{world.entries['plan'].id}")
     assert story.status_code == 200
     assert "/people/" not in story.text
+
+
+@pytest.mark.parametrize(("kind", "outcome", "is_shown"), [
+    ("delivery", "stopped", True), ("delivery", "partial", True), ("decision", "withheld", True),
+    ("delivery", "success", False), ("delivery", "failed", False),
+])  # fmt: skip
+def test_a_persons_page_lists_what_was_stopped_and_withheld(
+    running: Running, kind: str, outcome: str, is_shown: bool
+) -> None:
+    world, client = running.world, running.enter()
+    entry = Entry(
+        kind, outcome, NOW, id=new_id(NOW), agents=Agents(node="centre.demo", recipient=KOTKA), source=CENTRE,
+        subject=world.pseudonym, categories=Categories(withheld=("health-needs",)),
+    )  # fmt: skip
+    index = world.log.append_blocking((entry,)).indexes[0]
+
+    page = client.get(find(client, running, HETU).headers["location"]).text
+    listed = page.split('id="kept-back"', 1)[1].split("</section>", 1)[0]
+
+    assert (f"/entries/{index}" in listed) is is_shown
+    assert (listed.count("chips held") > 0) or not is_shown, "the categories that were held back"

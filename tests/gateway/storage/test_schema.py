@@ -123,7 +123,7 @@ def test_database_that_others_could_read_is_closed_to_them_when_it_is_opened(tmp
 def test_what_went_from_whom_to_whom_is_counted_anew(engine: Engine, pruned: str | None, left: list[int]) -> None:
     """A former version counted notices as disclosures. A year that is not all here cannot be counted again."""
     with engine.begin() as connection:
-        command.upgrade(schema._config(connection), "0007")
+        command.upgrade(schema._config(connection), "0008")
     sums = {"source": "a", "recipient": "b", "released": 9, "refused": 0, "fruitless": 0}
     with storage.writer(engine).begin() as connection:
         for year in (2024, 2025, 2026):

@@ -613,6 +613,17 @@ async def test_file_of_consents_is_brought_once_and_bad_rows_are_told(nodes: Run
     assert (brought["findings"][0]["row"], brought["findings"][0]["pointer"]) == (4, "/categories/0")
     assert (again["recorded"], again["known"]) == (0, 2)
     assert [one["id"] for one in again["consents"]] == [one["id"] for one in brought["consents"]]
+    # What was taken back since is not said anew by a file that is sent again, and a prohibition that was lifted is.
+    for made in brought["consents"]:
+        ended, _ = await post(nodes, "centre", f"/v1/consents/{made['id']}/withdrawal")
+        assert ended == 200
+    _, later = await call(nodes, "centre", "POST", "/v1/consents/import", data=data, headers=kind)
+    assert (later["recorded"], later["known"]) == (1, 1)
+    (known,) = [made for made in later["consents"] if made["known"]]
+    assert known["id"] == brought["consents"][0]["id"]
+    renewed = "\n".join((header, rows[0].replace("S-1", "S-11"))).encode()
+    _, said = await call(nodes, "centre", "POST", "/v1/consents/import", data=renewed, headers=kind)
+    assert (said["recorded"], said["known"]) == (1, 0)
     wrong, problem = await call(nodes, "centre", "POST", "/v1/consents/import", data=b"nonsense", headers=kind)
     assert (wrong, problem["code"]) == (422, "consent-invalid")
 
