@@ -93,7 +93,7 @@ def events(visit: Visit) -> Answer:
 
 
 def consents(visit: Visit) -> Answer:
-    """Consents and refusals, what was disclosed under each, and whether anything left after a withdrawal."""
+    """Permissions, consents and prohibitions, what was disclosed under each, and whether anything left after a withdrawal."""
 
     def shown(told: Consents) -> Answer:
         return _shown(visit, "person-consents.html", "consents", stories=told.stories, late=told.late)
