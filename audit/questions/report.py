@@ -171,12 +171,14 @@ def extract(
 def _word_line(connection: Connection, entry: Entry, telling: Telling) -> ConsentLine | None:
     """A word of the person's; None for what is none of theirs: a report, a reading, a notice of another's."""
     kind, language = word_of(entry), telling.language
-    if kind is None or kind is Saying.REPORT:
-        # What somebody else said is about that somebody too, and is not the person's refusal (GDPR art. 15(4)).
+    if kind is None:
         return None
     terms = next((found for word in entry.consents if (found := telling.terms(connection, *word)) is not None), None)
-    if terms is not None and terms.speaker is Speaker.OTHER:
-        return None  # a former version recorded a report as the person's own
+    is_own = terms is not None and terms.speaker is Speaker.SELF
+    if (kind is Saying.REPORT and not is_own) or (terms is not None and terms.speaker is Speaker.OTHER):
+        # What somebody else said tells of that somebody too, and is not the person's refusal (GDPR art. 15(4)).
+        # Former versions recorded it as a prohibition.
+        return None
     codes = about(entry) if terms is None else terms.categories
 
     def named(of: str, codes: Sequence[str]) -> tuple[str, ...]:
@@ -193,7 +195,7 @@ def _word_line(connection: Connection, entry: Entry, telling: Telling) -> Consen
         return line
     return replace(
         line,
-        given_by=text(f"speaker.{terms.speaker}", language),
+        given_by=text(f"speaker.your-{terms.speaker}", language),
         state="" if terms.state is None else text(f"word-state.{terms.state}", language),
         purposes=named("purpose", terms.purposes),
         recipients=named("recipient", terms.recipients),

@@ -13,7 +13,11 @@ import pytest
 from audit.log.entries import ZONE
 from audit.questions.export import audit_event, to_csv
 from audit.questions.said import Saying, saying, word_of
+from consent.givers import Giver
 from consent.rulebook import load, reference_rulebook
+from gateway.consents.record import Recorder
+from gateway.consents.reports import Answer as Confirmed
+from gateway.consents.reports import Reports
 from gateway.console.pages import PAGES
 from gateway.desk.asking import Asker
 from gateway.desk.desk import Desk
@@ -52,6 +56,7 @@ class Scene:
     """A person who permitted and took it back, forbade, consented, and of whom somebody else reported something."""
 
     here: InProcess
+    clock: Clock
     desk: Desk
     officer: Browser
     page: str = ""
@@ -78,7 +83,7 @@ async def scene(place: Place, database_url: str) -> AsyncIterator[Scene]:
     clock = Clock()
     async with node(place, database_url, clock=clock) as here:
         today = clock().astimezone(ZONE).date()
-        found = Scene(here, desk_of(here.exchange), await signed_in(here, "officer"))
+        found = Scene(here, clock, desk_of(here.exchange), await signed_in(here, "officer"))
         anything = {"purposes": [], "recipients": []}
         found.permission = await here.consent(PERSON, kind="permission", **anything)
         found.consent = await here.consent(PERSON, categories=["social-needs"], ends=today.isoformat())
@@ -188,12 +193,35 @@ async def test_report_becomes_the_persons_own_only_when_they_confirm_it(scene: S
     }
 
 
+async def test_what_somebody_reported_is_on_the_extract_once_the_person_has_confirmed_it(scene: Scene) -> None:
+    who = Recorder("test", scene.here.party.subsystem)
+    about = RULEBOOK.categories["housing"].title["en"]
+
+    await Reports(scene.here.exchange).answer(
+        who, scene.report, Confirmed(True, Giver(), "uk"), Locator(MIGRI_CUSTOMER, PERSON)
+    )
+
+    told = [
+        line
+        for line in scene.desk.ask(ExtractOf.of(person=SUBJECT), Asker("test")).consents
+        if about in line.categories
+    ]
+    assert [(line.kind, line.given_by, line.state) for line in told] == [("prohibition", "you", "in force")]
+    (story,) = [
+        story
+        for story in scene.desk.ask(ConsentsOf.of(person=SUBJECT), Asker("test")).stories
+        if story.consent == scene.report
+    ]
+    assert [word_of(item.entry) for item in story.history] == [Saying.REPORT, Saying.PROHIBITION]
+
+
 async def test_reading_words_is_no_word(scene: Scene) -> None:
     here = scene.here
     named = next(entry for entry in here.entries() if word_of(entry))
     await here.consents.of("test", SubsystemId.parse(named.source or ""), Locator(MIGRI_CUSTOMER, PERSON))
 
     assert saying(here.entries()[-1]) is Saying.READING
+    scene.clock.now += timedelta(minutes=1)
     stories = scene.desk.ask(ConsentsOf.of(person=SUBJECT), Asker("test")).stories
     assert all(word_of(item.entry) for story in stories for item in story.history)
     assert len(scene.desk.ask(ExtractOf.of(person=SUBJECT), Asker("test")).consents) == 5
