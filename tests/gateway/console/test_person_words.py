@@ -201,6 +201,7 @@ async def test_what_somebody_reported_is_on_the_extract_once_the_person_has_conf
         who, scene.report, Confirmed(True, Giver(), "uk"), Locator(MIGRI_CUSTOMER, PERSON)
     )
 
+    scene.clock.now += timedelta(minutes=1)
     told = [
         line
         for line in scene.desk.ask(ExtractOf.of(person=SUBJECT), Asker("test")).consents
