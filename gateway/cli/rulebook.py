@@ -18,7 +18,7 @@ from rich.markup import escape
 from consent.analysis import Check
 from consent.analysis import check as check_rulebook
 from consent.coverage import cover
-from consent.decision import Decision, Way
+from consent.decision import Decision, Way, legal_day
 from consent.difference import differences
 from consent.explaining import LANGUAGES
 from consent.explaining import explain as explain_decision
@@ -264,7 +264,7 @@ def explain(
             provider,
             to,
             purpose,
-            on.date() if on else datetime.now(UTC).date(),
+            on.date() if on else legal_day(datetime.now(UTC)),
             tuple(category or ()),
             emergency=emergency,
             way=Way.HANDOVER if handover else Way.QUERY,
