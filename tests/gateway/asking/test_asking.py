@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from audit.log.entries import ZONE, Entry
+from consent.conditions import CONDITIONS
 from consent.rulebook import reference_rulebook
 from consent.standing import StandingRequest
 from gateway.asking.observing import Observing
