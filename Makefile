@@ -11,7 +11,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 help:
 	@echo "make demo         a whole small network on this machine; Ctrl-C ends it (make demo ONCE=1 ends by itself)"
 	@echo "make test         all tests (make test T=tests/consent: one room, in seconds)"
-	@echo "make survive      take guards out one at a time and see their tests fail (make survive M=claim-links: one)"
+	@echo "make survive      take guards out, kill, fill, cut and load for hours; M=claim-links: one guard, S=killed: one run"
 	@echo "make lint         formatting, lint, types, layers, links of the pages"
 	@echo "make vulnerabilities  ask for known vulnerabilities of what is pinned, where the service can be reached"
 	@echo "make docs         the pages as HTML, in build/docs"
@@ -42,13 +42,13 @@ else
 	$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder --hypothesis-profile full $(PYTEST_ARGS)
 endif
 
-# M="NAME NAME" is for some of them. PERSON_SEQUENCES: how many sequences of words and records of persons are tried.
+# M="NAME NAME" is for some guards, S="NAME NAME" for some runs; S="--short" does the short forms. All of it takes hours.
 survive: $(VENV)/.installed-dev
+ifdef M
 	@$(BIN)/python scripts/mutants $(M)
-ifndef M
-	FACES_EXAMPLES=$${FACES_EXAMPLES:-1000} $(BIN)/pytest -n 0 tests/gateway/web/test_fuzzing.py tests/gateway/console/test_fuzzing_console.py
-	PERSON_SEQUENCES=$${PERSON_SEQUENCES:-2000} $(BIN)/pytest -n 0 -k sqlite tests/gateway/person
-	PERSON_SEQUENCES=$${PERSON_SEQUENCES:-300} $(BIN)/pytest -n 0 -k postgresql tests/gateway/person
+else
+	@scripts/install-test-parts
+	@$(BIN)/python scripts/survive $(S)
 endif
 
 lint: $(VENV)/.installed-dev

@@ -15,6 +15,7 @@ from schemas.identifiers import SubjectIdentifierError, born, canonical
 _SINGLE = frozenset({HETU, MIGRI_CUSTOMER})
 _NOT_GRANTED = frozenset({"pending", "refused"})
 _OLDEST = 120
+_CODE_LENGTH = 11
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,7 @@ def doubts(bundle: Mapping[str, Any], day: date) -> Iterator[Doubt]:
     for pointer in disagreements(bundle):
         yield Doubt(pointer, "contradictory")
     person = subject(bundle)
-    yield from _impossible_days(bundle, day)
+    yield from _impossible_days(person, day)
     birth = person.get("birthDate")
     # In the east a day begins before it does in UTC.
     if birth and date.fromisoformat(birth) > day + timedelta(days=1):
@@ -47,18 +48,19 @@ def doubts(bundle: Mapping[str, Any], day: date) -> Iterator[Doubt]:
         yield Doubt(f"/entry/0/resource/identifier/{at}/value", "identity-disagrees", "warning")
 
 
-def _impossible_days(bundle: Mapping[str, Any], day: date) -> Iterator[Doubt]:
+def _impossible_days(person: Mapping[str, Any], day: date) -> Iterator[Doubt]:
     """A permit that was decided on a day to come was not decided; nobody is born so long ago."""
-    person = subject(bundle)
-    for at, name, part in _parts(person):
+    for place, part in _said(person, "residence-permit").values():
         value = part.get("valueDate")
-        if name == "residence-permit" and value and date.fromisoformat(value) > day + timedelta(days=1):
-            yield Doubt(f"{at}/valueDate", "date-future")
+        if value and date.fromisoformat(value) > day + timedelta(days=1):
+            yield Doubt(f"{place}/valueDate", "date-future")
     days = {"/birthDate": date.fromisoformat(person["birthDate"])} if person.get("birthDate") else {}
     for index, given in enumerate(person.get("identifier", ())):
-        if (born_on := born(given["system"], given["value"])) is not None:
-            days[f"/identifier/{index}/value"] = born_on
-        elif given["system"] in (MIGRI_CUSTOMER, LOCAL) and _is_identity_code(given["value"]):
+        system, value = given["system"], given["value"]
+        if system == HETU:
+            if (born_on := born(system, value)) is not None:
+                days[f"/identifier/{index}/value"] = born_on
+        elif system in (MIGRI_CUSTOMER, LOCAL) and _is_identity_code(value):
             # Under this name nobody would find what the person has refused under their code.
             yield Doubt(f"/entry/0/resource/identifier/{index}/value", "identity-code-as-number")
     for pointer, born_on in days.items():
@@ -67,6 +69,8 @@ def _impossible_days(bundle: Mapping[str, Any], day: date) -> Iterator[Doubt]:
 
 
 def _is_identity_code(value: str) -> bool:
+    if len(value) < _CODE_LENGTH:
+        return False
     try:
         canonical(HETU, value)
     except SubjectIdentifierError:
@@ -74,12 +78,14 @@ def _is_identity_code(value: str) -> bool:
     return True
 
 
-def _parts(person: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
-    """The parts of our own extensions: where each stands, of which extension it is, and what it says."""
+def _said(person: Mapping[str, Any], name: str) -> dict[str, tuple[str, Mapping[str, Any]]]:
+    """The parts of one of our own extensions by their names: where each stands, and what it says."""
+    url = EXTENSION + name
     for index, extension in enumerate(person.get("extension", ())):
-        for number, part in enumerate(extension.get("extension", ())):
-            at = f"/entry/0/resource/extension/{index}/extension/{number}"
-            yield at, extension["url"].removeprefix(EXTENSION), part
+        if extension["url"] == url:
+            at = f"/entry/0/resource/extension/{index}/extension"
+            return {part["url"]: (f"{at}/{number}", part) for number, part in enumerate(extension.get("extension", ()))}
+    return {}
 
 
 def disagreements(bundle: Mapping[str, Any]) -> Iterator[str]:
@@ -91,22 +97,15 @@ def disagreements(bundle: Mapping[str, Any]) -> Iterator[str]:
         system, value = identifier["system"], identifier["value"]
         if system in _SINGLE and first.setdefault(system, value) != value:
             yield f"{at}/identifier/{index}/value"
-    said = {(name, part["url"]): (place, _value(part)) for place, name, part in _parts(person)}
-    granted = said.get(("residence-permit", "granted"))
-    ground = said.get(("residence-permit", "ground"), ("", None))[1]
-    if granted is not None and ground is not None and (ground in _NOT_GRANTED) is bool(granted[1]):
-        yield granted[0]
-    if ("vulnerability", "ground") in said and said.get(("vulnerability", "fact"), ("", None))[1] is False:
-        yield said["vulnerability", "ground"][0]
-    for index, extension in enumerate(person.get("extension", ())):
-        if extension["url"] != EXTENSION + "safety-prohibition":
-            continue
-        parts = {part["url"]: (number, part) for number, part in enumerate(extension.get("extension", ()))}
-        # Whom a prohibition lets know is named only where there is one: "no" beside a name cannot be believed.
-        if "named-recipient" in parts and ("active" not in parts or parts["active"][1].get("valueBoolean") is not True):
-            yield f"{at}/extension/{index}/extension/{parts['named-recipient'][0]}"
-
-
-def _value(part: Mapping[str, Any]) -> Any:
-    value = next((member for name, member in part.items() if name.startswith("value")), None)
-    return value.get("code") if isinstance(value, dict) else value
+    permit = _said(person, "residence-permit")
+    if "granted" in permit and "ground" in permit:
+        place, granted = permit["granted"]
+        if (permit["ground"][1]["valueCoding"].get("code") in _NOT_GRANTED) is granted.get("valueBoolean"):
+            yield place
+    vulnerable = _said(person, "vulnerability")
+    if "ground" in vulnerable and "fact" in vulnerable and vulnerable["fact"][1].get("valueBoolean") is False:
+        yield vulnerable["ground"][0]
+    # Whom a prohibition lets know is named only where there is one: "no" beside a name cannot be believed.
+    safety = _said(person, "safety-prohibition")
+    if "named-recipient" in safety and ("active" not in safety or safety["active"][1].get("valueBoolean") is not True):
+        yield safety["named-recipient"][0]

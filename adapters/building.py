@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from adapters.legibility import has_lost_letters, is_damaged
@@ -67,12 +68,16 @@ class Source:
     default: Any = NOTHING
     #: Whether it is a person's name, whose letters are looked at.
     names: bool = False
+    #: Whether nothing follows from an empty field.
+    is_quiet: bool = False
 
     def build(self, build: Build, pointer: str) -> tuple[Any, bool]:
         """The transformed value; a finding if there is none and must be, or if it cannot be taken."""
         name = self.field
         if name[0] != ".":
             raw, column = build.record.fields.get(name), name
+            if raw == "" and self.is_quiet:  # most fields of most records
+                return NOTHING, False
         elif name == ".":
             raw, column = build.part, build.part_field
         else:
@@ -386,5 +391,6 @@ def _write_part(write: Write, node: Node, each: Each, value: Any, pointer: str) 
     each.gather(write, parts, part)
 
 
+@cache
 def _dashed(kind: str) -> str:
     return "".join(f"-{letter.lower()}" if letter.isupper() else letter for letter in kind).lstrip("-")

@@ -320,7 +320,8 @@ class Compiler:
         is_required = bool(template.get("required", False))
         costs = self._costs(template, path)
         default = self._default(template, shape, path) if "default" in template else NOTHING
-        return Source(named, transform, is_required, costs, ".identifier" in path, default, ".name." in path)
+        is_quiet = not is_required and default is NOTHING
+        return Source(named, transform, is_required, costs, ".identifier" in path, default, ".name." in path, is_quiet)
 
     def _default(self, template: CommentedMap, shape: Shape, path: str) -> Any:
         """The value for an empty field. Of a fact that protects or permits nobody may invent one."""

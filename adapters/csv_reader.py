@@ -282,7 +282,11 @@ def _says_nothing(row: Sequence[str], columns: Sequence[str]) -> bool:
     """Whether it is an empty line, or the header again: at the head of a page, or of a file put behind another."""
     if not any(map(str.strip, row)):
         return True
-    return [row[0].removeprefix("\ufeff"), *row[1:]] == list(columns)
+    if [row[0].removeprefix("\ufeff"), *row[1:]] == list(columns):
+        return True
+    # Where `columns` name what the header does not, most of its names stand where they did.
+    named = [(at, cell.strip()) for at, cell in enumerate(row) if cell.strip() in columns]
+    return 2 * len(named) > len(columns) > 2 and all(list(columns[at : at + 1]) == [name] for at, name in named)
 
 
 def is_another_header(cells: Sequence[str], columns: Sequence[str]) -> bool:

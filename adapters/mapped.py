@@ -184,7 +184,9 @@ class MappedAdapter:
         whole = part[int(number) - 1] if number and isinstance(part, list) and "/" not in at else None
         is_told = any(told.severity == "error" and told.position.column == place for told in build.findings)
         is_indicator = place.startswith("PD1-12") and part != "N"  # HL7's own sign of protection
-        if not is_told and (is_indicator or names_prohibition(place) or speaks_of_prohibition(whole)):
+        # Of a part that the mapping takes, what the list is called says nothing of each of its members.
+        own = place.partition("]/")[2] or place
+        if not is_told and (is_indicator or names_prohibition(own) or speaks_of_prohibition(whole)):
             return finding("error", "misplaced", build.at(place))
         return finding("warning", "not-taken" if is_known else "column-unmapped", build.at(place))
 

@@ -28,6 +28,9 @@ _KIND = {"system": "http://loinc.org", "code": "59284-0", "display": "Consent Do
 _ACT = "http://terminology.hl7.org/CodeSystem/v3-ActCode"
 _RECIPIENT = {"system": "http://terminology.hl7.org/CodeSystem/v3-ParticipationType", "code": "IRCP"}
 
+#: What is read of a provision; what else may stand there narrows it, but for an extension, which changes nothing.
+_READ_OF_PROVISION = frozenset({"id", "extension", "type", "period", "actor", "purpose", "class"})
+
 _FOUND_OUT = {
     "able-to-decide": "able_to_decide",
     "personal-matters": "personal_matters",
@@ -83,14 +86,17 @@ def form_of(resource: Mapping[str, Any]) -> dict[str, Any]:
     provision = _object(resource.get("provision"), "/provision")
     if provision.get("provision"):
         raise ConsentError("/provision/provision", "exceptions within a consent are not taken: send a record for each")
+    status = _status(resource, provision)
+    if status == "active":
+        _check_narrowed(resource, provision)
     form: dict[str, Any] = {
-        "status": _status(resource, provision),
+        "status": status,
         "purposes": list(_codes(provision.get("purpose"), PURPOSE, "/provision/purpose")),
         "recipients": list(_recipients(provision.get("actor"))),
         "categories": list(_codes(provision.get("class"), CATEGORY, "/provision/class")),
         "language": resource.get("language", "fi"),
         "given_by": _given_by(resource.get("extension")),
-        "subject": _subject(resource.get("patient")),
+        "subject": _subject(resource.get("patient"), is_needed=status != "refused"),
     }
     period = _object(provision.get("period", {}), "/provision/period")
     for ours, theirs in (("starts", "start"), ("ends", "end")):
@@ -190,9 +196,47 @@ def _given_by(extensions: object) -> dict[str, Any]:
     return {"kind": "self"}
 
 
-def _subject(patient: object) -> dict[str, Any] | None:
+def _check_narrowed(resource: Mapping[str, Any], provision: Mapping[str, Any]) -> None:
+    """Raises ConsentError where a permit says less than what is read of it: to leave that out would permit more.
+
+    Of a deny the same may be left out: it then forbids more.
+    """
+    for place in _modified(resource, ""):
+        raise ConsentError(place, "a consent that something modifies here is not taken: what it says would be lost")
+    for name in sorted(set(provision) - _READ_OF_PROVISION):
+        raise ConsentError(f"/provision/{name}", "this would narrow the consent and is not read here: leave it out")
+    for index, coding in enumerate(_codings(resource.get("policyRule"), "/policyRule")):
+        if coding.get("system") == _ACT and coding.get("code") != "OPTIN":
+            raise ConsentError(f"/policyRule/coding/{index}", "a policy of opting out permits nothing: say OPTIN")
+    for index, verification in enumerate(_list(resource.get("verification"), "/verification")):
+        if verification.get("verified") is not True:
+            raise ConsentError(f"/verification/{index}/verified", "it was not verified with the person")
+    for index, actor in enumerate(_list(provision.get("actor"), "/provision/actor")):
+        codings = _codings(actor.get("role"), f"/provision/actor/{index}/role")
+        if codings and not any(coding.get("code") == _RECIPIENT["code"] for coding in codings):
+            raise ConsentError(f"/provision/actor/{index}/role", "name the recipient as IRCP")
+
+
+def _modified(value: object, place: str) -> Iterable[str]:
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            if name in {"modifierExtension", "implicitRules"}:
+                yield f"{place}/{name}"
+            yield from _modified(inner, f"{place}/{name}")
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            yield from _modified(inner, f"{place}/{index}")
+
+
+def _codings(concept: object, pointer: str) -> list[Mapping[str, Any]]:
+    return [] if concept is None else _list(_object(concept, pointer).get("coding"), f"{pointer}/coding")
+
+
+def _subject(patient: object, *, is_needed: bool) -> dict[str, Any] | None:
     identifier = patient.get("identifier") if isinstance(patient, Mapping) else None
     if not isinstance(identifier, Mapping):
+        if not is_needed:
+            return None  # a prohibition is kept, until somebody says whom it is about
         raise ConsentError("/patient/identifier", "name the person by an identifier with its system")
     return {"system": identifier.get("system"), "value": identifier.get("value")}
 

@@ -82,6 +82,8 @@ def _tidy(value: str) -> str:
     """One of several ways to type the same: width and ligatures (NFKC), blanks around, case. Not what only looks alike:
     a hyphen that is none is refused, not replaced, since elsewhere it was taken for another character.
     """
+    if value.isascii() and value.isprintable() and " " not in value:
+        return value.upper()  # nearly every one: nothing in it has another way to be typed
     if any(character.isdigit() and not character.isdecimal() for character in value):
         raise _form("there is a raised or ringed digit in it", "write the digits 0 to 9")  # NFKC would make it another
     text = unicodedata.normalize("NFKC", value).strip(_BLANKS)

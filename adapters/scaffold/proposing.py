@@ -146,7 +146,9 @@ class _Proposal:
         if one.concept.kind == "date":
             return max(DATES, key=lambda name: sum(takes(name, value) for value in one.column.held))
         if table is None:
-            return _TRANSFORMS.get(one.concept.name, "")
+            named = _TRANSFORMS.get(one.concept.name, "")
+            is_english = named == "yes-no" and any(value.strip().upper() == "N" for value in one.column.held)
+            return "y-n" if is_english else named
         if self._plain_code(one):
             return f"code {one.concept.kind}"
         return f"table {table}" if one.concept.name in _ALLOWED else f"code {table}"

@@ -296,7 +296,7 @@ def value_score(column: Column, kind: str) -> float | None:
         case "date":
             return max(_share(held, lambda value, by=by: takes(by, value)) for by in DATES)
         case "yes-no":
-            return _share(held, lambda value: takes("yes-no", value))
+            return _share(held, lambda value: takes("y-n", value))
         case "numbers":
             separator = _separator(held, str.isdigit)
             return _share(_parts(held, separator), lambda value: value.isdigit() and int(value) < 30)

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, bindparam, select
 
 from audit.log.statements import Fixed
 from audit.log.tables import entries, tiles
-from audit.tree.merkle import HASH_BYTES, ProofError, node_hash, root_of
+from audit.tree.merkle import HASH_BYTES, ProofError, node_hash
 
 HEIGHT: Final = 8
 WIDTH: Final = 1 << HEIGHT
@@ -192,8 +192,3 @@ def completed(
             roots.append(subtree(block))
             rows.append((level, number + at // WIDTH, roots[-1], b"".join(block)))
         level, count, added = level + 1, count // WIDTH, roots
-
-
-def tile_root(hashes: Sequence[bytes]) -> bytes:
-    """The root over the hashes of one tile, complete or partial."""
-    return root_of(hashes)

@@ -46,6 +46,7 @@ class Condition:
 
     held: str | None = None
     lacking: int = 0
+    since: datetime | None = None
     endings: tuple[Ending, ...] = ()
 
 

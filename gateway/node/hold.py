@@ -20,11 +20,12 @@ from pathlib import Path
 from typing import Any, Final
 
 import orjson
-from sqlalchemy import Engine
+from sqlalchemy import Engine, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from audit.log.entries import EntryType, Outcome
+from audit.log.entries import EntryType, Outcome, moment
 from audit.log.log import Log
+from audit.log.tables import head
 from audit.tree.checkpoint import Checkpoint, NoteError, verify_checkpoint
 from audit.tree.merkle import ProofError, root_at
 from audit.tree.proofs import current
@@ -84,6 +85,8 @@ class Reason:
     known_to: str
     size: int
     explanation: str
+    #: The time of the newest entry that the database has: what was said since is to be entered again.
+    since: datetime | None = None
 
 
 def path_of(settings: Settings) -> Path:
@@ -169,13 +172,14 @@ class Hold:
         try:
             with self._engine.connect() as connection:
                 size = current(connection).size
+                since = moment(connection.execute(select(head.c.recorded)).scalar_one())
                 root = root_at(checkpoint.size, StoredTiles(connection).node) if checkpoint.size <= size else b""
         except (ProofError, SQLAlchemyError) as error:
             text = f"the log's first {checkpoint.size} entries cannot be compared ({type(error).__name__})"
             return Reason(HoldKind.UNREADABLE, known_to, checkpoint.size, text)
         if checkpoint.size > size:
             text = f"the log had {checkpoint.size} entries, and the database has {size}: it is an older one"
-            return Reason(HoldKind.OLDER, known_to, checkpoint.size, text)
+            return Reason(HoldKind.OLDER, known_to, checkpoint.size, text, since)
         if root != checkpoint.root:
             text = f"the log's first {checkpoint.size} entries are others than they were: an older database went on"
             return Reason(HoldKind.ANOTHER, known_to, checkpoint.size, text)
@@ -242,6 +246,11 @@ class Hold:
         return HoldKind.ASKING if self.is_held else None
 
     @property
+    def since(self) -> datetime | None:
+        """From when on the database lacks what was said; None if that is not known."""
+        return self._reason.since if self._reason is not None else None
+
+    @property
     def lacking(self) -> int:
         """How many entries of the log the database lacks, as far as anybody knows."""
         reason = self._reason
@@ -255,6 +264,7 @@ class Hold:
             "kind": kind.value if kind is not None else None,
             "remedy": REMEDIES[kind] if kind is not None else None,
             "lacking": self.lacking,
+            "since": reason.since.isoformat() if reason is not None and reason.since is not None else None,
             "reason": reason.explanation if reason is not None else None,
             "known_to": reason.known_to if reason is not None else None,
             "size": reason.size if reason is not None else None,

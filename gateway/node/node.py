@@ -246,7 +246,7 @@ class Node:
         from gateway.console.office import Condition
 
         hold = running.parts.hold
-        return Condition(hold.kind, hold.lacking, running.doors.upkeep.endings(self._clock()))
+        return Condition(hold.kind, hold.lacking, hold.since, running.doors.upkeep.endings(self._clock()))
 
     def _condition(self, running: _Running) -> dict[str, Any]:
         now, exchange = self._clock(), running.parts.exchange

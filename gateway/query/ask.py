@@ -72,7 +72,6 @@ class Reading:
     message_id: str
     bundle: dict[str, Any]
     claims: ResponseClaims
-    asked_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +123,7 @@ class Consumer:
             await self._record_failure(asked, problem, answered)
             raise
         await self._record_answer(asked, answered, found)
-        return Reading(outgoing.claims.message_id, bundle, answered.claims, now)
+        return Reading(outgoing.claims.message_id, bundle, answered.claims)
 
     async def _record_request(self, question: Question, outgoing: Outgoing, now: datetime) -> _Asked:
         """Decide and record in one transaction: whether we may ask at all, by the consents as they stand in it."""

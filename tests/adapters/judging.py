@@ -55,7 +55,7 @@ def _of_persons(demand: Mapping[str, Any], outcome: Outcome) -> Iterator[str]:
         yield f"{len(outcome.bundles)} records"
     for name, wrong in (("not_unprotected", False), ("never_unknown", None), ("never_says_no", False)):
         for key in demand.get(name, ()):
-            yield from (f"{name}: {key}: {wrong}" for bundle in outcome.of(key) if _prohibition(bundle) is wrong)
+            yield from (f"{name}: {key}: {wrong}" for bundle in outcome.of(key) if prohibition(bundle) is wrong)
     if demand.get("not_key_empty") and not all(_identifiers(bundle) for bundle in outcome.bundles):
         yield "a record of nobody"
 
@@ -96,7 +96,8 @@ def _identifiers(bundle: Mapping[str, Any]) -> list[str]:
     return [identifier["value"] for identifier in bundle["entry"][0]["resource"].get("identifier", ())]
 
 
-def _prohibition(bundle: Mapping[str, Any]) -> bool | None:
+def prohibition(bundle: Mapping[str, Any]) -> bool | None:
+    """What a record says of a safety prohibition; None for nothing."""
     for extension in bundle["entry"][0]["resource"].get("extension", ()):
         if extension["url"] == EXTENSION + "safety-prohibition":
             return next((part.get("valueBoolean") for part in extension["extension"] if part["url"] == "active"), None)

@@ -269,9 +269,9 @@ def test_tile_holds_the_hashes_that_lead_to_the_root(size: int) -> None:
     frontier = [tiles.subtree(leaves[at * 256 : (at + 1) * 256]) for at in range(size // 256)]
     rest = leaves[size // 256 * 256 :]
     if not rest:
-        assert tiles.tile_root(frontier) == definition(leaves)
+        assert root_of(frontier) == definition(leaves)
     elif not frontier:
-        assert tiles.tile_root(rest) == definition(leaves)
+        assert root_of(rest) == definition(leaves)
     else:
         # One partial tile of the lowest level hangs to the right of the tree of complete ones.
         combined = Frontier(size, (*Frontier().extended(frontier).hashes, *Frontier().extended(rest).hashes))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import date
+from datetime import date, timedelta
 
 import pytest
 
@@ -189,3 +189,19 @@ def test_part_moves_where_the_whole_does_not() -> None:
 
     assert decision.permitted_categories == {"contact/address"}
     assert why(decision, "contact") == "no-basis"
+
+
+@pytest.mark.parametrize(
+    ("starts", "ends", "gives"),
+    [
+        (AT.date(), AT.date(), True),
+        (AT.date() + timedelta(days=1), None, False),
+        (None, AT.date() - timedelta(days=1), False),
+    ],
+    ids=["on its only day", "the day before", "the day after"],
+)
+def test_basis_gives_on_its_days_and_on_no_others(starts: date | None, ends: date | None, gives: bool) -> None:
+    rules = book(replace(DUTY, starts=starts, ends=ends))
+
+    assert (outcome(ask(), rules) == "permitted") is gives
+    assert (outcome(handover(), rules) == "permitted") is gives

@@ -94,6 +94,59 @@ WRONG: list[tuple[str, Callable[[dict[str, Any]], Any], str]] = [
 ]
 
 
+NARROWED: list[tuple[str, Callable[[dict[str, Any]], Any], str]] = [
+    *(
+        (f"a {name}", lambda one, name=name, value=value: one["provision"].update({name: value}), f"/provision/{name}")
+        for name, value in (
+            ("data", [{"meaning": "instance", "reference": {"reference": "Observation/1"}}]),
+            ("securityLabel", [{"code": "R"}]),
+            ("action", [{"text": "collect"}]),
+            ("dataPeriod", {"end": "2020-12-31"}),
+            ("code", [{"text": "asthma"}]),
+            ("modifierExtension", [{"url": "urn:x", "valueBoolean": True}]),
+        )
+    ),
+    ("a modifier", lambda one: one.update(modifierExtension=[{"url": "urn:x"}]), "/modifierExtension"),
+    (
+        "a modifier of a recipient",
+        lambda one: one["provision"]["actor"][0].update(modifierExtension=[{"url": "urn:x"}]),
+        "/provision/actor/0/modifierExtension",
+    ),
+    ("rules of its own", lambda one: one.update(implicitRules="urn:x"), "/implicitRules"),
+    (
+        "an opting out",
+        lambda one: one["policyRule"].update(coding=[one["policyRule"]["coding"][0] | {"code": "OPTOUT"}]),
+        "/policyRule/coding/0",
+    ),
+    ("one not verified", lambda one: one.update(verification=[{"verified": False}]), "/verification/0/verified"),
+    (
+        "a custodian",
+        lambda one: one["provision"]["actor"][0].update(role={"coding": [{"code": "CST"}]}),
+        "/provision/actor/0/role",
+    ),
+]
+
+
+@pytest.mark.parametrize(("change", "pointer"), [row[1:] for row in NARROWED], ids=[row[0] for row in NARROWED])
+def test_permit_that_says_less_than_is_read_of_it_is_refused_and_a_deny_is_taken(
+    change: Callable[[dict[str, Any]], Any], pointer: str
+) -> None:
+    resource = broken(change)
+    with pytest.raises(ConsentError) as raised:
+        form_of(resource)
+
+    assert raised.value.pointer == pointer
+    resource["provision"]["type"] = "deny"
+    assert form_of(resource)["status"] == "refused"
+
+
+def test_prohibition_that_names_nobody_is_read() -> None:
+    resource = broken(lambda one: one.update(patient={"reference": "Patient/1"}))
+    resource["provision"]["type"] = "deny"
+
+    assert form_of(resource)["subject"] is None
+
+
 @pytest.mark.parametrize(("change", "pointer"), [row[1:] for row in WRONG], ids=[row[0] for row in WRONG])
 def test_what_it_cannot_mean_is_refused_with_its_place(change: Callable[[dict[str, Any]], Any], pointer: str) -> None:
     with pytest.raises(ConsentError) as raised:

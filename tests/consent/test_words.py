@@ -301,3 +301,17 @@ def test_confirmed_report_is_the_persons_own_prohibition(rulebook: Rulebook) -> 
 
     assert (confirmed.kind, confirmed.ends, confirmed.version) == (WordKind.PROHIBITION, None, 2)
     assert not is_carried(rulebook, named(kind="permission"), confirmed)
+
+
+@pytest.mark.parametrize(("until", "carries"), [("2026-03-03", True), ("2026-03-02", False)], ids=["last day", "after"])
+@pytest.mark.parametrize("kind", ["permission", "consent"])
+def test_word_of_a_guardian_carries_until_the_mandate_ends(
+    rulebook: Rulebook, kind: str, until: str, carries: bool
+) -> None:
+    guardian = {"kind": "representative", "mandate_until": until}
+
+    record = word(**{**FORM, "kind": kind, "given_by": guardian})
+
+    assert record.in_force(date(2026, 3, 3)) is carries
+    if kind == "consent":
+        assert is_carried(rulebook, record) is carries

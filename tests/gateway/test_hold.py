@@ -24,7 +24,7 @@ from audit.log.log import Log
 from audit.tree.checkpoint import Checkpoint, LogSigner, parse_checkpoint
 from gateway.keys.certificates import to_der
 from gateway.node.faces import PeerAdmission
-from gateway.node.hold import Hold, Kept, read, write
+from gateway.node.hold import Hold, HoldKind, Kept, read, write
 from gateway.registry.read.standing import Standing
 from gateway.storage import schema
 from gateway.web.slots import Head
@@ -107,7 +107,12 @@ def test_file_that_contradicts_the_database_holds_the_node(engine: Engine, tmp_p
     hold.look()
 
     assert held(hold)
-    assert hold.condition()["reason"]
+    condition = hold.condition()
+    assert condition["reason"]
+    assert condition["remedy"]
+    assert condition["kind"] in set(HoldKind) - {HoldKind.ASKING}
+    # From when on to ask people and other nodes, where that can be known.
+    assert (condition["since"] is not None) == (condition["kind"] == HoldKind.OLDER) == (condition["lacking"] == 6)
     hold.keep()
     assert kept.read_bytes() == content, "what shows the loss is not written over"
     log.close()

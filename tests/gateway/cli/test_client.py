@@ -99,7 +99,7 @@ async def test_a_client_is_added_listed_and_shut_out_within_a_minute_by_one_comm
     assert listed["revoked"]
     [entry] = nodes.entries("kotka", type="key", reason="client-revoked")
     assert (entry.detail, entry.agents.client) == ({"certificate": name}, "caseworkers")
-    [attempt] = await until(lambda: nodes.entries("kotka", type="anomaly", reason="client-revoked"))
+    [attempt, *_] = await until(lambda: nodes.entries("kotka", type="anomaly", reason="client-revoked"))
     assert attempt.detail["certificate"] == name
     assert invoke(nodes, "revoke", name, "--yes")["new"] is False
     assert len(nodes.entries("kotka", type="key", reason="client-revoked")) == 1

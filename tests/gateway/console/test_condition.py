@@ -18,13 +18,14 @@ LEFT = [timedelta(days=20), timedelta(days=1, hours=2), timedelta(hours=5), time
 
 @pytest.mark.parametrize("kind", list(HoldKind))
 def test_hold_is_shown_with_its_reason_and_what_ends_it_in_each_language(world: World, kind: HoldKind) -> None:
-    world.office = replace(world.office, condition=lambda: Condition(kind, 7))
+    world.office = replace(world.office, condition=lambda: Condition(kind, 7, NOW))
     with serving(world) as running:
         visitor = running.enter()
         pages = [visitor.get("/", headers={"accept-language": language}).text for language in LANGUAGES]
 
     for page in pages:
         assert 'role="alert"' in page
+        assert "2026" in page.split('role="alert"')[1].split("</div>")[0]
         assert "7" in page.split('role="alert"')[1].split("</div>")[0]
     assert len({page.split('role="alert"')[1].split("</div>")[0] for page in pages}) == len(LANGUAGES)
     assert ("end-hold" in pages[0]) == (kind in {HoldKind.OLDER, HoldKind.ANOTHER})

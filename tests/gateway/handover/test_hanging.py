@@ -48,15 +48,20 @@ def _city(name: str, number: int, *roles: str) -> Organisation:
     return Organisation(name, title, f"MUN/{number}", "kotoutuminen", roles, f"{name}.demo", (CODES[name],))
 
 
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
+def build(folder: Path) -> Place:
+    """A network with three more municipalities than the demo's, and a second county."""
     more = (
         _city("kouvola", 9000006),
         _city(HANGS, 9000007),
         _city(REFUSES, 9000008, "county"),
         replace(_city(BABBLES, 9000009, "county"), county="pirkanmaa"),
     )
-    return Place.build(tmp_path_factory.mktemp("hanging"), organisations=(*DEMO, *more))
+    return Place.build(folder, organisations=(*DEMO, *more))
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    return build(tmp_path_factory.mktemp("hanging"))
 
 
 def moved_to(name: str) -> Any:

@@ -166,10 +166,12 @@ def gate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Open]:
     """The nodes of a centre and a municipality; everything else is played by the tests."""
 
     def prepare(network: Network) -> None:
-        for party in network.parties.values():
-            limits = f"head_seconds = {HEAD_SECONDS}\nbody_seconds = {BODY_SECONDS}\nbody_bytes = 262144\n"
+        for name, party in network.parties.items():
+            # Whoever is slow is ended by the municipality's node. At the centre's, which judges all else, a test that a
+            # busy machine keeps from sending on is not.
+            hurry = f"head_seconds = {HEAD_SECONDS}\nbody_seconds = {BODY_SECONDS}\n" if name == "kotka" else ""
             with party.config.open("a") as file:
-                file.write(f"\n[limits]\n{limits}peer_timeout_seconds = 15\n")
+                file.write(f"\n[limits]\n{hurry}body_bytes = 262144\npeer_timeout_seconds = 15\n")
 
     organisations = (DEMO[0], DEMO[1], DEMO[2], SECOND)
     folder = tmp_path_factory.mktemp("hostile")

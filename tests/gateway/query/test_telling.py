@@ -115,6 +115,7 @@ async def test_whoever_gets_nothing_is_told_the_same_whatever_the_cause(here: In
     seen, reasons = [], set()
     for number, (_, cause) in enumerate(CAUSES):
         answer, reason = await told(here, f"B{number}", cause)
+        assert answer.is_held_back, "it leaves at a step of time, so that its time says nothing either"
         seen.append(shown(answer))
         reasons.add(reason)
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.demo.leash import leashed
 from gateway.keys import certificates
 from gateway.keys.keystore import FileKeyStore
 from gateway.node.rotation import Secret
@@ -169,7 +170,7 @@ def rotating(peering: Peering, party: str, *words: str) -> subprocess.Popen[byte
     """The command that changes a secret, beside the node."""
     config = peering.nodes.party(party).config
     command = [sys.executable, "-m", "gateway", "node", "rotate", *words, "--config", str(config), "--yes", "--json"]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    return subprocess.Popen(leashed(command), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
 def changes(peering: Peering, party: str, secret: str) -> list[object]:

@@ -624,7 +624,7 @@ async def test_file_of_consents_is_brought_once_and_bad_rows_are_told(nodes: Run
     # What was taken back since is not said anew by a file that is sent again, and a prohibition that was lifted is.
     for made in brought["consents"]:
         ended, _ = await post(nodes, "centre", f"/v1/consents/{made['id']}/withdrawal")
-        assert ended == 200
+        assert ended == 201
     _, later = await call(nodes, "centre", "POST", "/v1/consents/import", data=data, headers=kind)
     assert (later["recorded"], later["known"]) == (1, 1)
     (known,) = [made for made in later["consents"] if made["known"]]
