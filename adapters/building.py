@@ -178,7 +178,7 @@ class Source:
             return False
 
 
-def _maker(node: Node) -> Make:
+def maker(node: Node) -> Make:
     """How a node makes its value, found once for a mapping.
 
     A text that nothing is wrong with is taken at once, as nearly every cell of nearly every record is. Whatever else
@@ -227,7 +227,7 @@ class Object:
 
     def __post_init__(self) -> None:
         plan = tuple(
-            (name, f"/{name}", None, node.value) if type(node) is Literal else (name, f"/{name}", _maker(node), None)
+            (name, f"/{name}", None, node.value) if type(node) is Literal else (name, f"/{name}", maker(node), None)
             for name, node in self.members
         )
         object.__setattr__(self, "_plan", plan)
@@ -352,7 +352,7 @@ class Items:
     _plan: tuple[tuple[Make, Each | None], ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_plan", tuple((_maker(node), each) for node, each in self.templates))
+        object.__setattr__(self, "_plan", tuple((maker(node), each) for node, each in self.templates))
 
     def build(self, build: Build, pointer: str) -> tuple[Any, bool]:
         """The items that have a value."""
