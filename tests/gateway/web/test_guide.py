@@ -122,7 +122,7 @@ def test_every_example_of_the_guide_does_what_the_guide_says(nodes: Running, rea
             wait(lambda: nodes.rows("kotka", select(inbox.c.id)))
         said += [reader.type(text) for name, reader in readers.items() if who in {name, "everyone"}]
 
-    (first, _, _, token, query, handed, followed, opened, consented, reported, waiting, decided, refused, again) = said
+    (first, _, _, token, query, handed, followed, opened, consented, lifted, reported, waiting, decided, refused, again) = said
     assert json.loads(first) == {"items": [], "next": "0"}
     assert json.loads(token) == {"items": [], "next": "0"}
     assert json.loads(query.rpartition("}\n")[0] + "}")["decision"]["permitted"]
