@@ -214,7 +214,10 @@ async def _consents(face: Face) -> None:
     assert (await face.call("POST", f"/v1/consents/{made['id']}/withdrawal")).status_code == 200
     assert (await face.call("POST", f"/v1/consents/{made['id']}/error")).status_code == 409
     other = (await face.call("POST", "/v1/consents", json=CONSENT | {"status": "refused"})).json()
-    ending, by = f"/v1/consents/{other['id']}/error", {"subject": PERSON, "given_by": {"kind": "self"}, "subject_age": 30}
+    ending, by = (
+        f"/v1/consents/{other['id']}/error",
+        {"subject": PERSON, "given_by": {"kind": "self"}, "subject_age": 30},
+    )
     for lacking in ({}, by, by | {"reason": "never-said", "nonsense": 1}):
         assert (await face.call("POST", ending, json=lacking)).status_code == 422
     assert (await face.call("POST", ending, content=b"x", headers={"Content-Type": "text/csv"})).status_code == 415
