@@ -225,6 +225,7 @@ def entry_of(exchange: Exchange, who: Recorder, record: ConsentRecord, subject: 
         "status": record.status.value,
         "version": record.version,
         "kind": record.kind.value,
+        "given_by": record.given_by.kind.value,
     }
     if record.ended_by is not None:
         detail["ended_by"] = record.ended_by.kind.value
