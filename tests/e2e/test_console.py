@@ -49,11 +49,13 @@ def _aside(work: Callable[[], T]) -> T:
 def running_network(folder: Path, **settings: Any) -> Iterator[Stage]:
     """The demo's network under the former rulebook, whose start waits in an event loop of its own."""
     started = network(folder, terms=Terms(former_rulebook()), **settings)
-    stage = _aside(started.__enter__)
-    try:
-        yield stage
-    finally:
-        started.__exit__(None, None, None)
+    # What a thread starts ends with that thread: this one lives as long as the network.
+    with ThreadPoolExecutor(1) as thread:
+        stage = thread.submit(started.__enter__).result()
+        try:
+            yield stage
+        finally:
+            thread.submit(started.__exit__, None, None, None).result()
 
 
 @pytest.fixture(scope="module")
