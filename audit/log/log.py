@@ -97,11 +97,15 @@ KEEP_EVERY: Final = timedelta(minutes=1)
 
 @dataclass(frozen=True, slots=True)
 class LogPolicy:
-    """How many units are written at once, how many may wait, and how often a checkpoint is kept for later."""
+    """How many units are written at once, how many may wait, and how often a checkpoint is kept for later.
+
+    `fault` says what would keep anybody from finding what is committed; None if nothing would.
+    """
 
     max_batch: int = MAX_BATCH
     max_waiting: int = MAX_WAITING
     keep_every: timedelta = KEEP_EVERY
+    fault: Callable[[], str | None] = lambda: None
 
 
 class Log:
@@ -129,6 +133,7 @@ class Log:
         self._max_batch = policy.max_batch
         self._max_waiting = policy.max_waiting
         self._keep_every = policy.keep_every // timedelta(microseconds=1)
+        self._fault = policy.fault
         self._queue: queue.SimpleQueue[Waiting | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._latest: Checkpoint | None = None
@@ -183,6 +188,13 @@ class Log:
         if self._latest is None:
             raise LogClosedError("the log has not been started")
         return self._latest
+
+    def look(self) -> str | None:
+        """What keeps the database from taking anything, though it would answer; the log is not writable for as long."""
+        fault = self._fault()
+        if fault is not None:
+            self.is_writable = False
+        return fault
 
     @contextmanager
     def under_way(self) -> Iterator[None]:
@@ -325,6 +337,9 @@ class Log:
                 checkpoint, after = parse_checkpoint(note), before
             else:
                 checkpoint, after = self._append(connection, before, rows, facets)
+            # A commit into a file that nobody finds again returns like any other: nobody may be told of it.
+            if (fault := self.look()) is not None:
+                raise LogUnavailableError(f"{fault}; nothing was recorded")
         self._frontier = after
         return checkpoint
 
