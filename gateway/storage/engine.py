@@ -73,9 +73,9 @@ class DatabaseFile:
     def fault(self) -> str | None:
         """What is wrong with the file, for an operator; None if nothing is. Costs a look at two directory entries."""
         with self._lock:
-            if not self._connections:
-                return None
             for path in (self._path, self._wal):
+                if path not in self._opened and not self._connections:
+                    continue
                 found = _identity(path)
                 opened = self._opened.get(path)
                 if opened is None and found is not None:
@@ -99,11 +99,16 @@ class DatabaseFile:
                 self._opened[self._path] = found
 
     def closed(self) -> None:
-        """A connection is closed. After the last one the next may find other files."""
+        """A connection is closed. With the last one SQLite puts the write-ahead log away; the next makes another."""
         with self._lock:
             self._connections -= 1
             if not self._connections:
-                self._opened.clear()
+                self._opened.pop(self._wal, None)
+
+    def forget(self) -> None:
+        """The engine is done with the file: what it opens next may be another."""
+        with self._lock:
+            self._opened.clear()
 
 
 def _identity(path: Path) -> _Identity | None:
@@ -189,6 +194,10 @@ def _watch(engine: Engine, file: DatabaseFile) -> None:
     @event.listens_for(engine, "connect")
     def _connected(_connection: Any, _entry: ConnectionPoolEntry) -> None:
         file.connected()
+
+    @event.listens_for(engine, "engine_disposed")
+    def _disposed(_engine: Engine) -> None:
+        file.forget()
 
     @event.listens_for(engine, "close")
     def _closed(_connection: Any, _entry: ConnectionPoolEntry) -> None:

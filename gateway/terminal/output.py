@@ -17,6 +17,7 @@ import typer
 from rich.console import Console, ConsoleOptions
 from rich.markup import escape, render
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.segment import Segment, Segments
 from rich.table import Table
 
 OK = 0
@@ -66,7 +67,7 @@ class Terminal(Console):
         if self.is_terminal:
             super().print(*objects, **options)
         elif len(objects) == 1 and isinstance(objects[0], Drawn):
-            self.out(objects[0].piped(), highlight=False)
+            super().print(Segments([Segment(objects[0].piped() + "\n")]), soft_wrap=True)  # text would lose its tabs
         else:
             super().print(*objects, **{"soft_wrap": True, **options})
 
