@@ -14,9 +14,11 @@ from gateway.handover.deliver import Deliveries
 from gateway.handover.leases import Delivery, LeaseLostError
 from gateway.handover.plan import Handovers, Once, Order, Plan
 from gateway.person.values import Register
+from gateway.sources.backends import Locator
 from gateway.storage.engine import writer
 from gateway.storage.tables import deliveries, handovers
 from gateway.wire.problems import ProblemError
+from schemas.facts import MIGRI_CUSTOMER
 from tests.gateway.exchange.inprocess import InProcess, Place, node
 from tests.waiting import until
 
@@ -256,8 +258,10 @@ async def withdrawn(here: InProcess, consent: str) -> int:
 
 async def under_consent(here: InProcess, person: str) -> str:
     """A consent of the person, and a handover that goes by it."""
-    word = {"kind": "permission", "given_by": "self", "subject_age": 40, "categories": ["health-needs"]}
-    consent = await here.consent(person, **word, purposes=[], recipients=[])
+    form = {"kind": "permission", "given_by": {"kind": "self"}, "categories": ["health-needs"]}
+    centre = here.place.network.parties["centre"].subsystem
+    recorded = await here.consents.record("test", centre, Locator(MIGRI_CUSTOMER, person), form)
+    consent = recorded.record.id
     await order(here, person)
     return consent
 
