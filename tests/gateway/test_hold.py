@@ -282,6 +282,42 @@ def end_hold(nodes: Running, size: int) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.e2e
+async def test_node_whose_database_file_is_taken_away_is_not_ready_and_takes_no_word(
+    nodes: Running, tmp_path: Path
+) -> None:
+    folder, size = nodes.party("centre").folder, len(nodes.entries("centre"))
+    for engine in nodes.engines.values():
+        engine.dispose()
+    nodes.engines.clear()
+    files = list(folder.glob("node.db*"))
+
+    for path in files:
+        path.rename(tmp_path / path.name)
+    refusal = {"subject": nodes.question()["subject"], "status": "refused", "categories": ["housing"]}
+    async with nodes.client("centre") as session, session.post("/v1/consents", json=refusal) as answer:
+        taken = answer.status, (await answer.json())["code"]
+    await until(lambda: _is_unready(nodes))
+    found = await condition(nodes)()
+
+    assert taken == (503, "log-not-durable")
+    assert found is not None
+    assert "log" in found[1]["faces"]["clients"]["missing"]
+    assert "gone" in found[1]["log"]["fault"]
+    assert not list(folder.glob("node.db*")), "and no empty one was made in its place"
+
+    for path in files:
+        (tmp_path / path.name).rename(path)
+    await until(lambda: _is_ready(nodes))
+    assert len(nodes.entries("centre", type="refusal")) == 0
+    assert len(nodes.entries("centre")) >= size
+
+
+async def _is_unready(nodes: Running) -> bool:
+    found = await condition(nodes)()
+    return found is not None and found[0] == 503
+
+
+@pytest.mark.e2e
 async def test_restored_database_releases_nothing_until_the_loss_is_answered_for(
     nodes: Running, tmp_path: Path
 ) -> None:

@@ -14,11 +14,9 @@ from gateway.handover.deliver import Deliveries
 from gateway.handover.leases import Delivery, LeaseLostError
 from gateway.handover.plan import Handovers, Once, Order, Plan
 from gateway.person.values import Register
-from gateway.sources.backends import Locator
 from gateway.storage.engine import writer
 from gateway.storage.tables import deliveries, handovers
 from gateway.wire.problems import ProblemError
-from schemas.facts import MIGRI_CUSTOMER
 from tests.gateway.exchange.inprocess import InProcess, Place, node
 from tests.waiting import until
 
@@ -244,10 +242,11 @@ async def test_order_that_a_former_version_took_is_still_known(place: Place, dat
 
 
 async def attempted(here: InProcess) -> None:
-    """Send once what is due."""
+    """Send once what is due, as far as the worker comes."""
     work = Deliveries(here.exchange)
     for delivery in await work._claim():
-        await work._attempt(delivery)
+        with suppress(RuntimeError):
+            await work._attempt(delivery)
 
 
 async def withdrawn(here: InProcess, consent: str) -> int:
@@ -258,10 +257,7 @@ async def withdrawn(here: InProcess, consent: str) -> int:
 
 async def under_consent(here: InProcess, person: str) -> str:
     """A consent of the person, and a handover that goes by it."""
-    form = {"kind": "permission", "given_by": {"kind": "self"}, "categories": ["health-needs"]}
-    centre = here.place.network.parties["centre"].subsystem
-    recorded = await here.consents.record("test", centre, Locator(MIGRI_CUSTOMER, person), form)
-    consent = recorded.record.id
+    consent = await here.consent(person, purposes=["reception-to-county"], recipients=["county"])
     await order(here, person)
     return consent
 
@@ -294,7 +290,6 @@ async def test_recipient_that_may_have_got_something_is_told_of_the_withdrawal(
     async with node(place, database_url) as found:
         here = replace(found, exchange=replace(found.exchange, transport=Uncertain()))
         consent = await under_consent(here, "L12")
-        with suppress(RuntimeError):
-            await attempted(here)
+        await attempted(here)
 
         assert await withdrawn(here, consent) == 1
