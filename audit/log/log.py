@@ -24,7 +24,6 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from time import monotonic
 from typing import Final, TypeVar
@@ -33,6 +32,7 @@ from sqlalchemy import Connection, Engine, bindparam, select, update
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from audit.log.entries import Entry, micros
+from audit.log.policy import LogPolicy
 from audit.log.rows import EntryRow, FacetRow, entry_row, facet_rows, insert_rows
 from audit.log.statements import Fixed, Owned
 from audit.log.tables import checkpoints, entries, head, tiles
@@ -88,24 +88,8 @@ class LogAlteredError(LogError):
     """The stored log is not the one this process wrote before: it went back, forked, or has another origin."""
 
 
-MAX_BATCH: Final = 1_024
-MAX_WAITING: Final = 10_000
 PATIENCE: Final = 0.0004  # seconds, for each who is expected to come
 LONGEST_WINDOW: Final = 0.02
-KEEP_EVERY: Final = timedelta(minutes=1)
-
-
-@dataclass(frozen=True, slots=True)
-class LogPolicy:
-    """How many units are written at once, how many may wait, and how often a checkpoint is kept for later.
-
-    `fault` says what would keep anybody from finding what is committed; None if nothing would.
-    """
-
-    max_batch: int = MAX_BATCH
-    max_waiting: int = MAX_WAITING
-    keep_every: timedelta = KEEP_EVERY
-    fault: Callable[[], str | None] = lambda: None
 
 
 class Log:
