@@ -24,7 +24,6 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from time import monotonic
 from typing import Final, TypeVar
@@ -33,6 +32,7 @@ from sqlalchemy import Connection, Engine, bindparam, select, update
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from audit.log.entries import Entry, micros
+from audit.log.policy import LogPolicy
 from audit.log.rows import EntryRow, FacetRow, entry_row, facet_rows, insert_rows
 from audit.log.statements import Fixed, Owned
 from audit.log.tables import checkpoints, entries, head, tiles
@@ -88,20 +88,8 @@ class LogAlteredError(LogError):
     """The stored log is not the one this process wrote before: it went back, forked, or has another origin."""
 
 
-MAX_BATCH: Final = 1_024
-MAX_WAITING: Final = 10_000
 PATIENCE: Final = 0.0004  # seconds, for each who is expected to come
 LONGEST_WINDOW: Final = 0.02
-KEEP_EVERY: Final = timedelta(minutes=1)
-
-
-@dataclass(frozen=True, slots=True)
-class LogPolicy:
-    """How many units are written at once, how many may wait, and how often a checkpoint is kept for later."""
-
-    max_batch: int = MAX_BATCH
-    max_waiting: int = MAX_WAITING
-    keep_every: timedelta = KEEP_EVERY
 
 
 class Log:
@@ -129,6 +117,7 @@ class Log:
         self._max_batch = policy.max_batch
         self._max_waiting = policy.max_waiting
         self._keep_every = policy.keep_every // timedelta(microseconds=1)
+        self._fault = policy.fault
         self._queue: queue.SimpleQueue[Waiting | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._latest: Checkpoint | None = None
@@ -183,6 +172,13 @@ class Log:
         if self._latest is None:
             raise LogClosedError("the log has not been started")
         return self._latest
+
+    def look(self) -> str | None:
+        """What keeps the database from taking anything, though it would answer; the log is not writable for as long."""
+        fault = self._fault()
+        if fault is not None:
+            self.is_writable = False
+        return fault
 
     @contextmanager
     def under_way(self) -> Iterator[None]:
@@ -325,6 +321,9 @@ class Log:
                 checkpoint, after = parse_checkpoint(note), before
             else:
                 checkpoint, after = self._append(connection, before, rows, facets)
+            # A commit into a file that nobody finds again returns like any other: nobody may be told of it.
+            if (fault := self.look()) is not None:
+                raise LogUnavailableError(f"{fault}; nothing was recorded")
         self._frontier = after
         return checkpoint
 

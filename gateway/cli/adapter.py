@@ -21,7 +21,7 @@ from rich.table import Table
 from adapters.mapping import MappingError
 from adapters.sdk import Adapter, AdapterError, Finding, Limits, Manifest, Mapped, Record, available, load
 from gateway.cli.adapter_new import new
-from gateway.terminal.output import NO, OUTSIDE, WRONG, console, fail, print_json, progress, table
+from gateway.terminal.output import NO, OUTSIDE, WRONG, Drawn, console, fail, print_json, progress, table
 
 app = typer.Typer(help="Make an adapter from a sample, look at what it does, test it, pack it.", no_args_is_help=True)
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
@@ -223,7 +223,7 @@ def check(
         raise SystemExit(NO)
 
 
-def _coverage_table(covered: Any) -> Table:
+def _coverage_table(covered: Any) -> Drawn:
     rows = []
     for field in covered.fields:
         went = ", ".join(field.targets)

@@ -100,7 +100,7 @@ def rotate(
             "nothing further: copy the file to every replica, then run this again without --prepare"
             if prepare
             else "have every node read it, then write under it, on record",
-            "back the file up afterwards: from then on the database depends on it",
+            Secret(secret).kept,
         ],
         "Change the secret?",
         yes=yes,
@@ -146,7 +146,7 @@ def _rotated(settings: Settings, secret: Secret, settle: float | None, *, json: 
 
 @app.command("end-hold")
 def end_hold(
-    size: Annotated[int, typer.Option(help="How far the log had come, as `hold` in /health says.", min=1)],
+    size: Annotated[int, typer.Option(help="How far the log had come, as `hold` in /health says.", min=0)],
     config: Config = CONFIG,
     yes: Yes = False,
     json: Json = False,
@@ -162,8 +162,8 @@ def end_hold(
     settings = settings_of(config, json=json)
     agreed(
         [
-            f"answer for it that what the log said from here up to entry {size} is lost from this database",
-            "in particular: consents and prohibitions given since, withdrawals, and what was delivered",
+            f"answer for it that this database is the right one: what another's log said up to entry {size}",
+            "and this one's does not is lost: consents and prohibitions, withdrawals, and what was delivered",
             "put that on record, and let the node release data again",
         ],
         "Go on with this database?",

@@ -19,6 +19,7 @@ from audit.questions.subjects import Subject
 from consent import store
 from consent.consents import ConsentRecord
 from gateway.exchange.context import Exchange
+from gateway.exchange.holding import has_surely_left_nothing
 from gateway.handover.carrying import CARRIERS, digest_of, version_for
 from gateway.person.values import Person
 from gateway.registry.read.standing import Standing
@@ -62,12 +63,15 @@ class Notices:
     def of_ending(self, connection: Connection, change: Change) -> int:
         """Tell whoever received data under a permission or consent that it has ended; gives how many are told."""
         rows = connection.execute(
-            select(disclosures.c.recipient, disclosures.c.identifiers, disclosures.c.subject)
+            select(disclosures.c.recipient, disclosures.c.identifiers, disclosures.c.subject, disclosures.c.at)
             .where(disclosures.c.consent == change.record.id)
             .order_by(disclosures.c.at)
         ).all()
         told = 0
         for row in rows:
+            # To whom nothing has come, a notice would be the first word of it.
+            if has_surely_left_nothing(connection, change.record.id, row.recipient, row.at):
+                continue
             key = self._exchange.subjects.key_of(connection, row.subject)
             if key is None:
                 continue  # whose key was destroyed cannot be named to anyone any more

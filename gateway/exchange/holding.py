@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Final, Literal
 
 import orjson
-from sqlalchemy import Connection, bindparam, select, update
+from sqlalchemy import Connection, bindparam, or_, select, update
 
-from audit.log.entries import Entry, micros
+from audit.log.entries import Entry, Outcome, micros
 from audit.log.statements import Fixed
+from audit.log.tables import FACETS, entries, facets
 from audit.questions.subjects import Subject
+from audit.questions.words import RELEASED, RELEASES
 from consent.decision import Decision
 from gateway.exchange.context import Exchange
 from gateway.exchange.opening import Answer, Incoming
@@ -23,6 +25,9 @@ from gateway.person.values import Named
 from gateway.storage.sealing import seal
 from gateway.storage.tables import bodies, disclosures, messages
 from gateway.wire.message import ResponseClaims
+
+#: In the detail of an entry that says how a release ended: not a byte of it was sent.
+UNSENT: Final = "unsent"
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +143,29 @@ def basis_and_consents(decision: Decision | None) -> tuple[tuple[str, ...], tupl
         }
     )
     return tuple(bases), tuple(consents)
+
+
+def has_surely_left_nothing(connection: Connection, consent: str, recipient: str, since: int) -> bool:
+    """Whether all that was to leave under a consent to a recipient came to nothing before it was sent.
+
+    `since` is when it was first put on record as leaving, in microseconds. What the log does not tell has left.
+    """
+    texts = connection.scalars(
+        select(entries.c.body)
+        .join(facets, facets.c.idx == entries.c.idx)
+        .where(facets.c.kind == FACETS["consent"], facets.c.value == consent)
+        .where(or_(entries.c.recipient == recipient, entries.c.recipient.is_(None)))
+        .where(entries.c.type.in_(RELEASES))
+        .order_by(entries.c.idx)
+    )
+    found = [Entry.parse(body) for body in texts]
+    requested = [entry for entry in found if entry.outcome is Outcome.REQUESTED]
+    # An attempt of which the end is not on record is under way, or has been cut off.
+    unsent = {entry.previous for entry in found if entry.detail.get(UNSENT) is True}
+    if not requested or micros(requested[0].recorded) != since:
+        return False  # the first of it was put away in an archive, or it was an answer
+    has_left = any(entry.outcome.value in RELEASED for entry in found)
+    return not has_left and all(entry.id in unsent for entry in requested)
 
 
 def keep_disclosures(connection: Connection, decision: Decision, subject: Subject, disclosure: Disclosure) -> None:

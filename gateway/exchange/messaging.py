@@ -28,7 +28,7 @@ from gateway.wire.message import (
     RequestClaims,
     body_digest,
 )
-from gateway.wire.problems import PROBLEMS, ProblemError
+from gateway.wire.problems import PROBLEMS, ProblemError, UnsentError
 from gateway.wire.signing import Sent, Verifier, sign_request, verify_response
 
 MESSAGE_TYPE = "application/json"
@@ -113,9 +113,7 @@ async def send(exchange: Exchange, outgoing: Outgoing, trace: Mapping[str, str])
     """Send the message to the first node of the member that answers, and wait until it expires. Raises ProblemError."""
     left = (outgoing.claims.expires_at - exchange.clock()).total_seconds()
     if left <= 0:
-        raise ProblemError(
-            "busy", detail="the message waited here until it had expired; it was not sent", retry_after=1
-        )
+        raise UnsentError("busy", detail="the message waited here until it had expired; it was not sent", retry_after=1)
     try:
         async with asyncio.timeout(left):
             return await _send(exchange, outgoing, trace)
@@ -135,8 +133,10 @@ async def _send(exchange: Exchange, outgoing: Outgoing, trace: Mapping[str, str]
             # A node that was reached may have acted on the message: only one that was not is passed over for the next.
             if problem.code != "peer-unreachable":
                 raise
-            failure = problem
-    raise failure or ProblemError("member-unknown", detail="the registry lists no node that serves this member")
+            # Once it may have reached one of them, that another was not reached makes nothing certain.
+            if failure is None or isinstance(failure, UnsentError):
+                failure = problem
+    raise failure or UnsentError("member-unknown", detail="the registry lists no node that serves this member")
 
 
 def verified(exchange: Exchange, outgoing: Outgoing, reply: Reply) -> Answered:

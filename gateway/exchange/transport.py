@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import aiohttp
 
 from gateway.registry.read.entries import Node
-from gateway.wire.problems import ProblemError
+from gateway.wire.problems import ProblemError, UnsentError
 
 MESSAGE_HEADER = "Message"
 TRACE_HEADER = "traceparent"
@@ -143,6 +143,11 @@ class PeerTransport:
                 )
         except TimeoutError:
             raise ProblemError("peer-timeout", detail=f"node {node} did not answer in time") from None
+        except aiohttp.ClientConnectorError as error:
+            # No connection came about, or the other end is not the node: the message is written after that only.
+            raise UnsentError(
+                "peer-unreachable", detail=f"node {node} could not be reached ({type(error).__name__})"
+            ) from None
         except (aiohttp.ClientError, ssl.SSLError, OSError) as error:
             raise ProblemError(
                 "peer-unreachable", detail=f"node {node} could not be reached ({type(error).__name__})"

@@ -16,6 +16,7 @@ from gateway.handover.changes import Taken
 from gateway.handover.contact import LONGEST, Contact
 from gateway.handover.plan import Plan, Planned
 from gateway.handover.states import ArrivalState
+from gateway.sources.reports import words_of
 from gateway.web.forms import CaseReference, Moment, Shape, Shown, Subject, User
 from gateway.web.validation import fault
 from gateway.wire.problems import ProblemError
@@ -335,8 +336,7 @@ def _refused(mapped: Mapped, problem: ProblemError) -> dict[str, Any]:
         **_position(mapped),
         "column": None,
         "target": problem.pointer,
-        "message": {"en": problem.detail},
-        "hint": {"en": problem.remedy},
+        **words_of(problem.code, problem),
     }
 
 

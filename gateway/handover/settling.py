@@ -12,6 +12,7 @@ from audit.log.log import Written
 from audit.questions.subjects import Subject
 from gateway.exchange.context import Exchange
 from gateway.exchange.holding import (
+    UNSENT,
     Answered,
     Disclosure,
     basis_and_consents,
@@ -25,7 +26,7 @@ from gateway.handover import leases
 from gateway.handover.leases import Delivery, PutOff
 from gateway.handover.sending import Sending
 from gateway.story import Detail, Said, Story
-from gateway.wire.problems import ProblemError
+from gateway.wire.problems import ProblemError, UnsentError
 from gateway.wire.signing import request_digest
 
 _DAY_MILLISECONDS = 24 * 3600 * 1000
@@ -150,6 +151,8 @@ async def record_problem_after(
     is_final = problem.code in FINAL
     outcome = Outcome.STOPPED if is_final else Outcome.FAILED
     entry = replace(_follow(released, outcome, now, answered), reason=problem.code)
+    if isinstance(problem, UnsentError):
+        entry = replace(entry, detail={**entry.detail, UNSENT: True})
 
     def record(connection: Connection) -> Written[None]:
         noticed: tuple[Entry, ...] = ()

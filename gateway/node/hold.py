@@ -13,7 +13,7 @@ import asyncio
 import logging
 import os
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
@@ -87,6 +87,8 @@ class Reason:
     explanation: str
     #: The time of the newest entry that the database has: what was said since is to be entered again.
     since: datetime | None = None
+    #: How many entries the database lacks. What the held node writes itself brings none of them back.
+    lacking: int = 0
 
 
 def path_of(settings: Settings) -> Path:
@@ -127,6 +129,7 @@ class Hold:
         self._by_file: Reason | None = None
         self._by_others: Reason | None = None
         self._by_secrets: Reason | None = None
+        self._older: tuple[int, datetime] | None = None  # how far the database had come when it was found to be older
         self._settled = 0
         self._written: Checkpoint | None = None
         self._seen = -1
@@ -168,22 +171,12 @@ class Hold:
                 self._tell(reason)
 
     def _contradicted(self, known_to: str, checkpoint: Checkpoint) -> Reason | None:
-        """What speaks against the database, read after the checkpoint: replicas may have gone on meanwhile."""
-        try:
-            with self._engine.connect() as connection:
-                size = current(connection).size
-                since = moment(connection.execute(select(head.c.recorded)).scalar_one())
-                root = root_at(checkpoint.size, StoredTiles(connection).node) if checkpoint.size <= size else b""
-        except (ProofError, SQLAlchemyError) as error:
-            text = f"the log's first {checkpoint.size} entries cannot be compared ({type(error).__name__})"
-            return Reason(HoldKind.UNREADABLE, known_to, checkpoint.size, text)
-        if checkpoint.size > size:
-            text = f"the log had {checkpoint.size} entries, and the database has {size}: it is an older one"
-            return Reason(HoldKind.OLDER, known_to, checkpoint.size, text, since)
-        if root != checkpoint.root:
-            text = f"the log's first {checkpoint.size} entries are others than they were: an older database went on"
-            return Reason(HoldKind.ANOTHER, known_to, checkpoint.size, text)
-        return None
+        """What speaks against the database, counted from where it was before the held node went on writing."""
+        reason = contradicted(self._engine, known_to, checkpoint)
+        if reason is None or reason.kind is not HoldKind.OLDER or reason.since is None:
+            return reason
+        self._older = self._older or (reason.size - reason.lacking, reason.since)
+        return replace(reason, lacking=reason.size - self._older[0], since=self._older[1])
 
     def _tell(self, reason: Reason | None) -> None:
         if reason is not None:
@@ -221,7 +214,9 @@ class Hold:
 
     @property
     def _reason(self) -> Reason | None:
-        return self._by_secrets or self._by_file or self._by_others
+        """Of those who know better, whoever knows of most: to end the hold is to answer for all of them."""
+        found = [reason for reason in (self._by_file, self._by_others) if reason is not None]
+        return self._by_secrets or max(found, key=lambda reason: reason.size, default=None)
 
     def gate(self, standing: Callable[[datetime], Standing]) -> Callable[[datetime], Standing]:
         """What everything goes by that releases: `standing`, or the refusal `node-held`."""
@@ -253,8 +248,7 @@ class Hold:
     @property
     def lacking(self) -> int:
         """How many entries of the log the database lacks, as far as anybody knows."""
-        reason = self._reason
-        return max(0, reason.size - self._log.latest().size) if reason is not None else 0
+        return self._reason.lacking if self._reason is not None else 0
 
     def condition(self) -> dict[str, Any]:
         """Whether and why the node is held, and what ends that, for its health."""
@@ -273,19 +267,38 @@ class Hold:
         }
 
 
+def contradicted(engine: Engine, known_to: str, checkpoint: Checkpoint) -> Reason | None:
+    """What speaks against the database, read after the checkpoint: replicas may have gone on meanwhile."""
+    try:
+        with engine.connect() as connection:
+            size = current(connection).size
+            since = moment(connection.execute(select(head.c.recorded)).scalar_one())
+            root = root_at(checkpoint.size, StoredTiles(connection).node) if checkpoint.size <= size else b""
+    except (ProofError, SQLAlchemyError) as error:
+        text = f"the log's first {checkpoint.size} entries cannot be compared ({type(error).__name__})"
+        return Reason(HoldKind.UNREADABLE, known_to, checkpoint.size, text)
+    if checkpoint.size > size:
+        text = f"the log had {checkpoint.size} entries, and the database has {size}: it is an older one"
+        return Reason(HoldKind.OLDER, known_to, checkpoint.size, text, since, checkpoint.size - size)
+    if root != checkpoint.root:
+        text = f"the log's first {checkpoint.size} entries are others than they were: an older database went on"
+        return Reason(HoldKind.ANOTHER, known_to, checkpoint.size, text)
+    return None
+
+
 def end(settings: Settings, engine: Engine, known_size: int, *, user: str, now: datetime) -> Checkpoint:
     """End the hold, on record: the database is the one to go on with, though the log is known to have had `known_size`.
 
-    Raises HoldError if the file beside the secrets knows of more than that, NodeError and LogError.
+    Raises HoldError if the file beside the secrets knows of more that is not in the database, NodeError and LogError.
     """
     log = log_of(settings, engine)
     try:
         kept = read(path_of(settings))
         former = verify_checkpoint(kept.note, log.verifier)[0] if kept is not None else None
     except (ValueError, NoteError):
-        former = None
-    # Whoever answers for the loss is to know how much is lost.
-    if former is not None and former.size > known_size:
+        kept = former = None
+    # Whoever answers for the loss is to know how much is lost. Of what the database has, nothing is.
+    if former is not None and former.size > known_size and contradicted(engine, FILE, former) is not None:
         raise HoldError(f"the log had {former.size} entries by the file beside the secrets, and not only {known_size}")
     story = Story(client="yhdyspinta node end-hold", user=user, node=settings.node.id)
     log.start()
@@ -295,5 +308,6 @@ def end(settings: Settings, engine: Engine, known_size: int, *, user: str, now: 
         latest = log.latest()
     finally:
         log.close()
-    write(path_of(settings), Kept(latest.note, known_size))
+    # What was answered for before stays answered for.
+    write(path_of(settings), Kept(latest.note, max(known_size, kept.settled if kept is not None else 0)))
     return latest

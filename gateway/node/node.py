@@ -266,7 +266,12 @@ class Node:
             "registry": registry,
             "keys": keys,
             "endings": [ending.to_json() for ending in running.doors.upkeep.endings(now)],
-            "log": {"origin": checkpoint.origin, "size": checkpoint.size, "waiting": exchange.log.waiting},
+            "log": {
+                "origin": checkpoint.origin,
+                "size": checkpoint.size,
+                "waiting": exchange.log.waiting,
+                "fault": exchange.log.look(),
+            },
             "witness": exchange.witnessing.condition(),
             "hold": running.parts.hold.condition(),
             "identity": running.work.waiting.condition(),

@@ -48,6 +48,16 @@ class Secret(StrEnum):
     TOKEN = "token"  # noqa: S105 - a name
 
     @property
+    def kept(self) -> str:
+        """What is to be done with the file afterwards, and what hangs on that."""
+        return {
+            Secret.INDEX: "back the file up afterwards: from then on no person is found in the database without it",
+            Secret.WRAPPING: "back the file up afterwards: from then on what is sealed of people opens by it alone",
+            Secret.TOKEN: "let tokens under the former key run out; nothing in the database depends on it, and if the "
+            "file is lost clients fetch new tokens",
+        }[self]
+
+    @property
     def setting(self) -> str:
         """Its name among the settings, and in the database."""
         return f"{self.value}_key"

@@ -10,6 +10,7 @@ import ssl
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack, suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 
@@ -41,6 +42,7 @@ from gateway.settings_audit import AuditSettings
 from gateway.settings_keys import KeySettings, MemberSettings
 from gateway.sources.backends import Backend, HttpBackend
 from gateway.sources.endpoint import Endpoint
+from gateway.storage import engine as storage
 from gateway.web.authentication import Caller, Registered
 from gateway.web.tokens import ClientKeys, KeySetError
 from gateway.wire.identifiers import MemberId, ServiceId, SubsystemId
@@ -83,7 +85,9 @@ def log_of(settings: Settings, engine: Engine, clock: Callable[[], datetime] = u
         LogSigner(ed25519_key(settings.secrets.log_key), origin),
         origin=origin,
         clock=clock,
-        policy=LogPolicy(settings.database.appender_batch, settings.limits.queue),
+        policy=LogPolicy(
+            settings.database.appender_batch, settings.limits.queue, fault=partial(storage.fault_of, engine)
+        ),
     )
 
 

@@ -142,11 +142,11 @@ class HeldRecords:
         )
         if waiting is not None:
             self._renew(connection, waiting, record, now)
-            return _problem(waiting), ()
+            return HeldError(waiting), ()
         subject = subjects.claim(connection, named.pairs, now)
         row = {"kind": kind.value, "member": named.member, "register": register, "reason": person.conflict.value}
         identifier, entry = self._keep(connection, row | {"lead": lead}, subject, record, "held")
-        return _problem(identifier), (entry,)
+        return HeldError(identifier), (entry,)
 
     def _renew(self, connection: Connection, identifier: str, record: bytes | None, now: datetime) -> None:
         subject = connection.scalar(select(held_records.c.subject).where(held_records.c.id == identifier))
@@ -317,12 +317,21 @@ def _gone() -> ProblemError:
     return ProblemError("not-found", detail="no record of that id waits for a decision about who it is about")
 
 
-def _problem(identifier: str) -> ProblemError:
-    return ProblemError(
-        "subject-ambiguous",
-        detail=f"the record names identifiers of two people; it waits as {identifier}",
-        remedy="mend the record in the register and send it again, or have a registrar decide who it is about",
-    )
+class HeldError(ProblemError):
+    """A record names identifiers of two people. It waits as `held`."""
+
+    def __init__(self, held: str) -> None:
+        super().__init__(
+            "subject-ambiguous",
+            detail=f"the record names identifiers of two people; it waits as {held}",
+            remedy="mend the record in the register and send it again, or have a registrar decide who it is about",
+        )
+        self.held = held
+
+
+def held_as(problem: ProblemError) -> str:
+    """The id under which the record that a problem is about waits for a decision; empty if it does not."""
+    return problem.held if isinstance(problem, HeldError) else ""
 
 
 def _at(value: int) -> datetime:

@@ -195,7 +195,7 @@ class Feed:
         except ProblemError as problem:
             if problem.status >= 500 or problem.code == "flow-unknown":
                 raise
-            return _Outcome([*lines, rejection_line(mapped, problem.code, problem.detail, problem.remedy)], rejected=1)
+            return _Outcome([*lines, rejection_line(mapped, problem.code, problem)], rejected=1)
         return _Outcome(lines, unchanged=1) if existing else _Outcome(lines, handed_over=1)
 
 

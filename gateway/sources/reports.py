@@ -9,13 +9,19 @@ from __future__ import annotations
 
 import os
 import re
+import tomllib
 from collections.abc import Iterable, Mapping
+from functools import cache
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import orjson
 
 from adapters.sdk import Mapped
+from gateway.person.held import held_as
+from gateway.wire.problems import PROBLEMS, ProblemError
+from gateway.wire.text import LANGUAGES
 
 
 class Report:
@@ -50,13 +56,39 @@ class Report:
             return sum(orjson.loads(line).get("rejected_record") is True for line in file)
 
 
-def rejection_line(mapped: Mapped, reason: str, detail: str = "", remedy: str = "") -> dict[str, Any]:
+@cache
+def _words() -> Mapping[str, Mapping[str, Mapping[str, str]]]:
+    return tomllib.loads((files("gateway.sources") / "rejections.toml").read_text(encoding="utf-8"))
+
+
+def words_of(code: str, problem: ProblemError | None = None) -> dict[str, dict[str, str]]:
+    """What is wrong and what mends it, in Finnish, Swedish and English. A problem says itself what it is in English."""
+    told = _words().get(code, _words()["any"])
+    values = {
+        "held": held_as(problem) if problem is not None else "",
+        "place": (problem.pointer if problem is not None else None) or "–",
+    }
+
+    def said(part: str) -> dict[str, str]:
+        return {
+            language: told[part][language].format(title=getattr(PROBLEMS[code].title, language), **values)
+            if code in PROBLEMS
+            else told[part][language]
+            for language in LANGUAGES
+        }
+
+    message, hint = said("is"), said("mends")
+    if problem is not None:
+        message["en"], hint["en"] = problem.detail or message["en"], problem.remedy or hint["en"]
+    return {"message": message, "hint": hint}
+
+
+def rejection_line(mapped: Mapped, reason: str, problem: ProblemError | None = None) -> dict[str, Any]:
     """The line that says that a record was not handed over; its findings stand before it."""
     return {
         "rejected_record": True,
         "file": mapped.position.file,
         "row": mapped.position.row,
         "code": reason,
-        "message": {"en": detail},
-        "hint": {"en": remedy},
+        **words_of(reason, problem),
     }

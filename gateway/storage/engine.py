@@ -9,12 +9,15 @@ Source: SQLite documentation, "Write-Ahead Logging" and "PRAGMA synchronous".
 from __future__ import annotations
 
 import os
+import sqlite3
+import threading
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from audit.log.statements import OWNED
@@ -48,6 +51,80 @@ def create(url: str | URL, *, pool_size: int = 8) -> Engine:
     )
 
 
+#: The execution option of an engine that names its file.
+_FILE: Final = "database_file"
+_Identity = tuple[int, int]
+
+
+class DatabaseFile:
+    """The file of a SQLite database, and whether what this process has open is what stands at its path.
+
+    A file that was moved, deleted or replaced stays open, and takes every commit; whoever starts on the path finds none
+    of them. The same holds for the write-ahead log beside it, which stays the same file while a connection is open.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._wal = path.with_name(path.name + "-wal")
+        self._opened: dict[Path, _Identity] = {}
+        self._connections = 0
+        self._lock = threading.Lock()
+
+    def fault(self) -> str | None:
+        """What is wrong with the file, for an operator; None if nothing is. Costs a look at two directory entries."""
+        with self._lock:
+            for path in (self._path, self._wal):
+                if path not in self._opened and not self._connections:
+                    continue
+                found = _identity(path)
+                opened = self._opened.get(path)
+                if opened is None and found is not None:
+                    self._opened[path] = found
+                elif found != opened:
+                    state = "gone" if found is None else "another than the one that is open"
+                    return f"the database's file {path.name} is {state}"
+        return None
+
+    def connecting(self) -> None:
+        """Let nobody open what is not the file that is open already. Raises sqlite3.OperationalError."""
+        # SQLite would make an empty database where the file is gone.
+        if (fault := self.fault()) is not None:
+            raise sqlite3.OperationalError(fault)
+
+    def connected(self) -> None:
+        """A connection is open."""
+        with self._lock:
+            self._connections += 1
+            if self._path not in self._opened and (found := _identity(self._path)) is not None:
+                self._opened[self._path] = found
+
+    def closed(self) -> None:
+        """A connection is closed. With the last one SQLite puts the write-ahead log away; the next makes another."""
+        with self._lock:
+            self._connections -= 1
+            if not self._connections:
+                self._opened.pop(self._wal, None)
+
+    def forget(self) -> None:
+        """The engine is done with the file: what it opens next may be another."""
+        with self._lock:
+            self._opened.clear()
+
+
+def _identity(path: Path) -> _Identity | None:
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def fault_of(engine: Engine) -> str | None:
+    """What stops a commit from being found again: its file is not where it was. None on PostgreSQL."""
+    file = engine.get_execution_options().get(_FILE)
+    return file.fault() if isinstance(file, DatabaseFile) else None
+
+
 def _own(file: Path) -> None:
     """Make the database's files readable by their owner only: consents and contacts stand there in the clear.
 
@@ -64,12 +141,15 @@ def _own(file: Path) -> None:
 
 
 def _sqlite(url: URL, pool_size: int) -> Engine:
+    file: DatabaseFile | None = None
     if url.database and url.database != ":memory:" and not url.database.startswith("file:"):
         _own(Path(url.database))
+        file = DatabaseFile(Path(url.database))
     engine = create_engine(
         url,
         pool_size=pool_size,
         max_overflow=pool_size,
+        execution_options={_FILE: file},
         connect_args={"check_same_thread": False, "timeout": BUSY_TIMEOUT_MS / 1000},
     )
 
@@ -90,13 +170,38 @@ def _sqlite(url: URL, pool_size: int) -> Engine:
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
 
+    if file is not None:
+        _watch(engine, file)
+
     @event.listens_for(engine, "begin")
     def _begin(connection: Any) -> None:
         options = connection.get_execution_options()
+        if options.get("writes", False) and file is not None and (fault := file.fault()) is not None:
+            raise OperationalError("BEGIN IMMEDIATE", None, sqlite3.OperationalError(fault))
         if not options.get(OWNED, False):  # else whoever owns the connection has begun by the driver
             connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get("writes", False) else "BEGIN")
 
     return engine
+
+
+def _watch(engine: Engine, file: DatabaseFile) -> None:
+    """Tell `file` of each connection that is opened and closed."""
+
+    @event.listens_for(engine, "do_connect")
+    def _connecting(_dialect: Any, _record: Any, _arguments: Any, _options: Any) -> None:
+        file.connecting()
+
+    @event.listens_for(engine, "connect")
+    def _connected(_connection: Any, _entry: ConnectionPoolEntry) -> None:
+        file.connected()
+
+    @event.listens_for(engine, "engine_disposed")
+    def _disposed(_engine: Engine) -> None:
+        file.forget()
+
+    @event.listens_for(engine, "close")
+    def _closed(_connection: Any, _entry: ConnectionPoolEntry) -> None:
+        file.closed()
 
 
 def writer(engine: Engine) -> Engine:

@@ -7,15 +7,17 @@ wrong; 3 something outside failed (network, database, files).
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import orjson
 import typer
-from rich.console import Console
-from rich.markup import escape
+from rich.console import Console, ConsoleOptions
+from rich.markup import escape, render
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.segment import Segment, Segments
 from rich.table import Table
 
 OK = 0
@@ -23,8 +25,55 @@ NO = 1
 WRONG = 2
 OUTSIDE = 3
 
-console = Console(highlight=False)
-errors = Console(stderr=True, highlight=False)
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """A table as `table` describes it: boxes for people; for a pipe one row a line, with tabs between the cells."""
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    lines: bool = False
+    widest: int | None = None
+
+    def __rich_console__(self, _console: Console, _options: ConsoleOptions) -> Iterator[Table]:
+        drawn = Table(
+            title=self.title, title_justify="left", title_style="bold", header_style="bold", show_lines=self.lines
+        )
+        drawn.expand = self.widest is not None
+        for number, column in enumerate(self.columns):
+            ratio = None if self.widest is None else 9 if number == self.widest else 5
+            drawn.add_column(column, overflow="fold", ratio=ratio)
+        for row in self.rows:
+            drawn.add_row(*row)
+        yield drawn
+
+    def piped(self) -> str:
+        """Title, columns and rows, a line each, however long: a program cuts it at the tabs."""
+        lines = ["\t".join(_cell(cell) for cell in row) for row in (self.columns, *self.rows)]
+        return "\n".join((render(self.title).plain, *lines))
+
+
+def _cell(cell: str) -> str:
+    """A cell on one line: lines within it are joined by semicolons."""
+    return "; ".join(render(cell).plain.expandtabs(1).splitlines())
+
+
+class Terminal(Console):
+    """A console that breaks no line and draws no box where nobody is looking."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Print as rich does; into a pipe or a file unwrapped, and tables as lines with tabs."""
+        if self.is_terminal:
+            super().print(*objects, **options)
+        elif len(objects) == 1 and isinstance(objects[0], Drawn):
+            super().print(Segments([Segment(objects[0].piped() + "\n")]), soft_wrap=True)  # text would lose its tabs
+        else:
+            super().print(*objects, **{"soft_wrap": True, **options})
+
+
+console = Terminal(highlight=False)
+errors = Terminal(stderr=True, highlight=False)
 
 
 def print_json(document: Any) -> None:
@@ -35,15 +84,9 @@ def print_json(document: Any) -> None:
 
 def table(
     title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, lines: bool = False, widest: int | None = None
-) -> Table:
+) -> Drawn:
     """A table with a title; `lines` draws one between rows, `widest` is the column that takes what room there is."""
-    drawn = Table(title=title, title_justify="left", title_style="bold", header_style="bold", show_lines=lines)
-    drawn.expand = widest is not None
-    for number, column in enumerate(columns):
-        drawn.add_column(column, overflow="fold", ratio=None if widest is None else 9 if number == widest else 5)
-    for row in rows:
-        drawn.add_row(*row)
-    return drawn
+    return Drawn(title, columns, rows, lines, widest)
 
 
 def fail(message: str, code: int, *, remedy: str = "", json: bool = False) -> NoReturn:

@@ -17,7 +17,7 @@ from gateway.wire.problem_table import PROBLEMS, Problem
 if TYPE_CHECKING:
     from gateway.wire.message import DecisionSummary
 
-__all__ = ["CONTENT_TYPE", "PROBLEMS", "TYPE_PREFIX", "Problem", "ProblemError", "to_problem_json"]
+__all__ = ["CONTENT_TYPE", "PROBLEMS", "TYPE_PREFIX", "Problem", "ProblemError", "UnsentError", "to_problem_json"]
 
 CONTENT_TYPE = "application/problem+json"
 TYPE_PREFIX = "urn:yhdyspinta:problem:"
@@ -54,6 +54,10 @@ class ProblemError(Exception):
     def status(self) -> int:
         """The HTTP status."""
         return self.problem.status
+
+
+class UnsentError(ProblemError):
+    """A failure of which it is certain that not a byte of the message reached anybody."""
 
 
 def to_problem_json(error: ProblemError, language: str = "en") -> bytes:

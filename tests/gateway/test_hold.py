@@ -25,7 +25,11 @@ from audit.tree.checkpoint import Checkpoint, LogSigner, parse_checkpoint
 from gateway.keys.certificates import to_der
 from gateway.node.faces import PeerAdmission
 from gateway.node.hold import Hold, HoldKind, Kept, read, write
+from gateway.node.wiring import ed25519_key, log_of
+from gateway.registry.read.entries import log_origin
 from gateway.registry.read.standing import Standing
+from gateway.settings import load
+from gateway.storage import engine as storage
 from gateway.storage import schema
 from gateway.web.slots import Head
 from gateway.wire.problems import ProblemError
@@ -140,6 +144,23 @@ def test_node_that_knows_better_holds_the_node_until_the_loss_is_answered_for(
     log.close()
 
 
+def test_what_is_lacking_stays_when_the_held_node_goes_on_writing(engine: Engine, tmp_path: Path) -> None:
+    log = grown(engine, 3)
+    kept = tmp_path / "log.checkpoint"
+    write(kept, Kept(NEWER.note))
+    hold = Hold(kept, engine, log)
+    hold.look()
+    found = hold.condition()
+
+    log.append_blocking((Entry(type="consent", outcome="success", recorded=datetime.now(UTC)),))
+    hold.hear("peer.example", SIGNER.sign(11, b"\x01" * 32))
+
+    assert (found["lacking"], found["size"]) == (6, 9)
+    assert (hold.condition()["lacking"], hold.condition()["size"]) == (8, 11), "the word just written is none of them"
+    assert hold.condition()["since"] == found["since"]
+    log.close()
+
+
 async def test_node_is_held_until_as_many_have_answered_as_the_settings_ask_for(engine: Engine, tmp_path: Path) -> None:
     log = grown(engine, 1)
     hold = Hold(tmp_path / "log.checkpoint", engine, log)
@@ -246,12 +267,54 @@ def kept_size(path: Path) -> int:
     return parse_checkpoint(found.note).size if found is not None else 0
 
 
+def signer_of(nodes: Running) -> LogSigner:
+    """What the centre signs its log with."""
+    centre = nodes.party("centre")
+    return LogSigner(ed25519_key(centre.folder / "secrets" / "log.key"), log_origin(centre.node))
+
+
 def end_hold(nodes: Running, size: int) -> subprocess.CompletedProcess[str]:
     config = str(nodes.party("centre").config)
     return subprocess.run(
         [sys.executable, "-m", "gateway", "node", "end-hold", "--size", str(size), "--yes", "--config", config],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
+
+
+@pytest.mark.e2e
+async def test_node_whose_database_file_is_taken_away_is_not_ready_and_takes_no_word(
+    nodes: Running, tmp_path: Path
+) -> None:
+    folder, size = nodes.party("centre").folder, len(nodes.entries("centre"))
+    for engine in nodes.engines.values():
+        engine.dispose()
+    nodes.engines.clear()
+    files = list(folder.glob("node.db*"))
+
+    for path in files:
+        path.rename(tmp_path / path.name)
+    refusal = {"subject": nodes.question()["subject"], "status": "refused", "categories": ["housing"]}
+    async with nodes.client("centre") as session, session.post("/v1/consents", json=refusal) as answer:
+        taken = answer.status, (await answer.json())["code"]
+    await until(lambda: _is_unready(nodes))
+    found = await condition(nodes)()
+
+    assert taken == (503, "log-not-durable")
+    assert found is not None
+    assert "log" in found[1]["faces"]["clients"]["missing"]
+    assert "gone" in found[1]["log"]["fault"]
+    assert not list(folder.glob("node.db*")), "and no empty one was made in its place"
+
+    for path in files:
+        (tmp_path / path.name).rename(path)
+    await until(lambda: _is_ready(nodes))
+    assert len(nodes.entries("centre", type="refusal")) == 0
+    assert len(nodes.entries("centre")) >= size
+
+
+async def _is_unready(nodes: Running) -> bool:
+    found = await condition(nodes)()
+    return found is not None and found[0] == 503
 
 
 @pytest.mark.e2e
@@ -309,10 +372,46 @@ async def _is_ready(nodes: Running) -> bool:
 
 
 @pytest.mark.e2e
+async def test_newest_database_put_back_after_a_held_one_wrote_goes_on_by_the_size_that_is_shown(
+    nodes: Running,
+) -> None:
+    """The held one's checkpoints are known to others: the newest is *another* to them, and lacks nothing of its own."""
+    folder = nodes.party("centre").folder
+    database, kept = folder / "node.db", folder / "secrets" / "log.checkpoint"
+    await until(lambda: _is_ready(nodes))
+    stopped(nodes)
+    engine = storage.create(f"sqlite:///{database}")
+    log = log_of(load(nodes.party("centre").config), engine)
+    log.start()
+    for _ in range(9):
+        log.append_blocking((Entry(type="registry", outcome="success", recorded=datetime.now(UTC)),))
+    hold = Hold(kept, engine, log)
+    hold.look()
+    hold.keep()
+    size = log.latest().size
+    hold.hear("peer.example", signer_of(nodes).sign(size - 2, b"\x01" * 32))
+    shown = hold.condition()
+    log.close()
+    engine.dispose()
+
+    assert (shown["kind"], shown["size"], shown["lacking"]) == ("another", size - 2, 0)
+    done = end_hold(nodes, shown["size"])
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    kept_after = read(kept)
+    assert kept_after is not None
+    assert kept_after.settled >= shown["size"]
+    await started(nodes)
+    await until(lambda: _is_ready(nodes))
+
+
+@pytest.mark.e2e
 async def test_hold_is_not_ended_by_whoever_does_not_know_how_much_is_lost(nodes: Running) -> None:
     kept = nodes.party("centre").folder / "secrets" / "log.checkpoint"
     await until(kept.exists)
     before = len(nodes.entries("centre", type="restore"))
+    stopped(nodes)
+    write(kept, Kept(signer_of(nodes).sign(kept_size(kept) + 100, b"\x01" * 32).note))
 
     done = end_hold(nodes, 1)
 

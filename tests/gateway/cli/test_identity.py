@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 from gateway.cli.main import app
 from gateway.demo.network import Network
 from gateway.web.forms import USER_HEADER
+from gateway.wire.text import LANGUAGES
 from schemas.facts import HETU, LOCAL
 from tests.gateway.running import Running, running
 from tests.waiting import until
@@ -87,9 +88,12 @@ def test_a_registrar_decides_what_waits_at_the_command_line(nodes: Running) -> N
     for row in (first, second):
         assert asyncio.run(hand_over(nodes, row))["handed_over"] == 1
     mixed = {**second, "ASIAKASNUMERO": first["ASIAKASNUMERO"]}
-    assert [finding["code"] for finding in asyncio.run(hand_over(nodes, mixed))["findings"]] == ["subject-ambiguous"]
+    (finding,) = asyncio.run(hand_over(nodes, mixed))["findings"]
+    assert finding["code"] == "subject-ambiguous"
 
     (waiting,) = invoke(nodes, "held")["held"]
+    assert set(finding["message"]) == set(finding["hint"]) == set(LANGUAGES)
+    assert all(waiting["id"] in words for words in finding["message"].values())
     assert (waiting["owner"], waiting["overdue"]) == (None, False)
     invoke(nodes, "take", waiting["id"])
     shown = invoke(nodes, "held", as_json=False)

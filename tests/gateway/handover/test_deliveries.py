@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -238,3 +239,57 @@ async def test_order_that_a_former_version_took_is_still_known(place: Place, dat
             connection.execute(update(handovers).where(handovers.c.id == first.id).values(idempotency="k/0"))
 
         assert (await order(here, "K3", idempotency="k/0")).id == first.id
+
+
+async def attempted(here: InProcess) -> None:
+    """Send once what is due, as far as the worker comes."""
+    work = Deliveries(here.exchange)
+    for delivery in await work._claim():
+        with suppress(RuntimeError):
+            await work._attempt(delivery)
+
+
+async def withdrawn(here: InProcess, consent: str) -> int:
+    """Withdraw it; gives how many are told."""
+    centre = here.place.network.parties["centre"].subsystem
+    return (await here.consents.withdraw("test", centre, consent)).notices
+
+
+async def under_consent(here: InProcess, person: str) -> str:
+    """A consent of the person, and a handover that goes by it."""
+    consent = await here.consent(person, purposes=["reception-to-county"], recipients=["county"])
+    await order(here, person)
+    return consent
+
+
+async def test_recipient_that_nothing_was_sent_to_is_told_of_no_withdrawal(place: Place, database_url: str) -> None:
+    """Nobody listens at the recipients' addresses: the connection is refused before the message is written."""
+    async with node(place, database_url) as here:
+        consent = await under_consent(here, "L11")
+        await attempted(here)
+
+        assert await withdrawn(here, consent) == 0
+        requested = [entry for entry in here.entries() if entry.outcome == "requested" and entry.consents]
+        assert requested, "it was on record as leaving"
+        ended = [entry for entry in here.entries() if entry.previous in {entry.id for entry in requested}]
+        assert [entry.detail["unsent"] for entry in ended] == [True] * len(requested)
+
+
+@pytest.mark.parametrize(
+    "problem",
+    [ProblemError("peer-unreachable"), ProblemError("peer-timeout"), RuntimeError("killed")],
+    ids=["cut off", "no answer", "its end is not on record"],
+)
+async def test_recipient_that_may_have_got_something_is_told_of_the_withdrawal(
+    place: Place, database_url: str, problem: Exception
+) -> None:
+    class Uncertain:
+        async def send(self, *_: object) -> None:
+            raise problem
+
+    async with node(place, database_url) as found:
+        here = replace(found, exchange=replace(found.exchange, transport=Uncertain()))
+        consent = await under_consent(here, "L12")
+        await attempted(here)
+
+        assert await withdrawn(here, consent) == 1

@@ -13,7 +13,8 @@ import pytest
 from sqlalchemy import Connection
 
 from audit.log.entries import Outcome
-from audit.log.log import MAX_BATCH, Committed, Unit, Written
+from audit.log.log import Committed, Unit, Written
+from audit.log.policy import MAX_BATCH
 from gateway.exchange import messaging
 from gateway.query.ask import Consumer, Question
 from gateway.sources.backends import Locator, Sourced
