@@ -13,6 +13,8 @@ from adapters.samples import hetu as make_hetu
 from adapters.texts import CODES
 from adapters.transforms import TRANSFORMS, Transform, TransformError
 
+#: They take one half of a field, which nobody can write without the other.
+HALVES = {"postal-code-of", "town-of", "family-before-comma", "given-after-comma", "family-at-end", "given-before-family"}
 DAYS = st.dates(date(1900, 1, 1), date(2099, 12, 31))
 
 
@@ -26,8 +28,9 @@ def test_the_documented_example_holds_and_its_type_is_the_one_that_is_declared(t
     assert transform.does.endswith(".")
 
 
-@pytest.mark.parametrize("transform", TRANSFORMS.values(), ids=TRANSFORMS.keys())
-def test_what_goes_forward_comes_back_as_the_same_value(transform: Transform) -> None:
+@pytest.mark.parametrize("name", sorted(TRANSFORMS.keys() - HALVES))
+def test_what_goes_forward_comes_back_as_the_same_value(name: str) -> None:
+    transform = TRANSFORMS[name]
     value = transform.forward(transform.example[0])
 
     assert transform.backward is not None
