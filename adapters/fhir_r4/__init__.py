@@ -57,6 +57,8 @@ MANIFEST = Manifest(
 #: A bundle is one value however many resources it has; how large each of them may be the limits of a record say.
 _RESOURCES = 40
 
+#: The code systems whose names are the world's and not ours.
+_SYSTEMS = {"country": "urn:iso:std:iso:3166", "language": "urn:ietf:bcp:47"}
 #: The codes of foreign systems: by system and code, ours.
 Codes = Mapping[tuple[str, str], tuple[str, str]]
 
@@ -241,7 +243,7 @@ def codes_of(table: str) -> Codes:
     for number, row in enumerate(csv.DictReader(table.splitlines()), 2):
         try:
             known = code_system(row["table"]).codes
-            found[row["system"], row["code"]] = (PREFIX + row["table"], row["to"])
+            found[row["system"], row["code"]] = (_SYSTEMS.get(row["table"], PREFIX + row["table"]), row["to"])
         except KeyError as error:
             raise ValueError(f"line {number}: there is no column or code table {error}") from None
         if row["to"] not in known:
@@ -265,6 +267,7 @@ def _person_in(resource: dict[str, Any], taking: Taking, at: str) -> dict[str, A
     """
     person = dict(resource)
     _former_left(person, taking, at)
+    _legal_kept(person, taking, at)
     _own_numbers(person)
     _languages(person)
     extensions = list(person["extension"]) if isinstance(person.get("extension"), list) else []
@@ -272,6 +275,11 @@ def _person_in(resource: dict[str, Any], taking: Taking, at: str) -> dict[str, A
         if isinstance(one, dict) and one.get("url") == CITIZENSHIP:
             extensions[index] = three_letters(one)
         if not isinstance(one, dict) or one.get("url") != MUNICIPALITY:
+            continue
+        if not _moves(person):
+            # It is where they live. That they move there, and that their data may follow, nobody has said.
+            extensions[index] = MOVED
+            taking.leave(f"{at}/extension/{index}", one)
             continue
         extensions[index] = MOVED
         coding = one.get("valueCoding")
@@ -310,6 +318,30 @@ def _person_in(resource: dict[str, Any], taking: Taking, at: str) -> dict[str, A
             except TransformError as error:
                 taking.refuse(error.code, f"{at}/identifier/{index}/value")
     return person
+
+
+def _moves(person: Mapping[str, Any]) -> bool:
+    """Whether a patient says of a move: the profile's municipality is the one that it goes to only then."""
+    listed = person.get("extension")
+    return isinstance(listed, list) and any(
+        isinstance(extension, dict) and extension.get("url") == EXTENSION + "move" for extension in listed
+    )
+
+
+#: Names that somebody is called by and that are not theirs.
+_CALLED = frozenset({"nickname", "anonymous"})
+
+
+def _legal_kept(person: dict[str, Any], taking: Taking, at: str) -> None:
+    """Leave out what somebody is called beside their name: a receiver would take it for another name of theirs."""
+    names = person.get("name")
+    if not isinstance(names, list):
+        return
+    for index, name in enumerate(names):
+        if isinstance(name, dict) and name.get("use") in _CALLED:
+            taking.leave(f"{at}/name/{index}", name)
+            names = [MOVED if known is name else known for known in names]
+    person["name"] = names
 
 
 def _former_left(person: dict[str, Any], taking: Taking, at: str) -> None:
