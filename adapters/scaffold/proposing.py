@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from importlib.resources import files
 
-from adapters.scaffold.recognising import DATES, Recognised, Recognition, takes
+from adapters.scaffold.recognising import DATES, Recognised, Recognition, plain, takes
 from adapters.scaffold.sniffing import Sample
 from adapters.tables import folded, named
 from schemas.codes import code_systems
@@ -165,7 +165,7 @@ class _Proposal:
             _line("local", self._from("local-key", required=True)),
         ]
         _block(lines, "identifier", identifiers)
-        name = _inline({"family": self._from("family-name"), "given": self._from("given-names")})
+        name = _inline(self._name_parts())
         if name:
             lines.append(f"    name: [{name}]")
         _put(lines, "gender", self._from("gender"))
@@ -192,6 +192,23 @@ class _Proposal:
             lines.append(f"    communication: [{{language: {language}, preferred: true}}]")
         _block(lines, "extension", self._extensions())
         return lines
+
+    def _name_parts(self) -> dict[str, str | None]:
+        """A name from its columns, or from the one that holds all of it."""
+        given, whole = self._by.get("given-names"), self._by.get("full-name")
+        if given is not None or whole is None or "family-name" in self._by:
+            # What is a list already has no words to part.
+            is_list = given is not None and given.column.listed
+            listed = f"[{{each: {{split: {_word(given.column.name)}}}, from: .}}]" if is_list and given else None
+            return {"family": self._from("family-name"), "given": listed or self._from("given-names")}
+        held = whole.column.held
+        halves = [("family-before-comma", "given-after-comma")]
+        if not plain(whole.column.name).startswith(("suku", "efter", "family", "last")):
+            halves.append(("family-at-end", "given-before-family"))
+        for family, rest in halves:
+            if sum(takes(family, value) for value in held) >= 0.8 * len(held):
+                return {"family": self._from("full-name", family), "given": self._from("full-name", rest)}
+        return {}
 
     def _extensions(self) -> list[str | None]:
         citizenship = self._from("citizenship")
@@ -264,6 +281,17 @@ class _Proposal:
             return []
         by = f", by: {json.dumps(one.separator)}" if one.separator else ""
         listed, _, member = one.column.name.partition("[]/")
+        urgent = self._by.get("urgency")
+        parent, slash, name = one.column.name.rpartition("/")
+        if not member and slash and one.column.listed and urgent and urgent.column.name.startswith(f"{parent}/"):
+            # The urgency is that of the need beside it: both are members of one of the elements that repeat.
+            transform = self._transform(urgent)
+            return [
+                "  ServiceRequest:",
+                f"    each: {{of: {_word(parent)}}}",
+                f"    code: {{from: {_word(f'./{name}')}, as: {self._transform(one)}}}",
+                f"    priority: {{from: {_word('./' + urgent.column.name[len(parent) + 1 :])}, as: {transform}}}",
+            ]
         each = f"{{of: {_word(listed)}}}" if member else f"{{split: {_word(listed)}{by}}}"
         lines = [
             "  ServiceRequest:",

@@ -17,11 +17,13 @@ from typing import Any
 
 import orjson
 
+from adapters.arranging import arranged
+from adapters.layouts import own_name
 from adapters.legibility import is_misdecoded
 from adapters.limiting import LimitError
 from adapters.scaffold.outlining import SampleError, enveloped, outlined, prefixed
 from adapters.scaffold.tabling import LOOKED_AT as TABLE_ROWS
-from adapters.scaffold.tabling import Rows, Table, furniture_of, sum_of, table_of, widths_of
+from adapters.scaffold.tabling import Rows, Table, families_of, furniture_of, sum_of, table_of, widths_of
 from adapters.sdk import Finding, Limits, Record, Unreadable
 
 DELIMITERS = (";", ",", "\t", "|")
@@ -158,9 +160,17 @@ def _csv(text: str, encodings: list[str], hints: Hints) -> Sample:
     if table is None:
         return _fixed(text, encodings, hints)
     source: dict[str, Any] = {"format": "csv", "encoding": encodings, "delimiter": delimiter}
-    if table.layout():
-        source["layout"] = table.layout()
-    return _read(source, text, list(table.columns), table.evidence)
+    layout, evidence = table.layout(), table.evidence
+    if persons := families_of(table.columns):
+        layout["persons"] = list(persons)
+        evidence = (
+            *evidence,
+            f"a row holds {len(persons)} persons, by the beginnings of their columns: {', '.join(persons)}",
+            "what no beginning tells to be somebody's is the first person's: list under common what is said of all",
+        )
+    if layout:
+        source["layout"] = layout
+    return _read(source, text, list(table.columns), evidence)
 
 
 def _rows(text: str, delimiter: str, above: int) -> Rows | None:
@@ -237,7 +247,9 @@ def _read(source: dict[str, Any], text: str, header: list[str], evidence: tuple[
     encodings = source["encoding"]
     data = text.encode("utf-16") if encodings == ["utf-16"] else text.encode("utf-8")
     form = replace(form, encodings=("utf-16",) if encodings == ["utf-16"] else ("utf-8",))
-    found = list(islice(read_csv(io.BytesIO(data), form, Limits()), LOOKED_AT))
+    rows = islice(read_csv(io.BytesIO(data), form, Limits()), LOOKED_AT)
+    found = list(arranged(rows, form.layout, "", Limits()))
+    header = list(dict.fromkeys(own_name(name, form.layout.persons) for name in header))
     return _sample(source, found, header, Media("csv", "text/csv"), evidence)
 
 

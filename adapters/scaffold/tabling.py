@@ -139,6 +139,18 @@ def _below(rows: Sequence[Sequence[str]], width: int) -> tuple[tuple[str, ...], 
     return (), False
 
 
+def families_of(columns: Sequence[str]) -> tuple[str, ...]:
+    """The beginnings of the columns of each person of a row: “PA Name”, “PA DOB”, “Spouse Name”, “Spouse DOB”."""
+    ends: dict[str, set[str]] = {}
+    for column in columns:
+        begins, blank, rest = column.partition(" ")
+        if blank and rest:
+            ends.setdefault(f"{begins} ", set()).add(rest)
+    groups = [(begins, held) for begins, held in ends.items() if len(held) >= 3]
+    shared = set.intersection(*(held for _, held in groups)) if len(groups) >= 2 else set()
+    return tuple(begins for begins, _ in groups) if len(shared) >= 3 else ()
+
+
 def furniture_of(lines: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """What a printed list has on each page besides its rows: the lines without that (the header once), and what begins
     those that were left out.

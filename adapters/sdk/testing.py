@@ -28,6 +28,7 @@ from adapters.sdk import Adapter, Finding, Limits, Mapped, Record
 from adapters.sdk.folders import Package, open_folder
 from schemas.catalogue import catalogue
 from schemas.facts import check_single_subject
+from schemas.identifiers import HETU
 
 __all__ = [
     "CHECKS",
@@ -250,6 +251,22 @@ def _maps(package: Package) -> Iterator[str]:
                 f"{sample.name}: none of its {len(results)} records is mapped ({codes or 'no finding says why'}); mend "
                 f'the mapping, or declare it in pyproject.toml: [tool.yhdyspinta] rejected = ["{sample.name}"]'
             )
+        elif nobody := sum(result.bundle is not None and not is_somebody(result.bundle) for result in results):
+            yield f"{sample.name}: {nobody} records have neither a name, nor an identity code, nor a birth date: {_FLOOR}"
+
+
+_FLOOR = "they are nobody whom a receiver could know; map one of them"
+
+
+def is_somebody(bundle: Mapping[str, Any]) -> bool:
+    """Whether a receiver could know whom a bundle is about: by a name, an identity code or a birth date."""
+    patients = [entry["resource"] for entry in bundle["entry"] if entry["resource"]["resourceType"] == "Patient"]
+    return any(
+        patient.get("birthDate")
+        or any(name.get("family") for name in patient.get("name", ()))
+        or any(number["system"] == HETU for number in patient.get("identifier", ()))
+        for patient in patients
+    )
 
 
 def _protects(package: Package) -> Iterator[str]:
