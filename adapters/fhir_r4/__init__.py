@@ -271,15 +271,11 @@ def _person_in(resource: dict[str, Any], taking: Taking, at: str) -> dict[str, A
     _own_numbers(person)
     _languages(person)
     extensions = list(person["extension"]) if isinstance(person.get("extension"), list) else []
+    homes: set[str] = set()
     for index, one in enumerate(extensions):
         if isinstance(one, dict) and one.get("url") == CITIZENSHIP:
             extensions[index] = three_letters(one)
         if not isinstance(one, dict) or one.get("url") != MUNICIPALITY:
-            continue
-        if not _moves(person):
-            # It is where they live. That they move there, and that their data may follow, nobody has said.
-            extensions[index] = MOVED
-            taking.leave(f"{at}/extension/{index}", one)
             continue
         extensions[index] = MOVED
         coding = one.get("valueCoding")
@@ -288,6 +284,14 @@ def _person_in(resource: dict[str, Any], taking: Taking, at: str) -> dict[str, A
         known = system in _MUNICIPALITY_CODES and isinstance(code, str) and code in code_system("municipality").codes
         if not known:
             taking.refuse("code-unknown", f"{at}/extension")
+            continue
+        homes.add(str(code))
+        if not _moves(person) and len(homes) == 1:
+            # It is where they live. That they move there, and that their data may follow, nobody has said.
+            taking.leave(f"{at}/extension/{index}", one)
+            continue
+        if len(homes) > 1:
+            taking.refuse("contradictory", f"{at}/extension/{index}")
             continue
         part = {"url": "municipality", "valueCoding": {"system": f"{PREFIX}municipality", "code": code}}
         if not _state(extensions, "move", part):
