@@ -55,9 +55,9 @@ _FINLAND = ZoneInfo("Europe/Helsinki")
 _SHORT_DATE = re.compile(r"([0-9]{1,2})[./-]([0-9]{1,2})[./-]([0-9]{2})\Z")
 _POST = re.compile(r"(?:FI-?)?([0-9]{5})[ ,]+([^\W\d_].*)\Z", re.S)
 #: Small words of a family name: von Tessel, van den Berg, al Khoud.
-_PARTICLES = frozenset({"af", "al", "av", "ben", "bin", "da", "de", "del", "della", "den", "der", "di", "do", "dos"}) | {
-    *("du", "el", "ibn", "la", "le", "ter", "ten", "van", "von", "zu", "zur", "y")
-}
+_PARTICLES = frozenset(
+    {"af", "al", "av", "ben", "bin", "da", "de", "del", "della", "den", "der", "di", "do", "dos"}
+) | {*("du", "el", "ibn", "la", "le", "ter", "ten", "van", "von", "zu", "zur", "y")}
 _EMAIL = re.compile(r"[^@\s]{1,64}@[^@\s]+\.[^@\s]+\Z")
 
 
@@ -239,7 +239,7 @@ def short_date(first: int) -> Transform:
 
 def _at_comma(value: Any) -> tuple[str, str]:
     """A family name and what is given, which one comma parts. Of two commas nobody knows which it is."""
-    family, comma, given = (part.strip() for part in str(value).partition(","))
+    family, _, given = (part.strip() for part in str(value).partition(","))
     if not family or not given or "," in given:
         raise TransformError("name-form")
     return family, given
@@ -249,7 +249,7 @@ def _at_end(value: Any) -> tuple[str, str]:
     """What is given, and the family name behind it: the last word, with the small words that belong to it."""
     found = str(value).split()
     at = len(found) - 1
-    while at > 1 and found[at - 1].lower() in _PARTICLES and found[at - 1].islower():
+    while at > 0 and found[at - 1].lower() in _PARTICLES and found[at - 1].islower():
         at -= 1
     if at < 1 or "," in str(value):
         raise TransformError("name-form")
@@ -316,9 +316,15 @@ _ALL = (
     Transform("email", "An e-mail address.", ("a@example.fi", "a@example.fi"), _email, str),
     Transform("postal-code", "A Finnish postal code.", ("48100", "48100"), _postal_code, str),
     Transform(
-        "postal-code-of", "The postal code before a town.", ("48100 KOTKA", "48100"), lambda value: _post(value)[0], None
+        "postal-code-of",
+        "The postal code before a town.",
+        ("48100 KOTKA", "48100"),
+        lambda value: _post(value)[0],
+        None,
     ),
-    Transform("town-of", "The town behind a postal code.", ("48100 KOTKA", "KOTKA"), lambda value: _post(value)[1], None),
+    Transform(
+        "town-of", "The town behind a postal code.", ("48100 KOTKA", "KOTKA"), lambda value: _post(value)[1], None
+    ),
     Transform(
         "family-before-comma",
         "The family name of “Family, Given”.",

@@ -271,31 +271,7 @@ def _person_in(resource: dict[str, Any], taking: Taking, at: str) -> dict[str, A
     _own_numbers(person)
     _languages(person)
     extensions = list(person["extension"]) if isinstance(person.get("extension"), list) else []
-    homes: set[str] = set()
-    for index, one in enumerate(extensions):
-        if isinstance(one, dict) and one.get("url") == CITIZENSHIP:
-            extensions[index] = three_letters(one)
-        if not isinstance(one, dict) or one.get("url") != MUNICIPALITY:
-            continue
-        extensions[index] = MOVED
-        coding = one.get("valueCoding")
-        code = coding.get("code") if isinstance(coding, dict) else None
-        system = str(coding.get("system")).partition("|")[0] if isinstance(coding, dict) else ""
-        known = system in _MUNICIPALITY_CODES and isinstance(code, str) and code in code_system("municipality").codes
-        if not known:
-            taking.refuse("code-unknown", f"{at}/extension")
-            continue
-        homes.add(str(code))
-        if not _moves(person) and len(homes) == 1:
-            # It is where they live. That they move there, and that their data may follow, nobody has said.
-            taking.leave(f"{at}/extension/{index}", one)
-            continue
-        if len(homes) > 1:
-            taking.refuse("contradictory", f"{at}/extension/{index}")
-            continue
-        part = {"url": "municipality", "valueCoding": {"system": f"{PREFIX}municipality", "code": code}}
-        if not _state(extensions, "move", part):
-            taking.refuse("contradictory", f"{at}/extension/{index}")
+    _places(person, extensions, taking, at)
     meta = person.get("meta")
     if isinstance(meta, dict):
         labels = list(meta["security"]) if isinstance(meta.get("security"), list) else []
@@ -322,6 +298,35 @@ def _person_in(resource: dict[str, Any], taking: Taking, at: str) -> dict[str, A
             except TransformError as error:
                 taking.refuse(error.code, f"{at}/identifier/{index}/value")
     return person
+
+
+def _places(person: Mapping[str, Any], extensions: list[Any], taking: Taking, at: str) -> None:
+    """The countries of a patient's extensions in three letters, and the profile's municipality where it belongs."""
+    homes: set[str] = set()
+    for index, extension in enumerate(extensions):
+        if isinstance(extension, dict) and extension.get("url") == CITIZENSHIP:
+            extensions[index] = three_letters(extension)
+        if not isinstance(extension, dict) or extension.get("url") != MUNICIPALITY:
+            continue
+        extensions[index] = MOVED
+        coding = extension.get("valueCoding")
+        code = coding.get("code") if isinstance(coding, dict) else None
+        system = str(coding.get("system")).partition("|")[0] if isinstance(coding, dict) else ""
+        known = system in _MUNICIPALITY_CODES and isinstance(code, str) and code in code_system("municipality").codes
+        if not known:
+            taking.refuse("code-unknown", f"{at}/extension")
+            continue
+        homes.add(str(code))
+        if not _moves(person) and len(homes) == 1:
+            # It is where they live. That they move there, and that their data may follow, nobody has said.
+            taking.leave(f"{at}/extension/{index}", extension)
+            continue
+        if len(homes) > 1:
+            taking.refuse("contradictory", f"{at}/extension/{index}")
+            continue
+        part = {"url": "municipality", "valueCoding": {"system": f"{PREFIX}municipality", "code": code}}
+        if not _state(extensions, "move", part):
+            taking.refuse("contradictory", f"{at}/extension/{index}")
 
 
 def _moves(person: Mapping[str, Any]) -> bool:

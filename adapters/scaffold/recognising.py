@@ -103,6 +103,7 @@ class Recognition:
 DATES = ("fi-date", "iso-date", "hl7-date", "named-month", "day-of", "day-first", "ddmmyyyy")
 #: Words of a column's name that may protect somebody: what is left to the developer begins with those.
 _PROTECTS = re.compile(r"turva|kielto|spärr|skydd|protect|confidential|secrecy|\bTK\b|PD1-12", re.I)
+_CODE = re.compile(r"[0-9]{6}[-+A-FU-Y][0-9]{3}[0-9A-Z]\Z", re.I)
 _SHORT_DATE = re.compile(r"[0-9]{1,2}[./-][0-9]{1,2}[./-][0-9]{2}\Z")
 _POST = re.compile(r"[0-9]{5}[ ,]+[^\W\d_]")
 
@@ -171,7 +172,8 @@ def recognise(sample: Sample, key: str = "") -> Recognition:
     if key and key not in {column.name for column in sample.columns}:
         raise SampleError(f"the sample has no column {key!r}", "say --key as the header writes it")
     key = key or _key(sample, taken.values())
-    if key not in taken and "customer-number" not in given:
+    known = taken[key].concept.name if key in taken else ""
+    if "customer-number" not in given and known != "identity-code":
         column = next(column for column in sample.columns if column.name == key)
         by = "its values: no two are the same" if column.unique else "nothing: say --key"
         taken[key] = Recognised(column, LOCAL_KEY, 0.5, by)
@@ -378,20 +380,31 @@ def _described(column: Column, concept: Concept, score: float, by: str) -> Recog
 
 
 def _key(sample: Sample, recognised: Iterable[Recognised]) -> str:
-    by_concept = {one.concept.name: one.column for one in recognised}
+    recognised = list(recognised)
+    by_concept = {column.concept.name: column.column for column in recognised}
     number, code = by_concept.get("customer-number"), by_concept.get("identity-code")
     if number is not None and number.filled == sample.records:
         return number.name
     # Somebody is always without an identity code: it tells records apart only where each has one.
     if code is not None and code.unique:
         return code.name
-    unique = [column.name for column in sample.columns if column.unique and value_score(column, "key") == 1.0]
-    unique = unique or [column.name for column in sample.columns if column.unique]
-    if not unique and (number or code):
-        chosen = number or code
-        assert chosen is not None
+    # A name or a day that happens to be met once tells nobody apart in the next file.
+    others = {column.column.name for column in recognised if column.concept.kind not in {"key", "hetu", "bookkeeping"}}
+    free = [
+        column
+        for column in sample.columns
+        # What only looks like identity codes is no number of the register's either.
+        if column.unique and column.name not in others and _share(column.held, _CODE.match) < 0.5
+    ]
+    unique = [column.name for column in free if value_score(column, "key") == 1.0] or [column.name for column in free]
+    if unique:
+        return unique[0]
+    if chosen := number or code:
         return chosen.name
-    return unique[0] if unique else sample.columns[0].name
+    raise SampleError(
+        "no column of the sample tells its records apart",
+        "say --key; if one person has several rows, bring them together with layout: {group: …} (see wild exports)",
+    )
 
 
 def _separator(held: Sequence[str], known: Any) -> str | None:

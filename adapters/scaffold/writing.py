@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import keyword
 import re
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from adapters.faults import MappingError
 from adapters.scaffold.outlining import SampleError
 from adapters.scaffold.proposing import mapping_of
 from adapters.scaffold.recognising import Concept, Left, Recognised, Recognition, recognise, why_left
@@ -103,8 +105,10 @@ def new(name: str, sample_file: Path, parent: Path, *, allow_real: bool = False,
         "title": name.replace("-", " ").capitalize(),
         "media_type": sample.media_type,
         "extension": sample.extension,
-        # Titles, sums, envelopes and families are not written again.
-        "writes": "layout" not in sample.source and sample.source["format"] not in {"hl7", "fixed"},
+        # Titles, sums, envelopes and families are not written again, nor is a field that two transforms part.
+        "writes": "layout" not in sample.source
+        and sample.source["format"] not in {"hl7", "fixed"}
+        and "full-name" not in {column.concept.name for column in found.recognised},
         "recognised": found.recognised,
         "left": found.left,
     }
@@ -115,7 +119,11 @@ def new(name: str, sample_file: Path, parent: Path, *, allow_real: bool = False,
     (folder / module / "mapping.yaml").write_text(mapping_of(name, sample, found), encoding="utf-8")
     (folder / "samples").mkdir()
     (folder / "samples" / f"sample.{sample.extension}").write_bytes(data)
-    package = open_folder(folder)
+    try:
+        package = open_folder(folder)
+    except MappingError as error:
+        shutil.rmtree(folder)
+        raise NewError(f"no mapping can be made of what was recognised ({error})", "say --key, or --record") from None
     write_golden(package)
     (maps,) = (check for check in CHECKS if check.name == "maps")
     covered = coverage(package)

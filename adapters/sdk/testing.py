@@ -252,10 +252,11 @@ def _maps(package: Package) -> Iterator[str]:
                 f'the mapping, or declare it in pyproject.toml: [tool.yhdyspinta] rejected = ["{sample.name}"]'
             )
         elif nobody := sum(result.bundle is not None and not is_somebody(result.bundle) for result in results):
-            yield f"{sample.name}: {nobody} records have neither a name, nor an identity code, nor a birth date: {_FLOOR}"
+            yield f"{sample.name}: {nobody} records have {_FLOOR}"
 
 
-_FLOOR = "they are nobody whom a receiver could know; map one of them"
+_FLOOR = "neither a name, nor an identity code, nor a birth date, and are nobody whom a receiver could know; map one"
+_UNWRITTEN = "a layout, or a field that is parted, is not written again: say writes=False in the adapter's Manifest"
 
 
 def is_somebody(bundle: Mapping[str, Any]) -> bool:
@@ -341,7 +342,7 @@ def _round_trip(package: Package) -> Iterator[str]:
             back = list(adapter.convert(io.BytesIO(rendered.body), Limits()))
             if len(back) != 1 or back[0].bundle is None:
                 codes = ", ".join(sorted({found.code for one in back for found in one.findings}))
-                yield f"{sample.name}: row {row}: what was written cannot be read back ({codes})"
+                yield f"{sample.name}: row {row}: what was written cannot be read back ({codes}); {_UNWRITTEN}"
             elif not rendered.findings and back[0].bundle != bundle:
                 yield f"{sample.name}: row {row}: what was written is read back as another record"
             elif not _settles(adapter, back[0].bundle):

@@ -45,7 +45,9 @@ def told_of(bundle: dict[str, Any]) -> dict[str, Any]:
     """What a bundle says of who somebody is, and of where they move."""
     patient = bundle["entry"][0]["resource"]
     (name,) = patient["name"]  # what somebody is called is no name
-    extensions = {extension["url"].rsplit("/", 1)[-1].rsplit(":", 1)[-1]: extension for extension in patient["extension"]}
+    extensions = {
+        extension["url"].rsplit("/", 1)[-1].rsplit(":", 1)[-1]: extension for extension in patient["extension"]
+    }
     move = {part["url"]: part for part in extensions.get("move", {}).get("extension", ())}
     citizenship = extensions["patient-citizenship"]["extension"][0]["valueCodeableConcept"]
     return {
@@ -60,9 +62,9 @@ def told_of(bundle: dict[str, Any]) -> dict[str, Any]:
 
 
 def expected(name: str, truth: dict[str, Any]) -> dict[str, Any]:
-    told = {
-        fact: truth[fact] for fact in ("born", "moves", "municipality", "citizenship", "language")
-    } | {fact: truth[fact].casefold() for fact in ("family", "given")}
+    told = {fact: truth[fact] for fact in ("born", "moves", "municipality", "citizenship", "language")} | {
+        fact: truth[fact].casefold() for fact in ("family", "given")
+    }
     return told | ({"moves": None, "municipality": None} if name in WITHOUT_MOVE else {})
 
 

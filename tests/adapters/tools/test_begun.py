@@ -1,4 +1,4 @@
-"""`adapter new` on ten wild exports that nobody made for it: it begins right or refuses, and makes of nobody another."""
+"""`adapter new` on ten wild exports that nobody made for it: it begins right or refuses, and makes nobody another."""
 
 from __future__ import annotations
 
@@ -136,12 +136,37 @@ def test_a_comma_in_each_name_is_no_delimiter_of_a_sparse_register(said: tuple[s
     [
         (b"Asiakasnumero;Sukunimi;Lupa\nA1;Oja;zz\nA2;Meri;yy\nA3;Suo;TP\n", ""),
         (b"Nro;Huomio\nA1;aa bb\nA2;cc dd\n", "neither a name"),
-        (b"Sukunimi;Etunimet;Hetu\nOja;Anna;010190-900X\nMeri;Eva;010190-901X\n", "none of its 2 records"),
+        (b"Asiakasnumero;Sukunimi;Maa\nA1;Oja;FIN\nA2;\xc3\x83\xc3\xa4rvi;FIN\n", ""),
+        (b"Asiakasnumero;Sukunimi\nA1;J\xc3\x83\xc2\xa4rvi\nA2;J\xc3\x83\xc2\xa4\n", "none of its 2 records"),
     ],
-    ids=["partly", "nobody", "none"],
+    ids=["partly", "nobody", "damaged", "none"],
 )
 def test_a_beginning_that_makes_nobody_is_no_success(data: bytes, fault: str, tmp_path: Path) -> None:
     code, told = begin("export.csv", tmp_path, data=data)
 
     assert (code == 0) is (not fault)
     assert fault in " ".join(told["faults"])
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"Sukunimi;Etunimet;Hetu\nOja;Anna;010190-900X\nMeri;Eva;010190-901X\n",
+        b"Asiakasnumero;Sukunimi;Lupa\nA1;Oja;TP\nA1;Meri;TP\n",
+    ],
+    ids=["names-alone", "number-twice"],
+)
+def test_a_name_is_no_key_and_what_is_refused_leaves_no_folder(data: bytes, tmp_path: Path) -> None:
+    code, told = begin("export.csv", tmp_path, data=data)
+
+    assert code != 0
+    assert "--key" in told["remedy"]
+    assert not (tmp_path / "begun").exists()
+
+
+def test_a_key_that_the_developer_says_is_the_registers_own(tmp_path: Path) -> None:
+    code, told = begin(
+        "export.csv", tmp_path, "--key", "Sukunimi", data=b"Sukunimi;Synt.\nOja;5.2.1990\nMeri;6.2.1990\n"
+    )
+
+    assert (code, told["key"], told["mapped"]) == (0, "Sukunimi", 2)
