@@ -76,6 +76,12 @@ class Source:
     read_on: date | None = None
     gdpr: tuple[str, ...] = ()
 
+    def cited(self, language: str) -> str:
+        """The act and its provisions, as a reader of the language writes them."""
+        name = self.act.name.get(language) or self.act.name["en"]
+        said = f"{name} ({self.act.number}), {self.provision.said(language)}"
+        return ", ".join([said, *(also.said(language) for also in self.also)])
+
 
 @dataclass(frozen=True, slots=True)
 class Statute:
@@ -132,9 +138,7 @@ class Basis(Dated):
     def cited(self, language: str) -> str:
         """The act and the provision, as a reader of the language writes them; nothing for a basis without a source."""
         if self.source is not None:
-            act = self.source.act
-            said = f"{act.name.get(language) or act.name['en']} ({act.number}), {self.source.provision.said(language)}"
-            return ", ".join([said, *(also.said(language) for also in self.source.also)])
+            return self.source.cited(language)
         if self.statute is None:
             return ""
         section = f", {self.statute.section}" if self.statute.section else ""

@@ -27,6 +27,7 @@ from consent.replaying import again
 from consent.report import Report, of_check, of_coverage, of_differences
 from consent.rulebook import Rulebook, RulebookError, load, reference_rulebook
 from consent.stating import Invariant, load_invariants, reference_invariants
+from consent.verdicts import legal_day
 from gateway.cli.supposing import Supposition, SuppositionError, supposed_decision
 from gateway.desk.cli.desk import desk, entry_named
 from gateway.desk.questions.rulebooks import Again, Explain, Swings
@@ -264,7 +265,7 @@ def explain(
             provider,
             to,
             purpose,
-            on.date() if on else datetime.now(UTC).date(),
+            on.date() if on else legal_day(datetime.now(UTC)),
             tuple(category or ()),
             emergency=emergency,
             way=Way.HANDOVER if handover else Way.QUERY,

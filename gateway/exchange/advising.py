@@ -190,7 +190,14 @@ def _settled(facts: SubjectFacts | None, standing: Standing, at: datetime) -> Su
     """The facts with the municipality by the code of its day, as those of a record are, and with its county if none is
     stated.
     """
-    if facts is None or facts.municipality is None:
+    if facts is None:
+        return None
+    permits = standing.rulebook.permits
+    if facts.permit_ground is not None and facts.permit_ground not in permits:
+        # A misspelt ground would read as "the law gives nothing".
+        wrong = "the rulebook knows no such ground of a permit"
+        raise _wrong("/facts/permit_ground", wrong, "use one of: " + ", ".join(permits))
+    if facts.municipality is None:
         return facts
     municipality = code_system("municipality").current(facts.municipality, legal_day(at))
     county = facts.county or standing.registry.county_of(municipality, at)

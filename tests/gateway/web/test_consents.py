@@ -468,6 +468,7 @@ AT_SUBSYSTEM = ("invalid-request", "/provider/subsystem")
         ({"purpose": "compensation", "provider": {"subsystem": "x"}, "requester": {}}, *AT_SUBSYSTEM),
         ({"flow": "F1", "facts": {"age": "old"}}, "invalid-request", "/facts/age"),
         ({"flow": "F1", "facts": {"age": True}}, "invalid-request", "/facts/age"),
+        ({"flow": "F1", "facts": {"permit_ground": "nosuch"}}, "invalid-request", "/facts/permit_ground"),
         ({"flow": "F1", "facts": {"shoe_size": 43}}, "invalid-request", "/facts"),
         ({"flow": "F1", "categories": ["horoscope"]}, "invalid-request", "/categories"),
         ({"flow": "F1", "consents": [{"status": "active"}]}, "invalid-request", "/consents/0/categories"),
