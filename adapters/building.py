@@ -222,7 +222,7 @@ class Object:
 
 @dataclass(frozen=True, slots=True)
 class Each:
-    """One item for each part of a field: of a list as it is, of a text split at `by`, letter by letter if that is empty.
+    """One item for each part of a field: of a list as it is, of a text split at `by`, letter by letter if it is "".
 
     With `names` the parts are objects, and `names` are those of their members that the mapping takes; `where` picks
     the parts whose members have these values.

@@ -9,8 +9,6 @@ and back.
 from __future__ import annotations
 
 import csv
-import hashlib
-import re
 from collections.abc import Collection, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, replace
@@ -23,6 +21,7 @@ from adapters.agreement import doubts, today
 from adapters.converting import convert_with
 from adapters.fhir_r4.countries import three_letters
 from adapters.fhir_r4.doubting import Doing, Word, in_use, of_bundle, of_entry, of_resource, settled
+from adapters.fhir_r4.naming import legal_kept, own_numbers
 from adapters.fhir_r4.parting import parted
 from adapters.fhir_r4.taking import MOVED, Taking
 from adapters.json_reader import JsonForm, read_json
@@ -32,8 +31,7 @@ from adapters.texts import finding
 from adapters.transforms import TransformError, hetu
 from schemas.catalogue import catalogue
 from schemas.codes import PREFIX, code_system
-from schemas.facts import EXTENSION, HETU, LOCAL, check_single_subject
-from schemas.identifiers import SYSTEMS
+from schemas.facts import EXTENSION, HETU, check_single_subject
 
 PROFILES = "https://hl7.fi/fhir/finnish-base-profiles/"
 MUNICIPALITY = PROFILES + "StructureDefinition/municipality-code"
@@ -267,8 +265,8 @@ def _person_in(resource: dict[str, Any], taking: Taking, at: str) -> dict[str, A
     """
     person = dict(resource)
     _former_left(person, taking, at)
-    _legal_kept(person, taking, at)
-    _own_numbers(person)
+    legal_kept(person, taking, at)
+    own_numbers(person)
     _languages(person)
     extensions = list(person["extension"]) if isinstance(person.get("extension"), list) else []
     _places(person, extensions, taking, at)
@@ -337,22 +335,6 @@ def _moves(person: Mapping[str, Any]) -> bool:
     )
 
 
-#: Names that somebody is called by and that are not theirs.
-_CALLED = frozenset({"nickname", "anonymous"})
-
-
-def _legal_kept(person: dict[str, Any], taking: Taking, at: str) -> None:
-    """Leave out what somebody is called beside their name: a receiver would take it for another name of theirs."""
-    names = person.get("name")
-    if not isinstance(names, list):
-        return
-    for index, name in enumerate(names):
-        if isinstance(name, dict) and name.get("use") in _CALLED:
-            taking.leave(f"{at}/name/{index}", name)
-            names = [MOVED if known is name else known for known in names]
-    person["name"] = names
-
-
 def _former_left(person: dict[str, Any], taking: Taking, at: str) -> None:
     """Leave out what is of a former time: an old identity code would be another person's to whoever looks it up."""
     for member in ("identifier", "name", "telecom", "address"):
@@ -363,25 +345,6 @@ def _former_left(person: dict[str, Any], taking: Taking, at: str) -> None:
             if not in_use(value, today()):
                 taking.tell("warning", "not-current", f"{at}/{member}/{index}")
         person[member] = [value if in_use(value, today()) else MOVED for value in values]
-
-
-#: What a number of another system may hold to become one of ours.
-_NUMBER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,40}\Z")
-
-
-def _own_numbers(person: dict[str, Any]) -> None:
-    """Where no system gives the person a number that is known here, their own keeps them apart: a temporary code, a
-    customer number of theirs. Which system it is of stays in it, for the same number of another is another person's.
-    """
-    given = [number for number in person.get("identifier") or () if isinstance(number, dict)]
-    if any(number.get("system") in SYSTEMS for number in given):
-        return
-    for number in given:
-        system, value = number.get("system"), number.get("value")
-        if isinstance(system, str) and isinstance(value, str) and _NUMBER.match(value):
-            mark = hashlib.sha256(system.encode()).hexdigest()[:12]
-            person["identifier"] = [{"system": LOCAL, "value": f"{mark}.{value}"}]
-            return
 
 
 def _languages(person: dict[str, Any]) -> None:
