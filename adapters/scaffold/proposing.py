@@ -76,7 +76,7 @@ class _Proposal:
         self._name = name
         self._sample = sample
         self._found = found
-        self._by = {one.concept.name: one for one in found.recognised}
+        self._by = {column.concept.name: column for column in found.recognised}
 
     def text(self) -> str:
         source = {**self._sample.source, "key": self._found.key}
@@ -86,7 +86,7 @@ class _Proposal:
             *(f"# {line}" for line in self._sample.evidence),
             f"source: {_flow(source)}",
         ]
-        ignored = [one.column.name for one in self._found.recognised if one.concept.kind == "bookkeeping"]
+        ignored = [column.column.name for column in self._found.recognised if column.concept.kind == "bookkeeping"]
         if ignored:
             lines.append(f"ignored: {_flow(ignored)}")
         unknown_facts = [fact for fact in ("safety-prohibition", "birth-date") if fact not in self._by]
@@ -101,14 +101,14 @@ class _Proposal:
             if items:
                 lines += [f"  {kind}:", *(f"    - {item}" for item in items)]
         lines += self._needs()
-        unknown = [one for one in self._found.recognised if one.unknown]
+        unknown = [column for column in self._found.recognised if column.unknown]
         if self._found.left or unknown:
             lines += [
                 "",
                 "# Left for you. Each is reported in the findings until it is mapped above or listed as ignored.",
             ]
-            lines += [f"#   {one.column.name}: {one.reason}" for one in self._found.left]
-            lines += [f"#   {one.column.name}: {one.unknown} values are in no table yet" for one in unknown]
+            lines += [f"#   {item.column.name}: {item.reason}" for item in self._found.left]
+            lines += [f"#   {column.column.name}: {column.unknown} values are in no table yet" for column in unknown]
         return "\n".join(lines) + "\n"
 
     def _tables(self) -> list[str]:
@@ -176,7 +176,7 @@ class _Proposal:
             if (value := self._from(system)) is not None
         ]
         if telecom:
-            lines += ["    telecom:", *(f"      - {one}" for one in telecom)]
+            lines += ["    telecom:", *(f"      - {entry}" for entry in telecom)]
         street = self._from("street")
         address = _inline(
             {
@@ -312,7 +312,7 @@ def _put(lines: list[str], name: str, value: str | None) -> None:
 
 
 def _block(lines: list[str], name: str, inner: list[str | None]) -> None:
-    held = [one for one in inner if one]
+    held = [member for member in inner if member]
     if held:
         lines += [f"    {name}:", *(f"      {item}" for item in held)]
 

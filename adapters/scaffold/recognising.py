@@ -122,11 +122,11 @@ def concepts() -> tuple[Concept, ...]:
     return tuple(
         Concept(
             name,
-            one["title"],
-            one["kind"],
-            tuple(tuple(plain(part) for part in synonym.split("-") if plain(part)) for synonym in one["names"]),
+            stated["title"],
+            stated["kind"],
+            tuple(tuple(plain(part) for part in synonym.split("-") if plain(part)) for synonym in stated["names"]),
         )
-        for name, one in _read("vocabulary.yaml").items()
+        for name, stated in _read("vocabulary.yaml").items()
     )
 
 
@@ -356,7 +356,7 @@ def values_of(kind: str) -> Mapping[str, str]:
             for written in (coding.en, coding.sv, coding.fi, code):
                 found.setdefault(plain(written), code)
     for code, written in _read("values.yaml").get(kind, {}).items():
-        found.update({plain(str(one)): str(code) for one in written})
+        found.update({plain(str(text)): str(code) for text in written})
     return found
 
 
