@@ -14,8 +14,18 @@ from schemas.identifiers import SubjectIdentifierError, born, canonical
 #: A person has one of each; identifiers of an organisation's own may be several.
 _SINGLE = frozenset({HETU, MIGRI_CUSTOMER})
 _NOT_GRANTED = frozenset({"pending", "refused"})
+_PERMIT = EXTENSION + "residence-permit"
+_VULNERABLE = EXTENSION + "vulnerability"
+_SAFETY = EXTENSION + "safety-prohibition"
 _OLDEST = 120
 _CODE_LENGTH = 11
+#: The extensions that are held against themselves here.
+_LOOKED_AT = frozenset({_PERMIT, _VULNERABLE, _SAFETY})
+
+#: Where a part of an extension of the person stands: the number of the extension, and that of the part within it.
+Place = tuple[int, int]
+#: What extensions say: by their URLs, and by the names of their parts, where each stands and what it says.
+Said = Mapping[str, Mapping[str, tuple[Place, Mapping[str, Any]]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +44,11 @@ def today() -> date:
 
 def doubts(bundle: Mapping[str, Any], day: date) -> Iterator[Doubt]:
     """What cannot be believed of a bundle that has passed its schema; `day` is today's in UTC."""
-    for pointer in disagreements(bundle):
-        yield Doubt(pointer, "contradictory")
     person = subject(bundle)
-    yield from _impossible_days(person, day)
+    said = _said(person)
+    for pointer in _disagreements(person, said):
+        yield Doubt(pointer, "contradictory")
+    yield from _impossible_days(person, said, day)
     birth = person.get("birthDate")
     # In the east a day begins before it does in UTC.
     if birth and date.fromisoformat(birth) > day + timedelta(days=1):
@@ -48,12 +59,12 @@ def doubts(bundle: Mapping[str, Any], day: date) -> Iterator[Doubt]:
         yield Doubt(f"/entry/0/resource/identifier/{at}/value", "identity-disagrees", "warning")
 
 
-def _impossible_days(person: Mapping[str, Any], day: date) -> Iterator[Doubt]:
+def _impossible_days(person: Mapping[str, Any], said: Said, day: date) -> Iterator[Doubt]:
     """A permit that was decided on a day to come was not decided; nobody is born so long ago."""
-    for place, part in _said(person, "residence-permit").values():
+    for place, part in said.get(_PERMIT, {}).values():
         value = part.get("valueDate")
         if value and date.fromisoformat(value) > day + timedelta(days=1):
-            yield Doubt(f"{place}/valueDate", "date-future")
+            yield Doubt(f"{_at(place)}/valueDate", "date-future")
     days = {"/birthDate": date.fromisoformat(person["birthDate"])} if person.get("birthDate") else {}
     for index, given in enumerate(person.get("identifier", ())):
         system, value = given["system"], given["value"]
@@ -78,34 +89,37 @@ def _is_identity_code(value: str) -> bool:
     return True
 
 
-def _said(person: Mapping[str, Any], name: str) -> dict[str, tuple[str, Mapping[str, Any]]]:
-    """The parts of one of our own extensions by their names: where each stands, and what it says."""
-    url = EXTENSION + name
+def _said(person: Mapping[str, Any]) -> Said:
+    """The parts of each extension of the person, by its URL and their names; of extensions of one URL, the first's."""
+    said: dict[str, dict[str, tuple[Place, Mapping[str, Any]]]] = {}
     for index, extension in enumerate(person.get("extension", ())):
-        if extension["url"] == url:
-            at = f"/entry/0/resource/extension/{index}/extension"
-            return {part["url"]: (f"{at}/{number}", part) for number, part in enumerate(extension.get("extension", ()))}
-    return {}
+        if (url := extension["url"]) in _LOOKED_AT and url not in said:
+            parts = extension.get("extension", ())
+            said[url] = {part["url"]: ((index, number), part) for number, part in enumerate(parts)}
+    return said
 
 
-def disagreements(bundle: Mapping[str, Any]) -> Iterator[str]:
-    """The pointers of what contradicts something that stands before it, in a bundle that has passed its schema."""
-    person = subject(bundle)
-    at = "/entry/0/resource"
+def _at(place: Place) -> str:
+    index, number = place
+    return f"/entry/0/resource/extension/{index}/extension/{number}"
+
+
+def _disagreements(person: Mapping[str, Any], said: Said) -> Iterator[str]:
+    """The pointers of what contradicts something that stands before it, of a person who has passed their schema."""
     first: dict[str, str] = {}
     for index, identifier in enumerate(person.get("identifier", ())):
         system, value = identifier["system"], identifier["value"]
         if system in _SINGLE and first.setdefault(system, value) != value:
-            yield f"{at}/identifier/{index}/value"
-    permit = _said(person, "residence-permit")
+            yield f"/entry/0/resource/identifier/{index}/value"
+    permit = said.get(_PERMIT, {})
     if "granted" in permit and "ground" in permit:
         place, granted = permit["granted"]
         if (permit["ground"][1]["valueCoding"].get("code") in _NOT_GRANTED) is granted.get("valueBoolean"):
-            yield place
-    vulnerable = _said(person, "vulnerability")
+            yield _at(place)
+    vulnerable = said.get(_VULNERABLE, {})
     if "ground" in vulnerable and "fact" in vulnerable and vulnerable["fact"][1].get("valueBoolean") is False:
-        yield vulnerable["ground"][0]
+        yield _at(vulnerable["ground"][0])
     # Whom a prohibition lets know is named only where there is one: "no" beside a name cannot be believed.
-    safety = _said(person, "safety-prohibition")
+    safety = said.get(_SAFETY, {})
     if "named-recipient" in safety and ("active" not in safety or safety["active"][1].get("valueBoolean") is not True):
-        yield safety["named-recipient"][0]
+        yield _at(safety["named-recipient"][0])

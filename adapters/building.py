@@ -8,21 +8,13 @@ told.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
 from adapters.legibility import has_lost_letters, is_damaged
-from adapters.sdk import (
-    UNREADABLE,
-    DateCell,
-    NumberCell,
-    Origin,
-    Shown,
-    Unreadable,
-    Withdrawn,
-)
+from adapters.sdk import UNREADABLE, DateCell, NumberCell, Origin, Position, Shown, Unreadable, Withdrawn
 from adapters.texts import damage, finding
 from adapters.transforms import Transform, TransformError
 from adapters.under_way import NOTHING, Build, Node, Write, member_of
@@ -32,6 +24,10 @@ _CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffe\ufff
 
 _EXACT = 10**15  # from here on a spreadsheet does not hold every whole number
 _SHOWN = 80  # characters of a value that the developer's tools show
+_EMPTY = (NOTHING, False)
+
+#: How a node makes its value of a record at a pointer: see `Node.build`.
+Make = Callable[[Build, str], tuple[Any, bool]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,26 +178,74 @@ class Source:
             return False
 
 
+def maker(node: Node) -> Make:
+    """How a node makes its value, found once for a mapping.
+
+    A text that nothing is wrong with is taken at once, as nearly every cell of nearly every record is. Whatever else
+    a field holds, empty, doubtful or refused, goes the careful way of `Source.build`, which alone makes findings.
+    """
+    if type(node) is not Source or node.field.startswith("./"):
+        return node.build
+    careful, name, is_part = node.build, node.field, node.field == "."
+    forward, label = node.transform.forward, node.transform.name
+    is_name, is_quiet = node.names, node.is_quiet and not is_part
+
+    def make(build: Build, pointer: str) -> tuple[Any, bool]:
+        raw = build.part if is_part else build.fields.get(name)
+        if raw == "" and is_quiet:
+            return _EMPTY
+        if (
+            type(raw) is not str  # neither a list nor what a cell of a spreadsheet holds as a number or a day
+            or not raw.isprintable()  # a control character, or a sign that may be one
+            or not raw
+            or raw.isspace()
+            or (not raw.isascii() and is_damaged(raw))
+            or (is_name and has_lost_letters(raw))
+        ):
+            return careful(build, pointer)
+        try:
+            value = forward(raw)
+        except TransformError:
+            return careful(build, pointer)
+        build.taken.add(name)
+        build.provenance[pointer] = Origin(
+            Position(build.file, build.row, build.part_field if is_part else name), label
+        )
+        return value, True
+
+    return make
+
+
 @dataclass(frozen=True, slots=True)
 class Object:
     """An object; left out if nothing in it comes from the source, unless it is pure form."""
 
     members: tuple[tuple[str, Node], ...]
     form: bool = False
+    #: Of each member its name, its step in a pointer, and how it is made; of a constant, its value.
+    _plan: tuple[tuple[str, str, Make | None, Any], ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        plan = tuple(
+            (name, f"/{name}", None, node.value) if type(node) is Literal else (name, f"/{name}", maker(node), None)
+            for name, node in self.members
+        )
+        object.__setattr__(self, "_plan", plan)
 
     def build(self, build: Build, pointer: str) -> tuple[Any, bool]:
         """The object with the members that have a value."""
         made: dict[str, Any] = {}
         sourced = False
-        for name, node in self.members:
-            if type(node) is Literal:  # most members are constants: asking each would cost a call
-                made[name] = node.value
+        for name, step, make, constant in self._plan:
+            if make is None:  # most members are constants: asking each would cost a call
+                made[name] = constant
                 continue
-            value, full = node.build(build, f"{pointer}/{name}")
+            value, full = make(build, pointer + step)
             if value is not NOTHING:
                 made[name] = value
-            sourced = sourced or full
-        return (made, sourced) if sourced or self.form else (NOTHING, False)
+            if full:
+                sourced = True
+        return (made, sourced) if sourced or self.form else _EMPTY
 
     def fits(self, value: Any) -> bool:
         """An object fits if its constants do, and every member of it that has a place here."""
@@ -306,18 +350,23 @@ class Items:
     """A list, made of one or more templates; each of them may stand for several items."""
 
     templates: tuple[tuple[Node, Each | None], ...]
+    _plan: tuple[tuple[Make, Each | None], ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_plan", tuple((maker(node), each) for node, each in self.templates))
 
     def build(self, build: Build, pointer: str) -> tuple[Any, bool]:
         """The items that have a value."""
         made: list[Any] = []
         sourced = False
-        for node, each in self.templates:
+        for make, each in self._plan:
             for _ in _ONCE if each is None else _parts(build, each):
-                value, full = node.build(build, f"{pointer}/{len(made)}")
+                value, full = make(build, f"{pointer}/{len(made)}")
                 if value is not NOTHING:
                     made.append(value)
-                sourced = sourced or full
-        return (made, sourced) if made else (NOTHING, False)
+                if full:
+                    sourced = True
+        return (made, sourced) if made else _EMPTY
 
     def fits(self, value: Any) -> bool:
         """A list fits if some item fits some template."""

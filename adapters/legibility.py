@@ -32,6 +32,11 @@ _ESCAPED = re.compile(
 )
 #: The mark of a letter that was lost, and the marks that turn the direction of what follows, seen or unseen.
 _BROKEN = re.compile(r"[\ufffd\x80-\x9f\u202a-\u202e\u2066-\u2069]")
+#: Without one of these signs no name has lost a letter: each form of `_LOST` and `_ESCAPED` begins with one.
+_SIGNS = re.compile(r"[?&\\=%\u25a0\u25a1\u25af\u2610\ufffc]")
+#: Without one of these no text is damaged: what UTF-8 writes beyond ASCII begins with a byte from C2 to F4, and a byte
+#: from 80 to BF follows it, whichever of the two sets it is then read in.
+_SUSPECT = re.compile(rf"{_BROKEN.pattern}|[\xc2-\xf4][{re.escape(_TAILS)}\x80-\xbf]")
 
 
 def is_misdecoded(text: str, encoding: str) -> bool:
@@ -46,12 +51,14 @@ def is_misdecoded(text: str, encoding: str) -> bool:
 
 def has_lost_letters(text: str) -> bool:
     """Whether a name shows that a letter of it could not be written: `M?kinen`, `M&auml;kinen`."""
-    return ("?" in text and _LOST.search(text) is not None) or _ESCAPED.search(text) is not None
+    if _SIGNS.search(text) is None:
+        return False
+    return _LOST.search(text) is not None or _ESCAPED.search(text) is not None
 
 
 def is_damaged(text: str) -> bool:
     """Whether text shows that it was decoded wrongly before it came here, or that it hides the order of its letters."""
-    if text.isascii():
+    if text.isascii() or _SUSPECT.search(text) is None:
         return False
     if _BROKEN.search(text) or _DOUBLED.search(text):
         return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -17,7 +18,8 @@ class Build:
     """One record on its way to a bundle.
 
     `part` is what `each` stands at, `part_field` its place. `taken` holds the fields that have been looked at,
-    `matched` the numbers of the parts of a list that some `each` has taken.
+    `matched` the numbers of the parts of a list that some `each` has taken. `fields`, `file` and `row` are the record's
+    own, which every cell asks for.
     """
 
     record: Record
@@ -27,10 +29,17 @@ class Build:
     provenance: dict[str, Origin] = field(default_factory=dict)
     taken: set[str] = field(default_factory=set)
     matched: dict[str, set[int]] = field(default_factory=dict)
+    fields: Mapping[str, Any] = field(init=False)
+    file: str = field(init=False)
+    row: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.fields = self.record.fields
+        self.file, self.row = self.record.position.file, self.record.position.row
 
     def at(self, column: str) -> Position:
         """The place of a field of this record."""
-        return Position(self.record.position.file, self.record.position.row, column)
+        return Position(self.file, self.row, column)
 
     def tell(self, severity: Severity, code: str, column: str) -> None:
         """Something of a place, once however often it is come upon."""

@@ -30,6 +30,7 @@ __all__ = [
     "LANGUAGES",
     "ConsentError",
     "ConsentRecord",
+    "ErrorReason",
     "Evidence",
     "Giver",
     "GiverKind",
@@ -69,6 +70,15 @@ class WordStatus(StrEnum):
     LAPSED = "lapsed"  # of a report: nobody confirmed it
 
 
+class ErrorReason(StrEnum):
+    """Why a prohibition should never have been recorded."""
+
+    WRONG_PERSON = "wrong-person"
+    NEVER_SAID = "never-said"
+    OTHER_WORDS = "other-words"  # something else was said
+    RECORDED_TWICE = "recorded-twice"
+
+
 Ending = Literal[WordStatus.WITHDRAWN, WordStatus.ENTERED_IN_ERROR, WordStatus.LAPSED]
 FORBIDDING: Final = frozenset({WordKind.PROHIBITION, WordKind.REPORT})
 _STANDING: Final = frozenset({WordStatus.ACTIVE, WordStatus.REFUSED})
@@ -87,7 +97,8 @@ class ConsentRecord:
     """One version of a word. What a prohibition or permission does not name, it means all of.
 
     `kind` is what was said, and stays when it ends; `target` what it is aimed at, where that is narrower than all;
-    `origin` says that an upgrade wrote the version, and that nobody said anything anew.
+    `origin` says that an upgrade wrote the version, and that nobody said anything anew. `given_by` is who said it, also
+    after its end; `ended_by` who took it back and `error` why it was entered in error, where that was told.
     """
 
     id: str
@@ -107,6 +118,8 @@ class ConsentRecord:
     kind: WordKind = WordKind.CONSENT
     target: Target | None = None
     origin: Literal["upgrade"] | None = None
+    ended_by: Giver | None = None
+    error: ErrorReason | None = None
 
     def __post_init__(self) -> None:
         """A word that forbids is no consent, whatever the record of a former version left out."""
@@ -196,6 +209,10 @@ class ConsentRecord:
             self, version=self.version + 1, status=WordStatus(status), recorded_at=at, recorded_by=by, origin=None
         )
 
+    def taken_back_by(self, giver: Giver | None, error: ErrorReason | None = None) -> ConsentRecord:
+        """The same version, which has ended, with who said so, as far as that was told."""
+        return replace(self, ended_by=giver, error=error)
+
     def confirmed(self, giver: Giver, language: str, at: datetime, by: str) -> ConsentRecord:
         """The next version of a report: the person's own prohibition, which stands until it is taken back."""
         return replace(
@@ -231,7 +248,14 @@ class ConsentRecord:
             "recorded_by": self.recorded_by,
             "recorded_at": self.recorded_at.isoformat(),
         }
-        return document if self.origin is None else {**document, "origin": self.origin}
+        # Former versions have none of these, and keep the form, and so the digest, that they had.
+        if self.origin is not None:
+            document["origin"] = self.origin
+        if self.ended_by is not None:
+            document["ended_by"] = self.ended_by.to_dict()
+        if self.error is not None:
+            document["error"] = self.error.value
+        return document
 
     def to_wire(self) -> dict[str, Any]:
         """What a recipient is told of a consent that carries a delivery: what was consented to, not who the person
@@ -268,10 +292,10 @@ class ConsentRecord:
             raise ConsentError("/status", "a new record is active or refused")
         if document.get("kind") not in (None, record.kind):
             raise ConsentError("/status", "a prohibition is refused, a permission or consent active; or leave it out")
-        age = _years(born, day) if born is not None else document.get("subject_age")
+        age = document.get("subject_age")
         if age is not None and (not isinstance(age, int) or isinstance(age, bool) or not 0 <= age <= 130):
             raise ConsentError("/subject_age", "write the age in years")
-        person = Person(age, document.get("subject_unaccompanied") is True, day)
+        person = person_on(day, born, age, is_unaccompanied=document.get("subject_unaccompanied") is True)
         if record.forbids:
             own = is_own(record.given_by, person, record.target)
             return replace(
@@ -315,6 +339,8 @@ class ConsentRecord:
             kind=kind,
             target=None if kind is WordKind.CONSENT else Target.read(document.get("target")),
             origin="upgrade" if document.get("origin") == "upgrade" else None,
+            ended_by=None if document.get("ended_by") is None else Giver.read(document["ended_by"]),
+            error=None if document.get("error") is None else code_of(ErrorReason, document["error"], "/error"),
         )
 
 
@@ -382,6 +408,11 @@ def newest(records: Iterable[ConsentRecord]) -> tuple[ConsentRecord, ...]:
         if known is None or (record.version, not record.carries) > (known.version, not known.carries):
             found[record.id] = record
     return tuple(found.values())
+
+
+def person_on(day: date, born: date | None, age: int | None, *, is_unaccompanied: bool) -> Person:
+    """What is known of a person on a day: a day of birth tells the age, whatever else is said of it."""
+    return Person(age if born is None else _years(born, day), is_unaccompanied, day)
 
 
 def _full_years(since: date, on: date) -> int:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from consent.consents import ConsentError, ConsentRecord, WordKind
+from consent.consents import ConsentError, ConsentRecord, Giver, WordKind
 
 PURPOSE = "urn:yhdyspinta:purpose"
 CATEGORY = "urn:yhdyspinta:category"
@@ -21,6 +21,8 @@ GIVER = "urn:yhdyspinta:extension:consent-giver"
 DIGEST = "urn:yhdyspinta:extension:consent-evidence-digest"
 KIND = "urn:yhdyspinta:extension:word-kind"
 TARGET = "urn:yhdyspinta:extension:word-target"
+ENDED_BY = "urn:yhdyspinta:extension:word-ended-by"
+ERROR = "urn:yhdyspinta:extension:word-error"
 WHOLE = "urn:yhdyspinta:extension:whole-permission"
 
 _SCOPE = {"system": "http://terminology.hl7.org/CodeSystem/consentscope", "code": "patient-privacy"}
@@ -53,7 +55,7 @@ def to_fhir(record: ConsentRecord, subject: tuple[str, str] | None = None) -> di
         "id": record.id,
         "meta": {"versionId": str(record.version)},
         "language": record.language,
-        "extension": [_giver(record)],
+        "extension": [_giver(record.given_by)],
         "status": status,
         "scope": {"coding": [_SCOPE]},
         "category": [{"coding": [_KIND]}],
@@ -71,6 +73,10 @@ def to_fhir(record: ConsentRecord, subject: tuple[str, str] | None = None) -> di
     resource["extension"].append({"url": KIND, "valueCode": record.kind.value})
     if record.target is not None:
         resource["extension"].append({"url": TARGET, "valueString": str(record.target)})
+    if record.ended_by is not None:
+        resource["extension"].append({**_giver(record.ended_by), "url": ENDED_BY})
+    if record.error is not None:
+        resource["extension"].append({"url": ERROR, "valueCode": record.error.value})
     if record.is_whole:
         resource["extension"].append({"url": WHOLE, "valueBoolean": True})
     return resource
@@ -115,8 +121,7 @@ def form_of(resource: Mapping[str, Any]) -> dict[str, Any]:
     return form
 
 
-def _giver(record: ConsentRecord) -> dict[str, Any]:
-    given = record.given_by
+def _giver(given: Giver) -> dict[str, Any]:
     parts: list[dict[str, Any]] = [{"url": "kind", "valueCode": given.kind.value}]
     if given.mandate_until is not None:
         parts.append({"url": "mandate-until", "valueDate": given.mandate_until.isoformat()})

@@ -1,7 +1,7 @@
 """Who gives a person's word: who may permit in whose name, and whose prohibition is the person's own.
 
 Whoever may not speak for the person can give no permission and no consent. A prohibition is taken from anybody all the
-same: from whoever may not speak for the person it is a report.
+same: from whoever may not speak for the person it is a report. To end one opens data, and asks what a permission asks.
 Source: Act 703/2023, sections 50, 51 and 58; Act 442/1999, section 29; Act 417/2007, section 20; Act 681/2023,
 section 38.
 """
@@ -161,6 +161,30 @@ def _check_for_adult(giver: Giver) -> None:
             "/given_by/able_to_decide",
             "an adult who understands the matter decides: say false if that was found not so",
         )
+
+
+def check_lifts(giver: Giver, forbade: Giver, target: Target | None, person: Person) -> None:
+    """Whether a prohibition may be taken back so: by who may give the permission that it frees. Raises ConsentError.
+
+    `forbade` is who said it. What is not known of the person counts in favour of the prohibition.
+    """
+    if person.age is None:
+        # A permission is held against the age again at each decision; what has ended is never looked at again.
+        raise ConsentError("/subject_age", "say the person's age: who may take a prohibition back depends on it")
+    check_permits(giver, person, is_permission=True)
+    if giver.mandate_until is not None and giver.mandate_until < person.day:
+        raise ConsentError("/given_by/mandate_until", "the mandate has ended")
+    if giver.kind is GiverKind.SELF:
+        return
+    if target is not None and target.kind in LISTENERS and target.kind.value == giver.kind.value:
+        raise ConsentError("/given_by/kind", "whom a prohibition keeps from hearing does not take it back")
+    if person.is_adult:
+        return
+    # What was found when it was said is not undone by the one whom it stops saying otherwise now.
+    if forbade.able_to_decide:
+        raise ConsentError("/given_by/kind", "a minor who was found able to decide takes it back, and nobody else")
+    if forbade.kind is GiverKind.SELF and giver.able_to_decide is not False and giver.minor_opinion is None:
+        raise ConsentError("/given_by/minor_opinion", "the minor forbade it: ask what the minor thinks now")
 
 
 def is_own(giver: Giver, person: Person, target: Target | None) -> bool:

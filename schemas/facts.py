@@ -70,6 +70,7 @@ class BundleFacts:
     trafficking_victim: bool | None = None
     cannot_permit: bool | None = None
     evident_need: bool | None = None
+    childs_interest: bool | None = None
     client_of_social_care: bool | None = None
     integration_plans: tuple[Period, ...] = ()
 
@@ -135,6 +136,7 @@ def read_facts(bundle: Mapping[str, Any]) -> BundleFacts:
         trafficking_victim=_trafficked(stated),
         cannot_permit=stated.get("guardianship/cannot-permit"),
         evident_need=stated.get("integration/evident-need"),
+        childs_interest=stated.get("integration/childs-interest"),
         client_of_social_care=stated.get("integration/client-of-social-care"),
         integration_plans=tuple(_integration_plans(bundle)),
     )
@@ -201,14 +203,16 @@ def _impossible(person: Mapping[str, Any]) -> Iterator[SchemaFinding]:
 def _again(person: Mapping[str, Any]) -> Iterator[str]:
     """Where an extension of the person, or a part of one, stands for the second time."""
     at = "/entry/0/resource/extension"
-    extensions = person.get("extension", ())
-    for index, extension in enumerate(extensions):
-        if any(former["url"] == extension["url"] for former in extensions[:index]):
+    met: set[str] = set()
+    for index, extension in enumerate(person.get("extension", ())):
+        if extension["url"] in met:
             yield f"{at}/{index}"
-        parts = extension.get("extension", ())
-        for number, part in enumerate(parts):
-            if part["url"] not in _REPEATING and any(former["url"] == part["url"] for former in parts[:number]):
+        met.add(extension["url"])
+        met_within: set[str] = set()
+        for number, part in enumerate(extension.get("extension", ())):
+            if part["url"] in met_within and part["url"] not in _REPEATING:
                 yield f"{at}/{index}/extension/{number}"
+            met_within.add(part["url"])
 
 
 def _stated(extensions: Any) -> Iterator[tuple[str, Any]]:

@@ -8,7 +8,7 @@ node's secrets are not here; 3 database or log.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -265,7 +265,7 @@ def explain(
             provider,
             to,
             purpose,
-            on.date() if on else legal_day(datetime.now(UTC)),
+            day_of(on, datetime.now(UTC)),
             tuple(category or ()),
             emergency=emergency,
             way=Way.HANDOVER if handover else Way.QUERY,
@@ -372,6 +372,11 @@ def _decided(config: Path, entry: str, *, json: bool) -> tuple[Decision, Ruleboo
         fail("the person's key was destroyed; nobody can make this decision again", NO, json=json)
     book = load(text, source=kept.rulebook)
     return again(kept.recorded, book, kept.consents), book
+
+
+def day_of(on: datetime | None, now: datetime) -> date:
+    """The day that was named, else today by the Finnish calendar, by which acts are in force."""
+    return on.date() if on else legal_day(now)
 
 
 def _moment(day: datetime | None) -> datetime | None:

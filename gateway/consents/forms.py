@@ -9,10 +9,11 @@ from typing import Annotated, Any, Literal, get_type_hints
 
 from pydantic import Field, create_model
 
-from consent.consents import ConsentRecord, GiverKind, Opinion, WordKind, WordStatus
+from consent.consents import ConsentRecord, ErrorReason, Giver, GiverKind, Opinion, WordKind, WordStatus
 from consent.decision import SubjectFacts
 from consent.forms import Row, column_of
 from consent.targets import Sector, TargetKind
+from gateway.consents.endings import TakenBack
 from gateway.consents.record import Recorded
 from gateway.exchange.advising import MOST_CONSENTS, Advice
 from gateway.registry.read.standing import Standing
@@ -21,6 +22,8 @@ from gateway.wire.problems import ProblemError
 
 _Long = Annotated[str, Field(max_length=1300, pattern=r"^[^\x00]*$")]
 _Short = Annotated[str, Field(max_length=200, pattern=r"^[^\x00]*$")]
+
+Age = Annotated[int, Field(ge=0, le=130)]
 
 #: How the members of a consent are refused; whom it is about is asked alike at every door.
 CODES = {"": "consent-invalid", "subject": "invalid-request"}
@@ -35,6 +38,27 @@ class GiverForm(Shape):
     able_to_decide: bool | None = Field(None, description="whether the person was found able to decide the matter")
     personal_matters: bool | None = Field(None, description="whether a court lets an adult's guardian decide in them")
     weighty_reason: bool | None = Field(None, description="found for a minor's prohibition in social care")
+
+
+def giver_of(form: GiverForm) -> Giver:
+    """The same for the rest of the house."""
+    return Giver.read(form.model_dump(mode="json"))
+
+
+class EndingForm(Shape):
+    """Who takes a prohibition back. What ends a permission or consent needs none of it."""
+
+    subject: Subject | None = Field(None, description="needed of a prohibition: whose it is")
+    given_by: GiverForm | None = Field(None, description="needed of a prohibition: by the rules of a permission")
+    subject_age: Age | None = Field(None, description="if no identity code tells it")
+    subject_unaccompanied: bool | None = None
+    reason: ErrorReason | None = Field(None, description="needed of a prohibition that was entered in error, only")
+
+    def said(self) -> TakenBack:
+        """Who takes it back, as far as that is said."""
+        giver = None if self.given_by is None else giver_of(self.given_by)
+        about = None if self.subject is None else self.subject.locator
+        return TakenBack(giver, about, self.subject_age, self.subject_unaccompanied is True, self.reason)
 
 
 class TargetForm(Shape):
@@ -75,7 +99,7 @@ class ConsentForm(_Words):
 
     subject: Subject
     status: Literal["active", "refused"] | None = Field(None, description="follows from the kind, and else is active")
-    subject_age: int | None = Field(None, ge=0, le=130, description="if no identity code tells it")
+    subject_age: Age | None = Field(None, description="if no identity code tells it")
     subject_unaccompanied: bool | None = None
 
 
@@ -94,8 +118,10 @@ class SupposedForm(_Words):
     version: int | None = Field(None, ge=1, le=2**31 - 1)
     recorded_by: _Long | None = None
     recorded_at: Moment | None = None
-    subject_age: int | None = Field(None, ge=0, le=130)
+    subject_age: Age | None = None
     subject_unaccompanied: bool | None = None
+    ended_by: GiverForm | None = None
+    error: ErrorReason | None = None
 
 
 class PartyForm(Shape):
@@ -159,6 +185,8 @@ class RecordForm(Shown):
     recorded_by: str
     recorded_at: datetime
     origin: Literal["upgrade"] | None = Field(None, description="nobody said anything anew: an upgrade wrote it")
+    ended_by: GiverForm | None = Field(None, description="of a prohibition that has ended: who took it back")
+    error: ErrorReason | None = Field(None, description="of a prohibition that was entered in error: why")
 
     @classmethod
     def of(cls, record: ConsentRecord) -> dict[str, Any]:

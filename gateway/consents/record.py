@@ -20,6 +20,7 @@ from audit.log.log import Written
 from audit.questions.subjects import Subject
 from consent import store
 from consent.consents import ConsentError, ConsentRecord, Ending, Stamp, WordKind, WordStatus
+from gateway.consents.endings import UNSAID, Lifting, TakenBack, check_reason, check_taken_back, invalid
 from gateway.consents.notices import Change, Notices
 from gateway.exchange.context import Exchange
 from gateway.obligations.asking import answered
@@ -51,10 +52,11 @@ class Recorded:
 
 @dataclass(frozen=True, slots=True)
 class Withdrawn:
-    """A word that ended, and how many recipients are being told."""
+    """A word that ended, how many recipients are being told, and whether it had ended before."""
 
     record: ConsentRecord
     notices: int
+    known: bool = False
 
 
 class Consents:
@@ -109,11 +111,17 @@ class Consents:
         return Written(Recorded(record, False, notices), (entry, *ended))
 
     async def withdraw(
-        self, client: str, recorder: SubsystemId, identifier: str, ending: Ending = WordStatus.WITHDRAWN
+        self,
+        client: str,
+        recorder: SubsystemId,
+        identifier: str,
+        ending: Ending = WordStatus.WITHDRAWN,
+        said: TakenBack = UNSAID,
     ) -> Withdrawn:
-        """End a permission or consent, or lift a prohibition, and plan the notices.
+        """End a permission or consent, or lift a prohibition, and plan the notices; doing it again changes nothing.
 
-        Raises ProblemError `consent-unknown`, `consent-withdrawn`.
+        A prohibition says who takes it back. Raises ProblemError `consent-unknown`, `consent-withdrawn`,
+        `consent-invalid`.
         """
         now = self._exchange.clock()
         standing = self._exchange.standing_though_held(now)
@@ -121,6 +129,9 @@ class Consents:
 
         def write(connection: Connection) -> Written[Withdrawn]:
             held, subject = own_word(self._exchange, connection, recorder, identifier)
+            if held.status is ending:
+                # A client that lost the first answer does it again, and reads what stands.
+                return Written(Withdrawn(held, 0, known=True), (self._reading(who, subject.pseudonym, (held,)),))
             if not held.stands:
                 raise ProblemError("consent-withdrawn", detail=f"the record is {held.status} already")
             # Whatever the ending is called: only what the person answers, or silence, ends what holds in their favour.
@@ -130,7 +141,11 @@ class Consents:
                     detail="what somebody else reported is not theirs to take back",
                     remedy="ask the person, and say what they answered (POST /v1/reports/ID/answer)",
                 )
-            record = store.end(connection, identifier, ending, now, str(recorder))
+            check_reason(ending, said, is_needed=held.forbids)
+            if held.forbids:
+                check_taken_back(self._exchange, connection, Lifting(held, recorder, now), said)
+            record = held.ended(ending, now, str(recorder)).taken_back_by(said.giver, said.error)
+            store.add(connection, record)
             entry = entry_of(self._exchange, who, record, subject, now)
             change = Change(record, recorder, subject, entry, standing, now)
             return Written(Withdrawn(record, self._notices.of_ending(connection, change)), (entry,))
@@ -163,13 +178,12 @@ class Consents:
     async def _record_reading(
         self, client: str, recorder: SubsystemId, pseudonym: str, found: tuple[ConsentRecord, ...]
     ) -> None:
-        now = self._exchange.clock()
-        entry = Story(
-            client=client, node=self._exchange.node, recipient=str(recorder), source=str(recorder), subject=pseudonym
-        ).entry(
-            "consent", "success", now, consents=tuple((item.id, item.version) for item in found), detail={"act": "read"}
-        )
-        await self._exchange.log.append((entry,))
+        await self._exchange.log.append((self._reading(Recorder(client, recorder), pseudonym, found),))
+
+    def _reading(self, who: Recorder, pseudonym: str, found: tuple[ConsentRecord, ...]) -> Entry:
+        by, shown = str(who.subsystem), tuple((item.id, item.version) for item in found)
+        story = Story(client=who.client, node=self._exchange.node, recipient=by, source=by, subject=pseudonym)
+        return story.entry("consent", "success", self._exchange.clock(), consents=shown, detail={"act": "read"})
 
 
 def own_word(
@@ -207,6 +221,16 @@ def is_prohibition(document: dict[str, Any]) -> bool:
 def entry_of(exchange: Exchange, who: Recorder, record: ConsentRecord, subject: Subject, now: datetime) -> Entry:
     """The entry that tells of a new version of a word; a report waits for an answer."""
     named = tuple(sorted(record.categories))
+    detail: dict[str, str | int | bool] = {
+        "status": record.status.value,
+        "version": record.version,
+        "kind": record.kind.value,
+        "given_by": record.given_by.kind.value,
+    }
+    if record.ended_by is not None:
+        detail["ended_by"] = record.ended_by.kind.value
+    if record.error is not None:
+        detail["error"] = record.error.value
     return Story(
         client=who.client or None, node=exchange.node, source=str(who.subsystem), subject=subject.pseudonym
     ).entry(
@@ -215,12 +239,7 @@ def entry_of(exchange: Exchange, who: Recorder, record: ConsentRecord, subject: 
         now,
         categories=Categories(named, ()) if record.carries else Categories((), named),
         consents=((record.id, record.version),),
-        detail={
-            "status": record.status.value,
-            "version": record.version,
-            "kind": record.kind.value,
-            "given_by": record.given_by.kind.value,
-        },
+        detail=detail,
     )
 
 
@@ -256,16 +275,6 @@ def _content(record: ConsentRecord) -> ConsentRecord:
 
 def _listed(value: object) -> list[Any]:
     return value if isinstance(value, list) else []
-
-
-def invalid(error: ConsentError) -> ProblemError:
-    """What is wrong with a form, with its place."""
-    return ProblemError(
-        "consent-invalid",
-        pointer=error.pointer,
-        detail=error.reason,
-        remedy="see the interface description at /openapi.json",
-    )
 
 
 def _unknown() -> ProblemError:

@@ -22,6 +22,7 @@ from audit.log.log import Written
 from consent import store
 from consent.consents import ConsentRecord, GiverKind, WordKind, WordStatus
 from consent.givers import Giver
+from gateway.consents.endings import Lifting, TakenBack, check_taken_back
 from gateway.consents.notices import Change, Notices
 from gateway.consents.record import Consents, Recorded, Recorder, check_codes, entry_of, is_of, own_word
 from gateway.exchange.context import Exchange
@@ -49,6 +50,8 @@ class Answer:
     forbids: bool
     giver: Giver
     language: str
+    age: int | None = None
+    is_unaccompanied: bool = False
 
 
 class Reports:
@@ -122,7 +125,9 @@ class Reports:
             if answer.forbids:
                 record = held.confirmed(answer.giver, answer.language, now, by)
             else:
-                record = held.ended(WordStatus.LAPSED, now, by)
+                said = TakenBack(answer.giver, known_by, answer.age, answer.is_unaccompanied)
+                check_taken_back(self._exchange, connection, Lifting(held, who.subsystem, now), said)
+                record = held.ended(WordStatus.LAPSED, now, by).taken_back_by(answer.giver)
             store.add(connection, record)
             entry = entry_of(self._exchange, who, record, subject, now)
             change = Change(record, who.subsystem, subject, entry, self._exchange.standing_though_held(now), now)

@@ -10,8 +10,9 @@ from pydantic import Field
 from consent.consents import ConsentError, ConsentRecord
 from consent.givers import Giver
 from consent.reading import language_of
-from gateway.consents.forms import CODES, GiverForm
-from gateway.consents.record import Recorded, Recorder, invalid
+from gateway.consents.endings import invalid
+from gateway.consents.forms import CODES, Age, GiverForm, giver_of
+from gateway.consents.record import Recorded, Recorder
 from gateway.consents.reports import Answer, Reports, is_last_day
 from gateway.exchange.context import Exchange
 from gateway.handover.deliver import Deliveries
@@ -31,6 +32,8 @@ class AnswerForm(Shape):
     subject: Subject
     forbids: bool
     given_by: GiverForm | None = None
+    subject_age: Age | None = Field(None, description="if no identity code tells it")
+    subject_unaccompanied: bool | None = None
     language: str = Field("fi", min_length=1, max_length=35, description="in which they were asked, BCP 47")
 
 
@@ -101,8 +104,7 @@ def router(exchange: Exchange, deliveries: Deliveries, callers: Callers) -> APIR
         responses=problems("consent-unknown", "consent-withdrawn", "consent-invalid", *_NOBODY),
     )
     async def answer(identifier: PathKey, caller: Caller = let_in, form: AnswerForm = answered) -> SaidForm:
-        said = _answer(form)
-        recorded = await reports.answer(_who(caller), identifier, said, form.subject.locator)
+        recorded = await reports.answer(_who(caller), identifier, _answer(form), form.subject.locator)
         deliveries.wake()
         return _said(recorded)
 
@@ -125,11 +127,12 @@ def _who(caller: Caller) -> Recorder:
 
 
 def _answer(form: AnswerForm) -> Answer:
-    giver = form.given_by.model_dump(mode="json") if form.given_by is not None else None
+    giver = giver_of(form.given_by) if form.given_by is not None else Giver()
     try:
-        return Answer(form.forbids, Giver.read(giver), language_of(form.language, "/language"))
+        language = language_of(form.language, "/language")
     except ConsentError as error:
         raise invalid(error) from None
+    return Answer(form.forbids, giver, language, form.subject_age, form.subject_unaccompanied is True)
 
 
 def _astray(item: HeldRecord, now: datetime) -> AstrayForm:

@@ -14,11 +14,13 @@ from fastapi.responses import Response
 from consent.consents import ConsentError, ConsentRecord, Ending, WordStatus
 from consent.fhir import form_of, to_fhir
 from consent.forms import Row, read_csv, read_json
+from gateway.consents.endings import UNSAID
 from gateway.consents.forms import (
     CODES,
     AdvisedForm,
     CaseForm,
     ConsentForm,
+    EndingForm,
     FoundForm,
     HistoryForm,
     ImportedForm,
@@ -39,7 +41,7 @@ from gateway.person.held import NOT_PLACED
 from gateway.web.authentication import Caller, Callers
 from gateway.web.bodies import check_media_type, media_type, read_body
 from gateway.web.description import problems
-from gateway.web.doors import JSON, Body, Bytes, Door
+from gateway.web.doors import JSON, Body, Bytes, Door, OptionalBody
 from gateway.web.forms import PathKey
 from gateway.web.validation import plain_json, read
 from gateway.wire.problems import ProblemError
@@ -68,6 +70,7 @@ _CASE = {
     "consents": [],
     "at": "2026-03-01T12:00:00Z",
 }
+_ENDED = {"subject": {"system": "urn:oid:1.2.246.21", "value": "010190-900P"}, "given_by": {"kind": "self"}}
 _NOBODY = ("subject-system-unknown", "subject-form", "subject-check")
 _FHIR_TOO: dict[str, Any] = {"content": {FHIR: {"schema": {"type": "object"}}}}
 
@@ -101,7 +104,7 @@ def router(exchange: Exchange, consents: Consents, deliveries: Deliveries, calle
     routes = APIRouter(tags=["consents"])
     routes.include_router(_recording(exchange, consents, deliveries, Door(callers, "consent")))
     routes.include_router(_reading(exchange, consents, Door(callers, "consent")))
-    routes.include_router(_ending(consents, deliveries, Door(callers, "consent")))
+    routes.include_router(_ending(exchange, consents, deliveries, Door(callers, "consent")))
     routes.include_router(_deciding(exchange, consents, Door(callers, "decision")))
     return routes
 
@@ -191,28 +194,32 @@ def _reading(exchange: Exchange, consents: Consents, door: Door) -> APIRouter:
     return routes
 
 
-def _ending(consents: Consents, deliveries: Deliveries, door: Door) -> APIRouter:
+def _ending(exchange: Exchange, consents: Consents, deliveries: Deliveries, door: Door) -> APIRouter:
     routes = APIRouter()
     let_in = Depends(door)
+    body = OptionalBody(EndingForm, exchange.limits.body_bytes, codes=CODES, example=_ENDED)
+    said_by = Depends(body)
     answers: dict[int | str, dict[str, Any]] = {
+        200: {"model": RecordedForm, "description": "it had ended so before, and nothing has changed"},
         201: {"model": RecordedForm},
-        **problems("consent-unknown", "consent-withdrawn"),
+        **problems("consent-unknown", "consent-withdrawn", "consent-invalid", *_NOBODY),
     }
 
-    async def end(caller: Caller, identifier: str, ending: Ending) -> Response:
-        ended = await consents.withdraw(caller.name, caller.subsystem, identifier, ending)
+    async def end(caller: Caller, identifier: str, ending: Ending, form: EndingForm | None) -> Response:
+        said = UNSAID if form is None else form.said()
+        ended = await consents.withdraw(caller.name, caller.subsystem, identifier, ending, said)
         deliveries.wake()
-        return _json(RecordForm.of(ended.record) | {"notices": ended.notices}, 201)
+        return _json(RecordForm.of(ended.record) | {"notices": ended.notices}, 200 if ended.known else 201)
 
     @routes.post(
         "/v1/consents/{identifier}/withdrawal",
         status_code=201,
-        summary="Withdraw, and tell those who hold data",
+        summary="Withdraw, and tell those who hold data; of a prohibition, say who takes it back",
         response_model=None,
         responses=answers,
     )
-    async def withdraw(identifier: PathKey, caller: Caller = let_in) -> Response:
-        return await end(caller, identifier, WordStatus.WITHDRAWN)
+    async def withdraw(identifier: PathKey, caller: Caller = let_in, form: EndingForm | None = said_by) -> Response:
+        return await end(caller, identifier, WordStatus.WITHDRAWN, form)
 
     @routes.post(
         "/v1/consents/{identifier}/error",
@@ -221,8 +228,8 @@ def _ending(consents: Consents, deliveries: Deliveries, door: Door) -> APIRouter
         response_model=None,
         responses=answers,
     )
-    async def error(identifier: PathKey, caller: Caller = let_in) -> Response:
-        return await end(caller, identifier, WordStatus.ENTERED_IN_ERROR)
+    async def error(identifier: PathKey, caller: Caller = let_in, form: EndingForm | None = said_by) -> Response:
+        return await end(caller, identifier, WordStatus.ENTERED_IN_ERROR, form)
 
     return routes
 
@@ -311,6 +318,9 @@ def _from_fhir(body: bytes) -> ConsentForm | Astray:
         raise ProblemError("invalid-json", detail="the body is not a JSON object", remedy="send a FHIR R4 Consent")
     try:
         form = form_of(document)
+        if form["status"] not in {WordStatus.ACTIVE, WordStatus.REFUSED}:
+            # An ending that came in as a record would say nothing of who takes the word back.
+            raise ConsentError("/status", "a word is ended by POST /v1/consents/ID/withdrawal or …/error")
     except ConsentError as error:
         raise ProblemError(
             "consent-invalid", pointer=error.pointer, detail=error.reason, remedy="send a FHIR R4 Consent"

@@ -12,12 +12,13 @@ from gateway.console.oidc import Door, Provider
 from gateway.console.shell import console
 from gateway.desk.desk import Desk
 from gateway.settings import ConsoleSettings, OpenIdSettings, Settings
-from schemas.identifiers import HETU, MIGRI_CUSTOMER
+from schemas.identifiers import HETU, LOCAL, MIGRI_CUSTOMER
 
 ANSWER_PATH = "/sign-in/answer"
 IDENTIFIERS = (
     IdentifierKind("personal-identity-code", HETU),
     IdentifierKind("customer-number", MIGRI_CUSTOMER),
+    IdentifierKind("local-number", LOCAL),
 )
 
 

@@ -75,6 +75,32 @@ class HeldRecord:
     about: str | None  # of a proposal to take a held record for one person's: that record
 
 
+def waiting(connection: Connection) -> tuple[HeldRecord, ...]:
+    """All records that wait, the longest waiting first."""
+    rows = connection.execute(
+        select(held_records)
+        .where(held_records.c.state == HeldState.HELD.value)
+        .order_by(held_records.c.created, held_records.c.id)
+    )
+    return tuple(
+        HeldRecord(
+            row.id,
+            HeldKind(row.kind),
+            row.member,
+            row.register,
+            row.reason,
+            row.subject,
+            HeldState(row.state),
+            _at(row.created),
+            _at(row.changed),
+            row.settled_by,
+            row.owner,
+            (row.lead or None) if row.kind == HeldKind.PROPOSAL.value else None,
+        )
+        for row in rows
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class _Deed:
     """What was done with a held record, how it came out, when, and by whom; None: by the node itself."""
@@ -266,28 +292,7 @@ class HeldRecords:
 
     def waiting(self, connection: Connection) -> tuple[HeldRecord, ...]:
         """All records that wait, the longest waiting first."""
-        rows = connection.execute(
-            select(held_records)
-            .where(held_records.c.state == HeldState.HELD.value)
-            .order_by(held_records.c.created, held_records.c.id)
-        )
-        return tuple(
-            HeldRecord(
-                row.id,
-                HeldKind(row.kind),
-                row.member,
-                row.register,
-                row.reason,
-                row.subject,
-                HeldState(row.state),
-                _at(row.created),
-                _at(row.changed),
-                row.settled_by,
-                row.owner,
-                (row.lead or None) if row.kind == HeldKind.PROPOSAL.value else None,
-            )
-            for row in rows
-        )
+        return waiting(connection)
 
     def _waiting(self, connection: Connection, identifier: str) -> Row[Any]:
         row = connection.execute(

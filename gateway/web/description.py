@@ -102,7 +102,8 @@ def _body(body: Body | Form) -> dict[str, Any]:
     content: dict[str, Any] = {"schema": {"$ref": _REFERENCE.format(model=body.form.__name__)}}
     if isinstance(body, Body) and body.example is not None:
         content["example"] = body.example
-    return {"required": True, "content": dict.fromkeys(body.media_types, content)}
+    is_needed = not isinstance(body, Body) or body.is_needed
+    return {"required": is_needed, "content": dict.fromkeys(body.media_types, content)}
 
 
 def _answers(responses: dict[str, Any], codes: Iterable[str]) -> None:

@@ -81,6 +81,8 @@ class Body:
     `is_typed`: whether it has to say that it is JSON.
     """
 
+    is_needed = True
+
     def __init__(
         self,
         form: type[BaseModel],
@@ -102,6 +104,20 @@ class Body:
         if self._is_typed:
             check_media_type(request, self.media_types)
         return read(self.form, await read_body(request, self.limit), codes=self.codes)
+
+
+class OptionalBody(Body):
+    """A JSON body in a declared form, which need not be there: None then."""
+
+    is_needed = False
+
+    async def __call__(self, request: Request) -> Any:
+        """The form, or None. Raises ProblemError."""
+        body = await read_body(request, self.limit)
+        if not body:
+            return None
+        check_media_type(request, self.media_types)
+        return read(self.form, body, codes=self.codes)
 
 
 class Messages:

@@ -54,6 +54,9 @@ def told(bench: Bench, make_entry: Callable[..., Entry]) -> list[Entry]:
         {"type": "consent", "consents": (("c-1", 2),), "detail": {"status": "withdrawn", "version": 2}},
         {"subject": "b" * 64, "agents": Agents(recipient="FI/MUN/3-3/other", user="u-9")},
         {"type": "delivery", "categories": Categories(("identity",), ())},
+        # What somebody else reported, and that a system has read words, are no words of the person's.
+        {"type": "refusal", "consents": (("c-2", 1),), "detail": {"status": "refused", "kind": "report"}},
+        {"type": "consent", "consents": (("c-1", 1),), "detail": {"act": "read"}},
     ):
         bench.clock.move(hours=1)
         entries.append(make_entry(**({"subject": ANNA} | fields)))

@@ -15,6 +15,7 @@ from audit.tree.checkpoint import Checkpoint
 from audit.tree.witness import Alarm, all_alarms
 from gateway.desk.asking import EVERYONE, Answered, Note, Question, Windowed
 from gateway.desk.forms import Language, Year
+from gateway.desk.questions.words import Unsettled, unsettled
 from gateway.desk.reading import Reading
 from gateway.desk.roles import Role
 
@@ -69,20 +70,25 @@ def _between(reading: Reading, start: datetime, end: datetime) -> tuple[Count, .
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What the first page says: figures of the last DAYS days, what waits, alarms, and the log's seal."""
+    """What the first page says: figures of the last DAYS days, what waits, alarms, and the log's seal.
+
+    `words` is for whoever sees to what people forbade, and None for others.
+    """
 
     totals: Totals | None
     waiting: int
     alarms: tuple[Alarm, ...]
     checkpoint: Checkpoint | None
+    words: Unsettled | None = None
 
 
 class Overview(Question[Figures], named="overview", roles=EVERYONE):
     """Figures of the last days, what waits, and the state of the log. Operators see no figures."""
 
     def read(self, reading: Reading) -> Answered[Figures]:
+        words = unsettled(reading) if reading.asker.role in (Role.OFFICER, Role.REGISTRAR) else None
         if reading.asker.role in (Role.OPERATOR, Role.REGISTRAR):
-            return Answered(Figures(None, 0, (), None), Note())
+            return Answered(Figures(None, 0, (), None, words), Note())
         connection, now = reading.connection, reading.now
         emergencies = [
             item for item in reviews.unreviewed_emergencies(connection, find=reading.find) if reading.sees(item.entry)
@@ -98,6 +104,7 @@ class Overview(Question[Figures], named="overview", roles=EVERYONE):
                 len(emergencies) + len(patterns),
                 tuple(all_alarms(connection)),
                 reading.context.log.latest(),
+                words,
             ),
             Note(),
         )

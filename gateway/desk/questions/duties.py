@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 from audit.log.entries import Entry, EntryType
 from gateway.desk.asking import REGISTRAR, Answered, Note, Question
 from gateway.desk.forms import Text
+from gateway.desk.questions.words import Unsettled, unsettled
 from gateway.desk.reading import Reading
 from gateway.desk.roles import Role
 from gateway.obligations.acts import Actor, Channel, Outcomes, Tasks
@@ -21,11 +22,12 @@ from gateway.wire.identifiers import MemberId
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """What is late, what is to be done, and what was done lately; nobody is named."""
+    """What is late, what is to be done, what was done lately, and which prohibitions wait; nobody is named."""
 
     late: tuple[Task, ...]
     open: tuple[Task, ...]
     done: tuple[Task, ...]
+    words: Unsettled
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,7 @@ class DueTasks(Question[Due], named="tasks", roles=frozenset({Role.REGISTRAR, Ro
             late,
             tuple(task for task in still if not task.is_overdue),
             tuple(task for task in found if task not in still)[-30:],
+            unsettled(reading),
         )
         return Answered(told, Note(bool(found), detail={"open": len(still), "overdue": len(late)}))
 

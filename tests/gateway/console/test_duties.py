@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import timedelta
 
 import httpx
 import pytest
 
+from audit.questions.texts import LANGUAGES
 from consent.rulebook import reference_rulebook
+from gateway.consents.record import Recorder
+from gateway.consents.reports import Reports
+from gateway.console.composition import IDENTIFIERS
+from gateway.console.wording import Words, own_texts
+from gateway.sources.backends import Locator
+from schemas.identifiers import HETU, LOCAL, SYSTEMS
 from tests.gateway.console.test_fuzzing_console import Browser, Forms, signed_in
 from tests.gateway.exchange.inprocess import Place
 from tests.gateway.obligations.test_obligations import Kotka, a_node, today
@@ -79,3 +87,59 @@ async def test_nobody_else_sees_tasks(office: Office, role: str) -> None:
 
 async def test_there_is_no_task_of_another_id(office: Office) -> None:
     assert (await office.registrar.ask("GET", "/tasks/none")).status_code == 404
+
+
+@pytest.mark.parametrize("role", ["officer", "registrar"])
+async def test_prohibitions_that_wait_are_counted_and_listed_without_a_name(office: Office, role: str) -> None:
+    here, who = office.kotka.here, Recorder("test", office.kotka.here.party.subsystem)
+    reports, forbidden = Reports(here.exchange), {"kind": "prohibition", "categories": ["identity"]}
+    visitor = await signed_in(here, role)
+    assert "/tasks#words" not in (await visitor.ask("GET", "/")).text
+    assert "Yksikään kielto ei odota" in (await visitor.ask("GET", "/tasks")).text
+    told = forbidden | {"given_by": {"kind": "other"}}
+    report = (await here.consents.record("test", who.subsystem, Locator(LOCAL, "OMA-7000002"), told)).record
+    wrong = forbidden | {"subject": {"system": HETU, "value": "010190-900A"}}
+    astray = await reports.put_aside(who, wrong)
+
+    first = (await visitor.ask("GET", "/")).text
+    assert "2 kieltoa odottaa ihmistä" in first
+    assert "/tasks#words" in first
+    listed = (await visitor.ask("GET", "/tasks")).text
+    placing, answering = f"POST /v1/reports/{astray}/placement", f"POST /v1/reports/{report.id}/answer"
+    assert 0 < listed.index(placing) < listed.index(answering)
+    for page in (first, listed):
+        assert "ei voi enää odottaa" not in page
+        assert "OMA-7000002" not in page
+        assert "010190-900A" not in page
+
+
+async def test_what_can_wait_no_longer_stands_first(office: Office) -> None:
+    here, reports = office.kotka.here, Reports(office.kotka.here.exchange)
+    who, told = Recorder("test", here.party.subsystem), {"kind": "prohibition", "given_by": {"kind": "other"}}
+    office.kotka.clock.passed = timedelta(days=-9)
+    report = (await here.consents.record("test", who.subsystem, Locator(LOCAL, "OMA-7000003"), told)).record
+    office.kotka.clock.passed = timedelta()
+    astray = await reports.put_aside(who, {"kind": "prohibition"})
+    officer = await signed_in(here, "officer")
+
+    assert "1 ei voi enää odottaa" in (await officer.ask("GET", "/")).text
+    listed = (await officer.ask("GET", "/tasks")).text
+    assert listed.index(f"/v1/reports/{report.id}/answer") < listed.index(f"/v1/reports/{astray}/placement")
+
+
+@pytest.mark.parametrize("role", ["auditor", "operator"])
+async def test_nobody_else_reads_of_waiting_prohibitions(office: Office, role: str) -> None:
+    here = office.kotka.here
+    await Reports(here.exchange).put_aside(Recorder("test", here.party.subsystem), {"kind": "prohibition"})
+
+    page = await (await signed_in(here, role)).ask("GET", "/")
+
+    assert page.status_code == 200
+    assert "kielto odottaa ihmistä" not in page.text
+
+
+def test_a_person_is_found_by_every_kind_of_identifier_that_is_taken() -> None:
+    assert {kind.system for kind in IDENTIFIERS} == set(SYSTEMS)
+    for language in LANGUAGES:
+        words = Words(own_texts(), language)
+        assert all(words(f"identifier.{kind.code}") for kind in IDENTIFIERS)

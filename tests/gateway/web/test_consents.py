@@ -61,6 +61,10 @@ def consent(person: str, **changes: Any) -> dict[str, Any]:
     } | changes
 
 
+def taken_back(person: str, **changes: Any) -> dict[str, Any]:
+    return {"subject": {"system": HETU, "value": person}, "given_by": {"kind": "self"}} | changes
+
+
 # -- who it is about ----------------------------------------------------------------------------------------------
 
 NOBODYS: list[tuple[str, Any, str, str]] = [
@@ -100,6 +104,14 @@ async def test_nobody_is_refused_alike_at_every_door_for_clients(
     assert answer["findings"][0]["column"] == ("subject_system" if member == "/system" else "subject")
 
     assert len(nodes.entries("centre")) == before
+
+
+async def test_ground_that_the_rulebook_does_not_know_is_no_case_of_which_nothing_moves(nodes: Running) -> None:
+    for ground in ("asylum_granted", "nosuch"):
+        document = {"flow": "F1", "facts": {"permit_ground": ground}}
+        status, answer = await post(nodes, "centre", "/v1/decisions", document)
+        assert (status, answer["code"], answer["pointer"]) == (400, "invalid-request", "/facts/permit_ground")
+        assert "asylum-granted" in answer["remedy"]
 
 
 @pytest.mark.parametrize("subject", [row[1] for row in NOBODYS], ids=[row[0] for row in NOBODYS])
@@ -494,11 +506,11 @@ async def test_consent_is_recorded_read_withdrawn_and_every_step_is_on_record(no
     _, found = await post(nodes, "centre", "/v1/consents/search", {"subject": {"system": HETU, "value": person}})
     status, ended = await post(nodes, "centre", f"/v1/consents/{made['id']}/withdrawal")
     assert (status, ended["status"], ended["version"]) == (201, "withdrawn", 2)
-    again, problem = await post(nodes, "centre", f"/v1/consents/{made['id']}/withdrawal")
+    again, stands = await post(nodes, "centre", f"/v1/consents/{made['id']}/withdrawal")
     _, history = await call(nodes, "centre", "GET", f"/v1/consents/{made['id']}")
 
     assert [one["id"] for one in found["consents"]] == [made["id"]]
-    assert (again, problem["code"]) == (409, "consent-withdrawn")
+    assert (again, stands) == (200, ended | {"notices": 0})
     assert [one["status"] for one in history["versions"]] == ["active", "withdrawn"]
     assert "subject" not in made
     spoken = [
@@ -511,8 +523,54 @@ async def test_consent_is_recorded_read_withdrawn_and_every_step_is_on_record(no
         "read",
         "withdrawn",
         "read",
+        "read",
     ]
     assert len({one.subject for one in spoken}) == 1
+
+
+async def test_nobody_takes_a_prohibition_back_without_saying_who(nodes: Running) -> None:
+    person = invented(42)
+    _, made = await post(nodes, "centre", "/v1/consents", consent(person, kind="prohibition"))
+    path = f"/v1/consents/{made['id']}/withdrawal"
+
+    for document, pointer in (
+        ({}, "/given_by"),
+        ({"given_by": {"kind": "guardian"}, "nonsense": 1}, ""),
+        (taken_back(person, given_by={"kind": "guardian"}), "/given_by/mandate_until"),
+        (taken_back(person, subject_age=200), "/subject_age"),
+    ):
+        status, problem = await post(nodes, "centre", path, document)
+        assert (status, problem["code"], problem["pointer"]) == (422, "consent-invalid", pointer)
+        assert problem["remedy"]
+    async with nodes.client("centre") as session, session.post(path) as answer:
+        assert (answer.status, (await answer.json(content_type=None))["pointer"]) == (422, "/given_by")
+    status, ended = await post(nodes, "centre", path, taken_back(person))
+
+    assert (status, ended["status"], ended["ended_by"]["kind"]) == (201, "withdrawn", "self")
+    _, history = await call(nodes, "centre", "GET", f"/v1/consents/{made['id']}")
+    assert [version.get("ended_by") is not None for version in history["versions"]] == [False, True]
+    _, bundle = await call(
+        nodes, "centre", "GET", f"/v1/consents/{made['id']}", headers={"Accept": "application/fhir+json"}
+    )
+    last = bundle["entry"][1]["resource"]
+    Consent.model_validate(last)
+    assert last["status"] == "inactive"
+    assert any(part["url"].endswith("word-ended-by") for part in last["extension"])
+    again, problem = await call(
+        nodes, "centre", "POST", "/v1/consents", headers={"Content-Type": "application/fhir+json"},
+        json=last | {"patient": {"identifier": {"system": HETU, "value": person}}},
+    )  # fmt: skip
+    assert (again, problem["pointer"]) == (422, "/status")
+    assert "withdrawal" in problem["detail"]
+
+
+async def test_a_consent_is_withdrawn_by_anybody_but_in_the_declared_form(nodes: Running) -> None:
+    _, made = await post(nodes, "centre", "/v1/consents", consent(invented(43)))
+    path = f"/v1/consents/{made['id']}/withdrawal"
+
+    status, problem = await post(nodes, "centre", path, {"nonsense": 1})
+    assert (status, problem["code"]) == (422, "consent-invalid")
+    assert (await post(nodes, "centre", path, {"given_by": {"kind": "other"}}))[0] == 201
 
 
 async def test_consent_of_another_organisation_is_not_there_for_this_one(nodes: Running) -> None:
@@ -615,8 +673,8 @@ async def test_file_of_consents_is_brought_once_and_bad_rows_are_told(nodes: Run
     assert (again["recorded"], again["known"]) == (0, 2)
     assert [one["id"] for one in again["consents"]] == [one["id"] for one in brought["consents"]]
     # What was taken back since is not said anew by a file that is sent again, and a prohibition that was lifted is.
-    for made in brought["consents"]:
-        ended, _ = await post(nodes, "centre", f"/v1/consents/{made['id']}/withdrawal")
+    for made, person in zip(brought["consents"], (first, second), strict=True):
+        ended, _ = await post(nodes, "centre", f"/v1/consents/{made['id']}/withdrawal", taken_back(person))
         assert ended == 201
     _, later = await call(nodes, "centre", "POST", "/v1/consents/import", data=data, headers=kind)
     assert (later["recorded"], later["known"]) == (1, 1)

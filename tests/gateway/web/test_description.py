@@ -86,7 +86,7 @@ async def test_each_path_says_who_may_call_and_what_is_sent(here: Faces) -> None
             assert ("requestBody" in operation) is (method == "post" and not path.endswith(BODILESS)), path
 
 
-BODILESS = ("/owner", "/same", "/apart", "/opening", "/approval", "/withdrawal", "/error")
+BODILESS = ("/owner", "/same", "/apart", "/opening", "/approval")
 
 
 async def test_a_form_in_the_description_refuses_what_the_face_refuses(here: Faces) -> None:
@@ -211,9 +211,17 @@ async def _consents(face: Face) -> None:
     await face.call("GET", f"/v1/consents/{made['id']}")
     await face.call("GET", f"/v1/consents/{made['id']}", headers=fhir)
     assert (await face.call("POST", f"/v1/consents/{made['id']}/withdrawal")).status_code == 201
-    assert (await face.call("POST", f"/v1/consents/{made['id']}/withdrawal")).status_code == 409
+    assert (await face.call("POST", f"/v1/consents/{made['id']}/withdrawal")).status_code == 200
+    assert (await face.call("POST", f"/v1/consents/{made['id']}/error")).status_code == 409
     other = (await face.call("POST", "/v1/consents", json=CONSENT | {"status": "refused"})).json()
-    assert (await face.call("POST", f"/v1/consents/{other['id']}/error")).status_code == 201
+    ending, by = (
+        f"/v1/consents/{other['id']}/error",
+        {"subject": PERSON, "given_by": {"kind": "self"}, "subject_age": 30},
+    )
+    for lacking in ({}, by, by | {"reason": "never-said", "nonsense": 1}):
+        assert (await face.call("POST", ending, json=lacking)).status_code == 422
+    assert (await face.call("POST", ending, content=b"x", headers={"Content-Type": "text/csv"})).status_code == 415
+    assert (await face.call("POST", ending, json=by | {"reason": "never-said"})).status_code == 201
     assert (await face.call("GET", "/v1/consents/nobody-knows")).status_code == 404
     assert (await face.call("POST", "/v1/consents", json=CONSENT | {"status": "draft"})).status_code == 422
     listed = {"consents": [CONSENT | {"language": "so"}, CONSENT | {"categories": ["horoscope"]}]}

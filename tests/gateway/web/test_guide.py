@@ -122,7 +122,8 @@ def test_every_example_of_the_guide_does_what_the_guide_says(nodes: Running, rea
             wait(lambda: nodes.rows("kotka", select(inbox.c.id)))
         said += [reader.type(text) for name, reader in readers.items() if who in {name, "everyone"}]
 
-    (first, _, _, token, query, handed, followed, opened, consented, reported, waiting, decided, refused, again) = said
+    first, _, _, token, query, handed, followed, opened, *wishes, waiting, decided, refused, again = said
+    consented, lifted, reported = wishes
     assert json.loads(first) == {"items": [], "next": "0"}
     assert json.loads(token) == {"items": [], "next": "0"}
     assert json.loads(query.rpartition("}\n")[0] + "}")["decision"]["permitted"]
@@ -134,6 +135,7 @@ def test_every_example_of_the_guide_does_what_the_guide_says(nodes: Running, rea
     assert opened.rstrip().endswith('"accepted"')
     assert '"withdrawn"' in consented
     assert '"active",\n  "withdrawn"' in consented
+    assert '"status": "withdrawn",\n  "ended_by": "self"' in lifted
     assert '"unplaced": 0' in reported
     assert '"kind": "report",\n  "status": "lapsed"' in reported
     assert waiting.split() == ["[]", "[]"]
