@@ -266,7 +266,7 @@ class Object:
 
 @dataclass(frozen=True, slots=True)
 class Each:
-    """One item for each part of a field: of a list as it is, of a text split at `by`.
+    """One item for each part of a field: of a list as it is, of a text split at `by`, letter by letter if it is "".
 
     With `names` the parts are objects, and `names` are those of their members that the mapping takes; `where` picks
     the parts whose members have these values.
@@ -286,7 +286,8 @@ class Each:
             yield from self._objects(build, raw)
             return
         for value in raw if isinstance(raw, list) else [] if raw is None else [raw]:
-            for part in value.split(self.by) if self.by and isinstance(value, str) else (value,):
+            is_split = self.by is not None and isinstance(value, str)
+            for part in (value.split(self.by) if self.by else value) if is_split else (value,):
                 if not isinstance(part, str):
                     yield part, self.field
                 elif part.strip():

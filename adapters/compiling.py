@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from copy import copy
 from dataclasses import replace
@@ -14,7 +15,7 @@ from adapters.conditions import Condition, When
 from adapters.faults import Faults, near
 from adapters.protecting import DECLARED, Then, paths, rule_of
 from adapters.tables import Tables, folded
-from adapters.transforms import TRANSFORMS, Transform
+from adapters.transforms import TRANSFORMS, Transform, short_date
 from adapters.under_way import NOTHING, Node
 from schemas.catalogue import Catalogue
 from schemas.codes import PREFIX, code_system, code_systems
@@ -374,6 +375,12 @@ class Compiler:
     def _transform(self, template: CommentedMap) -> Transform:
         named = str(template.get("as", "text"))
         found = self._tables.transform(named, template) or self._transforms.get(named)
+        word, _, first = named.partition(" ")
+        if found is None and word == "short-date":
+            if re.fullmatch(r"(18|19|20)[0-9]{2}", first) is None:
+                message = "a year of two digits is one of two hundred years"
+                self._faults.fail(template, "as", message, "write short-date 1930 for the years 1930 to 2029")
+            return short_date(int(first))
         if found is None:
             self._faults.fail(template, "as", f"there is no transform {named!r}", near(named, self._transforms))
         return found

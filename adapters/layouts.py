@@ -191,3 +191,8 @@ def parted(
         own = {name.removeprefix(prefix): value for name, value in fields.items() if name.startswith(prefix)}
         if any(value is not None and str(value).strip() for value in own.values()):
             yield number, {**shared, **own}
+
+
+def own_name(name: str, prefixes: Sequence[str]) -> str:
+    """A column's name without the beginning that tells whose it is."""
+    return next((name.removeprefix(prefix) for prefix in prefixes if name.startswith(prefix)), name)

@@ -152,6 +152,11 @@ def _transforms() -> Iterator[str]:
         back = "yes" if transform.backward else "no"
         yield f"| `{transform.name}` | {transform.does} | {example} | {transform.gives or 'any'} | {back} |"
     yield "| `code TABLE` | The code of a table of the mapping or of a code system. | | string | yes |"
+    yield "| `granted TABLE` | Whether a permit of that table was granted. | | boolean | no |"
+    yield (
+        "| `short-date YEAR` | A day whose year has two digits, in the hundred years that begin with YEAR. "
+        "| of `short-date 1930` `5.2.29` → `2029-02-05`, `5.2.30` → `1930-02-05` | string | yes |"
+    )
     yield "| `table TABLE` | The value of a table of the mapping, of any type. | | any | yes |"
     yield ""
 

@@ -52,6 +52,12 @@ _DAY_FIRST = re.compile(r"([0-9]{1,2})[./-]([0-9]{1,2})[./-]([0-9]{4})\Z")
 _NAMED_MONTH = re.compile(r"([0-9]{1,2})[. -]{1,2}([A-Za-z]{3})[a-z]*\.?[ -]([0-9]{4})\Z")
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _FINLAND = ZoneInfo("Europe/Helsinki")
+_SHORT_DATE = re.compile(r"([0-9]{1,2})[./-]([0-9]{1,2})[./-]([0-9]{2})\Z")
+_POST = re.compile(r"(?:FI-?)?([0-9]{5})[ ,]+([^\W\d_].*)\Z", re.S)
+#: Small words of a family name: von Tessel, van den Berg, al Khoud.
+_PARTICLES = frozenset(
+    {"af", "al", "av", "ben", "bin", "da", "de", "del", "della", "den", "der", "di", "do", "dos"}
+) | {*("du", "el", "ibn", "la", "le", "ter", "ten", "van", "von", "zu", "zur", "y")}
 _EMAIL = re.compile(r"[^@\s]{1,64}@[^@\s]+\.[^@\s]+\Z")
 
 
@@ -147,13 +153,11 @@ def _yes_no(value: Any) -> bool:
 
 
 def _ddmmyyyy(value: Any) -> str:
-    text = str(value).strip().zfill(8)
-    if re.fullmatch(r"[0-9]{8}", text) is None:
+    text = str(value).strip()
+    if re.fullmatch(r"[0-9]{7,8}", text) is None:  # a spreadsheet takes the first zero away
         raise TransformError("date-form")
-    try:
-        return date(int(text[4:]), int(text[2:4]), int(text[:2])).isoformat()
-    except ValueError:
-        raise TransformError("date-form") from None
+    text = text.zfill(8)
+    return _day(text[4:], text[2:4], text[:2])
 
 
 def _to_ddmmyyyy(value: Any) -> str:
@@ -214,6 +218,51 @@ def _language(value: Any) -> str:
     return found.code
 
 
+def short_date(first: int) -> Transform:
+    """A day whose year has two digits: it is in the hundred years that begin with `first`, which the mapping says."""
+
+    def forward(value: Any) -> str:
+        match = _SHORT_DATE.match(str(value).strip())
+        if match is None:
+            raise TransformError("date-form")
+        year = first + (int(match[3]) - first) % 100
+        return _day(year, match[2], match[1])
+
+    def backward(value: Any) -> str:
+        found = date.fromisoformat(str(value))
+        if not first <= found.year < first + 100:
+            raise TransformError("date-form")
+        return f"{found.day}.{found.month}.{found.year % 100:02}"
+
+    return Transform(f"short-date {first}", "", ("", ""), forward, backward)
+
+
+def _at_comma(value: Any) -> tuple[str, str]:
+    """A family name and what is given, which one comma parts. Of two commas nobody knows which it is."""
+    family, _, given = (part.strip() for part in str(value).partition(","))
+    if not family or not given or "," in given:
+        raise TransformError("name-form")
+    return family, given
+
+
+def _at_end(value: Any) -> tuple[str, str]:
+    """What is given, and the family name behind it: the last word, with the small words that belong to it."""
+    found = str(value).split()
+    at = len(found) - 1
+    while at > 0 and found[at - 1].lower() in _PARTICLES and found[at - 1].islower():
+        at -= 1
+    if at < 1 or "," in str(value):
+        raise TransformError("name-form")
+    return " ".join(found[at:]), " ".join(found[:at])
+
+
+def _post(value: Any) -> tuple[str, str]:
+    match = _POST.match(str(value).strip())
+    if match is None:
+        raise TransformError("postal-code-form")
+    return match[1], match[2]
+
+
 def _text(value: Any) -> str:
     return str(value).strip()
 
@@ -266,6 +315,46 @@ _ALL = (
     Transform("phone", "A telephone number without spaces.", ("040 123 4567", "0401234567"), _phone, str),
     Transform("email", "An e-mail address.", ("a@example.fi", "a@example.fi"), _email, str),
     Transform("postal-code", "A Finnish postal code.", ("48100", "48100"), _postal_code, str),
+    Transform(
+        "postal-code-of",
+        "The postal code before a town.",
+        ("48100 KOTKA", "48100"),
+        lambda value: _post(value)[0],
+        None,
+    ),
+    Transform(
+        "town-of", "The town behind a postal code.", ("48100 KOTKA", "KOTKA"), lambda value: _post(value)[1], None
+    ),
+    Transform(
+        "family-before-comma",
+        "The family name of “Family, Given”.",
+        ("von Tessel, Anna Maria", "von Tessel"),
+        lambda value: _at_comma(value)[0],
+        None,
+    ),
+    Transform(
+        "given-after-comma",
+        "The given names of “Family, Given”.",
+        ("von Tessel, Anna Maria", ["Anna", "Maria"]),
+        lambda value: _at_comma(value)[1].split(),
+        None,
+        "array",
+    ),
+    Transform(
+        "family-at-end",
+        "The family name of “Given Family”: the last word, with small words as von and de before it.",
+        ("Anna Maria von Tessel", "von Tessel"),
+        lambda value: _at_end(value)[0],
+        None,
+    ),
+    Transform(
+        "given-before-family",
+        "The given names of “Given Family”.",
+        ("Anna Maria von Tessel", ["Anna", "Maria"]),
+        lambda value: _at_end(value)[1].split(),
+        None,
+        "array",
+    ),
     Transform("country", "A country by its ISO 3166 code, as its three letters.", ("ua", "UKR"), _country, str),
     Transform("language", "A language by ISO 639, as BCP 47 writes it.", ("UKR", "uk"), _language, str),
 )

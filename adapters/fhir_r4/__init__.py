@@ -9,8 +9,6 @@ and back.
 from __future__ import annotations
 
 import csv
-import hashlib
-import re
 from collections.abc import Collection, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, replace
@@ -23,6 +21,7 @@ from adapters.agreement import doubts, today
 from adapters.converting import convert_with
 from adapters.fhir_r4.countries import three_letters
 from adapters.fhir_r4.doubting import Doing, Word, in_use, of_bundle, of_entry, of_resource, settled
+from adapters.fhir_r4.naming import legal_kept, own_numbers
 from adapters.fhir_r4.parting import parted
 from adapters.fhir_r4.taking import MOVED, Taking
 from adapters.json_reader import JsonForm, read_json
@@ -32,8 +31,7 @@ from adapters.texts import finding
 from adapters.transforms import TransformError, hetu
 from schemas.catalogue import catalogue
 from schemas.codes import PREFIX, code_system
-from schemas.facts import EXTENSION, HETU, LOCAL, check_single_subject
-from schemas.identifiers import SYSTEMS
+from schemas.facts import EXTENSION, HETU, check_single_subject
 
 PROFILES = "https://hl7.fi/fhir/finnish-base-profiles/"
 MUNICIPALITY = PROFILES + "StructureDefinition/municipality-code"
@@ -57,6 +55,8 @@ MANIFEST = Manifest(
 #: A bundle is one value however many resources it has; how large each of them may be the limits of a record say.
 _RESOURCES = 40
 
+#: The code systems whose names are the world's and not ours.
+_SYSTEMS = {"country": "urn:iso:std:iso:3166", "language": "urn:ietf:bcp:47"}
 #: The codes of foreign systems: by system and code, ours.
 Codes = Mapping[tuple[str, str], tuple[str, str]]
 
@@ -241,7 +241,7 @@ def codes_of(table: str) -> Codes:
     for number, row in enumerate(csv.DictReader(table.splitlines()), 2):
         try:
             known = code_system(row["table"]).codes
-            found[row["system"], row["code"]] = (PREFIX + row["table"], row["to"])
+            found[row["system"], row["code"]] = (_SYSTEMS.get(row["table"], PREFIX + row["table"]), row["to"])
         except KeyError as error:
             raise ValueError(f"line {number}: there is no column or code table {error}") from None
         if row["to"] not in known:
@@ -265,25 +265,11 @@ def _person_in(resource: dict[str, Any], taking: Taking, at: str) -> dict[str, A
     """
     person = dict(resource)
     _former_left(person, taking, at)
-    _own_numbers(person)
+    legal_kept(person, taking, at)
+    own_numbers(person)
     _languages(person)
     extensions = list(person["extension"]) if isinstance(person.get("extension"), list) else []
-    for index, one in enumerate(extensions):
-        if isinstance(one, dict) and one.get("url") == CITIZENSHIP:
-            extensions[index] = three_letters(one)
-        if not isinstance(one, dict) or one.get("url") != MUNICIPALITY:
-            continue
-        extensions[index] = MOVED
-        coding = one.get("valueCoding")
-        code = coding.get("code") if isinstance(coding, dict) else None
-        system = str(coding.get("system")).partition("|")[0] if isinstance(coding, dict) else ""
-        known = system in _MUNICIPALITY_CODES and isinstance(code, str) and code in code_system("municipality").codes
-        if not known:
-            taking.refuse("code-unknown", f"{at}/extension")
-            continue
-        part = {"url": "municipality", "valueCoding": {"system": f"{PREFIX}municipality", "code": code}}
-        if not _state(extensions, "move", part):
-            taking.refuse("contradictory", f"{at}/extension/{index}")
+    _places(person, extensions, taking, at)
     meta = person.get("meta")
     if isinstance(meta, dict):
         labels = list(meta["security"]) if isinstance(meta.get("security"), list) else []
@@ -312,6 +298,43 @@ def _person_in(resource: dict[str, Any], taking: Taking, at: str) -> dict[str, A
     return person
 
 
+def _places(person: Mapping[str, Any], extensions: list[Any], taking: Taking, at: str) -> None:
+    """The countries of a patient's extensions in three letters, and the profile's municipality where it belongs."""
+    homes: set[str] = set()
+    for index, extension in enumerate(extensions):
+        if isinstance(extension, dict) and extension.get("url") == CITIZENSHIP:
+            extensions[index] = three_letters(extension)
+        if not isinstance(extension, dict) or extension.get("url") != MUNICIPALITY:
+            continue
+        extensions[index] = MOVED
+        coding = extension.get("valueCoding")
+        code = coding.get("code") if isinstance(coding, dict) else None
+        system = str(coding.get("system")).partition("|")[0] if isinstance(coding, dict) else ""
+        known = system in _MUNICIPALITY_CODES and isinstance(code, str) and code in code_system("municipality").codes
+        if not known:
+            taking.refuse("code-unknown", f"{at}/extension")
+            continue
+        homes.add(str(code))
+        if not _moves(person) and len(homes) == 1:
+            # It is where they live. That they move there, and that their data may follow, nobody has said.
+            taking.leave(f"{at}/extension/{index}", extension)
+            continue
+        if len(homes) > 1:
+            taking.refuse("contradictory", f"{at}/extension/{index}")
+            continue
+        part = {"url": "municipality", "valueCoding": {"system": f"{PREFIX}municipality", "code": code}}
+        if not _state(extensions, "move", part):
+            taking.refuse("contradictory", f"{at}/extension/{index}")
+
+
+def _moves(person: Mapping[str, Any]) -> bool:
+    """Whether a patient says of a move: the profile's municipality is the one that it goes to only then."""
+    listed = person.get("extension")
+    return isinstance(listed, list) and any(
+        isinstance(extension, dict) and extension.get("url") == EXTENSION + "move" for extension in listed
+    )
+
+
 def _former_left(person: dict[str, Any], taking: Taking, at: str) -> None:
     """Leave out what is of a former time: an old identity code would be another person's to whoever looks it up."""
     for member in ("identifier", "name", "telecom", "address"):
@@ -322,25 +345,6 @@ def _former_left(person: dict[str, Any], taking: Taking, at: str) -> None:
             if not in_use(value, today()):
                 taking.tell("warning", "not-current", f"{at}/{member}/{index}")
         person[member] = [value if in_use(value, today()) else MOVED for value in values]
-
-
-#: What a number of another system may hold to become one of ours.
-_NUMBER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,40}\Z")
-
-
-def _own_numbers(person: dict[str, Any]) -> None:
-    """Where no system gives the person a number that is known here, their own keeps them apart: a temporary code, a
-    customer number of theirs. Which system it is of stays in it, for the same number of another is another person's.
-    """
-    given = [number for number in person.get("identifier") or () if isinstance(number, dict)]
-    if any(number.get("system") in SYSTEMS for number in given):
-        return
-    for number in given:
-        system, value = number.get("system"), number.get("value")
-        if isinstance(system, str) and isinstance(value, str) and _NUMBER.match(value):
-            mark = hashlib.sha256(system.encode()).hexdigest()[:12]
-            person["identifier"] = [{"system": LOCAL, "value": f"{mark}.{value}"}]
-            return
 
 
 def _languages(person: dict[str, Any]) -> None:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from importlib.resources import files
 
-from adapters.scaffold.recognising import DATES, Recognised, Recognition, takes
+from adapters.scaffold.recognising import DATES, Recognised, Recognition, plain, takes
 from adapters.scaffold.sniffing import Sample
 from adapters.tables import folded, named
 from schemas.codes import code_systems
@@ -76,7 +76,7 @@ class _Proposal:
         self._name = name
         self._sample = sample
         self._found = found
-        self._by = {one.concept.name: one for one in found.recognised}
+        self._by = {column.concept.name: column for column in found.recognised}
 
     def text(self) -> str:
         source = {**self._sample.source, "key": self._found.key}
@@ -86,7 +86,7 @@ class _Proposal:
             *(f"# {line}" for line in self._sample.evidence),
             f"source: {_flow(source)}",
         ]
-        ignored = [one.column.name for one in self._found.recognised if one.concept.kind == "bookkeeping"]
+        ignored = [column.column.name for column in self._found.recognised if column.concept.kind == "bookkeeping"]
         if ignored:
             lines.append(f"ignored: {_flow(ignored)}")
         unknown_facts = [fact for fact in ("safety-prohibition", "birth-date") if fact not in self._by]
@@ -101,14 +101,14 @@ class _Proposal:
             if items:
                 lines += [f"  {kind}:", *(f"    - {item}" for item in items)]
         lines += self._needs()
-        unknown = [one for one in self._found.recognised if one.unknown]
+        unknown = [column for column in self._found.recognised if column.unknown]
         if self._found.left or unknown:
             lines += [
                 "",
                 "# Left for you. Each is reported in the findings until it is mapped above or listed as ignored.",
             ]
-            lines += [f"#   {one.column.name}: {one.reason}" for one in self._found.left]
-            lines += [f"#   {one.column.name}: {one.unknown} values are in no table yet" for one in unknown]
+            lines += [f"#   {item.column.name}: {item.reason}" for item in self._found.left]
+            lines += [f"#   {column.column.name}: {column.unknown} values are in no table yet" for column in unknown]
         return "\n".join(lines) + "\n"
 
     def _tables(self) -> list[str]:
@@ -165,7 +165,7 @@ class _Proposal:
             _line("local", self._from("local-key", required=True)),
         ]
         _block(lines, "identifier", identifiers)
-        name = _inline({"family": self._from("family-name"), "given": self._from("given-names")})
+        name = _inline(self._name_parts())
         if name:
             lines.append(f"    name: [{name}]")
         _put(lines, "gender", self._from("gender"))
@@ -176,7 +176,7 @@ class _Proposal:
             if (value := self._from(system)) is not None
         ]
         if telecom:
-            lines += ["    telecom:", *(f"      - {one}" for one in telecom)]
+            lines += ["    telecom:", *(f"      - {entry}" for entry in telecom)]
         street = self._from("street")
         address = _inline(
             {
@@ -192,6 +192,23 @@ class _Proposal:
             lines.append(f"    communication: [{{language: {language}, preferred: true}}]")
         _block(lines, "extension", self._extensions())
         return lines
+
+    def _name_parts(self) -> dict[str, str | None]:
+        """A name from its columns, or from the one that holds all of it."""
+        given, whole = self._by.get("given-names"), self._by.get("full-name")
+        if given is not None or whole is None or "family-name" in self._by:
+            # What is a list already has no words to part.
+            is_list = given is not None and given.column.listed
+            listed = f"[{{each: {{split: {_word(given.column.name)}}}, from: .}}]" if is_list and given else None
+            return {"family": self._from("family-name"), "given": listed or self._from("given-names")}
+        held = whole.column.held
+        halves = [("family-before-comma", "given-after-comma")]
+        if not plain(whole.column.name).startswith(("suku", "efter", "family", "last")):
+            halves.append(("family-at-end", "given-before-family"))
+        for family, rest in halves:
+            if sum(takes(family, value) for value in held) >= 0.8 * len(held):
+                return {"family": self._from("full-name", family), "given": self._from("full-name", rest)}
+        return {}
 
     def _extensions(self) -> list[str | None]:
         citizenship = self._from("citizenship")
@@ -264,6 +281,17 @@ class _Proposal:
             return []
         by = f", by: {json.dumps(one.separator)}" if one.separator else ""
         listed, _, member = one.column.name.partition("[]/")
+        urgent = self._by.get("urgency")
+        parent, slash, name = one.column.name.rpartition("/")
+        if not member and slash and one.column.listed and urgent and urgent.column.name.startswith(f"{parent}/"):
+            # The urgency is that of the need beside it: both are members of one of the elements that repeat.
+            transform = self._transform(urgent)
+            return [
+                "  ServiceRequest:",
+                f"    each: {{of: {_word(parent)}}}",
+                f"    code: {{from: {_word(f'./{name}')}, as: {self._transform(one)}}}",
+                f"    priority: {{from: {_word('./' + urgent.column.name[len(parent) + 1 :])}, as: {transform}}}",
+            ]
         each = f"{{of: {_word(listed)}}}" if member else f"{{split: {_word(listed)}{by}}}"
         lines = [
             "  ServiceRequest:",
@@ -284,7 +312,7 @@ def _put(lines: list[str], name: str, value: str | None) -> None:
 
 
 def _block(lines: list[str], name: str, inner: list[str | None]) -> None:
-    held = [one for one in inner if one]
+    held = [member for member in inner if member]
     if held:
         lines += [f"    {name}:", *(f"      {item}" for item in held)]
 

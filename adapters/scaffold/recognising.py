@@ -100,7 +100,12 @@ class Recognition:
 
 
 #: How days are written, the most usual first.
-DATES = ("fi-date", "iso-date", "hl7-date", "named-month", "day-of", "day-first")
+DATES = ("fi-date", "iso-date", "hl7-date", "named-month", "day-of", "day-first", "ddmmyyyy")
+#: Words of a column's name that may protect somebody: what is left to the developer begins with those.
+_PROTECTS = re.compile(r"turva|kielto|spärr|skydd|protect|confidential|secrecy|\bTK\b|PD1-12", re.I)
+_CODE = re.compile(r"[0-9]{6}[-+A-FU-Y][0-9]{3}[0-9A-Z]\Z", re.I)
+_SHORT_DATE = re.compile(r"[0-9]{1,2}[./-][0-9]{1,2}[./-][0-9]{2}\Z")
+_POST = re.compile(r"[0-9]{5}[ ,]+[^\W\d_]")
 
 #: What tells records apart where there is neither a customer number nor an identity code.
 LOCAL_KEY = Concept(
@@ -117,11 +122,11 @@ def concepts() -> tuple[Concept, ...]:
     return tuple(
         Concept(
             name,
-            one["title"],
-            one["kind"],
-            tuple(tuple(plain(part) for part in synonym.split("-") if plain(part)) for synonym in one["names"]),
+            stated["title"],
+            stated["kind"],
+            tuple(tuple(plain(part) for part in synonym.split("-") if plain(part)) for synonym in stated["names"]),
         )
-        for name, one in _read("vocabulary.yaml").items()
+        for name, stated in _read("vocabulary.yaml").items()
     )
 
 
@@ -132,6 +137,8 @@ def recognise(sample: Sample, key: str = "") -> Recognition:
     for column in sample.columns:
         looks: dict[str, float | None] = {}
         for order, concept in enumerate(concepts()):
+            if concept.name == "full-name" and re.search(r"[/.]", column.name):
+                continue  # the name of a town, of a language, of a code
             if "[]/" in column.name and concept.name not in {"service-needs", "bookkeeping"}:
                 continue  # an object of a list is somebody or something else
             by_name = 0.0 if _is_anothers(column.name, concept) else name_score(column.name, concept)
@@ -165,20 +172,42 @@ def recognise(sample: Sample, key: str = "") -> Recognition:
     if key and key not in {column.name for column in sample.columns}:
         raise SampleError(f"the sample has no column {key!r}", "say --key as the header writes it")
     key = key or _key(sample, taken.values())
-    if key not in taken and not {"customer-number", "identity-code"} & given:
-        column = next(one for one in sample.columns if one.name == key)
+    known = taken[key].concept.name if key in taken else ""
+    if "customer-number" not in given and known != "identity-code":
+        column = next(column for column in sample.columns if column.name == key)
         by = "its values: no two are the same" if column.unique else "nothing: say --key"
         taken[key] = Recognised(column, LOCAL_KEY, 0.5, by)
     left = tuple(
-        Left(column, doubts.get(column.name, "its name and its values are not in the vocabulary"))
-        for column in sample.columns
+        Left(column, _why(column) or doubts.get(column.name, "its name and its values are not in the vocabulary"))
+        for column in sorted(sample.columns, key=lambda column: _PROTECTS.search(column.name) is None)
         if column.name not in taken
     )
     ordered = tuple(taken[column.name] for column in sample.columns if column.name in taken)
     return Recognition(ordered, left, key)
 
 
+def why_left(name: str) -> str:
+    """Why a field that may protect somebody is left, by its name; empty for any other."""
+    return "it may protect somebody: say what its values mean before anything else" if _PROTECTS.search(name) else ""
+
+
+def _why(column: Column) -> str:
+    """Why a column is left that looks like something the language has a word for; empty for any other."""
+    held = column.held
+    if told := why_left(column.name):
+        return told
+    if _share(held, lambda value: value.strip().lower() in {"x", "v", "✓"}) == 1.0:
+        return "a tick: what is ticked is made with when: {" + column.name + ": [" + held[0].strip() + "]}"
+    if _share(held, _SHORT_DATE.match) > 0.9:
+        return "days with a year of two digits: say the first of their hundred years, as in as: short-date 1930"
+    if _share(held, _POST.match) > 0.9:
+        return "a postal code and a town: take it twice, as: postal-code-of and as: town-of"
+    return ""
+
+
 _CODE_NAMES = frozenset({"koodi", "code", "arvo", "value", "tyyppi", "type", "laji", "kod", "typ", "nimi", "name"})
+#: What sort something is of is not what it is: an address of the sort “home” is no street.
+_SORTS = frozenset({"tyyppi", "type", "laji", "typ"})
 #: Words of a path that say that what stands below them is another's than the person's.
 _OTHERS = frozenset(
     {"tyontekija", "omatyontekija", "kasittelija", "ohjaaja", "huoltaja", "edustaja", "yhteyshenkilo", "lahiomainen"}
@@ -224,7 +253,7 @@ def name_score(name: str, concept: Concept) -> float:
     if len(name) > _LONGEST_NAME:
         return 0.0
     steps = [step.lstrip("@") for step in name.split("/") if step]
-    if not steps:
+    if not steps or (plain(steps[-1]) in _SORTS and concept.kind not in _TABLED):
         return 0.0
     tried = {steps[-1]: 1.0, " ".join(steps[-2:]): 0.97} if len(steps) > 1 else {name: 1.0}
     if plain(steps[-1]) in _CODE_NAMES:  # what it is a code of, an object around it says
@@ -315,7 +344,7 @@ def value_score(column: Column, kind: str) -> float | None:
         case "bookkeeping":
             return 1.0
         case _:
-            return _share(held, lambda value: not takes("hetu", value))
+            return _share(held, lambda value: len(value.strip()) > 1 and not takes("hetu", value))
 
 
 @cache
@@ -327,7 +356,7 @@ def values_of(kind: str) -> Mapping[str, str]:
             for written in (coding.en, coding.sv, coding.fi, code):
                 found.setdefault(plain(written), code)
     for code, written in _read("values.yaml").get(kind, {}).items():
-        found.update({plain(str(one)): str(code) for one in written})
+        found.update({plain(str(text)): str(code) for text in written})
     return found
 
 
@@ -351,20 +380,31 @@ def _described(column: Column, concept: Concept, score: float, by: str) -> Recog
 
 
 def _key(sample: Sample, recognised: Iterable[Recognised]) -> str:
-    by_concept = {one.concept.name: one.column for one in recognised}
+    recognised = list(recognised)
+    by_concept = {column.concept.name: column.column for column in recognised}
     number, code = by_concept.get("customer-number"), by_concept.get("identity-code")
     if number is not None and number.filled == sample.records:
         return number.name
     # Somebody is always without an identity code: it tells records apart only where each has one.
     if code is not None and code.unique:
         return code.name
-    unique = [column.name for column in sample.columns if column.unique and value_score(column, "key") == 1.0]
-    unique = unique or [column.name for column in sample.columns if column.unique]
-    if not unique and (number or code):
-        chosen = number or code
-        assert chosen is not None
+    # A name or a day that happens to be met once tells nobody apart in the next file.
+    others = {column.column.name for column in recognised if column.concept.kind not in {"key", "hetu", "bookkeeping"}}
+    free = [
+        column
+        for column in sample.columns
+        # What only looks like identity codes is no number of the register's either.
+        if column.unique and column.name not in others and _share(column.held, _CODE.match) < 0.5
+    ]
+    unique = [column.name for column in free if value_score(column, "key") == 1.0] or [column.name for column in free]
+    if unique:
+        return unique[0]
+    if chosen := number or code:
         return chosen.name
-    return unique[0] if unique else sample.columns[0].name
+    raise SampleError(
+        "no column of the sample tells its records apart",
+        "say --key; if one person has several rows, bring them together with layout: {group: …} (see wild exports)",
+    )
 
 
 def _separator(held: Sequence[str], known: Any) -> str | None:

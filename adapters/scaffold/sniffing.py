@@ -17,11 +17,13 @@ from typing import Any
 
 import orjson
 
+from adapters.arranging import arranged
+from adapters.layouts import own_name
 from adapters.legibility import is_misdecoded
 from adapters.limiting import LimitError
 from adapters.scaffold.outlining import SampleError, enveloped, outlined, prefixed
 from adapters.scaffold.tabling import LOOKED_AT as TABLE_ROWS
-from adapters.scaffold.tabling import Rows, Table, table_of, widths_of
+from adapters.scaffold.tabling import Rows, Table, families_of, furniture_of, sum_of, table_of, widths_of
 from adapters.sdk import Finding, Limits, Record, Unreadable
 
 DELIMITERS = (";", ",", "\t", "|")
@@ -137,35 +139,51 @@ def _csv(text: str, encodings: list[str], hints: Hints) -> Sample:
     for delimiter in delimiters:
         rows = _rows(text, delimiter, above)
         found = table_of(rows, hints.header) if rows is not None else None
+        if found is not None and above and found.header == above + 1:
+            found = replace(found, header=1)  # the line `sep=;` counts only where rows are passed over
         if found is None or rows is None:
             continue
         width = len(found.columns)
         # Registers are sparse: cells that are empty to the end of a row are cells nevertheless.
         sound = sum(len(cells) >= width - 1 and len(_without_end(cells)) <= width for cells in rows.cells)
         alike = sound / max(sum(any(cells) for cells in rows.cells), 1)
-        score = alike * min(width, 12) if alike >= 0.5 and width >= 2 else 0.0
+        # What the developer says is a fact; of what is guessed the rows must be alike.
+        score = alike * min(width, 12) if width >= 2 and (alike >= 0.5 or hints.delimiter) else 0.0
         if score > best[0]:
             best = (score, delimiter, found)
     _, delimiter, table = best
+    if table is None and hints.delimiter:
+        raise SampleError(
+            f"with {hints.delimiter!r} between the columns no row of the sample looks like a header",
+            "say --header-row, or another --delimiter",
+        )
     if table is None:
         return _fixed(text, encodings, hints)
     source: dict[str, Any] = {"format": "csv", "encoding": encodings, "delimiter": delimiter}
-    if table.layout():
-        source["layout"] = table.layout()
-    return _read(source, text, list(table.columns), table.evidence)
+    layout, evidence = table.layout(), table.evidence
+    if persons := families_of(table.columns):
+        layout["persons"] = list(persons)
+        evidence = (
+            *evidence,
+            f"a row holds {len(persons)} persons, by the beginnings of their columns: {', '.join(persons)}",
+            "what no beginning tells to be somebody's is the first person's: list under common what is said of all",
+        )
+    if layout:
+        source["layout"] = layout
+    return _read(source, text, list(table.columns), evidence)
 
 
 def _rows(text: str, delimiter: str, above: int) -> Rows | None:
-    """The first rows by a delimiter, each with the line that it begins at; a line `sep=;` is counted as none."""
+    """The first rows by a delimiter, each with the line that it begins at; a line `sep=;` is none of them."""
     numbers, rows = [], []
     reader = csv.reader(io.StringIO("".join(text.splitlines(keepends=True)[above:]), newline=""), delimiter=delimiter)
-    begins = 1
+    begins = 1 + above
     try:
         for cells in islice(reader, TABLE_ROWS):
             if cells:
                 numbers.append(begins)
                 rows.append(cells)
-            begins = reader.line_num + 1
+            begins = reader.line_num + 1 + above
     except csv.Error:
         return None
     return Rows(numbers, rows) if rows else None
@@ -194,18 +212,26 @@ def _doubts(data: bytes, encodings: Sequence[str]) -> tuple[str, ...]:
 
 def _fixed(text: str, encodings: list[str], hints: Hints) -> Sample:
     """Columns of fixed width."""
-    lines = [line for line in text.splitlines() if line.strip()]
-    widths = widths_of(lines[:TABLE_ROWS])
+    lines = text.split("\n")
+    kept, furniture = furniture_of([line for line in lines[:TABLE_ROWS] if line.strip()])
+    widths = widths_of(kept)
     ends = [0, *(sum(widths[: count + 1]) for count in range(len(widths)))]
-    cut = [[line[a:b].strip() for a, b in pairwise(ends)] for line in lines[:TABLE_ROWS]]
-    numbers = [number for number, line in enumerate(text.splitlines(), 1) if line.strip()]
-    table = table_of(Rows(numbers[: len(cut)], cut), hints.header) if widths else None
+    cut = [[line[a:b].strip() for a, b in pairwise(ends)] for line in kept]
+    numbers = [lines.index(line) + 1 for line in kept]
+    table = table_of(Rows(numbers, cut), hints.header) if widths else None
     if table is None:
         raise SampleError(
             "the sample has neither a delimiter that fits its rows nor the look of XML, JSON, XLSX or HL7",
-            "export it with a header line and one of ; , | or a tabulator between the columns, or say --delimiter",
+            "export it with a header line and one of ; , | or a tabulator between the columns, or say --delimiter; of "
+            "columns of fixed width the mapping says `columns` and `widths` (see the reference)",
         )
+    counted, total = sum_of(kept)
+    footer = [*counted, *(begins for begins in (*table.footer, *furniture) if begins not in counted)]
     layout = {**table.layout(), "columns": list(table.columns), "widths": list(widths)}
+    if footer:
+        layout["footer"] = footer
+    if total is not None and table.header and total == len(kept) - 2:
+        layout["counted"] = True
     source = {"format": "fixed", "encoding": encodings, "layout": layout}
     told = f"columns of fixed width: blanks stand below each other between {len(widths)} columns"
     return _read(source, text, list(table.columns), (told, *table.evidence))
@@ -221,7 +247,9 @@ def _read(source: dict[str, Any], text: str, header: list[str], evidence: tuple[
     encodings = source["encoding"]
     data = text.encode("utf-16") if encodings == ["utf-16"] else text.encode("utf-8")
     form = replace(form, encodings=("utf-16",) if encodings == ["utf-16"] else ("utf-8",))
-    found = list(islice(read_csv(io.BytesIO(data), form, Limits()), LOOKED_AT))
+    rows = islice(read_csv(io.BytesIO(data), form, Limits()), LOOKED_AT)
+    found = list(arranged(rows, form.layout, "", Limits()))
+    header = list(dict.fromkeys(own_name(name, form.layout.persons) for name in header))
     return _sample(source, found, header, Media("csv", "text/csv"), evidence)
 
 

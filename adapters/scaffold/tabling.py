@@ -78,8 +78,7 @@ def table_of(rows: Rows, header: int | None = None) -> Table | None:
             f"{sum(map(bool, trimmed[:at]))} rows above it are passed over"
         )
     footer, is_counted = _below(trimmed[at + 1 :], len(names))
-    if footer:
-        evidence.append(f"rows that begin with “{footer[0]}” are no records")
+    evidence += [f"rows that begin with “{begins}” are no records" for begins in footer]
     return Table(rows.numbers[at], names, is_given, footer, is_counted, tuple(evidence))
 
 
@@ -133,8 +132,56 @@ def _below(rows: Sequence[Sequence[str]], width: int) -> tuple[tuple[str, ...], 
             records = [row for row in rows[: len(rows) - back - 1] if any(row)]
             numbers = [word for cell in cells for word in cell.split() if word.isdecimal()]
             begins = re.split(r"[\s:]", first)[0]
-            return (begins,), len(numbers) == 1 and int(numbers[0]) == len(records)
+            # What stands below the sum is no record either: a notice, a signature.
+            below = [next(cell for cell in row if cell) for row in rows[len(rows) - back :] if any(row)]
+            notices = tuple(" ".join(text.split()[:2]) for text in below)
+            return (begins, *notices), len(numbers) == 1 and int(numbers[0]) == len(records)
     return (), False
+
+
+def families_of(columns: Sequence[str]) -> tuple[str, ...]:
+    """The beginnings of the columns of each person of a row: “PA Name”, “PA DOB”, “Spouse Name”, “Spouse DOB”."""
+    ends: dict[str, set[str]] = {}
+    for column in columns:
+        begins, blank, rest = column.partition(" ")
+        if blank and rest:
+            ends.setdefault(f"{begins} ", set()).add(rest)
+    groups = [(begins, held) for begins, held in ends.items() if len(held) >= 3]
+    shared = set.intersection(*(held for _, held in groups)) if len(groups) >= 2 else set()
+    return tuple(begins for begins, _ in groups) if len(shared) >= 3 else ()
+
+
+def furniture_of(lines: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What a printed list has on each page besides its rows: the lines without that (the header once), and what begins
+    those that were left out.
+    """
+    masked = [re.sub(r"[0-9]+", "0", " ".join(line.split())) for line in lines]
+    counts = Counter(masked)
+    # A header has no number in it; the head of a page has its number and comes as often as the header does.
+    headers = {text for text, count in counts.items() if count > 1 and "0" not in text and text[:1].isalpha()}
+    pages = {counts[text] for text in headers}
+    kept: list[str] = []
+    begins: dict[str, None] = {}
+    met: set[str] = set()
+    for line, text in zip(lines, masked, strict=True):
+        is_rule = not any(letter.isalnum() for letter in text)
+        is_head = counts[text] in pages and text not in headers and text[:1].isalpha()
+        if is_rule or is_head or text in met:
+            begins.setdefault(text.strip()[:4] if is_rule else text.split()[0])
+            continue
+        if text in headers:
+            met.add(text)
+        kept.append(line)
+    return tuple(kept), tuple(begins)
+
+
+def sum_of(lines: Sequence[str]) -> tuple[tuple[str, ...], int | None]:
+    """What begins the last line of a printed list that sums it up, and the number in it; nothing if there is none."""
+    last = lines[-1].split() if lines else []
+    numbers = [word for word in last if word.isdecimal()]
+    if len(numbers) != 1 or not any(_SUMS.match(word) for word in last):
+        return (), None
+    return (last[0],), int(numbers[0])
 
 
 def widths_of(lines: Sequence[str]) -> tuple[int, ...]:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import keyword
 import re
-from collections.abc import Iterator
+import shutil
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from adapters.faults import MappingError
 from adapters.scaffold.outlining import SampleError
 from adapters.scaffold.proposing import mapping_of
-from adapters.scaffold.recognising import Recognition, recognise
-from adapters.scaffold.sniffing import Hints, Sample, sniff, text_of
+from adapters.scaffold.recognising import Concept, Left, Recognised, Recognition, recognise, why_left
+from adapters.scaffold.sniffing import Column, Hints, Sample, sniff, text_of
+from adapters.sdk.testing import CHECKS, Coverage, coverage, open_folder, write_golden
 from adapters.transforms import TransformError, hetu
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*\Z")
@@ -42,6 +45,9 @@ class Written:
     folder: Path
     sample: Sample
     recognition: Recognition
+    #: What the mapping that was written makes of the sample, and what is wrong with that: then nothing has begun well.
+    covered: Coverage
+    faults: Sequence[str]
 
 
 def module_of(name: str) -> str:
@@ -86,6 +92,7 @@ def new(name: str, sample_file: Path, parent: Path, *, allow_real: bool = False,
             "use invented persons with codes of the 900 series (as in 010190-900A), or say --allow-real-persons",
         )
     found = recognise(sample, hints.key)
+    is_messages = sample.source["format"] == "hl7"
     environment = Environment(
         loader=PackageLoader("adapters.scaffold"),
         undefined=StrictUndefined,
@@ -98,8 +105,10 @@ def new(name: str, sample_file: Path, parent: Path, *, allow_real: bool = False,
         "title": name.replace("-", " ").capitalize(),
         "media_type": sample.media_type,
         "extension": sample.extension,
-        # Titles, sums, envelopes and families are not written again.
-        "writes": "layout" not in sample.source and sample.source["format"] not in {"hl7", "fixed"},
+        # Titles, sums, envelopes and families are not written again, nor is a field that two transforms part.
+        "writes": "layout" not in sample.source
+        and sample.source["format"] not in {"hl7", "fixed"}
+        and "full-name" not in {column.concept.name for column in found.recognised},
         "recognised": found.recognised,
         "left": found.left,
     }
@@ -110,10 +119,33 @@ def new(name: str, sample_file: Path, parent: Path, *, allow_real: bool = False,
     (folder / module / "mapping.yaml").write_text(mapping_of(name, sample, found), encoding="utf-8")
     (folder / "samples").mkdir()
     (folder / "samples" / f"sample.{sample.extension}").write_bytes(data)
-    from adapters.sdk.testing import open_folder, write_golden
+    try:
+        package = open_folder(folder)
+    except MappingError as error:
+        shutil.rmtree(folder)
+        raise NewError(f"no mapping can be made of what was recognised ({error})", "say --key, or --record") from None
+    write_golden(package)
+    (maps,) = (check for check in CHECKS if check.name == "maps")
+    covered = coverage(package)
+    if is_messages:
+        found = _as_written(covered, str(getattr(package.adapter, "mapping").source["key"]))  # noqa: B009
+    return Written(folder, sample, found, covered, maps.faults(package))
 
-    write_golden(open_folder(folder))
-    return Written(folder, sample, found)
+
+def _as_written(covered: Coverage, key: str) -> Recognition:
+    """What the mapping of messages takes: the standard says what their fields are, and no guess by their values."""
+    by = "the standard, as the mapping has it"
+    recognised = [
+        Recognised(Column(field.name, (), field.filled), Concept("standard", {"en": target}, "", ()), 1.0, by)
+        for field in covered.fields
+        if (target := ", ".join(field.targets)) and not field.ignored
+    ]
+    left = [
+        Left(Column(field.name, (), field.filled), why_left(field.name) or "the standard leaves it to your system")
+        for field in sorted(covered.fields, key=lambda field: not why_left(field.name))
+        if not field.targets and not field.ignored and field.filled
+    ]
+    return Recognition(tuple(recognised), tuple(left), key)
 
 
 __all__ = ["Hints", "NewError", "SampleError", "Written", "module_of", "new", "real_codes"]

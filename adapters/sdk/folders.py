@@ -35,7 +35,7 @@ class Package:
         """The files that make the adapter what it is: its package and its samples."""
         root = self.folder / self.module
         inside = root.rglob("*") if root.is_dir() else iter([self.folder / f"{self.module}.py"])
-        return (*sorted(one for one in inside if one.is_file() and "__pycache__" not in one.parts), *self.samples)
+        return (*sorted(file for file in inside if file.is_file() and "__pycache__" not in file.parts), *self.samples)
 
 
 def open_folder(folder: Path) -> Package:
@@ -57,9 +57,9 @@ def open_folder(folder: Path) -> Package:
     module, _, maker = str(target).partition(":")
     adapter: Adapter = getattr(_fresh(folder, module), maker)()
     samples = folder / "samples"
-    found = sorted(one for one in samples.iterdir() if one.is_file()) if samples.is_dir() else []
+    found = sorted(file for file in samples.iterdir() if file.is_file()) if samples.is_dir() else []
     rejected = document.get("tool", {}).get("yhdyspinta", {}).get("rejected", [])
-    if not isinstance(rejected, list) or not all(isinstance(one, str) for one in rejected):
+    if not isinstance(rejected, list) or not all(isinstance(sample, str) for sample in rejected):
         raise AdapterError("`rejected` under [tool.yhdyspinta] of pyproject.toml is no list of samples' names")
     shown = tuple(item for item in found if item.name[0] != ".")
     return Package(folder, name, module.split(".")[0], adapter, shown, tuple(rejected))
@@ -68,7 +68,7 @@ def open_folder(folder: Path) -> Package:
 def _fresh(folder: Path, module: str) -> Any:
     """Import a module of the folder anew, so that what was edited is what runs."""
     top = module.split(".", maxsplit=1)[0]
-    for name in [one for one in sys.modules if one == top or one.startswith(top + ".")]:
+    for name in [module for module in sys.modules if module == top or module.startswith(top + ".")]:
         del sys.modules[name]
     importlib.invalidate_caches()
     path, bytecode = list(sys.path), sys.dont_write_bytecode

@@ -28,6 +28,7 @@ from adapters.sdk import Adapter, Finding, Limits, Mapped, Record
 from adapters.sdk.folders import Package, open_folder
 from schemas.catalogue import catalogue
 from schemas.facts import check_single_subject
+from schemas.identifiers import HETU
 
 __all__ = [
     "CHECKS",
@@ -134,19 +135,19 @@ def coverage(package: Package) -> Coverage:
     for sample in package.samples:
         data = sample.read_bytes()
         items = package.adapter.read(io.BytesIO(data), Limits())
-        for item, one in zip(items, package.adapter.convert(io.BytesIO(data), Limits()), strict=False):
+        for item, result in zip(items, package.adapter.convert(io.BytesIO(data), Limits()), strict=False):
             read += 1
-            mapped += one.bundle is not None
-            rejected += one.bundle is None
+            mapped += result.bundle is not None
+            rejected += result.bundle is None
             for name, value in item.fields.items() if isinstance(item, Record) else ():
                 filled[name] = filled.get(name, 0) + (not _empty(value))
-                kept[name] = kept.get(name, 0) + (one.bundle is not None and not _empty(value))
-            for pointer, origin in one.provenance.items():
-                if one.bundle is not None:
+                kept[name] = kept.get(name, 0) + (result.bundle is not None and not _empty(value))
+            for pointer, origin in result.provenance.items():
+                if result.bundle is not None:
                     name = _top(origin.position.column)
-                    targets.setdefault(name, set()).add(target_of(pointer, one.bundle))
+                    targets.setdefault(name, set()).add(target_of(pointer, result.bundle))
                     transforms.setdefault(name, set()).add(origin.transform)
-            for found in one.findings:
+            for found in result.findings:
                 findings[found.code] = findings.get(found.code, 0) + 1
                 name = _top(found.position.column)
                 reported[name] = reported.get(name, 0) + 1
@@ -250,6 +251,23 @@ def _maps(package: Package) -> Iterator[str]:
                 f"{sample.name}: none of its {len(results)} records is mapped ({codes or 'no finding says why'}); mend "
                 f'the mapping, or declare it in pyproject.toml: [tool.yhdyspinta] rejected = ["{sample.name}"]'
             )
+        elif nobody := sum(result.bundle is not None and not is_somebody(result.bundle) for result in results):
+            yield f"{sample.name}: {nobody} records have {_FLOOR}"
+
+
+_FLOOR = "neither a name, nor an identity code, nor a birth date, and are nobody whom a receiver could know; map one"
+_UNWRITTEN = "a layout, or a field that is parted, is not written again: say writes=False in the adapter's Manifest"
+
+
+def is_somebody(bundle: Mapping[str, Any]) -> bool:
+    """Whether a receiver could know whom a bundle is about: by a name, an identity code or a birth date."""
+    patients = [entry["resource"] for entry in bundle["entry"] if entry["resource"]["resourceType"] == "Patient"]
+    return any(
+        patient.get("birthDate")
+        or any(name.get("family") for name in patient.get("name", ()))
+        or any(number["system"] == HETU for number in patient.get("identifier", ()))
+        for patient in patients
+    )
 
 
 def _protects(package: Package) -> Iterator[str]:
@@ -279,9 +297,9 @@ def _nothing_lost(package: Package) -> Iterator[str]:
     for sample in package.samples:
         data = sample.read_bytes()
         yield from _lost(package.adapter, data, sample.name)
-    for one in coverage(package).fields:
-        if one.lost:
-            yield f"{one.name} holds a value in {one.filled} records and is neither mapped, ignored nor reported"
+    for source in coverage(package).fields:
+        if source.lost:
+            yield f"{source.name} holds a value in {source.filled} records and is neither mapped, ignored nor reported"
 
 
 def _lost(adapter: Adapter, data: bytes, name: str) -> Iterator[str]:
@@ -304,8 +322,8 @@ def _valid(package: Package) -> Iterator[str]:
 def _invalid(mapped: Mapped, name: str) -> Iterator[str]:
     if mapped.bundle is None:
         return
-    for one in catalogue().validate_bundle(mapped.bundle) or check_single_subject(mapped.bundle):
-        yield f"{name}: row {mapped.position.row}: {one.pointer}: {one.message}"
+    for fault in catalogue().validate_bundle(mapped.bundle) or check_single_subject(mapped.bundle):
+        yield f"{name}: row {mapped.position.row}: {fault.pointer}: {fault.message}"
 
 
 def _repeatable(package: Package) -> Iterator[str]:
@@ -318,13 +336,15 @@ def _round_trip(package: Package) -> Iterator[str]:
     adapter = package.adapter
     for sample in package.samples:
         with sample.open("rb") as stream:
-            bundles = [(one.position.row, one.bundle) for one in adapter.convert(stream, Limits()) if one.bundle]
+            bundles = [
+                (result.position.row, result.bundle) for result in adapter.convert(stream, Limits()) if result.bundle
+            ]
         for row, bundle in bundles:
             rendered = adapter.from_canonical(bundle)
             back = list(adapter.convert(io.BytesIO(rendered.body), Limits()))
             if len(back) != 1 or back[0].bundle is None:
-                codes = ", ".join(sorted({found.code for one in back for found in one.findings}))
-                yield f"{sample.name}: row {row}: what was written cannot be read back ({codes})"
+                codes = ", ".join(sorted({found.code for result in back for found in result.findings}))
+                yield f"{sample.name}: row {row}: what was written cannot be read back ({codes}); {_UNWRITTEN}"
             elif not rendered.findings and back[0].bundle != bundle:
                 yield f"{sample.name}: row {row}: what was written is read back as another record"
             elif not _settles(adapter, back[0].bundle):
@@ -402,8 +422,8 @@ def _differences(name: str, wanted: Any, found: Any, pointer: str = "") -> Itera
             else:
                 yield from _differences(name, wanted[key], found[key], f"{pointer}/{key}")
     elif isinstance(wanted, list) and isinstance(found, list) and len(wanted) == len(found):
-        for index, (one, other) in enumerate(zip(wanted, found, strict=True)):
-            yield from _differences(name, one, other, f"{pointer}/{index}")
+        for index, (item, other) in enumerate(zip(wanted, found, strict=True)):
+            yield from _differences(name, item, other, f"{pointer}/{index}")
     elif isinstance(wanted, list) and isinstance(found, list):
         yield f"{name}: {pointer or '/'} has {len(found)} items instead of {len(wanted)}"
     elif wanted != found:
@@ -417,7 +437,7 @@ def _ignored(adapter: Adapter) -> frozenset[str]:
 
 def ignored_by(name: str, ignored: Collection[str]) -> bool:
     """Whether a field is left out by name, or by the beginning of its name: `PV1-*`."""
-    return name in ignored or any(one.endswith("*") and name.startswith(one[:-1]) for one in ignored)
+    return name in ignored or any(pattern.endswith("*") and name.startswith(pattern[:-1]) for pattern in ignored)
 
 
 def _top(column: str) -> str:

@@ -47,6 +47,8 @@ def new(
         print_json(_written(written))
     else:
         _show_written(written)
+    if written.faults:
+        raise typer.Exit(WRONG)
 
 
 def _written(written: Any) -> dict[str, Any]:
@@ -56,6 +58,8 @@ def _written(written: Any) -> dict[str, Any]:
         "source": dict(written.sample.source),
         "records": written.sample.records,
         "key": found.key,
+        "mapped": written.covered.mapped,
+        "faults": list(written.faults),
         "evidence": list(written.sample.evidence),
         "recognised": [
             {
@@ -74,7 +78,8 @@ def _written(written: Any) -> dict[str, Any]:
 def _show_written(written: Any) -> None:
     found = written.recognition
     form = written.sample.source["format"]
-    console.print(f"[green]✓[/] {escape(str(written.folder))}: {written.sample.records} records, {form}")
+    mark = "[red]✗[/]" if written.faults else "[green]✓[/]"
+    console.print(f"{mark} {escape(str(written.folder))}: {written.sample.records} records, {form}")
     for line in (*written.sample.evidence, f"key {found.key}"):
         console.print(f"  [dim]guess[/] {escape(line)}")
     rows = [
@@ -90,11 +95,14 @@ def _show_written(written: Any) -> None:
     if found.left:
         left = [(escape(item.column.name), escape(item.reason)) for item in found.left]
         console.print(table("Left for you", ("column", "why"), left))
+    console.print(f"It {escape(written.covered.share)} as it stands.")
+    for fault in written.faults:
+        console.print(f"  [red]✗[/] {escape(fault)}")
     console.print(f"Next: [bold]yhdyspinta adapter watch {escape(str(written.folder))}[/]")
 
 
 def _unknown(count: int) -> str:
-    return f" — {count} values are in no table yet" if count else ""
+    return f" — {count} of its values are in no table yet" if count else ""
 
 
 #: What the command line offers of this module.

@@ -386,6 +386,8 @@ def test_a_table_may_be_a_file_with_the_days_of_its_codes() -> None:
         ("{format: fixed, encoding: [utf-8], key: NRO, layout: {header: 0, columns: [NRO]}}", PATIENT, "a width"),
         (csv(), PATIENT + "cannot-say: [birthday]\n", "no fact 'birthday'"),
         (csv(), CONDITION.replace("when: {KIELTO: [E, ei]}", "when: KIELTO"), "names fields"),
+        (csv(), PATIENT + "    birthDate: {from: PVM, as: short-date}\n", "one of two hundred years"),
+        (csv(), PATIENT + "    birthDate: {from: PVM, as: short-date 26}\n", "one of two hundred years"),
         (csv(), PATIENT.replace("from: SUKU}", "from: SUKU, default: X}"), "has no default"),
         (csv(), PATIENT.replace("from: SUKU}", "from: SUKU, or: drop}"), "stops the record"),
         (csv(), PATIENT + "tables:\n  x: {extends: municipalities}\n", "no code system"),

@@ -19,7 +19,9 @@ from adapters.mapped import MappedAdapter
 from adapters.samples import write_samples
 from adapters.sdk import Finding, Limits, Mapped, Record, load
 from schemas.catalogue import catalogue
+from tests.adapters.judging import prohibition
 from tests.adapters.reading import judge
+from tests.adapters.test_layouts import Made
 from tests.properties import examples
 
 FILES = {
@@ -250,3 +252,32 @@ def _sound(item: Mapped) -> None:
     for one in item.findings:
         assert one.message.en
         assert one.hint.fi
+
+
+def test_what_only_a_condition_looks_at_is_read() -> None:
+    """Columns of ticks: the need is made by the condition, and nothing of the column is lost."""
+    made = Made(
+        'mapping: m\nversion: 1\nsource: {format: csv, encoding: [utf-8-sig], delimiter: ";", key: NRO}\n'
+        "resources:\n  Patient:\n    identifier: {migri-customer: {from: NRO}}\n"
+        "  ServiceRequest:\n    - {when: {Asunto: [x]}, code: housing}\n"
+    )
+
+    mapped = list(made.convert(io.BytesIO(b"NRO;Asunto\nA1;x\nA2;\n"), Limits()))
+
+    assert [len(item.bundle["entry"]) for item in mapped if item.bundle] == [2, 1]
+    assert [finding.code for item in mapped for finding in item.findings] == []
+
+
+@pytest.mark.parametrize(("ends", "protected"), [("null", True), ('""', True), ('"2020-01-01"', False)])
+def test_an_entry_without_an_end_is_found_by_a_member_that_is_empty(ends: str, protected: bool) -> None:
+    made = Made(
+        "mapping: m\nversion: 1\nsource: {format: json, key: NRO}\n"
+        "resources:\n  Patient:\n    identifier: {migri-customer: {from: NRO}}\n    extension:\n"
+        "      safety-prohibition: {each: {of: kiellot, where: {paattyy: null}}, active: true}\n"
+    )
+    data = f'[{{"NRO": "A1", "kiellot": [{{"alkaa": "2019-01-01", "paattyy": {ends}}}]}}]'
+
+    (mapped,) = made.convert(io.BytesIO(data.encode()), Limits())
+
+    assert mapped.bundle is not None
+    assert (prohibition(mapped.bundle) is True) is protected

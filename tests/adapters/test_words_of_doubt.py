@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from schemas.facts import HETU, LOCAL
+from tests.adapters.judging import FOLDER
 from tests.adapters.reading import codes, convert, only, refusals
 from tests.adapters.test_exports import values_of
 from tests.adapters.test_hl7_escapes import message
@@ -236,3 +237,19 @@ def test_a_batch_that_was_cut_is_told() -> None:
     found = convert("county-hl7", b"BHS|^~\\&|A\r" + message())
 
     assert codes(found[1:]) == ["count-differs"]
+
+
+def test_a_day_of_death_stops_the_message_and_a_word_that_nobody_died_does_not() -> None:
+    """The doubtful input with its days and signs of death where the standard has them, one field further on."""
+    data = (FOLDER / "inputs" / "hl7-deceased-and-doubt.hl7").read_bytes()
+    for number in (b"VILLI-2", b"VILLI-3"):
+        at = data.index(b"|SOM||", data.index(number))
+        data = data[: at + 5] + b"|" + data[at + 5 :]
+
+    results = convert("county-hl7", data)
+
+    _, dead, living, _, _ = results
+    assert dead.bundle is None
+    assert {finding.code for finding in dead.findings if finding.severity == "error"} == {"deceased"}
+    assert living.bundle is not None
+    assert "deceased" not in {finding.code for finding in living.findings}

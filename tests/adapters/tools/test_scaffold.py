@@ -170,13 +170,13 @@ def test_whatever_it_is_given_it_is_a_sample_or_is_refused(data: bytes) -> None:
     refused = None
     try:
         found = sniff(data)
+        recognition = recognise(found)
     except SampleError as error:
         refused = error
     if refused is not None:
         assert refused.remedy
         return
 
-    recognition = recognise(found)
     names = [one.column.name for one in recognition.recognised] + [one.column.name for one in recognition.left]
     assert sorted(names) == sorted(column.name for column in found.columns)
     assert recognition.key in names
