@@ -23,6 +23,7 @@ from audit.log.log import LogError
 from audit.questions.archive import ArchiveError
 from audit.questions.query import Found, QueryError
 from audit.questions.reviews import ReviewError
+from audit.questions.words import told_as
 from audit.tree.merkle import ProofError
 from gateway.desk.asking import Asker
 from gateway.desk.cli.log import MEMBER, open_database
@@ -145,9 +146,9 @@ def rows(found: Iterable[Found]) -> list[list[str]]:
         [
             str(item.record),
             timestamp(item.entry.recorded)[:19],
-            item.entry.type,
+            told_as(item.entry),
             item.entry.outcome,
-            escape(item.entry.agents.recipient or item.entry.agents.client or ""),
+            escape(item.entry.taker or item.entry.agents.client or ""),
             escape(" ".join(item.entry.categories.permitted)),
             escape(item.entry.reason or " ".join(item.entry.bases)),
         ]

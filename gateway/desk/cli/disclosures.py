@@ -58,7 +58,7 @@ def _tell_consent(story: ConsentStory) -> None:
             timestamp(item.entry.recorded)[:19],
             item.entry.type,
             escape(str(item.entry.detail.get("status", item.entry.detail.get("act", "")))),
-            escape(item.entry.source or item.entry.agents.client or ""),
+            escape(item.entry.giver or item.entry.agents.client or ""),
             escape(" ".join(sorted({*item.entry.categories.permitted, *item.entry.categories.withheld}))),
         ]
         for item in story.history
@@ -114,7 +114,7 @@ def _late(withdrawal: Found, release: Found) -> list[str]:
         timestamp(withdrawal.entry.recorded)[:19],
         str(release.record),
         timestamp(release.entry.recorded)[:19],
-        escape(release.entry.agents.recipient or ""),
+        escape(release.entry.taker or ""),
         escape(" ".join(release.entry.categories.permitted)),
         escape(" ".join(consent for consent, _ in release.entry.consents if consent in ended)),
     ]
