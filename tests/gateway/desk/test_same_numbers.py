@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from tests.gateway.exchange.inprocess import INDEX_KEY, InProcess, Place, node
 from tests.gateway.web.faces import Faces, faces
 from tests.people import joined
 
+CASE = "c" * 64
 PURPOSE = "reception-to-municipality"
 NUMBERS = ("90001234", "90001235")
 DISCLOSED, ASKED, ARRIVED, REFUSED, FRUITLESS = 5, 2, 1, 2, 4
@@ -118,6 +120,9 @@ def story(here: InProcess, pseudonyms: tuple[str, str]) -> list[Entry]:
         entry(delivery, Outcome.SUCCESS, of=1),
         # A question that was sent is counted once it is known how it ended.
         entry(query, Outcome.REQUESTED),
+        # Put on record one after the other, by clocks that differ.
+        entry(EntryType.ACCEPTANCE, Outcome.SUCCESS, case=CASE),
+        entry(EntryType.ACCEPTANCE, Outcome.SUCCESS, case=CASE, recorded=now - timedelta(milliseconds=5)),
     ]
 
 
@@ -193,6 +198,14 @@ async def test_a_persons_disclosures_are_the_same_wherever_they_are_told_and_a_n
         given, received = [table.split("</table>", 1)[0].count("<tr>") - 1 for table in sheet.split("<table")[1:3]]
         assert (given, received) == (DISCLOSED - ASKED - ARRIVED, ASKED + ARRIVED)
         assert "Keneltä saimme tietojasi" in sheet
+
+
+async def test_the_course_of_a_case_is_in_the_order_of_its_records(told: Told) -> None:
+    page = await told.page(f"/cases/{CASE}")
+
+    records = [int(index) for index in re.findall(r'href="/entries/(\d+)"', page)]
+    assert len(records) == 2
+    assert records == sorted(records)
 
 
 async def test_a_record_has_one_number_for_people_and_its_index_for_programs(told: Told) -> None:
