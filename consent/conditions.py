@@ -308,6 +308,12 @@ _ALL = (
         _fact("evident_need"),
     ),
     Condition(
+        "childs-interest",
+        "Has somebody found that the interest of a child needs the data?",
+        "childs_interest",
+        _fact("childs_interest"),
+    ),
+    Condition(
         "client-of-social-care",
         "Is there a client relationship with the social care that asks?",
         "client_of_social_care",

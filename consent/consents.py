@@ -281,7 +281,7 @@ class ConsentRecord:
                 starts=None if record.starts is None or record.starts > day else record.starts,
                 ends=None if own else after_working_days(day, REPORT_DAYS),
             )
-        _check_shape(record, document)
+        _check_shape(record, document, day)
         check_permits(record.given_by, person, is_permission=record.kind is WordKind.PERMISSION)
         return record if born is None else _until_adult(record, born, person)
 
@@ -345,11 +345,16 @@ def _said(document: Mapping[str, Any]) -> tuple[WordStatus, WordKind]:
     return status, kind
 
 
-def _check_shape(record: ConsentRecord, document: Mapping[str, Any]) -> None:
+def _check_shape(record: ConsentRecord, document: Mapping[str, Any], day: date) -> None:
     """What a permission or consent has to name. Raises ConsentError."""
+    mandate = record.given_by.mandate_until
+    if mandate is not None and mandate < day:
+        raise ConsentError("/given_by/mandate_until", "the mandate is over: only who may speak today permits anything")
     if record.kind is WordKind.CONSENT:
         if not (record.purposes and record.recipients):
             raise ConsentError("/purposes", "a consent names its purposes and its recipients")
+        if record.ends is not None and record.ends < day:
+            raise ConsentError("/ends", "it has ended already: name a last day that is today or later, or leave it out")
         return
     if record.ends is not None:
         raise ConsentError("/ends", "a permission stands until it is taken back: leave the end out")

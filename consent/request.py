@@ -66,6 +66,7 @@ class SubjectFacts:
     home_care_allowance: bool | None = None
     cannot_permit: bool | None = None
     evident_need: bool | None = None
+    childs_interest: bool | None = None
     client_of_social_care: bool | None = None
     threatened: bool | None = None
     private_lodging: bool | None = None

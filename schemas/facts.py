@@ -70,6 +70,7 @@ class BundleFacts:
     trafficking_victim: bool | None = None
     cannot_permit: bool | None = None
     evident_need: bool | None = None
+    childs_interest: bool | None = None
     client_of_social_care: bool | None = None
     integration_plans: tuple[Period, ...] = ()
 
@@ -135,6 +136,7 @@ def read_facts(bundle: Mapping[str, Any]) -> BundleFacts:
         trafficking_victim=_trafficked(stated),
         cannot_permit=stated.get("guardianship/cannot-permit"),
         evident_need=stated.get("integration/evident-need"),
+        childs_interest=stated.get("integration/childs-interest"),
         client_of_social_care=stated.get("integration/client-of-social-care"),
         integration_plans=tuple(_integration_plans(bundle)),
     )

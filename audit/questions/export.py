@@ -17,6 +17,7 @@ import orjson
 
 from audit.log.entries import Entry, timestamp
 from audit.questions.query import Found
+from audit.questions.said import Saying, about, saying, step, word_of
 
 CSV_COLUMNS: Final = (
     "index",
@@ -40,6 +41,9 @@ CSV_COLUMNS: Final = (
     "previous",
     "rulebook",
     "id",
+    "word",
+    "word_step",
+    "about",
 )
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
@@ -64,6 +68,7 @@ def to_csv(found: Iterable[Found], *, delimiter: str = ";") -> Iterator[str]:
     yield line(CSV_COLUMNS)
     for item in found:
         entry = item.entry
+        word = word_of(entry)
         row = {
             "index": str(item.index),
             "recorded": timestamp(entry.recorded),
@@ -75,8 +80,8 @@ def to_csv(found: Iterable[Found], *, delimiter: str = ";") -> Iterator[str]:
             "user": entry.agents.user,
             "service": entry.service,
             "purpose": entry.purpose,
-            "permitted": " ".join(entry.categories.permitted),
-            "withheld": " ".join(entry.categories.withheld),
+            "permitted": "" if word else " ".join(entry.categories.permitted),
+            "withheld": "" if word else " ".join(entry.categories.withheld),
             "bases": " ".join(entry.bases),
             "consents": " ".join(f"{id_}/{version}" for id_, version in entry.consents),
             "reason": entry.reason,
@@ -86,6 +91,9 @@ def to_csv(found: Iterable[Found], *, delimiter: str = ";") -> Iterator[str]:
             "previous": entry.previous,
             "rulebook": entry.rulebook,
             "id": entry.id,
+            "word": saying(entry),
+            "word_step": step(entry) if word else None,
+            "about": " ".join(about(entry)) if word else None,
         }
         yield line(row[name] or "" for name in CSV_COLUMNS)
 
@@ -96,7 +104,11 @@ def to_json_lines(found: Iterable[Found]) -> Iterator[bytes]:
         yield b'{"index":%d,"entry":%s}\n' % (item.index, item.entry.canonical())
 
 
-_ACTION: Final = {"query": "R", "console-read": "R", "export": "R", "consent": "U", "registry": "U", "key": "D"}
+_ACTION: Final = {
+    **dict.fromkeys(("query", "console-read", "export"), "R"),
+    **dict.fromkeys(("consent", "refusal", "registry"), "U"),
+    "key": "D",
+}
 _OUTCOME: Final = {"success": "0", "partial": "0", "requested": "0", "planned": "0", "pending": "0"}
 _SYSTEM: Final = "urn:yhdyspinta:codes:"
 
@@ -113,7 +125,7 @@ def audit_event(found: Found, *, origin: str) -> dict[str, Any]:
         "id": entry.id,
         "type": {"system": "http://terminology.hl7.org/CodeSystem/audit-event-type", "code": "rest"},
         "subtype": [_coding("audit-type", entry.type)],
-        "action": _ACTION.get(entry.type, "E"),
+        "action": "R" if saying(entry) is Saying.READING else _ACTION.get(entry.type, "E"),
         "recorded": timestamp(entry.recorded),
         "outcome": _OUTCOME.get(entry.outcome, "4"),
         "outcomeDesc": entry.outcome if entry.reason is None else f"{entry.outcome}: {entry.reason}",
@@ -154,8 +166,14 @@ def _entities(found: Found) -> list[dict[str, Any]]:
     ):
         if value is not None:
             details.append((name, value))
-    details += [("permitted", code) for code in entry.categories.permitted]
-    details += [("withheld", code) for code in entry.categories.withheld]
+    word = word_of(entry)
+    if word is None:
+        details += [("permitted", code) for code in entry.categories.permitted]
+        details += [("withheld", code) for code in entry.categories.withheld]
+    else:
+        # What a word names was neither disclosed nor withheld.
+        details += [("word", word), ("word-step", step(entry))]
+        details += [("about", code) for code in about(entry)]
     details += [("basis", code) for code in entry.bases]
     details += [("consent", f"{id_}/{version}") for id_, version in entry.consents]
     entity: dict[str, Any] = {"detail": [{"type": name, "valueString": value} for name, value in details]}

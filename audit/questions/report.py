@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime
+from datetime import date, datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,6 +17,7 @@ from sqlalchemy import Connection
 
 from audit.log.entries import ZONE, Entry, EntryType
 from audit.questions.query import Filters, Found, Search, disclosures, fruitless_lookups, search, walk
+from audit.questions.said import Saying, Speaker, Step, TermsOf, about, no_terms, step, word_of
 from audit.questions.tallies import of_year
 from audit.questions.texts import text
 from audit.questions.words import has_come
@@ -48,12 +49,23 @@ class Disclosure:
 
 @dataclass(frozen=True, slots=True)
 class ConsentLine:
-    """A consent or refusal as it was recorded or withdrawn."""
+    """A word of the person as it was recorded or ended, in the language it was told in.
+
+    `state` is how it stands, told with its newest version; where nothing more than the entry is kept, the members
+    after `categories` say nothing.
+    """
 
     at: datetime
     kind: str
-    purpose: str
+    step: str
     withdrawn: bool
+    categories: tuple[str, ...]
+    given_by: str = ""
+    state: str = ""
+    purposes: tuple[str, ...] = ()
+    recipients: tuple[str, ...] = ()
+    starts: date | None = None
+    ends: date | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +122,7 @@ class Telling:
     """How a report is told: in which language and by which names, of which controller, when, and what it keeps silent.
 
     `hidden_bases` are the bases under which the person must not be told; only the officer's version counts those lines.
-    `find` knows what was moved out of the database.
+    `find` knows what was moved out of the database, `terms` what a word says beyond its entry.
     """
 
     language: str
@@ -120,6 +132,7 @@ class Telling:
     hidden_bases: Collection[str] = ()
     for_officer: bool = False
     find: Search = search
+    terms: TermsOf = no_terms
 
     def hides(self, entry: Entry) -> bool:
         """Whether the law forbids telling the person of this entry."""
@@ -151,16 +164,9 @@ def extract(
     given = lines(disclosures(pseudonyms, start=start, end=until))
     looked = replace(fruitless_lookups(pseudonyms), start=start, end=until)
     fruitless = lines(looked)
-    about = Filters(start, until, subjects=looked.subjects, types=(EntryType.CONSENT, EntryType.REFUSAL))
-    consents = tuple(
-        ConsentLine(
-            item.entry.recorded,
-            text(f"type.{item.entry.type}", language),
-            _named(telling.names, "purpose", item.entry.purpose, language),
-            item.entry.withdraws,
-        )
-        for item in walk(connection, about, order="newest", limit=MAX_LINES, find=telling.find)
-    )
+    words = Filters(start, until, subjects=looked.subjects, types=(EntryType.CONSENT, EntryType.REFUSAL))
+    told = walk(connection, words, order="newest", limit=MAX_LINES, find=telling.find)
+    consents = tuple(line for item in told if (line := _word_line(connection, item.entry, telling)) is not None)
     hidden = hidden if telling.for_officer else 0
     return Extract(
         language,
@@ -176,11 +182,49 @@ def extract(
     )
 
 
+def _word_line(connection: Connection, entry: Entry, telling: Telling) -> ConsentLine | None:
+    """A word of the person's; None for what is none of theirs: a report, a reading, a notice of another's."""
+    kind, language = word_of(entry), telling.language
+    if kind is None:
+        return None
+    terms = next((found for word in entry.consents if (found := telling.terms(connection, *word)) is not None), None)
+    is_own = terms is not None and terms.speaker is Speaker.SELF
+    if (kind is Saying.REPORT and not is_own) or (terms is not None and terms.speaker is Speaker.OTHER):
+        # What somebody else said tells of that somebody too, and is not the person's refusal (GDPR art. 15(4)).
+        # Former versions recorded it as a prohibition.
+        return None
+    codes = about(entry) if terms is None else terms.categories
+
+    def named(of: str, codes: Sequence[str]) -> tuple[str, ...]:
+        return tuple(_named(telling.names, of, code, language) for code in codes)
+
+    line = ConsentLine(
+        entry.recorded,
+        text(f"word.{kind}", language),
+        text(f"word-step.{step(entry)}", language),
+        step(entry) is Step.WITHDRAWN,
+        named("category", codes) or (text("word-says.all", language),),
+    )
+    if terms is None:
+        return line
+    return replace(
+        line,
+        given_by=text(f"speaker.your-{terms.speaker}", language),
+        state="" if terms.state is None else text(f"word-state.{terms.state}", language),
+        purposes=named("purpose", terms.purposes),
+        recipients=named("recipient", terms.recipients),
+        starts=terms.starts,
+        ends=terms.ends,
+    )
+
+
 def _named(names: Names, kind: str, code: str | None, language: str) -> str:
     """A name, or that there is none: a sheet shows no code but an organisation's own identifier."""
     if code is None:
         return ""
-    return names(kind, code, language) or (code if kind == "subsystem" else text(f"unnamed.{kind}", language))
+    return names(kind, code, language) or (
+        code if kind in {"subsystem", "recipient"} else text(f"unnamed.{kind}", language)
+    )
 
 
 def disclosure_line(entry: Entry, language: str, names: Names) -> Disclosure:
@@ -319,17 +363,24 @@ def _render(template: str, language: str, stylesheet: str | None, **values: Any)
     def day(at: datetime) -> str:
         return _date(at, language, "")
 
+    def date_of(on: date) -> str:
+        return _day(on, language)
+
     return (
         _pages()
         .get_template(template)
-        .render(language=language, stylesheet=stylesheet, t=t, when=when, day=day, **values)
+        .render(language=language, stylesheet=stylesheet, t=t, when=when, day=day, date=date_of, **values)
     )
 
 
 def _date(at: datetime, language: str, clock: str) -> str:
     local = at.astimezone(ZONE)
-    date = local.strftime("%Y-%m-%d") if language == "en" else f"{local.day}.{local.month}.{local.year}"
-    return f"{date} {local.strftime(clock)}" if clock else date
+    on = _day(local.date(), language)
+    return f"{on} {local.strftime(clock)}" if clock else on
+
+
+def _day(on: date, language: str) -> str:
+    return on.isoformat() if language == "en" else f"{on.day}.{on.month}.{on.year}"
 
 
 def usage_sentence(found: Found, language: str, names: Names) -> str:

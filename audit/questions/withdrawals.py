@@ -1,4 +1,4 @@
-"""Consents and refusals as the log tells them: their history, what was disclosed under each, and what left too late."""
+"""A person's words as the log tells them: their history, what was disclosed under each, and what left too late."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from audit.questions.query import (
     search,
     walk,
 )
+from audit.questions.said import Saying, Terms, TermsOf, no_terms, word_of
 from audit.questions.words import RELEASED, RELEASES, Word
 from audit.tree.merkle import ProofError
 
@@ -33,12 +34,18 @@ _ASKED_AT_ONCE: Final = 500
 
 @dataclass(frozen=True, slots=True)
 class ConsentStory:
-    """One consent or refusal: the entries about itself, and what was disclosed under it."""
+    """One word of a person: the entries about it, what was disclosed under it, and its terms where they are kept."""
 
     consent: str
     history: tuple[Found, ...]
     disclosed: tuple[Found, ...]
     more: bool
+    terms: Terms | None = None
+
+    @property
+    def kind(self) -> Saying | None:
+        """Which of the four kinds it is by its newest entry; None where only others' entries about it are found."""
+        return word_of(self.history[-1].entry) if self.history else None
 
     def carried(self, release: Found) -> tuple[str, ...]:
         """The categories of a disclosure that this consent is about; the rest moved without it."""
@@ -70,6 +77,8 @@ class ConsentStory:
         """The story as JSON tells it."""
         return {
             "consent": self.consent,
+            "kind": self.kind,
+            "terms": None if self.terms is None else self.terms.to_dict(),
             "history": [item.to_dict() for item in self.history],
             "disclosed": [item.to_dict() | {"carried": list(self.carried(item))} for item in self.disclosed],
             "more": self.more,
@@ -77,18 +86,26 @@ class ConsentStory:
 
 
 def consents_of(
-    connection: Connection, pseudonyms: Sequence[str], *, limit: int = 200, find: Search = search
+    connection: Connection,
+    pseudonyms: Sequence[str],
+    *,
+    limit: int = 200,
+    find: Search = search,
+    terms: TermsOf = no_terms,
 ) -> tuple[ConsentStory, ...]:
-    """Consents and refusals of a person: their history, and what was disclosed under each."""
+    """A person's words: the history of each, and what was disclosed under it. Whoever reads words changes none."""
     theirs = Filters(subjects=known(pseudonyms), types=("consent", "refusal"))
-    about = list(walk(connection, theirs, order="oldest", limit=limit, find=find))
+    told = walk(connection, theirs, order="oldest", limit=limit, find=find)
+    about = [item for item in told if word_of(item.entry) is not None]
     ids = dict.fromkeys(consent for item in about for consent, _ in item.entry.consents)
     stories = []
     for consent in ids:
         under = replace(meaning(Word.DISCLOSED), consent=consent)
         page = find(connection, under, order="oldest", after=None, limit=limit)
         history = tuple(item for item in about if any(id_ == consent for id_, _ in item.entry.consents))
-        stories.append(ConsentStory(consent, history, page.found, page.next is not None))
+        newest = max(version for item in history for id_, version in item.entry.consents if id_ == consent)
+        stated = terms(connection, consent, newest)
+        stories.append(ConsentStory(consent, history, page.found, page.next is not None, stated))
     return tuple(stories)
 
 

@@ -277,7 +277,8 @@ def _check_right(standing: Standing, asked: StandingRequest, now: datetime) -> N
     if asked.role not in held:
         raise _wrong("/role", "the organisation does not have this role", "use one of: " + ", ".join(sorted(held)))
     for name in sorted(set(asked.conditions) - CONDITIONS.keys()):
-        raise _wrong("/conditions", f"the rulebook knows no condition {name}", "see `yhdyspinta rulebook show`")
+        known = ", ".join(sorted(CONDITIONS))
+        raise _wrong("/conditions", f"the rulebook knows no condition {name}", f"use one of: {known}")
     rights = [basis for basis in rulebook.bases if is_right(basis, day) and asked.role in basis.requesters]
     if asked.purpose not in rulebook.purposes:
         raise _wrong("/purpose", "the rulebook knows no such purpose", "use one of its purposes")

@@ -8,7 +8,7 @@ node's secrets are not here; 3 database or log.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -27,6 +27,7 @@ from consent.replaying import again
 from consent.report import Report, of_check, of_coverage, of_differences
 from consent.rulebook import Rulebook, RulebookError, load, reference_rulebook
 from consent.stating import Invariant, load_invariants, reference_invariants
+from consent.verdicts import legal_day
 from gateway.cli.supposing import Supposition, SuppositionError, supposed_decision
 from gateway.desk.cli.desk import desk, entry_named
 from gateway.desk.questions.rulebooks import Again, Explain, Swings
@@ -264,7 +265,7 @@ def explain(
             provider,
             to,
             purpose,
-            on.date() if on else datetime.now(UTC).date(),
+            day_of(on, datetime.now(UTC)),
             tuple(category or ()),
             emergency=emergency,
             way=Way.HANDOVER if handover else Way.QUERY,
@@ -371,6 +372,11 @@ def _decided(config: Path, entry: str, *, json: bool) -> tuple[Decision, Ruleboo
         fail("the person's key was destroyed; nobody can make this decision again", NO, json=json)
     book = load(text, source=kept.rulebook)
     return again(kept.recorded, book, kept.consents), book
+
+
+def day_of(on: datetime | None, now: datetime) -> date:
+    """The day that was named, else today by the Finnish calendar, by which acts are in force."""
+    return on.date() if on else legal_day(now)
 
 
 def _moment(day: datetime | None) -> datetime | None:

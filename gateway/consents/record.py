@@ -215,7 +215,12 @@ def entry_of(exchange: Exchange, who: Recorder, record: ConsentRecord, subject: 
         now,
         categories=Categories(named, ()) if record.carries else Categories((), named),
         consents=((record.id, record.version),),
-        detail={"status": record.status.value, "version": record.version, "kind": record.kind.value},
+        detail={
+            "status": record.status.value,
+            "version": record.version,
+            "kind": record.kind.value,
+            "given_by": record.given_by.kind.value,
+        },
     )
 
 

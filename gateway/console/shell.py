@@ -24,6 +24,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from audit.log.entries import Outcome
 from audit.log.log import LogError
+from audit.questions.said import about, saying, step, word_of
 from audit.questions.texts import LANGUAGES
 from audit.questions.words import told_as
 from gateway.console.door import SESSION_COOKIE, Doorway
@@ -105,7 +106,7 @@ class _Shell:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._templates.globals.update(told_as=told_as)
+        self._templates.globals.update(saying=saying, step=step, about=about, word_of=word_of, told_as=told_as)
         self._doorway = Doorway(office, self._sessions, door, self._render_plain)
 
     def application(self) -> Starlette:

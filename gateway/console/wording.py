@@ -12,7 +12,9 @@ from importlib.resources import files
 
 from audit.log.entries import ZONE
 from audit.questions.texts import Texts, read, say
+from audit.questions.texts import own_texts as reported
 
+_SHARED = frozenset({"word", "word-step", "word-state", "word-says", "speaker"})
 NARROW = "\N{NO-BREAK SPACE}"
 
 
@@ -21,7 +23,9 @@ def own_texts() -> Texts:
     """The catalogue of this room."""
     place = files("gateway.console")
     pages, boards = (read((place / f"{name}.toml").read_text("utf-8")) for name in ("texts", "boards"))
-    return {**pages, **boards}
+    # What a person's words are called is said once, for sheets and pages alike.
+    words = {key: text for key, text in reported().items() if key.split(".")[0] in _SHARED}
+    return {**words, **pages, **boards}
 
 
 @dataclass(frozen=True, slots=True)

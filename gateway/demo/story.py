@@ -324,6 +324,11 @@ class Story:
             "a county receives no health needs without the person's permission",
             "health-needs" not in by[self._key("p10-moves-on"), "kymenlaakso"].got,
         )
+        self._check(
+            "nor what is sensitive of everybody who moves: for that a need is evident, or the person consents",
+            not {"social-needs", "child-protection", "vulnerability", "finances"}
+            & set(by[self._key("p10-moves-on"), "kymenlaakso"].got),
+        )
         child = by[self._key("p04-unaccompanied-minor"), "kymenlaakso"]
         self._check(
             "but of a child who came alone it does, by a right of its own (681/2023 87 §)",

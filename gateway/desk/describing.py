@@ -6,7 +6,7 @@ names up here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime, time
 
 from audit.log.entries import ZONE
@@ -31,7 +31,7 @@ _PERSONS = Text(
 def names_of(standing: Callable[[], Standing | None]) -> Names:
     """Names by the registry and rulebook that stand at the moment of asking, and of reasons by the problem table.
 
-    Kinds: `member`, `subsystem`, `purpose`, `basis`, `category`, `role`, `reason`, `log` and `witness` (an
+    Kinds: `member`, `subsystem`, `recipient`, `purpose`, `basis`, `category`, `role`, `reason`, `log` and `witness` (an
     organisation, by what its node signs as). None for a code without a name.
     """
 
@@ -42,12 +42,11 @@ def names_of(standing: Callable[[], Standing | None]) -> Names:
         known = standing()
         if known is None:
             return None
-        if kind == "member":
-            return organisation_named(known.registry, code, language)
-        if kind == "subsystem":
-            return _subsystem(known.registry, code, language)
-        if kind in {"log", "witness"}:
-            return _signer(known.registry, code, language)
+        if kind == "recipient":
+            # A word names its recipients by role, by organisation or by system.
+            return next((found for of in ("role", "member", "subsystem") if (found := name(of, code, language))), None)
+        if kind in _IN_REGISTRY:
+            return _IN_REGISTRY[kind](known.registry, code, language)
         return _in_rulebook(known.rulebook, kind, code, language)
 
     return name
@@ -104,6 +103,14 @@ def _subsystem(registry: Registry, code: str, language: str) -> str | None:
     if subsystem is not None and subsystem.name != member.name:
         names.append(subsystem.name.in_language(language))
     return ", ".join(names)
+
+
+_IN_REGISTRY: Mapping[str, Callable[[Registry, str, str], str | None]] = {
+    "member": organisation_named,
+    "subsystem": _subsystem,
+    "log": _signer,
+    "witness": _signer,
+}
 
 
 def basis_name(basis: Basis, language: str) -> str:

@@ -10,17 +10,19 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, select
 
-from audit.log.entries import Entry
+from audit.log.entries import ZONE, Entry
 from audit.log.rows import member_of
 from audit.log.tables import archives
 from audit.questions import archive, query
 from audit.questions.forgotten import remembering
 from audit.questions.query import Filters, Found, Order, Page
 from audit.questions.report import Telling
+from audit.questions.said import TermsOf
 from audit.questions.subjects import Subjects
 from gateway.desk.asking import Asker
 from gateway.desk.context import DeskContext
 from gateway.desk.forms import Handle
+from gateway.desk.words import terms_on
 from gateway.story import Story
 from gateway.web.forms import PersonForm
 
@@ -174,7 +176,13 @@ class Reading:
             context.hidden_bases(),
             for_officer,
             self.find,
+            self.terms,
         )
+
+    @property
+    def terms(self) -> TermsOf:
+        """What words say beyond their entries, and how they stand today."""
+        return terms_on(self.now.astimezone(ZONE).date())
 
     @property
     def story(self) -> Story:

@@ -26,6 +26,8 @@ from schemas.codes import code_system
 
 _KINDS = {name: tuple(get_args(kind)) for name, kind in get_type_hints(SubjectFacts).items()}
 MOST_CONSENTS = 100
+#: Roles whose territory is counted in municipalities.
+_OF_MUNICIPALITIES = frozenset({"municipality", "employment-authority"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,7 @@ class Case:
 def advise(standing: Standing, case: Case) -> list[Advice]:
     """Decide a case: for each recipient of its flow, or for its one purpose. Raises ProblemError `invalid-request`."""
     document, rulebook = case.document, standing.rulebook
-    facts = _settled(_facts(document.get("facts")), standing, case.at)
+    facts = _settled(_facts(document.get("facts"), rulebook), standing, case.at)
     consents = newest([*case.standing, *_consents(document.get("consents"), case.at)])
     emergency = _emergency(document.get("emergency"))
     found = []
@@ -152,7 +154,7 @@ def _at_home(role: str, facts: SubjectFacts | None) -> Party:
     """A party of this role that serves the place where the person lives or moves to."""
     if facts is None:
         return Party(role)
-    municipalities = frozenset({facts.municipality} if facts.municipality and role == "municipality" else ())
+    municipalities = frozenset({facts.municipality} if facts.municipality and role in _OF_MUNICIPALITIES else ())
     if role != "county":
         return Party(role, "", municipalities)
     if facts.county is None and facts.municipality is not None:
@@ -171,7 +173,7 @@ def _categories(rulebook: Rulebook, stated: object) -> frozenset[str]:
     return asked
 
 
-def _facts(stated: object) -> SubjectFacts | None:
+def _facts(stated: object, rulebook: Rulebook) -> SubjectFacts | None:
     if stated is None:
         return None
     if not isinstance(stated, dict):
@@ -183,6 +185,9 @@ def _facts(stated: object) -> SubjectFacts | None:
         if type(value) not in _KINDS[name]:
             kinds = " or ".join(kind.__name__ for kind in _KINDS[name] if kind is not type(None))
             raise _wrong(f"/facts/{name}", f"a value of type {kinds} is needed", "leave it out if it is not known")
+    ground = stated.get("permit_ground")
+    if ground is not None and ground not in rulebook.permits:
+        raise _wrong("/facts/permit_ground", "there is no such ground", "use one of: " + ", ".join(rulebook.permits))
     return SubjectFacts(**stated)
 
 
@@ -190,7 +195,14 @@ def _settled(facts: SubjectFacts | None, standing: Standing, at: datetime) -> Su
     """The facts with the municipality by the code of its day, as those of a record are, and with its county if none is
     stated.
     """
-    if facts is None or facts.municipality is None:
+    if facts is None:
+        return None
+    permits = standing.rulebook.permits
+    if facts.permit_ground is not None and facts.permit_ground not in permits:
+        # A misspelt ground would read as "the law gives nothing".
+        wrong = "the rulebook knows no such ground of a permit"
+        raise _wrong("/facts/permit_ground", wrong, "use one of: " + ", ".join(permits))
+    if facts.municipality is None:
         return facts
     municipality = code_system("municipality").current(facts.municipality, legal_day(at))
     county = facts.county or standing.registry.county_of(municipality, at)

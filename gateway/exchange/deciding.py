@@ -65,6 +65,7 @@ def facts_in(bundle: dict[str, Any], county: str | None, at: datetime) -> Subjec
         trafficking_victim=stated.trafficking_victim,
         cannot_permit=stated.cannot_permit,
         evident_need=stated.evident_need,
+        childs_interest=stated.childs_interest,
         client_of_social_care=stated.client_of_social_care,
     )
 

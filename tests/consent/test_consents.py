@@ -318,3 +318,17 @@ def test_of_a_record_the_newest_version_counts_whatever_the_order() -> None:
     assert newest([given, ended, other]) == (ended, other)
     assert newest([ended, given]) == (ended,)
     assert newest([given, twin]) == newest([twin, given]) == (twin,)
+
+
+@pytest.mark.parametrize(("last", "is_taken"), [("2026-02-28", False), ("2026-03-01", True)])
+def test_consent_that_is_over_is_not_taken_as_if_it_stood(last: str, is_taken: bool) -> None:
+    for changes, pointer in (
+        ({"ends": last}, "/ends"),
+        ({"subject_age": 10, "given_by": REPRESENTATIVE | {"mandate_until": last}}, "/given_by/mandate_until"),
+    ):
+        if is_taken:
+            assert read(**changes).in_force(AT.date())
+            continue
+        with pytest.raises(ConsentError) as refused:
+            read(**changes)
+        assert refused.value.pointer == pointer

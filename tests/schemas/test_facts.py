@@ -136,7 +136,7 @@ def test_what_the_law_turns_on_can_be_said_in_a_record() -> None:
     bundle = example("F1")
     said = bundle["entry"][0]["resource"]["extension"]
     said[1]["extension"].append({"url": "directed", "valueBoolean": True})
-    parts = ("assessment-due", "county-takes-part", "evident-need", "client-of-social-care")
+    parts = ("assessment-due", "county-takes-part", "evident-need", "childs-interest", "client-of-social-care")
     said.append(
         {
             "url": "urn:yhdyspinta:extension:integration",
@@ -148,6 +148,7 @@ def test_what_the_law_turns_on_can_be_said_in_a_record() -> None:
 
     assert catalogue().validate_bundle(bundle) == []
     assert (facts.directed, facts.assessment_due, facts.county_takes_part) == (True, True, True)
+    assert facts.childs_interest is True
     assert (facts.evident_need, facts.client_of_social_care, facts.trafficking_victim) == (True, True, None)
 
 

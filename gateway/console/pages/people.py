@@ -93,7 +93,7 @@ def events(visit: Visit) -> Answer:
 
 
 def consents(visit: Visit) -> Answer:
-    """Consents and refusals, what was disclosed under each, and whether anything left after a withdrawal."""
+    """A person's words, what was disclosed under each, and whether anything left after one was taken back."""
 
     def shown(told: Consents) -> Answer:
         return _shown(visit, "person-consents.html", "consents", stories=told.stories, late=told.late)

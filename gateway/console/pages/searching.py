@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from audit.log.entries import OUTCOMES, TYPES
+from audit.log.entries import OUTCOMES, TYPES, EntryType
 from audit.questions.query import Page as Found
 from audit.questions.query import QueryError
 from gateway.console.office import Answer, Ask, NotHereError, Page, Sent, Shown, Visit
@@ -20,6 +20,8 @@ LIMIT: Final = 50
 _CHOICES: Final = ("type", "outcome")
 _TEXT: Final = tuple(name for name in FiltersForm.model_fields if name not in {*_CHOICES, "subject"})
 _MAIN: Final = ("member", "purpose", "basis", "reason", "user")
+#: Words are entries of consent and of refusal; a search for these would tell that there are none.
+_UNWRITTEN: Final = frozenset({EntryType.PERMISSION, EntryType.PROHIBITION})
 _MORE: Final = tuple(name for name in _TEXT if name not in _MAIN)
 _SAID: Final = {
     "from": "search.wrong-day",
@@ -59,7 +61,7 @@ def search(visit: Visit) -> Answer:
             "found": page.found if page is not None else (),
             "next": page.next if page is not None else None,
             "wrong": wrong,
-            "types": sorted(TYPES),
+            "types": sorted(TYPES - _UNWRITTEN),
             "outcomes": sorted(OUTCOMES),
             "main_fields": _MAIN,
             "more_fields": _MORE,

@@ -23,6 +23,7 @@ from audit.log.log import LogError
 from audit.questions.archive import ArchiveError
 from audit.questions.query import Found, QueryError
 from audit.questions.reviews import ReviewError
+from audit.questions.said import about, saying, step, word_of
 from audit.questions.words import told_as
 from audit.tree.merkle import ProofError
 from gateway.desk.asking import Asker
@@ -146,10 +147,10 @@ def rows(found: Iterable[Found]) -> list[list[str]]:
         [
             str(item.record),
             timestamp(item.entry.recorded)[:19],
-            told_as(item.entry),
-            item.entry.outcome,
+            saying(item.entry) or told_as(item.entry),
+            step(item.entry) if word_of(item.entry) else item.entry.outcome,
             escape(item.entry.taker or item.entry.agents.client or ""),
-            escape(" ".join(item.entry.categories.permitted)),
+            escape(" ".join(about(item.entry) if word_of(item.entry) else item.entry.categories.permitted)),
             escape(item.entry.reason or " ".join(item.entry.bases)),
         ]
         for item in found

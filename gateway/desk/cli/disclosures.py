@@ -12,6 +12,7 @@ from rich.markup import escape
 
 from audit.log.entries import timestamp
 from audit.questions.query import Found
+from audit.questions.said import Terms, about, saying, step
 from audit.questions.withdrawals import ConsentStory
 from gateway.desk.cli.desk import (
     HEADINGS,
@@ -34,7 +35,7 @@ from gateway.terminal.output import NO, console, print_json, progress, table
 
 
 def consents(config: Config = CONFIG, system: System = "hetu", json: Json = False) -> None:
-    """Tell a person's consents and refusals, how each went, and what was disclosed under it.
+    """Tell a person's permissions, consents and prohibitions, how each went, and what was disclosed under it.
 
     The identifier is read from standard input.
     """
@@ -47,7 +48,7 @@ def consents(config: Config = CONFIG, system: System = "hetu", json: Json = Fals
         for story in told.stories:
             _tell_consent(story)
         if not told.stories:
-            console.print("The log knows no consent or refusal of this person.")
+            console.print("The log knows no permission, consent or prohibition of this person.")
     raise SystemExit(0 if told.stories else NO)
 
 
@@ -56,15 +57,17 @@ def _tell_consent(story: ConsentStory) -> None:
         [
             str(item.record),
             timestamp(item.entry.recorded)[:19],
-            item.entry.type,
-            escape(str(item.entry.detail.get("status", item.entry.detail.get("act", "")))),
+            saying(item.entry) or item.entry.type,
+            step(item.entry),
             escape(item.entry.giver or item.entry.agents.client or ""),
-            escape(" ".join(sorted({*item.entry.categories.permitted, *item.entry.categories.withheld}))),
+            escape(" ".join(sorted(about(item.entry))) or "all"),
         ]
         for item in story.history
     ]
-    columns = ("record", "recorded (UTC)", "type", "status", "recorded by", "categories")
+    columns = ("record", "recorded (UTC)", "word", "what became of it", "recorded by", "what it is about")
     console.print(table(escape(story.consent), columns, history))
+    if story.terms is not None:
+        console.print(escape(_terms(story.terms)), soft_wrap=True)
     if story.disclosed:
         carried = [
             [*row[:5], escape(" ".join(story.carried(item))), row[6]]
@@ -76,6 +79,20 @@ def _tell_consent(story: ConsentStory) -> None:
     if story.more:
         console.print(f"There is more: audit search --where consent={escape(story.consent)}", soft_wrap=True)
     console.print()
+
+
+def _terms(terms: Terms) -> str:
+    """Who said it, of which data and for whom, and how it stands."""
+    parts = [
+        f"said by: {terms.speaker}",
+        f"state: {terms.state}" if terms.state else "",
+        f"about: {' '.join(terms.categories) or 'all'}",
+        f"for: {' '.join(terms.recipients) or 'all'}",
+        f"purposes: {' '.join(terms.purposes)}" if terms.purposes else "",
+        f"from: {terms.starts}" if terms.starts else "",
+        f"until: {terms.ends}" if terms.ends else "",
+    ]
+    return "; ".join(part for part in parts if part)
 
 
 def withdrawals(

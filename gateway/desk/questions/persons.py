@@ -101,7 +101,7 @@ def _kept_back(someone: Someone) -> query.Filters:
 
 @dataclass(frozen=True, slots=True)
 class Consents:
-    """A person's consents and refusals with what was disclosed under each."""
+    """A person's words with what was disclosed under each."""
 
     stories: tuple[ConsentStory, ...]
 
@@ -115,11 +115,12 @@ class Consents:
 
 
 class ConsentsOf(OfPerson[Consents], named="consents"):
-    """A person's consents and refusals: their history, and what was disclosed under each."""
+    """A person's permissions, consents and prohibitions: their history, and what was disclosed under each."""
 
     def read(self, reading: Reading) -> Answered[Consents]:
         someone = reading.someone(self.person)
-        told = Consents(withdrawals.consents_of(reading.connection, someone.pseudonyms, find=reading.find))
+        found = withdrawals.consents_of(reading.connection, someone.pseudonyms, find=reading.find, terms=reading.terms)
+        told = Consents(found)
         return Answered(told, Note(bool(told.stories), someone.mark))
 
 

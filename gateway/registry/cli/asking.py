@@ -15,6 +15,7 @@ import orjson
 import typer
 from rich.markup import escape
 
+from consent.verdicts import legal_day
 from gateway.keys.errors import TrustError
 from gateway.registry.cli.running import Draft, Folder, Json, Keys, Phrases, Yes, authority_of, say_published, told
 from gateway.terminal.output import agreed, console, print_json
@@ -57,7 +58,7 @@ def ask(
                 "purpose": purpose,
                 "categories": category,
                 "conditions": condition or [],
-                "first": first or datetime.now(UTC).date().isoformat(),
+                "first": first or legal_day(datetime.now(UTC)).isoformat(),
                 "last": last or None,
             }
         )

@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from audit.log.entries import ZONE, Entry
+from consent.conditions import CONDITIONS
 from consent.rulebook import reference_rulebook
 from consent.standing import StandingRequest
 from gateway.asking.observing import Observing
@@ -197,6 +198,12 @@ async def test_request_that_no_right_carries_is_not_signed(kotka: Kotka, changes
     assert answer.json()["remedy"]
     assert kotka.told() == []
     assert await kotka.listed() == {}
+
+
+async def test_unknown_condition_is_told_with_those_that_there_are(kotka: Kotka) -> None:
+    answer = await kotka.make(conditions=["is-left-handed"])
+
+    assert set(answer.json()["remedy"].removeprefix("use one of: ").split(", ")) == CONDITIONS.keys()
 
 
 async def test_request_needs_the_person_who_decides(kotka: Kotka) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 from typer.testing import CliRunner
 
+from consent.decision import legal_day
 from gateway.cli.main import app
+from gateway.cli.rulebook import day_of
 from tests.former import former_rulebook
 
 TEXT = former_rulebook().decode("utf-8")
@@ -84,6 +87,17 @@ def test_case_is_explained_in_three_languages() -> None:
     assert code == 0
     assert set(found["explanation"]) == {"fi", "sv", "en"}
     assert "health-needs" not in {one["category"] for one in found["decision"]["permitted"]}
+
+
+def test_today_is_the_finnish_calendars() -> None:
+    late = datetime(2026, 11, 27, 23, 6, tzinfo=UTC)
+    assert day_of(None, late) == date(2026, 11, 28)
+    assert day_of(datetime(2026, 3, 1), late) == date(2026, 3, 1)  # noqa: DTZ001
+
+    before = legal_day(datetime.now(UTC))
+    _, output = run("explain", "p06-torture-survivor", "--json")
+    decided = legal_day(datetime.fromisoformat(json.loads(output)["decision"]["at"]))
+    assert before <= decided <= legal_day(datetime.now(UTC))
 
 
 def test_unknown_case_party_or_language_is_told_what_there_is() -> None:

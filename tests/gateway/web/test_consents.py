@@ -102,6 +102,14 @@ async def test_nobody_is_refused_alike_at_every_door_for_clients(
     assert len(nodes.entries("centre")) == before
 
 
+async def test_ground_that_the_rulebook_does_not_know_is_no_case_of_which_nothing_moves(nodes: Running) -> None:
+    for ground in ("asylum_granted", "nosuch", ""):
+        document = {"flow": "F1", "facts": {"permit_ground": ground}}
+        status, answer = await post(nodes, "centre", "/v1/decisions", document)
+        assert (status, answer["code"], answer["pointer"]) == (400, "invalid-request", "/facts/permit_ground")
+        assert "asylum-granted" in answer["remedy"]
+
+
 @pytest.mark.parametrize("subject", [row[1] for row in NOBODYS], ids=[row[0] for row in NOBODYS])
 async def test_prohibition_that_cannot_be_tied_to_a_person_waits_to_be_placed(nodes: Running, subject: Any) -> None:
     """It is neither turned away nor counted as protecting anybody, and it waits first among what waits."""
@@ -468,6 +476,7 @@ AT_SUBSYSTEM = ("invalid-request", "/provider/subsystem")
         ({"purpose": "compensation", "provider": {"subsystem": "x"}, "requester": {}}, *AT_SUBSYSTEM),
         ({"flow": "F1", "facts": {"age": "old"}}, "invalid-request", "/facts/age"),
         ({"flow": "F1", "facts": {"age": True}}, "invalid-request", "/facts/age"),
+        ({"flow": "F1", "facts": {"permit_ground": "nosuch"}}, "invalid-request", "/facts/permit_ground"),
         ({"flow": "F1", "facts": {"shoe_size": 43}}, "invalid-request", "/facts"),
         ({"flow": "F1", "categories": ["horoscope"]}, "invalid-request", "/categories"),
         ({"flow": "F1", "consents": [{"status": "active"}]}, "invalid-request", "/consents/0/categories"),
