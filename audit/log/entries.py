@@ -128,7 +128,8 @@ REFUSED: Final = (Outcome.REFUSED, Outcome.WITHHELD)
 class Entry:
     """One record of the log.
 
-    `source` is the subsystem that holds the data, `agents.recipient` the one that received or asked for it. `subject`
+    `source` is the subsystem that holds the data or is called, `agents.recipient` the one that received, asked for it
+    or called: `giver` and `taker` say which way the data went. `subject`
     is a pseudonym, `case` a keyed hash of a case reference, `consents` are pairs of consent id and version, `reason` is
     a problem code, `previous` the id of the entry this one follows from. `detail` holds codes and counts only.
     """
@@ -211,6 +212,28 @@ class Entry:
     def withdraws(self) -> bool:
         """Whether it records that a consent was withdrawn (its `detail.status` says so)."""
         return self.type is EntryType.CONSENT and self.detail.get("status") == "withdrawn"
+
+    @property
+    def giver(self) -> str | None:
+        """The subsystem that the data came from, whoever sent the message that the entry tells of."""
+        return self.agents.recipient if self._is_told_of_message else self.source
+
+    @property
+    def taker(self) -> str | None:
+        """The subsystem that the data went to, whoever sent the message that the entry tells of."""
+        return self.source if self._is_told_of_message else self.agents.recipient
+
+    @property
+    def _is_told_of_message(self) -> bool:
+        """Whether `source` and `recipient` say who was called and who called, against the way that the data went.
+
+        So it stands of what arrives, which calls a service of who gets the data; and of an acceptance on its way, which
+        goes from who got the data to who gave it.
+        """
+        if self.type is EntryType.DELIVERY:
+            return self.detail.get("kind") == "acceptance"
+        arrives = self.type in (EntryType.RECEIPT, EntryType.CONSENT) and self.service is not None
+        return arrives and (self.service or "").rpartition("/")[0] == self.source
 
     def canonical(self) -> bytes:
         """The canonical JSON of RFC 8785: these bytes are the leaf of the tree. Raises EntryError."""

@@ -18,7 +18,8 @@ from sqlalchemy import Connection, func, select
 from audit.log.entries import REFUSED, EntryType, Outcome, micros, moment
 from audit.log.tables import archives, entries
 from audit.questions.persons import persons
-from audit.questions.query import CLOCKS_DIFFER, Filters, Search, search, walk, without_index
+from audit.questions.query import CLOCKS_DIFFER, Filters, Search, search, walk
+from audit.questions.sides import without_index
 from audit.questions.subjects import Subjects
 from audit.questions.texts import text
 from audit.questions.words import RELEASED

@@ -92,7 +92,7 @@ def find_usage(connection: Connection, pseudonyms: Sequence[str], telling: Telli
 
 
 def _usage(found: Found, language: str, names: Names) -> Usage:
-    recipient = found.entry.agents.recipient or ""
+    recipient = found.entry.taker or ""
     member = member_of(recipient)
     code = member.rsplit("/", 1)[1] if member else recipient
     name = names("subsystem", recipient, language) if recipient else None

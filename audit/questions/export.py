@@ -74,8 +74,8 @@ def to_csv(found: Iterable[Found], *, delimiter: str = ";") -> Iterator[str]:
             "recorded": timestamp(entry.recorded),
             "type": entry.type,
             "outcome": entry.outcome,
-            "source": entry.source,
-            "recipient": entry.agents.recipient,
+            "source": entry.giver,
+            "recipient": entry.taker,
             "client": entry.agents.client,
             "user": entry.agents.user,
             "service": entry.service,
@@ -140,7 +140,7 @@ def audit_event(found: Found, *, origin: str) -> dict[str, Any]:
 
 def _agents(entry: Entry) -> list[dict[str, Any]]:
     agents = entry.agents
-    named = (("recipient", agents.recipient), ("client", agents.client), ("user", agents.user), ("node", agents.node))
+    named = (("recipient", entry.taker), ("client", agents.client), ("user", agents.user), ("node", agents.node))
     present = [(role, value) for role, value in named if value is not None]
     requestor = present[0][0] if present else None
     return [

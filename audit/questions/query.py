@@ -17,11 +17,12 @@ from dataclasses import dataclass, fields, replace
 from datetime import date, datetime, timedelta
 from typing import Any, Final, Literal, Protocol
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, exists, or_, select, true
+from sqlalchemy import ColumnElement, Connection, Select, and_, exists, or_, select
 
 from audit.log.entries import REFUSED, ZONE, Entry, EntryType, micros
 from audit.log.tables import FACETS, entries, facets
-from audit.questions.words import MEANINGS, NOT_RELEASED, Word, carries
+from audit.questions.sides import SIDES, TURNED, on_side, without_index
+from audit.questions.words import MEANINGS, NOT_RELEASED, Word, carries, moving
 
 MAX_PAGE: Final = 1_000
 _ASKED_AT_ONCE: Final = 500
@@ -111,8 +112,6 @@ _COLUMNS: Final = {
     "previous": entries.c.previous,
     "case": entries.c.case_key,
     "user": entries.c.user_id,
-    "recipient": entries.c.recipient,
-    "source": entries.c.source,
     "client": entries.c.client,
     "service": entries.c.service,
     "purpose": entries.c.purpose,
@@ -160,27 +159,22 @@ def _place(cursor: str) -> tuple[int, int]:
     return recorded, index
 
 
-def _alternatives(filters: Filters) -> tuple[str, list[Filters]]:
-    """The driving filter, and one search for each of its alternatives."""
+def _alternatives(filters: Filters) -> list[tuple[str, Filters]]:
+    """A search for each alternative of the driving filter, with the name of what drives it."""
     for name in _DRIVERS:
         value = getattr(filters, name)
         if not value:
             continue
         if name == "case":
             cases = dict.fromkeys((filters.case, *filters.former_cases))
-            return name, [replace(filters, case=item, former_cases=()) for item in cases]
+            return [(name, replace(filters, case=item, former_cases=())) for item in cases]
         if name in ("subjects", "outcomes", "types"):
             alternatives: list[dict[str, Any]] = [{name: (item,)} for item in dict.fromkeys(value)]
-            return name, [replace(filters, **alternative) for alternative in alternatives]
+            return [(name, replace(filters, **alternative)) for alternative in alternatives]
         if name == "member" and filters.outcomes and set(filters.outcomes) <= set(REFUSED):
-            return _REFUSED_TO, [filters]
-        return name, [filters]
-    return "", [filters]
-
-
-def without_index(condition: ColumnElement[bool]) -> ColumnElement[bool]:
-    """The same condition, for which a database chooses no index whatever statistics it has; it knows how many hold."""
-    return condition.is_(true())
+            return [(_REFUSED_TO, filters)]
+        return [(name, filters), (TURNED + name, filters)] if name in SIDES else [(name, filters)]
+    return [("", filters)]
 
 
 def _holding(condition: ColumnElement[bool], *, drives: bool) -> ColumnElement[bool]:
@@ -199,6 +193,8 @@ def _statement(
         if value is not None:
             is_it = column.in_((value, *filters.former_cases)) if name == "case" else column == value
             conditions.append(_holding(is_it, drives=name == driver))
+    sides = [(name, getattr(filters, name)) for name in SIDES]
+    conditions += [on_side(name, value, driver) for name, value in sides if value is not None]
     for name, values, column in (
         ("subjects", filters.subjects, entries.c.subject),
         ("types", filters.types, entries.c.type),
@@ -223,6 +219,8 @@ def _statement(
                     other.c.idx == index,
                 )
             )
+    if filters.carries:
+        conditions.append(without_index(moving()))
     if filters.start is not None:
         conditions.append(recorded >= micros(filters.start))
     if filters.end is not None:
@@ -282,13 +280,12 @@ def search_in(shelf: Shelf, filters: Filters, *, order: Order, after: str | None
 
 def _page(shelf: Shelf, filters: Filters, order: Order, after: str | None, limit: int) -> Page:
     place = None if after is None else _place(after)
-    driver, searches = _alternatives(filters)
     rows_of = [
         [
             (row[0], row[1], row[2])
             for row in shelf.connection.execute(_statement(alternative, driver, place, order, limit + 1))
         ]
-        for alternative in searches
+        for driver, alternative in _alternatives(filters)
     ]
     merged = heapq.merge(*rows_of, key=lambda row: (row[0], row[1]), reverse=order == "newest")
     rows = list(itertools.islice(merged, limit + 1))

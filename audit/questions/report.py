@@ -20,6 +20,7 @@ from audit.questions.query import Filters, Found, Search, disclosures, fruitless
 from audit.questions.said import Saying, Speaker, Step, TermsOf, about, no_terms, step, word_of
 from audit.questions.tallies import of_year
 from audit.questions.texts import text
+from audit.questions.words import has_come
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -32,7 +33,9 @@ MAX_LINES: Final = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Disclosure:
-    """One line of the extract, in the language it was made in."""
+    """One line of the extract, in the language it was made in; `arrived`: the data reached this node, and did not leave
+    it.
+    """
 
     at: datetime
     recipient: str
@@ -41,6 +44,7 @@ class Disclosure:
     categories: tuple[str, ...]
     bases: tuple[str, ...]
     result: str
+    arrived: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +82,16 @@ class Extract:
     consents: tuple[ConsentLine, ...]
     for_officer: bool
     hidden: int
+
+    @property
+    def given(self) -> tuple[Disclosure, ...]:
+        """To whom data was given."""
+        return tuple(line for line in self.disclosures if not line.arrived)
+
+    @property
+    def received(self) -> tuple[Disclosure, ...]:
+        """From whom data came."""
+        return tuple(line for line in self.disclosures if line.arrived)
 
     @property
     def is_empty(self) -> bool:
@@ -218,12 +232,13 @@ def disclosure_line(entry: Entry, language: str, names: Names) -> Disclosure:
     unknown = text("extract.unknown", language)
     return Disclosure(
         entry.recorded,
-        _named(names, "subsystem", entry.agents.recipient, language) or unknown,
-        _named(names, "subsystem", entry.source, language) or unknown,
+        _named(names, "subsystem", entry.taker, language) or unknown,
+        _named(names, "subsystem", entry.giver, language) or unknown,
         _named(names, "purpose", entry.purpose, language) or unknown,
         tuple(_named(names, "category", code, language) for code in entry.categories.permitted),
         tuple(_named(names, "basis", code, language) for code in entry.bases),
         text(f"outcome.{entry.outcome}", language),
+        has_come(entry),
     )
 
 

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Final
 
-from sqlalchemy import Connection, Engine, func, insert, or_, select, text
+from sqlalchemy import Connection, Engine, and_, case, func, insert, or_, select, text
 
 from audit.log.entries import REFUSED, ZONE, micros, moment
 from audit.log.rows import member_of
 from audit.log.tables import entries, flows, processing
-from audit.questions.query import without_index
-from audit.questions.words import FRUITLESS, RELEASED, RELEASES, carrying
+from audit.questions.sides import is_turned, without_index
+from audit.questions.words import FRUITLESS, MOVES, RELEASED, RELEASES, carrying
 
 _SETTLED: Final = timedelta(hours=1)  # a day is counted once its last units are surely committed
 
@@ -37,7 +37,7 @@ class Count:
     """How often data was released from a source to a recipient, refused, or sought in vain (not found, failed).
 
     Subsystem ids, or None where the entries name none. `purpose` is None where the count is over all purposes. What is
-    counted are queries, handovers, deliveries and emergency accesses, once it is known how they ended.
+    counted are queries, handovers, deliveries, arrivals and emergency accesses, once it is known how they ended.
     """
 
     source: str | None
@@ -228,21 +228,34 @@ def _count(connection: Connection, sums: _Sums, low: int, high: int, *, purposes
     """Add what the entries of a window say."""
     if low >= high:
         return
-    columns = (entries.c.outcome, entries.c.source, entries.c.recipient, entries.c.purpose)
-    within = (
-        entries.c.recorded >= low,
-        entries.c.recorded < high,
-        without_index(entries.c.type.in_(RELEASES)),
-        # What names no category that moved is a notice or an acceptance, and counts as nothing.
-        or_(entries.c.outcome.not_in(RELEASED), carrying()),
+    source, recipient = entries.c.source, entries.c.recipient
+    moved = (
+        select(
+            entries.c.outcome,
+            case((is_turned(), recipient), else_=source).label("giver"),
+            case((is_turned(), source), else_=recipient).label("taker"),
+            entries.c.purpose,
+        )
+        .where(
+            entries.c.recorded >= low,
+            entries.c.recorded < high,
+            without_index(entries.c.type.in_(MOVES)),
+            # What names no category that moved is a notice or an acceptance, and counts as nothing.
+            or_(
+                and_(entries.c.outcome.not_in(RELEASED), entries.c.type.in_(RELEASES)),
+                and_(entries.c.outcome.in_(RELEASED), carrying()),
+            ),
+        )
+        .subquery()
     )
-    rows = connection.execute(select(*columns, func.count()).where(*within).group_by(*columns))
-    for outcome, source, recipient, purpose, number in rows:
+    columns = (moved.c.outcome, moved.c.giver, moved.c.taker, moved.c.purpose)
+    rows = connection.execute(select(*columns, func.count()).group_by(*columns))
+    for outcome, giver, taker, purpose, number in rows:
         place = next((place for place, of in enumerate((RELEASED, REFUSED, FRUITLESS)) if outcome in of), None)
         if place is not None:
             counted = [0, 0, 0]
             counted[place] = number
-            _add(sums, (source or "", recipient or "", (purpose or "") if purposes else ""), *counted)
+            _add(sums, (giver or "", taker or "", (purpose or "") if purposes else ""), *counted)
 
 
 def _add(sums: _Sums, key: _Key, released: int, refused: int, fruitless: int) -> None:

@@ -131,7 +131,7 @@ def left_after_withdrawal(
             withdrawal, later = read[suspect.withdrawal], read[suspect.cited]
             withdrew = dict(withdrawal.entry.consents).get(suspect.consent, 0)
             # Also what names no category: a withdrawn consent must not be cited by anything that left.
-            released = later.entry.type in RELEASES and later.entry.outcome in RELEASED
+            released = later.entry.outcome in RELEASED and _moved(connection, later, find)
             if released and _left_before(connection, withdrawal, later, find):
                 continue
             if released and any(id_ == suspect.consent and used <= withdrew for id_, used in later.entry.consents):
@@ -139,6 +139,16 @@ def left_after_withdrawal(
                 if len(pairs) >= MAX_PAGE:
                     return tuple(pairs)
     return tuple(pairs)
+
+
+def _moved(connection: Connection, later: Found, find: Search) -> bool:
+    """Whether an entry tells of what left, or of what arrived and did not leave this same node."""
+    if later.entry.type != EntryType.RECEIPT:
+        return later.entry.type in RELEASES
+    if later.entry.message_id is None:
+        return False
+    sent = Filters(message_id=later.entry.message_id, types=(EntryType.DELIVERY.value,))
+    return not find(connection, sent, order="oldest", after=None, limit=1).found
 
 
 def _left_before(connection: Connection, withdrawal: Found, later: Found, find: Search) -> bool:

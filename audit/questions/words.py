@@ -1,7 +1,9 @@
 """What the words of the log mean to people, and which entries each of them counts. Nothing counts by a rule of its own.
 
-* **disclosed**: data of a person left this node, or reached it. A notice or an acceptance is sent like a delivery and
-  carries no category of anybody's data: it is no disclosure.
+* **disclosed**: data of a person left this node, or reached it: the same from either side. A look-up counts once
+  where it was answered and once where it was asked, a delivery where it was sent and where it arrived. That somebody
+  opens what has arrived is no second arrival, and what both left and reached the same node counts as leaving. A notice
+  or an acceptance is sent like a delivery and carries no category of anybody's data: it is no disclosure.
 * **refused**: somebody asked, and got nothing by rule.
 * **withheld**: a part of an answer or of a handover was held back by rule.
 * **failed**: it did not work. **not found**: it worked, and there was nothing.
@@ -19,7 +21,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from sqlalchemy import ColumnElement
+from sqlalchemy import ColumnElement, and_, exists, or_
 
 from audit.log.entries import REFUSED, Entry, EntryType, Outcome
 from audit.log.tables import entries
@@ -31,6 +33,8 @@ RELEASES: Final = tuple(
 RELEASED: Final = (Outcome.SUCCESS.value, Outcome.PARTIAL.value)
 FRUITLESS: Final = (Outcome.NOT_FOUND.value, Outcome.FAILED.value, Outcome.STOPPED.value)
 NOT_RELEASED: Final = (*REFUSED, *FRUITLESS)
+MOVES: Final = (*RELEASES, EntryType.RECEIPT.value)
+"""Types of entry under which data left this node or reached it."""
 READS: Final = (EntryType.CONSOLE_READ.value, EntryType.EXPORT.value)
 """Types of entry that say that somebody read the log."""
 
@@ -57,7 +61,7 @@ class Meaning:
 
 
 MEANINGS: Final[Mapping[Word, Meaning]] = {
-    Word.DISCLOSED: Meaning(RELEASES, RELEASED, carries=True),
+    Word.DISCLOSED: Meaning(MOVES, RELEASED, carries=True),
     Word.REFUSED: Meaning(RELEASES, REFUSED),
     # What a plan for a handover holds back is told by a decision, before there is anything to deliver.
     Word.WITHHELD: Meaning((*RELEASES, EntryType.DECISION.value), (Outcome.PARTIAL.value, Outcome.WITHHELD.value)),
@@ -69,10 +73,53 @@ MEANINGS: Final[Mapping[Word, Meaning]] = {
 
 
 def carries(entry: Entry) -> bool:
-    """Whether it names a category of data that moved."""
-    return bool(entry.categories.permitted)
+    """Whether it names a category of data that moved: not one that was read where it had arrived before."""
+    return bool(entry.categories.permitted) and (entry.type is not EntryType.RECEIPT or entry.message_id is not None)
+
+
+def moving() -> ColumnElement[bool]:
+    """Of a row that names a category: whether it tells that the data moved, and is the one entry here that counts."""
+    sent = entries.alias("sent")
+    left_here = exists().where(sent.c.message_id == entries.c.message_id, sent.c.type == EntryType.DELIVERY.value)
+    return or_(entries.c.type != EntryType.RECEIPT.value, and_(entries.c.message_id.is_not(None), ~left_here))
 
 
 def carrying() -> ColumnElement[bool]:
-    """The same, of a row: the canonical text of an entry has the member only where it holds something."""
-    return entries.c.body.contains('"permitted":[', autoescape=True)
+    """Both of a row: the canonical text of an entry has the member only where it holds something."""
+    return and_(entries.c.body.contains('"permitted":[', autoescape=True), moving())
+
+
+def has_come(entry: Entry) -> bool:
+    """Whether what a disclosure is about reached this node rather than left it: it arrived, or we had asked."""
+    asked = entry.type in (EntryType.QUERY, EntryType.BREAK_GLASS) and entry.agents.client is not None
+    return asked or entry.type is EntryType.RECEIPT
+
+
+class Told(StrEnum):
+    """What an entry is called where its type alone would say something else to people."""
+
+    ARRIVAL = "arrival"
+    OPENED = "arrival-opened"
+    ACCEPTANCE_SENT = "acceptance-sent"
+    ACCEPTANCE_RECEIVED = "acceptance-received"
+    NOTICE_SENT = "notice-sent"
+
+
+def told_as(entry: Entry) -> str:
+    """What an entry is called: a type, or one of `Told`, for what arrives and what only is sent like a delivery."""
+    has_message = entry.message_id is not None
+    match entry.type:
+        case EntryType.RECEIPT if has_message:
+            return Told.ARRIVAL
+        case EntryType.RECEIPT if entry.detail.get("act") == "opened":
+            return Told.OPENED
+        case EntryType.ACCEPTANCE if has_message:
+            return Told.ACCEPTANCE_RECEIVED
+        case EntryType.DELIVERY if entry.detail.get("kind") in _SENT:
+            return _SENT[str(entry.detail["kind"])]
+        case _:
+            return entry.type
+
+
+_SENT: Final[Mapping[str, Told]] = {"acceptance": Told.ACCEPTANCE_SENT, "notice": Told.NOTICE_SENT}
+"""What is sent like a delivery, by the kind that the entry's detail names."""

@@ -26,6 +26,7 @@ from audit.log.entries import Outcome
 from audit.log.log import LogError
 from audit.questions.said import about, saying, step, word_of
 from audit.questions.texts import LANGUAGES
+from audit.questions.words import told_as
 from gateway.console.door import SESSION_COOKIE, Doorway
 from gateway.console.office import Ask, Moved, NotHereError, Office, Page, Sent, Shown, Visit, asker_of
 from gateway.console.oidc import Door
@@ -105,7 +106,7 @@ class _Shell:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._templates.globals.update(saying=saying, step=step, about=about, word_of=word_of)
+        self._templates.globals.update(saying=saying, step=step, about=about, word_of=word_of, told_as=told_as)
         self._doorway = Doorway(office, self._sessions, door, self._render_plain)
 
     def application(self) -> Starlette:

@@ -24,6 +24,7 @@ from audit.questions.archive import ArchiveError
 from audit.questions.query import Found, QueryError
 from audit.questions.reviews import ReviewError
 from audit.questions.said import about, saying, step, word_of
+from audit.questions.words import told_as
 from audit.tree.merkle import ProofError
 from gateway.desk.asking import Asker
 from gateway.desk.cli.log import MEMBER, open_database
@@ -146,9 +147,9 @@ def rows(found: Iterable[Found]) -> list[list[str]]:
         [
             str(item.record),
             timestamp(item.entry.recorded)[:19],
-            saying(item.entry) or item.entry.type,
+            saying(item.entry) or told_as(item.entry),
             step(item.entry) if word_of(item.entry) else item.entry.outcome,
-            escape(item.entry.agents.recipient or item.entry.agents.client or ""),
+            escape(item.entry.taker or item.entry.agents.client or ""),
             escape(" ".join(about(item.entry) if word_of(item.entry) else item.entry.categories.permitted)),
             escape(item.entry.reason or " ".join(item.entry.bases)),
         ]

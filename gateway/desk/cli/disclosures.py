@@ -59,7 +59,7 @@ def _tell_consent(story: ConsentStory) -> None:
             timestamp(item.entry.recorded)[:19],
             saying(item.entry) or item.entry.type,
             step(item.entry),
-            escape(item.entry.source or item.entry.agents.client or ""),
+            escape(item.entry.giver or item.entry.agents.client or ""),
             escape(" ".join(sorted(about(item.entry))) or "all"),
         ]
         for item in story.history
@@ -131,7 +131,7 @@ def _late(withdrawal: Found, release: Found) -> list[str]:
         timestamp(withdrawal.entry.recorded)[:19],
         str(release.record),
         timestamp(release.entry.recorded)[:19],
-        escape(release.entry.agents.recipient or ""),
+        escape(release.entry.taker or ""),
         escape(" ".join(release.entry.categories.permitted)),
         escape(" ".join(consent for consent, _ in release.entry.consents if consent in ended)),
     ]

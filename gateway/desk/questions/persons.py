@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import date
 from typing import Annotated, Any, Final, Generic
@@ -12,7 +13,7 @@ from audit.log.entries import ZONE, EntryType
 from audit.questions import data_tracker, query, report, withdrawals
 from audit.questions.query import Day, Found
 from audit.questions.withdrawals import ConsentStory
-from audit.questions.words import MEANINGS, Word
+from audit.questions.words import MEANINGS, Word, has_come
 from gateway.desk.asking import OFFICER, A, Answered, Note, Question, Windowed, Zoned
 from gateway.desk.forms import Handle, Language, Person
 from gateway.desk.reading import NOBODY, Reading, Someone
@@ -43,7 +44,7 @@ class FindPerson(Question[Handle], named="find-person", roles=OFFICER):
 
 @dataclass(frozen=True, slots=True)
 class Disclosures:
-    """Who received a person's data, newest first, what was stopped or withheld, and who asked and got nothing."""
+    """What left or came of a person's data, newest first, what was stopped or withheld, and who asked in vain."""
 
     given: tuple[Found, ...]
     kept_back: tuple[Found, ...]
@@ -61,11 +62,20 @@ class Disclosures:
 
     @property
     def recipients(self) -> list[tuple[str, list[Found]]]:
-        """The recipients with what each received, who received most first."""
-        recipients: dict[str, list[Found]] = {}
-        for item in self.given:
-            recipients.setdefault(item.entry.agents.recipient or "", []).append(item)
-        return sorted(recipients.items(), key=lambda pair: -len(pair[1]))
+        """To whom data left, with what each received, who received most first."""
+        return _grouped((item.entry.taker, item) for item in self.given if not has_come(item.entry))
+
+    @property
+    def givers(self) -> list[tuple[str, list[Found]]]:
+        """From whom data came, with what each gave, who gave most first."""
+        return _grouped((item.entry.giver, item) for item in self.given if has_come(item.entry))
+
+
+def _grouped(sides: Iterable[tuple[str | None, Found]]) -> list[tuple[str, list[Found]]]:
+    groups: dict[str, list[Found]] = {}
+    for side, item in sides:
+        groups.setdefault(side or "", []).append(item)
+    return sorted(groups.items(), key=lambda pair: -len(pair[1]))
 
 
 class DisclosuresOf(OfPerson[Disclosures], named="person-disclosures"):

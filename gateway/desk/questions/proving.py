@@ -48,16 +48,21 @@ class Health(Question[Standing], named="health", roles=EVERYONE):
     """The log's seal, witnesses, watched logs and alarms."""
 
     def read(self, reading: Reading) -> Answered[Standing]:
-        marks = select(cosignatures.c.witness, func.max(cosignatures.c.size), func.max(cosignatures.c.timestamp))
-        rows = reading.connection.execute(marks.group_by(cosignatures.c.witness).order_by(cosignatures.c.witness))
         told = Standing(
             reading.context.log.latest(),
             str(reading.context.log_key),
-            tuple((witness, size, at) for witness, size, at in rows),
+            _covered(reading),
             tuple(watched(reading.connection)),
             tuple(all_alarms(reading.connection)),
         )
         return Answered(told, Note())
+
+
+def _covered(reading: Reading) -> tuple[tuple[str, int, int], ...]:
+    """How far each witness covers the log, and when it last said so (seconds since the epoch)."""
+    marks = select(cosignatures.c.witness, func.max(cosignatures.c.size), func.max(cosignatures.c.timestamp))
+    rows = reading.connection.execute(marks.group_by(cosignatures.c.witness).order_by(cosignatures.c.witness))
+    return tuple((witness, size, at) for witness, size, at in rows)
 
 
 class Check(Question[Report], named="check", roles=EVERYONE):
@@ -145,12 +150,16 @@ class Reasons:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """One record: what it says, what proves it, why it was decided so, and whether it belongs to a longer story."""
+    """One record: what it says, what proves it, why it was decided so, and whether it belongs to a longer story.
+
+    `behind` are the witnesses that have not come as far as this record: how far, and when they last said so.
+    """
 
     found: Found
     proof: proofs.EntryProof | None
     reasons: Reasons | None
     has_story: bool
+    behind: tuple[tuple[str, int, int], ...] = ()
 
     @property
     def witnesses(self) -> list[tuple[str, int]]:
@@ -177,7 +186,8 @@ class Record(Question[Opened | None], named="record"):
             proof = None
         follows = Filters(previous=found.entry.id)
         has_story = found.entry.previous is not None or bool(reading.page(follows, limit=1).found)
-        told = Opened(found, proof, self._reasons(reading, found), has_story)
+        behind = tuple(mark for mark in _covered(reading) if mark[1] <= found.index)
+        told = Opened(found, proof, self._reasons(reading, found), has_story, behind)
         return Answered(told, Note(True, found.entry.subject, found.entry.case, {"of": found.index}))
 
     def _reasons(self, reading: Reading, found: Found) -> Reasons | None:

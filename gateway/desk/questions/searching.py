@@ -193,7 +193,9 @@ class CourseOf(Question[Course], named="timeline-case"):
     def read(self, reading: Reading) -> Answered[Course]:
         case, *former = self.key.split(",")[:_MOST_KEYS]
         filters = Filters(case=case, former_cases=tuple(former))
-        course = Course(reading.walk(filters, limit=LONGEST_COURSE))
+        # Their place in the log is the order in which things happened; clocks of several writers may differ a little.
+        found = sorted(reading.walk(filters, limit=LONGEST_COURSE), key=lambda item: item.index)
+        course = Course(tuple(found))
         key = case if course.found else None
         return Answered(course, Note(bool(course.found), None, key, {"shown": len(course.found)}))
 

@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,10 @@ from tests.gateway.exchange.inprocess import INDEX_KEY, InProcess, Place, node
 from tests.gateway.web.faces import Faces, faces
 from tests.people import joined
 
+CASE = "c" * 64
 PURPOSE = "reception-to-municipality"
 NUMBERS = ("90001234", "90001235")
-DISCLOSED, REFUSED, FRUITLESS = 4, 2, 4
+DISCLOSED, ASKED, ARRIVED, REFUSED, FRUITLESS = 5, 2, 1, 2, 4
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +77,9 @@ class Told:
 
 
 def story(here: InProcess, pseudonyms: tuple[str, str]) -> list[Entry]:
-    """Four disclosures, two refusals, four times nothing; and what is sent like a delivery and carries no data."""
+    """Five disclosures, one of them an arrival, two refusals, four times nothing; and what carries no data or is told
+    twice.
+    """
     now = here.exchange.clock()
     kotka = str(here.place.network.parties["kotka"].subsystem)
 
@@ -93,12 +97,18 @@ def story(here: InProcess, pseudonyms: tuple[str, str]) -> list[Entry]:
         )
         return replace(made, id=new_id(now), **more)
 
-    query, delivery = EntryType.QUERY, EntryType.DELIVERY
+    query, delivery, receipt = EntryType.QUERY, EntryType.DELIVERY, EntryType.RECEIPT
+    inbox = f"{here.party.subsystem}/saapuvat"
     return [
-        entry(delivery, Outcome.SUCCESS, "identity", "housing"),
+        entry(delivery, Outcome.SUCCESS, "identity", "housing", message_id="m-1"),
         entry(delivery, Outcome.SUCCESS, "identity", of=1),
         entry(query, Outcome.PARTIAL, "identity"),
         entry(EntryType.BREAK_GLASS, Outcome.SUCCESS, "health-needs", of=1),
+        # The city's message calls our service, so the entry has both sides the other way round.
+        entry(receipt, Outcome.SUCCESS, "identity", "housing", message_id="m-2", service=inbox),
+        # It was opened; and what left here reached another member of this same node.
+        entry(receipt, Outcome.SUCCESS, "identity", "housing", detail={"act": "opened"}),
+        entry(receipt, Outcome.SUCCESS, "identity", "housing", message_id="m-1", service=f"{kotka}/saapuvat"),
         entry(query, Outcome.REFUSED, reason="not-permitted"),
         entry(query, Outcome.REFUSED, reason="not-permitted", of=1),
         entry(query, Outcome.NOT_FOUND),
@@ -110,6 +120,9 @@ def story(here: InProcess, pseudonyms: tuple[str, str]) -> list[Entry]:
         entry(delivery, Outcome.SUCCESS, of=1),
         # A question that was sent is counted once it is known how it ended.
         entry(query, Outcome.REQUESTED),
+        # Put on record one after the other, by clocks that differ.
+        entry(EntryType.ACCEPTANCE, Outcome.SUCCESS, case=CASE),
+        entry(EntryType.ACCEPTANCE, Outcome.SUCCESS, case=CASE, recorded=now - timedelta(milliseconds=5)),
     ]
 
 
@@ -182,8 +195,17 @@ async def test_a_persons_disclosures_are_the_same_wherever_they_are_told_and_a_n
         path = await told.person(number)
         assert f"Tietoja on luovutettu {DISCLOSED} kertaa" in await told.page(path)
         sheet = await told.page(f"{path}/extract/fi")
-        table = sheet.split("<table", 1)[1].split("</table>", 1)[0]
-        assert table.count("<tr>") == DISCLOSED + 1, "each disclosure, and the heading"
+        given, received = [table.split("</table>", 1)[0].count("<tr>") - 1 for table in sheet.split("<table")[1:3]]
+        assert (given, received) == (DISCLOSED - ASKED - ARRIVED, ASKED + ARRIVED)
+        assert "Keneltä saimme tietojasi" in sheet
+
+
+async def test_the_course_of_a_case_is_in_the_order_of_its_records(told: Told) -> None:
+    page = await told.page(f"/cases/{CASE}")
+
+    records = [int(index) for index in re.findall(r'href="/entries/(\d+)"', page)]
+    assert len(records) == 2
+    assert records == sorted(records)
 
 
 async def test_a_record_has_one_number_for_people_and_its_index_for_programs(told: Told) -> None:
