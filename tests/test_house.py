@@ -121,8 +121,6 @@ NAMED = frozenset(
 LATER: Mapping[str, tuple[int, int, int, int]] = {
     "adapters": (1, 1, 0, 6),
     "adapters/fhir_r4": (0, 0, 0, 4),
-    "adapters/scaffold": (0, 0, 0, 10),
-    "adapters/sdk": (0, 0, 0, 9),
 }
 
 Found = tuple[list[str], list[str], list[str], list[str]]
