@@ -20,9 +20,7 @@ from gateway.console.wording import Words, own_texts
 from tests.properties import examples
 
 ROOT = Path(str(files("audit"))).parent
-TEMPLATES = [
-    *sorted((ROOT / "gateway" / "desk" / "console" / "templates").glob("*.html")),
-]
+TEMPLATES = sorted((ROOT / "gateway" / "console" / "templates").glob("*.html"))
 
 
 @given(
@@ -71,7 +69,7 @@ def test_no_flow_is_an_empty_picture() -> None:
 
 def every_text() -> dict[str, tuple[str, str, str]]:
     """What the console says."""
-    return {**own_texts(), **read((ROOT / "gateway" / "desk" / "console" / "boards.toml").read_text("utf-8"))}
+    return {**own_texts(), **read((ROOT / "gateway" / "console" / "boards.toml").read_text("utf-8"))}
 
 
 def test_every_text_that_a_template_asks_for_exists() -> None:

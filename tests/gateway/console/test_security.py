@@ -63,8 +63,9 @@ def reads(world: World, **filters: Any) -> list[Entry]:
         return [item.entry for item in search(connection, wanted, order="oldest", limit=1000).found]
 
 
-#: Pages that open here. Those of one standing request need a registry and a key to sign with, and have `test_asking`.
-OPENED = [page for page in PAGES if "GET" in page.methods and not page.path.startswith("/requests/")]
+#: Pages that open here. One standing request needs a registry and a key to sign with, and one task a delivery that it
+#: came with: they have `test_asking` and `test_duties`.
+OPENED = [page for page in PAGES if "GET" in page.methods and not page.path.startswith(("/requests/", "/tasks/"))]
 
 
 def every_page(client: Visitor, running: Running) -> Iterator[str]:
