@@ -90,6 +90,9 @@ _ADD_IDENTIFIER: Final = Fixed.insert(
     identifiers_table, "blind", "subject", "created", "member", "system", "notation", "index_key"
 )
 _ADD_CLAIM: Final = Fixed.insert(claims_table, "claim", "subject")
+_CLAIMED: Final = Counted(
+    lambda ids: select(claims_table.c.claim, claims_table.c.subject).where(claims_table.c.claim.in_(ids))
+)
 _BY_BLIND: Final = Counted(
     lambda blinds: (
         select(identifiers_table.c.blind, *_COLUMNS)
@@ -269,11 +272,9 @@ class Subjects:
         """The subjects that have identifiers: of a claim, those of the identifiers that were named."""
         if not ids:
             return []
-        rows = connection.execute(
-            select(claims_table.c.claim, claims_table.c.subject).where(claims_table.c.claim.in_(ids))
-        ).all()
-        claimed = {row.claim for row in rows}
-        return [*(row.subject for row in rows), *(id_ for id_ in ids if id_ not in claimed)]
+        rows = _CLAIMED.rows(connection, ids)
+        claimed = {claim for claim, _ in rows}
+        return [*(subject for _, subject in rows), *(id_ for id_ in ids if id_ not in claimed)]
 
     def own(self, connection: Connection, ids: Iterable[str]) -> None:
         """These subjects are persons of our own from now on, also where only others had named them. In a unit."""

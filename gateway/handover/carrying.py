@@ -15,8 +15,9 @@ from datetime import UTC, date, datetime, time
 from typing import Any, Final
 
 import orjson
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, select
 
+from audit.log.statements import Fixed
 from consent.consents import ConsentRecord, Evidence, Giver, GiverKind, WordKind, WordStatus
 from consent.decision import Decision, PermittedCategory, legal_day
 from consent.law import Basis, Rulebook
@@ -194,12 +195,16 @@ class Answering:
     subject: str
 
 
+_TOLD: Final = ("kind", "digest", "day", "giver", "section")
+_KEEP: Final = Fixed.insert(arrival_words, "arrival", "category", *_TOLD, "sender", "subject")
+
+
 def keep(connection: Connection, arrival: str, stated: Iterable[Carrier], answering: Answering | None = None) -> None:
     """Keep with an arrival or an answer by which words it came, in the transaction that records it."""
-    about = {} if answering is None else {"sender": answering.sender, "subject": answering.subject}
-    rows = [{"arrival": arrival, "category": carrier.category, **carrier.to_json(), **about} for carrier in stated]
+    about = (None, None) if answering is None else (answering.sender, answering.subject)
+    rows = [(arrival, carrier.category, *map(carrier.to_json().__getitem__, _TOLD), *about) for carrier in stated]
     if rows:
-        connection.execute(insert(arrival_words), rows)
+        _KEEP.many(connection, rows)
 
 
 def arrivals_by(connection: Connection, digests: Sequence[str], sender: str) -> tuple[str, ...]:

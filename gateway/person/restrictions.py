@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from sqlalchemy import Connection, insert, select
 
 from audit.log.entries import micros
+from audit.log.statements import Counted, Fixed
 from audit.questions.subjects import Subjects
 from gateway.storage.tables import restrictions
 
@@ -47,8 +49,14 @@ def of(
 
     A peer's message makes nobody known here, but the condition under which it brought something holds all the same.
     """
-    if connection.execute(select(restrictions.c.subject).limit(1)).first() is None:
+    if _ANY.row(connection) is None:
         return frozenset()
     met = {subject.id for system, value in named for subject in subjects.all_of(connection, system, value)}
-    found = select(restrictions.c.category).where(restrictions.c.subject.in_([*met, *reached])).distinct()
-    return frozenset(connection.scalars(found))
+    ids = sorted({*met, *reached})
+    return frozenset(category for (category,) in _CATEGORIES.rows(connection, ids)) if ids else frozenset()
+
+
+_ANY: Final = Fixed(select(restrictions.c.subject).limit(1))
+_CATEGORIES: Final = Counted(
+    lambda ids: select(restrictions.c.category).where(restrictions.c.subject.in_(ids)).distinct()
+)

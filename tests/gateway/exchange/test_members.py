@@ -10,7 +10,8 @@ from sqlalchemy import update
 
 from audit.log.tables import identifiers
 from audit.questions.subjects import normalised
-from consent.consents import ConsentRecord
+from consent.consents import ConsentRecord, Giver
+from gateway.consents.endings import TakenBack
 from gateway.handover.accept import Inbox, Opener
 from gateway.handover.overview import Overview
 from gateway.handover.plan import Handovers
@@ -73,7 +74,9 @@ async def test_consent_and_refusal_of_one_member_are_not_there_for_the_other(her
             assert refused.value.code == "consent-unknown"
     assert await here.consents.of("test", county, PERSON) == ()
     assert {word.status for word in await here.consents.of("test", centre, PERSON)} == {"active", "refused"}
-    assert (await here.consents.withdraw("test", centre, words[1].id)).record.status == "withdrawn"
+    taken_back = TakenBack(Giver(), PERSON, age=34)
+    done = await here.consents.withdraw("test", centre, words[1].id, said=taken_back)
+    assert done.record.status == "withdrawn"
 
 
 async def test_word_that_one_member_recorded_carries_and_stops_nothing_of_the_others(here: InProcess) -> None:
