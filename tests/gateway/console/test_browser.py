@@ -135,7 +135,7 @@ def test_a_person_is_found_by_either_identifier(page: Page, console: Running, ki
     find(page, console, value, kind)
 
     expect(page.get_by_role("heading", name="Data was disclosed 17 times")).to_be_visible()
-    expect(page.locator(".receivers li")).to_have_count(2)
+    expect(page.locator(".receivers").first.locator("li")).to_have_count(2)
     assert page.locator("svg rect[class^=level-]").count() > 10
     assert value not in page.url
     assert value not in page.content()

@@ -84,7 +84,7 @@ async def test_another_batch_under_the_same_key_is_not_taken_by_position(nodes: 
 @pytest.mark.parametrize(
     ("path", "headers"),
     [
-        (PATH.replace("F1", "F2"), {}),
+        (PATH.replace("F1", "F5"), {}),
         (f"{PATH}&not_before=2030-01-01T00:00:00Z", {}),
         (PATH, {CASE: "C-2"}),
         (PATH, {USER: "U-2"}),
