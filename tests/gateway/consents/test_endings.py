@@ -98,6 +98,14 @@ async def test_an_error_is_said_by_the_person_too_and_why(here: InProcess) -> No
     assert next(entry for entry in here.entries() if (word, 2) in entry.consents).detail["error"] == "never-said"
 
 
+@pytest.mark.parametrize("ending", [WordStatus.WITHDRAWN, WordStatus.ENTERED_IN_ERROR])
+async def test_a_report_ends_by_no_door_but_its_answer(here: InProcess, ending: WordStatus) -> None:
+    word = await said(here, ADULT, given_by={"kind": "other"})
+    error = ErrorReason.NEVER_SAID if ending is WordStatus.ENTERED_IN_ERROR else None
+
+    assert (await refused(here, word, TakenBack(OWN, ADULT, error=error), ending)).code == "invalid-request"
+
+
 async def test_age_is_told_by_the_identity_code_where_one_is_known(here: InProcess) -> None:
     word, unknown = await said(here, CUSTOMER), await said(here, Locator(MIGRI_CUSTOMER, "7000010"))
     await said(here, CHILD)

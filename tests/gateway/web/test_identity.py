@@ -224,6 +224,16 @@ async def test_one_proposes_and_another_approves_and_each_is_on_record(desk: Des
     assert told[0].agents.user != told[1].agents.user == told[2].agents.user
 
 
+@pytest.mark.parametrize("spelt", ["REKISTERI-1", "Rekisteri-1"])
+async def test_nobody_is_a_second_person_by_another_spelling_of_the_name(desk: Desk, spelt: str) -> None:
+    await doubted(desk.here)
+    proposal = (await desk.post("/v1/identity/join", BOTH)).json()["proposal"]
+
+    answer = await desk.post(f"/v1/identity/proposals/{proposal}/approval", headers={USER_HEADER: spelt})
+
+    assert (answer.status_code, answer.json()["code"]) == (403, "client-not-permitted")
+
+
 @pytest.mark.parametrize("by", ["second-system", "sister"])
 async def test_nobody_is_a_second_person_by_another_system_of_the_organisation(desk: Desk, by: str) -> None:
     await doubted(desk.here)
