@@ -197,9 +197,9 @@ def write_hl7(fields: Mapping[str, Any], form: Hl7Form, clock: Callable[[], date
         else:
             segments.setdefault(segment, [{}])[0][rest] = value
     body = [
-        _segment(name, one)
-        for name in sorted(segments, key=lambda one: (_ORDER.index(one) if one in _ORDER else len(_ORDER), one))
-        for one in segments[name]
+        _segment(name, fields)
+        for name in sorted(segments, key=lambda name: (_ORDER.index(name) if name in _ORDER else len(_ORDER), name))
+        for fields in segments[name]
     ]
     control = hashlib.sha256("\r".join(body).encode()).hexdigest()[:20]
     kind = form.messages[0].split("^")

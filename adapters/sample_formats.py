@@ -95,11 +95,7 @@ def municipality_json(rows: Sequence[Row]) -> bytes:
 def municipality_dirt(planted: Sequence[Planted]) -> list[dict[str, Any]]:
     """The planted faults as they stand in the municipality's form."""
     names = {column: name for column, name, _ in _MUNICIPAL} | {"PALVELUTARPEET": "palvelutarpeet", "": ""}
-    return [
-        {"key": one["key"], "row": one["row"] - 1, "column": names[one["column"]], "code": one["code"]}
-        for one in planted
-        if one["code"] not in {"column-count", "encoding", "field-missing"}
-    ]
+    return _carried(planted, names)
 
 
 _WORDS = {
@@ -333,15 +329,15 @@ def _message(row: Row, index: int) -> str:
 def _carried(planted: Sequence[Planted], names: Mapping[str, str], shift: int = 1) -> list[dict[str, Any]]:
     """The planted faults that a format has a place for, as they stand there."""
     return [
-        {"key": one["key"], "row": one["row"] - shift, "column": names[one["column"]], "code": one["code"]}
-        for one in planted
-        if one["code"] not in {"column-count", "encoding", "field-missing"} and one["column"] in names
+        {"key": fault["key"], "row": fault["row"] - shift, "column": names[fault["column"]], "code": fault["code"]}
+        for fault in planted
+        if fault["code"] not in {"column-count", "encoding", "field-missing"} and fault["column"] in names
     ]
 
 
 def _need_places(rows: Sequence[Row], planted: Sequence[Planted], place: Callable[[Row, int], str]) -> dict[str, str]:
     """Where the need that does not exist stands: in the row that has it."""
-    found = next(one for one in planted if one["column"] == "PALVELUTARPEET")
+    found = next(fault for fault in planted if fault["column"] == "PALVELUTARPEET")
     row = rows[found["row"] - 2]
     needs = row["PALVELUTARPEET"].split("|")
     return {"PALVELUTARPEET": place(row, next(index for index, need in enumerate(needs) if need not in NEEDS))}
@@ -360,8 +356,8 @@ def all_of(rows: Sequence[Row], planted: Sequence[Planted]) -> dict[str, tuple[s
             write_rows(cells, list(cells[0]), XlsxForm("Lomake", "Asiakasnumero")),
             # The workbook has words for yes and no, so that another word is an unknown code there.
             [
-                {**one, "code": "code-unknown"} if one["code"] == "not-yes-no" else one
-                for one in _carried(planted, headings, 0)
+                {**fault, "code": "code-unknown"} if fault["code"] == "not-yes-no" else fault
+                for fault in _carried(planted, headings, 0)
             ],
         ),
         "county-json": (

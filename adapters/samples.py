@@ -239,9 +239,9 @@ def write_samples(folder: Path, seed: int = 2026, count: int = 200) -> dict[str,
             "reception-centre.xml",
             _xml(rows),
             [
-                {"key": one.key, "column": _XML_PATHS.get(one.column, ""), "code": one.code}
-                for one in dirt
-                if one.code not in structural
+                {"key": fault.key, "column": _XML_PATHS.get(fault.column, ""), "code": fault.code}
+                for fault in dirt
+                if fault.code not in structural
             ],
         ),
         **sample_formats.all_of(rows, planted),

@@ -199,10 +199,6 @@ class ConsentRecord:
         """Whether a report holds what a permission or consent would carry: never the person's own permission."""
         return word.kind != WordKind.PERMISSION or word.given_by.kind != GiverKind.SELF
 
-    def withdrawn(self, at: datetime, by: str) -> ConsentRecord:
-        """The next version of it, withdrawn."""
-        return self.ended(WordStatus.WITHDRAWN, at, by)
-
     def ended(self, status: Ending, at: datetime, by: str) -> ConsentRecord:
         """The next version of it, which does not stand any more."""
         return replace(

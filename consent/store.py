@@ -58,11 +58,6 @@ def add(connection: Connection, record: ConsentRecord) -> None:
         connection.execute(insert(epochs), {"subject": record.subject, "epoch": 1})
 
 
-def withdraw(connection: Connection, id: str, at: datetime, by: str) -> ConsentRecord:  # noqa: A002
-    """Withdraw a consent: stores its next version and returns it. Raises UnknownConsentError."""
-    return end(connection, id, WordStatus.WITHDRAWN, at, by)
-
-
 def end(
     connection: Connection,
     id: str,  # noqa: A002

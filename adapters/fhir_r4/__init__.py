@@ -351,8 +351,8 @@ def _languages(person: dict[str, Any]) -> None:
     """A language as it is spoken somewhere (`ar-SY`) is that language, where the list knows no better."""
     known = code_system("language").codes
     spoken = deepcopy(person.get("communication"))
-    for one in spoken if isinstance(spoken, list) else ():
-        language = one.get("language") if isinstance(one, dict) else None
+    for communication in spoken if isinstance(spoken, list) else ():
+        language = communication.get("language") if isinstance(communication, dict) else None
         for coding in language.get("coding") or () if isinstance(language, dict) else ():
             code = coding.get("code") if isinstance(coding, dict) else None
             if isinstance(code, str) and code not in known and code.partition("-")[0].lower() in known:
@@ -410,32 +410,32 @@ def _same(told: Mapping[str, Any], part: Mapping[str, Any]) -> bool:
 def _person_out(resource: dict[str, Any]) -> dict[str, Any]:
     meta: dict[str, Any] = {"profile": [PATIENT_PROFILE]}
     extensions = list(resource.get("extension", ()))
-    for one in resource.get("extension", ()):
-        parts = {inner["url"]: inner for inner in one.get("extension", ())}
-        if one["url"] == EXTENSION + "safety-prohibition" and parts.get("active", {}).get("valueBoolean") is True:
+    for extension in resource.get("extension", ()):
+        parts = {inner["url"]: inner for inner in extension.get("extension", ())}
+        if extension["url"] == EXTENSION + "safety-prohibition" and parts.get("active", {}).get("valueBoolean") is True:
             meta["security"] = [{"system": SECURITY, "code": NON_DISCLOSURE}]
-        if one["url"] == EXTENSION + "move" and "municipality" in parts:
+        if extension["url"] == EXTENSION + "move" and "municipality" in parts:
             code = parts["municipality"]["valueCoding"]["code"]
             extensions.append({"url": MUNICIPALITY, "valueCoding": {"system": MUNICIPALITY_CODES, "code": code}})
     written = {"resourceType": "Patient", "id": resource["id"], "meta": meta, **resource}
     if extensions:
         written["extension"] = extensions
     written["identifier"] = [
-        {"use": "official", "type": _HETU_TYPE, **one} if one["system"] == HETU else one
-        for one in resource["identifier"]
+        {"use": "official", "type": _HETU_TYPE, **identifier} if identifier["system"] == HETU else identifier
+        for identifier in resource["identifier"]
     ]
     return written
 
 
 def _wrong(bundle: dict[str, Any], provenance: Mapping[str, Origin], position: Position) -> Iterator[Finding]:
     is_sound = True
-    for one in catalogue().validate_bundle(bundle) or check_single_subject(bundle):
+    for fault in catalogue().validate_bundle(bundle) or check_single_subject(bundle):
         is_sound = False
-        if one.code in {"subject-form", "subject-check"}:
+        if fault.code in {"subject-form", "subject-check"}:
             continue  # told when the identifier was read
-        origin = provenance.get(one.pointer)
-        code = {"required": "field-missing", "format": "date-form", "enum": "code-unknown"}.get(one.code, "schema")
-        yield finding("error", code, origin.position if origin is not None else position, one.pointer)
+        origin = provenance.get(fault.pointer)
+        code = {"required": "field-missing", "format": "date-form", "enum": "code-unknown"}.get(fault.code, "schema")
+        yield finding("error", code, origin.position if origin is not None else position, fault.pointer)
     for doubt in doubts(bundle, today()) if is_sound else ():
         origin = provenance.get(doubt.pointer)
         place = origin.position if origin is not None else position

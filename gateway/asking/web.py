@@ -25,8 +25,7 @@ from gateway.exchange.context import Exchange
 from gateway.web.authentication import Caller, Callers
 from gateway.web.description import problems
 from gateway.web.doors import Body, Door
-from gateway.web.forms import PathKey, User
-from gateway.web.headers import USER_HEADER
+from gateway.web.forms import PathKey, User, user_needed
 from gateway.wire.problems import ProblemError
 
 T = TypeVar("T")
@@ -121,10 +120,5 @@ def requests_of(exchange: Exchange) -> StandingRequests:
 def _act(exchange: Exchange, caller: Caller, user: str | None) -> Act:
     pseudonym = exchange.user_pseudonym(caller.subsystem, user)
     if pseudonym is None:
-        raise ProblemError(
-            "invalid-request",
-            pointer=f"/{USER_HEADER}",
-            detail="what the organisation signs needs the person who decides",
-            remedy=f"send the user's id in the header {USER_HEADER}",
-        )
+        raise user_needed("what the organisation signs needs the person who decides")
     return Act(caller.name, pseudonym, caller.subsystem)

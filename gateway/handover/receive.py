@@ -30,7 +30,7 @@ from gateway.handover.contact import contact_of, sealed_contact
 from gateway.handover.states import ArrivalKind, DeliveryKind, DeliveryState
 from gateway.handover.store import Arrived, NewArrival, Sent
 from gateway.obligations.receiving import Brought, kept_until, moved_by, taken_in
-from gateway.sources.backends import Locator
+from gateway.sources.backends import Locator, object_in
 from gateway.storage.sealing import seal
 from gateway.storage.tables import inbox
 from gateway.story import Detail
@@ -60,7 +60,7 @@ class Reception:
     async def receive(self, incoming: Incoming) -> Answer:
         """Receive a message of the service's kind and answer with a signed receipt. Raises ProblemError."""
         check_purpose(incoming)
-        document = _document(incoming.body)
+        document = object_in(incoming.body)
         match incoming.service.kind:
             case "inbox":
                 act = self._handover(incoming, document)
@@ -392,16 +392,6 @@ def _receipt(arrival: NewArrival) -> dict[str, Any]:
         "received": arrival.at,
         "digest": arrival.digest,
     }
-
-
-def _document(body: bytes) -> dict[str, Any]:
-    try:
-        document = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        document = None
-    if not isinstance(document, dict):
-        raise ProblemError("invalid-request", detail="the body is not a JSON object", remedy="send a JSON object")
-    return document
 
 
 def _member(document: dict[str, Any], name: str, kind: type) -> Any:

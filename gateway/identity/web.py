@@ -13,9 +13,7 @@ from gateway.identity.forms import DoneForm, HeldList, OwnedForm, ProposedForm, 
 from gateway.web.authentication import Caller, Callers
 from gateway.web.description import problems
 from gateway.web.doors import Body, Door
-from gateway.web.forms import PathKey, User
-from gateway.web.headers import USER_HEADER
-from gateway.wire.problems import ProblemError
+from gateway.web.forms import PathKey, User, user_needed
 from schemas.facts import Identifier
 
 _EXAMPLE = {
@@ -104,12 +102,7 @@ def _actor(exchange: Exchange, caller: Caller, user: str | None) -> Actor:
     name = unicodedata.normalize("NFKC", user).strip().casefold() if user else None
     pseudonym = exchange.user_pseudonym(caller.subsystem, name)
     if pseudonym is None:
-        raise ProblemError(
-            "invalid-request",
-            pointer=f"/{USER_HEADER}",
-            detail="a decision about who a person is needs the person who decides",
-            remedy=f"send the user's id in the header {USER_HEADER}",
-        )
+        raise user_needed("a decision about who a person is needs the person who decides")
     assert name is not None
     person, *formerly = exchange.subjects.users(str(caller.subsystem.member), name)
     return Actor(caller.name, caller.subsystem, pseudonym, person, tuple(formerly))

@@ -20,10 +20,8 @@ from gateway.obligations.tasks import Kind, State, Task
 from gateway.web.authentication import Caller, Callers
 from gateway.web.description import problems
 from gateway.web.doors import Body, Door
-from gateway.web.forms import Code, PathKey, Shape, Shown, User
-from gateway.web.headers import USER_HEADER
+from gateway.web.forms import Code, PathKey, Shape, Shown, User, user_needed
 from gateway.wire.identifiers import MemberId, SubsystemId
-from gateway.wire.problems import ProblemError
 
 _EXAMPLE = {"outcome": "told", "day": "2026-03-02", "channel": "meeting", "language": "ti"}
 
@@ -155,10 +153,5 @@ def _actor(exchange: Exchange, caller: Caller, user: str | None) -> Actor:
 def _named(exchange: Exchange, caller: Caller, user: str | None) -> Actor:
     actor = _actor(exchange, caller, user)
     if actor.user is None:
-        raise ProblemError(
-            "invalid-request",
-            pointer=f"/{USER_HEADER}",
-            detail="a task is seen to by a person",
-            remedy=f"send the user's id in the header {USER_HEADER}",
-        )
+        raise user_needed("a task is seen to by a person")
     return actor

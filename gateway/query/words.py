@@ -58,7 +58,9 @@ def judged(emergency: Emergency | None, outgoing: Outgoing, claims: ResponseClai
 
     Raises ProblemError `peer-answer-invalid`: what nothing gives us we do not take in, whoever signed it.
     """
-    given = _Given(claims.issued_at, categories_in(bundle), bundle, emergency)
+    categories = categories_in(bundle)
+    bases = tuple(_bases(outgoing, claims.issued_at, category) for category in categories)
+    given = _Given(claims.issued_at, categories, bases, bundle, emergency)
     words, decision = _checked(outgoing, claims, given)
     if decision is None and _brings_duties(outgoing, given):
         decision = _decided(outgoing, given, words)
@@ -75,7 +77,7 @@ def _checked(outgoing: Outgoing, claims: ResponseClaims, given: _Given) -> tuple
         if not permitted.issuperset(carrier.category for carrier in stated):
             raise ProblemError("not-permitted", detail="a word carries a category that the answer does not give")
         # What was permitted and is not there did not go by any word.
-        decision = _decided(outgoing, given, stated) if stated or _needs_words(outgoing, given) else None
+        decision = _decided(outgoing, given, stated) if stated or _needs_words(given) else None
         if decision is not None:
             _check_carried(outgoing, decision, given, stated)
     except ProblemError as problem:
@@ -96,17 +98,18 @@ def _tells_words(outgoing: Outgoing) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Given:
-    """What an answer gives: when, which categories, and the bundle of them."""
+    """What an answer gives: when, which categories, the bases that our rulebook has for each, and the bundle."""
 
     at: datetime
     categories: frozenset[str]
+    bases: tuple[list[Basis], ...]
     bundle: dict[str, Any]
     emergency: Emergency | None
 
 
-def _bases(outgoing: Outgoing, given: _Given, category: str) -> list[Basis]:
+def _bases(outgoing: Outgoing, at: datetime, category: str) -> list[Basis]:
     """What our rulebook has for a category, in the roles that both have."""
-    standing, at = outgoing.standing, given.at
+    standing = outgoing.standing
     return [
         basis
         for provider in standing.registry.roles_of(outgoing.service.id.subsystem, at)
@@ -115,20 +118,16 @@ def _bases(outgoing: Outgoing, given: _Given, category: str) -> list[Basis]:
     ]
 
 
-def _needs_words(outgoing: Outgoing, given: _Given) -> bool:
+def _needs_words(given: _Given) -> bool:
     """Whether our rulebook gives any of it by a word only; where it does not, there is nothing to check."""
-    return any(all(basis.needs_word for basis in _bases(outgoing, given, category)) for category in given.categories)
+    return any(all(basis.needs_word for basis in bases) for bases in given.bases)
 
 
 def _brings_duties(outgoing: Outgoing, given: _Given) -> bool:
     """Whether anything can come with it that a human, or this node, has to see to."""
     if not outgoing.standing.rulebook.obligations:
         return False
-    return any(
-        not DUTIES.isdisjoint(basis.obligations)
-        for category in given.categories
-        for basis in _bases(outgoing, given, category)
-    )
+    return any(not DUTIES.isdisjoint(basis.obligations) for bases in given.bases for basis in bases)
 
 
 def _decided(outgoing: Outgoing, given: _Given, stated: tuple[Carrier, ...]) -> Decision:

@@ -73,14 +73,20 @@ def impossible(error: SubjectIdentifierError, pointer: str) -> ProblemError:
     return ProblemError(error.code, pointer=pointer, detail=error.detail, remedy=error.remedy)
 
 
-def read_query(body: bytes) -> tuple[Locator, str | None]:
-    """Which person a query is about and, in an emergency, its justification. Raises ProblemError `invalid-request`."""
+def object_in(body: bytes) -> dict[str, Any]:
+    """The JSON object that the body of a peer's message is. Raises ProblemError `invalid-request`."""
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError:
         document = None
     if not isinstance(document, dict):
         raise ProblemError("invalid-request", detail="the body is not a JSON object", remedy="send a JSON object")
+    return document
+
+
+def read_query(body: bytes) -> tuple[Locator, str | None]:
+    """Which person a query is about and, in an emergency, its justification. Raises ProblemError `invalid-request`."""
+    document = object_in(body)
     emergency = document.get("emergency")
     justification = emergency.get("justification") if isinstance(emergency, dict) else None
     if emergency is not None and not (isinstance(justification, str) and justification.strip()):

@@ -17,6 +17,7 @@ from gateway.sources.backends import Locator
 from gateway.web.headers import CASE_HEADER, USER_HEADER
 from gateway.web.validation import fault
 from gateway.wire.identifiers import IdentifierError, ServiceId
+from gateway.wire.problems import ProblemError
 from schemas.identifiers import SubjectIdentifierError, canonical
 
 #: Neither control characters nor unpaired surrogates: PostgreSQL takes no NUL, and no reader has a use for the others.
@@ -41,6 +42,16 @@ User = Annotated[
     Header(alias=USER_HEADER, max_length=256, description="the person behind the client; stored as a keyed hash"),
 ]
 PathKey = Annotated[str, Path(min_length=1, max_length=64, pattern=_VISIBLE)]
+
+
+def user_needed(why: str) -> ProblemError:
+    """An act for which a person answers came without one; `why` says which."""
+    return ProblemError(
+        "invalid-request",
+        pointer=f"/{USER_HEADER}",
+        detail=why,
+        remedy=f"send the user's id in the header {USER_HEADER}",
+    )
 
 
 class Shape(BaseModel):

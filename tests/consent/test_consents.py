@@ -247,7 +247,7 @@ def test_refusal_may_be_general() -> None:
 def test_withdrawal_is_a_new_version_and_leaves_the_old_one() -> None:
     first = read()
 
-    second = first.withdrawn(AT, "FI/MUN/1/x")
+    second = first.ended(WordStatus.WITHDRAWN, AT, "FI/MUN/1/x")
 
     assert (first.version, first.status, second.version, second.status) == (1, "active", 2, "withdrawn")
     assert second.id == first.id
@@ -311,7 +311,7 @@ def test_what_a_recipient_is_told_names_nobody(record: ConsentRecord) -> None:
 
 def test_of_a_record_the_newest_version_counts_whatever_the_order() -> None:
     given = ConsentRecord.from_form(FORM, Stamp("c-1", "s", "r", AT))
-    ended = given.withdrawn(AT, "r")
+    ended = given.ended(WordStatus.WITHDRAWN, AT, "r")
     other = replace(given, id="c-2")
     twin = replace(given, status="withdrawn")
 

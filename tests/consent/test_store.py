@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Connection, Engine, func, select
 
 from consent import store
-from consent.consents import ConsentRecord, Stamp
+from consent.consents import ConsentRecord, Stamp, WordStatus
 from consent.tables import consents, metadata
 from tests.consent.test_consents import FORM
 
@@ -37,7 +37,7 @@ def changes(connection: Connection, *subjects: str) -> tuple[tuple[str, int], ..
 def test_change_adds_a_version_and_overwrites_none(database: Engine) -> None:
     with database.begin() as connection:
         store.add(connection, form())
-        store.withdraw(connection, "c1", AT, "FI/MUN/1/x")
+        store.end(connection, "c1", WordStatus.WITHDRAWN, AT, "FI/MUN/1/x")
 
     with database.connect() as connection:
         versions = store.history(connection, "c1")
@@ -73,7 +73,7 @@ def test_undone_transaction_leaves_nothing(database: Engine) -> None:
 def test_what_is_not_there_is_said(database: Engine) -> None:
     with database.begin() as connection:
         with pytest.raises(store.UnknownConsentError):
-            store.withdraw(connection, "nothing", AT, "x")
+            store.end(connection, "nothing", WordStatus.WITHDRAWN, AT, "x")
         store.add(connection, form())
         with pytest.raises(store.UnknownConsentError):
             store.versions(connection, [("c1", 7)])

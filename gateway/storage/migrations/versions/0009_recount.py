@@ -1,8 +1,8 @@
 """Count anew what went from whom to whom.
 
-A former version counted notices as disclosures, and what it counted was kept. Counts repeat what the entries say, so
-they are emptied and the node makes them again, day by day. Of a year of which months were archived and taken out of the
-database the entries are not all here: its counts stay as they were kept.
+A former version counted notices as disclosures and what arrived as none, and what it counted was kept. Counts repeat
+what the entries say, so they are emptied and the node makes them again, day by day. Of a year of which months were
+archived and taken out of the database the entries are not all here: its counts stay as they were kept.
 """
 
 from __future__ import annotations
