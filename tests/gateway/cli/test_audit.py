@@ -26,8 +26,8 @@ from audit.tree.checkpoint import Checkpoint, LogSigner
 from audit.tree.proofs import export_proofs
 from gateway.cli.main import app
 from gateway.storage import engine as storage
-from gateway.storage import schema
 from schemas.facts import HETU, MIGRI_CUSTOMER
+from tests.databases import migrate
 from tests.people import joined
 
 NODE = "kotka-1"
@@ -86,7 +86,7 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def engine(folder: Path) -> Engine:
     engine = storage.create(f"sqlite:///{folder / 'node.db'}")
-    schema.bring_up_to_date(engine)
+    migrate(engine)
     return engine
 
 
