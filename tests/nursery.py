@@ -123,6 +123,12 @@ def started(
     )
 
 
+def node_started(config: Path) -> subprocess.Popen[bytes]:
+    """A node with these settings; what it says is kept beside them."""
+    with config.with_suffix(".log").open("ab") as output:
+        return started(["-m", "gateway", "node", "run", "--config", str(config)], config.parent, output)
+
+
 def _of_python(environment: Mapping[str, str]) -> dict[str, str]:
     """What the interpreter itself reads, as it starts."""
     return {name: value for name, value in environment.items() if name.startswith("PYTHON")}

@@ -33,7 +33,7 @@ from gateway.wire.identifiers import ServiceId
 from schemas.facts import HETU
 from tests.databases import prepare_database
 from tests.former import former_rulebook
-from tests.nursery import Nursed, started
+from tests.nursery import Nursed, node_started
 from tests.waiting import until
 
 LOOPBACK = "127.0.0.1"
@@ -153,8 +153,7 @@ class Replica:
 
     def start(self) -> subprocess.Popen[bytes]:
         """Its process."""
-        with (self.config.parent / "replica.log").open("ab") as output:
-            return started(["-m", "gateway", "node", "run", "--config", str(self.config)], self.config.parent, output)
+        return node_started(self.config)
 
 
 @contextmanager
