@@ -130,8 +130,8 @@ def node_started(config: Path) -> subprocess.Popen[bytes]:
 
 
 def _of_python(environment: Mapping[str, str]) -> dict[str, str]:
-    """What the interpreter itself reads, as it starts."""
-    return {name: value for name, value in environment.items() if name.startswith("PYTHON")}
+    """What the interpreter itself reads, as it starts, and nobody can make up for afterwards."""
+    return {name: value for name, value in environment.items() if name.startswith("PYTHON") and name != "PYTHONPATH"}
 
 
 def _is_measured() -> bool:
@@ -209,7 +209,8 @@ def _main() -> None:
     control.detach()
     module, *arguments = wanted["arguments"][1:]
     sys.argv[:] = [module, *arguments]
-    sys.path[0] = wanted["folder"]
+    # The folder first, then what is named, as where `python -m` starts.
+    sys.path[0:1] = [wanted["folder"], *filter(None, wanted["environment"].get("PYTHONPATH", "").split(os.pathsep))]
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 
