@@ -21,7 +21,7 @@ from adapters.sdk import Limits as AdapterLimits
 from gateway import settings_environment
 from gateway.settings_audit import AuditSettings
 from gateway.settings_keys import KeySettings, MemberSettings, SecretSettings, TlsSettings
-from gateway.settings_sources import SourceSettings
+from gateway.settings_sources import MllpSource, SourceSettings
 from gateway.settings_values import IDENTITY, Identity, Listen, Section, Service, Subsystem, database_url
 from gateway.wire.identifiers import SubsystemId
 
@@ -260,6 +260,15 @@ class Settings(Section):
     telemetry: TelemetrySettings = TelemetrySettings()
     audit: AuditSettings = AuditSettings()
     timestamps: TimestampSettings = TimestampSettings()
+
+    @model_validator(mode="after")
+    def _senders_known(self) -> Settings:
+        known = {client.name for client in self.clients}
+        for source in self.sources:
+            for sender in source.senders if isinstance(source, MllpSource) else ():
+                if sender not in known:
+                    raise ValueError(f"sources: {source.name}: no `[[clients]]` is called {sender}")
+        return self
 
     @model_validator(mode="after")
     def _clients_told_apart(self) -> Settings:
