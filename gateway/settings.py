@@ -24,6 +24,7 @@ from gateway.settings_keys import KeySettings, MemberSettings, SecretSettings, T
 from gateway.settings_sources import MllpSource, SourceSettings
 from gateway.settings_values import IDENTITY, Identity, Listen, Section, Service, Subsystem, database_url
 from gateway.wire.identifiers import SubsystemId
+from texts import Language
 
 
 class NodeSettings(Section):
@@ -33,7 +34,7 @@ class NodeSettings(Section):
     subsystems: list[Subsystem] = Field(
         min_length=1, description="the subsystems it speaks for; of several members, see `[[members]]`"
     )
-    language: Literal["fi", "sv", "en"] = Field("fi", description="the organisation's language")
+    language: Language = Field("fi", description="the organisation's language")
 
 
 class DatabaseSettings(Section):
