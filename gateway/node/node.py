@@ -46,7 +46,7 @@ from gateway.node.wiring import (
 from gateway.node.working import Work, start_work
 from gateway.reading.readers import Reading
 from gateway.settings import Settings, SettingsError
-from gateway.settings_values import Address
+from gateway.settings.values import Address
 from gateway.telemetry import event
 from gateway.web.application import application
 from gateway.web.authentication import Callers
