@@ -21,7 +21,7 @@ from adapters.sdk import Limits as AdapterLimits
 from gateway.settings.audit import AuditSettings
 from gateway.settings.environment import lay_over
 from gateway.settings.keys import KeySettings, MemberSettings, SecretSettings, TlsSettings
-from gateway.settings.sources import SourceSettings
+from gateway.settings.sources import MllpSource, SourceSettings
 from gateway.settings.values import IDENTITY, Identity, Listen, Section, Service, Subsystem, database_url
 from gateway.wire.identifiers import SubsystemId
 from texts import Language
@@ -261,6 +261,15 @@ class Settings(Section):
     telemetry: TelemetrySettings = TelemetrySettings()
     audit: AuditSettings = AuditSettings()
     timestamps: TimestampSettings = TimestampSettings()
+
+    @model_validator(mode="after")
+    def _senders_known(self) -> Settings:
+        known = {client.name for client in self.clients}
+        for source in self.sources:
+            for sender in source.senders if isinstance(source, MllpSource) else ():
+                if sender not in known:
+                    raise ValueError(f"sources: {source.name}: no `[[clients]]` is called {sender}")
+        return self
 
     @model_validator(mode="after")
     def _clients_told_apart(self) -> Settings:

@@ -47,6 +47,14 @@ class Report:
             os.fsync(file.fileno())
             return file.tell()
 
+    def add(self, lines: Iterable[Mapping[str, Any]]) -> None:
+        """Write lines durably to a report of messages, which no books know the length of. A line that was cut off is
+        taken out: the message that it tells of was not answered, and comes again.
+        """
+        whole = self.path.read_bytes().rfind(b"\n") + 1 if self.path.exists() else 0
+        self.rewind(whole)
+        self.append(lines)
+
     def rejected(self) -> int:
         """How many records the report tells of as rejected."""
         with self.path.open("rb") as file:
