@@ -28,7 +28,7 @@ from gateway.registry.read.standing import Standings
 from gateway.registry.run.authority import Authority as RegistryAuthority
 from gateway.registry.run.roles import Lifetimes
 from gateway.settings import RegistrySettings
-from gateway.settings_keys import KeySettings
+from gateway.settings.keys import KeySettings
 from gateway.storage import revocations
 from gateway.telemetry import Telemetry
 from gateway.wire.problems import ProblemError

@@ -38,7 +38,7 @@ from gateway.query.answer import Provider
 from gateway.registry.read.standing import Standing
 from gateway.settings import Settings
 from gateway.settings import load as load_settings
-from gateway.settings_keys import MemberSettings
+from gateway.settings.keys import MemberSettings
 from gateway.sources.backends import Locator, Sourced
 from gateway.wire.identifiers import ServiceId
 from gateway.wire.message import RequestClaims, body_digest
