@@ -99,6 +99,11 @@ class Nursery:
         assert told, "the nursery has ended"
         return Born(json.loads(told)["pid"], descriptors[0], [sys.executable, *arguments])
 
+    def close(self) -> int:
+        """End it, and with it whoever was born of it and still runs; returns how it ended."""
+        self._socket.close()
+        return self._process.wait()
+
 
 @cache
 def nursery() -> Nursery:
