@@ -19,6 +19,7 @@ import socket
 import struct
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -98,6 +99,11 @@ class Nursery:
         assert told, "the nursery has ended"
         return Born(json.loads(told)["pid"], descriptors[0], [sys.executable, *arguments])
 
+    def close(self) -> int:
+        """End it, and with it whoever was born of it and still runs; returns how it ended."""
+        self._socket.close()
+        return self._process.wait()
+
 
 @cache
 def nursery() -> Nursery:
@@ -127,6 +133,16 @@ def node_started(config: Path) -> subprocess.Popen[bytes]:
     """A node with these settings; what it says is kept beside them."""
     with config.with_suffix(".log").open("ab") as output:
         return started(["-m", "gateway", "node", "run", "--config", str(config)], config.parent, output)
+
+
+def said(arguments: Sequence[str], folder: Path) -> str:
+    """All that `python ARGUMENTS` says in a folder, on both streams. Raises AssertionError if it does not end well."""
+    with tempfile.TemporaryFile() as output:
+        ended = started(arguments, folder, output).wait()
+        output.seek(0)
+        text = output.read().decode()
+    assert ended == 0, text
+    return text
 
 
 def _of_python(environment: Mapping[str, str]) -> dict[str, str]:
