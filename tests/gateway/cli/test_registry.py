@@ -159,6 +159,19 @@ def test_a_member_joins_wherever_its_request_was_written_to(network: Network) ->
     assert not (post / "subsystems.json").exists()
 
 
+def test_a_node_that_joined_listens_at_the_port_that_was_registered(network: Network) -> None:
+    asked = network.enrol("kotka", "--address", "https://127.0.0.1:5999")
+    welcome = network.invoke("add", asked["request"])["welcome"]
+    folder = network.folder / "kotka"
+    result = run("registry", "join", welcome, "--folder", str(folder), "--yes")
+
+    assert result.exit_code == 0, result.output
+    assert str(load(folder / "node.toml").listen.peers) == "0.0.0.0:5999"
+    said = " ".join(result.output.split())
+    assert "0.0.0.0:5999, on all interfaces" in said
+    assert "your own systems to 127.0.0.1:5443" in said
+
+
 async def test_the_node_of_a_member_that_joined_runs_and_serves_the_system_that_was_added(network: Network) -> None:
     request = network.enrol()["request"]
     network.invoke("add", request)

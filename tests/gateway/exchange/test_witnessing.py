@@ -27,8 +27,7 @@ from gateway.registry.read.distribution import RegistryClient
 from tests.gateway.running import Running, running
 from tests.waiting import until
 
-SCHEDULE = """
-[audit]
+SCHEDULE = """[audit]
 witness_seconds = 0.3
 cosign_seconds = 0.5
 readers = ["{reader}"]
@@ -39,7 +38,8 @@ def prepare(network: Network) -> None:
     """Short schedules; the centre's entries may be read by Kotka's node, and by no other."""
     for name, party in network.parties.items():
         reader = network.parties["kotka"].node if name == "centre" else "nobody"
-        party.config.write_text(party.config.read_text("utf-8") + SCHEDULE.format(reader=reader), "utf-8")
+        text = party.config.read_text("utf-8")
+        party.config.write_text(text.replace("[audit]\ncosign_seconds = 60\n", SCHEDULE.format(reader=reader)), "utf-8")
 
 
 @pytest.fixture(scope="module")
