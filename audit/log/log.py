@@ -167,6 +167,20 @@ class Log:
         """The key by which others verify this log's checkpoints."""
         return self._signer.verifier
 
+    @property
+    def signs_by(self) -> tuple[VerifierKey, ...]:
+        """The keys that sign checkpoints: one, or while it changes the one that is to follow as well."""
+        coming = self._signer.coming
+        return (self._signer.verifier, *((coming,) if coming is not None else ()))
+
+    def sign_by(self, signer: LogSigner) -> None:
+        """Go on under other keys, which follow those in use. Raises LogAlteredError for keys that do not."""
+        try:
+            verify_checkpoint(self.latest().note, signer.verifier)
+        except NoteError as error:
+            raise LogAlteredError(f"the keys are not of this log: {error}") from error
+        self._signer = signer
+
     def latest(self) -> Checkpoint:
         """The newest checkpoint that this process knows. Raises LogClosedError before `start`."""
         if self._latest is None:

@@ -27,7 +27,7 @@ from consent.rulebook import RulebookError
 from consent.rulebook import load as load_rulebook
 from gateway.desk.context import DeskContext
 from gateway.desk.desk import Desk
-from gateway.keys import ring
+from gateway.keys import log_keys, ring
 from gateway.keys.certificates import load, to_der
 from gateway.keys.credentials import KeyPlace, Opening
 from gateway.keys.errors import TrustError
@@ -79,16 +79,26 @@ def database_error(settings: Settings, error: SQLAlchemyError) -> NodeError:
 
 def log_of(settings: Settings, engine: Engine, clock: Callable[[], datetime] = utc_now) -> Log:
     """The node's log, not yet started: for the node itself, and for commands that put something on record."""
-    origin = log_origin(settings.node.id)
+    signer = log_signer(settings)
     return Log(
         engine,
-        LogSigner(ed25519_key(settings.secrets.log_key), origin),
-        origin=origin,
+        signer,
+        origin=signer.name,
         clock=clock,
         policy=LogPolicy(
             settings.database.appender_batch, settings.limits.queue, fault=partial(storage.fault_of, engine)
         ),
     )
+
+
+def log_signer(settings: Settings) -> LogSigner:
+    """The keys with which this node signs its log. Raises NodeError."""
+    path = settings.secrets.log_key
+    secrets_in(path)
+    try:
+        return log_keys.signer(path, log_origin(settings.node.id))
+    except ring.RingError as error:
+        raise NodeError(str(error), "restore the file from your backup") from None
 
 
 def witness_signer(settings: Settings) -> WitnessSigner:

@@ -58,7 +58,7 @@ def enrol(
     algorithm: Annotated[str, typer.Option(help="ES256 or EdDSA, for the signing key.")] = "ES256",
     renew: Annotated[
         list[str] | None,
-        typer.Option(help="Ask for a new key of a node that runs already: signing, tls or witness; repeatable."),
+        typer.Option(help="Ask for a new key of a node that runs already: signing, tls, witness or log; repeatable."),
     ] = None,
     pkcs11_module: Module = None,
     pkcs11_token: TokenName = "",
@@ -243,12 +243,12 @@ def _renewed(folder: Path, kinds: frozenset[str], making: Making, *, yes: bool, 
     from gateway.node.wiring import witness_type
     from gateway.registry.read.distribution import RegistryClient
     from gateway.registry.read.entries import Asked
-    from gateway.registry.run.joining import ask_again
+    from gateway.registry.run.joining import TreeFiles, ask_again
     from gateway.terminal.configuration import settings_of
     from gateway.wire.identifiers import SubsystemId
 
-    if kinds - {"signing", "tls", "witness"}:
-        fail("only the keys `signing`, `tls` and `witness` can be renewed", WRONG, json=json)
+    if kinds - {"signing", "tls", "witness", "log"}:
+        fail("only the keys `signing`, `tls`, `witness` and `log` can be renewed", WRONG, json=json)
     settings = settings_of(folder / "node.toml", json=json)
     now = datetime.now(UTC)
     member = SubsystemId.parse(settings.node.subsystems[0]).member
@@ -274,7 +274,8 @@ def _renewed(folder: Path, kinds: frozenset[str], making: Making, *, yes: bool, 
         assert present is not None
         files = {kind: file for kind, file in _files(folder, making.place, json=json).items() if kind in kinds}
         witness = (settings.secrets.witness_key, witness_type(settings)) if "witness" in kinds else None
-        return ask_again(files, Asked(known, node), present, making, witness=witness)
+        log = settings.secrets.log_key if "log" in kinds else None
+        return ask_again(files, Asked(known, node), present, making, trees=TreeFiles(witness, log))
     finally:
         opening.close()
 

@@ -31,8 +31,11 @@ from audit.tree.tiles import WIDTH
 from gateway.cli.main import app
 from gateway.evidence import package
 from gateway.evidence.verifying import verify
+from gateway.keys import ring
 from gateway.keys.errors import TrustError
-from gateway.node.wiring import secret
+from gateway.node.rotation import Beside, Succession
+from gateway.node.wiring import log_of, log_signer, secret, utc_now
+from gateway.settings import load
 from gateway.storage import engine as storage
 from gateway.storage.engine import writer
 from gateway.storage.sealing import SealError, unseal
@@ -296,6 +299,37 @@ def test_an_exchange_whose_log_entries_were_archived_is_proven_with_the_archive(
     report = verify(*package.read((tmp_path / "e.zip").read_bytes()), root=root(exchanged).read_bytes())
     assert report.sound
     assert {one.message_id for one in report.entries} == {exchanged.query}
+
+
+def test_an_exchange_of_before_the_logs_key_changed_is_proven_by_the_key_that_was_listed_then(
+    exchanged: Exchanged, authority: StampingAuthority, tmp_path: Path
+) -> None:
+    copy = copied(exchanged.nodes.party("centre").folder, tmp_path / "centre")
+    settings = load(copy / "node.toml", {})
+    path = settings.secrets.log_key
+    ring.replace(path, (*ring.read(path), ring.new()))
+    engine = storage.create(settings.database.url)
+    log = log_of(settings, engine)
+    log.start()
+    coming = log_signer(settings).coming
+    Succession(Beside(settings, engine, log, utc_now, lambda: None, "u" * 32), str(coming)).carry_out()
+    log.sign_by(log_signer(settings))
+    log.append_blocking((Entry(type="registry", outcome="success", recorded=utc_now()),))
+    log.close()
+    engine.dispose()
+
+    code, said = command(
+        "export", exchanged.query, "--output", str(tmp_path / "e.zip"), "--config", str(copy / "node.toml")
+    )
+
+    assert code == 0, said
+    report = verify(
+        *package.read((tmp_path / "e.zip").read_bytes()),
+        root=root(exchanged).read_bytes(),
+        timestamp_authorities=[authority.root.read_bytes()],
+    )
+    assert report.sound, report
+    assert {"log", "timestamp"} <= {finding.code for finding in report.findings}
 
 
 def copied(folder: Path, target: Path) -> Path:
