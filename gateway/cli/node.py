@@ -10,6 +10,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -99,7 +101,9 @@ def rotate(
         _succeed(settings_of(config, json=json), settle, yes=yes, json=json)
         return
     if secret not in set(Secret):
-        remedy = f"one of {', '.join(Secret)}; log; signing, tls and witness change by `yhdyspinta registry enrol --renew`"
+        remedy = (
+            f"one of {', '.join(Secret)}; log; signing, tls and witness change by `yhdyspinta registry enrol --renew`"
+        )
         fail(f"{escape(secret)} is no secret that changes here", WRONG, remedy=remedy, json=json)
     settings = settings_of(config, json=json)
     agreed(
@@ -181,9 +185,10 @@ def _succeed(settings: Settings, settle: float, *, yes: bool, json: bool) -> Non
     )
 
     def listed() -> str | None:
-        registry = RegistryClient(
-            settings.registry.source, settings.registry.cache, settings.registry.root.read_bytes()
-        ).refresh(datetime.now(UTC))
+        # In a folder of its own: the node that runs writes into its cache at any moment.
+        with TemporaryDirectory() as cache:
+            root = settings.registry.root.read_bytes()
+            registry = RegistryClient(settings.registry.source, Path(cache), root).refresh(datetime.now(UTC))
         node = registry.node(settings.node.id)
         return node.log_key if node is not None else None
 

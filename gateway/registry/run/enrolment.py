@@ -42,7 +42,7 @@ from audit.tree.checkpoint import (
 from gateway.keys import certificates
 from gateway.keys.errors import TrustError
 from gateway.registry.read import targets, writing
-from gateway.registry.read.entries import Asked, Member, Node, ServiceDescriptor, log_origin, witness_name
+from gateway.registry.read.entries import Asked, Content, Member, Node, ServiceDescriptor, log_origin, witness_name
 from gateway.registry.read.registry import Registry
 from gateway.wire.identifiers import IdentifierError, MemberId
 from gateway.wire.message import MESSAGE_VERSIONS
@@ -233,9 +233,35 @@ def hands_log_on(request: Request, registry: Registry) -> bool:
     listed = registry.node(request.node.id)
     if listed is None or listed.log_key is None or listed.log_key == request.node.log_key:
         return True
+    if listed.owner != request.member.id:
+        return True  # whose node it is not, its request is refused whatever it says
     document = {name: value for name, value in request.document.items() if name != "signatures"}
     signature = base64.b64decode(request.document["signatures"].get(FOLLOWED, ""))
     return _log_signed(listed.log_key, request.node, signature, rfc8785.dumps(document))
+
+
+def believed(asked: Request, content: Content, now: datetime, *, is_checked: bool) -> bool:
+    """Whether a key that the registry lists vouches for a request. Raises TrustError for one that nothing vouches for.
+
+    `is_checked` says that somebody has compared its fingerprint with the member.
+    """
+    registry = Registry(content, version=0, expires=now)
+    known = signed_by_member(asked, registry, now)
+    renewal = any(member.id == asked.member.id for member in content.members)
+    if renewal and not known and not is_checked:
+        raise TrustError(
+            "request-refused",
+            f"{asked.member.id} is listed already, and none of its keys has signed the request",
+            f"compare the fingerprint with the member ({asked.fingerprint}) and add --identity-checked",
+        )
+    if not hands_log_on(asked, registry) and not is_checked:
+        raise TrustError(
+            "request-refused",
+            f"the request gives the log of {asked.node.id} another key, and the one in use has not signed it",
+            "have it made by `registry enrol --renew log`; a log whose key is lost has ended: its node begins with "
+            f"an empty database, and you compare the fingerprint ({asked.fingerprint}) and add --identity-checked",
+        )
+    return known
 
 
 def write_welcome(welcome: Welcome) -> bytes:
