@@ -9,7 +9,7 @@ import shutil
 import sqlite3
 import sys
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -257,6 +257,52 @@ def zipped(*files: tuple[str, bytes]) -> bytes:
 def test_a_file_that_is_no_evidence_is_refused_before_it_is_unpacked(data: bytes) -> None:
     with pytest.raises(TrustError) as refused:
         package.read(data)
+
+    assert refused.value.code == "evidence-malformed"
+
+
+def commented(data: bytes) -> bytes:
+    target = io.BytesIO(data)
+    with zipfile.ZipFile(target, "a") as archive:
+        archive.comment = b"the amount was 12 000"
+    return target.getvalue()
+
+
+def remarked(data: bytes) -> bytes:
+    """The same files, one of them with a remark of its own."""
+    target = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(data)) as source, zipfile.ZipFile(target, "w") as archive:
+        for number, entry in enumerate(source.infolist()):
+            info = zipfile.ZipInfo(entry.filename)
+            info.comment = b"" if number else b"a remark"
+            archive.writestr(info, source.read(entry))
+    return target.getvalue()
+
+
+def extended(data: bytes) -> bytes:
+    """The same files, one of them with a field that nobody reads."""
+    target = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(data)) as source, zipfile.ZipFile(target, "w") as archive:
+        for number, entry in enumerate(source.infolist()):
+            info = zipfile.ZipInfo(entry.filename)
+            info.extra = b"" if number else b"\x99\x99\x04\x00more"
+            archive.writestr(info, source.read(entry))
+    return target.getvalue()
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [commented, remarked, extended, lambda data: b"<html>" + data, lambda data: data + b"</html>"],
+    ids=["comment", "comment of a file", "field of a file", "bytes before", "bytes behind"],
+)
+def test_a_package_that_holds_more_than_its_files_is_refused(
+    exchanged: Exchanged, tmp_path: Path, changed: Callable[[bytes], bytes]
+) -> None:
+    data = exported(exchanged, "kotka", exchanged.query, tmp_path / "evidence.zip").read_bytes()
+    assert package.read(data)
+
+    with pytest.raises(TrustError) as refused:
+        package.read(changed(data))
 
     assert refused.value.code == "evidence-malformed"
 
