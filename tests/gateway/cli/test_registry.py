@@ -158,6 +158,19 @@ def test_a_member_joins_wherever_its_request_was_written_to(network: Network) ->
     assert not (post / "subsystems.json").exists()
 
 
+def test_a_node_that_joined_listens_at_the_port_that_was_registered(network: Network) -> None:
+    asked = network.enrol("kotka", "--address", "https://127.0.0.1:5999")
+    welcome = network.invoke("add", asked["request"])["welcome"]
+    folder = network.folder / "kotka"
+    result = run("registry", "join", welcome, "--folder", str(folder), "--yes")
+
+    assert result.exit_code == 0, result.output
+    assert str(load(folder / "node.toml").listen.peers) == "0.0.0.0:5999"
+    said = " ".join(result.output.split())
+    assert "0.0.0.0:5999, on all interfaces" in said
+    assert "your own systems to 127.0.0.1:5443" in said
+
+
 async def test_the_node_of_a_member_that_joined_runs_and_serves_the_system_that_was_added(network: Network) -> None:
     request = network.enrol()["request"]
     network.invoke("add", request)
@@ -250,6 +263,25 @@ class Pair:
 
         self.until(look, lambda found: signer.key_id.hex() in found)
 
+    def log_key(self, name: str) -> str:
+        """The key that the registry lists for the node's log."""
+        [key] = [node["log"]["key"] for node in self.network.shown["nodes"] if node["id"] == f"{name}-1"]
+        return str(key)
+
+    def one(self, name: str, statement: str) -> int:
+        """A number from the node's database."""
+        with contextlib.closing(sqlite3.connect(self.config(name).parent / "node.db")) as connection:
+            return int(connection.execute(statement).fetchone()[0] or 0)
+
+    def size(self, name: str) -> int:
+        return self.one(name, "SELECT size FROM audit_head")
+
+    def cosigned_size(self, name: str) -> int:
+        return self.one(name, "SELECT max(size) FROM audit_cosignatures")
+
+    def alarms(self, name: str) -> int:
+        return self.one(name, "SELECT count(*) FROM audit_alarms")
+
     def witness(self, name: str) -> Any:
         """What the node's health says of it as a witness; None while it does not answer."""
         try:
@@ -305,6 +337,35 @@ def test_nodes_that_joined_by_commands_cosign_each_others_logs_and_change_their_
         result = run("audit", "check", "--config", str(pair.config(name)), "--json")
         assert result.exit_code == 0, result.output
         assert json.loads(result.stdout)["sound"]
+
+
+def test_a_log_goes_on_under_another_key_while_its_node_runs(network: Network) -> None:
+    pair = Pair(network)
+    folder, config = network.folder / "kotka", str(pair.config("kotka"))
+    [witness] = pair.keys("hamina")
+    with pair.running():
+        pair.cosigns(witness, "kotka")
+        former = pair.log_key("kotka")
+        asked = network.invoke(
+            "enrol", "--renew", "log", "--folder", str(folder), "--out", str(folder / "renewal.json")
+        )
+        # Before the registry lists it nobody would believe the new key.
+        early = run("node", "rotate", "log", "--config", config, "--settle", "0", "--yes", "--json")
+        assert (early.exit_code, "does not list" in json.loads(early.stdout)["error"]) == (3, True)
+        assert "~ node kotka-1" in " ".join(network.invoke("add", asked["request"])["changes"])
+
+        done = run("node", "rotate", "log", "--config", config, "--settle", "3", "--yes", "--json")
+        assert done.exit_code == 0, done.output
+        new = pair.log_key("kotka")
+        assert new != former
+        size = pair.size("kotka")
+        # The peer goes on: it proves the log and cosigns it, by the new key alone.
+        run("audit", "unusual", "--config", config, "--json")
+        pair.until(lambda: pair.cosigned_size("kotka"), lambda found: found > size)
+        assert pair.alarms("hamina") == 0
+    for name in Pair.MEMBERS:
+        result = run("audit", "check", "--config", str(pair.config(name)), "--json")
+        assert json.loads(result.stdout)["sound"], result.output
 
 
 def test_a_key_of_a_witness_is_not_put_in_place_before_it_is_listed(network: Network) -> None:

@@ -224,10 +224,14 @@ async def test_what_a_neighbour_reports_holds_until_the_person_is_asked(
     assert report["id"] in {item["id"] for item in waiting["reports"]}
     _, others = await call(nodes, "kotka", "GET", "/v1/reports")
     assert report["id"] not in {item["id"] for item in others["reports"]}
-    path, said = f"/v1/reports/{report['id']}/answer", {"forbids": forbids, "language": language}
+    path, said = (
+        f"/v1/reports/{report['id']}/answer",
+        {"forbids": forbids, "language": language, "given_by": {"kind": "self"}},
+    )
     about = {"subject": {"system": HETU, "value": person}}
     for wrong, code in (
-        (about | {"forbids": "maybe"}, 422),
+        (about | said | {"forbids": "maybe"}, 422),
+        ({key: value for key, value in (about | said).items() if key != "given_by"}, 422),
         (about | said | {"given_by": {"kind": "other"}}, 400),
         ({"subject": {"system": HETU, "value": invented(1)}} | said, 404),
     ):
