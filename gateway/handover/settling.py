@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+import orjson
 from sqlalchemy import Connection
 
 from audit.log.entries import Categories, Entry, EntryType, Outcome, micros, new_id
@@ -25,11 +26,13 @@ from gateway.exchange.messaging import keep_request, keeps
 from gateway.handover import leases
 from gateway.handover.leases import Delivery, PutOff
 from gateway.handover.sending import Sending
+from gateway.handover.states import DeliveryKind
 from gateway.story import Detail, Said, Story
 from gateway.wire.problems import ProblemError, UnsentError
 from gateway.wire.signing import request_digest
 
 _DAY_MILLISECONDS = 24 * 3600 * 1000
+_MOST_RECIPIENTS = 100_000
 
 #: Refusals that another attempt cannot change by itself; every other problem is waited out.
 FINAL = frozenset(
@@ -99,6 +102,9 @@ async def record_receipt(
     """Put the receipt of a delivery on record."""
     now, delivery = exchange.clock(), sending.delivery
     entry = _follow(released, Outcome.SUCCESS, now, answered)
+    onward = told_onward(answered.body) if delivery.kind is DeliveryKind.NOTICE else 0
+    if onward:
+        entry = replace(entry, detail={**entry.detail, "onward": onward})
 
     def record(connection: Connection) -> Written[None]:
         message_id = sending.outgoing.claims.message_id
@@ -167,6 +173,13 @@ async def record_problem_after(
         return Written(None, (entry, *noticed))
 
     await exchange.log.commit(record)
+
+
+def told_onward(body: bytes) -> int:
+    """To how many others the recipient of a notice passes it on, as its receipt says; not to whom, which is its own."""
+    document = orjson.loads(body)
+    count = document.get("onward") if isinstance(document, dict) else None
+    return count if isinstance(count, int) and not isinstance(count, bool) and 0 <= count < _MOST_RECIPIENTS else 0
 
 
 def _is_day_old(entry: str, now: datetime) -> bool:
