@@ -120,7 +120,8 @@ class Reception:
             )
             entry = provider_entry(self._exchange, incoming, done)
             identifier = incoming.claims.message_id
-            moved = moved_by(self._exchange, connection, incoming, Brought(bundle, categories, decision), subject)
+            brought = Brought(bundle, categories, decision, is_told=document.get("tells") is True)
+            moved = moved_by(self._exchange, connection, incoming, brought, subject)
             arrival = _arrival(
                 incoming,
                 entry,

@@ -27,7 +27,11 @@ from gateway.handover import leases
 from gateway.handover.leases import Delivery, PutOff
 from gateway.handover.sending import Sending
 from gateway.handover.states import DeliveryKind
+from gateway.obligations import arising
+from gateway.obligations.arising import Moved
+from gateway.obligations.receiving import language_of
 from gateway.story import Detail, Said, Story
+from gateway.wire.identifiers import SubsystemId
 from gateway.wire.problems import ProblemError, UnsentError
 from gateway.wire.signing import request_digest
 
@@ -113,9 +117,42 @@ async def record_receipt(
             subject = exchange.subjects.by_id(connection, delivery.subject)
             keep_bodies(connection, message_id, subject, response=answered.body)
         leases.arrive(connection, delivery, receipt, entry.id, micros(now))
-        return Written(None, (entry, *noticed))
+        return Written(None, (entry, *noticed, *_to_tell(exchange, connection, sending, entry)))
 
     await exchange.log.commit(record)
+
+
+def _to_tell(exchange: Exchange, connection: Connection, sending: Sending, arrived: Entry) -> tuple[Entry, ...]:
+    """The task to tell the person of what has arrived by their word."""
+    delivery, decision, person = sending.delivery, sending.decision, sending.person
+    subject = exchange.subjects.by_id(connection, delivery.subject)
+    if decision is None or person is None or subject is None or arrived.agents.recipient is None:
+        return ()
+    moved = Moved(
+        decision=decision,
+        rulebook=sending.outgoing.standing.rulebook,
+        categories=sending.kept,
+        facts=decision.request.facts,
+        subject=subject,
+        under=(),
+        named=person.named.pairs,
+        ours=SubsystemId.parse(delivery.consumer).member,
+        party=SubsystemId.parse(arrived.agents.recipient),
+        message=arrived.message_id or "",
+        purpose=delivery.purpose,
+        language=language_of(orjson.loads(sending.outgoing.body)["bundle"]),
+    )
+    story = Story(
+        node=exchange.node,
+        recipient=arrived.agents.recipient,
+        source=delivery.consumer,
+        message_id=arrived.message_id,
+        subject=subject.pseudonym,
+        purpose=delivery.purpose,
+        rulebook=moved.rulebook.digest,
+        case=delivery.case,
+    )
+    return arising.given(connection, story, moved, arrived.recorded)
 
 
 async def record_problem_before(

@@ -32,6 +32,7 @@ class HandoverMessage(Shown):
     delivery: Token
     flow: str
     consents: Annotated[list[dict[str, Any]], Field(max_length=MOST_NAMED)] = Field(default=[])
+    tells: bool = Field(False, description="the sender tells the person of what goes by their word")
     bundle: dict[str, Any]
 
 
