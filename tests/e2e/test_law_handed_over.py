@@ -206,11 +206,7 @@ def test_prohibition_stops_no_right_of_the_municipality(people: People) -> None:
 
 def test_neighbours_report_holds_what_goes_by_consent_until_the_person_is_asked(people: People) -> None:
     someone = people.somebody("p01-asylum-adult")
-    consent = {
-        "purposes": ["reception-to-municipality"],
-        "recipients": ["municipality"],
-        "categories": ["child-protection"],
-    }
+    consent = {"purposes": ["reception-to-county"], "recipients": ["county"], "categories": ["vulnerability"]}
     people.say(someone, kind="consent", **consent)
     before = people.hand_over(someone)["county"]
     word = people.say(someone, kind="prohibition", given_by={"kind": "other"}, language="ti")
