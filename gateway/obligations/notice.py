@@ -19,32 +19,9 @@ from typing import Final
 from gateway.obligations.tasks import Kind, Task
 from gateway.registry.read.standing import Standing
 from gateway.wire.identifiers import IdentifierError, SubsystemId
+from texts import LANGUAGES, Catalogue
 
-LANGUAGES: Final = ("fi", "sv", "en")
-_GOT: Final = {
-    "fi": "Tämä organisaatio on saanut sinusta tietoja. Ne tulivat täältä: {party}. ",
-    "sv": "Denna organisation har fått uppgifter om dig. De kom från: {party}. ",
-    "en": "This organisation has received data about you. It came from: {party}. ",
-}
-_GIVEN: Final = {
-    "fi": "Tämä organisaatio on antanut sinusta tietoja luvallasi tai suostumuksellasi. Ne annettiin tänne: {party}. "
-    "Voit perua lupasi tai suostumuksesi. ",
-    "sv": "Denna organisation har lämnat ut uppgifter om dig med ditt tillstånd eller samtycke. De gavs till: {party}. "
-    "Du kan återkalla ditt tillstånd eller samtycke. ",
-    "en": "This organisation has given data about you with your permission or consent. It was given to: {party}. "
-    "You may take your permission or consent back. ",
-}
-_REST: Final = {
-    "fi": "Tarkoitus: {purpose}. Tiedot: {categories}. Peruste: {bases}. Voit pyytää nähtäväksi, mitä sinusta on "
-    "talletettu, ja pyytää virheen korjaamista. Voit kysyä lisää tietosuojavastaavalta ja tehdä valituksen "
-    "tietosuojavaltuutetulle. Voit pyytää tulkkia.",
-    "sv": "Ändamål: {purpose}. Uppgifter: {categories}. Grund: {bases}. Du kan begära att få se vad som har sparats om "
-    "dig och begära att fel rättas. Du kan fråga dataskyddsombudet och klaga hos dataombudsmannen. Du kan be om en "
-    "tolk.",
-    "en": "Purpose: {purpose}. Data: {categories}. Basis: {bases}. You may ask to see what is stored about you, and "
-    "ask for errors to be corrected. You may ask the data protection officer, and complain to the Data Protection "
-    "Ombudsman. You may ask for an interpreter.",
-}
+_TEXTS: Final = Catalogue("obligations")
 
 
 class Translation(StrEnum):
@@ -101,8 +78,9 @@ def notices(task: Task, standing: Standing) -> dict[str, str]:
             rulebook.categories[code].title[language] for code in task.categories if code in rulebook.categories
         ]
         bases = [basis.cited(language) for code in task.bases if (basis := rulebook.basis(code)) is not None]
-        first = _GIVEN if task.kind is Kind.TELL_GIVEN else _GOT
-        found[language] = (first[language] + _REST[language]).format(
+        found[language] = _TEXTS(
+            "notice-given" if task.kind is Kind.TELL_GIVEN else "notice",
+            language,
             party=_party(standing, task.party, language),
             purpose=purpose[language] if purpose is not None else "–",
             categories=", ".join(categories),
