@@ -22,11 +22,11 @@ from gateway.keys.certificates import to_der
 from gateway.registry.read.registry import Node
 from gateway.storage.tables import deliveries
 from gateway.wire.problems import ProblemError
-from gateway.wire.text import Text
 from schemas.facts import MIGRI_CUSTOMER
 from schemas.projection import project
 from tests.gateway.exchange.inprocess import InProcess, Place, node, problem_of
 from tests.gateway.handover.test_deliveries import order
+from texts import Text
 
 WHO = "7000001"
 GIVEN = frozenset({"identity", "language", "residence-permit", "housing", "contact"})
