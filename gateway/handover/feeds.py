@@ -16,7 +16,7 @@ from gateway.handover.deliver import Deliveries
 from gateway.handover.plan import Handovers, Order
 from gateway.person.values import Register
 from gateway.reading.readers import Adapters
-from gateway.settings_sources import (
+from gateway.settings.sources import (
     DatabaseSource,
     DirectorySource,
     HttpSource,

@@ -38,8 +38,8 @@ from gateway.registry.read.distribution import RegistryClient
 from gateway.registry.read.entries import log_origin, witness_name
 from gateway.registry.read.standing import Standing, Standings
 from gateway.settings import Settings
-from gateway.settings_audit import AuditSettings
-from gateway.settings_keys import KeySettings, MemberSettings
+from gateway.settings.audit import AuditSettings
+from gateway.settings.keys import KeySettings, MemberSettings
 from gateway.sources.backends import Backend, HttpBackend
 from gateway.sources.endpoint import Endpoint
 from gateway.storage import engine as storage

@@ -92,7 +92,7 @@ def test_the_settings_of_every_source_in_the_documentation_are_settings(tmp_path
 
     from pydantic import TypeAdapter
 
-    from gateway.settings_sources import SourceSettings
+    from gateway.settings.sources import SourceSettings
 
     shown = [one.text for one in blocks(DOCS / "sources.md") if one.language == "toml"]
     read: Any = TypeAdapter(SourceSettings)

@@ -9,7 +9,6 @@ import shutil
 import sqlite3
 import ssl
 import subprocess
-import sys
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -23,7 +22,6 @@ from typer.testing import CliRunner
 
 from audit.tree.checkpoint import VerifierKey, split_note
 from gateway.cli.main import app
-from gateway.demo.leash import leashed
 from gateway.demo.ports import Ports
 from gateway.keys.credentials import Opening
 from gateway.registry.read.distribution import RegistryClient
@@ -31,6 +29,7 @@ from gateway.settings import load
 from tests.former import former_rulebook
 from tests.gateway.running import ready
 from tests.gateway.tokens import PIN, Tokens
+from tests.nursery import node_started
 from tests.waiting import living, wait
 
 
@@ -175,9 +174,7 @@ async def test_the_node_of_a_member_that_joined_runs_and_serves_the_system_that_
     folder = network.folder / "kotka"
     network.invoke("join", str(Path(request).with_suffix(".welcome.json")), "--folder", str(folder), *listens)
     assert run("client", "add", "tools", "--config", str(folder / "node.toml"), "--yes").exit_code == 0
-    process = subprocess.Popen(
-        leashed([sys.executable, "-m", "gateway", "node", "run", "--config", str(folder / "node.toml")])
-    )
+    process = node_started(folder / "node.toml")
     try:
         await ready(local, living(process))
         async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{local}/metrics") as answer:
@@ -227,8 +224,7 @@ class Pair:
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
-        command = [sys.executable, "-m", "gateway", "node", "run", "--config"]
-        self.processes = [subprocess.Popen(leashed([*command, str(self.config(name))])) for name in self.MEMBERS]
+        self.processes = [node_started(self.config(name)) for name in self.MEMBERS]
         try:
             yield
         finally:

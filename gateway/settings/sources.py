@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from gateway.settings_values import IDENTITY, LOOPBACK, Identity, Listen, Section, Subsystem
+from gateway.settings.values import IDENTITY, LOOPBACK, Identity, Listen, Section, Subsystem
 
 
 class _SourceSettings(Section):
