@@ -65,6 +65,9 @@ def _impossible_days(person: Mapping[str, Any], said: Said, day: date) -> Iterat
         value = part.get("valueDate")
         if value and date.fromisoformat(value) > day + timedelta(days=1):
             yield Doubt(f"{_at(place)}/valueDate", "date-future")
+    died = person.get("deceasedDateTime")
+    if died and date.fromisoformat(died) > day + timedelta(days=1):
+        yield Doubt("/entry/0/resource/deceasedDateTime", "date-future")
     days = {"/birthDate": date.fromisoformat(person["birthDate"])} if person.get("birthDate") else {}
     for index, given in enumerate(person.get("identifier", ())):
         system, value = given["system"], given["value"]
@@ -111,6 +114,8 @@ def _disagreements(person: Mapping[str, Any], said: Said) -> Iterator[str]:
         system, value = identifier["system"], identifier["value"]
         if system in _SINGLE and first.setdefault(system, value) != value:
             yield f"/entry/0/resource/identifier/{index}/value"
+    if (died := person.get("deceasedDateTime")) and (birth := person.get("birthDate")) and died < birth:
+        yield "/entry/0/resource/deceasedDateTime"
     permit = said.get(_PERMIT, {})
     if "granted" in permit and "ground" in permit:
         place, granted = permit["granted"]

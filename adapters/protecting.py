@@ -65,6 +65,7 @@ RULES: Final = (
         Then.STOPS,
         Then.HELD,
     ),
+    Rule("death", ("Patient.deceased",), Then.UNKNOWN, Then.UNKNOWN, Then.STOPS, Then.STOPS),
     Rule("identifier", ("Patient.identifier",), Then.STOPS, Then.STOPS, Then.STOPS, Then.STOPS),
     Rule("name", ("Patient.name",), Then.UNKNOWN, Then.UNKNOWN, Then.STOPS, Then.STOPS),
     Rule("residence permit", (_part("residence-permit"),), Then.UNKNOWN, Then.UNKNOWN, Then.STOPS, Then.STOPS),

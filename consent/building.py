@@ -9,6 +9,7 @@ from typing import Any
 from consent.law import (
     Act,
     Basis,
+    Bearer,
     Case,
     Category,
     Example,
@@ -17,6 +18,7 @@ from consent.law import (
     Gap,
     Mode,
     Obligation,
+    Period,
     Permit,
     Prohibition,
     Rulebook,
@@ -70,6 +72,7 @@ def build(document: Mapping[str, Any], digest: str, source: str) -> Rulebook:
             Without(Provision.parse(entry["provision"]), entry["reason"]) for entry in document.get("without", ())
         ),
         obligations={code: _obligation(code, entry) for code, entry in document.get("obligations", {}).items()},
+        retention={code: _period(code, entry) for code, entry in document.get("retention", {}).items()},
     )
     return rulebook.with_bases(_basis(basis, form, acts) for basis in document["bases"])
 
@@ -95,13 +98,21 @@ def _source(document: Mapping[str, Any] | None, acts: Mapping[str, Act]) -> Sour
 
 def _obligation(code: str, document: Mapping[str, Any]) -> Obligation:
     provision = document.get("provision")
+    by_word = document.get("by_word", {})
     return Obligation(
         code,
         document["says"],
-        document["falls_on"],
+        Bearer(document["falls_on"]),
         Provision.parse(provision) if provision is not None else None,
         document.get("years"),
+        Bearer(by_word["falls_on"]) if by_word else None,
+        by_word.get("says"),
     )
+
+
+def _period(code: str, document: Mapping[str, Any]) -> Period:
+    provision = Provision.parse(document["provision"])
+    return Period(code, document["says"], provision, document["years"], frozenset(document.get("but", ())))
 
 
 def _gap(document: Mapping[str, Any], form: int) -> Gap:
@@ -157,6 +168,7 @@ def _basis(document: Mapping[str, Any], form: int, acts: Mapping[str, Act]) -> B
         mode=Mode(document["mode"]) if "mode" in document else None,
         gives=document.get("gives"),
         doubt=document.get("doubt"),
+        retention=document.get("retention"),
     )
 
 

@@ -12,8 +12,9 @@ from collections.abc import Iterable
 from datetime import date
 from typing import Final
 
-from consent.law import Basis, Gap, Prohibition, Rulebook, Word
+from consent.law import RETAIN, Basis, Gap, Prohibition, Rulebook, Word
 from consent.provisions import article
+from consent.request import Way
 from consent.verdicts import Decision, PermittedCategory, WithheldCategory, legal_day
 from texts import LANGUAGES, OTHERWISE, Catalogue, day
 
@@ -62,7 +63,8 @@ def explain(decision: Decision, rulebook: Rulebook, language: str = "en") -> str
     carried_out = CARRIED_OUT | (AT_THE_RECIPIENT & rulebook.obligations.keys())
     kept = [obligation for obligation in decision.obligations if obligation in carried_out]
     if kept:
-        sentences.append(words.text("obligations", obligations=", ".join(map(words.obligation, kept))))
+        said = [text for obligation in kept for text in words.obligation(obligation, decision)]
+        sentences.append(words.text("obligations", obligations="; ".join(dict.fromkeys(said))))
     return " ".join(sentences)
 
 
@@ -194,11 +196,26 @@ class _Words:
     def fact(self, name: str) -> str:
         return _TEXTS.named("facts", name, self.language)
 
-    def obligation(self, name: str) -> str:
+    def obligation(self, name: str, decision: Decision) -> list[str]:
+        """What an obligation asks, in one way or more: by how the data moves, and by which basis."""
         known = self._rulebook.obligations.get(name)
-        if known is not None:
-            return known.says[self.language]
-        return _TEXTS.named("obligation", name, self.language)
+        if known is None:
+            return [_TEXTS.named("obligation", name, self.language)]
+        said = []
+        for item in sorted(decision.permitted, key=self.place):
+            basis = self._rulebook.basis(item.basis)
+            if basis is None or name not in basis.obligations:
+                continue
+            period = self._rulebook.retention.get(basis.retention or "")
+            by_word = item.consent_id is not None and decision.request.way is Way.HANDOVER
+            if name == RETAIN and period is not None:
+                said.append(period.says[self.language])
+            elif by_word and known.by_word_says is not None:
+                said.append(known.by_word_says[self.language])
+            else:
+                said.append(known.says[self.language])
+        # A prohibition may ask it where no basis does.
+        return list(dict.fromkeys(said)) or [known.says[self.language]]
 
     def _unmet(self, code: str, named: Basis | Prohibition | None, unmet: str) -> str:
         if code == "condition-unmet":

@@ -9,12 +9,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from consent.provisions import Provision
 from consent.request import SubjectFacts
 
 Words = Mapping[str, str]
+RETAIN: Final = "retain-at-most"
+"""The obligation to end what came, of which the basis says when."""
 
 
 class Mode(StrEnum):
@@ -129,6 +131,7 @@ class Basis(Dated):
     mode: Mode | None = None
     gives: Words | None = None
     doubt: Words | None = None
+    retention: str | None = None
 
     @property
     def needs_word(self) -> bool:
@@ -227,15 +230,44 @@ class Without:
     reason: Words
 
 
+class Bearer(StrEnum):
+    """On whom a duty that comes with data falls: who gives it, who gets it, or both."""
+
+    PROVIDER = "provider"
+    RECIPIENT = "recipient"
+    BOTH = "both"
+
+
 @dataclass(frozen=True, slots=True)
 class Obligation:
-    """A duty that comes with data: on whom it falls, since which provision, for how long, in the reader's words."""
+    """A duty that comes with data: on whom it falls, since which provision, for how long, in the reader's words.
+
+    `by_word` is on whom it falls instead where the holder hands over by the person's permission or consent, and
+    `by_word_says` in which words.
+    """
 
     code: str
     says: Words
-    falls_on: str
+    falls_on: Bearer
     provision: Provision | None = None
     years: int | None = None
+    by_word: Bearer | None = None
+    by_word_says: Words | None = None
+
+    def bearer(self, *, by_word: bool) -> Bearer:
+        """On whom it falls; `by_word` is whether the holder hands over by the person's word."""
+        return self.by_word if by_word and self.by_word is not None else self.falls_on
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """For how long data may be kept at most: since which provision, in the reader's words; `but` is what it leaves."""
+
+    code: str
+    says: Words
+    provision: Provision
+    years: int
+    but: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,6 +328,7 @@ class Rulebook:
     acts: Mapping[str, Act] = field(default_factory=dict)
     without: tuple[Without, ...] = ()
     obligations: Mapping[str, Obligation] = field(default_factory=dict)
+    retention: Mapping[str, Period] = field(default_factory=dict)
     _index: Mapping[Triple, tuple[Basis, ...]] = field(default_factory=dict, repr=False, compare=False)
     _by_id: Mapping[str, Basis] = field(default_factory=dict, repr=False, compare=False)
     # The bases of a day by category: worked out when first asked for, the same for everybody.

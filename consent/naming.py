@@ -8,6 +8,7 @@ from datetime import date
 from typing import Any, Final
 
 from consent.conditions import CONDITIONS
+from consent.law import RETAIN
 from consent.provisions import Provision
 
 Wrong = Iterator[tuple[str, str, str]]
@@ -61,6 +62,7 @@ class Names:
             "bases": {basis["id"] for basis in document["bases"]},
             "acts": set(document.get("acts", ())),
             "obligations": set(document.get("obligations", ())),
+            "retention": set(document.get("retention", ())),
         }
 
     def wrong(self) -> Wrong:
@@ -71,6 +73,9 @@ class Names:
         yield from self._flows()
         yield from self._gaps()
         yield from self._people()
+        for code, period in self._document.get("retention", {}).items():
+            yield from self._provision(f"/retention/{code}/provision", period["provision"])
+            yield from self._each(f"/retention/{code}/but", period.get("but", ()), "categories")
         for index, entry in enumerate(self._document.get("without", ())):
             yield from self._provision(f"/without/{index}/provision", entry["provision"])
 
@@ -121,10 +126,22 @@ class Names:
             yield from self._each(persons, persons_of(basis, self._form), "permits")
             if self._form > 1:
                 yield from self._each(f"{at}/obligations", basis.get("obligations", ()), "obligations")
+                yield from self._retention(at, basis)
             if "source" in basis:
                 yield from self._source(f"{at}/source", basis["source"])
             for place, example in enumerate(basis["examples"]):
                 yield from self._example(f"{at}/examples/{place}", example)
+
+    def _retention(self, at: str, basis: Mapping[str, Any]) -> Wrong:
+        """A basis that ends what it brings says when, and one that says when ends it."""
+        named, retained = basis.get("retention"), self._document.get("obligations", {}).get(RETAIN, {})
+        if named is not None:
+            yield from self._one(f"{at}/retention", named, "retention")
+        ends = RETAIN in basis.get("obligations", ())
+        if ends and named is None and "years" not in retained:
+            yield f"{at}/obligations", "nothing says for how long it is kept", "name one of `retention` in the basis"
+        if named is not None and not ends:
+            yield f"{at}/retention", "the basis has no obligation to end it", f"add {RETAIN} to its obligations"
 
     def _example(self, at: str, example: Mapping[str, Any]) -> Wrong:
         provider, requester = EXAMPLE_SIDES[self._form]

@@ -73,6 +73,12 @@ class BundleFacts:
     childs_interest: bool | None = None
     client_of_social_care: bool | None = None
     integration_plans: tuple[Period, ...] = ()
+    deceased: bool | None = None
+    deceased_on: date | None = None
+
+    def has_died(self, day: date) -> bool | None:
+        """Whether the person is dead on a day. One whose day of death is not said is, on every day."""
+        return self.deceased_on <= day if self.deceased_on is not None else self.deceased
 
 
 def subject(bundle: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -139,6 +145,8 @@ def read_facts(bundle: Mapping[str, Any]) -> BundleFacts:
         childs_interest=stated.get("integration/childs-interest"),
         client_of_social_care=stated.get("integration/client-of-social-care"),
         integration_plans=tuple(_integration_plans(bundle)),
+        deceased=person.get("deceasedBoolean"),
+        deceased_on=_day(person.get("deceasedDateTime")),
     )
 
 

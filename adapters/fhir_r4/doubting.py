@@ -107,10 +107,6 @@ def _statuses(resource: Mapping[str, Any], kind: str, at: str) -> Iterator[Word]
 def _person(person: Mapping[str, Any], at: str, today: date) -> Iterator[Word]:
     if person.get("active") is False:
         yield Word("not-current", f"{at}/active", Doing.STOPS)
-    if person.get("deceasedBoolean") not in (None, False):
-        yield Word("deceased", f"{at}/deceasedBoolean", Doing.STOPS)
-    if person.get("deceasedDateTime"):
-        yield Word("deceased", f"{at}/deceasedDateTime", Doing.STOPS)
     for index, link in enumerate(_listed(person.get("link"))):
         if not isinstance(link, dict) or link.get("type") != "seealso":
             yield Word("identity-doubted", f"{at}/link/{index}", Doing.STOPS)

@@ -29,7 +29,6 @@ _IGNORED = frozenset(
         "address/use",
         "address/text",
         "active",
-        "deceasedBoolean",
         "identifier/period",
         "name/period",
         "telecom/period",

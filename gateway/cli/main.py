@@ -57,6 +57,10 @@ NOUNS: Mapping[str, Noun] = {
     ),
     "rulebook": Noun("Check, compare and explain rulebooks; make recorded decisions again.", ("gateway.cli.rulebook",)),
     "consent": Noun("Bring consents and refusals into a node.", ("gateway.consents.cli",)),
+    "task": Noun(
+        "See to what comes with data: tell people, ask them, confirm deletions.", ("gateway.obligations.cli",)
+    ),
+    "request": Noun("Make and end standing requests through a node.", ("gateway.asking.cli",)),
     "identity": Noun("Decide who is one person and who is not.", ("gateway.identity.cli",)),
 }
 
@@ -109,7 +113,7 @@ def _print_version(wanted: bool) -> None:
 
 #: Nouns whose files hold what is somebody's: entries, extracts, consents, evidence, reports. What `registry` publishes
 #: is for all to read.
-PRIVATE = frozenset({"node", "audit", "client", "console", "consent", "evidence", "identity"})
+PRIVATE = frozenset({"node", "audit", "client", "console", "consent", "evidence", "identity", "task"})
 
 
 @app.callback()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
 import orjson
 from sqlalchemy import Connection, select
@@ -19,8 +19,9 @@ from audit.questions.subjects import Subject
 from consent import store
 from consent.consents import ConsentRecord
 from gateway.exchange.context import Exchange
-from gateway.exchange.holding import UNSENT, has_surely_left_nothing
+from gateway.exchange.holding import UNSENT, case_of, has_surely_left_nothing
 from gateway.handover.carrying import CARRIERS, digest_of, version_for
+from gateway.handover.onward import MOST_NAMED, NOTICE_PURPOSE
 from gateway.person.values import Person
 from gateway.registry.read.standing import Standing
 from gateway.sources.backends import Locator
@@ -28,10 +29,7 @@ from gateway.storage.sealing import seal, unseal
 from gateway.storage.tables import deliveries, disclosures
 from gateway.wire.identifiers import SubsystemId
 
-#: How many messages a notice names at most; what is older is found by the identifier alone.
-MOST_NAMED: Final = 100
 _MAY_HAVE_LEFT: Final = frozenset({Outcome.SUCCESS, Outcome.PARTIAL, Outcome.REQUESTED})
-NOTICE_PURPOSE: Final = "withdrawal-notice"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +44,14 @@ class Change:
     at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class _To:
+    """Who is told, and in which case it got the data: so the notice stands in the course of that case."""
+
+    recipient: str
+    case: str | None
+
+
 class Notices:
     """Plans notices, in the transaction that records the change."""
 
@@ -56,9 +62,10 @@ class Notices:
         """Tell whoever has received what a new prohibition is about; gives how many are told."""
         identifier = [{"system": known_by.system, "value": known_by.value}]
         told = 0
-        for holder, messages in self._holders(connection, change, person).items():
+        for holder, released in self._holders(connection, change, person).items():
+            messages = [entry.message_id for entry in released if entry.message_id]
             about = {"subject": identifier, "messages": messages[:MOST_NAMED]}
-            told += self._notify(connection, change, holder, about)
+            told += self._notify(connection, change, _To(holder, released[-1].case), about)
         return told
 
     def of_ending(self, connection: Connection, change: Change) -> int:
@@ -77,17 +84,18 @@ class Notices:
             if key is None:
                 continue  # whose key was destroyed cannot be named to anyone any more
             named = unseal(key, f"disclosures/{change.record.id}/{row.recipient}", row.identifiers)
-            told += self._notify(connection, change, row.recipient, {"subject": orjson.loads(named)})
+            holder = _To(row.recipient, case_of(connection, change.record.id, row.recipient))
+            told += self._notify(connection, change, holder, {"subject": orjson.loads(named)})
         return told
 
-    def _holders(self, connection: Connection, change: Change, person: Person) -> dict[str, list[str]]:
-        """Who has received from us what a new prohibition is about, or may have, and in which messages.
+    def _holders(self, connection: Connection, change: Change, person: Person) -> dict[str, list[Entry]]:
+        """Who has received from us what a new prohibition is about, or may have, and by which releases.
 
         As the log tells: an attempt of which the end is not on record is under way, or may have arrived. Whatever
         identifier it went out under: the recipient may know the person by another than the prohibition names.
         """
         record, registry = change.record, change.standing.registry
-        holders: dict[str, list[str]] = {}
+        holders: dict[str, list[Entry]] = {}
         rows = connection.execute(
             select(entries.c.body)
             .where(
@@ -113,13 +121,13 @@ class Notices:
             member = recipient.rpartition("/")[0]
             roles = registry.roles_of(SubsystemId.parse(recipient), released.recorded)
             if any(record.meant_for(released.purpose or "", role, member) for role in {*roles, ""}):
-                holders.setdefault(recipient, []).extend([released.message_id] if released.message_id else [])
+                holders.setdefault(recipient, []).append(released)
         return holders
 
-    def _notify(self, connection: Connection, change: Change, recipient: str, about: dict[str, Any]) -> int:
+    def _notify(self, connection: Connection, change: Change, to: _To, about: dict[str, Any]) -> int:
         """Plan a notice to one recipient; 0 if it was told of this version already, or takes no notices."""
         record, entry = change.record, change.entry
-        services = change.standing.registry.services_of(SubsystemId.parse(recipient), "notice")
+        services = change.standing.registry.services_of(SubsystemId.parse(to.recipient), "notice")
         if not services:
             return 0
         service = str(services[0].id)
@@ -163,6 +171,7 @@ class Notices:
                 "created": at,
                 "changed": at,
                 "entry": entry.id,
+                "case_reference": to.case,
                 "sealed": seal(change.subject.key, f"deliveries/{notice}", body),
             },
         )

@@ -67,6 +67,7 @@ def facts_in(bundle: dict[str, Any], county: str | None, at: datetime) -> Subjec
         evident_need=stated.evident_need,
         childs_interest=stated.childs_interest,
         client_of_social_care=stated.client_of_social_care,
+        deceased=stated.has_died(legal_day(at)),
     )
 
 

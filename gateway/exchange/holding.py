@@ -145,6 +145,19 @@ def basis_and_consents(decision: Decision | None) -> tuple[tuple[str, ...], tupl
     return tuple(bases), tuple(consents)
 
 
+def case_of(connection: Connection, consent: str, recipient: str) -> str | None:
+    """The case in which a recipient last got something under a consent, as the log tells."""
+    found = connection.scalars(
+        select(entries.c.body)
+        .join(facets, facets.c.idx == entries.c.idx)
+        .where(facets.c.kind == FACETS["consent"], facets.c.value == consent)
+        .where(entries.c.recipient == recipient, entries.c.type.in_(RELEASES))
+        .order_by(entries.c.idx.desc())
+        .limit(1)
+    )
+    return next((Entry.parse(body).case for body in found), None)
+
+
 def has_surely_left_nothing(connection: Connection, consent: str, recipient: str, since: int) -> bool:
     """Whether all that was to leave under a consent to a recipient came to nothing before it was sent.
 

@@ -25,7 +25,7 @@ from gateway.exchange.deciding import Case, decide_between, facts_of
 from gateway.exchange.holding import keep_bodies, keep_message
 from gateway.exchange.opening import Answer, Incoming, check_purpose
 from gateway.exchange.releasing import Act, Body, provider_entry, sign_answer
-from gateway.handover import carrying, store
+from gateway.handover import carrying, onward, store
 from gateway.handover.contact import contact_of, sealed_contact
 from gateway.handover.states import ArrivalKind, DeliveryKind, DeliveryState
 from gateway.handover.store import Arrived, NewArrival, Sent
@@ -120,7 +120,8 @@ class Reception:
             )
             entry = provider_entry(self._exchange, incoming, done)
             identifier = incoming.claims.message_id
-            moved = moved_by(self._exchange, connection, incoming, Brought(bundle, categories, decision), subject)
+            brought = Brought(bundle, categories, decision, is_told=document.get("tells") is True)
+            moved = moved_by(self._exchange, connection, incoming, brought, subject)
             arrival = _arrival(
                 incoming,
                 entry,
@@ -185,22 +186,25 @@ class Reception:
         named = [(given.system, given.value) for given in Locator.several(document.get("subject"), "/subject")]
         messages = _tokens("messages", document.get("messages", []))
         digests = _tokens("words", document.get("words", []))
+        told = onward.Told(consent, document.get("status"), frozenset(categories), named)
 
         def act(connection: Connection) -> Received:
             subjects = self._exchange.subjects_of(incoming.service.id.subsystem)
             about: Detail = {"notice": notice, "consent": consent}
             held = _held(connection, incoming, notice)
             if held is not None:
-                return self._again(connection, incoming, held, EntryType.CONSENT, about)
+                again, told_again, whose = self._again(connection, incoming, held, EntryType.CONSENT, about)
+                return {**again, "onward": onward.told_on(connection, held.id)}, told_again, whose
             by_word = carrying.arrivals_by(connection, digests, str(incoming.claims.issuer))
             answered = carrying.answered_by(connection, digests, str(incoming.claims.issuer))
             filed = tuple(dict.fromkeys((*_filed(connection, incoming, [*messages, *by_word]), *answered)))
             subject = subjects.claim(connection, named, incoming.now, filed)
+            going = onward.going_on(self._exchange, connection, incoming, told, subject)
             done = Act(
                 type=EntryType.CONSENT,
                 outcome=Outcome.SUCCESS,
                 subject=subject.pseudonym,
-                detail={**about, "again": False},
+                detail={**about, "again": False, "onward": len(going.to)},
             )
             entry = provider_entry(self._exchange, incoming, done)
             arrival = _arrival(
@@ -216,7 +220,8 @@ class Reception:
                 sealed=seal(subject.key, f"inbox/{incoming.claims.message_id}", incoming.body),
             )
             store.add_arrival(connection, arrival)
-            return _receipt(arrival), (entry,), subject
+            onward.plan(connection, incoming, going, entry)
+            return {**_receipt(arrival), "onward": len(going.to)}, (entry,), subject
 
         return act
 

@@ -17,6 +17,7 @@ from gateway.handover import carrying
 from gateway.handover.leases import Delivery, carried
 from gateway.handover.plan import decide_for_delivery, recipient_service
 from gateway.handover.states import DeliveryKind
+from gateway.obligations.arising import tells
 from gateway.person.values import Named, Person, Register
 from gateway.registry.read.standing import Standing
 from gateway.storage.sealing import unseal
@@ -67,6 +68,8 @@ async def make_ready(exchange: Exchange, delivery: Delivery, standing: Standing,
         "delivery": delivery.id,
         "flow": delivery.flow,
         **told_words(standing, service.id.member, decision, person),
+        # A recipient that is not told so tells the person itself: better twice than never.
+        **({"tells": True} if tells(decision, standing.rulebook) else {}),
         "bundle": projection.bundle,
     }
     message = Message(

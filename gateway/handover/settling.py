@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+import orjson
 from sqlalchemy import Connection
 
 from audit.log.entries import Categories, Entry, EntryType, Outcome, micros, new_id
@@ -25,11 +26,17 @@ from gateway.exchange.messaging import keep_request, keeps
 from gateway.handover import leases
 from gateway.handover.leases import Delivery, PutOff
 from gateway.handover.sending import Sending
+from gateway.handover.states import DeliveryKind
+from gateway.obligations import arising
+from gateway.obligations.arising import Moved
+from gateway.obligations.receiving import language_of
 from gateway.story import Detail, Said, Story
+from gateway.wire.identifiers import SubsystemId
 from gateway.wire.problems import ProblemError, UnsentError
 from gateway.wire.signing import request_digest
 
 _DAY_MILLISECONDS = 24 * 3600 * 1000
+_MOST_RECIPIENTS = 100_000
 
 #: Refusals that another attempt cannot change by itself; every other problem is waited out.
 FINAL = frozenset(
@@ -99,6 +106,9 @@ async def record_receipt(
     """Put the receipt of a delivery on record."""
     now, delivery = exchange.clock(), sending.delivery
     entry = _follow(released, Outcome.SUCCESS, now, answered)
+    onward = told_onward(answered.body) if delivery.kind is DeliveryKind.NOTICE else 0
+    if onward:
+        entry = replace(entry, detail={**entry.detail, "onward": onward})
 
     def record(connection: Connection) -> Written[None]:
         message_id = sending.outgoing.claims.message_id
@@ -107,9 +117,42 @@ async def record_receipt(
             subject = exchange.subjects.by_id(connection, delivery.subject)
             keep_bodies(connection, message_id, subject, response=answered.body)
         leases.arrive(connection, delivery, receipt, entry.id, micros(now))
-        return Written(None, (entry, *noticed))
+        return Written(None, (entry, *noticed, *_to_tell(exchange, connection, sending, entry)))
 
     await exchange.log.commit(record)
+
+
+def _to_tell(exchange: Exchange, connection: Connection, sending: Sending, arrived: Entry) -> tuple[Entry, ...]:
+    """The task to tell the person of what has arrived by their word."""
+    delivery, decision, person = sending.delivery, sending.decision, sending.person
+    subject = exchange.subjects.by_id(connection, delivery.subject)
+    if decision is None or person is None or subject is None or arrived.agents.recipient is None:
+        return ()
+    moved = Moved(
+        decision=decision,
+        rulebook=sending.outgoing.standing.rulebook,
+        categories=sending.kept,
+        facts=decision.request.facts,
+        subject=subject,
+        under=(),
+        named=person.named.pairs,
+        ours=SubsystemId.parse(delivery.consumer).member,
+        party=SubsystemId.parse(arrived.agents.recipient),
+        message=arrived.message_id or "",
+        purpose=delivery.purpose,
+        language=language_of(orjson.loads(sending.outgoing.body)["bundle"]),
+    )
+    story = Story(
+        node=exchange.node,
+        recipient=arrived.agents.recipient,
+        source=delivery.consumer,
+        message_id=arrived.message_id,
+        subject=subject.pseudonym,
+        purpose=delivery.purpose,
+        rulebook=moved.rulebook.digest,
+        case=delivery.case,
+    )
+    return arising.given(connection, story, moved, arrived.recorded)
 
 
 async def record_problem_before(
@@ -167,6 +210,13 @@ async def record_problem_after(
         return Written(None, (entry, *noticed))
 
     await exchange.log.commit(record)
+
+
+def told_onward(body: bytes) -> int:
+    """To how many others the recipient of a notice passes it on, as its receipt says; not to whom, which is its own."""
+    document = orjson.loads(body)
+    count = document.get("onward") if isinstance(document, dict) else None
+    return count if isinstance(count, int) and not isinstance(count, bool) and 0 <= count < _MOST_RECIPIENTS else 0
 
 
 def _is_day_old(entry: str, now: datetime) -> bool:

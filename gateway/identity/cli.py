@@ -11,22 +11,19 @@ could not be reached.
 from __future__ import annotations
 
 import getpass
-import os
-import pwd
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any
 from urllib.parse import quote
 
-import orjson
 import typer
 from rich.markup import escape
 
 from gateway.terminal.client_face import Face, with_face
 from gateway.terminal.identifiers import SYSTEMS
 from gateway.terminal.output import NO, WRONG, console, fail, print_json, table
-from gateway.web.headers import USER_HEADER
+from gateway.web.acting import asked, posted
 from schemas.identifiers import SubjectIdentifierError, canonical
 
 app = typer.Typer(help="Decide who is one person and who is not.", no_args_is_help=True)
@@ -37,7 +34,7 @@ Id = Annotated[str, typer.Argument(metavar="ID", help="Of what waits, as `identi
 @with_face
 def held(client: Face) -> None:
     """Show what waits for a decision: its age, who answers for it, and whether it is overdue."""
-    found = _asked(client, "/v1/identity/held")["held"]
+    found = asked(client, "/v1/identity/held")["held"]
     if client.json:
         print_json({"held": found})
     elif found:
@@ -52,7 +49,7 @@ def held(client: Face) -> None:
 @with_face
 def unconfirmed(client: Face) -> None:
     """Show the joins that one record made and nothing has confirmed yet, the oldest first."""
-    found = _asked(client, "/v1/identity/unconfirmed")["unconfirmed"]
+    found = asked(client, "/v1/identity/unconfirmed")["unconfirmed"]
     if client.json:
         print_json({"unconfirmed": found})
     elif found:
@@ -67,21 +64,21 @@ def unconfirmed(client: Face) -> None:
 @with_face
 def take(client: Face, item: Id) -> None:
     """Answer for a held record from now on."""
-    _tell(client, _posted(client, f"/v1/identity/held/{_part(item)}/owner"), "the record is yours")
+    _tell(client, posted(client, f"/v1/identity/held/{_part(item)}/owner"), "the record is yours")
 
 
 @app.command()
 @with_face
 def same(client: Face, item: Id) -> None:
     """A held record is about one person: its identifiers are joined, and a handover that waited goes on."""
-    _done(client, _posted(client, f"/v1/identity/held/{_part(item)}/same"), "one person")
+    _done(client, posted(client, f"/v1/identity/held/{_part(item)}/same"), "one person")
 
 
 @app.command()
 @with_face
 def apart(client: Face, item: Id) -> None:
     """A held record mixes two people: it is dropped, and its identifiers are known apart from now on."""
-    _tell(client, _posted(client, f"/v1/identity/held/{_part(item)}/apart"), "two people; the record was dropped")
+    _tell(client, posted(client, f"/v1/identity/held/{_part(item)}/apart"), "two people; the record was dropped")
 
 
 @app.command()
@@ -118,12 +115,12 @@ def place(client: Face) -> None:
 @with_face
 def approve(client: Face, item: Id) -> None:
     """Carry out what somebody else has proposed."""
-    _tell(client, _posted(client, f"/v1/identity/proposals/{_part(item)}/approval"), "done")
+    _tell(client, posted(client, f"/v1/identity/proposals/{_part(item)}/approval"), "done")
 
 
 def _act(client: Face, act: str) -> None:
     identifiers = [{"system": system, "value": value} for system, value in _two_given(json=client.json)]
-    _done(client, _posted(client, f"/v1/identity/{act}", {"identifiers": identifiers}), "done")
+    _done(client, posted(client, f"/v1/identity/{act}", {"identifiers": identifiers}), "done")
 
 
 def _done(client: Face, answer: dict[str, Any], what: str) -> None:
@@ -153,20 +150,6 @@ def _tell(client: Face, answer: dict[str, Any], what: str) -> None:
         ]
         title = "released while the two were taken for one: tell the data protection officer"
         console.print(table(title, ("record", "recorded (UTC)", "recipient", "categories"), rows))
-
-
-def _asked(client: Face, path: str) -> dict[str, Any]:
-    return client.done(*client.call("GET", path, headers={USER_HEADER: _person()}))
-
-
-def _posted(client: Face, path: str, document: dict[str, Any] | None = None) -> dict[str, Any]:
-    headers = {USER_HEADER: _person(), "Content-Type": "application/json"}
-    return client.done(*client.call("POST", path, orjson.dumps(document or {}), headers))
-
-
-def _person() -> str:
-    # From the process, not from the environment: a variable would let one person be both of two.
-    return pwd.getpwuid(os.getuid()).pw_name
 
 
 def _part(item: str) -> str:

@@ -32,6 +32,7 @@ class HandoverMessage(Shown):
     delivery: Token
     flow: str
     consents: Annotated[list[dict[str, Any]], Field(max_length=MOST_NAMED)] = Field(default=[])
+    tells: bool = Field(False, description="the sender tells the person of what goes by their word")
     bundle: dict[str, Any]
 
 
@@ -60,6 +61,7 @@ class NoticeMessage(Shown):
     categories: Annotated[list[Token], Field(max_length=MOST_NAMED)]
     subject: Annotated[list[PersonForm], Field(min_length=1, max_length=MOST_IDENTIFIERS)]
     messages: Annotated[list[Token], Field(max_length=MOST_NAMED)] = Field(default=[])
+    onward: bool = Field(False, description="it is passed on: the data came to its sender from somebody else")
 
 
 class Alarm(Shown):

@@ -59,7 +59,12 @@ class Answered(StrEnum):
     NOT_ASKED = "could-not-be-asked"
 
 
-OUTCOMES: Final[Mapping[Kind, type[StrEnum]]] = {Kind.TELL: Told, Kind.DELETE: Deleted, Kind.ASK: Answered}
+OUTCOMES: Final[Mapping[Kind, type[StrEnum]]] = {
+    Kind.TELL: Told,
+    Kind.TELL_GIVEN: Told,
+    Kind.DELETE: Deleted,
+    Kind.ASK: Answered,
+}
 
 
 @dataclass(frozen=True, slots=True)

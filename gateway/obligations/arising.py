@@ -1,14 +1,15 @@
-"""What comes with data that was got: which tasks, until which day it is kept, and what may not go on.
+"""What comes with data that moved: which tasks, until which day it is kept, and what may not go on.
 
-Everything follows from the bases by which the data moved and from what their rulebook says of each obligation. Whoever
-got data tells the person (GDPR 14). Who must not be told is not told: where one basis hides the use from the person, no
-task to tell is made.
+Everything follows from the bases by which the data moved and from what their rulebook says of each obligation. Whose
+duty it is to tell the person, the rulebook says: as a rule whoever got the data (GDPR 14), and of a handover by the
+person's word whoever gave it. Who must not be told is not told: where one basis hides the use from the person, no task
+to tell is made.
 """
 
 from __future__ import annotations
 
 import calendar
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Final
@@ -17,8 +18,8 @@ from sqlalchemy import Connection
 
 from audit.log.entries import Entry
 from audit.questions.subjects import Subject
-from consent.law import Basis, Rulebook
-from consent.request import SubjectFacts
+from consent.law import RETAIN, Basis, Bearer, Rulebook
+from consent.request import SubjectFacts, Way
 from consent.verdicts import Decision, legal_day
 from gateway.obligations import tasks
 from gateway.obligations.tasks import Care, Kind, NewTask
@@ -28,7 +29,6 @@ from gateway.story import Story
 from gateway.wire.identifiers import MemberId, SubsystemId
 
 TELL: Final = "notify-subject"
-RETAIN: Final = "retain-at-most"
 KEEP: Final = "no-onward-disclosure"
 HIDE: Final = "hide-from-subject"
 DUTIES: Final = frozenset({TELL, RETAIN, KEEP})
@@ -40,9 +40,10 @@ ADULT: Final = 18
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moved:
-    """Data that we got: by which decision, what of it was there, whose it is, from whom.
+    """Data that we got, or gave: by which decision, what of it was there, whose it is, from whom or to whom.
 
-    `named` is what the person is known by, `under` the ids that they are found under.
+    `named` is what the person is known by, `under` the ids that they are found under. `is_told` is whether whoever gave
+    it tells the person of what goes by their word.
     """
 
     decision: Decision
@@ -57,28 +58,85 @@ class Moved:
     message: str
     purpose: str
     language: str | None = None
+    is_told: bool = False
 
 
 def got(connection: Connection, story: Story, moved: Moved, now: datetime) -> tuple[Entry, ...]:
     """What comes with data that we got: the entries of the tasks; what may not go on is kept."""
     bases = _bases(moved)
     _restrict(connection, moved, bases, now)
-    tells = [basis for basis in bases if TELL in basis.obligations]
-    entries = _tell(connection, story, moved, tells, now)
-    ends = retained_until(moved, now)
-    if ends is not None:
-        keeping = [basis.id for basis in bases if RETAIN in basis.obligations]
-        task = _task(moved, Kind.DELETE, keeping, ends)
-        entries = (*entries, *tasks.add(connection, story, task, now))
-    return entries
+    ours = {Bearer.RECIPIENT, Bearer.BOTH} if moved.is_told else frozenset(Bearer)
+    made = _telling(moved, Kind.TELL, _to_tell(moved, bases, ours), now)
+    ends, ending = _ending(moved, bases)
+    if ends:
+        last = _ends(moved, ends, now)
+        made = (*made, _task(moved, Kind.DELETE, [basis.id for basis in ends], last, ending))
+    return tuple(entry for task in made for entry in tasks.add(connection, story, task, now))
+
+
+def given(connection: Connection, story: Story, moved: Moved, now: datetime) -> tuple[Entry, ...]:
+    """What comes with data that we handed over: the entries of the task to tell the person, if it is ours."""
+    bases = _to_tell(moved, _bases(moved), {Bearer.PROVIDER, Bearer.BOTH})
+    made = _telling(moved, Kind.TELL_GIVEN, bases, now)
+    return tuple(entry for task in made for entry in tasks.add(connection, story, task, now))
+
+
+def tells(decision: Decision, rulebook: Rulebook) -> bool:
+    """Whether whoever hands over by this decision tells the person of what goes by their word."""
+    if not rulebook.obligations or HIDE in decision.obligations:
+        return False
+    used = [basis for permitted in decision.permitted if (basis := rulebook.basis(permitted.basis)) is not None]
+    return any(
+        _bearer(rulebook, decision, basis) is not Bearer.RECIPIENT for basis in used if TELL in basis.obligations
+    )
 
 
 def retained_until(moved: Moved, now: datetime) -> date | None:
     """The last day on which what came may be kept; None where nothing says so."""
+    ends, _ = _ending(moved, _bases(moved))
+    return _ends(moved, ends, now) if ends else None
+
+
+def _ending(moved: Moved, bases: Iterable[Basis]) -> tuple[list[Basis], frozenset[str]]:
+    """The bases whose time ends something that was there, and what."""
+    ends, ending = [], set[str]()
+    for basis in bases:
+        if RETAIN not in basis.obligations or _years(moved, basis) is None:
+            continue
+        period = moved.rulebook.retention.get(basis.retention or "")
+        left = period.but if period is not None else frozenset()
+        carried = {permitted.category for permitted in moved.decision.permitted if permitted.basis == basis.id}
+        covers = moved.rulebook.covers
+        found = {code for code in moved.categories if covers(frozenset(carried), code) and not covers(left, code)}
+        if found:
+            ends.append(basis)
+            ending |= found
+    return ends, frozenset(ending)
+
+
+def _ends(moved: Moved, bases: Iterable[Basis], now: datetime) -> date:
+    """The first day of those on which their times end: what came together ends together."""
+    years = min(years for basis in bases if (years := _years(moved, basis)) is not None)
+    return _later(legal_day(now), months=12 * years)
+
+
+def _years(moved: Moved, basis: Basis) -> int | None:
+    period = moved.rulebook.retention.get(basis.retention or "")
     known = moved.rulebook.obligations.get(RETAIN)
-    if known is None or known.years is None or RETAIN not in _obligations(moved):
-        return None
-    return _later(legal_day(now), months=12 * known.years)
+    return period.years if period is not None else known.years if known is not None else None
+
+
+def _to_tell(moved: Moved, bases: Iterable[Basis], ours: Collection[Bearer]) -> list[Basis]:
+    """The bases of which one of these is to tell the person."""
+    return [
+        basis for basis in bases if TELL in basis.obligations and _bearer(moved.rulebook, moved.decision, basis) in ours
+    ]
+
+
+def _bearer(rulebook: Rulebook, decision: Decision, basis: Basis) -> Bearer:
+    by_word = basis.needs_word and decision.request.way is Way.HANDOVER
+    known = rulebook.obligations.get(TELL)
+    return known.bearer(by_word=by_word) if known is not None else Bearer.RECIPIENT
 
 
 def care_of(facts: SubjectFacts | None) -> tuple[Care, ...]:
@@ -93,16 +151,21 @@ def care_of(facts: SubjectFacts | None) -> tuple[Care, ...]:
     return tuple(reason for reason, holds in reasons.items() if holds)
 
 
-def _tell(
-    connection: Connection, story: Story, moved: Moved, bases: Sequence[Basis], now: datetime
-) -> tuple[Entry, ...]:
-    if not bases or HIDE in _obligations(moved):
+def _telling(moved: Moved, kind: Kind, bases: Sequence[Basis], now: datetime) -> tuple[NewTask, ...]:
+    """The task to tell the person, where there is one."""
+    is_dead = moved.facts is not None and moved.facts.deceased is True
+    if not bases or is_dead or HIDE in _obligations(moved):
         return ()
-    due = _later(legal_day(now), months=MONTHS_TO_TELL)
-    return tasks.add(connection, story, _task(moved, Kind.TELL, [basis.id for basis in bases], due), now)
+    due, categories = _later(legal_day(now), months=MONTHS_TO_TELL), moved.categories
+    if kind is Kind.TELL_GIVEN:
+        # Of what went otherwise, its recipient tells.
+        ids = {basis.id for basis in bases}
+        carried = frozenset(item.category for item in moved.decision.permitted if item.basis in ids)
+        categories = frozenset(code for code in categories if moved.rulebook.covers(carried, code))
+    return (_task(moved, kind, [basis.id for basis in bases], due, categories),)
 
 
-def _task(moved: Moved, kind: Kind, bases: Iterable[str], due: date) -> NewTask:
+def _task(moved: Moved, kind: Kind, bases: Iterable[str], due: date, categories: frozenset[str]) -> NewTask:
     return NewTask(
         kind=kind,
         member=str(moved.ours),
@@ -110,7 +173,7 @@ def _task(moved: Moved, kind: Kind, bases: Iterable[str], due: date) -> NewTask:
         message=moved.message,
         party=str(moved.party),
         purpose=moved.purpose,
-        categories=moved.categories,
+        categories=categories,
         bases=tuple(sorted(bases)),
         care=care_of(moved.facts) if kind is not Kind.DELETE else (),
         due=due,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -22,11 +23,15 @@ from schemas.facts import identifiers
 
 @dataclass(frozen=True, slots=True)
 class Brought:
-    """What a delivery brings: the record, which categories it holds, and by which decision of ours it is taken in."""
+    """What a delivery brings: the record, which categories it holds, and by which decision of ours it is taken in.
+
+    `is_told` is whether its sender says that it tells the person of what goes by their word.
+    """
 
     bundle: dict[str, Any]
     categories: frozenset[str]
     decision: Decision
+    is_told: bool = False
 
 
 def moved_by(
@@ -46,7 +51,18 @@ def moved_by(
         party=incoming.claims.issuer,
         message=incoming.claims.message_id,
         purpose=incoming.claims.purpose,
+        language=language_of(brought.bundle),
+        is_told=brought.is_told,
     )
+
+
+def language_of(bundle: Mapping[str, Any]) -> str | None:
+    """The person's language, if the record says it."""
+    for spoken in bundle["entry"][0]["resource"].get("communication", ()):
+        for coding in spoken.get("language", {}).get("coding", ()):
+            if isinstance(coding.get("code"), str):
+                return str(coding["code"])
+    return None
 
 
 def taken_in(exchange: Exchange, connection: Connection, moved: Moved, receipt: Entry) -> tuple[Entry, ...]:

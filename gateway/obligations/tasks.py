@@ -29,8 +29,13 @@ class Kind(StrEnum):
     """What is to be done."""
 
     TELL = "notify-subject"  # tell the person of the data that was got
+    TELL_GIVEN = "notify-of-disclosure"  # tell the person of the data that was given by their word
     DELETE = "confirm-deletion"  # what the organisation's own systems hold ends
     ASK = "ask-permission"  # the person has not been asked
+
+
+TELLS: Final = frozenset({Kind.TELL, Kind.TELL_GIVEN})
+"""A person is told something."""
 
 
 class State(StrEnum):

@@ -15,8 +15,8 @@ from audit.log.entries import Entry
 from audit.log.log import Written
 from gateway.exchange.context import Exchange
 from gateway.obligations.acts import Actor, Channel, Outcomes, Tasks
-from gateway.obligations.notice import notices
-from gateway.obligations.tasks import Kind, State, Task
+from gateway.obligations.notice import Translation, told
+from gateway.obligations.tasks import TELLS, Kind, State, Task
 from gateway.web.authentication import Caller, Callers
 from gateway.web.description import problems
 from gateway.web.doors import Body, Door
@@ -86,6 +86,11 @@ class OpenedForm(TaskForm):
 
     subject: list[dict[str, str]]
     notices: dict[str, str] = Field(description="what the person is to be told, in Finnish, Swedish and English")
+    drafts: dict[str, str] = Field(
+        description="drafts in other languages, not proof-read: only beside one of `notices`, with an interpreter"
+    )
+    language: str | None = Field(description="the person's, where the record says it")
+    translation: Translation | None = Field(description="what there is in the person's language")
     proof: dict[str, Any] | None
 
 
@@ -137,9 +142,13 @@ def tasks_of(exchange: Exchange) -> Tasks:
 
 def _about(exchange: Exchange, task: Task) -> dict[str, Any]:
     standing = exchange.standing_though_held(exchange.clock())
+    texts = told(task, standing) if task.kind in TELLS else None
     return {
         "subject": [{"system": system, "value": value} for system, value in task.named],
-        "notices": notices(task, standing) if task.kind is Kind.TELL else {},
+        "notices": texts.reviewed if texts is not None else {},
+        "drafts": texts.drafts if texts is not None else {},
+        "language": task.language,
+        "translation": texts.translation if texts is not None else None,
         "proof": task.proof,
     }
 

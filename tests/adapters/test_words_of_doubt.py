@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from copy import deepcopy
+from datetime import date
 from typing import Any
 
 import pytest
 
-from schemas.facts import HETU, LOCAL
+from schemas.facts import HETU, LOCAL, read_facts
 from tests.adapters.judging import FOLDER
 from tests.adapters.reading import codes, convert, only, refusals
 from tests.adapters.test_exports import values_of
@@ -44,8 +45,16 @@ STOPPING: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any], str]] 
     "rules-of-the-bundle": ({}, {}, {"implicitRules": "https://example.fi/r"}, "modifier"),
     "not-to-be-done": ({"doNotPerform": True}, {}, {}, "modifier"),
     "not-in-use": ({}, {"active": False}, {}, "not-current"),
-    "dead": ({}, {"deceasedBoolean": True}, {}, "deceased"),
-    "dead-since": ({}, {"deceasedDateTime": "2026-01-01"}, {}, "deceased"),
+    "dead-in-words": ({}, {"deceasedBoolean": "yes"}, {}, "schema"),
+    "dead-in-some-month": ({}, {"deceasedDateTime": "2026-01"}, {}, "schema"),
+    "dead-on-a-day-to-come": ({}, {"deceasedDateTime": "2999-01-01"}, {}, "date-future"),
+    "dead-and-alive": ({}, {"deceasedBoolean": False, "deceasedDateTime": "2026-01-01"}, {}, "schema"),
+    "dead-before-birth": (
+        {},
+        {"birthDate": "1990-05-04", "deceasedDateTime": "1990-05-03"},
+        {},
+        "contradictory",
+    ),
     "replaced": (
         {},
         {"link": [{"other": {"reference": "Patient/2"}, "type": "replaced-by"}]},
@@ -67,6 +76,24 @@ def test_what_turns_the_meaning_round_stops_the_record(name: str) -> None:
 
     assert item.bundle is None
     assert code in [told.code for told in refusals([item])]
+
+
+@pytest.mark.parametrize(
+    ("said", "died"),
+    [
+        ({"deceasedBoolean": True}, (True, None)),
+        ({"deceasedDateTime": "2026-01-01"}, (None, date(2026, 1, 1))),
+        ({"deceasedDateTime": "2026-01-01T22:30:00Z"}, (None, date(2026, 1, 2))),
+        ({"deceasedBoolean": False}, (False, None)),
+        ({}, (None, None)),
+    ],
+)
+def test_death_is_a_fact_that_the_rulebook_decides_by(said: dict[str, Any], died: tuple[Any, Any]) -> None:
+    (item,) = fhir(NEED, patient=said)
+
+    assert item.bundle is not None
+    facts = read_facts(item.bundle)
+    assert (facts.deceased, facts.deceased_on) == died
 
 
 LEFT: dict[str, dict[str, Any]] = {

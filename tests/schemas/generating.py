@@ -118,6 +118,8 @@ def _object(schema: Mapping[str, Any], draw: Random) -> dict[str, Any]:
     if choices and (schema.get("minProperties") or draw.random() < 0.7):
         taken.add(draw.choice(choices))  # of FHIR's value[x], one
     taken.update(name for name in others if name not in choices and draw.random() < 0.5)
+    died = sorted(name for name in taken if name.startswith("deceased"))
+    taken.difference_update(died[1:])  # of FHIR's deceased[x], one
     if not taken:
         taken.add(draw.choice(list(members)))
     return {name: value(member, draw) for name, member in members.items() if name in taken}

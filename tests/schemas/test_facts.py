@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
@@ -160,3 +160,21 @@ def test_person_of_a_merged_municipality_lives_in_its_successor() -> None:
 
     assert facts_in(bundle, None, datetime(2024, 12, 31, tzinfo=UTC)).municipality == "588"
     assert facts_in(bundle, None, datetime(2026, 3, 1, tzinfo=UTC)).municipality == "507"
+
+
+@pytest.mark.parametrize(
+    ("said", "on", "dead"),
+    [
+        ({"deceasedDateTime": "2026-03-02"}, date(2026, 3, 1), False),
+        ({"deceasedDateTime": "2026-03-02"}, date(2026, 3, 2), True),
+        ({"deceasedBoolean": True}, date(2020, 1, 1), True),
+        ({"deceasedBoolean": False}, date(2026, 3, 2), False),
+        ({}, date(2026, 3, 2), None),
+    ],
+)
+def test_person_is_dead_from_the_day_of_their_death(said: dict[str, Any], on: date, dead: bool | None) -> None:
+    bundle = example("F1")
+    bundle["entry"][0]["resource"] |= said
+
+    assert not catalogue().validate_bundle(bundle)
+    assert read_facts(bundle).has_died(on) is dead

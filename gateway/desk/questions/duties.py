@@ -14,8 +14,8 @@ from gateway.desk.questions.words import Unsettled, unsettled
 from gateway.desk.reading import Reading
 from gateway.desk.roles import Role
 from gateway.obligations.acts import Actor, Channel, Outcomes, Tasks
-from gateway.obligations.notice import notices
-from gateway.obligations.tasks import Kind, Task
+from gateway.obligations.notice import Told, told
+from gateway.obligations.tasks import TELLS, Task
 from gateway.web.forms import Code, Key
 from gateway.wire.identifiers import MemberId
 
@@ -35,7 +35,7 @@ class Opened:
     """A task with whom it is about, and what the person is to be told in each language."""
 
     task: Task
-    notices: dict[str, str]
+    texts: Told | None
 
 
 class DueTasks(Question[Due], named="tasks", roles=frozenset({Role.REGISTRAR, Role.OFFICER})):
@@ -46,13 +46,13 @@ class DueTasks(Question[Due], named="tasks", roles=frozenset({Role.REGISTRAR, Ro
         found = _tasks(reading).listed(reading.connection, _actor(reading), reading.now, is_all=True)
         still = [task for task in found if task.outcome is None or task.state == "open"]
         late = tuple(task for task in still if task.is_overdue)
-        told = Due(
+        due = Due(
             late,
             tuple(task for task in still if not task.is_overdue),
             tuple(task for task in found if task not in still)[-30:],
             unsettled(reading),
         )
-        return Answered(told, Note(bool(found), detail={"open": len(still), "overdue": len(late)}))
+        return Answered(due, Note(bool(found), detail={"open": len(still), "overdue": len(late)}))
 
 
 class OpenTask(Question[Opened], named="task", kind=EntryType.OBLIGATION, roles=REGISTRAR):
@@ -66,8 +66,8 @@ class OpenTask(Question[Opened], named="task", kind=EntryType.OBLIGATION, roles=
         def unit(connection: Connection) -> tuple[Opened, tuple[Entry, ...]]:
             task, entry = _tasks(reading).open(connection, _actor(reading), self.task, reading.now)
             standing = reading.context.standing()
-            told = notices(task, standing) if standing is not None and task.kind is Kind.TELL else {}
-            return Opened(task, told), (entry,)
+            texts = told(task, standing) if standing is not None and task.kind in TELLS else None
+            return Opened(task, texts), (entry,)
 
         return Answered(None, None, write=unit)
 

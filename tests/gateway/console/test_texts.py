@@ -27,6 +27,7 @@ from gateway.desk.roles import Role
 from gateway.handover.states import REACHED
 from gateway.node.hold import HoldKind
 from gateway.obligations.acts import OUTCOMES, Channel
+from gateway.obligations.notice import Translation, drafts_by_language
 from gateway.obligations.tasks import Kind as Task
 from texts import LANGUAGES, Catalogue
 
@@ -37,6 +38,7 @@ VALUES: dict[str, Iterable[str]] = {
     "consent-rule.": Word,
     "export.": Format,
     "finding.": Damaged,
+    "draft-language.": drafts_by_language(),
     "hold.": HoldKind,
     "hold.remedy-": HoldKind,
     "language-name.": LANGUAGES,
@@ -57,6 +59,7 @@ VALUES: dict[str, Iterable[str]] = {
     "tasks.channel-": Channel,
     "tasks.kind-": Task,
     "tasks.outcome-": [code for codes in OUTCOMES.values() for code in codes],
+    "tasks.translation-": [found for found in Translation if found is not Translation.REVIEWED],
     "type.": [*EntryType, *Told],
     "verdict.": Verdict,
     "verdict-says.": Verdict,

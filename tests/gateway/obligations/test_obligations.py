@@ -28,6 +28,7 @@ from tests.gateway.handover.test_deliveries import order
 from tests.gateway.web.faces import Face, faces
 
 PURPOSE = "reception-to-municipality"
+RETENTION = "integration-clients"
 GIVEN = ("identity", "language", "residence-permit")
 WHO = {"Yhdyspinta-User": "rekisteri-1"}
 TOLD = {"outcome": "told", "channel": "meeting", "language": "ti", "is_safe": True}
@@ -47,7 +48,7 @@ class Obliging:
     def __call__(self, standing: Standing) -> Standing:
         rulebook = load(reference_rulebook(), source="reference")
         bases = tuple(
-            replace(basis, obligations=self.obligations) if PURPOSE in basis.purposes else basis
+            replace(basis, obligations=self.obligations, retention=RETENTION) if PURPOSE in basis.purposes else basis
             for basis in rulebook.bases
         )
         return replace(standing, rulebook=rulebook.with_bases(bases), possible=set())

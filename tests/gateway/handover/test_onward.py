@@ -1,0 +1,123 @@
+"""A withdrawal goes as far as the data went: who was told of it tells those to whom they have passed the data on."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from audit.questions import query
+from gateway.storage.tables import inbox
+from schemas.facts import MIGRI_CUSTOMER
+from tests.gateway.exchange.inprocess import Place
+from tests.gateway.handover.chain import WHO, Chain, a_place, chained, consented, releases, worked
+from tests.gateway.handover.test_deliveries import order
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    return a_place(tmp_path_factory.mktemp("onward"))
+
+
+@pytest.fixture
+async def chain(place: Place, database_url: str, tmp_path: Path) -> AsyncIterator[Chain]:
+    async with chained(place, database_url, tmp_path) as found:
+        yield found
+
+
+async def test_withdrawal_reaches_those_to_whom_the_recipient_passed_the_data_on(chain: Chain) -> None:
+    await chain.came()
+    await chain.passed_on()
+
+    receipt = await chain.told()
+    await worked(chain.kotka)
+
+    assert receipt["onward"] == 1
+    (delivery,) = chain.planned()
+    assert delivery.state == "accepted"
+    with chain.tampere.exchange.engine.connect() as connection:
+        arrived = {row.kind: row for row in connection.execute(select(inbox))}
+    assert arrived["notice"].handover == "c-1"
+    assert arrived["notice"].subject == arrived["handover"].subject, "it is shown with what came of the person"
+    assert arrived["notice"].sender == str(chain.kotka.party.subsystem), "from whom it has the data, the holder keeps"
+    assert "vastaanotto" not in str(arrived["notice"]).lower()
+
+
+async def test_course_of_the_notice_tells_to_how_many_it_went_on(chain: Chain) -> None:
+    await chain.came()
+    await chain.passed_on()
+    await chain.told()
+    await worked(chain.kotka)
+
+    (notice,) = [entry for entry in chain.kotka.entries() if entry.detail.get("notice") == "n-1"]
+    with chain.kotka.exchange.engine.connect() as connection:
+        course = [found.entry for found in query.chain(connection, notice.id, limit=50)]
+    ended = [entry for entry in course if entry.detail.get("kind") == "notice" and entry.outcome == "success"]
+    assert notice.detail["onward"] == 1
+    assert [entry.agents.recipient for entry in ended] == [str(chain.tampere.party.subsystem)]
+    case = chain.kotka.exchange.case_pseudonym("CASE-1")
+    assert {entry.case for entry in ended} == {case}, "it stands in the course of the case too"
+
+
+async def test_holder_learns_how_many_were_told_and_not_who(chain: Chain) -> None:
+    await order(chain.centre, WHO)
+    await worked(chain.centre)
+    await chain.passed_on()
+    form = {"kind": "prohibition", "purposes": [], "recipients": [], "categories": ["housing"]}
+    await consented(chain.centre, WHO, form)
+
+    await worked(chain.centre)
+
+    told = [entry for entry in releases(chain.centre) if entry.detail.get("kind") == "notice"]
+    assert [entry.detail.get("onward", 0) for entry in told if entry.outcome == "success"] == [1]
+    assert "837" not in str([entry.to_dict() for entry in chain.centre.entries()])
+    assert "tampere" not in str([entry.to_dict() for entry in chain.centre.entries()]).lower()
+
+
+async def test_notice_that_is_told_again_goes_on_once(chain: Chain) -> None:
+    await chain.came()
+    await chain.passed_on()
+
+    receipts = [await chain.told(), await chain.told(), await chain.told(notice="n-2")]
+
+    assert [receipt["onward"] for receipt in receipts] == [1, 1, 0]
+    assert len(chain.planned()) == 1
+
+
+async def test_circle_of_recipients_ends(chain: Chain) -> None:
+    await chain.came()
+    await chain.passed_on()
+    await chain.told()
+    await worked(chain.kotka)
+
+    back = await chain.told("tampere", notice="n-3")
+
+    assert back["onward"] == 0, "it has given us nothing, and who told it knows"
+
+
+@pytest.mark.parametrize(
+    "changes", [{"categories": ["health"]}, {"subject": [{"system": MIGRI_CUSTOMER, "value": "7000002"}]}]
+)
+async def test_what_the_notice_does_not_name_is_told_nobody(chain: Chain, changes: dict[str, Any]) -> None:
+    await chain.came()
+    await chain.passed_on()
+
+    assert (await chain.told(**changes))["onward"] == 0
+    assert chain.planned() == []
+
+
+async def test_sender_of_nothing_sets_nobody_going(chain: Chain) -> None:
+    await chain.came()
+    await chain.passed_on()
+
+    assert (await chain.told("kymenlaakso"))["onward"] == 0
+
+
+async def test_what_went_before_it_came_has_not_been_passed_on(chain: Chain) -> None:
+    await chain.passed_on()
+    await chain.came()
+
+    assert (await chain.told())["onward"] == 0
