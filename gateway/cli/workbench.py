@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import datetime
 from importlib.resources import files
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlencode
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -23,7 +23,6 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from adapters.workbench.looking import Bench, Look
-from adapters.workbench.wording import LANGUAGES, why, words
 from consent.decision import Decision, Party, PermittedCategory, decide
 from consent.explaining import explain
 from consent.request import Request as Question
@@ -33,7 +32,9 @@ from gateway.exchange.deciding import facts_in
 from schemas.categories import PARTS
 from schemas.facts import read_facts
 from schemas.projection import project
+from texts import LANGUAGES, Catalogue
 
+_TEXTS: Final = Catalogue("workbench")
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; "
@@ -126,7 +127,8 @@ def _answering(
         whole = PARTS.get(category, category)
         if pointer in kept:
             return Answer(True, _basis(permitted.get(category) or permitted.get(whole), rulebook, language))
-        return Answer(False, why(withheld.get(category) or withheld.get(whole) or "not-asked", language))
+        why = withheld.get(category) or withheld.get(whole) or "not-asked"
+        return Answer(False, _TEXTS.named("why", why, language))
 
     return answer
 
@@ -229,10 +231,10 @@ class _Pages:
             return "/?" + urlencode({**state, **changes})
 
         html = self._templates.get_template(template).render(
-            t=words(speaking),
+            t=lambda key, **values: _TEXTS(key, speaking, **values),
             link=link,
             look=look,
-            say=lambda text: getattr(text, speaking),
+            say=lambda text: text.in_language(speaking),
             mark=mark,
             language=speaking,
             flow=state["flow"],

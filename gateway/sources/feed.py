@@ -12,21 +12,19 @@ the feed waits and tries the same batch again.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import orjson
-
-from adapters.sdk import Adapter, AdapterError, Change, Limits, Mapped
+from adapters.sdk import Adapter, AdapterError, Limits, Mapped
 from audit.log.log import LogError
 from gateway.sources.batches import Batch, Source, SourceError
 from gateway.sources.progress import Done, Progress
-from gateway.sources.reports import Report, rejection_line
+from gateway.sources.reports import Report
+from gateway.sources.taking import Door, Taking
 from gateway.telemetry import event
 from gateway.wire.problems import ProblemError
 
@@ -34,19 +32,6 @@ LOGGER = logging.getLogger("yhdyspinta.sources")
 
 #: Records between two entries in the books.
 GROUP = 32
-
-#: Hands one record over: the bundle and its idempotency key; gives whether it had been handed over before.
-HandOver = Callable[[dict[str, Any], str], Awaitable[bool]]
-#: Takes what a source says of a record that it gave before; gives what the report says of it.
-TakeChange = Callable[[Change], Awaitable[Mapping[str, Any]]]
-
-
-@dataclass(frozen=True, slots=True)
-class Door:
-    """What a node takes of a source: records, and what is said of them later."""
-
-    hand_over: HandOver
-    take_change: TakeChange
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +74,7 @@ class Feed:
         self._source = intake.source
         self._adapter = intake.adapter
         self._limits = intake.limits
-        self._door = door
+        self._taking = Taking(name, door)
         self._progress = books.progress
         self._reports = books.reports
         self._policy = policy
@@ -148,7 +133,7 @@ class Feed:
         records = batch.mapped(self._adapter, self._limits)
         await asyncio.to_thread(_skip, records, done.records)
         while group := await asyncio.to_thread(_take, records):
-            outcomes = await asyncio.gather(*(self._one(mapped) for mapped in group), return_exceptions=True)
+            outcomes = await asyncio.gather(*(self._taking.take(mapped) for mapped in group), return_exceptions=True)
             lines: list[dict[str, Any]] = []
             for outcome in outcomes:
                 if isinstance(outcome, BaseException):
@@ -180,32 +165,6 @@ class Feed:
     def _close(report: Report, read: int) -> int:
         rejected = report.rejected()
         return report.append([{"summary": True, "read": read, "taken": read - rejected, "rejected": rejected}])
-
-    async def _one(self, mapped: Mapped) -> _Outcome:
-        lines = [finding.to_dict() for finding in mapped.findings]
-        if mapped.bundle is None:
-            if mapped.change is None:
-                return _Outcome([*lines, rejection_line(mapped, "not-mapped")], rejected=1)
-            taken = await self._door.take_change(mapped.change)
-            place = {"file": mapped.position.file, "row": mapped.position.row}
-            return _Outcome([*lines, {"change": mapped.change.kind.value, **place, **taken}], changed=1)
-        digest = hashlib.sha256(orjson.dumps([self.name, mapped.bundle], option=orjson.OPT_SORT_KEYS)).hexdigest()
-        try:
-            existing = await self._door.hand_over(mapped.bundle, f"source/{digest}")
-        except ProblemError as problem:
-            if problem.status >= 500 or problem.code == "flow-unknown":
-                raise
-            return _Outcome([*lines, rejection_line(mapped, problem.code, problem)], rejected=1)
-        return _Outcome(lines, unchanged=1) if existing else _Outcome(lines, handed_over=1)
-
-
-@dataclass(frozen=True, slots=True)
-class _Outcome:
-    lines: list[dict[str, Any]]
-    handed_over: int = 0
-    unchanged: int = 0
-    rejected: int = 0
-    changed: int = 0
 
 
 def _take(records: Iterator[Mapped]) -> list[Mapped]:
