@@ -6,7 +6,6 @@ Nothing of it is guessed here: a mapping says it under `layout`, and `adapter ne
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -123,7 +122,7 @@ class LayoutError(ValueError):
 
 def tidied(name: str) -> str:
     """A column's name as it is compared: a Mac writes `ä` as two characters, a spreadsheet breaks lines."""
-    return re.sub(r"\s+", " ", unicodedata.normalize("NFC", name)).strip()
+    return " ".join(unicodedata.normalize("NFC", name).split())
 
 
 def layout_of(stated: Mapping[str, Any]) -> Layout:

@@ -25,7 +25,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 import orjson
 
@@ -53,8 +53,10 @@ def main(descriptor: int, memory_mb: int) -> None:
     # Files first: that needs a call more than is left afterwards.
     are_files_shut = _files_shut()
     _send(channel, [{"ready": True, "confined": _confined(), "files_shut": are_files_shut}])
-    while (request := _received(channel)) is not None:
-        _serve(channel, request, memory_mb)
+    # Head, request and body mostly come together: one call to the system takes all three.
+    incoming = channel.makefile("rb")
+    while (request := _received(incoming)) is not None:
+        _serve(channel, request, _exactly(incoming, request.get("bytes", 0)) or b"")
 
 
 def _bound(memory_mb: int) -> None:
@@ -182,13 +184,12 @@ def _allow(libc: ctypes.CDLL, ruleset: int, path: str) -> None:
         os.close(place)
 
 
-def _serve(channel: socket.socket, request: dict[str, Any], memory_mb: int) -> None:
-    body = _exactly(channel, request.get("bytes", 0))
+def _serve(channel: socket.socket, request: dict[str, Any], body: bytes) -> None:
     waiting: list[dict[str, Any]] = []
     size = 0
     try:
         _BUDGET.renew(request.get("seconds", 10.0))
-        for answer in _answers(request, body or b""):
+        for answer in _answers(request, body):
             data = answer.pop("body", None)
             waiting.append(answer)
             size += len(answer["json"]) if "json" in answer else 256
@@ -295,19 +296,15 @@ def _send(channel: socket.socket, answers: list[dict[str, Any]]) -> None:
     channel.sendall(b"".join(frames))
 
 
-def _received(channel: socket.socket) -> dict[str, Any] | None:
-    head = _exactly(channel, _LENGTH.size)
+def _received(incoming: BinaryIO) -> dict[str, Any] | None:
+    head = _exactly(incoming, _LENGTH.size)
     if head is None:
         return None
-    data = _exactly(channel, _LENGTH.unpack(head)[0])
+    data = _exactly(incoming, _LENGTH.unpack(head)[0])
     return None if data is None else dict(orjson.loads(data))
 
 
-def _exactly(channel: socket.socket, count: int) -> bytes | None:
-    found = bytearray()
-    while len(found) < count:
-        piece = channel.recv(min(1 << 20, count - len(found)))
-        if not piece:
-            return None
-        found += piece
-    return bytes(found)
+def _exactly(incoming: BinaryIO, count: int) -> bytes | None:
+    """So many bytes; None if the other end was closed before."""
+    found = incoming.read(count)
+    return found if len(found) == count else None

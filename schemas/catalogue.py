@@ -108,11 +108,33 @@ class Catalogue:
             if name in seen:
                 findings.append(finding(f"{at}/id", "duplicate-id"))
             seen.add(name)
-        if not findings and not _all_lead_somewhere(bundle, seen):
+        if not findings and not self._all_lead_somewhere(bundle, seen):
             findings = [
                 finding(pointer, "reference") for pointer, reference in references(bundle) if reference not in seen
             ]
         return findings
+
+    def _all_lead_somewhere(self, bundle: Mapping[str, Any], names: Collection[str]) -> bool:
+        """Whether every reference is one of the names, in a record whose resources all pass their schemas: those have
+        references in few places, and the quick question looks nowhere else. `references` says where they stand.
+        """
+        resources = [entry["resource"] for entry in bundle["entry"]]
+        waiting = [(resource, self.resources[resource["resourceType"]].shape) for resource in resources]
+        while waiting:
+            value, shape = waiting.pop()
+            if shape.item is not None:
+                waiting += [(item, shape.item) for item in value] if shape.item.refers else ()
+                continue
+            if shape.options:
+                shape = shape.options[value[shape.key]]
+            for name, member in shape.referring:
+                if name not in value:
+                    continue
+                if member.kind != "value":
+                    waiting.append((value[name], member))
+                elif value[name] not in names:
+                    return False
+        return True
 
     def _of(self, resource: Mapping[str, Any]) -> ResourceSchema | SchemaFinding:
         kind = resource.get("resourceType")
@@ -136,22 +158,6 @@ def references(value: Any, pointer: str = "") -> Iterator[tuple[str, str]]:
     elif isinstance(value, list):
         for index, item in enumerate(value):
             yield from references(item, f"{pointer}/{index}")
-
-
-def _all_lead_somewhere(record: Any, names: Collection[str]) -> bool:
-    """Whether every reference in a record is one of the names; the quick question before `references` says where."""
-    waiting = [record]
-    while waiting:
-        value = waiting.pop()
-        if isinstance(value, dict):
-            for name, member in value.items():
-                if not isinstance(member, str):
-                    waiting.append(member)
-                elif name == "reference" and member not in names:
-                    return False
-        elif isinstance(value, list):
-            waiting += value
-    return True
 
 
 @cache

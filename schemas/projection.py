@@ -7,7 +7,7 @@ remains is dropped, and so is each reference to it. Pure.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -126,7 +126,7 @@ def categories_in(bundle: Mapping[str, Any]) -> frozenset[str]:
         if schema is None:
             found.add(UNKNOWN)
         else:
-            found.update(_held(resource, schema.shape, own_category(schema, resource)))
+            _hold(resource, schema.shape, own_category(schema, resource), found)
     return frozenset(found)
 
 
@@ -194,6 +194,16 @@ def _keep_object(value: dict[str, Any], shape: Shape, walk: _Walk, at: _Place) -
         if inner is None:
             walk.drop((at, name), UNKNOWN)
             continue
+        if inner.kind == "value" and type(member) is str:
+            # Nearly all that is kept is such a text: asking each would cost a call.
+            category = walk.own if inner.category == OWN else inner.category
+            if category in walk.allowed:
+                walk.kept.add(category)
+                kept[name], content = member, True
+                continue
+            if inner.category == STRUCTURE and inner.is_form(member):
+                kept[name] = member
+                continue
         result, full = _keep(member, inner, walk, at, name)
         if result is not _GONE:
             kept[name] = result
@@ -218,30 +228,42 @@ def _option(value: Any, shape: Shape) -> Shape | None:
     return shape.options.get(told) if isinstance(told, str) else None
 
 
-def _held(value: Any, shape: Shape, own: str) -> Iterator[str]:
-    if shape.kind == "choice":
+def _hold(value: Any, shape: Shape, own: str, found: set[str]) -> None:
+    """Add the categories that the value at a place holds."""
+    kind = shape.kind
+    if kind == "choice":
         option = _option(value, shape)
         if option is None:
-            yield UNKNOWN
+            found.add(UNKNOWN)
             return
-        shape = option
-    if shape.kind == "object" and isinstance(value, dict):
-        for name, member in value.items():
-            inner = shape.members.get(name)
-            if inner is None:
-                yield UNKNOWN
-            else:
-                yield from _held(member, inner, own)
-    elif shape.kind == "array" and isinstance(value, list):
+        shape, kind = option, option.kind
+    if kind == "object" and isinstance(value, dict):
+        _hold_members(value, shape, own, found)
+    elif kind == "array" and isinstance(value, list):
         assert shape.item is not None
         for item in value:
-            yield from _held(item, shape.item, own)
-    elif shape.kind != "value" or isinstance(value, dict | list):
-        yield UNKNOWN
+            _hold(item, shape.item, own, found)
+    elif kind != "value" or isinstance(value, dict | list):
+        found.add(UNKNOWN)
     elif shape.category != STRUCTURE:
-        yield own if shape.category == OWN else shape.category
+        found.add(own if shape.category == OWN else shape.category)
     elif not shape.is_form(value):
-        yield UNKNOWN
+        found.add(UNKNOWN)
+
+
+def _hold_members(value: dict[str, Any], shape: Shape, own: str, found: set[str]) -> None:
+    members = shape.members
+    for name, member in value.items():
+        inner = members.get(name)
+        if inner is None:
+            found.add(UNKNOWN)
+        elif inner.kind != "value" or type(member) is not str:
+            _hold(member, inner, own, found)
+        # Nearly all are such texts: asking each as above would cost a call.
+        elif inner.category != STRUCTURE:
+            found.add(own if inner.category == OWN else inner.category)
+        elif not inner.is_form(member):
+            found.add(UNKNOWN)
 
 
 def _without_dangling(value: Any, names: Collection[str]) -> Any:

@@ -16,6 +16,8 @@ from schemas.categories import STRUCTURE, known
 
 #: Stands for "the category of the resource that holds this value", which depends on the resource's code.
 OWN = "*"
+#: The member that points at another resource of the record.
+REFERENCE = "reference"
 
 
 class SchemaError(ValueError):
@@ -49,11 +51,22 @@ class Shape:
 
     #: Whether every value below this place is structure.
     carries_nothing: bool = field(init=False, default=False)
+    #: The members by which one comes to a reference, at this place or below.
+    referring: tuple[tuple[str, Shape], ...] = field(init=False, default=(), repr=False, compare=False)
+    #: Whether a reference stands below this place.
+    refers: bool = field(init=False, default=False)
 
     def __post_init__(self) -> None:
         below = [*self.members.values(), *self.options.values(), *([self.item] if self.item is not None else ())]
         nothing = all(element.carries_nothing for element in below) if below else self.category == STRUCTURE
         object.__setattr__(self, "carries_nothing", nothing and (bool(below) or self.kind == "value"))
+        referring = [
+            (name, member)
+            for name, member in self.members.items()
+            if member.refers or (name == REFERENCE and member.kind == "value")
+        ]
+        object.__setattr__(self, "referring", tuple(referring))
+        object.__setattr__(self, "refers", bool(referring) or any(element.refers for element in below))
 
     def is_form(self, value: Any) -> bool:
         """Whether a value of pure structure is what its place asks for, and so can carry nothing."""

@@ -3,11 +3,12 @@
 Both can be changed while the node runs. A blind index, once written, stays under the key that it was made with, since
 the identifier itself is kept nowhere; so whoever looks asks under every key that is still in use, and writes under the
 first. A person's key is opened by whichever wrapping key it was wrapped with, and wrapped by the first.
-Source: RFC 3394 (AES key wrap, whose integrity check tells which key it was).
+Source: RFC 3394 (AES key wrap, whose integrity check tells which key it was); RFC 2104 (HMAC).
 """
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -19,10 +20,30 @@ from cryptography.hazmat.primitives.keywrap import InvalidUnwrap, aes_key_unwrap
 
 KEY_BYTES: Final = 32
 _CACHED_KEYS: Final = 8_192
+_BLOCK: Final = 64  # bytes that SHA-256 takes at once
 
 
 class SubjectError(ValueError):
     """No such subject, one whose key was destroyed, no identifier to go by, or keys that are none."""
+
+
+class KeyedHash:
+    """HMAC-SHA-256 under one key. An exchange takes some thirty of them, so what depends on the key alone is done once.
+
+    Source: RFC 2104 section 4, which recommends it.
+    """
+
+    def __init__(self, key: bytes) -> None:
+        block = (hashlib.sha256(key).digest() if len(key) > _BLOCK else key).ljust(_BLOCK, b"\0")
+        self._inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in block))
+        self._outer = hashlib.sha256(bytes(byte ^ 0x5C for byte in block))
+
+    def of(self, message: bytes) -> bytes:
+        """The keyed hash of a message, 32 bytes."""
+        inner, outer = self._inner.copy(), self._outer.copy()
+        inner.update(message)
+        outer.update(inner.digest())
+        return outer.digest()
 
 
 class SubjectKeys:
@@ -40,7 +61,7 @@ class SubjectKeys:
         if any(len(key) not in (16, 24, 32) for key in wrapping) or any(len(key) < KEY_BYTES for key in index):
             raise SubjectError("the wrapping key has 16, 24 or 32 bytes and the index key at least 32")
         # One assignment, so that nobody meets the new keys of one kind with the old ones of the other.
-        self._keys = tuple(wrapping), tuple(index)
+        self._keys = tuple(wrapping), tuple(index), tuple(map(KeyedHash, index))
 
     @property
     def index_key_id(self) -> str:
@@ -49,11 +70,11 @@ class SubjectKeys:
 
     def digest(self, message: bytes) -> bytes:
         """The keyed hash under which something is written."""
-        return hmac.digest(self._keys[1][0], message, "sha256")
+        return self._keys[2][0].of(message)
 
     def digests(self, *messages: bytes) -> tuple[bytes, ...]:
         """The keyed hashes under which something may have been written, those of the key that writes first."""
-        return tuple(hmac.digest(key, message, "sha256") for key in self._keys[1] for message in messages)
+        return tuple(keyed.of(message) for keyed in self._keys[2] for message in messages)
 
     def wrap(self, key: bytes) -> bytes:
         """A person's key as it is stored."""

@@ -14,15 +14,20 @@ from enum import StrEnum
 from typing import Any, Final
 
 import orjson
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, insert, select, update
 
 from audit.log.entries import Entry, EntryType, Outcome, micros, moment, new_id
+from audit.log.statements import Fixed
 from audit.questions.subjects import Subject
 from gateway.storage.sealing import seal, unseal
 from gateway.storage.tables import tasks
 from gateway.story import Story
 
 MOST: Final = 1_000
+#: Asked at each answer that brings a duty, and nearly always the duty is known.
+_KNOWN: Final = Fixed(
+    select(tasks.c.id).where(tasks.c.kind == bindparam("what"), tasks.c.reference == bindparam("same")), "what", "same"
+)
 
 
 class Kind(StrEnum):
@@ -107,8 +112,8 @@ class Task:
 
 def add(connection: Connection, story: Story, new: NewTask, now: datetime) -> tuple[Entry, ...]:
     """Keep a task and give its entry; nothing where the same duty made one before."""
-    known = select(tasks.c.id).where(tasks.c.kind == new.kind.value, tasks.c.reference == new.reference)
-    if connection.execute(known).first() is not None:
+    reference = new.reference
+    if _KNOWN.row(connection, new.kind.value, reference) is not None:
         return ()
     identifier = new_id(now)
     entry = story.entry(
@@ -122,7 +127,7 @@ def add(connection: Connection, story: Story, new: NewTask, now: datetime) -> tu
     row = {
         "id": identifier,
         "kind": new.kind.value,
-        "reference": new.reference,
+        "reference": reference,
         "member": new.member,
         "subject": new.subject.id,
         "message": new.message,

@@ -7,6 +7,7 @@ this form is told nothing of it.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -59,7 +60,7 @@ def judged(emergency: Emergency | None, outgoing: Outgoing, claims: ResponseClai
     Raises ProblemError `peer-answer-invalid`: what nothing gives us we do not take in, whoever signed it.
     """
     categories = categories_in(bundle)
-    bases = tuple(_bases(outgoing, claims.issued_at, category) for category in categories)
+    bases = _bases(outgoing, claims.issued_at, categories)
     given = _Given(claims.issued_at, categories, bases, bundle, emergency)
     words, decision = _checked(outgoing, claims, given)
     if decision is None and _brings_duties(outgoing, given):
@@ -107,15 +108,17 @@ class _Given:
     emergency: Emergency | None
 
 
-def _bases(outgoing: Outgoing, at: datetime, category: str) -> list[Basis]:
-    """What our rulebook has for a category, in the roles that both have."""
-    standing = outgoing.standing
-    return [
-        basis
-        for provider in standing.registry.roles_of(outgoing.service.id.subsystem, at)
-        for requester in standing.registry.roles_of(outgoing.claims.issuer, at)
-        for basis in standing.rulebook.carriers((provider, requester, outgoing.claims.purpose), category, legal_day(at))
+def _bases(outgoing: Outgoing, at: datetime, categories: Iterable[str]) -> tuple[list[Basis], ...]:
+    """What our rulebook has for each category, in the roles that both have."""
+    registry, rulebook, day = outgoing.standing.registry, outgoing.standing.rulebook, legal_day(at)
+    triples = [
+        (provider, requester, outgoing.claims.purpose)
+        for provider in registry.roles_of(outgoing.service.id.subsystem, at)
+        for requester in registry.roles_of(outgoing.claims.issuer, at)
     ]
+    return tuple(
+        [basis for triple in triples for basis in rulebook.carriers(triple, category, day)] for category in categories
+    )
 
 
 def _needs_words(given: _Given) -> bool:

@@ -123,14 +123,18 @@ class Reader:
         """
         found: list[dict[str, Any]] = []
         self._channel.setblocking(False)
+        clock = asyncio.get_running_loop().time
         try:
             await self._tell(self._asked(request, body, seconds))
-            while len(found) <= most:
-                async with asyncio.timeout(_patience(seconds)):
-                    answer = await self._next()
-                if _is_end(answer):
-                    return found
-                found.append(answer)
+            async with asyncio.timeout(None) as patience:
+                while len(found) <= most:
+                    answer = self._answers.take()
+                    if answer is None:  # several come together, and nobody waits for those
+                        patience.reschedule(clock() + _patience(seconds))
+                        answer = await self._next()
+                    if _is_end(answer):
+                        return found
+                    found.append(answer)
             self.end()
             return found
         except TimeoutError:

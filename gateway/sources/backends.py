@@ -138,6 +138,8 @@ class HttpBackend:
     def __init__(self, endpoint: Endpoint, adapter: Adapter, *, limits: Limits) -> None:
         self._url = endpoint.url
         self._adapter = adapter
+        # Asked once: a protocol that is checked at run time is slow to ask.
+        self._elsewhere = adapter if isinstance(adapter, Elsewhere) else None
         self._limits = limits
         self._body_limit = endpoint.body_limit
         self._timeout = aiohttp.ClientTimeout(total=endpoint.timeout_seconds)
@@ -163,8 +165,8 @@ class HttpBackend:
 
     async def _converted(self, body: bytes) -> list[Mapped]:
         adapter = self._adapter
-        if isinstance(adapter, Elsewhere):
-            return await adapter.convert_soon(body, self._limits)
+        if self._elsewhere is not None:
+            return await self._elsewhere.convert_soon(body, self._limits)
         # Two records say that it is not one.
         return await asyncio.to_thread(lambda: list(islice(adapter.convert(io.BytesIO(body), self._limits), 2)))
 

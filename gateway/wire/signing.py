@@ -119,6 +119,7 @@ class Sent:
     consumer: SubsystemId
 
 
+@lru_cache(maxsize=4096)
 def thumbprint(certificate: bytes) -> str:
     """SHA-256 of a certificate's DER in unpadded base64url, as in `x5t#S256` (RFC 7515 section 4.1.8)."""
     return b64url(hashlib.sha256(certificate).digest())

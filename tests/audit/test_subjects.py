@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hmac
 from collections.abc import Callable
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from sqlalchemy import Connection, select, update
 
 from audit.log.entries import Entry
@@ -13,6 +16,7 @@ from audit.log.tables import entries, identifiers
 from audit.log.tables import subjects as table
 from audit.questions import query
 from audit.questions.check import check
+from audit.questions.keys import KeyedHash
 from audit.questions.links import LinkAct
 from audit.questions.query import Filters, walk
 from audit.questions.subjects import (
@@ -316,3 +320,11 @@ def test_another_nodes_wrapping_key_opens_nothing(bench: Bench, subjects: Subjec
         joined(connection, subjects, [HETU], bench.clock())
         with pytest.raises(InvalidUnwrap):
             Subjects(b"\x09" * 32, b"\x02" * 32).find(connection, *HETU)
+
+
+@given(st.binary(min_size=32, max_size=200), st.binary(max_size=300))
+def test_the_keyed_hash_is_hmac_sha_256(key: bytes, message: bytes) -> None:
+    keyed = KeyedHash(key)
+
+    assert keyed.of(message) == hmac.digest(key, message, "sha256")
+    assert keyed.of(message) == hmac.digest(key, message, "sha256"), "one use must not change the next"

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -36,3 +39,11 @@ def test_changed_moved_or_foreign_does_not_open(value: bytes, at: int, by: int) 
 def test_what_is_no_sealed_value_does_not_open(sealed: bytes) -> None:
     with pytest.raises(SealError):
         unseal(KEY, "inbox/1", sealed)
+
+
+@given(st.binary(min_size=32, max_size=32), st.binary(max_size=100))
+def test_the_key_that_seals_is_that_of_rfc_5869(key: bytes, value: bytes) -> None:
+    derived = HKDF(algorithm=hashes.SHA256(), length=32, salt=None, info=b"yhdyspinta sealed payload").derive(key)
+    nonce = b"n" * 12
+
+    assert unseal(key, "inbox/1", nonce + AESGCM(derived).encrypt(nonce, value, b"inbox/1")) == value
