@@ -20,6 +20,7 @@ from rich.table import Table
 
 from adapters.mapping import MappingError
 from adapters.sdk import Adapter, AdapterError, Finding, Limits, Manifest, Mapped, Record, available, load
+from adapters.sdk.versions import version_of
 from gateway.cli.adapter_new import new
 from gateway.terminal.output import NO, OUTSIDE, WRONG, Drawn, console, fail, print_json, progress, table
 
@@ -42,7 +43,8 @@ def list_(json: Json = False) -> None:
                 {
                     "name": item.name,
                     "title": {"fi": item.title.fi, "sv": item.title.sv, "en": item.title.en},
-                    "version": _version(item.name),
+                    "version": version_of(item.name).declared,
+                    "digest": version_of(item.name).digest,
                     "media_types": item.media_types,
                     "reads": item.reads,
                     "writes": item.writes,
@@ -51,17 +53,16 @@ def list_(json: Json = False) -> None:
             ]
         )
         return
-    rows = [(item.name, item.title.en, ", ".join(item.media_types), _does(item), _version(item.name)) for item in found]
-    console.print(table("Adapters", ("name", "what it is", "media types", "does", "version"), rows))
+    versions = [version_of(item.name) for item in found]
+    rows = [
+        (item.name, item.title.en, ", ".join(item.media_types), _does(item), version.declared, version.digest[:12])
+        for item, version in zip(found, versions, strict=True)
+    ]
+    console.print(table("Adapters", ("name", "what it is", "media types", "does", "version", "digest"), rows))
 
 
 def _does(item: Manifest) -> str:
     return " and ".join(word for word, does in (("reads", item.reads), ("writes", item.writes)) if does)
-
-
-def _version(name: str) -> str:
-    """The version of an adapter's mapping; empty for one that has none."""
-    return str(getattr(getattr(load(name), "mapping", None), "version", ""))
 
 
 @app.command()
