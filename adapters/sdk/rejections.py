@@ -19,6 +19,7 @@ from adapters.sdk.folders import Package
 
 _GIVEN = re.compile(r"(?:(?P<sample>[^=]+):)?(?P<row>[0-9]+)=(?P<why>.*\S)", re.DOTALL)
 UNTOLD = "rejected when the sample was first accepted"
+DECLARED = "the sample is declared to be refused"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -48,6 +49,7 @@ def rejected(package: Package) -> list[Rejected]:
                     codes = tuple(sorted({finding.code for finding in mapped.findings if finding.severity == "error"}))
                     is_agreed = before is None or row in before
                     why = reasons.get(sample.name, {}).get(str(row), UNTOLD) if is_agreed else ""
+                    why = DECLARED if sample.name in package.rejected else why
                     found.append(Rejected(sample.name, row, codes, why))
     return found
 
@@ -81,7 +83,7 @@ def accept(package: Package, given: Sequence[str]) -> None:
     kept: dict[str, dict[str, str]] = {}
     for record in now:
         reason = why.get((record.sample, record.row), record.why)
-        if reason != UNTOLD:
+        if reason not in (UNTOLD, DECLARED):
             kept.setdefault(record.sample, {})[str(record.row)] = reason
     if kept or _file(package).exists():
         _file(package).parent.mkdir(parents=True, exist_ok=True)
