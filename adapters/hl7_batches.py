@@ -27,12 +27,16 @@ class Batch:
         self._told: int | None = None
         self._is_wrong = False
         self.at = ""
+        self.is_any = False
+        self.head = b""
 
     def takes(self, line: bytes) -> bool:
         """Whether a segment is one of a batch and of no message."""
         name = line[:3]
+        self.is_any = self.is_any or name in (b"FHS", b"BHS", b"BTS", b"FTS")
         if name in (b"FHS", b"BHS"):
             self._open[name] = line
+            self.head = line if name == b"BHS" else self.head
         elif name in (b"BTS", b"FTS"):
             self._open.pop(b"BHS" if name == b"BTS" else b"FHS", None)
             told = line.split(line[3:4] or b"|")[1:2]

@@ -29,6 +29,7 @@ from typing import Any, Final
 
 import orjson
 
+from adapters.hl7_heads import heads_of
 from adapters.sdk import UNREADABLE, AdapterError, Finding, Limits, Mapped, Position, Record, available, load
 from adapters.sdk.versions import version_of
 
@@ -229,6 +230,10 @@ def _answers(request: dict[str, Any], body: bytes) -> Iterator[dict[str, Any]]:
             limits = Limits(**request["limits"], clock=_ticking(request.get("seconds", 10.0)))
             for mapped in load(request["adapter"]).convert(io.BytesIO(body), limits):
                 yield {"json": _mapped(mapped)}
+        case "heads":
+            heads = heads_of(io.BytesIO(body), Limits(**request["limits"]))
+            messages = [[head.control, head.is_enhanced, head.digest] for head in heads.messages]
+            yield {"messages": messages, "is_batch": heads.is_batch, "batch": heads.batch}
         case "map":
             adapter = load(request["adapter"])
             for key, fields, position in orjson.loads(body):

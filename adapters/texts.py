@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import difflib
-import tomllib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
-from functools import cache
-from importlib.resources import files
 from typing import Final
 
-from adapters.sdk import Finding, Limits, Position, Severity, Text
+from adapters.sdk import Finding, Limits, Position, Severity
+from texts import Catalogue
 
 _NOWHERE = Position()
 
@@ -18,19 +16,13 @@ _NOWHERE = Position()
 FINDINGS: Final = {"subject-form": "hetu-form", "subject-check": "hetu-check", "stated-twice": "contradictory"}
 
 
-@cache
-def _texts() -> Mapping[str, tuple[Text, Text]]:
-    document = tomllib.loads((files("adapters") / "findings.toml").read_text(encoding="utf-8"))
-    return {code: (Text(**told["is"]), Text(**told["mends"])) for code, told in document.items()}
-
-
-CODES = frozenset(_texts())
+_TEXTS: Final = Catalogue("findings")
+CODES: Final = frozenset(key.partition(".")[0] for key in _TEXTS)
 
 
 def finding(severity: Severity, code: str, position: Position, target: str | None = None) -> Finding:
     """A finding with its words."""
-    message, hint = _texts()[code]
-    return Finding(severity, code, position, target, message, hint)
+    return Finding(severity, code, position, target, _TEXTS[f"{code}.is"], _TEXTS[f"{code}.mends"])
 
 
 def missing_columns(columns: Sequence[str], header: Collection[str], row: int) -> Finding:
@@ -40,11 +32,7 @@ def missing_columns(columns: Sequence[str], header: Collection[str], row: int) -
     if not near:
         return lacking
     told = ", ".join(f"{found} ({name})" for name, found in near.items())
-    hint = Text(
-        f"Otsikossa on lähes samanniminen: {told}. Korjaa kuvaus tai vienti.",
-        f"Rubriken har en nästan likadan: {told}. Rätta mappningen eller exporten.",
-        f"The header has one almost like it: {told}. Mend the mapping or the export.",
-    )
+    hint = _TEXTS["column-missing.near"].filled(near=told)
     return replace(lacking, hint=hint)
 
 
@@ -55,7 +43,5 @@ def damage(position: Position, target: str) -> Finding:
 
 def over(limit: str, limits: Limits, position: Position = _NOWHERE) -> Finding:
     """The finding that a source goes over one of its limits, which it names by its member of Limits."""
-    message, hint = _texts()["limit-exceeded"]
-    most = getattr(limits, limit)
-    named = Text(*(text.format(limit=limit, most=most) for text in (message.fi, message.sv, message.en)))
-    return Finding("error", "limit-exceeded", position, None, named, hint)
+    found = finding("error", "limit-exceeded", position)
+    return replace(found, message=found.message.filled(limit=limit, most=getattr(limits, limit)))

@@ -40,7 +40,7 @@ from gateway.registry.run.publishing import Publisher
 from gateway.registry.run.roles import ROLES
 from gateway.wire.identifiers import MemberId, ServiceId, SubsystemId
 from gateway.wire.signing import thumbprint
-from gateway.wire.text import Text
+from texts import Text
 
 INSTANCE: Final = "FI-BENCH"
 NOW: Final = datetime(2026, 10, 1, tzinfo=UTC)

@@ -10,24 +10,18 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 from datetime import date
-from functools import cache
-from importlib.resources import files
-from typing import Any, Final
-
-from ruamel.yaml import YAML
+from typing import Final
 
 from consent.law import Basis, Gap, Prohibition, Rulebook, Word
 from consent.provisions import article
 from consent.verdicts import Decision, PermittedCategory, WithheldCategory, legal_day
+from texts import LANGUAGES, OTHERWISE, Catalogue, day
 
-LANGUAGES = ("fi", "sv", "en")
+_TEXTS: Final = Catalogue("consent")
 #: Obligations that nodes carry out; those at the recipient's only of a rulebook that says on whom they fall. What is
 #: only passed on is not promised.
 CARRIED_OUT: Final = frozenset({"minimise", "review", "hide-from-subject"})
 AT_THE_RECIPIENT: Final = frozenset({"notify-subject", "retain-at-most", "no-onward-disclosure"})
-_MONTHS: Final = (
-    "January February March April May June July August September October November December".split()  # noqa: SIM905
-)
 
 
 def explain(decision: Decision, rulebook: Rulebook, language: str = "en") -> str:
@@ -35,12 +29,12 @@ def explain(decision: Decision, rulebook: Rulebook, language: str = "en") -> str
 
     The rulebook is the one that was decided by.
     """
-    words = _Words(rulebook, language if language in LANGUAGES else "en")
-    day = legal_day(decision.at)
+    words = _Words(rulebook, language if language in LANGUAGES else OTHERWISE)
+    on = legal_day(decision.at)
     sentences = [
         words.text(
             "opening",
-            day=words.day(day),
+            day=day(on, words.language),
             version=f"{rulebook.name} {rulebook.version}",
             provider=words.role(decision.provider),
             requester=words.role(decision.requester),
@@ -62,7 +56,7 @@ def explain(decision: Decision, rulebook: Rulebook, language: str = "en") -> str
         sentences.append(words.text("overridden", categories=words.categories(overridden)))
     by_reason: dict[str, list[WithheldCategory]] = defaultdict(list)
     for held in sorted(decision.withheld, key=words.place):
-        by_reason[words.why(decision, held, day)].append(held)
+        by_reason[words.why(decision, held, on)].append(held)
     for reason, categories in by_reason.items():
         sentences.append(words.text("withheld", categories=words.categories(categories), reason=reason))
     carried_out = CARRIED_OUT | (AT_THE_RECIPIENT & rulebook.obligations.keys())
@@ -74,8 +68,7 @@ def explain(decision: Decision, rulebook: Rulebook, language: str = "en") -> str
 
 def condition(name: str, language: str = "en") -> str:
     """What a condition of the rulebook asks, in `fi`, `sv` or `en`; its name if it has no words."""
-    words = _texts()["conditions"].get(name, {})
-    return str(words.get(language if language in LANGUAGES else "en", name))
+    return _TEXTS.named("conditions", name, language)
 
 
 def gap_for(rulebook: Rulebook, decision: Decision, category: str, day: date) -> Gap | None:
@@ -101,19 +94,21 @@ _FAR: Final = frozenset({"no-basis", "basis-not-in-force", "subject-group"})
 class _Words:
     def __init__(self, rulebook: Rulebook, language: str) -> None:
         self._rulebook = rulebook
-        self._language = language
-        self._texts = _texts()
+        self.language = language
         self._places = {code: place for place, code in enumerate(rulebook.categories)}
 
     def text(self, name: str, **values: str) -> str:
-        sentence = str(self._texts[name][self._language]).format(**values)
+        sentence = self._said(name, **values)
         return sentence[0].upper() + sentence[1:]
 
+    def _said(self, name: str, **values: str) -> str:
+        return _TEXTS(name, self.language, **values)
+
     def role(self, code: str) -> str:
-        return self._rulebook.roles.get(code, {}).get(self._language, code)
+        return self._rulebook.roles.get(code, {}).get(self.language, code)
 
     def purpose(self, code: str) -> str:
-        return self._rulebook.purposes.get(code, {}).get(self._language, code)
+        return self._rulebook.purposes.get(code, {}).get(self.language, code)
 
     def place(self, item: PermittedCategory | WithheldCategory) -> tuple[int, str]:
         """Where a category stands in the rulebook's order."""
@@ -123,7 +118,7 @@ class _Words:
         names = []
         for item in sorted(items, key=self.place):
             known = self._rulebook.categories.get(item.category)
-            names.append(known.title[self._language] if known is not None else item.category)
+            names.append(known.title[self.language] if known is not None else item.category)
         return ", ".join(dict.fromkeys(names))
 
     def given(self, permitted: Iterable[PermittedCategory]) -> list[str]:
@@ -139,27 +134,27 @@ class _Words:
         return self.text(
             "basis",
             categories=self.categories(items),
-            title=basis.title[self._language],
-            statute=basis.cited(self._language),
+            title=basis.title[self.language],
+            statute=basis.cited(self.language),
             gdpr=self._ground(basis),
             carried=self._carried(basis, items[0]),
-            review="" if basis.reviewed else str(self._texts["unreviewed"][self._language]),
+            review="" if basis.reviewed else self._said("unreviewed"),
         )
 
     def _ground(self, basis: Basis) -> str:
         if basis.source is None or not basis.source.gdpr:
             return ""
-        articles = [article(text, self._language) for text in basis.source.gdpr]
-        said = f" {self._texts['and'][self._language]} ".join([", ".join(articles[:-1]) or articles[0], articles[-1]])
+        articles = [article(text, self.language) for text in basis.source.gdpr]
+        said = f" {self._said('and')} ".join([", ".join(articles[:-1]) or articles[0], articles[-1]])
         said = articles[0] if len(articles) == 1 else said
-        return str(self._texts["gdpr"][self._language]).format(articles=said)
+        return self._said("gdpr", articles=said)
 
     def _carried(self, basis: Basis, item: PermittedCategory) -> str:
         if item.consent_id is not None:
             name = "carried-by-permission" if basis.word is Word.PERMISSION else "carried-by-consent"
-            return str(self._texts[name][self._language])
+            return self._said(name)
         if item.standing is not None:
-            return str(self._texts["carried-by-request"][self._language]).format(id=item.standing)
+            return self._said("carried-by-request", id=item.standing)
         return ""
 
     def why(self, decision: Decision, held: WithheldCategory, day: date) -> str:
@@ -173,7 +168,7 @@ class _Words:
         # A reason that lies in the permit says more than a condition of whichever basis came nearest.
         by_permit = gap is not None and bool(gap.permits) and held.code == "condition-unmet"
         if gap is not None and (held.code in _FAR or by_permit):
-            return gap.reason[self._language]
+            return gap.reason[self.language]
         return self.reason(held.code, held.nearest_basis, held.unmet)
 
     def _gives_a_part(self, gap: Gap, decision: Decision, category: str, day: date) -> bool:
@@ -190,38 +185,25 @@ class _Words:
             named = self._rulebook.basis(nearest) or next(
                 (prohibition for prohibition in self._rulebook.prohibitions if prohibition.id == nearest), None
             )
-        title = named.title[self._language] if named is not None else (nearest or "")
+        title = named.title[self.language] if named is not None else (nearest or "")
         if isinstance(named, Basis) and named.source is not None:
-            title = f"{title}, {named.cited(self._language)}"
-        template = self._texts["reasons"].get(code, {}).get(self._language, code)
-        return str(template).format(basis=title, unmet=self._unmet(code, named, unmet or ""))
+            title = f"{title}, {named.cited(self.language)}"
+        template = _TEXTS.named("reasons", code, self.language)
+        return template.format(basis=title, unmet=self._unmet(code, named, unmet or ""))
 
     def fact(self, name: str) -> str:
-        return str(self._texts["facts"].get(name, {}).get(self._language, name))
+        return _TEXTS.named("facts", name, self.language)
 
     def obligation(self, name: str) -> str:
         known = self._rulebook.obligations.get(name)
         if known is not None:
-            return known.says[self._language]
-        return str(self._texts["obligation"].get(name, {}).get(self._language, name))
-
-    def day(self, day: date) -> str:
-        """A day as the reader writes it."""
-        if self._language == "en":
-            return f"{day.day} {_MONTHS[day.month - 1]} {day.year}"
-        return f"{day.day}.{day.month}.{day.year}"
+            return known.says[self.language]
+        return _TEXTS.named("obligation", name, self.language)
 
     def _unmet(self, code: str, named: Basis | Prohibition | None, unmet: str) -> str:
         if code == "condition-unmet":
-            return str(self._texts["conditions"].get(unmet, {}).get(self._language, unmet))
+            return _TEXTS.named("conditions", unmet, self.language)
         if code != "basis-not-in-force" or named is None or not unmet:
             return unmet
         over = named.ends is not None and unmet == named.ends.isoformat()
-        return str(self._texts["until" if over else "since"][self._language]).format(
-            day=self.day(date.fromisoformat(unmet))
-        )
-
-
-@cache
-def _texts() -> Any:
-    return YAML(typ="safe", pure=True).load((files("consent") / "texts.yaml").read_text(encoding="utf-8"))
+        return self._said("until" if over else "since", day=day(date.fromisoformat(unmet), self.language))

@@ -12,9 +12,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from consent.analysis import Check, Finding
 from consent.coverage import Coverage
 from consent.difference import Differences, Group
-from consent.explaining import LANGUAGES, explain
+from consent.explaining import explain
 from consent.invariants import Proof
 from consent.law import Basis, Prohibition, Rulebook
+from texts import LANGUAGES
 
 
 @dataclass(frozen=True, slots=True)

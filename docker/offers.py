@@ -11,8 +11,8 @@ from typing import Any
 
 from consent.rulebook import load, reference_rulebook
 from gateway.demo.organisations import DEMO, INSTANCE, Organisation
-from gateway.wire.text import Text
 from schemas.facts import HETU, MIGRI_CUSTOMER
+from texts import Text
 
 _RULEBOOK = load(reference_rulebook(), source="reference rulebook")
 _CATEGORIES = sorted(_RULEBOOK.categories)

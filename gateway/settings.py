@@ -21,9 +21,10 @@ from adapters.sdk import Limits as AdapterLimits
 from gateway import settings_environment
 from gateway.settings_audit import AuditSettings
 from gateway.settings_keys import KeySettings, MemberSettings, SecretSettings, TlsSettings
-from gateway.settings_sources import SourceSettings
+from gateway.settings_sources import MllpSource, SourceSettings
 from gateway.settings_values import IDENTITY, Identity, Listen, Section, Service, Subsystem, database_url
 from gateway.wire.identifiers import SubsystemId
+from texts import Language
 
 
 class NodeSettings(Section):
@@ -33,7 +34,7 @@ class NodeSettings(Section):
     subsystems: list[Subsystem] = Field(
         min_length=1, description="the subsystems it speaks for; of several members, see `[[members]]`"
     )
-    language: Literal["fi", "sv", "en"] = Field("fi", description="the organisation's language")
+    language: Language = Field("fi", description="the organisation's language")
 
 
 class DatabaseSettings(Section):
@@ -260,6 +261,15 @@ class Settings(Section):
     telemetry: TelemetrySettings = TelemetrySettings()
     audit: AuditSettings = AuditSettings()
     timestamps: TimestampSettings = TimestampSettings()
+
+    @model_validator(mode="after")
+    def _senders_known(self) -> Settings:
+        known = {client.name for client in self.clients}
+        for source in self.sources:
+            for sender in source.senders if isinstance(source, MllpSource) else ():
+                if sender not in known:
+                    raise ValueError(f"sources: {source.name}: no `[[clients]]` is called {sender}")
+        return self
 
     @model_validator(mode="after")
     def _clients_told_apart(self) -> Settings:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from gateway.settings_values import IDENTITY, Identity, Section, Subsystem
+from gateway.settings_values import IDENTITY, LOOPBACK, Identity, Listen, Section, Subsystem
 
 
 class _SourceSettings(Section):
@@ -19,11 +19,16 @@ class _SourceSettings(Section):
     identity: Identity = Field("claimed", description=IDENTITY)
     flow: str = Field("F1", description="the flow that its records are handed over in")
     reports: Path = Field(Path("reports"), description="folder for what could not be handed over")
+
+
+class _PolledSettings(_SourceSettings):
+    """A source that is looked at again and again."""
+
     poll_seconds: float = Field(10.0, ge=0.1, le=86400, description="how often it is looked at")
     retry_limit_seconds: float = Field(300.0, ge=1, le=86400, description="longest wait after a failure")
 
 
-class DirectorySource(_SourceSettings):
+class DirectorySource(_PolledSettings):
     """A directory that is watched."""
 
     kind: Literal["directory"] = Field(description="a watched directory")
@@ -31,7 +36,7 @@ class DirectorySource(_SourceSettings):
     pattern: str = Field("*", description="which files: * and ? as in a shell")
 
 
-class DatabaseSource(_SourceSettings):
+class DatabaseSource(_PolledSettings):
     """A query on the source's database."""
 
     kind: Literal["database"] = Field(description="a query on a database")
@@ -50,7 +55,7 @@ class DatabaseSource(_SourceSettings):
     )
 
 
-class HttpSource(_SourceSettings):
+class HttpSource(_PolledSettings):
     """Pages of an HTTP API."""
 
     kind: Literal["http"] = Field(description="pages of an HTTP API")
@@ -73,7 +78,7 @@ class HttpSource(_SourceSettings):
         return self
 
 
-class SftpSource(_SourceSettings):
+class SftpSource(_PolledSettings):
     """A drop on an SFTP server."""
 
     kind: Literal["sftp"] = Field(description="a drop on an SFTP server")
@@ -87,7 +92,38 @@ class SftpSource(_SourceSettings):
     pattern: str = Field("*", description="which files: * and ? as in a shell")
 
 
+class MllpSource(_SourceSettings):
+    """A listener for HL7 v2 messages over MLLP."""
+
+    kind: Literal["mllp"] = Field(description="a listener for HL7 v2 messages")
+    listen: Listen = Field(description="where it listens")
+    senders: list[str] = Field(
+        default_factory=list, description="names of the `[[clients]]` whose certificates may send"
+    )
+    plain: bool = Field(False, description="without TLS: on loopback only, for an engine on the same machine")
+    message_bytes: int = Field(1024 * 1024, ge=1024, le=64 * 1024 * 1024, description="longest message")
+    message_seconds: float = Field(30.0, gt=0, le=600, description="how long a message may take from its first byte")
+    idle_seconds: float = Field(3600.0, gt=0, le=604800, description="how long a connection may be silent")
+    connections: int = Field(8, ge=1, le=1000, description="connections of one sender at once")
+    window_seconds: float = Field(
+        7 * 86400.0, ge=60, le=366 * 86400, description="how long a message is known by its number (MSH-10)"
+    )
+
+    @model_validator(mode="after")
+    def _whole_door(self) -> MllpSource:
+        if self.plain and self.listen.host not in LOOPBACK:
+            raise ValueError(
+                "plain: without TLS it listens on 127.0.0.1 or ::1 only; leave `plain` out, or listen there"
+            )
+        if self.plain and self.senders:
+            raise ValueError("senders: they are known by their certificates, which without TLS nobody shows")
+        if not self.plain and not self.senders:
+            raise ValueError("senders: name the `[[clients]]` whose certificates may send")
+        return self
+
+
+PolledSettings = DirectorySource | DatabaseSource | HttpSource | SftpSource
 SourceSettings = Annotated[
-    DirectorySource | DatabaseSource | HttpSource | SftpSource,
+    DirectorySource | DatabaseSource | HttpSource | SftpSource | MllpSource,
     Field(discriminator="kind"),
 ]

@@ -70,6 +70,9 @@ class Address(Section):
         return f"{self.host}:{self.port}"
 
 
+#: Addresses that only this machine reaches. A name is none of them: what it means is said elsewhere.
+LOOPBACK = frozenset({"127.0.0.1", "::1"})
+
 Listen = Annotated[Address, BeforeValidator(_address)]
 
 IDENTITY: str = "whether identifiers that its records name together are believed to be one person; see `[identity]`"

@@ -108,7 +108,7 @@ def test_log_entries_of_a_node_are_made_in_one_module() -> None:
 
 # -- sizes -------------------------------------------------------------------------------------------------------------
 
-PRODUCT = ("gateway", "audit", "consent", "adapters", "schemas")
+PRODUCT = ("gateway", "audit", "consent", "adapters", "schemas", "texts")
 LINES, LENGTH, PARAMETERS, ROOM = 450, 60, 5, 5000
 
 #: Functions over five parameters that docs/adr/0009-sizes.md names, with its reasons. At most ten.

@@ -58,4 +58,5 @@ def proposed(data: bytes, file: str) -> Mapping[str, str]:
         found = recognise(sniff(data, file))
     except SampleError:
         return {}
-    return {one.column.name: one.concept.name for one in found.recognised if one.concept.name in PLACES}
+    known = [(entry.column.name, entry.concept.name) for entry in found.recognised]
+    return {column: concept for column, concept in known if concept in PLACES}

@@ -17,6 +17,8 @@ from importlib.metadata import entry_points
 from types import MappingProxyType
 from typing import Any, BinaryIO, Final, Literal, Protocol
 
+from texts import Text as Text
+
 GROUP = "yhdyspinta.adapters"
 
 Severity = Literal["error", "warning"]
@@ -51,19 +53,6 @@ class DateCell(str):
 
 class Withdrawn(dict[str, Any]):
     """An object in a list of a record that its source takes back: deleted, or posted to the wrong person."""
-
-
-@dataclass(frozen=True, slots=True)
-class Text:
-    """A sentence for people, in Finnish, Swedish and English."""
-
-    fi: str
-    sv: str
-    en: str
-
-    def to_dict(self) -> dict[str, str]:
-        """The sentence by language."""
-        return {"fi": self.fi, "sv": self.sv, "en": self.en}
 
 
 @dataclass(frozen=True, slots=True)

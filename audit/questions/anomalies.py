@@ -21,10 +21,11 @@ from audit.questions.persons import persons
 from audit.questions.query import CLOCKS_DIFFER, Filters, Search, search, walk
 from audit.questions.sides import without_index
 from audit.questions.subjects import Subjects
-from audit.questions.texts import text
 from audit.questions.words import RELEASED
+from texts import Catalogue
 
 _ASKED_AT_ONCE: Final = 500
+_SAYS: Final = Catalogue("audit")
 _OF_CLIENTS: Final = tuple(
     kind.value for kind in (EntryType.HANDOVER, EntryType.DELIVERY, EntryType.RECEIPT, EntryType.ACCEPTANCE)
 )
@@ -109,7 +110,7 @@ class Anomaly:
 
     def explanation(self, language: str) -> str:
         """What was seen and what may explain it, in Finnish, Swedish or English."""
-        return text(f"anomaly.{self.rule}", language, count=self.count, threshold=self.threshold)
+        return _SAYS(f"anomaly.{self.rule}", language, count=self.count, threshold=self.threshold)
 
 
 Rule = Callable[[Sequence[Event], Thresholds], list[Anomaly]]

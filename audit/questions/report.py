@@ -19,8 +19,8 @@ from audit.log.entries import ZONE, Entry, EntryType
 from audit.questions.query import Filters, Found, Search, disclosures, fruitless_lookups, search, walk
 from audit.questions.said import Saying, Speaker, Step, TermsOf, about, no_terms, step, word_of
 from audit.questions.tallies import of_year
-from audit.questions.texts import text
 from audit.questions.words import has_come
+from texts import Catalogue
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -29,6 +29,7 @@ Names = Callable[[str, str, str], str | None]
 """What something is called: kind (`subsystem`, `purpose`, `basis`, `category`), code, language → name, None without."""
 
 MAX_LINES: Final = 10_000
+text: Final = Catalogue("audit", "words")
 
 
 @dataclass(frozen=True, slots=True)

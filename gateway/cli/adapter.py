@@ -388,11 +388,11 @@ def watch(
     import uvicorn
 
     from adapters.workbench.looking import Bench
-    from adapters.workbench.wording import LANGUAGES
     from consent.rulebook import RulebookError, reference_rulebook
     from consent.rulebook import load as load_rulebook
     from gateway.cli.workbench import workbench
     from gateway.web.listeners import bind
+    from texts import LANGUAGES
 
     if language not in LANGUAGES:
         fail(f"there is no language {language!r}", WRONG, remedy="use fi, sv or en")

@@ -20,7 +20,6 @@ from consent.analysis import check as check_rulebook
 from consent.coverage import cover
 from consent.decision import Decision, Way
 from consent.difference import differences
-from consent.explaining import LANGUAGES
 from consent.explaining import explain as explain_decision
 from consent.invariants import Proof, prove
 from consent.replaying import again
@@ -44,6 +43,7 @@ from gateway.terminal.output import (
     progress,
     table,
 )
+from texts import LANGUAGES
 
 app = typer.Typer(help="Check, compare and explain rulebooks; make recorded decisions again.", no_args_is_help=True)
 REFERENCE = "the reference rulebook"

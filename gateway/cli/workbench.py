@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from importlib.resources import files
-from typing import Any
+from typing import Any, Final
 from urllib.parse import parse_qsl, urlencode
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -27,7 +27,6 @@ from adapters.scaffold.placing import places
 from adapters.sdk import Finding
 from adapters.workbench.editing import Edit, EditError, EditKind
 from adapters.workbench.looking import Bench, Look
-from adapters.workbench.wording import LANGUAGES, why, words
 from consent.decision import Decision, Party, PermittedCategory, decide
 from consent.explaining import explain
 from consent.request import Request as Question
@@ -37,7 +36,9 @@ from gateway.exchange.deciding import facts_in
 from schemas.categories import PARTS
 from schemas.facts import read_facts
 from schemas.projection import project
+from texts import LANGUAGES, Catalogue
 
+_TEXTS: Final = Catalogue("workbench")
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; "
@@ -130,7 +131,8 @@ def _answering(
         whole = PARTS.get(category, category)
         if pointer in kept:
             return Answer(True, _basis(permitted.get(category) or permitted.get(whole), rulebook, language))
-        return Answer(False, why(withheld.get(category) or withheld.get(whole) or "not-asked", language))
+        why = withheld.get(category) or withheld.get(whole) or "not-asked"
+        return Answer(False, _TEXTS.named("why", why, language))
 
     return answer
 
@@ -242,7 +244,7 @@ class _Pages:
         return RedirectResponse("/?" + urlencode(self._state(request)), 303)
 
     def _refused(self, request: Request, error: EditError) -> Response:
-        told = words(self._state(request)["language"])(error.code, told=error.told)
+        told = _TEXTS(error.code, self._state(request)["language"], told=error.told)
         if request.headers.get("accept") == "text/plain":
             return PlainTextResponse(told, 409)
         return self.shown(request, "page.html", told)
@@ -263,10 +265,10 @@ class _Pages:
             return f"{to}?" + urlencode({**state, **changes})
 
         html = self._templates.get_template(template).render(
-            t=words(speaking),
+            t=lambda key, **values: _TEXTS(key, speaking, **values),
             link=link,
             look=look,
-            say=lambda text: getattr(text, speaking),
+            say=lambda text: text.in_language(speaking),
             mark=mark,
             token=self._token,
             refused=refused,

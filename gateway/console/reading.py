@@ -10,8 +10,8 @@ from urllib.parse import urlencode
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from audit.questions.texts import LANGUAGES
 from gateway.console.office import FORM_LIMIT
+from texts import LANGUAGES
 
 LANGUAGE_COOKIE: Final = "language"
 

@@ -25,7 +25,6 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from audit.log.entries import Outcome
 from audit.log.log import LogError
 from audit.questions.said import about, saying, step, word_of
-from audit.questions.texts import LANGUAGES
 from audit.questions.words import told_as
 from gateway.console.door import SESSION_COOKIE, Doorway
 from gateway.console.office import Ask, Moved, NotHereError, Office, Page, Sent, Shown, Visit, asker_of
@@ -33,7 +32,8 @@ from gateway.console.oidc import Door
 from gateway.console.pages import PAGES
 from gateway.console.reading import kept, language_of, language_switch, read_form, same_origin, too_large
 from gateway.console.sessions import Session, Sessions
-from gateway.console.wording import Words, own_texts
+from gateway.console.wording import Words
+from texts import LANGUAGES
 
 LOGGER = logging.getLogger("yhdyspinta.console")
 _GROUPS: Final = ("people", "log", "network")
@@ -98,7 +98,7 @@ class _Shell:
     def __init__(self, office: Office, door: Door | None) -> None:
         self._office = office
         self._sessions = Sessions(office.desk.context.engine)
-        self._words = {language: Words(own_texts(), language) for language in LANGUAGES}
+        self._words = {language: Words(language) for language in LANGUAGES}
         self._templates = Environment(
             loader=PackageLoader("gateway.console", "templates"),
             autoescape=True,

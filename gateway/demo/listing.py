@@ -9,10 +9,10 @@ from consent.law import Rulebook
 from gateway.demo.organisations import Organisation, Party
 from gateway.registry.read.entries import County, Municipality, ServiceDescriptor
 from gateway.wire.identifiers import ServiceId
-from gateway.wire.text import Text
 from schemas.codes import Coding, code_system
 from schemas.facts import HETU, MIGRI_CUSTOMER
 from schemas.territories import territory
+from texts import Text
 
 
 def services_of(roles: tuple[str, ...]) -> tuple[str, ...]:

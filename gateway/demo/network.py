@@ -39,7 +39,7 @@ from gateway.registry.read.entries import (
 from gateway.registry.run.authority import Authority
 from gateway.wire.identifiers import MemberId, ServiceId, SubsystemId
 from gateway.wire.message import MESSAGE_VERSIONS
-from gateway.wire.text import Text
+from texts import Text
 
 
 @dataclass(frozen=True, slots=True)

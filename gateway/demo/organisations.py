@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.wire.identifiers import MemberId, SubsystemId
-from gateway.wire.text import Text
+from texts import Text
 
 INSTANCE = "FI-DEMO"
 

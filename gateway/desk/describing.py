@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime, time
+from typing import Final
 
 from audit.log.entries import ZONE
 from audit.questions.report import Activity, Names
@@ -17,15 +18,11 @@ from gateway.registry.read.registry import Registry
 from gateway.registry.read.standing import Standing
 from gateway.wire.identifiers import IdentifierError, MemberId, SubsystemId
 from gateway.wire.problems import PROBLEMS
-from gateway.wire.text import Text
+from texts import Catalogue
 
 HIDE: str = "hide-from-subject"
 """Obligation of a basis under which the law forbids telling the person."""
-_PERSONS = Text(
-    "kansainvälistä tai tilapäistä suojelua saaneet henkilöt ja heidän perheenjäsenensä",
-    "personer som har fått internationellt eller tillfälligt skydd och deras familjemedlemmar",
-    "persons who have received international or temporary protection, and their families",
-)
+_TEXTS: Final = Catalogue("audit")
 
 
 def names_of(standing: Callable[[], Standing | None]) -> Names:
@@ -151,7 +148,7 @@ def activities(standing: Standing, year: int, subsystems: Sequence[SubsystemId],
                     words.get(language) or code,
                     tuple(dict.fromkeys(basis_name(basis, language) for basis in bases)),
                     tuple(sorted({category for basis in bases for category in basis.categories})),
-                    _PERSONS.in_language(language),
+                    _TEXTS("processing.persons", language),
                 )
             )
     return tuple(found)

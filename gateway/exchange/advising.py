@@ -15,7 +15,7 @@ from typing import Any, get_args, get_type_hints
 from consent.consents import ConsentError, ConsentRecord, newest
 from consent.decision import Decision, Emergency, Party, Request, SubjectFacts, Way, decide, legal_day
 from consent.examples import standing_requests
-from consent.explaining import LANGUAGES, explain
+from consent.explaining import explain
 from consent.rulebook import FlowDelivery, Rulebook
 from consent.standing import StandingRequest
 from gateway.exchange.deciding import party
@@ -23,6 +23,7 @@ from gateway.registry.read.standing import Standing
 from gateway.wire.identifiers import IdentifierError, MemberId, SubsystemId
 from gateway.wire.problems import ProblemError
 from schemas.codes import code_system
+from texts import LANGUAGES
 
 _KINDS = {name: tuple(get_args(kind)) for name, kind in get_type_hints(SubjectFacts).items()}
 MOST_CONSENTS = 100

@@ -15,19 +15,31 @@ from gateway.handover.deliver import Deliveries
 from gateway.handover.plan import Handovers, Order
 from gateway.person.values import Register
 from gateway.reading.readers import Adapters
-from gateway.settings_sources import DatabaseSource, DirectorySource, HttpSource, SftpSource, SourceSettings
+from gateway.settings_sources import (
+    DatabaseSource,
+    DirectorySource,
+    HttpSource,
+    MllpSource,
+    PolledSettings,
+    SftpSource,
+    SourceSettings,
+)
 from gateway.sources.batches import Source
 from gateway.sources.database import Database, Query
 from gateway.sources.directory import Directory
 from gateway.sources.endpoint import Endpoint
-from gateway.sources.feed import Books, Door, Feed, FeedPolicy, HandOver, Intake, TakeChange
+from gateway.sources.feed import Books, Feed, FeedPolicy, Intake
+from gateway.sources.frames import BEGIN, CLOSE
 from gateway.sources.http import ClientCredentials, HttpApi, Paging
+from gateway.sources.messages import Messages
 from gateway.sources.progress import Progress
+from gateway.sources.taking import Door, HandOver, TakeChange, Taking
+from gateway.sources.window import Window
 from gateway.wire.identifiers import SubsystemId
 
 
 def open_feed(
-    settings: SourceSettings, exchange: Exchange, deliveries: Deliveries, progress: Progress, adapters: Adapters
+    settings: PolledSettings, exchange: Exchange, deliveries: Deliveries, progress: Progress, adapters: Adapters
 ) -> Feed:
     """The feed of one source, not yet started. Raises AdapterError, IdentifierError, OSError."""
     adapter = adapters.load(settings.adapter)
@@ -44,6 +56,18 @@ def open_feed(
         Door(_hand_over(settings, exchange, deliveries), _take_change(settings, exchange)),
         Books(progress, settings.reports / settings.name),
         FeedPolicy(settings.poll_seconds, settings.retry_limit_seconds),
+    )
+
+
+def open_messages(settings: MllpSource, exchange: Exchange, deliveries: Deliveries) -> Messages:
+    """What takes the messages of a source that listens."""
+    limits = replace(exchange.limits.adapter, total_bytes=settings.message_bytes + len(BEGIN + CLOSE))
+    return Messages(
+        Taking(settings.name, Door(_hand_over(settings, exchange, deliveries), _take_change(settings, exchange))),
+        Window(settings.name, exchange.engine, exchange.log, exchange.subjects.fingerprints, settings.window_seconds),
+        settings.reports / settings.name,
+        limits,
+        exchange.clock,
     )
 
 
@@ -85,7 +109,7 @@ def _take_change(settings: SourceSettings, exchange: Exchange) -> TakeChange:
     return take
 
 
-def _source(settings: SourceSettings, adapter: Adapter, body_limit: int) -> Source:
+def _source(settings: PolledSettings, adapter: Adapter, body_limit: int) -> Source:
     match settings:
         case DirectorySource():
             return Directory(settings.folder, settings.pattern)

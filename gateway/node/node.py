@@ -43,9 +43,10 @@ from gateway.node.wiring import (
     registered_clients,
     utc_now,
 )
-from gateway.node.working import Work, start_work
+from gateway.node.working import Work, socket_of, start_listening, start_work
 from gateway.reading.readers import Reading
 from gateway.settings import Settings, SettingsError
+from gateway.settings_sources import MllpSource
 from gateway.settings_values import Address
 from gateway.telemetry import event
 from gateway.web.application import application
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
     from gateway.console.office import Condition
 
 LOGGER = logging.getLogger("yhdyspinta.node")
+FACES = ("peers", "clients", "local", "console")
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +140,7 @@ class Node:
         desk = desk_of(self.settings, exchange.engine, self._clock, parts=known, standing=parts.latest)
         stack.callback(desk.close)
         await self._serve_faces(stack, sockets, _Running(parts, work, doors, desk))
+        await start_listening(parts, stack, work, doors.callers, sockets)
         parts.exchange.witnessing.start()
         stack.push_async_callback(parts.exchange.witnessing.stop)
         self._ready()
@@ -330,9 +333,10 @@ def _console(address: Address, parts: Parts, desk: Desk, condition: Callable[[],
 
 def _bound_sockets(stack: AsyncExitStack, settings: Settings) -> dict[str, Any]:
     listen = settings.listen
-    addresses = {"peers": listen.peers, "clients": listen.clients, "local": listen.local, "console": listen.console}
+    addresses = {f"listen.{name}": getattr(listen, name) for name in FACES}
+    addresses |= {socket_of(source): source.listen for source in settings.sources if isinstance(source, MllpSource)}
     return {
-        name: _bound(stack, name, str(address.host), address.port)
+        name.removeprefix("listen."): _bound(stack, name, str(address.host), address.port)
         for name, address in addresses.items()
         if address is not None
     }
@@ -343,7 +347,7 @@ def _bound(stack: AsyncExitStack, name: str, host: str, port: int) -> Any:
         bound = bind(host, port)
     except OSError as error:
         raise NodeError(
-            f"listen.{name}: {host}:{port} cannot be bound ({error.strerror})",
+            f"{name}: {host}:{port} cannot be bound ({error.strerror})",
             "choose another port, or end what uses it",
         ) from None
     stack.callback(bound.close)

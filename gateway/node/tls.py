@@ -37,11 +37,16 @@ class TlsFaces:
         self._authorities = authorities
         self.peers: ServingContext = serving(self._peers())
         self.clients: ServingContext = serving(self._clients())
+        #: For sources that listen: a certificate is demanded, so without anybody who issues them there is none.
+        self.messages: ServingContext | None = serving(self._messages()) if authorities else None
 
     def renew(self, authorities: list[bytes] | None = None) -> None:
         """Serve new connections with the keys and anchors of this moment."""
         self._authorities = authorities if authorities is not None else self._authorities
         self.peers.current, self.clients.current = self._peers(), self._clients()
+        if self.messages is not None and self._authorities:
+            # Without them nobody new is believed; who was is still known by the certificate that the settings pin.
+            self.messages.current = self._messages()
 
     def outgoing(self) -> PinnedContext:
         """What the node connects to its peers with."""
@@ -66,6 +71,9 @@ class TlsFaces:
         return watched(
             client_face_context(self._tls("clients"), self._authorities, demand=False), self._refused.on("clients")
         )
+
+    def _messages(self) -> Any:
+        return watched(client_face_context(self._tls("clients"), self._authorities), self._refused.on("messages"))
 
     def _tls(self, name: str) -> TlsKey:
         key = self._places[name].held.tls

@@ -4,24 +4,35 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection
 
+from adapters.sdk import Adapter
 from audit.log.log import LogError, Written
 from audit.questions import tallies
 from gateway.asking.observing import Observing
 from gateway.consents.reports import Reports
 from gateway.exchange.context import Exchange
 from gateway.handover.deliver import Deliveries
-from gateway.handover.feeds import open_feed
+from gateway.handover.feeds import open_feed, open_messages
 from gateway.node.parts import Parts
+from gateway.node.wiring import NodeError
 from gateway.obligations.retention import Retention
 from gateway.person.figures import IdentityWatch
+from gateway.settings_sources import MllpSource
 from gateway.sources.progress import Progress
 from gateway.telemetry import event
+from gateway.web.authentication import Callers
+from gateway.wire.problems import ProblemError
+
+if TYPE_CHECKING:
+    from gateway.sources.mllp import Senders
 
 LOGGER = logging.getLogger("yhdyspinta.node")
 SWEEP_SECONDS = 300.0
@@ -56,9 +67,61 @@ def _start_feeds(parts: Parts, stack: AsyncExitStack, deliveries: Deliveries) ->
     settings, exchange = parts.settings, parts.exchange
     progress = Progress(exchange.engine, exchange.log, exchange.clock)
     for source in settings.sources:
+        if isinstance(source, MllpSource):
+            continue  # it listens, and is opened with the node's other doors
         feed = open_feed(source, exchange, deliveries, progress, parts.adapters(f"source {source.name}", 1))
         feed.start()
         stack.push_async_callback(feed.stop)
+
+
+async def start_listening(
+    parts: Parts, stack: AsyncExitStack, work: Work, callers: Callers, sockets: Mapping[str, socket.socket]
+) -> None:
+    """Serve the sources that send by themselves, on the sockets that were bound for them. Raises NodeError."""
+    for source in parts.settings.sources:
+        if isinstance(source, MllpSource):
+            from gateway.sources.mllp import MllpListener, MllpPolicy  # which few nodes ask for
+
+            listener = MllpListener(
+                source.name,
+                sockets[socket_of(source)],
+                _senders(source, parts, callers),
+                open_messages(source, parts.exchange, work.deliveries),
+                MllpPolicy(source.message_bytes, source.message_seconds, source.idle_seconds, source.connections),
+            )
+            await listener.start()
+            stack.push_async_callback(listener.stop)
+
+
+def socket_of(source: MllpSource) -> str:
+    """What the socket of a source is called among the node's sockets."""
+    return f"sources.{source.name}"
+
+
+def _senders(source: MllpSource, parts: Parts, callers: Callers) -> Senders:
+    from gateway.sources.mllp import Senders
+
+    def adapter(sender: str) -> Adapter:
+        # A reader for each sender: one whose messages kill readers rests, and the others go on.
+        return parts.adapters(f"source {source.name} of {sender}", 1).load(source.adapter)
+
+    # An adapter that is not there is told now, and not with the first message.
+    parts.adapters(f"source {source.name}", 1).load(source.adapter)
+    if source.plain:
+        return Senders(None, lambda _certificate: "loopback", adapter)
+    if parts.faces.messages is None:
+        raise NodeError(
+            f"sources.{source.name}: nobody is named whose certificates are believed",
+            "give tls.client_authorities the issuers of the senders' certificates",
+        )
+
+    def name(certificate: bytes | None) -> str:
+        caller = callers.recognise(certificate, "")
+        if caller.name not in source.senders:
+            raise ProblemError("client-unknown", detail="the source does not name this client among its senders")
+        return caller.name
+
+    return Senders(parts.faces.messages, name, adapter)
 
 
 def _start_stamping(parts: Parts, stack: AsyncExitStack) -> None:

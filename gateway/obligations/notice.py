@@ -12,25 +12,9 @@ from typing import Final
 from gateway.obligations.tasks import Task
 from gateway.registry.read.standing import Standing
 from gateway.wire.identifiers import IdentifierError, SubsystemId
+from texts import LANGUAGES, Catalogue
 
-LANGUAGES: Final = ("fi", "sv", "en")
-_TEXTS: Final = {
-    "fi": (
-        "Tämä organisaatio on saanut sinusta tietoja. Ne tulivat täältä: {party}. Tarkoitus: {purpose}. "
-        "Tiedot: {categories}. Peruste: {bases}. Voit pyytää nähtäväksi, mitä sinusta on talletettu, ja pyytää virheen "
-        "korjaamista. Voit kysyä lisää tietosuojavastaavalta ja tehdä valituksen tietosuojavaltuutetulle."
-    ),
-    "sv": (
-        "Denna organisation har fått uppgifter om dig. De kom från: {party}. Ändamål: {purpose}. "
-        "Uppgifter: {categories}. Grund: {bases}. Du kan begära att få se vad som har sparats om dig och begära att "
-        "fel rättas. Du kan fråga dataskyddsombudet och klaga hos dataombudsmannen."
-    ),
-    "en": (
-        "This organisation has received data about you. It came from: {party}. Purpose: {purpose}. "
-        "Data: {categories}. Basis: {bases}. You may ask to see what is stored about you, and ask for errors to be "
-        "corrected. You may ask the data protection officer, and complain to the Data Protection Ombudsman."
-    ),
-}
+_TEXTS: Final = Catalogue("obligations")
 
 
 def notices(task: Task, standing: Standing) -> dict[str, str]:
@@ -43,7 +27,9 @@ def notices(task: Task, standing: Standing) -> dict[str, str]:
             rulebook.categories[code].title[language] for code in task.categories if code in rulebook.categories
         ]
         bases = [basis.cited(language) for code in task.bases if (basis := rulebook.basis(code)) is not None]
-        found[language] = _TEXTS[language].format(
+        found[language] = _TEXTS(
+            "notice",
+            language,
             party=_party(standing, task.party, language),
             purpose=purpose[language] if purpose is not None else "–",
             categories=", ".join(categories),

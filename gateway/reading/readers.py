@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, fields
@@ -10,6 +11,7 @@ from typing import Any, BinaryIO, Final, TypeVar
 
 import orjson
 
+from adapters.hl7_heads import Head, Heads
 from adapters.sdk import (
     UNREADABLE,
     Adapter,
@@ -34,6 +36,8 @@ from gateway.reading.process import ReaderDiedError
 from gateway.wire.problems import ProblemError
 
 T = TypeVar("T")
+#: Nothing that would part a message, and no more than HL7 2.7 allows.
+_CONTROL: Final = re.compile(r"[^|^~\\&\x00-\x1f\x7f-\U0010ffff]{0,199}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +99,17 @@ class RemoteAdapter:
             return await at_work.readers.answers(request, body[: limits.total_bytes + 1], limits, self._source, made)
         except ReaderDiedError as error:
             return [_over(error, limits)]
+
+    def heads(self, body: bytes, limits: Limits) -> Heads:
+        """What the heads of HL7 messages say for their answers; of an input that kills its reader there are none.
+
+        Raises AdapterError, ProblemError.
+        """
+        try:
+            (found,) = self._ask(self._at_work(), Asked("heads", body, limits), _heads)
+        except ReaderDiedError:
+            return Heads(())
+        return found
 
     def from_canonical(self, bundle: Mapping[str, Any]) -> Rendered:
         """See Adapter."""
@@ -162,6 +177,21 @@ def _columns(answer: Mapping[str, Any]) -> Columns | None:
     if answer["fields"] is None:
         return None
     return Columns(frozenset(map(str, answer["fields"])), frozenset(map(str, answer["optional"])))
+
+
+def _heads(answer: Mapping[str, Any]) -> Heads:
+    messages = tuple(
+        Head(_control(control), bool(is_enhanced), _control(digest))
+        for control, is_enhanced, digest in answer["messages"]
+    )
+    return Heads(messages, bool(answer["is_batch"]), _control(answer["batch"]))
+
+
+def _control(value: object) -> str:
+    """A number that is written into an answer: whoever reads foreign bytes is not believed that it is one."""
+    if not isinstance(value, str) or not _CONTROL.fullmatch(value):
+        raise ValueError
+    return value
 
 
 def _rendered(answer: Mapping[str, Any]) -> Rendered:

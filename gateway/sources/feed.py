@@ -12,23 +12,21 @@ the feed waits and tries the same batch again.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import orjson
-
-from adapters.sdk import Adapter, AdapterError, Change, Limits, Mapped
+from adapters.sdk import Adapter, AdapterError, Limits, Mapped
 from adapters.sdk.versions import InUse
 from audit.log.log import LogError
 from gateway.sources.batches import Batch, Source, SourceError
 from gateway.sources.progress import Done, Progress
-from gateway.sources.reports import Report, rejection_line
+from gateway.sources.reports import Report
+from gateway.sources.taking import Door, Taking
 from gateway.telemetry import event
 from gateway.wire.problems import ProblemError
 
@@ -36,19 +34,6 @@ LOGGER = logging.getLogger("yhdyspinta.sources")
 
 #: Records between two entries in the books.
 GROUP = 32
-
-#: Hands one record over: what was mapped and its idempotency key; gives whether it had been handed over before.
-HandOver = Callable[[Mapped, str], Awaitable[bool]]
-#: Takes what a source says of a record that it gave before; gives what the report says of it.
-TakeChange = Callable[[Change], Awaitable[Mapping[str, Any]]]
-
-
-@dataclass(frozen=True, slots=True)
-class Door:
-    """What a node takes of a source: records, and what is said of them later."""
-
-    hand_over: HandOver
-    take_change: TakeChange
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +79,7 @@ class Feed:
         adapter = intake.adapter
         self._using = intake.using or (lambda _digest: nullcontext(InUse(adapter, "")))
         self._limits = intake.limits
-        self._door = door
+        self._taking = Taking(name, door)
         self._progress = books.progress
         self._reports = books.reports
         self._policy = policy
@@ -161,7 +146,7 @@ class Feed:
         records = batch.mapped(in_use.adapter, self._limits)
         await asyncio.to_thread(_skip, records, done.records)
         while group := await asyncio.to_thread(_take, records):
-            outcomes = await asyncio.gather(*(self._one(mapped) for mapped in group), return_exceptions=True)
+            outcomes = await asyncio.gather(*(self._taking.take(mapped) for mapped in group), return_exceptions=True)
             lines: list[dict[str, Any]] = []
             for outcome in outcomes:
                 if isinstance(outcome, BaseException):
@@ -196,32 +181,6 @@ class Feed:
         counts = {"read": read, "taken": read - rejected, "rejected": rejected}
         made_by = {"adapter": done.adapter} if done.adapter else {}
         return report.append([{"summary": True, **counts, **made_by}])
-
-    async def _one(self, mapped: Mapped) -> _Outcome:
-        lines = [finding.to_dict() for finding in mapped.findings]
-        if mapped.bundle is None:
-            if mapped.change is None:
-                return _Outcome([*lines, rejection_line(mapped, "not-mapped")], rejected=1)
-            taken = await self._door.take_change(mapped.change)
-            place = {"file": mapped.position.file, "row": mapped.position.row}
-            return _Outcome([*lines, {"change": mapped.change.kind.value, **place, **taken}], changed=1)
-        digest = hashlib.sha256(orjson.dumps([self.name, mapped.bundle], option=orjson.OPT_SORT_KEYS)).hexdigest()
-        try:
-            existing = await self._door.hand_over(mapped, f"source/{digest}")
-        except ProblemError as problem:
-            if problem.status >= 500 or problem.code == "flow-unknown":
-                raise
-            return _Outcome([*lines, rejection_line(mapped, problem.code, problem)], rejected=1)
-        return _Outcome(lines, unchanged=1) if existing else _Outcome(lines, handed_over=1)
-
-
-@dataclass(frozen=True, slots=True)
-class _Outcome:
-    lines: list[dict[str, Any]]
-    handed_over: int = 0
-    unchanged: int = 0
-    rejected: int = 0
-    changed: int = 0
 
 
 def _take(records: Iterator[Mapped]) -> list[Mapped]:

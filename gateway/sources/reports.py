@@ -9,19 +9,16 @@ from __future__ import annotations
 
 import os
 import re
-import tomllib
 from collections.abc import Iterable, Mapping
-from functools import cache
-from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
 from adapters.sdk import Mapped
 from gateway.person.held import held_as
 from gateway.wire.problems import PROBLEMS, ProblemError
-from gateway.wire.text import LANGUAGES
+from texts import OTHERWISE, Catalogue
 
 
 class Report:
@@ -50,36 +47,42 @@ class Report:
             os.fsync(file.fileno())
             return file.tell()
 
+    def add(self, lines: Iterable[Mapping[str, Any]]) -> None:
+        """Write lines durably to a report of messages, which no books know the length of. A line that was cut off is
+        taken out: the message that it tells of was not answered, and comes again.
+        """
+        whole = self.path.read_bytes().rfind(b"\n") + 1 if self.path.exists() else 0
+        self.rewind(whole)
+        self.append(lines)
+
     def rejected(self) -> int:
         """How many records the report tells of as rejected."""
         with self.path.open("rb") as file:
             return sum(orjson.loads(line).get("rejected_record") is True for line in file)
 
 
-@cache
-def _words() -> Mapping[str, Mapping[str, Mapping[str, str]]]:
-    return tomllib.loads((files("gateway.sources") / "rejections.toml").read_text(encoding="utf-8"))
+_TEXTS: Final = Catalogue("rejections")
 
 
 def words_of(code: str, problem: ProblemError | None = None) -> dict[str, dict[str, str]]:
     """What is wrong and what mends it, in Finnish, Swedish and English. A problem says itself what it is in English."""
-    told = _words().get(code, _words()["any"])
-    values = {
-        "held": held_as(problem) if problem is not None else "",
-        "place": (problem.pointer if problem is not None else None) or "–",
-    }
+    known = code if f"{code}.is" in _TEXTS else "any"
+    held = held_as(problem) if problem is not None else ""
+    place = (problem.pointer if problem is not None else None) or "–"
 
     def said(part: str) -> dict[str, str]:
+        text = _TEXTS[f"{known}.{part}"]
         return {
-            language: told[part][language].format(title=getattr(PROBLEMS[code].title, language), **values)
+            language: words.format(title=PROBLEMS[code].title.in_language(language), held=held, place=place)
             if code in PROBLEMS
-            else told[part][language]
-            for language in LANGUAGES
+            else words
+            for language, words in text.to_dict().items()
         }
 
     message, hint = said("is"), said("mends")
     if problem is not None:
-        message["en"], hint["en"] = problem.detail or message["en"], problem.remedy or hint["en"]
+        message[OTHERWISE] = problem.detail or message[OTHERWISE]
+        hint[OTHERWISE] = problem.remedy or hint[OTHERWISE]
     return {"message": message, "hint": hint}
 
 

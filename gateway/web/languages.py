@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-LANGUAGES = ("fi", "sv", "en")
-OTHERWISE = "en"
+from texts import LANGUAGES, OTHERWISE
 
 
 def language_in(accepted: str) -> str:

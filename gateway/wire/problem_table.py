@@ -2,6 +2,7 @@
 
 The order of the table is the order in which an exchange can meet its problems. A table that breaks a rule stops the
 program where it starts: no answer may leave with a code that has two meanings, or with a title that is missing.
+Titles are texts for people, and stand with those, in `texts/problems.toml`.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from importlib.resources import files
 from types import MappingProxyType
 from typing import Any
 
-from gateway.wire.text import LANGUAGES, Text
+from texts import Catalogue, Text
 
 FILE = "problems.toml"
 _CODE = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
@@ -42,8 +43,8 @@ class ProblemTable:
     departed: frozenset[str]
 
 
-def read(text: str) -> ProblemTable:
-    """The table that a TOML text holds. Raises ValueError that names the code, what is wrong and the remedy."""
+def read(text: str, titles: Mapping[str, Text]) -> ProblemTable:
+    """The table of a TOML text and of titles. Raises ValueError that names the code, what is wrong and the remedy."""
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -51,33 +52,31 @@ def read(text: str) -> ProblemTable:
         raise ValueError(f"{FILE}: {error}; each code stands once, with its values on one line") from None
     types: dict[str, str] = document["types"]
     departed = frozenset(document["departed"])
-    problems = {code: _problem(code, row, types) for code, row in document["problems"].items()}
+    problems = {code: _problem(code, row, types, titles) for code, row in document["problems"].items()}
     for code in sorted(departed & problems.keys()):
         raise ValueError(f"{FILE}: {code}: a code that has left is never used again; give the problem a new one")
     return ProblemTable(MappingProxyType(problems), departed)
 
 
-def _problem(code: str, row: Mapping[str, Any], types: Mapping[str, str]) -> Problem:
+def _problem(code: str, row: Mapping[str, Any], types: Mapping[str, str], titles: Mapping[str, Text]) -> Problem:
     def wrong(what: str) -> ValueError:
         return ValueError(f"{FILE}: {code}: {what}")
 
     if not _CODE.fullmatch(code):
         raise wrong("a code is lower-case words of a-z and 0-9, joined by single hyphens")
-    if unknown := row.keys() - {"status", "type", "title", "coming"}:
-        raise wrong(f"{', '.join(sorted(unknown))}: a row has status, type, title and perhaps coming")
-    status, title, is_coming = row.get("status"), row.get("title"), row.get("coming", False)
+    if unknown := row.keys() - {"status", "type", "coming"}:
+        raise wrong(f"{', '.join(sorted(unknown))}: a row has status, type and perhaps coming; titles are texts")
+    status, is_coming = row.get("status"), row.get("coming", False)
     if type(status) is not int or not 400 <= status <= 599:
         raise wrong("status is an HTTP status from 400 to 599")
     if row.get("type") not in types:
         raise wrong("type is one of the names in [types]")
     if type(is_coming) is not bool:
         raise wrong("coming is true, or not there")
-    if not isinstance(title, list) or len(title) != len(LANGUAGES):
-        raise wrong("title has exactly three languages: Finnish, Swedish, English")
-    if not all(isinstance(words, str) and words.strip() for words in title):
-        raise wrong("title has words in each of its three languages")
-    return Problem(code, status, types[row["type"]], Text(*title), is_coming)
+    if code not in titles:
+        raise wrong("it has no title; write one in texts/problems.toml")
+    return Problem(code, status, types[row["type"]], titles[code], is_coming)
 
 
-TABLE = read((files("gateway.wire") / FILE).read_text("utf-8"))
+TABLE = read((files("gateway.wire") / FILE).read_text("utf-8"), Catalogue("problems"))
 PROBLEMS: Mapping[str, Problem] = TABLE.problems

@@ -19,8 +19,8 @@ from audit.questions import export, query, report
 from audit.questions.data_tracker import MAX_USAGES, UsageError, Wanted, find_usage, heartbeat, usage_period
 from audit.questions.query import Filters, Found, walk
 from audit.questions.report import Activity, Controller, Telling
-from audit.questions.texts import LANGUAGES
 from tests.audit.conftest import START, Bench, entry_at
+from texts import LANGUAGES
 
 ANNA = "a" * 64
 NAMES = {

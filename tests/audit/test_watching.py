@@ -16,10 +16,10 @@ from audit.questions.anomalies import Event, Thresholds
 from audit.questions.query import Found, by_id
 from audit.questions.reviews import ChoiceError, Kind, ReviewError, Said
 from audit.questions.subjects import Subjects
-from audit.questions.texts import LANGUAGES
 from tests.audit.conftest import Bench
 from tests.people import joined
 from tests.properties import examples
+from texts import LANGUAGES
 
 NOON = datetime(2026, 10, 1, 9, 0, tzinfo=UTC)  # noon in Helsinki, in summer time
 CUSTOMERS = "urn:yhdyspinta:id:migri-customer"

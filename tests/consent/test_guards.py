@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
-from consent.explaining import LANGUAGES, explain
+from consent.explaining import explain
 from consent.invariants import prove
 from consent.law import Basis, Mode, Rulebook, Word
 from consent.stating import load_invariants, reference_invariants
 from consent.supposed import Supposed
 from tests.consent.second_form import reference
+from texts import LANGUAGES
 
 Change = Callable[[Basis], Basis | None]
 INVARIANTS = load_invariants(reference_invariants(), reference())

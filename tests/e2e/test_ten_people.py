@@ -17,10 +17,10 @@ from typing import Any
 import pytest
 
 from gateway.demo.organisations import DEMO, Organisation
-from gateway.wire.text import Text
 from schemas.facts import MIGRI_CUSTOMER
 from tests.e2e.conftest import Stage, network
 from tests.waiting import until
+from texts import Text
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 

@@ -292,3 +292,31 @@ def test_tables_are_headed_as_they_are_written_in_the_file() -> None:
     text = "\n".join(headings)
     # Each heading that is inside of a list stands after it, so that together they are TOML.
     assert tomllib.loads(text.replace("[clients.rights]", "[clients.rights]\nactions = []"))["clients"][0]["rights"]
+
+
+@pytest.mark.parametrize(
+    ("door", "told"),
+    [
+        ('listen = "0.0.0.0:2575"\nplain = true', "on 127.0.0.1 or ::1 only"),
+        ('listen = "localhost:2575"\nplain = true', "on 127.0.0.1 or ::1 only"),
+        ('listen = "127.0.0.1:2575"', "name the `[[clients]]` whose certificates may send"),
+        ('listen = "127.0.0.1:2575"\nplain = true\nsenders = ["one"]', "without TLS nobody shows"),
+        ('listen = "127.0.0.1:2575"\nsenders = ["three"]', "no `[[clients]]` is called three"),
+    ],
+)
+def test_a_listener_for_messages_hears_nobody_whom_it_does_not_know(tmp_path: Path, door: str, told: str) -> None:
+    source = '\n[[sources]]\nkind = "mllp"\nname = "ward"\nadapter = "county-hl7"\n'
+    source += f'subsystem = "FI-DEMO/MUN/9000003-8/kotoutuminen"\n{door}\n'
+
+    with pytest.raises(SettingsError) as refused:
+        load(written(tmp_path, GOOD + source))
+
+    assert told in str(refused.value)
+
+
+def test_a_listener_for_messages_is_plain_on_loopback_or_names_its_senders(tmp_path: Path) -> None:
+    source = '\n[[sources]]\nkind = "mllp"\nname = "{name}"\nadapter = "county-hl7"\nlisten = "[::1]:2575"\n'
+    source += 'subsystem = "FI-DEMO/MUN/9000003-8/kotoutuminen"\n{door}\n'
+    doors = source.format(name="a", door="plain = true") + source.format(name="b", door='senders = ["one"]')
+
+    assert [found.name for found in load(written(tmp_path, GOOD + doors)).sources] == ["a", "b"]

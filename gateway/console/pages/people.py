@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import Any, Final
 
 from audit.questions.query import Page as Found
-from audit.questions.texts import LANGUAGES
 from gateway.console.figures import calendar
 from gateway.console.office import (
     OFFICER,
@@ -31,6 +30,7 @@ from gateway.desk.forms import Format, Handle
 from gateway.desk.questions.persons import MOST, Consents, ConsentsOf, Disclosures, DisclosuresOf, ExtractOf, FindPerson
 from gateway.desk.questions.searching import Download, Find, Named
 from gateway.wire.problems import ProblemError
+from texts import LANGUAGES
 
 LIMIT: Final = 50
 

@@ -7,11 +7,11 @@ from datetime import timedelta
 from typing import Final
 
 from audit.log.entries import ZONE
-from audit.questions.texts import LANGUAGES
 from gateway.console.figures import flow
 from gateway.console.office import STYLE, Answer, Ask, NotHereError, Page, Shown, Visit, asked, inside
 from gateway.desk.questions.counting import Flowed, Flows, Processing, Years
 from gateway.desk.questions.persons import AfterWithdrawal, Late
+from texts import LANGUAGES
 
 PERIODS: Final = (7, 30, 90, 365)
 DRAWN: Final = 16

@@ -12,7 +12,7 @@ from collections.abc import Generator, Iterable
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final
 
 import typer
 from rich.markup import escape
@@ -36,11 +36,12 @@ from gateway.terminal.identifiers import SYSTEMS
 from gateway.terminal.output import NO, OUTSIDE, WRONG, fail
 from gateway.web.forms import PersonForm
 from gateway.wire.problems import ProblemError
+from texts import Language as Spoken
 
 CLIENT: Final = "command-line"
 DAYS: Final = 30
 HEADINGS: Final = ("record", "recorded (UTC)", "type", "outcome", "recipient", "categories", "basis or reason")
-Language = Annotated[Literal["fi", "sv", "en"], typer.Option("--language", "-l", help="In this language.")]
+Language = Annotated[Spoken, typer.Option("--language", "-l", help="In this language.")]
 Who = Annotated[
     bool, typer.Option("--person", help="About one person: their identifier is read from standard input, one line.")
 ]

@@ -85,7 +85,7 @@ def init(
     from consent.rulebook import reference_rulebook
     from gateway.registry.read.entries import Content
     from gateway.registry.run.authority import Authority
-    from gateway.wire.text import Text
+    from texts import Text
 
     data = _checked_rulebook(rulebook, json=json) if rulebook is not None else reference_rulebook()
     places = {

@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 from consent.standing import StandingRequest
 from gateway.wire.identifiers import MemberId, ServiceId, SubsystemId
 from gateway.wire.signing import Algorithm
-from gateway.wire.text import Text
+from texts import Text
 
 ServiceKind = Literal["query", "inbox", "acceptance", "notice", "rest"]
 SERVICE_KINDS: tuple[ServiceKind, ...] = ("query", "inbox", "acceptance", "notice", "rest")

@@ -39,7 +39,7 @@ from gateway.registry.read.entries import (
 from gateway.registry.run.offers import Offers
 from gateway.wire.identifiers import IdentifierError, MemberId, ServiceId, SubsystemId
 from gateway.wire.signing import Algorithm
-from gateway.wire.text import Text
+from texts import Text
 
 NETWORK = "network.json"
 MEMBERS = "members.json"

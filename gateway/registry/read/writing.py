@@ -21,7 +21,7 @@ from gateway.registry.read.entries import (
 )
 from gateway.registry.read.targets import FORMAT, MEMBERS, NETWORK, RULEBOOK, SERVICES, TERRITORIES, WITNESSES
 from gateway.wire.identifiers import SubsystemId
-from gateway.wire.text import Text
+from texts import Text
 
 # Up to this many bytes people may still read the file; beyond it, blanks only cost time.
 _READABLE_LIMIT = 1_000_000

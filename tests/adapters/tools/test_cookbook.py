@@ -99,4 +99,4 @@ def test_the_settings_of_every_source_in_the_documentation_are_settings(tmp_path
 
     kinds = [read.validate_python(tomllib.loads(text)["sources"][0]).kind for text in shown]
 
-    assert kinds == ["directory", "database", "http", "sftp"]
+    assert kinds == ["directory", "database", "http", "sftp", "mllp"]

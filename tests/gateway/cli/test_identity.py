@@ -17,10 +17,10 @@ from typer.testing import CliRunner
 from gateway.cli.main import app
 from gateway.demo.network import Network
 from gateway.web.forms import USER_HEADER
-from gateway.wire.text import LANGUAGES
 from schemas.facts import HETU, LOCAL
 from tests.gateway.running import Running, running
 from tests.waiting import until
+from texts import LANGUAGES
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("registrar")]
 RUNNER = CliRunner()

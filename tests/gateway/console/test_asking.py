@@ -11,7 +11,7 @@ import pytest
 
 from consent.law import Word
 from consent.rulebook import reference_rulebook
-from gateway.console.wording import own_texts
+from gateway.console.wording import TEXTS
 from tests.gateway.asking.test_asking import Published, today
 from tests.gateway.console.test_fuzzing_console import Browser, Forms, signed_in
 from tests.gateway.exchange.inprocess import InProcess, Place, node
@@ -122,7 +122,7 @@ async def test_others_see_requests_and_sign_none(office: Office, role: str) -> N
 
 @pytest.mark.parametrize("word", list(Word))
 def test_what_a_persons_word_does_to_a_basis_has_a_text(word: Word) -> None:
-    assert f"consent-rule.{word}" in own_texts()
+    assert f"consent-rule.{word}" in TEXTS
 
 
 async def test_a_registrar_sees_no_searches_and_no_persons(office: Office) -> None:

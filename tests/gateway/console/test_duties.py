@@ -9,17 +9,17 @@ from datetime import timedelta
 import httpx
 import pytest
 
-from audit.questions.texts import LANGUAGES
 from consent.rulebook import reference_rulebook
 from gateway.consents.record import Recorder
 from gateway.consents.reports import Reports
 from gateway.console.composition import IDENTIFIERS
-from gateway.console.wording import Words, own_texts
+from gateway.console.wording import Words
 from gateway.sources.backends import Locator
 from schemas.identifiers import HETU, LOCAL, SYSTEMS
 from tests.gateway.console.test_fuzzing_console import Browser, Forms, signed_in
 from tests.gateway.exchange.inprocess import Place
 from tests.gateway.obligations.test_obligations import Kotka, a_node, today
+from texts import LANGUAGES
 
 
 @pytest.fixture(scope="module")
@@ -141,5 +141,5 @@ async def test_nobody_else_reads_of_waiting_prohibitions(office: Office, role: s
 def test_a_person_is_found_by_every_kind_of_identifier_that_is_taken() -> None:
     assert {kind.system for kind in IDENTIFIERS} == set(SYSTEMS)
     for language in LANGUAGES:
-        words = Words(own_texts(), language)
+        words = Words(language)
         assert all(words(f"identifier.{kind.code}") for kind in IDENTIFIERS)

@@ -13,13 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from audit.log.entries import OUTCOMES, TYPES
-from audit.questions import texts as sheets
-from audit.questions.texts import LANGUAGES, read
 from gateway.console.figures import BAR, CELL, LEVELS, calendar, flow
-from gateway.console.wording import Words, own_texts
+from gateway.console.wording import TEXTS, Words
 from tests.properties import examples
+from texts import LANGUAGES, Catalogue
 
 ROOT = Path(str(files("audit"))).parent
+SHEETS = Catalogue("audit")
 TEMPLATES = sorted((ROOT / "gateway" / "console" / "templates").glob("*.html"))
 
 
@@ -67,13 +67,7 @@ def test_no_flow_is_an_empty_picture() -> None:
     assert flow([]).ribbons == ()
 
 
-def every_text() -> dict[str, tuple[str, str, str]]:
-    """What the console says."""
-    return {**own_texts(), **read((ROOT / "gateway" / "console" / "boards.toml").read_text("utf-8"))}
-
-
 def test_every_text_that_a_template_asks_for_exists() -> None:
-    texts = every_text()
     asked = {
         key: template.name
         for template in TEMPLATES
@@ -81,25 +75,7 @@ def test_every_text_that_a_template_asks_for_exists() -> None:
     }
 
     assert len(asked) > 150
-    assert {key: name for key, name in asked.items() if key not in texts} == {}
-
-
-def test_every_text_says_something_in_all_three_languages() -> None:
-    for key, words in (*every_text().items(), *sheets.own_texts().items()):
-        assert all(word.strip() for word in words), key
-        places = [sorted(re.findall(r"\{(\w+)\}", word)) for word in words]
-        assert places[0] == places[1] == places[2], f"{key}: a value is missing in one language"
-
-
-def test_every_text_that_a_number_governs_has_a_form_for_one() -> None:
-    """Else a page says `1 times`. A number that stands apart, after a colon or in brackets, governs nothing."""
-    apart = re.compile(r"(?:: |\(|sammanlagt |yhteensä |Disclosures in \{year\}: )\{count\}")
-
-    for texts in (every_text(), sheets.own_texts()):
-        for key, words in texts.items():
-            governs = any("{count}" in word for word in words) and not all(apart.search(word) for word in words)
-            assert not governs or f"{key}#one" in texts, f"{key}: write it as {{ one = [...], many = [...] }}"
-            assert not key.endswith("#one") or not governs, f"{key}: one is said in words or as 1"
+    assert {key: name for key, name in asked.items() if key not in TEXTS} == {}
 
 
 @pytest.mark.parametrize(
@@ -113,30 +89,25 @@ def test_every_text_that_a_number_governs_has_a_form_for_one() -> None:
     ],
 )
 def test_one_is_said_as_one(key: str, count: object, said: tuple[str, str, str]) -> None:
-    assert tuple(Words(own_texts(), language)(key, count=count) for language in LANGUAGES) == said
+    assert tuple(Words(language)(key, count=count) for language in LANGUAGES) == said
 
 
 def test_a_pattern_that_was_seen_once_is_said_to_have_been() -> None:
-    said = [sheets.text("anomaly.own-data", language, count=1, threshold=1) for language in LANGUAGES]
+    said = [SHEETS("anomaly.own-data", language, count=1, threshold=1) for language in LANGUAGES]
 
     assert ["kerran" in said[0], "en gång" in said[1], "once" in said[2]] == [True, True, True]
 
 
 def test_every_outcome_has_a_name_on_the_sheets() -> None:
     for language in LANGUAGES:
-        assert all(sheets.text(f"outcome.{code}", language) for code in OUTCOMES)
+        assert all(SHEETS(f"outcome.{code}", language) for code in OUTCOMES)
 
 
 def test_every_kind_of_entry_and_outcome_has_a_name() -> None:
     for language in LANGUAGES:
-        words = Words(own_texts(), language)
+        words = Words(language)
         assert all(words.has(f"type.{code}") for code in TYPES)
         assert all(words.has(f"outcome.{code}") for code in OUTCOMES)
-
-
-def test_a_text_without_a_language_is_refused() -> None:
-    with pytest.raises(ValueError, match="three languages"):
-        read('[a]\nb = ["one", "two"]')
 
 
 @pytest.mark.parametrize(
@@ -155,7 +126,7 @@ def test_a_text_without_a_language_is_refused() -> None:
     ],
 )
 def test_ordinals_are_written_as_people_write_them(language: str, value: int, written: str) -> None:
-    assert Words(own_texts(), language).nth(value) == written
+    assert Words(language).nth(value) == written
 
 
 @pytest.mark.parametrize(
@@ -165,4 +136,4 @@ def test_ordinals_are_written_as_people_write_them(language: str, value: int, wr
 def test_times_are_finnish_times(language: str, written: str) -> None:
     moment = datetime(2026, 6, 30, 21, 30, tzinfo=UTC)
 
-    assert Words(own_texts(), language).when(moment) == written
+    assert Words(language).when(moment) == written

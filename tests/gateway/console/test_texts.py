@@ -13,8 +13,7 @@ from audit.log.entries import EntryType, Outcome
 from audit.questions.damage import Damaged
 from audit.questions.reviews import Verdict
 from audit.questions.said import KINDS, Saying, Speaker, State, Step
-from audit.questions.texts import LANGUAGES
-from audit.questions.texts import own_texts as reported
+from audit.questions.words import Told
 from audit.tree.witness import _KINDS as ALARMS
 from consent.consents import WordKind
 from consent.difference import Change
@@ -22,13 +21,14 @@ from consent.givers import GiverKind
 from consent.law import Word
 from gateway.asking.requests import State as Asked
 from gateway.console.pages import PAGES
-from gateway.console.wording import Words, own_texts
+from gateway.console.wording import Words
 from gateway.desk.forms import Format, Order
 from gateway.desk.roles import Role
 from gateway.handover.states import REACHED
 from gateway.node.hold import HoldKind
 from gateway.obligations.acts import OUTCOMES, Channel
 from gateway.obligations.tasks import Kind as Task
+from texts import LANGUAGES, Catalogue
 
 #: What the values of a key are. A template that makes a key of another kind fails until its values stand here.
 VALUES: dict[str, Iterable[str]] = {
@@ -44,24 +44,20 @@ VALUES: dict[str, Iterable[str]] = {
     "leg.": REACHED,
     "month.": [str(month) for month in range(1, 13)],
     "outcome.": Outcome,
-    "overview.lead-": [role for role in Role if role is not Role.REGISTRAR],
-    "page.": {page.name for page in PAGES if page.group},
+    "overview.lead-": Role,
+    "page.": {*(page.name for page in PAGES), "sign-in"},
     # The operator and the registrar have doors on their first page, each with what is behind it.
-    "about.": {
-        page.name
-        for page in PAGES
-        if page.group in ("network", "log") and {Role.OPERATOR, Role.REGISTRAR} & set(page.roles)
-    },
+    "about.": {page.name for page in PAGES if page.group and {Role.OPERATOR, Role.REGISTRAR} & set(page.roles)},
     "requests.state-": Asked,
     "role.": Role,
-    "rule.": {key.split(".")[1].removesuffix("#one") for key in reported() if key.startswith("anomaly.")},
-    "rule-says.": {key.split(".")[1].removesuffix("#one") for key in reported() if key.startswith("anomaly.")},
+    "rule.": {key.split(".")[1].removesuffix("#one") for key in Catalogue("audit") if key.startswith("anomaly.")},
+    "rule-says.": {key.split(".")[1].removesuffix("#one") for key in Catalogue("audit") if key.startswith("anomaly.")},
     "search.": [*Order, "from", "to"],
     "speaker.": Speaker,
     "tasks.channel-": Channel,
     "tasks.kind-": Task,
     "tasks.outcome-": [code for codes in OUTCOMES.values() for code in codes],
-    "type.": EntryType,
+    "type.": [*EntryType, *Told],
     "verdict.": Verdict,
     "verdict-says.": Verdict,
     "weekday.": [str(day) for day in range(7) if day in (0, 2, 4)],
@@ -82,7 +78,7 @@ def made() -> set[str]:
 @pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.parametrize("prefix", sorted(VALUES))
 def test_each_value_has_its_text(prefix: str, language: str) -> None:
-    t = Words(own_texts(), language)
+    t = Words(language)
 
     assert [value for value in VALUES[prefix] if not t.has(f"{prefix}{value}")] == []
     assert all(t(f"{prefix}{value}", count=2) for value in VALUES[prefix])
@@ -95,7 +91,7 @@ def test_no_template_makes_a_key_of_values_that_nobody_walks() -> None:
 def test_words_are_named_as_they_are_kept() -> None:
     assert {kind.value for kind in WordKind} == {kind.value for kind in KINDS}
     assert {kind.value for kind in GiverKind} == {kind.value for kind in Speaker}
-    named = [[Words(own_texts(), language)(f"word.{kind}") for kind in WordKind] for language in LANGUAGES]
+    named = [[Words(language)(f"word.{kind}") for kind in WordKind] for language in LANGUAGES]
     assert named == [
         ["luovutuslupa", "suostumus", "kielto", "ilmoitettu kielto"],
         ["tillstånd för utlämnande", "samtycke", "förbud", "anmält förbud"],

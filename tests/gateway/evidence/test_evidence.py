@@ -148,7 +148,7 @@ def test_without_a_root_of_ones_own_the_report_says_so(exchanged: Exchanged, tmp
 def test_the_root_of_another_network_does_not_vouch(exchanged: Exchanged, tmp_path: Path) -> None:
     from gateway.registry.read.entries import Content
     from gateway.registry.run.authority import Authority
-    from gateway.wire.text import Text
+    from texts import Text
 
     other = Authority(tmp_path / "other", b"passphrase")
     other.create(Content("FI-OTHER", Text("a", "b", "c"), rulebook=b"rules: []\n"), datetime.now(UTC))

@@ -30,10 +30,10 @@ from gateway.registry.read.registry import Node
 from gateway.registry.read.standing import Standing
 from gateway.storage.engine import writer
 from gateway.storage.tables import deliveries, inbox
-from gateway.wire.text import Text
 from tests.gateway.exchange.inprocess import Bundle, InProcess, Place, node
 from tests.gateway.handover.test_deliveries import Clock, order, rows
 from tests.waiting import until
+from texts import Text
 
 HEALTHY = ("kotka", "kouvola", "kymenlaakso")
 HANGS, REFUSES, BABBLES = "hamina", "helsinki", "tampere"

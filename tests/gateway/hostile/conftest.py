@@ -29,8 +29,8 @@ from gateway.wire.identifiers import ServiceId
 from gateway.wire.message import body_digest
 from gateway.wire.signing import REQUEST_TYPE, Signer, thumbprint
 from gateway.wire.strict import b64url
-from gateway.wire.text import Text
 from tests.gateway.running import Raw, Running, answer_of, raw, running
+from texts import Text
 
 SECOND = Organisation(
     "second",

@@ -25,7 +25,7 @@ from gateway.registry.read.entries import (
 )
 from gateway.wire.identifiers import MemberId, ServiceId, SubsystemId
 from gateway.wire.signing import Algorithm
-from gateway.wire.text import Text
+from texts import Text
 
 NOW = datetime(2026, 3, 2, 12, 0, 0, tzinfo=UTC)
 RECEPTION = SubsystemId.parse("FI-DEMO/GOV/0000000-0/vastaanotto")

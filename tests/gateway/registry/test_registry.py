@@ -39,7 +39,6 @@ from gateway.registry.read.entries import (
 from gateway.registry.read.registry import Registry
 from gateway.wire.identifiers import MemberId, ServiceId, SubsystemId
 from gateway.wire.signing import thumbprint
-from gateway.wire.text import Text
 from tests.gateway.registry.conftest import (
     INBOX,
     KOTKA,
@@ -54,6 +53,7 @@ from tests.gateway.registry.conftest import (
     vouched,
 )
 from tests.properties import examples
+from texts import Text
 
 NETWORK = build()
 LATER = NOW + timedelta(days=2)

@@ -21,8 +21,9 @@ from adapters.sdk import Change, Limits, Mapped, load
 from audit.log.log import Log
 from audit.tree.checkpoint import LogSigner
 from gateway.sources.batches import Source
-from gateway.sources.feed import Books, Door, Feed, FeedPolicy, Intake
+from gateway.sources.feed import Books, Feed, FeedPolicy, Intake
 from gateway.sources.progress import Progress
+from gateway.sources.taking import Door
 from gateway.storage import schema
 from gateway.wire.problems import ProblemError
 

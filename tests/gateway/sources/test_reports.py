@@ -8,7 +8,7 @@ from adapters.sdk import Mapped, Position
 from gateway.person.held import HeldError
 from gateway.sources.reports import rejection_line, words_of
 from gateway.wire.problems import PROBLEMS, ProblemError
-from gateway.wire.text import LANGUAGES
+from texts import LANGUAGES
 
 
 @pytest.mark.parametrize("code", [*PROBLEMS, "not-mapped"])

@@ -18,7 +18,6 @@ from sqlalchemy import Connection
 
 from audit.log.entries import OUTCOMES, TYPES, Agents, Categories, Entry
 from audit.log.log import Written
-from audit.questions import texts
 from audit.questions.query import Filters, walk
 from audit.questions.report import (
     Controller,
@@ -28,10 +27,8 @@ from audit.questions.report import (
     usage_sentence,
 )
 from audit.questions.subjects import Subject
-from audit.questions.texts import LANGUAGES
 from audit.tree.witness import _KINDS
 from consent.rulebook import Rulebook
-from gateway.console import wording
 from gateway.console.composition import console_app
 from gateway.console.sessions import Identity, offer_link
 from gateway.desk.describing import activities, names_of
@@ -44,6 +41,7 @@ from schemas.facts import MIGRI_CUSTOMER
 from tests.gateway.exchange.inprocess import InProcess, Place, node
 from tests.gateway.web.faces import desk_of
 from tests.people import joined
+from texts import LANGUAGES, Catalogue
 
 ADDRESS = "http://localhost"
 CASE = "c" * 64
@@ -99,9 +97,10 @@ def codes_of(rulebook: Rulebook) -> set[str]:
 
 def nameless(language: str) -> list[str]:
     """What is said where a code has no name."""
-    catalogues = (texts.own_texts(), wording.own_texts())
-    place = LANGUAGES.index(language)
-    return [said[place] for found in catalogues for key, said in found.items() if key.startswith("unnamed.")]
+    catalogues = (Catalogue("audit"), Catalogue("console"))
+    return [
+        text.in_language(language) for found in catalogues for key, text in found.items() if key.startswith("unnamed.")
+    ]
 
 
 def shown_codes(page: str, codes: set[str]) -> set[str]:

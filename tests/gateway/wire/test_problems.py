@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from gateway.wire.message import DecisionSummary
 from gateway.wire.problems import CONTENT_TYPE, PROBLEMS, TYPE_PREFIX, ProblemError, to_problem_json
-from gateway.wire.text import LANGUAGES
+from texts import LANGUAGES
 
 ALL = sorted(PROBLEMS)
 
