@@ -8,6 +8,7 @@ from typing import Any, BinaryIO
 
 from adapters.arranging import arranged
 from adapters.csv_reader import CsvForm, read_csv
+from adapters.drops import read_drop
 from adapters.hl7_messages import Hl7Form, read_hl7, write_hl7
 from adapters.json_reader import JsonForm, read_json
 from adapters.layouts import Layout, layout_of
@@ -57,7 +58,8 @@ def _read(stream: BinaryIO, form: Form, limits: Limits, columns: Collection[str]
     match form:
         case CsvForm():
             header: list[str] = []
-            items = _with_columns(read_csv(stream, form, limits, header), header, form.layout, columns)
+            reading = read_drop if form.layout.file else read_csv
+            items = _with_columns(reading(stream, form, limits, header), header, form.layout, columns)
             return arranged(items, form.layout, form.key, limits)
         case XlsxForm():
             header = []

@@ -28,11 +28,14 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Join:
-    """Another sheet whose rows have, in `on`, the key of a record: they are a list of objects in the field `into`."""
+    """Another sheet, or another file, whose rows have, in `on`, the key of a record: they are a list of objects in the
+    field `into`.
+    """
 
     sheet: str
     on: str
     into: str
+    file: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +47,8 @@ class Layout:
     one that begins with the first of them is the number of records, and must be there. `widths` are those of columns
     without a delimiter. `records` is the path of the list in a JSON document, `total` that of the number of the records
     of all pages. `namespaces` are those of XML, by their prefixes. `persons` are the beginnings of the columns of each
-    person of a row, and `common` the other columns that are said of all of them.
+    person of a row, and `common` the other columns that are said of all of them. `file` is the pattern of the records'
+    file where several come together, of which `joins` name the others.
     """
 
     header: int = 1
@@ -59,6 +63,7 @@ class Layout:
     common: tuple[str, ...] = ()
     group: Group | None = None
     joins: tuple[Join, ...] = ()
+    file: str = ""
 
     def is_footer(self, cells: Sequence[Any]) -> bool:
         """Whether a row stands below the records and sums them up."""
@@ -96,8 +101,10 @@ PLAIN = Layout()
 
 #: What `layout` may say, by format.
 MEMBERS: Mapping[str, frozenset[str]] = {
-    "csv": frozenset({"header", "columns", "footer", "counted", "group", "persons", "common"}),
-    "fixed": frozenset({"header", "columns", "widths", "footer", "counted", "group", "persons", "common"}),
+    "csv": frozenset({"file", "join", "header", "columns", "footer", "counted", "group", "persons", "common"}),
+    "fixed": frozenset(
+        {"file", "join", "header", "columns", "widths", "footer", "counted", "group", "persons", "common"}
+    ),
     "xlsx": frozenset({"header", "columns", "footer", "counted", "group", "persons", "common", "join"}),
     "json": frozenset({"records", "total"}),
     "xml": frozenset({"namespaces"}),
@@ -147,7 +154,8 @@ def layout_of(stated: Mapping[str, Any]) -> Layout:
         persons=_texts(stated, "persons"),
         common=_texts(stated, "common"),
         group=_group(stated.get("group")),
-        joins=tuple(_join(other) for other in stated.get("join", ())),
+        joins=_joins(stated),
+        file=str(stated.get("file", "")),
     )
 
 
@@ -169,10 +177,27 @@ def _group(stated: Any) -> Group | None:
     return Group(str(stated["by"]), str(stated["into"]), kept == "first")
 
 
+def _joins(stated: Mapping[str, Any]) -> tuple[Join, ...]:
+    found = tuple(_join(other) for other in stated.get("join", ()))
+    is_drop = any(join.file for join in found)
+    if is_drop != bool(stated.get("file")) or (is_drop and any(join.sheet for join in found)):
+        raise LayoutError(
+            "file" if not is_drop else "join",
+            "files that come together have a pattern each",
+            'write file: "persons-*.csv", join: [{file: "needs-*.csv", on: KEY, into: NEEDS}]',
+        )
+    patterns = [str(stated.get("file", "")), *(join.file for join in found if join.file)]
+    if len({pattern.count("*") for pattern in patterns}) != 1 or len({*patterns}) != len(patterns):
+        raise LayoutError("join", "what `*` stands for is the same in all names", "give each pattern as many `*`")
+    return found
+
+
 def _join(stated: Any) -> Join:
-    if not isinstance(stated, dict) or set(stated) != {"sheet", "on", "into"}:
-        raise LayoutError("join", "`join` says which sheet, on which column, into which field", "see the reference")
-    return Join(str(stated["sheet"]), str(stated["on"]), str(stated["into"]))
+    if not isinstance(stated, dict) or set(stated) not in ({"sheet", "on", "into"}, {"file", "on", "into"}):
+        raise LayoutError(
+            "join", "`join` says which sheet or file, on which column, into which field", "see the reference"
+        )
+    return Join(str(stated.get("sheet", "")), str(stated["on"]), str(stated["into"]), str(stated.get("file", "")))
 
 
 def parted(

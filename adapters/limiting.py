@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import io
+import zipfile
 from typing import Any, BinaryIO
 
 from adapters.sdk import Limits
+
+_PIECE = 64 * 1024
 
 
 class LimitError(Exception):
@@ -35,3 +38,22 @@ class LimitedStream(io.RawIOBase):
             raise LimitError("total_bytes")
         buffer[: len(data)] = data
         return len(data)
+
+
+def measure(data: bytes, limits: Limits) -> None:
+    """Unpack each part of the archive and count, holding nothing. Raises LimitError."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        members = archive.infolist()
+        if len(members) > limits.fields:
+            raise LimitError("fields")
+        if len({member.filename.casefold() for member in members}) < len(members):
+            raise ValueError("a part that is there twice: which of them is shown depends on the program")
+        unpacked = 0
+        for member in members:
+            with archive.open(member) as part:
+                while piece := part.read(_PIECE):
+                    unpacked += len(piece)
+                    if unpacked > limits.total_bytes:
+                        raise LimitError("total_bytes")
+                    if unpacked > limits.ratio * max(len(data), _PIECE):
+                        raise LimitError("ratio")

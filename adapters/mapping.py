@@ -228,6 +228,9 @@ class _Document:
         except LayoutError as error:
             at = error.member if error.member in layout else None
             self._faults.fail(layout, at, str(error), error.remedy)
+        if any(bool(join.sheet) != (form == "xlsx") for join in found.joins):
+            wanted = "a sheet" if form == "xlsx" else "a file"
+            self._faults.fail(layout, "join", f"{form} joins {wanted}", "see `join` in the reference")
         if form == "fixed" and (not found.widths or len(found.widths) != len(found.columns)):
             remedy = "write columns: [NAME, …], widths: [8, …]"
             self._faults.fail(layout, None, "each column has a name and a width", remedy)

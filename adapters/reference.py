@@ -43,7 +43,10 @@ _LAYOUT_MEMBERS = {
     "`records: first` makes one record of them, the others being the list",
     "persons": "the beginnings of the columns of each person of a row: each becomes a record of its own",
     "common": "with `persons`: columns without such a beginning that are said of everybody; any other is the first's",
-    "join": "`[{sheet: NAME, on: FIELD, into: NAME}]`: the rows of another sheet that have the record's key, as a list",
+    "join": "`[{sheet: NAME, on: FIELD, into: NAME}]`: the rows of another sheet that have the record's key, as a "
+    'list; `{file: "needs-*.csv", on: …}` those of another file that comes with it in a ZIP archive',
+    "file": "of several files in a ZIP archive the one of the records: `persons-*.csv`. What `*` stands for is the "
+    "same in all their names; a part that is missing, there twice, of another day or not to be read stops all",
     "records": "the path of the list in the document: `data/asiakkaat`",
     "total": "the member beside the list, or its path, that counts the records; another number, or none, is an error",
     "namespaces": '`{PREFIX: "URI"}`: names are written with that prefix, or with none for `""`',

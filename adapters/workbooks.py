@@ -7,7 +7,6 @@ anything of it is read as a sheet. Cells are read as values, never as formulas, 
 from __future__ import annotations
 
 import io
-import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -19,8 +18,9 @@ import openpyxl
 from openpyxl.cell import WriteOnlyCell
 
 from adapters.csv_reader import counted
+from adapters.joining import Joined, with_joined
 from adapters.layouts import PLAIN, Join, Layout, tidied
-from adapters.limiting import LimitedStream, LimitError
+from adapters.limiting import LimitedStream, LimitError, measure
 from adapters.sdk import UNREADABLE, DateCell, Finding, Limits, NumberCell, Position, Record, Unreadable
 from adapters.sheets import DoctypeError, Merging, areas_of, rows_of
 from adapters.texts import finding, over
@@ -49,21 +49,19 @@ def read_xlsx(
             sheet = _sheet(book, form.sheet)
             with sheet._get_source() as part:
                 merging = Merging(areas_of(part, limits), limits)
-            joined = [(join, _joined(book, join, limits)) for join in form.layout.joins]
+            joined = [_joined(book, join, limits) for join in form.layout.joins]
             unread = tuple(_unread(book, {form.sheet, *(join.sheet for join in form.layout.joins)}))
             with sheet._get_source() as part:
                 for item in _items(rows_of(sheet, part), merging, form, limits, header):
                     row = item.position.row
                     if isinstance(item, Record):
                         # What the file holds besides is told once, with the first of its records.
-                        yield replace(_with_joined(item, joined), findings=(*item.findings, *unread))
+                        yield replace(with_joined(item, joined), findings=(*item.findings, *unread))
                         unread = ()
                     else:
                         yield item
-            for join, rows in joined:
-                for rest in rows.values():
-                    # Nobody's rows: their record is missing, or its key is written otherwise there.
-                    yield from (finding("error", "join-apart", replace(at, column=join.on)) for _, at in rest)
+            for rows in joined:
+                yield from rows.left()
     except LimitError as error:
         yield over(error.limit, limits, Position(row=row))
     except _SheetError as error:
@@ -102,28 +100,13 @@ def _sheet(book: Any, name: str) -> Any:
     return book[found[0]]
 
 
-def _joined(book: Any, join: Join, limits: Limits) -> dict[str, list[tuple[dict[str, Any], Position]]]:
-    """The rows of another sheet by the key of the record that they belong to. Raises LimitError, KeyError."""
+def _joined(book: Any, join: Join, limits: Limits) -> Joined:
+    """The rows of another sheet. Raises LimitError, KeyError, ValueError."""
     sheet = _sheet(book, join.sheet)
     with sheet._get_source() as part:
         merging = Merging(areas_of(part, limits), limits)
-    found: dict[str, list[tuple[dict[str, Any], Position]]] = {}
     with sheet._get_source() as part:
-        for item in _items(rows_of(sheet, part), merging, XlsxForm(join.sheet, join.on), limits, None):
-            if isinstance(item, Finding):
-                raise ValueError("a row of the other sheet that cannot be read")  # whose it is nobody knows
-            rest = {name: value for name, value in item.fields.items() if name != join.on}
-            found.setdefault(item.key, []).append((rest, replace(item.position, file=join.sheet)))
-    return found
-
-
-def _with_joined(
-    record: Record, joined: Sequence[tuple[Join, dict[str, list[tuple[dict[str, Any], Position]]]]]
-) -> Record:
-    fields = dict(record.fields)
-    for join, rows in joined:
-        fields[join.into] = [row for row, _ in rows.pop(record.key, ())]
-    return replace(record, fields=fields)
+        return Joined(join, _items(rows_of(sheet, part), merging, XlsxForm(join.sheet, join.on), limits, None))
 
 
 def sheets_of(data: bytes, limits: Limits) -> list[str]:
@@ -153,7 +136,7 @@ def cells_of(data: bytes, sheet: str, limits: Limits) -> Iterator[tuple[int, lis
 
 def _opened(data: bytes, limits: Limits) -> Any:
     """The workbook, once it is known how far it unpacks. Raises LimitError, and whatever the libraries raise."""
-    _measure(data, limits)
+    measure(data, limits)
     return openpyxl.load_workbook(io.BytesIO(data), read_only=True, data_only=True, keep_links=False)
 
 
@@ -237,25 +220,6 @@ def _records(
             yield Record("" if key is UNREADABLE else str(key).strip(), fields, position)
     if not is_counted:
         yield finding("error", "count-differs", Position(row=number, column="".join(form.layout.footer[:1])))
-
-
-def _measure(data: bytes, limits: Limits) -> None:
-    """Unpack each part of the archive and count, holding nothing. Raises LimitError."""
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        members = archive.infolist()
-        if len(members) > limits.fields:
-            raise LimitError("fields")
-        if len({member.filename.casefold() for member in members}) < len(members):
-            raise ValueError("a part that is there twice: which of them is shown depends on the program")
-        unpacked = 0
-        for member in members:
-            with archive.open(member) as part:
-                while piece := part.read(_PIECE):
-                    unpacked += len(piece)
-                    if unpacked > limits.total_bytes:
-                        raise LimitError("total_bytes")
-                    if unpacked > limits.ratio * max(len(data), _PIECE):
-                        raise LimitError("ratio")
 
 
 def _value(cell: Any) -> Any:

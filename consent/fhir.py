@@ -24,6 +24,7 @@ TARGET = "urn:yhdyspinta:extension:word-target"
 ENDED_BY = "urn:yhdyspinta:extension:word-ended-by"
 ERROR = "urn:yhdyspinta:extension:word-error"
 WHOLE = "urn:yhdyspinta:extension:whole-permission"
+ENDING = "urn:yhdyspinta:extension:word-ending"
 
 _SCOPE = {"system": "http://terminology.hl7.org/CodeSystem/consentscope", "code": "patient-privacy"}
 _KIND = {"system": "http://loinc.org", "code": "59284-0", "display": "Consent Document"}
@@ -50,6 +51,8 @@ _STATUS = {
 def to_fhir(record: ConsentRecord, subject: tuple[str, str] | None = None) -> dict[str, Any]:
     """A record as a FHIR Consent. `subject` is the person's identifier, if the one who asks named it."""
     status, kind = _STATUS[record.status]
+    # A reader who knows only FHIR must not take a prohibition that has ended for a permission of then.
+    kind = "deny" if record.kind in {WordKind.PROHIBITION, WordKind.REPORT} else kind
     resource: dict[str, Any] = {
         "resourceType": "Consent",
         "id": record.id,
@@ -77,6 +80,8 @@ def to_fhir(record: ConsentRecord, subject: tuple[str, str] | None = None) -> di
         resource["extension"].append({**_giver(record.ended_by), "url": ENDED_BY})
     if record.error is not None:
         resource["extension"].append({"url": ERROR, "valueCode": record.error.value})
+    if (status, kind) == ("inactive", "deny"):
+        resource["extension"].append({"url": ENDING, "valueCode": record.status.value})
     if record.is_whole:
         resource["extension"].append({"url": WHOLE, "valueBoolean": True})
     return resource
@@ -160,6 +165,12 @@ def _status(resource: Mapping[str, Any], provision: Mapping[str, Any]) -> str:
     status, kind = resource.get("status"), provision.get("type")
     if status == "rejected":
         return "refused"
+    if status == "entered-in-error" and kind == "deny":
+        return "entered-in-error"
+    if status == "inactive" and kind == "deny":
+        given = (extension for extension in _list(resource.get("extension"), "/extension"))
+        ending = next((extension.get("valueCode") for extension in given if extension.get("url") == ENDING), "lapsed")
+        return "withdrawn" if ending == "withdrawn" else "lapsed"
     for ours, (theirs, type_) in _STATUS.items():
         if status == theirs and kind == type_:
             return ours

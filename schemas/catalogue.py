@@ -1,22 +1,19 @@
-"""The canonical schemas, read and compiled once: validation by two libraries, and the tree that projection walks.
+"""The canonical schemas, read and compiled once: validation, and the tree that projection walks.
 
-`jsonschema` is the reference, `jsonschema-rs` the fast one on the path of a request; a test holds them to one
-verdict. A finding names the place and the broken rule, never the value that broke it.
+Validation is by `jsonschema-rs`; a test holds it to the verdict of the reference library. A finding names the place and
+the broken rule, never the value that broke it.
 """
 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from typing import Any
 
-import jsonschema
 import jsonschema_rs
-from jsonschema.validators import extend
 
 from schemas.codes import code_system
 from schemas.shape import ByCode, SchemaError, Shape, by_code, compile_shape
@@ -62,14 +59,13 @@ class SchemaFinding:
 
 @dataclass(frozen=True, slots=True)
 class ResourceSchema:
-    """One resource type: its published schema, its compiled tree, how its own category is found."""
+    """One resource type: its published schema, its compiled tree, how its own category is found, its validator."""
 
     type: str
     schema: Mapping[str, Any]
     shape: Shape
     by_code: ByCode | None
-    fast: Any
-    reference: jsonschema.protocols.Validator
+    validator: Any
 
 
 class Catalogue:
@@ -85,32 +81,22 @@ class Catalogue:
         self._bundle = bundle
 
     def validate(self, resource: Mapping[str, Any]) -> list[SchemaFinding]:
-        """What is wrong with one resource, by the fast library; empty if nothing is."""
+        """What is wrong with one resource; empty if nothing is."""
         found = self._of(resource)
         if isinstance(found, SchemaFinding):
             return [found]
-        if found.fast.is_valid(resource):
+        if found.validator.is_valid(resource):
             return []
         return _sorted(
-            finding(_pointer(error.instance_path), _keyword(error)) for error in found.fast.iter_errors(resource)
-        )
-
-    def validate_reference(self, resource: Mapping[str, Any]) -> list[SchemaFinding]:
-        """The same by the reference library."""
-        found = self._of(resource)
-        if isinstance(found, SchemaFinding):
-            return [found]
-        return _sorted(
-            finding(_pointer(error.absolute_path), str(error.validator))
-            for error in found.reference.iter_errors(resource)
+            finding(_pointer(error.instance_path), _keyword(error)) for error in found.validator.iter_errors(resource)
         )
 
     def validate_bundle(self, bundle: Mapping[str, Any]) -> list[SchemaFinding]:
         """What is wrong with a whole record: its frame, each of its resources, their ids and their references."""
-        if not self._bundle.fast.is_valid(bundle):
+        if not self._bundle.validator.is_valid(bundle):
             return _sorted(
                 finding(_pointer(error.instance_path), _keyword(error))
-                for error in self._bundle.fast.iter_errors(bundle)
+                for error in self._bundle.validator.iter_errors(bundle)
             )
         findings: list[SchemaFinding] = []
         seen: set[str] = set()
@@ -183,9 +169,7 @@ def catalogue() -> Catalogue:
     return Catalogue(
         {name: compiled[name] for name in sorted(inside)},
         {name: shape for name, shape in compiled.items() if name not in inside},
-        ResourceSchema(
-            "Bundle", bundle, Shape("object", ""), None, jsonschema_rs.Draft202012Validator(bundle), _REFERENCE(bundle)
-        ),
+        ResourceSchema("Bundle", bundle, Shape("object", ""), None, jsonschema_rs.Draft202012Validator(bundle)),
     )
 
 
@@ -196,34 +180,18 @@ def _compiled(name: str, document: dict[str, Any]) -> ResourceSchema:
         bare = [code for code, coding in code_system(own.codes).codes.items() if coding.category is None]
         if bare:
             raise SchemaError(f"{name}: these codes of {own.codes} have no data category: {', '.join(bare)}")
-    closed = _with_codes(document)
-    return ResourceSchema(
-        name,
-        document,
-        shape,
-        own,
-        jsonschema_rs.Draft202012Validator(closed, validate_formats=True),
-        _REFERENCE(closed, format_checker=jsonschema.FormatChecker(formats=["date"])),
-    )
+    validator = jsonschema_rs.Draft202012Validator(with_codes(document), validate_formats=True)
+    return ResourceSchema(name, document, shape, own, validator)
 
 
-def _with_codes(schema: Any) -> Any:
+def with_codes(schema: Any) -> Any:
     """Write the code systems into the schema, as the closed lists they are."""
     if isinstance(schema, dict):
-        closed = {name: _with_codes(member) for name, member in schema.items()}
+        closed = {name: with_codes(member) for name, member in schema.items()}
         if "x-codes" in schema:
             closed["enum"] = sorted(code_system(schema["x-codes"]).codes)
         return closed
-    return [_with_codes(item) for item in schema] if isinstance(schema, list) else schema
-
-
-def _ecma_pattern(_: Any, pattern: str, instance: Any, __: Any) -> Iterator[jsonschema.ValidationError]:
-    # JSON Schema's patterns are ECMA-262's, where $ is the very end; Python's also stops before a last line feed.
-    if isinstance(instance, str) and re.search(pattern.replace("$", r"\Z"), instance) is None:
-        yield jsonschema.ValidationError("the value has another form than is asked for here")
-
-
-_REFERENCE: Any = extend(jsonschema.Draft202012Validator, {"pattern": _ecma_pattern})  # type: ignore[no-untyped-call]
+    return [with_codes(item) for item in schema] if isinstance(schema, list) else schema
 
 
 def _keyword(error: Any) -> str:

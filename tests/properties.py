@@ -6,10 +6,10 @@ from typing import Any
 
 from hypothesis import settings
 
-_FULL = 100
+_LONG = 100
 
 
 def examples(count: int, **others: Any) -> settings:
-    """Settings for `count` examples in the profile `full`; under another its share, and never fewer than five."""
-    share = settings.default.max_examples / _FULL  # type: ignore[union-attr]
+    """Settings for `count` examples in the profile `long`; under another its share, and never fewer than five."""
+    share = settings.default.max_examples / _LONG  # type: ignore[union-attr]
     return settings(max_examples=max(5, round(count * share)), **others)

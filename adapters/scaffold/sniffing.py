@@ -40,7 +40,6 @@ class Column:
     values: tuple[str, ...]
     filled: int
     listed: bool = False
-    booleans: bool = False
 
     @property
     def held(self) -> list[str]:
@@ -398,7 +397,6 @@ def _column(name: str, records: Sequence[Record]) -> Column:
         tuple(values),
         sum(value not in (None, "", []) and bool(str(value).strip()) for value in raw),
         listed=any(isinstance(value, list) for value in raw),
-        booleans=any(isinstance(value, bool) for value in raw),
     )
 
 

@@ -28,14 +28,14 @@ from datetime import datetime, timedelta
 from time import monotonic
 from typing import Final, TypeVar
 
-from sqlalchemy import Connection, Engine, bindparam, select, update
+from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
+from audit.log.appending import ADD_TILE, BODY, CREATE_HEAD, KEEP_CHECKPOINT, LOCK_HEAD, MOVE_HEAD
 from audit.log.entries import Entry, micros
 from audit.log.policy import LogPolicy
 from audit.log.rows import EntryRow, FacetRow, entry_row, facet_rows, insert_rows
-from audit.log.statements import Fixed, Owned
-from audit.log.tables import checkpoints, entries, head, tiles
+from audit.log.statements import Owned
 from audit.log.waiting import Committed, Unit, Waiting, Written, release
 from audit.tree.checkpoint import (
     Checkpoint,
@@ -141,7 +141,7 @@ class Log:
         with self._engine.execution_options(writes=True).begin() as connection:
             now = micros(self._clock())
             empty = self._signer.sign(0, Frontier().root())
-            _CREATE_HEAD.run(connection, 1, self.origin, 0, b"", now, now, empty.note)
+            CREATE_HEAD.run(connection, 1, self.origin, 0, b"", now, now, empty.note)
             origin, _, _, note = self._lock(connection)
         if origin != self.origin:
             raise LogAlteredError(f"the database holds the log of {origin!r}, not of {self.origin!r}")
@@ -166,6 +166,20 @@ class Log:
     def verifier(self) -> VerifierKey:
         """The key by which others verify this log's checkpoints."""
         return self._signer.verifier
+
+    @property
+    def signs_by(self) -> tuple[VerifierKey, ...]:
+        """The keys that sign checkpoints: one, or while it changes the one that is to follow as well."""
+        coming = self._signer.coming
+        return (self._signer.verifier, *((coming,) if coming is not None else ()))
+
+    def sign_by(self, signer: LogSigner) -> None:
+        """Go on under other keys, which follow those in use. Raises LogAlteredError for keys that do not."""
+        try:
+            verify_checkpoint(self.latest().note, signer.verifier)
+        except NoteError as error:
+            raise LogAlteredError(f"the keys are not of this log: {error}") from error
+        self._signer = signer
 
     def latest(self) -> Checkpoint:
         """The newest checkpoint that this process knows. Raises LogClosedError before `start`."""
@@ -329,7 +343,7 @@ class Log:
 
     def _lock(self, connection: Connection) -> tuple[str, int, bytes, str]:
         """Lock the head row; give origin, size, frontier and note."""
-        row = _LOCK_HEAD.row(connection)
+        row = LOCK_HEAD.row(connection)
         if row is None:
             raise LogAlteredError("the head row of the log is gone")
         origin, size, frontier, note, self._kept = row
@@ -385,11 +399,11 @@ class Log:
         now = micros(self._clock())
         insert_rows(connection, rows, facets)
         if tiles:
-            _ADD_TILE.many(connection, tiles)
+            ADD_TILE.many(connection, tiles)
         if now - self._kept >= self._keep_every or self._kept == 0:
-            _KEEP_CHECKPOINT.run(connection, after.size, now, checkpoint.note)
+            KEEP_CHECKPOINT.run(connection, after.size, now, checkpoint.note)
             self._kept = now
-        _MOVE_HEAD.run(connection, after.size, after.to_bytes(), now, self._kept, checkpoint.note)
+        MOVE_HEAD.run(connection, after.size, after.to_bytes(), now, self._kept, checkpoint.note)
         # If the commit fails after this, the connection is discarded and this memory with it.
         self._partial += leaves
         del self._partial[: len(self._partial) - after.size % WIDTH]
@@ -415,7 +429,7 @@ class Log:
 
     def entry(self, connection: Connection, index: int) -> Entry | None:
         """The entry at this index, or None."""
-        row = _BODY.row(connection, index)
+        row = BODY.row(connection, index)
         return None if row is None else Entry.parse(row[0])
 
 
@@ -423,20 +437,3 @@ def _unavailable(error: BaseException) -> LogUnavailableError:
     failure = LogUnavailableError(f"the log could not be written ({type(error).__name__}); nothing was recorded")
     failure.__cause__ = error
     return failure
-
-
-_HEAD_COLUMNS: Final = ("size", "frontier", "recorded", "kept", "note")
-_CREATE_HEAD: Final = Fixed.insert(head, "id", "origin", *_HEAD_COLUMNS, otherwise="ON CONFLICT (id) DO NOTHING")
-# On SQLite the transaction has the write lock from its beginning, and there is nothing to say.
-_LOCK_HEAD: Final = Fixed(
-    select(head.c.origin, head.c.size, head.c.frontier, head.c.note, head.c.kept)
-    .where(head.c.id == 1)
-    .with_for_update()
-)
-_MOVE_HEAD: Final = Fixed(
-    update(head).where(head.c.id == 1).values({name: bindparam(f"new_{name}") for name in _HEAD_COLUMNS}),
-    *(f"new_{name}" for name in _HEAD_COLUMNS),
-)
-_KEEP_CHECKPOINT: Final = Fixed.insert(checkpoints, "size", "recorded", "note")
-_ADD_TILE: Final = Fixed.insert(tiles, "level", "number", "root", "hashes")
-_BODY: Final = Fixed(select(entries.c.body).where(entries.c.idx == bindparam("idx")), "idx")

@@ -114,6 +114,12 @@ class Known:
     subjects: tuple[Subject, ...]
 
 
+def spelt(user: str) -> str:
+    """A user's name as it counts: of one login, whatever its capitals, blanks and composed characters."""
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", user).casefold())
+    return " ".join(folded.split())
+
+
 class Subjects:
     """Finds, makes and forgets data subjects. All functions work inside the caller's transaction.
 
@@ -166,12 +172,15 @@ class Subjects:
         return tuple(digest.hex() for digest in self.keys.digests(f"case\x00{reference}".encode()))
 
     def user(self, system: str, user: str) -> str:
-        """The pseudonym of a person who uses a system (never of a data subject), 32 hex digits."""
+        """The pseudonym of a person who uses a system (never of a data subject), 32 hex digits.
+
+        One person however the name is spelt (`spelt`): a log that has two for one could be searched in vain.
+        """
         return self.users(system, user)[0]
 
     def users(self, system: str, user: str) -> tuple[str, ...]:
         """The same under every index key in use: by each of them it is still this person."""
-        return tuple(digest.hex()[:32] for digest in self.keys.digests(f"user\x00{system}\x00{user}".encode()))
+        return tuple(digest.hex()[:32] for digest in self.keys.digests(f"user\x00{system}\x00{spelt(user)}".encode()))
 
     def fingerprint(self, purpose: str, *parts: bytes) -> str:
         """The keyed hash of these parts, 64 hex digits: personal data has so few values that a plain hash tells it."""

@@ -35,6 +35,7 @@ FRUITLESS: Final = (Outcome.NOT_FOUND.value, Outcome.FAILED.value, Outcome.STOPP
 NOT_RELEASED: Final = (*REFUSED, *FRUITLESS)
 MOVES: Final = (*RELEASES, EntryType.RECEIPT.value)
 """Types of entry under which data left this node or reached it."""
+_ASKED: Final = (EntryType.QUERY.value, EntryType.BREAK_GLASS.value)
 READS: Final = (EntryType.CONSOLE_READ.value, EntryType.EXPORT.value)
 """Types of entry that say that somebody read the log."""
 
@@ -79,9 +80,15 @@ def carries(entry: Entry) -> bool:
 
 def moving() -> ColumnElement[bool]:
     """Of a row that names a category: whether it tells that the data moved, and is the one entry here that counts."""
-    sent = entries.alias("sent")
+    sent, given = entries.alias("sent"), entries.alias("given")
     left_here = exists().where(sent.c.message_id == entries.c.message_id, sent.c.type == EntryType.DELIVERY.value)
-    return or_(entries.c.type != EntryType.RECEIPT.value, and_(entries.c.message_id.is_not(None), ~left_here))
+    arrived = or_(entries.c.type != EntryType.RECEIPT.value, and_(entries.c.message_id.is_not(None), ~left_here))
+    # Where one member of this node asks another, both sides are here: what is given counts, and not that it came too.
+    is_asking = and_(entries.c.type.in_(_ASKED), entries.c.client.is_not(None))
+    given_here = exists().where(
+        given.c.message_id == entries.c.message_id, given.c.type.in_(_ASKED), given.c.client.is_(None)
+    )
+    return and_(arrived, or_(~is_asking, ~given_here))
 
 
 def carrying() -> ColumnElement[bool]:

@@ -13,8 +13,8 @@ import base64
 import binascii
 import re
 import struct
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from hashlib import sha256
 from typing import Final
@@ -62,12 +62,29 @@ def key_id(name: str, type_: KeyType, public_key: bytes) -> bytes:
 
 
 @dataclass(frozen=True, slots=True)
+class Former:
+    """A key that signed a log before, and the last checkpoint (a note) that it and its follower both signed."""
+
+    key: VerifierKey
+    note: str
+
+    @property
+    def size(self) -> int:
+        """The size of the log up to which the key counts."""
+        return parse_checkpoint(self.note).size
+
+
+@dataclass(frozen=True, slots=True)
 class VerifierKey:
-    """A public key as notes name it: `NAME+hex(key id)+base64(type || key)`."""
+    """A public key as notes name it: `NAME+hex(key id)+base64(type || key)`.
+
+    `former` are the keys that the log had before it, the oldest first; whoever knows a log by its key alone knows none.
+    """
 
     name: str
     type: KeyType
     public_key: bytes
+    former: tuple[Former, ...] = field(default=(), compare=False, repr=False)
 
     def __post_init__(self) -> None:
         _check_name(self.name)
@@ -141,22 +158,42 @@ class Cosignature:
 
 
 class LogSigner:
-    """The log's own key: Ed25519, under the log's origin as its name."""
+    """The log's own key: Ed25519, under the log's origin as its name.
 
-    def __init__(self, key: Ed25519PrivateKey, name: str) -> None:
-        self.verifier = VerifierKey(name, KeyType.ED25519, key.public_key().public_bytes_raw())
+    With the key that is to follow (`coming`) every checkpoint has a signature of each of the two.
+    """
+
+    def __init__(
+        self,
+        key: Ed25519PrivateKey,
+        name: str,
+        *,
+        coming: Ed25519PrivateKey | None = None,
+        former: tuple[Former, ...] = (),
+    ) -> None:
+        self.verifier = VerifierKey(name, KeyType.ED25519, key.public_key().public_bytes_raw(), former)
+        self.coming: VerifierKey | None = None
         self.name = name
-        self._key = key
+        self._keys = [(self.verifier.key_id, key)]
+        if coming is not None:
+            self.coming = VerifierKey(name, KeyType.ED25519, coming.public_key().public_bytes_raw())
+            self._keys.append((self.coming.key_id, coming))
         self._prefix = f"— {name} "
-        self._hint = self.verifier.key_id
 
     def sign(self, size: int, root: bytes) -> Checkpoint:
         """A signed checkpoint of the log at this size and root."""
         if len(root) != _ROOT_BYTES:
             raise NoteError("a root hash has 32 bytes")
         text = f"{self.name}\n{size}\n{base64.b64encode(root).decode()}\n"
-        signature = base64.b64encode(self._hint + self._key.sign(text.encode())).decode()
-        return Checkpoint(self.name, size, root, f"{text}\n{self._prefix}{signature}\n")
+        signatures = (base64.b64encode(hint + key.sign(text.encode())).decode() for hint, key in self._keys)
+        lines = "".join(f"{self._prefix}{signature}\n" for signature in signatures)
+        return Checkpoint(self.name, size, root, f"{text}\n{lines}")
+
+    def vouch(self, statement: Checkpoint) -> tuple[bytes, ...]:
+        """Sign something that is of no log, with each key: the one in use first. `verify_vouched` checks it."""
+        if statement.origin == self.name:
+            raise NoteError("what the log contains is signed as a checkpoint")
+        return tuple(key.sign(statement.text.encode()) for _, key in self._keys)
 
 
 class WitnessSigner:
@@ -274,7 +311,9 @@ def verify_checkpoint(
     checkpoint = parse_checkpoint(note)
     if checkpoint.origin != log_key.name:
         raise NoteError(f"the checkpoint is of {checkpoint.origin!r}, not of {log_key.name!r}")
-    known: Mapping[tuple[str, bytes], VerifierKey] = {(key.name, key.key_id): key for key in (log_key, *witnesses)}
+    # A former key signs for what the log was until then: one that was stolen later says nothing of what came after.
+    own = (log_key, *(former.key for former in log_key.former if checkpoint.size <= former.size))
+    known: Mapping[tuple[str, bytes], VerifierKey] = {(key.name, key.key_id): key for key in (*own, *witnesses)}
     signed, seen = False, []
     for line in checkpoint.signatures:
         key = known.get((line.name, line.key_id))
@@ -286,10 +325,29 @@ def verify_checkpoint(
         if len(line.signature) != _SIGNATURE_BYTES[key.type]:
             raise NoteError(f"the signature of {key.name!r} has the wrong length")
         _verify(key, line.signature, checkpoint.text.encode())
-        signed = signed or key == log_key
+        signed = signed or key in own
     if not signed:
         raise NoteError(f"the checkpoint is not signed by {log_key.name!r}")
     return checkpoint, tuple(seen)
+
+
+def succeeding(key: VerifierKey, former: Sequence[Former]) -> VerifierKey:
+    """The key with those that the log had before it, the oldest first. Raises NoteError.
+
+    Each must have handed the log on to the next, by a checkpoint that both signed: else a key could be anybody's.
+    """
+    followers = (*(item.key for item in former[1:]), key)
+    for before, after in zip(former, followers, strict=False):
+        verify_checkpoint(before.note, before.key)
+        verify_checkpoint(before.note, replace(after, former=()))
+    return replace(key, former=tuple(former))
+
+
+def verify_vouched(key: VerifierKey, statement: Checkpoint, signature: bytes) -> None:
+    """Check what a log's key signed that is of no log. Raises NoteError."""
+    if key.type != KeyType.ED25519 or statement.origin == key.name:
+        raise NoteError("this is no key, or no statement, by which a log vouches")
+    _verify(key, signature, statement.text.encode())
 
 
 def verify_cosignature(key: VerifierKey, checkpoint: Checkpoint, signature: bytes) -> int:

@@ -77,7 +77,8 @@ def keep_cosignatures(
             )
         ).first()
         if known is None:
-            own = next(item.line for item in checkpoint.signatures if item.key_id == log_key.key_id)
+            # All that the log itself has signed with: while its key changes, others know it by one of the two.
+            own = "\n".join(item.line for item in checkpoint.signatures if item.name == log_key.name)
             connection.execute(
                 insert(cosignatures).values(
                     size=checkpoint.size,

@@ -15,6 +15,7 @@ from audit.log.tables import checkpoints, cosignatures, entries, head
 from audit.tree.checkpoint import (
     Checkpoint,
     Cosignature,
+    Former,
     NoteError,
     Signature,
     VerifierKey,
@@ -153,7 +154,7 @@ def export_proofs(
     connection: Connection,
     wanted: Mapping[int, Entry | None],
     *,
-    log_key: VerifierKey,
+    log_key: VerifierKey | Former,
     witnesses: Sequence[VerifierKey] = (),
     earlier: Sequence[str] = (),
 ) -> bytes:
@@ -161,11 +162,14 @@ def export_proofs(
 
     `wanted` are the entries by index: itself for one that lives in an archive, None for one that is to be read here.
     It is proven against the newest checkpoint that a witness cosigned and that covers all of the entries, or else
-    against the newest one. `earlier` are further checkpoints whose continuity the file shows as well. Raises
-    ProofError.
+    against the newest one. `earlier` are further checkpoints whose continuity the file shows as well. Of a
+    former key no later checkpoint is taken than the last that it signed. Raises ProofError.
     """
-    newest = current(connection)
-    checkpoint = _cosigned_note(connection, max(wanted, default=-1) + 1) or newest
+    newest = parse_checkpoint(log_key.note) if isinstance(log_key, Former) else current(connection)
+    log_key = log_key.key if isinstance(log_key, Former) else log_key
+    # By the key that the file names, not only by one before it: a reader may know no other.
+    least = max((max(wanted, default=-1) + 1, *(former.size for former in log_key.former)))
+    checkpoint = _cosigned_note(connection, least, newest.size) or newest
     stored = StoredTiles(connection)
     items = []
     for index in sorted(wanted):
@@ -182,12 +186,19 @@ def export_proofs(
     document = {
         "format": FORMAT,
         "log_key": str(log_key),
+        **told_former(log_key),
         "witness_keys": [str(key) for key in witnesses],
         "checkpoint": checkpoint.note,
         "earlier": older,
         "entries": items,
     }
     return orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS)
+
+
+def told_former(log_key: VerifierKey) -> dict[str, Any]:
+    """The keys that the log had before, for a file; nothing if there were none."""
+    items = [{"key": str(former.key), "checkpoint": former.note} for former in log_key.former]
+    return {"log_former": items} if items else {}
 
 
 def _told(checkpoint: Checkpoint) -> dict[str, Any]:
@@ -198,10 +209,13 @@ def _texts(hashes: Sequence[bytes]) -> list[str]:
     return [base64.b64encode(item).decode() for item in hashes]
 
 
-def _cosigned_note(connection: Connection, covering: int) -> Checkpoint | None:
-    """The largest cosigned checkpoint, all its cosignatures in one note."""
+def _cosigned_note(connection: Connection, covering: int, most: int) -> Checkpoint | None:
+    """The largest cosigned checkpoint of at most that size, all its cosignatures in one note."""
     size = connection.scalar(
-        select(cosignatures.c.size).where(cosignatures.c.size >= covering).order_by(cosignatures.c.size.desc()).limit(1)
+        select(cosignatures.c.size)
+        .where(cosignatures.c.size.between(covering, most))
+        .order_by(cosignatures.c.size.desc())
+        .limit(1)
     )
     if size is None:
         return None

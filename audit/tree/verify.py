@@ -14,7 +14,7 @@ from typing import Any, Final
 import orjson
 
 from audit.log.entries import Entry, EntryError
-from audit.tree.checkpoint import Checkpoint, Cosignature, NoteError, VerifierKey, verify_checkpoint
+from audit.tree.checkpoint import Checkpoint, Cosignature, Former, NoteError, VerifierKey, succeeding, verify_checkpoint
 from audit.tree.merkle import ProofError, leaf_hash, verify_consistency, verify_inclusion
 
 FORMAT: Final = "yhdyspinta-audit-export/1"
@@ -74,6 +74,9 @@ def verify_export(
         if document["format"] != FORMAT:
             raise ExportError(f"the file says it is {document['format']!r}, not {FORMAT!r}")
         key = log_key or VerifierKey.parse(document["log_key"])
+        if not key.former:
+            earlier_keys = document.get("log_former", ())
+            key = succeeding(key, [Former(VerifierKey.parse(item["key"]), item["checkpoint"]) for item in earlier_keys])
         known = (
             tuple(witnesses)
             if witnesses is not None

@@ -7,7 +7,11 @@ import gc
 import os
 import pwd
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -16,16 +20,18 @@ from rich.markup import escape
 from sqlalchemy.exc import SQLAlchemyError
 
 from audit.log.log import LogError
+from gateway.keys.errors import TrustError
 from gateway.registry.cli.running import Yes
 from gateway.settings import Settings, load
 from gateway.terminal.configuration import CONFIG, Config, Json, settings_of
 from gateway.terminal.output import OUTSIDE, WRONG, agreed, console, fail, print_json
 
 if TYPE_CHECKING:
-    from gateway.node.rotation import Secret
+    from gateway.node.rotation import Beside, Secret
 
 app = typer.Typer(help="Run a node, or check its settings.", no_args_is_help=True)
 
+_LOG: Final = "log"
 GARBAGE: Final = 50_000
 """So many more objects made than ended, and the garbage collector looks at the young ones."""
 
@@ -75,7 +81,7 @@ def check(config: Config = CONFIG, json: Json = False) -> None:
 
 @app.command()
 def rotate(
-    secret: Annotated[str, typer.Argument(help="index, wrapping or token.")],
+    secret: Annotated[str, typer.Argument(help="index, wrapping, token or log.")],
     prepare: Annotated[
         bool, typer.Option("--prepare", help="Only add the new key to the file, to be copied to all replicas first.")
     ] = False,
@@ -86,12 +92,18 @@ def rotate(
 ) -> None:
     """Change a secret of a node that may be running. Ended before its end, it goes on where it was when run again.
 
-    The keys that others know the node by change through the registry: `yhdyspinta registry enrol --renew`.
+    The keys that others know the node by change through the registry: `yhdyspinta registry enrol --renew`. Of the
+    log's key this takes the last step, once the registry lists the new one.
     """
     from gateway.node.rotation import Secret
 
+    if secret == _LOG:
+        _succeed(settings_of(config, json=json), settle, yes=yes, json=json)
+        return
     if secret not in set(Secret):
-        remedy = f"one of {', '.join(Secret)}; signing, tls and witness change by `yhdyspinta registry enrol --renew`"
+        remedy = (
+            f"one of {', '.join(Secret)}; log; signing, tls and witness change by `yhdyspinta registry enrol --renew`"
+        )
         fail(f"{escape(secret)} is no secret that changes here", WRONG, remedy=remedy, json=json)
     settings = settings_of(config, json=json)
     agreed(
@@ -117,6 +129,19 @@ def rotate(
 
 def _rotated(settings: Settings, secret: Secret, settle: float | None, *, json: bool) -> int:
     """Change it; without `settle` only prepare. What goes wrong ends the command."""
+    from gateway.node.rotation import Rotation
+
+    with _beside(settings, settle or 0, json=json) as beside:
+        change = Rotation(secret, beside)
+        change.prepare()
+        if settle is None:
+            return 0
+        return change.carry_out(lambda step: None if json else console.print(f"  {step}"))
+
+
+@contextmanager
+def _beside(settings: Settings, settle: float, *, json: bool) -> Iterator[Beside]:
+    """What a change of a secret works with. What goes wrong in it ends the command."""
     from gateway.node import rotation, secret_files
     from gateway.node.wiring import NodeError, log_of, subjects_of, utc_now
     from gateway.storage import engine as storage
@@ -128,20 +153,51 @@ def _rotated(settings: Settings, secret: Secret, settle: float | None, *, json: 
         log = log_of(settings, engine)
         log.start()
         user = subjects_of(settings).user("operating system", pwd.getpwuid(os.getuid()).pw_name)
-        beside = rotation.Beside(settings, engine, log, utc_now, lambda: time.sleep(settle or 0), user)
-        change = rotation.Rotation(secret, beside)
-        change.prepare()
-        if settle is None:
-            return 0
-        return change.carry_out(lambda step: None if json else console.print(f"  {step}"))
+        yield rotation.Beside(settings, engine, log, utc_now, lambda: time.sleep(settle), user)
     except NodeError as error:
         fail(escape(str(error)), OUTSIDE, remedy=escape(error.remedy), json=json)
+    except TrustError as error:
+        fail(escape(error.detail), OUTSIDE, remedy=escape(error.remedy), json=json)
     except (SQLAlchemyError, LogError, OSError) as error:
         fail(f"the change is not complete ({type(error).__name__})", OUTSIDE, remedy="run it again", json=json)
     finally:
         if log is not None:
             log.close()
         engine.dispose()
+
+
+def _succeed(settings: Settings, settle: float, *, yes: bool, json: bool) -> None:
+    """Let the log go on under its new key alone. What goes wrong ends the command."""
+    from gateway.node.rotation import Succession
+    from gateway.registry.read.distribution import RegistryClient
+
+    # By then every node of the network has read the registry that lists the new key.
+    waits = max(settle, 2 * settings.registry.refresh_seconds)
+    agreed(
+        [
+            f"wait {waits:g} s, until every node knows the new key of this node's log",
+            "put it on record, and write down the former key's last word beside the secrets, in log.former",
+            f"take the former key out of {settings.secrets.log_key}; back both files up afterwards",
+        ],
+        "Let the log go on under its new key?",
+        yes=yes,
+        json=json,
+    )
+
+    def listed() -> str | None:
+        # In a folder of its own: the node that runs writes into its cache at any moment.
+        with TemporaryDirectory() as cache:
+            root = settings.registry.root.read_bytes()
+            registry = RegistryClient(settings.registry.source, Path(cache), root).refresh(datetime.now(UTC))
+        node = registry.node(settings.node.id)
+        return node.log_key if node is not None else None
+
+    with _beside(settings, waits, json=json) as beside:
+        Succession(beside, listed()).carry_out(lambda step: None if json else console.print(f"  {step}"))
+    if json:
+        print_json({"secret": _LOG, "prepared": False, "wrapped_anew": 0})
+    else:
+        console.print("[green]✓[/] the log's key is another")
 
 
 @app.command("end-hold")

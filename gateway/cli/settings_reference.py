@@ -13,7 +13,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from gateway.settings import Settings
-from gateway.settings_environment import PREFIX
+from gateway.settings.environment import PREFIX
 
 _HEAD = f"""# Settings of a node
 

@@ -13,13 +13,13 @@ from typing import Any, Final
 import orjson
 from sqlalchemy import Connection, select
 
-from audit.log.entries import Entry, micros, new_id
+from audit.log.entries import Entry, Outcome, micros, new_id
 from audit.log.tables import entries
 from audit.questions.subjects import Subject
 from consent import store
 from consent.consents import ConsentRecord
 from gateway.exchange.context import Exchange
-from gateway.exchange.holding import has_surely_left_nothing
+from gateway.exchange.holding import UNSENT, has_surely_left_nothing
 from gateway.handover.carrying import CARRIERS, digest_of, version_for
 from gateway.person.values import Person
 from gateway.registry.read.standing import Standing
@@ -30,6 +30,7 @@ from gateway.wire.identifiers import SubsystemId
 
 #: How many messages a notice names at most; what is older is found by the identifier alone.
 MOST_NAMED: Final = 100
+_MAY_HAVE_LEFT: Final = frozenset({Outcome.SUCCESS, Outcome.PARTIAL, Outcome.REQUESTED})
 NOTICE_PURPOSE: Final = "withdrawal-notice"
 
 
@@ -80,9 +81,10 @@ class Notices:
         return told
 
     def _holders(self, connection: Connection, change: Change, person: Person) -> dict[str, list[str]]:
-        """Who has received from us what a new prohibition is about, and in which messages, as the log tells.
+        """Who has received from us what a new prohibition is about, or may have, and in which messages.
 
-        Whatever identifier it went out under: the recipient may know the person by another than the prohibition names.
+        As the log tells: an attempt of which the end is not on record is under way, or may have arrived. Whatever
+        identifier it went out under: the recipient may know the person by another than the prohibition names.
         """
         record, registry = change.record, change.standing.registry
         holders: dict[str, list[str]] = {}
@@ -91,13 +93,16 @@ class Notices:
             .where(
                 entries.c.subject.in_(self._exchange.people.pseudonyms(connection, person)),
                 entries.c.type.in_(("query", "delivery", "break-glass")),
-                entries.c.outcome.in_(("success", "partial")),
+                entries.c.outcome.in_(("success", "partial", "requested", "failed", "stopped")),
                 entries.c.source == str(change.sender),
             )
             .order_by(entries.c.idx)
         )
-        for row in rows:
-            released = Entry.parse(row.body)
+        told = [Entry.parse(row.body) for row in rows]
+        # To whom not a byte was sent, a notice would be the first word of the person.
+        unsent = {entry.previous for entry in told if entry.detail.get(UNSENT) is True}
+        left = (entry for entry in told if entry.outcome in _MAY_HAVE_LEFT and entry.id not in unsent)
+        for released in left:
             recipient = released.agents.recipient
             if recipient is None or recipient == str(change.sender):
                 continue

@@ -8,7 +8,6 @@ from fastapi import APIRouter, Depends
 from pydantic import Field
 
 from consent.consents import ConsentError, ConsentRecord
-from consent.givers import Giver
 from consent.reading import language_of
 from gateway.consents.endings import invalid
 from gateway.consents.forms import CODES, Age, GiverForm, giver_of
@@ -31,7 +30,7 @@ class AnswerForm(Shape):
 
     subject: Subject
     forbids: bool
-    given_by: GiverForm | None = None
+    given_by: GiverForm = Field(description="who said it: the person, or who speaks for them by law")
     subject_age: Age | None = Field(None, description="if no identity code tells it")
     subject_unaccompanied: bool | None = None
     language: str = Field("fi", min_length=1, max_length=35, description="in which they were asked, BCP 47")
@@ -127,7 +126,7 @@ def _who(caller: Caller) -> Recorder:
 
 
 def _answer(form: AnswerForm) -> Answer:
-    giver = giver_of(form.given_by) if form.given_by is not None else Giver()
+    giver = giver_of(form.given_by)
     try:
         language = language_of(form.language, "/language")
     except ConsentError as error:

@@ -2,5 +2,5 @@
 
 The pages are made on the server and need no build step, no outside host and hardly any script. Whatever is shown was
 recorded first: each page that reads the log appends a `console-read` entry before it answers, and answers nothing if
-it cannot. The room knows nothing of the node around it; pages that need more than the log are given by the caller.
+it cannot. What is shown is asked at the desk (`gateway.desk`); texts are those of `texts/console.toml`.
 """

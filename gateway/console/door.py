@@ -26,9 +26,9 @@ from starlette.routing import Route
 
 from audit.log.entries import EntryType, Outcome
 from audit.log.log import Written
+from gateway.console.browser import language_switch, read_form, same_origin
 from gateway.console.office import Office
 from gateway.console.oidc import Door, SignInError
-from gateway.console.reading import language_switch, read_form, same_origin
 from gateway.console.sessions import Identity, Sessions, redeem_link
 from gateway.story import Story
 

@@ -26,11 +26,11 @@ from audit.log.entries import Outcome
 from audit.log.log import LogError
 from audit.questions.said import about, saying, step, word_of
 from audit.questions.words import told_as
+from gateway.console.browser import kept, language_of, language_switch, read_form, same_origin, too_large
 from gateway.console.door import SESSION_COOKIE, Doorway
 from gateway.console.office import Ask, Moved, NotHereError, Office, Page, Sent, Shown, Visit, asker_of
 from gateway.console.oidc import Door
 from gateway.console.pages import PAGES
-from gateway.console.reading import kept, language_of, language_switch, read_form, same_origin, too_large
 from gateway.console.sessions import Session, Sessions
 from gateway.console.wording import Words
 from texts import LANGUAGES

@@ -55,6 +55,9 @@ retry_seconds = 0.25
 retry_limit_seconds = 5
 lease_seconds = 3
 
+[audit]
+cosign_seconds = 60
+
 [[clients]]
 name = "{party.name}-system"
 subsystem = "{party.subsystem}"

@@ -11,7 +11,7 @@ import time
 from collections.abc import Awaitable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import IO, TypeVar
 
 from aiohttp import ClientError, ClientSession, ClientTimeout
 
@@ -121,21 +121,24 @@ class Processes:
 
     def _start(self, name: str, party: Party, arguments: list[str], log: str) -> None:
         with os.fdopen(os.open(party.folder / log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as output:
-            self._running[name] = subprocess.Popen(
-                leashed([sys.executable, *arguments]),
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                cwd=party.folder,
-                env={**os.environ, "PYTHONUNBUFFERED": "1"},
-                start_new_session=True,
-            )
+            self._running[name] = self._launch(arguments, party.folder, output)
+
+    def _launch(self, arguments: list[str], folder: Path, output: IO[bytes]) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            leashed([sys.executable, *arguments]),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            cwd=folder,
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            start_new_session=True,
+        )
 
 
 @contextmanager
-def running(network: Network) -> Iterator[Processes]:
+def running(network: Network, processes: Processes | None = None) -> Iterator[Processes]:
     """All processes of a network, stopped at the end whatever happens."""
-    processes = Processes(network)
+    processes = processes or Processes(network)
     try:
         processes.start()
         yield processes

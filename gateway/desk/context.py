@@ -15,6 +15,7 @@ from audit.questions.report import Activity, Controller, Names
 from audit.questions.subjects import Subjects
 from audit.tree.checkpoint import VerifierKey
 from gateway.desk.describing import activities, hidden_bases, names_of, organisation
+from gateway.exchange.witnesses import Proven
 from gateway.registry.read.standing import Standing
 from gateway.wire.identifiers import MemberId, SubsystemId
 from gateway.wire.signing import Signer
@@ -55,6 +56,8 @@ class DeskContext:
     witnessed: Callable[[], Sequence[VerifierKey]] | None = None
     #: The member's signing key, where the desk may sign for it: in the node, and in no command beside it.
     signer: Callable[[MemberId], Signer] | None = None
+    #: The nodes that were shown that our log only grew: what a node that runs knows, and no command beside it.
+    proven_to: Callable[[], Sequence[Proven]] = tuple
 
     @property
     def log_key(self) -> VerifierKey:

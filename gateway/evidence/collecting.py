@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from audit.log.entries import Entry
 from audit.questions.archive import Archive, ArchiveError
 from audit.questions.query import Filters
 from audit.questions.subjects import Subjects
-from audit.tree.checkpoint import VerifierKey, parse_checkpoint
+from audit.tree.checkpoint import Former, VerifierKey, parse_checkpoint, succeeding
 from audit.tree.proofs import export_proofs, prove
 from audit.tree.verify import FORMAT as LOG_FORMAT
 from gateway.evidence.package import Evidence
@@ -53,18 +53,20 @@ def collect(connection: Connection, message_id: str, holdings: Holdings, *, dire
 
     `direction` is `sent` or `received`, for a node that was both sides of an exchange.
     """
-    subjects, log_key = holdings.subjects, holdings.log_key
+    subjects = holdings.subjects
     row = _message(connection, message_id, direction)
     logged = _logged(connection, message_id, holdings.archives)
     last = max(index for index, _ in logged)
     versions = {row.registry_version, row.response_registry_version} - {None}
-    stamp = _stamp(connection, last)
+    registries = {version: _registry(holdings.vouched, version) for version in versions}
+    log_key = _listed(holdings.log_key, registries.values())
+    stamp = _stamp(connection, last, log_key)
     return Evidence(
         message_id=message_id,
         direction=row.direction,
         request=row.request,
         request_registry=row.registry_version,
-        registries={version: _registry(holdings.vouched, version) for version in versions},
+        registries=registries,
         log=export_proofs(connection, dict(logged), log_key=log_key),
         response=row.response,
         response_registry=row.response_registry_version if row.response is not None else None,
@@ -116,21 +118,43 @@ def _registry(vouched: Vouched, version: int) -> Mapping[str, bytes]:
     raise _incomplete(f"the registry's version {version} is not kept any more", "restore the registry's cache folder")
 
 
-def _stamp(connection: Connection, index: int) -> Row[Any] | None:
+def _listed(log_key: VerifierKey, registries: Iterable[Mapping[str, bytes]]) -> VerifierKey | Former:
+    """The key of the log that the registry listed for it then, a former one perhaps.
+
+    Who reads the evidence holds the log against the registry of the message's time, and that knew no later key.
+    """
+    listed = {
+        node["log"].get("key")
+        for files in registries
+        for node in orjson.loads(files["targets/members.json"])["nodes"]
+        if (node.get("log") or {}).get("origin") == log_key.name
+    }
+    if str(log_key) not in listed:
+        for number, former in enumerate(log_key.former):
+            if str(former.key) in listed:
+                return Former(succeeding(former.key, log_key.former[:number]), former.note)
+    return log_key
+
+
+def _stamp(connection: Connection, index: int, log_key: VerifierKey | Former) -> Row[Any] | None:
     """The earliest time stamp over a checkpoint that includes the entry: the one that proves most."""
-    return connection.execute(
-        select(timestamps).where(timestamps.c.size > index).order_by(timestamps.c.size).limit(1)
-    ).first()
+    reach = timestamps.c.size > index
+    if isinstance(log_key, Former):
+        reach &= timestamps.c.size <= log_key.size
+    return connection.execute(select(timestamps).where(reach).order_by(timestamps.c.size).limit(1)).first()
 
 
-def _stamped(connection: Connection, logged: Sequence[tuple[int, Entry]], note: str, log_key: VerifierKey) -> bytes:
+def _stamped(
+    connection: Connection, logged: Sequence[tuple[int, Entry]], note: str, log_key: VerifierKey | Former
+) -> bytes:
     checkpoint = parse_checkpoint(note)
     items = []
     for index, entry in logged:
         proof = prove(connection, index, entry, checkpoint)
         texts = [base64.b64encode(digest).decode() for digest in proof.proof]
         items.append({"index": index, "entry": proof.entry.canonical().decode(), "proof": texts})
-    document = {"format": LOG_FORMAT, "log_key": str(log_key), "witness_keys": [], "checkpoint": note, "entries": items}
+    own = log_key.key if isinstance(log_key, Former) else log_key
+    document = {"format": LOG_FORMAT, "log_key": str(own), "witness_keys": [], "checkpoint": note, "entries": items}
     return orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS)
 
 

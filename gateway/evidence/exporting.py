@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import Engine
 
 from audit.log.entries import Entry, EntryType, Outcome
@@ -17,9 +16,10 @@ from audit.tree.checkpoint import LogSigner
 from gateway.evidence.collecting import Holdings, collect, entries_of
 from gateway.evidence.package import Evidence, write
 from gateway.evidence.presenting import present
-from gateway.keys import ring
+from gateway.keys import log_keys, ring
 from gateway.keys.errors import TrustError
 from gateway.registry.read.distribution import RegistryClient
+from gateway.registry.read.entries import log_origin
 from gateway.settings import Settings
 from gateway.story import Story
 
@@ -44,10 +44,12 @@ class Opened:
     @classmethod
     def of(cls, settings: Settings) -> Opened:
         """Read them. Raises TrustError `key-unreadable`, OSError."""
-        key = Ed25519PrivateKey.from_private_bytes(_secrets(settings.secrets.log_key)[0])
         keys = SubjectKeys(_secrets(settings.secrets.wrapping_key), _secrets(settings.secrets.index_key))
         subjects = Subjects.under(keys)
-        return cls(LogSigner(key, f"yhdyspinta/{settings.node.id}"), subjects)
+        try:
+            return cls(log_keys.signer(settings.secrets.log_key, log_origin(settings.node.id)), subjects)
+        except ring.RingError as error:
+            raise TrustError("key-unreadable", str(error), "restore it from your backup") from None
 
 
 def export(settings: Settings, engine: Engine, opened: Opened, wanted: Wanted, target: Path) -> Evidence:

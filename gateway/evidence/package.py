@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import re
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -28,6 +29,10 @@ TOTAL_LIMIT = 256 * 1024 * 1024
 COUNT_LIMIT = 500
 MESSAGE_LIMIT = 1024 * 1024
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}(?:/[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}){0,4}")
+#: Bytes of a ZIP's headers beside names: before a file, in the directory, and at the end.
+_LOCAL, _CENTRAL, _END = 30, 46, 22
+#: The flag of a file whose sizes stand behind it.
+_DESCRIBED_AFTER = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +111,7 @@ def read(data: bytes) -> tuple[Evidence, Mapping[str, bytes]]:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             files = dict(_files(archive))
+            _account(archive, data)
         return _evidence(files), files
     except TrustError:
         raise
@@ -132,6 +138,22 @@ def _files(archive: zipfile.ZipFile) -> Iterator[tuple[str, bytes]]:
         if len(content) > FILE_LIMIT or total > TOTAL_LIMIT:
             raise _malformed("the package unpacks to more than any evidence needs")
         yield entry.filename, content
+
+
+def _account(archive: zipfile.ZipFile, data: bytes) -> None:
+    """See that every byte of the file is one of the package's files or says where it lies. Raises TrustError.
+
+    A comment, or what stands before, between or after the files, is vouched for by nothing, and other programs show it.
+    """
+    at = directory = 0
+    for entry in sorted(archive.infolist(), key=lambda entry: entry.header_offset):
+        named, more = struct.unpack_from("<HH", data, entry.header_offset + 26)
+        if entry.header_offset != at or more or entry.extra or entry.comment or entry.flag_bits & _DESCRIBED_AFTER:
+            raise _malformed("the ZIP holds more than the files of the package")
+        at += _LOCAL + named + entry.compress_size
+        directory += _CENTRAL + named
+    if archive.comment or archive.start_dir != at or len(data) != at + directory + _END:
+        raise _malformed("the ZIP holds more than the files of the package")
 
 
 def _evidence(files: Mapping[str, bytes]) -> Evidence:

@@ -1,1 +1,1 @@
-"""The exchange itself: both sides of a query, handovers and their deliveries."""
+"""What every exchange shares: deciding, releasing, sending, keeping, and witnessing each other's logs."""

@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 
 from adapters.sdk import Limits as AdapterLimits
 from audit.log.log import Log
-from audit.questions.subjects import Subjects
+from audit.questions.subjects import Subjects, spelt
 from gateway.exchange.keeping import KeptRulebooks
 from gateway.exchange.rates import Rates
 from gateway.exchange.transport import PeerTransport
@@ -107,7 +107,7 @@ class Exchange:
 
     def user_pseudonym(self, subsystem: SubsystemId, user: str | None) -> str | None:
         """Keyed hash of an end user's id: accountability without a name. Only this node can link it back."""
-        return self.subjects.user(str(subsystem), user) if user else None
+        return self.subjects.user(str(subsystem), user) if user and spelt(user) else None
 
     def case_pseudonym(self, reference: str | None) -> str | None:
         """Keyed hash of a case reference, under which the log finds it again."""

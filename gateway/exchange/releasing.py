@@ -130,6 +130,10 @@ def _keep_release(exchange: Exchange, connection: Connection, release: Release, 
         keep_body(connection, incoming.claims.message_id, "reason", subject, text)
 
 
+#: What an entry speaks of where a service takes in; of the others it speaks as of a question.
+_CAME: Final = {"inbox": EntryType.RECEIPT, "acceptance": EntryType.ACCEPTANCE, "notice": EntryType.CONSENT}
+
+
 @dataclass(frozen=True, slots=True)
 class Refusal:
     """Why something is refused, as it stands in the log, and what the other side is told in its place."""
@@ -159,6 +163,8 @@ async def record_refusal(
         subject = exchange.people.file(connection, named, incoming.now).subject if named is not None else None
         act = Act(
             outcome=Outcome.REFUSED,
+            # What came and was refused asked for nothing: the sender would have been the one who gave.
+            type=_CAME.get(incoming.service.kind),
             reason=problem.code,
             subject=subject.pseudonym if subject else None,
             decision=decision,

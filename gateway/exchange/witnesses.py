@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+from dataclasses import dataclass
+from datetime import datetime
 from hashlib import sha256
 
 import orjson
@@ -15,6 +17,15 @@ from audit.tree.proofs import current
 from audit.tree.tiles import StoredTiles
 from gateway.registry.read.entries import Node, witness_name
 from gateway.registry.read.registry import Registry
+
+
+@dataclass(frozen=True, slots=True)
+class Proven:
+    """A node that was shown that our log only grew: since which size at the latest, and when it last asked."""
+
+    node: str
+    size: int
+    at: datetime
 
 
 def logs_of(registry: Registry, but: str) -> dict[str, tuple[Node, VerifierKey]]:

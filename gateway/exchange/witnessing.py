@@ -24,7 +24,7 @@ from audit.log.log import Log, LogError, Written
 from audit.tree import cosignatures, witness
 from audit.tree.checkpoint import Checkpoint, NoteError, VerifierKey, WitnessSigner, split_note
 from gateway.exchange.transport import PeerTransport
-from gateway.exchange.witnesses import growth, logs_of, read_answer, witnesses_of
+from gateway.exchange.witnesses import Proven, growth, logs_of, read_answer, witnesses_of
 from gateway.registry.read.entries import Node
 from gateway.registry.read.registry import Registry
 from gateway.story import Story
@@ -86,6 +86,7 @@ class Witnessing:
         self._strangers: set[tuple[str, str]] = set()  # members and the origins they claimed without listing them
         self._brought: dict[str, int] = {}  # witness → size it last took in
         self._cosigned: dict[str, tuple[object, datetime]] = {}  # witness → what it cosigned with which keys, and when
+        self._proven: dict[str, Proven] = {}  # node → what it was shown of our log, since this process began
         self._silent: dict[str, int] = {}  # node → turns in a row without an answer
         self._bring_at: datetime | None = None
         self._hurry = asyncio.Event()
@@ -313,14 +314,22 @@ class Witnessing:
             raise result
         return result
 
-    async def answer(self, sizes: tuple[int, ...]) -> witness.ConsistencyAnswer:
-        """Proofs that our log today continues our log at these sizes."""
+    async def answer(self, sizes: tuple[int, ...], node: Node) -> witness.ConsistencyAnswer:
+        """Proofs for a peer that our log today continues our log at these sizes."""
 
         def read() -> witness.ConsistencyAnswer:
             with self._engine.connect() as connection:
                 return witness.answer(connection, witness.ConsistencyRequest(self._log.origin, sizes))
 
-        return await asyncio.to_thread(read)
+        answer = await asyncio.to_thread(read)
+        shown = [size for size, proof in answer.proofs if proof is not None]
+        if shown:
+            self._proven[node.id] = Proven(node.id, max(shown), self._clock())
+        return answer
+
+    def proven_to(self) -> tuple[Proven, ...]:
+        """The nodes that were shown that our log only grew, the latest first; as far as this process knows."""
+        return tuple(sorted(self._proven.values(), key=lambda proven: proven.at, reverse=True))
 
     async def held_of(self, node: Node) -> str | None:
         """The newest statement, a note or a message, that this node holds of a peer's log."""
@@ -406,4 +415,11 @@ class Witnessing:
         """
         registry = self._registry()
         listed = registry is not None and registry.lists_witness(str(self._signer().verifier))
-        return {**self._seen, "silent": sorted(self._silent), "sound": not self._seen["alarms"], "listed": listed}
+        proven = [{"node": item.node, "size": item.size, "at": item.at.isoformat()} for item in self.proven_to()]
+        return {
+            **self._seen,
+            "proven_to": proven,
+            "silent": sorted(self._silent),
+            "sound": not self._seen["alarms"],
+            "listed": listed,
+        }

@@ -15,7 +15,7 @@ from gateway.handover.deliver import Deliveries
 from gateway.handover.plan import Handovers, Order
 from gateway.person.values import Register
 from gateway.reading.readers import Adapters
-from gateway.settings_sources import (
+from gateway.settings.sources import (
     DatabaseSource,
     DirectorySource,
     HttpSource,
@@ -27,9 +27,11 @@ from gateway.settings_sources import (
 from gateway.sources.batches import Source
 from gateway.sources.database import Database, Query
 from gateway.sources.directory import Directory
+from gateway.sources.dropped import DropDirectory
 from gateway.sources.endpoint import Endpoint
 from gateway.sources.feed import Books, Feed, FeedPolicy, Intake
 from gateway.sources.frames import BEGIN, CLOSE
+from gateway.sources.gathering import Parts
 from gateway.sources.http import ClientCredentials, HttpApi, Paging
 from gateway.sources.messages import Messages
 from gateway.sources.progress import Progress
@@ -111,6 +113,8 @@ def _take_change(settings: SourceSettings, exchange: Exchange) -> TakeChange:
 
 def _source(settings: PolledSettings, adapter: Adapter, body_limit: int) -> Source:
     match settings:
+        case DirectorySource() if settings.parts:
+            return DropDirectory(settings.folder, Parts(tuple(settings.parts), settings.marker), body_limit=body_limit)
         case DirectorySource():
             return Directory(settings.folder, settings.pattern)
         case DatabaseSource():

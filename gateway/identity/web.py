@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
-
 from fastapi import APIRouter, Depends
 
 from gateway.exchange.context import Exchange
@@ -98,11 +96,8 @@ def _shown(deliveries: Deliveries, outcome: str | Done) -> DoneForm | ProposedFo
 
 
 def _actor(exchange: Exchange, caller: Caller, user: str | None) -> Actor:
-    # One person however they are spelt: the two who are needed may not be one who writes the name in two ways.
-    name = unicodedata.normalize("NFKC", user).strip().casefold() if user else None
-    pseudonym = exchange.user_pseudonym(caller.subsystem, name)
-    if pseudonym is None:
+    pseudonym = exchange.user_pseudonym(caller.subsystem, user)
+    if user is None or pseudonym is None:
         raise user_needed("a decision about who a person is needs the person who decides")
-    assert name is not None
-    person, *formerly = exchange.subjects.users(str(caller.subsystem.member), name)
+    person, *formerly = exchange.subjects.users(str(caller.subsystem.member), user)
     return Actor(caller.name, caller.subsystem, pseudonym, person, tuple(formerly))

@@ -21,7 +21,7 @@ from gateway.keys.certificates import load, to_der
 from gateway.keys.errors import TrustError
 from gateway.keys.keystore import FileKeyStore, Pkcs11KeyStore
 from gateway.keys.tls import TlsKey, client_context
-from gateway.settings_keys import KeySettings
+from gateway.settings.keys import KeySettings
 from gateway.wire.signing import Signer, thumbprint
 
 #: With less than this left of a certificate's life, health warns that it is about to expire.

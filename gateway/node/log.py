@@ -104,8 +104,8 @@ def _reading(exchange: Exchange, witnessing: Witnessing, door: PeerDoor, readers
         response_model=None,
         responses={200: {"model": Consistency}},
     )
-    async def consistency(_node: Node = let_in, sizes: Sizes = "") -> Response:
-        answer = await witnessing.answer(_sizes(sizes))
+    async def consistency(node: Node = let_in, sizes: Sizes = "") -> Response:
+        answer = await witnessing.answer(_sizes(sizes), node)
         document = {
             "checkpoint": answer.note,
             "proofs": [

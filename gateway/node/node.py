@@ -33,6 +33,7 @@ from gateway.node.readiness import Seen, probe, reach, readiness
 from gateway.node.refusals import client_listener, peer_listener
 from gateway.node.upkeep import Upkeep
 from gateway.node.wiring import (
+    DeskParts,
     NodeError,
     client_keys,
     console_tls,
@@ -46,8 +47,8 @@ from gateway.node.wiring import (
 from gateway.node.working import Work, socket_of, start_listening, start_work
 from gateway.reading.readers import Reading
 from gateway.settings import Settings, SettingsError
-from gateway.settings_sources import MllpSource
-from gateway.settings_values import Address
+from gateway.settings.sources import MllpSource
+from gateway.settings.values import Address
 from gateway.telemetry import event
 from gateway.web.application import application
 from gateway.web.authentication import Callers
@@ -136,7 +137,7 @@ class Node:
         stack.callback(asyncio.create_task(probe(parts.exchange.log, parts.exchange.node, self._clock)).cancel)
         doors = await self._open_doors(stack, parts)
         exchange = parts.exchange
-        known = (exchange.log, exchange.subjects, exchange.signer)
+        known = DeskParts(exchange.log, exchange.subjects, exchange.signer, exchange.witnessing.proven_to)
         desk = desk_of(self.settings, exchange.engine, self._clock, parts=known, standing=parts.latest)
         stack.callback(desk.close)
         await self._serve_faces(stack, sockets, _Running(parts, work, doors, desk))

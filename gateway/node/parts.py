@@ -117,7 +117,7 @@ async def assemble(
     hold = Hold(path_of(settings), engine, log)
     hold.look()
     subjects = subjects_of(settings)
-    secrets = SecretWatch(settings, engine, subjects.keys, clock)
+    secrets = SecretWatch(settings, engine, subjects.keys, clock, log=log)
     hold.lack(secrets.look())
     refused = RefusedConnections(settings.node.id, clock, telemetry)
     refused.report_to(log)

@@ -14,7 +14,7 @@ counts for as long as a token lives.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -25,11 +25,13 @@ from sqlalchemy import Connection, Engine, bindparam, insert, select, update
 
 from audit.log.entries import Entry, EntryType, Outcome, micros
 from audit.log.log import Log, Written
-from audit.log.tables import subjects
+from audit.log.tables import entries, subjects
 from audit.questions.keys import unwrapped
-from gateway.keys import ring
+from audit.tree import proofs
+from audit.tree.checkpoint import Former, LogSigner, succeeding
+from gateway.keys import log_keys, ring
 from gateway.node.secret_files import KnownKey, SecretState, fingerprint, known_keys, path_of
-from gateway.node.wiring import NodeError, secrets_in
+from gateway.node.wiring import NodeError, log_signer, secrets_in
 from gateway.settings import Settings
 from gateway.storage.engine import writer
 from gateway.storage.tables import secret_fingerprints
@@ -41,7 +43,9 @@ BATCH: Final = 200
 
 
 class Secret(StrEnum):
-    """What can be changed here. The others have a public half that others know: they change through the registry."""
+    """What can be changed here alone. The others have a public half that others know: those change through the
+    registry, and of the log's key this command takes the last step (`Succession`).
+    """
 
     INDEX = "index"
     WRAPPING = "wrapping"
@@ -175,16 +179,68 @@ class Rotation:
         """Give a key its state, on record in the same transaction. Raises LogError."""
 
         def unit(connection: Connection) -> Written[None]:
-            now = self._beside.clock()
-            moved = _moved(connection, self._name, print_, state, micros(now))
-            return Written(None, (self._entry(change, now),) if moved else ())
+            moved = _moved(connection, self._name, print_, state, micros(self._beside.clock()))
+            detail = {"secret": self._name, "change": change.value}
+            return Written(None, (_told(self._beside, detail),) if moved else ())
 
         self._beside.log.commit_blocking(unit)
 
-    def _entry(self, change: Change, now: datetime) -> Entry:
-        story = Story(client="yhdyspinta node rotate", user=self._beside.user, node=self._beside.settings.node.id)
-        detail = {"secret": self._name, "change": change.value}
-        return story.entry(EntryType.SECRET, Outcome.SUCCESS, now, detail=detail)
+
+class Succession:
+    """The log goes on under the key that the registry lists for it; the one before it signs no more."""
+
+    def __init__(self, beside: Beside, listed: str | None) -> None:
+        self._beside = beside
+        self._listed = listed
+        self._path = beside.settings.secrets.log_key
+
+    def carry_out(self, told: Callable[[str], None] = lambda _step: None) -> None:
+        """Let the former key go. Begins where a former attempt has ended. Raises NodeError, LogError, OSError."""
+        signer = log_signer(self._beside.settings)
+        if signer.coming is None:
+            raise NodeError(
+                f"{self._path} holds no key that is to follow",
+                "ask for one first: yhdyspinta registry enrol --renew log",
+            )
+        if self._listed != str(signer.coming):
+            # A peer knows the log by what the registry lists: it would take the new key's word for nobody's.
+            raise NodeError(
+                "the registry does not list the new key for this node's log yet",
+                "have the authority take the request in (`registry add`), and run this again afterwards",
+            )
+        told("every peer is to know the new key, and every node of this database to sign by both")
+        self._beside.settle()
+        self._record(signer)
+        with self._beside.engine.connect() as connection:
+            note = proofs.current(connection).note
+        # By both keys, as every checkpoint since the second was added: the former's word for the one that follows.
+        last = Former(signer.verifier, note)
+        succeeding(signer.coming, (*signer.verifier.former, last))
+        log_keys.keep_former(log_keys.former_file(self._path), (*signer.verifier.former, last))
+        ring.replace(self._path, secrets_in(self._path)[1:])
+        told("the log is signed by the new key alone")
+
+    def _record(self, signer: LogSigner) -> None:
+        detail: dict[str, str | int] = {
+            "secret": "log_key",
+            "change": Change.CURRENT.value,
+            "former": signer.verifier.key_id.hex(),
+            "key": str(signer.coming),
+        }
+
+        def unit(connection: Connection) -> Written[None]:
+            bodies = select(entries.c.body).where(entries.c.type == EntryType.SECRET.value)
+            # An attempt that was ended after this step has put it on record.
+            if any(Entry.parse(body).detail == detail for body in connection.scalars(bodies)):
+                return Written(None, ())
+            return Written(None, (_told(self._beside, detail),))
+
+        self._beside.log.commit_blocking(unit)
+
+
+def _told(beside: Beside, detail: Mapping[str, str | int]) -> Entry:
+    story = Story(client="yhdyspinta node rotate", user=beside.user, node=beside.settings.node.id)
+    return story.entry(EntryType.SECRET, Outcome.SUCCESS, beside.clock(), detail=detail)
 
 
 def _moved(connection: Connection, name: str, print_: str, state: SecretState, at: int) -> bool:

@@ -42,7 +42,7 @@ from gateway.story import Story
 DEPENDS: Final[Mapping[str, str]] = {
     "wrapping_key": "without it nothing that is kept of any person can be read",
     "index_key": "without it no person is found, and their consents and refusals are passed over",
-    "log_key": "it signs the audit log, which cannot go on under another key",
+    "log_key": "it signs the audit log, which goes on under another key only if this one hands it on",
     "witness_key": "the registry lists it as the key with which this node cosigns the logs of others",
 }
 #: Those that the database itself can be held against.

@@ -17,9 +17,10 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from audit.log.entries import micros
+from audit.log.log import Log, LogError
 from audit.questions.keys import SubjectKeys
 from gateway.node.secret_files import TOKEN, KnownKey, SecretState, known_keys, lacks, ordered, path_of
-from gateway.node.wiring import NodeError, secrets_in
+from gateway.node.wiring import NodeError, log_signer, secrets_in
 from gateway.settings import Settings
 from gateway.telemetry import event
 from gateway.web.tokens import ACCESS_LIFETIME, Tokens
@@ -30,13 +31,17 @@ WATCHED: Final = ("wrapping_key", "index_key", TOKEN)
 
 @dataclass(slots=True)
 class SecretWatch:
-    """Keeps what a node works with to its files and its database. `tokens` joins later, with the face for clients."""
+    """Keeps what a node works with to its files and its database. `tokens` joins later, with the face for clients.
+
+    `log` signs by the keys of its file.
+    """
 
     settings: Settings
     engine: Engine
     keys: SubjectKeys
     clock: Callable[[], datetime]
     tokens: Tokens | None = None
+    log: Log | None = None
     _held: dict[str, tuple[bytes, ...]] = field(default_factory=dict)
     _stamps: dict[str, int] = field(default_factory=dict)
     _lacking: str | None = None
@@ -45,6 +50,8 @@ class SecretWatch:
         """Take up what has changed. What is lacking to go on releasing, if anything. Blocks."""
         for name in WATCHED:
             self._read(name)
+        if self.log is not None:
+            self._read_log(self.log)
         try:
             with self.engine.connect() as connection:
                 known = known_keys(connection)
@@ -76,6 +83,22 @@ class SecretWatch:
         if name in self._held and keys != self._held[name]:
             event(LOGGER, logging.INFO, "secret-read", file=path.name, keys=len(keys))
         self._held[name], self._stamps[name] = keys, stamp
+
+    def _read_log(self, log: Log) -> None:
+        """Sign by the keys that the log's file has now, if they go on from those in use; else the former go on."""
+        path = self.settings.secrets.log_key
+        try:
+            stamp = path.stat().st_mtime_ns
+            if stamp == self._stamps.get(path.name):
+                return
+            before = log.signs_by
+            log.sign_by(log_signer(self.settings))
+        except (NodeError, LogError, OSError) as error:
+            event(LOGGER, logging.ERROR, "secret-unread", file=path.name, reason=type(error).__name__)
+            return
+        if path.name in self._stamps and log.signs_by != before:
+            event(LOGGER, logging.INFO, "secret-read", file=path.name, keys=len(log.signs_by))
+        self._stamps[path.name] = stamp
 
     def _use(self, known: Mapping[str, tuple[KnownKey, ...]]) -> None:
         wrapping, index = (

@@ -7,8 +7,9 @@ them into a node; commands that work beside a node take from here what they need
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import combinations
@@ -27,7 +28,8 @@ from consent.rulebook import RulebookError
 from consent.rulebook import load as load_rulebook
 from gateway.desk.context import DeskContext
 from gateway.desk.desk import Desk
-from gateway.keys import ring
+from gateway.exchange.witnesses import Proven
+from gateway.keys import log_keys, ring
 from gateway.keys.certificates import load, to_der
 from gateway.keys.credentials import KeyPlace, Opening
 from gateway.keys.errors import TrustError
@@ -38,8 +40,8 @@ from gateway.registry.read.distribution import RegistryClient
 from gateway.registry.read.entries import log_origin, witness_name
 from gateway.registry.read.standing import Standing, Standings
 from gateway.settings import Settings
-from gateway.settings_audit import AuditSettings
-from gateway.settings_keys import KeySettings, MemberSettings
+from gateway.settings.audit import AuditSettings
+from gateway.settings.keys import KeySettings, MemberSettings
 from gateway.sources.backends import Backend, HttpBackend
 from gateway.sources.endpoint import Endpoint
 from gateway.storage import engine as storage
@@ -79,16 +81,26 @@ def database_error(settings: Settings, error: SQLAlchemyError) -> NodeError:
 
 def log_of(settings: Settings, engine: Engine, clock: Callable[[], datetime] = utc_now) -> Log:
     """The node's log, not yet started: for the node itself, and for commands that put something on record."""
-    origin = log_origin(settings.node.id)
+    signer = log_signer(settings)
     return Log(
         engine,
-        LogSigner(ed25519_key(settings.secrets.log_key), origin),
-        origin=origin,
+        signer,
+        origin=signer.name,
         clock=clock,
         policy=LogPolicy(
             settings.database.appender_batch, settings.limits.queue, fault=partial(storage.fault_of, engine)
         ),
     )
+
+
+def log_signer(settings: Settings) -> LogSigner:
+    """The keys with which this node signs its log. Raises NodeError."""
+    path = settings.secrets.log_key
+    secrets_in(path)
+    try:
+        return log_keys.signer(path, log_origin(settings.node.id))
+    except ring.RingError as error:
+        raise NodeError(str(error), "restore the file from your backup") from None
 
 
 def witness_signer(settings: Settings) -> WitnessSigner:
@@ -131,22 +143,32 @@ def subjects_of(settings: Settings) -> Subjects:
     return Subjects.under(keys, tuple(members))
 
 
+@dataclass(frozen=True, slots=True)
+class DeskParts:
+    """What a node that runs gives its officer's desk; beside a node there are only the log and the subjects."""
+
+    log: Log
+    subjects: Subjects
+    signer: Callable[[MemberId], Signer] | None = None
+    proven_to: Callable[[], Sequence[Proven]] = tuple
+
+
 def desk_of(
     settings: Settings,
     engine: Engine,
     clock: Callable[[], datetime] = utc_now,
     *,
-    parts: tuple[Log, Subjects, Callable[[MemberId], Signer]] | None = None,
+    parts: DeskParts | None = None,
     standing: Callable[[], Standing | None] | None = None,
 ) -> Desk:
     """The officer's desk: for the node itself, with its log and subjects, and for commands beside it."""
-    log, subjects, signer = parts or (log_of(settings, engine, clock), subjects_of(settings), None)
+    own = parts or DeskParts(log_of(settings, engine, clock), subjects_of(settings))
     return Desk(
         DeskContext(
             node=settings.node.id,
             engine=engine,
-            log=log,
-            subjects=subjects,
+            log=own.log,
+            subjects=own.subjects,
             clock=clock,
             standing=standing or _kept_standing(settings, clock),
             subsystems=subsystems_of(settings),
@@ -156,7 +178,8 @@ def desk_of(
             },
             thresholds=settings.audit.unusual.thresholds(),
             overdue_seconds=settings.delivery.overdue_hours * 3600,
-            signer=signer,
+            signer=own.signer,
+            proven_to=own.proven_to,
         )
     )
 

@@ -25,7 +25,7 @@ from gateway.node.parts import Parts
 from gateway.node.wiring import NodeError
 from gateway.obligations.retention import Retention
 from gateway.person.figures import IdentityWatch
-from gateway.settings_sources import MllpSource
+from gateway.settings.sources import MllpSource
 from gateway.sources.progress import Progress
 from gateway.telemetry import event
 from gateway.web.authentication import Callers

@@ -1,1 +1,1 @@
-"""Who is who, and whose key: the trust registry, certificates and key stores."""
+"""Who is who, and whose key is whose: the trust registry, read, run, and its commands."""

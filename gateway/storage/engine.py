@@ -125,6 +125,16 @@ def fault_of(engine: Engine) -> str | None:
     return file.fault() if isinstance(file, DatabaseFile) else None
 
 
+def is_busy(error: BaseException) -> bool:
+    """Whether a SQLite database was held by another process for longer than anybody waits: it may be free by now."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, sqlite3.OperationalError) and cause.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY:
+            return True
+        cause = cause.__cause__
+    return False
+
+
 def _own(file: Path) -> None:
     """Make the database's files readable by their owner only: consents and contacts stand there in the clear.
 

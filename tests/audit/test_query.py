@@ -408,3 +408,21 @@ def test_entry_changed_behind_its_proof_is_not_exported_as_proven(bench: Bench, 
     with bench.engine.connect() as connection:
         whole = proofs.export_proofs(connection, dict.fromkeys([0]), log_key=bench.signer.verifier)
     assert not verify_export(whole, log_key=bench.signer.verifier).sound
+
+
+def test_a_look_up_between_two_members_of_one_node_counts_once_and_one_from_outside_as_well(
+    bench: Bench, make_entry: Callable[..., Entry]
+) -> None:
+    """Of the first both sides stand here; of the second we only asked, of the third only answered."""
+    asking = Agents(client="client-1", user="u-1", node="node-a", recipient="FI/GOV/0245437-2/care")
+    answering = replace(asking, client=None)
+    pairs = [("m-1", asking), ("m-1", answering), ("m-2", asking), ("m-3", answering)]
+    with bench.log() as log:
+        log.append_blocking([make_entry(message_id=message, agents=agents) for message, agents in pairs])
+
+    with bench.engine.connect() as connection:
+        found = [item.entry.message_id for item in walk(connection, query.disclosures(["a" * 64]))]
+        (count,) = tallies.between(connection, bench.clock() - timedelta(days=1), bench.clock() + timedelta(days=1))
+
+    assert sorted(str(message) for message in found) == ["m-1", "m-2", "m-3"]
+    assert count.released == 3

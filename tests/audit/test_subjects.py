@@ -131,6 +131,23 @@ def test_pseudonyms_and_hashes_of_two_nodes_cannot_be_compared(bench: Bench, sub
         subjects.ensure(connection, [], bench.clock())
 
 
+@pytest.mark.parametrize(
+    "spelling",
+    ["ada", " ada ", "ADA", "\u00a0Ada", "\uff21da"],
+    ids=["small", "blanks", "capitals", "no-break", "wide"],
+)
+def test_a_user_is_one_person_however_the_name_is_spelt(subjects: Subjects, spelling: str) -> None:
+    assert subjects.user("s", spelling) == subjects.user("s", "Ada")
+    assert subjects.users("s", spelling) == subjects.users("s", "Ada")
+    assert subjects.user("s", spelling) != subjects.user("s", "Adam")
+
+
+def test_a_user_is_one_person_whether_characters_are_composed_or_not(subjects: Subjects) -> None:
+    assert subjects.user("s", "Sin\u00e4  H\u00e4m\u00e4l\u00e4inen") == subjects.user(
+        "s", "sina\u0308 ha\u0308ma\u0308la\u0308inen"
+    )
+
+
 def test_customer_number_and_later_identity_code_are_one_history(
     bench: Bench, subjects: Subjects, make_entry: Callable[..., Entry]
 ) -> None:

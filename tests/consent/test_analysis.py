@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from datetime import UTC, date, datetime
 from random import Random
 
@@ -380,9 +379,6 @@ def test_rulebook_differs_in_nothing_from_itself(rulebook: Rulebook) -> None:
     assert found.changes == ()
     assert found.prohibitions == ()
     assert "Nothing changes" in of_differences(found).html()
-
-
-Expect = Callable[[str], set[tuple[str, str, str, str]]]
 
 
 @pytest.fixture(scope="module")

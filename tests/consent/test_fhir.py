@@ -11,7 +11,7 @@ import pytest
 from fhir.resources.R4B.consent import Consent
 from hypothesis import given
 
-from consent.consents import ConsentError, ConsentRecord, Stamp
+from consent.consents import ConsentError, ConsentRecord, Stamp, WordKind, WordStatus
 from consent.fhir import form_of, to_fhir
 from tests.consent.test_consents import FORM, records
 from tests.properties import examples
@@ -51,6 +51,20 @@ def test_meaning_is_where_fhir_has_it() -> None:
     assert resource["provision"]["class"] == [{"system": "urn:yhdyspinta:category", "code": "health-needs"}]
     assert resource["provision"]["actor"][0]["reference"]["identifier"]["value"] == "municipality"
     assert resource["policyRule"]["coding"][0]["code"] == "OPTIN"
+
+
+@pytest.mark.parametrize("status", ["withdrawn", "entered-in-error"])
+@pytest.mark.parametrize(("kind", "type_"), [("prohibition", "deny"), ("permission", "permit"), ("consent", "permit")])
+def test_a_word_that_has_ended_is_told_as_what_it_was(status: str, kind: str, type_: str) -> None:
+    resource = to_fhir(replace(RECORD, status=WordStatus(status), kind=WordKind(kind)))
+
+    Consent.model_validate(resource)
+    assert resource["provision"]["type"] == type_
+    assert resource["policyRule"]["coding"][0]["code"] == ("OPTOUT" if type_ == "deny" else "OPTIN")
+    assert (
+        form_of({**resource, "patient": {"identifier": {"system": SUBJECT[0], "value": SUBJECT[1]}}})["status"]
+        == status
+    )
 
 
 def test_refusal_denies() -> None:

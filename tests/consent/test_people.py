@@ -11,7 +11,6 @@ from consent.decision import Decision
 Decide = Callable[..., Decision]
 
 ORDINARY = {"identity", "language", "contact", "move", "residence-permit"}
-FAMILY = {"family"}
 
 #: What a role gets for its own duty, from 2023 on. Everything else of the record is withheld from it.
 MUNICIPALITY = ORDINARY | {

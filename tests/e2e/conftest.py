@@ -22,6 +22,7 @@ from gateway.demo.ports import LOOPBACK
 from gateway.demo.processes import Processes, running
 from gateway.demo.story import session
 from schemas.facts import MIGRI_CUSTOMER
+from tests.nursery import Nursed
 
 # An answer is waited for as long as the test may take.
 PATIENT = aiohttp.ClientTimeout(total=None)
@@ -115,7 +116,7 @@ def network(
     before = dict(os.environ)
     os.environ.update(environment or {})
     try:
-        with running(built) as processes:
+        with running(built, Nursed(built)) as processes:
             asyncio.run(processes.ready())
             yield Stage(built, processes, samples["cases"], export)
     finally:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import re
 import subprocess
 import sys
@@ -26,6 +25,7 @@ from tests.e2e.conftest import Stage, network
 from tests.former import former_rulebook
 from tests.gateway.console.test_browser import HEAVIEST, WEIGHTS
 from tests.gateway.rulebooks import without
+from tests.nursery import said
 from tests.waiting import until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.browser]
@@ -77,9 +77,8 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
 def link(stage: Stage, role: str, party: str = "centre") -> str:
     """What `yhdyspinta console link` prints."""
     config = stage.network.parties[party].config
-    command = [sys.executable, "-m", "gateway", "console", "link", "--config", str(config), "--role", role, "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, env=os.environ, check=True)
-    found: str = json.loads(done.stdout)["link"]
+    command = ["-m", "gateway", "console", "link", "--config", str(config), "--role", role, "--json"]
+    found: str = json.loads(said(command, config.parent))["link"]
     return found
 
 

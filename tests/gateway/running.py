@@ -9,7 +9,6 @@ import json
 import re
 import ssl
 import subprocess
-import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
@@ -24,7 +23,6 @@ from adapters.samples import write_samples
 from audit.log.entries import Entry
 from audit.log.tables import entries
 from gateway.demo import network as demo
-from gateway.demo.leash import leashed
 from gateway.demo.ports import Ports
 from gateway.demo.processes import Processes
 from gateway.keys import certificates
@@ -33,7 +31,9 @@ from gateway.registry.run.authority import Authority
 from gateway.storage import engine as storage
 from gateway.wire.identifiers import ServiceId
 from schemas.facts import HETU
+from tests.databases import prepare_database
 from tests.former import former_rulebook
+from tests.nursery import Nursed, node_started
 from tests.waiting import until
 
 LOOPBACK = "127.0.0.1"
@@ -121,10 +121,13 @@ class Running:
         self.processes.start_node(party)
         await self.processes.ready({f"{party}-node"})
 
+    def database_of(self, party: str) -> str:
+        """URL of the party's database."""
+        return self.database.format(name=party) if self.database else f"sqlite:///{self.party(party).folder}/node.db"
+
     def _engine(self, party: str) -> Any:
         if party not in self.engines:
-            own = f"sqlite:///{self.party(party).folder / 'node.db'}"
-            self.engines[party] = storage.create(self.database.format(name=party) if self.database else own)
+            self.engines[party] = storage.create(self.database_of(party))
         return self.engines[party]
 
 
@@ -150,10 +153,7 @@ class Replica:
 
     def start(self) -> subprocess.Popen[bytes]:
         """Its process."""
-        return subprocess.Popen(
-            leashed([sys.executable, "-m", "gateway", "node", "run", "--config", str(self.config)]),
-            stdin=subprocess.DEVNULL,
-        )
+        return node_started(self.config)
 
 
 @contextmanager
@@ -184,10 +184,11 @@ def running(
         terms=demo.Terms(rulebook or former_rulebook(), database),
     )
     prepare(network)
-    processes = Processes(network)
+    processes = Nursed(network)
     found = Running(network, processes, database)
     try:
         for name in nodes:
+            prepare_database(found.database_of(name))
             processes.start_node(name)
         if source:
             processes.start_system("centre")

@@ -30,9 +30,9 @@ from gateway.registry.read.entries import log_origin
 from gateway.registry.read.standing import Standing
 from gateway.settings import load
 from gateway.storage import engine as storage
-from gateway.storage import schema
 from gateway.web.slots import Head
 from gateway.wire.problems import ProblemError
+from tests.databases import migrate
 from tests.gateway.exchange.inprocess import Place, node
 from tests.gateway.running import LOOPBACK, Running, running
 from tests.waiting import until
@@ -43,7 +43,7 @@ SIGNER = LogSigner(Ed25519PrivateKey.from_private_bytes(b"\x03" * 32), ORIGIN)
 
 def grown(engine: Engine, entries: int) -> Log:
     """A log that has come so far."""
-    schema.bring_up_to_date(engine)
+    migrate(engine)
     log = Log(engine, SIGNER, origin=ORIGIN, clock=lambda: datetime.now(UTC))
     log.start()
     for _ in range(entries):

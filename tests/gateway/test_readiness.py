@@ -17,7 +17,7 @@ from audit.log.log import Log, LogError, Written
 from audit.tree.checkpoint import LogSigner
 from gateway.node import readiness as told
 from gateway.node.readiness import Seen, probe, readiness
-from gateway.storage import schema
+from tests.databases import migrate
 from tests.gateway.running import LOOPBACK, Running, running
 from tests.waiting import until
 
@@ -54,7 +54,7 @@ async def test_a_log_that_could_not_be_written_is_tried_until_it_can(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(told, "PROBE_SECONDS", 0.01)
-    schema.bring_up_to_date(engine)
+    migrate(engine)
     signer = LogSigner(Ed25519PrivateKey.from_private_bytes(b"\x07" * 32), "yhdyspinta/node")
     log = Log(engine, signer, origin=signer.name, clock=lambda: datetime.now(UTC))
 

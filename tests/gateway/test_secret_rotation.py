@@ -25,10 +25,10 @@ from gateway.node.secret_watch import SecretWatch
 from gateway.node.wiring import NodeError, log_of, secrets_in
 from gateway.settings import Settings, load
 from gateway.storage import engine as storage
-from gateway.storage import schema
 from gateway.storage.engine import writer
 from gateway.storage.tables import secret_fingerprints
 from schemas.identifiers import HETU
+from tests.databases import migrate
 
 PEOPLE = [(HETU, f"0101{number:02}-900P") for number in range(5)]
 
@@ -91,7 +91,7 @@ def settings(built: Network, tmp_path: Path, database_url: str) -> Settings:
 
 @pytest.fixture
 def node(settings: Settings, engine: Engine) -> Node:
-    schema.bring_up_to_date(engine)
+    migrate(engine)
     prepare(settings, engine, now())
     return Node(settings, engine)
 

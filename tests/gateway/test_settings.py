@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway import settings_environment
 from gateway.cli.settings_reference import reference
 from gateway.settings import Settings, SettingsError, load
+from gateway.settings.environment import PREFIX, lay_over
 from tests.properties import examples
 
 GOOD = """\
@@ -144,7 +144,7 @@ def test_tables_that_the_file_lacks_are_made_in_the_order_of_their_numbers() -> 
     document: dict[str, object] = {}
     environment = {f"YHDYSPINTA_CLIENTS__{number}__NAME": f"c{number}" for number in range(11, -1, -1)}
 
-    assert settings_environment.lay_over(document, environment) == []
+    assert lay_over(document, environment) == []
 
     assert document == {"clients": [{"name": f"c{number}"} for number in range(12)]}
 
@@ -193,7 +193,7 @@ def test_list_that_cannot_be_made_is_a_fault_of_its_variable(tmp_path: Path, var
     st.dictionaries(
         st.lists(st.sampled_from(["NODE", "ID", "CLIENTS", "0", "1", "2", "NAME", "TLS", "PEERS", "²", ""]), min_size=2)
         .map("__".join)
-        .map(settings_environment.PREFIX.__add__),
+        .map(PREFIX.__add__),
         st.sampled_from(["b", "[", "[1]", '["a"]', "[{}]", "[[1]]", "[\n]", "", *HOPELESS]),
     )
 )

@@ -28,11 +28,12 @@ from gateway.registry.read.standing import Standings
 from gateway.registry.run.authority import Authority as RegistryAuthority
 from gateway.registry.run.roles import Lifetimes
 from gateway.settings import RegistrySettings
-from gateway.settings_keys import KeySettings
-from gateway.storage import revocations, schema
+from gateway.settings.keys import KeySettings
+from gateway.storage import revocations
 from gateway.telemetry import Telemetry
 from gateway.wire.problems import ProblemError
 from gateway.wire.signing import thumbprint
+from tests.databases import migrate
 from tests.former import former_rulebook
 from tests.gateway.registry.conftest import KOTKA, NOW, Authority, named
 from tests.waiting import until
@@ -61,7 +62,7 @@ def telemetry() -> Iterator[Telemetry]:
 
 @pytest.fixture
 def log(engine: Engine) -> Iterator[Log]:
-    schema.bring_up_to_date(engine)
+    migrate(engine)
     found = Log(engine, LogSigner(Ed25519PrivateKey.generate(), "test"), origin="test", clock=lambda: NOW)
     found.start()
     yield found

@@ -12,7 +12,7 @@ from collections.abc import Generator, Iterable
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, NoReturn
 
 import typer
 from rich.markup import escape
@@ -31,6 +31,7 @@ from gateway.desk.cli.log import MEMBER, open_database
 from gateway.desk.desk import Desk
 from gateway.desk.forms import person
 from gateway.settings import Settings
+from gateway.storage.engine import BUSY_TIMEOUT_MS, is_busy
 from gateway.terminal.configuration import settings_of
 from gateway.terminal.identifiers import SYSTEMS
 from gateway.terminal.output import NO, OUTSIDE, WRONG, fail
@@ -88,11 +89,19 @@ def desk(config: Path, *, json: bool) -> Generator[tuple[Desk, Asker]]:
             fail(str(error), NO, remedy="run `yhdyspinta audit check`", json=json)
         except NodeError as error:
             fail(str(error), OUTSIDE, remedy=error.remedy, json=json)
-        except LogError as error:
-            fail(str(error), OUTSIDE, remedy="run `yhdyspinta audit check`", json=json)
-        except SQLAlchemyError as error:
-            reason = type(error.__cause__ or error).__name__
-            fail(f"the database cannot be used ({reason})", OUTSIDE, remedy="is it the one of this node?", json=json)
+        except (LogError, SQLAlchemyError) as error:
+            _fail_by_database(error, json=json)
+
+
+def _fail_by_database(error: LogError | SQLAlchemyError, *, json: bool) -> NoReturn:
+    """Say why the database or the log in it could not be used, and end the command."""
+    if is_busy(error):
+        held = f"another process has held the database for {BUSY_TIMEOUT_MS // 1000} seconds; this was not recorded"
+        fail(held, OUTSIDE, remedy="run the command again", json=json)
+    if isinstance(error, LogError):
+        fail(str(error), OUTSIDE, remedy="run `yhdyspinta audit check`", json=json)
+    reason = type(error.__cause__ or error).__name__
+    fail(f"the database cannot be used ({reason})", OUTSIDE, remedy="is it the one of this node?", json=json)
 
 
 def _member(settings: Settings, *, json: bool) -> str | None:

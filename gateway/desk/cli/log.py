@@ -15,7 +15,6 @@ from typing import Annotated, Any
 
 import orjson
 import typer
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from rich.markup import escape
 from sqlalchemy import Engine, func, select
 from sqlalchemy.engine import make_url
@@ -24,11 +23,13 @@ from sqlalchemy.exc import SQLAlchemyError
 from audit.log.tables import cosignatures
 from audit.questions.check import Others, Report
 from audit.questions.check import check as check_log
-from audit.tree.checkpoint import LogSigner, NoteError, VerifierKey, parse_checkpoint
+from audit.tree.checkpoint import NoteError, VerifierKey, parse_checkpoint
 from audit.tree.verify import ExportError, ExportReport, verify_export
 from audit.tree.witness import held_notes
+from gateway.keys import log_keys
 from gateway.keys.errors import TrustError
 from gateway.registry.read.distribution import RegistryClient
+from gateway.registry.read.entries import log_origin
 from gateway.settings import Settings
 from gateway.storage import engine as storage
 from gateway.terminal.configuration import CONFIG, Config, Json, settings_of
@@ -229,8 +230,7 @@ def _log_key(settings: Settings, given: str | None, *, json: bool) -> VerifierKe
         return _key(given, json=json)
     path = settings.secrets.log_key
     try:
-        raw = base64.b64decode(path.read_bytes(), validate=False)
-        return LogSigner(Ed25519PrivateKey.from_private_bytes(raw), f"yhdyspinta/{settings.node.id}").verifier
+        return log_keys.signer(path, log_origin(settings.node.id)).verifier
     except (OSError, ValueError) as error:
         fail(
             f"{path}: the log's key cannot be read ({type(error).__name__})",

@@ -27,6 +27,7 @@ from gateway.desk.questions.rulebooks import kept_of, loaded
 from gateway.desk.reading import Reading
 from gateway.desk.roles import Role
 from gateway.exchange.keeping import kept_rulebook
+from gateway.exchange.witnesses import Proven
 
 MOST_PROVEN: Final = 1_000
 MOST_EARLIER: Final = 16
@@ -41,6 +42,7 @@ class Standing:
     key: str
     cosignatures: tuple[tuple[str, int, int], ...]
     watched: tuple[Watched, ...]
+    proven_to: tuple[Proven, ...]
     alarms: tuple[Alarm, ...]
 
 
@@ -53,6 +55,7 @@ class Health(Question[Standing], named="health", roles=EVERYONE):
             str(reading.context.log_key),
             _covered(reading),
             tuple(watched(reading.connection)),
+            tuple(reading.context.proven_to()),
             tuple(all_alarms(reading.connection)),
         )
         return Answered(told, Note())

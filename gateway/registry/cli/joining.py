@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
+from urllib.parse import urlsplit
 
 import orjson
 import typer
@@ -29,6 +30,11 @@ TokenName = Annotated[str, typer.Option(help="The token's label.")]
 Label = Annotated[str, typer.Option(help="The key's label in the token.")]
 Pin = Annotated[Path | None, typer.Option(help="File with the token's PIN.")]
 _HERE = Path()
+#: Beside the keys: the address that was asked to be registered.
+_ADDRESS: Final = "address.json"
+#: Of an address that names no port.
+_PORT: Final = 443
+_EVERYWHERE: Final = "0.0.0.0"  # noqa: S104 - others come from outside
 
 
 def enrol(
@@ -52,7 +58,7 @@ def enrol(
     algorithm: Annotated[str, typer.Option(help="ES256 or EdDSA, for the signing key.")] = "ES256",
     renew: Annotated[
         list[str] | None,
-        typer.Option(help="Ask for a new key of a node that runs already: signing, tls or witness; repeatable."),
+        typer.Option(help="Ask for a new key of a node that runs already: signing, tls, witness or log; repeatable."),
     ] = None,
     pkcs11_module: Module = None,
     pkcs11_token: TokenName = "",
@@ -92,7 +98,9 @@ def enrol(
 def join(
     welcome: Annotated[Path, typer.Argument(help="The authority's answer.")],
     folder: Folder = _HERE,
-    peers: Annotated[str, typer.Option(help="Where other nodes connect.")] = "0.0.0.0:5500",
+    peers: Annotated[
+        str, typer.Option(help="Where other nodes connect; without it all interfaces, at the port that was registered.")
+    ] = "",
     clients: Annotated[str, typer.Option(help="Where your own information systems connect.")] = "127.0.0.1:5443",
     local: Annotated[str, typer.Option(help="Health and metrics; no login.")] = "127.0.0.1:5080",
     client_authority: Annotated[
@@ -120,12 +128,13 @@ def join(
         place = _place(pkcs11_module, pkcs11_token, pkcs11_label, pkcs11_pin, json=json)
         agreed(_steps(folder, seen, is_first=is_first), "Join?", yes=yes, json=json)
         subsystems = tuple(orjson.loads((folder / "subsystems.json").read_bytes())) if is_first else ()
+        listens = Listens(peers or f"{_EVERYWHERE}:{_registered_port(folder)}", clients, local)
         authorities = tuple(path.resolve() for path in client_authority or ())
         written = take_in(
             folder,
             given,
             datetime.now(UTC),
-            first=First(subsystems, Listens(peers, clients, local), authorities),
+            first=First(subsystems, listens, authorities),
             kept=_kept(folder, place, json=json),
         )
         if json:
@@ -134,7 +143,17 @@ def join(
         for path in written:
             console.print(f"[green]✓[/] {escape(str(path))}")
         if is_first:
+            others = "on all interfaces" if listens.peers.startswith(_EVERYWHERE) else "there only"
+            console.print(f"  Other nodes connect to {escape(listens.peers)}, {others}; your own systems to ", end="")
+            console.print(f"{escape(listens.clients)}. `--peers`, `--clients` or the settings change that.")
             console.print(f"Next: [bold]yhdyspinta node run --config {escape(str(folder / 'node.toml'))}[/]")
+
+
+def _registered_port(folder: Path) -> int:
+    """The port under which the request had the node registered: where others will look for it."""
+    kept = folder / _ADDRESS
+    address = str(orjson.loads(kept.read_bytes())) if kept.exists() else ""
+    return urlsplit(address).port or _PORT
 
 
 def _compared(root: bytes, told_by_authority: str, welcome: Path) -> str:
@@ -224,12 +243,12 @@ def _renewed(folder: Path, kinds: frozenset[str], making: Making, *, yes: bool, 
     from gateway.node.wiring import witness_type
     from gateway.registry.read.distribution import RegistryClient
     from gateway.registry.read.entries import Asked
-    from gateway.registry.run.joining import ask_again
+    from gateway.registry.run.joining import TreeFiles, ask_again
     from gateway.terminal.configuration import settings_of
     from gateway.wire.identifiers import SubsystemId
 
-    if kinds - {"signing", "tls", "witness"}:
-        fail("only the keys `signing`, `tls` and `witness` can be renewed", WRONG, json=json)
+    if kinds - {"signing", "tls", "witness", "log"}:
+        fail("only the keys `signing`, `tls`, `witness` and `log` can be renewed", WRONG, json=json)
     settings = settings_of(folder / "node.toml", json=json)
     now = datetime.now(UTC)
     member = SubsystemId.parse(settings.node.subsystems[0]).member
@@ -255,7 +274,8 @@ def _renewed(folder: Path, kinds: frozenset[str], making: Making, *, yes: bool, 
         assert present is not None
         files = {kind: file for kind, file in _files(folder, making.place, json=json).items() if kind in kinds}
         witness = (settings.secrets.witness_key, witness_type(settings)) if "witness" in kinds else None
-        return ask_again(files, Asked(known, node), present, making, witness=witness)
+        log = settings.secrets.log_key if "log" in kinds else None
+        return ask_again(files, Asked(known, node), present, making, trees=TreeFiles(witness, log))
     finally:
         opening.close()
 
@@ -290,6 +310,7 @@ def _hand_out(data: bytes, folder: Path, path: Path, *, json: bool) -> None:
         # Beside the keys, wherever the request goes: `join` looks for it there.
         codes = [str(subsystem.id) for subsystem in request.member.subsystems]
         (folder / "subsystems.json").write_bytes(orjson.dumps(codes))
+        (folder / _ADDRESS).write_bytes(orjson.dumps(request.node.address))
     if json:
         print_json(
             {

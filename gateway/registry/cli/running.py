@@ -140,21 +140,13 @@ def add(
     json: Json = False,
 ) -> None:
     """Let a member in, or certify a key that it changes; publish it and write the answer for the member."""
-    from gateway.registry.read.registry import Registry
     from gateway.registry.run import changes
-    from gateway.registry.run.enrolment import read_request, signed_by_member, write_welcome
+    from gateway.registry.run.enrolment import believed, read_request, write_welcome
 
     with told(json=json):
         ours = authority_of(authority, keys, passphrase_file, json=json)
         asked, now, content = read_request(request.read_bytes()), datetime.now(UTC), ours.draft()
-        known = signed_by_member(asked, Registry(content, version=0, expires=now), now)
-        renewal = any(member.id == asked.member.id for member in content.members)
-        if renewal and not known and not identity_checked:
-            raise TrustError(
-                "request-refused",
-                f"{asked.member.id} is listed already, and none of its keys has signed the request",
-                f"compare the fingerprint with the member ({asked.fingerprint}) and add --identity-checked",
-            )
+        known = believed(asked, content, now, is_checked=identity_checked)
         admitted = ours.admit(content, asked, now, roles=tuple(role) if role else None)
         listed = changes.differences(content, admitted.content)
         then = "keep this as the draft" if draft else "sign and publish it"

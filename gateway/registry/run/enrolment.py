@@ -5,6 +5,7 @@ by that key. The whole is signed once more: by the new signing key, so that nobo
 when a member that is listed already changes a key, by the key that the registry lists. A key with which the node is to
 cosign the logs of others has no certificate: it signs the whole as it signs everything, by a cosignature, of a
 checkpoint whose origin is the form of the request (so that it can be of no log) and whose root is the request's hash.
+So do a key with which the node's log is to go on, and the one that it follows: by that the log hands itself on.
 A first request proves that its sender holds the keys, not who that is: the authority compares the request's fingerprint
 with the member over another channel.
 
@@ -31,15 +32,17 @@ from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from audit.tree.checkpoint import (
     Checkpoint,
     KeyType,
+    LogSigner,
     NoteError,
     VerifierKey,
     WitnessSigner,
     verify_cosignature,
+    verify_vouched,
 )
 from gateway.keys import certificates
 from gateway.keys.errors import TrustError
 from gateway.registry.read import targets, writing
-from gateway.registry.read.entries import Asked, Member, Node, ServiceDescriptor, log_origin, witness_name
+from gateway.registry.read.entries import Asked, Content, Member, Node, ServiceDescriptor, log_origin, witness_name
 from gateway.registry.read.registry import Registry
 from gateway.wire.identifiers import IdentifierError, MemberId
 from gateway.wire.message import MESSAGE_VERSIONS
@@ -49,7 +52,17 @@ REQUEST = "yhdyspinta-enrolment/1"
 WELCOME = "yhdyspinta-welcome/1"
 #: A request or a welcome that is larger than this is none: bytes.
 LIMIT = 4_000_000
-SIGNING, TLS, WITNESS = "signing", "tls", "witness"
+SIGNING, TLS, WITNESS, LOG = "signing", "tls", "witness", "log"
+#: The signature of the log's key that is followed.
+FOLLOWED = "log-followed"
+
+
+@dataclass(frozen=True, slots=True)
+class TreeKeys:
+    """Keys that sign trees and not messages: the node's as a witness, and its log's with the one that is to follow."""
+
+    witness: WitnessSigner | None = None
+    log: LogSigner | None = None
 
 
 class Signs(Protocol):
@@ -111,13 +124,14 @@ def write_request(
     *,
     new: Signs | None,
     present: tuple[str, Signs] | None,
-    witness: WitnessSigner | None = None,
+    trees: TreeKeys = TreeKeys(),
 ) -> bytes:
     """The request's JSON. `requests` are PKCS#10 by SIGNING and TLS; `new` is the key of the first of them.
 
     `present` is the thumbprint of the member's listed signing certificate and its key, when it has one. One of the two
-    must sign. `witness` is the key that is to be listed for the node as a witness.
+    must sign. `trees` are the keys of trees that are to be listed for the node.
     """
+    witness, log = trees.witness, trees.log
     keys = (str(witness.verifier),) if witness is not None else ()
     document: dict[str, Any] = {
         "member": writing.write_member(replace(asked.member, signing=())),
@@ -136,6 +150,10 @@ def write_request(
     if witness is not None:
         # At no time: it says who holds the key, and nothing about a log that was seen.
         signatures[WITNESS] = base64.b64encode(witness.cosign(_statement(signed), 0).signature).decode("ascii")
+    if log is not None and log.coming is not None:
+        # Both sign: the new one shows that its holder asks, the one in use that the log is handed on to it.
+        for name, signature in zip((FOLLOWED, LOG), log.vouch(_statement(signed)), strict=True):
+            signatures[name] = base64.b64encode(signature).decode("ascii")
     return orjson.dumps(
         {"format": REQUEST, "request": document, "signatures": signatures},
         option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE,
@@ -178,13 +196,15 @@ def read_request(data: bytes) -> Request:
         raise TrustError("request-refused", f"a service is not one of {member.id}")
     if node.log_origin not in (None, log_origin(node.id)):
         raise TrustError("request-refused", f"a log of {node.id} goes by the name {log_origin(node.id)}")
-    if not requests and not node.witness:
+    if not requests and not node.witness and LOG not in signatures:
         raise TrustError("request-malformed", "the request brings no key")
     public = {kind: certificates.requested_key(pem) for kind, pem in requests.items()}
     if len(public) == 2 and public[SIGNING] == public[TLS]:
         raise TrustError("request-refused", "signing and TLS are to have separate keys", "make two keys")
     _check_signatures(public, signatures, signed, signed_by)
     _check_witness(node, signatures, signed)
+    if LOG in signatures and not _log_signed(node.log_key, node, signatures[LOG], signed):
+        raise TrustError("request-refused", "the log's new key has not signed the request")
     return Request(
         member,
         node,
@@ -206,6 +226,42 @@ def signed_by_member(request: Request, registry: Registry, at: datetime) -> bool
     document = {name: value for name, value in request.document.items() if name != "signatures"}
     signature = base64.b64decode(request.document["signatures"].get("present", ""))
     return _verifies(key.public_key, signature, rfc8785.dumps(document))
+
+
+def hands_log_on(request: Request, registry: Registry) -> bool:
+    """Whether the log stays under the key that the registry lists, or that key itself hands it on to another."""
+    listed = registry.node(request.node.id)
+    if listed is None or listed.log_key is None or listed.log_key == request.node.log_key:
+        return True
+    if listed.owner != request.member.id:
+        return True  # whose node it is not, its request is refused whatever it says
+    document = {name: value for name, value in request.document.items() if name != "signatures"}
+    signature = base64.b64decode(request.document["signatures"].get(FOLLOWED, ""))
+    return _log_signed(listed.log_key, request.node, signature, rfc8785.dumps(document))
+
+
+def believed(asked: Request, content: Content, now: datetime, *, is_checked: bool) -> bool:
+    """Whether a key that the registry lists vouches for a request. Raises TrustError for one that nothing vouches for.
+
+    `is_checked` says that somebody has compared its fingerprint with the member.
+    """
+    registry = Registry(content, version=0, expires=now)
+    known = signed_by_member(asked, registry, now)
+    renewal = any(member.id == asked.member.id for member in content.members)
+    if renewal and not known and not is_checked:
+        raise TrustError(
+            "request-refused",
+            f"{asked.member.id} is listed already, and none of its keys has signed the request",
+            f"compare the fingerprint with the member ({asked.fingerprint}) and add --identity-checked",
+        )
+    if not hands_log_on(asked, registry) and not is_checked:
+        raise TrustError(
+            "request-refused",
+            f"the request gives the log of {asked.node.id} another key, and the one in use has not signed it",
+            "have it made by `registry enrol --renew log`; a log whose key is lost has ended: its node begins with "
+            f"an empty database, and you compare the fingerprint ({asked.fingerprint}) and add --identity-checked",
+        )
+    return known
 
 
 def write_welcome(welcome: Welcome) -> bytes:
@@ -281,8 +337,18 @@ def _check_signatures(
 
 
 def _statement(signed: bytes) -> Checkpoint:
-    """What a witness's key signs of a request."""
+    """What a key signs of a request that signs checkpoints otherwise."""
     return Checkpoint(REQUEST, 1, hashlib.sha256(signed).digest())
+
+
+def _log_signed(listed: str | None, node: Node, signature: bytes, signed: bytes) -> bool:
+    """Whether a key of the node's log has signed a request."""
+    try:
+        key = VerifierKey.parse(listed or "")
+        verify_vouched(key, _statement(signed), signature)
+    except NoteError:
+        return False
+    return key.name == log_origin(node.id)
 
 
 def _check_witness(node: Node, signatures: dict[str, bytes], signed: bytes) -> None:

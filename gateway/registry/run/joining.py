@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
 from audit.tree.checkpoint import KeyType, LogSigner, NoteError, VerifierKey, WitnessSigner
-from gateway.keys import certificates, token
+from gateway.keys import certificates, log_keys, ring, token
 from gateway.keys.certificates import PrivateKey
 from gateway.keys.errors import TrustError
 from gateway.keys.keystore import (
@@ -33,7 +33,7 @@ from gateway.keys.keystore import (
 )
 from gateway.keys.tls import TlsKey, client_context
 from gateway.registry.read.entries import Asked, log_origin, witness_name
-from gateway.registry.run.enrolment import SIGNING, TLS, Welcome, write_request
+from gateway.registry.run.enrolment import SIGNING, TLS, TreeKeys, Welcome, write_request
 from gateway.wire.signing import Algorithm, Signer, thumbprint
 
 AUTHORITY_DAYS = 3650
@@ -115,6 +115,14 @@ class Kept:
     witness: Path | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class TreeFiles:
+    """Where keys lie that are to be followed by others: as a witness, with the type of the next one, and the log's."""
+
+    witness: tuple[Path, KeyType] | None = None
+    log: Path | None = None
+
+
 class _Raw:
     """Signs with a private key that has no certificate yet, as messages are signed: 64 raw bytes."""
 
@@ -157,7 +165,7 @@ def ask(
             },
             new=_Raw(signing),
             present=None,
-            witness=witness,
+            trees=TreeKeys(witness),
         )
     finally:
         _close(signing)
@@ -169,11 +177,11 @@ def ask_again(
     present: Signer,
     making: Making = Making(),
     *,
-    witness: tuple[Path, KeyType] | None = None,
+    trees: TreeFiles = TreeFiles(),
 ) -> bytes:
     """Make the next key beside each of `files` (by SIGNING and TLS), and a request that the present key vouches for.
 
-    `witness` asks for another key as a witness too: where the one in use lies, and of what type the next is to be.
+    `trees` asks for other keys of trees too. A node that runs signs its log by both keys from then on.
     """
     member, node = asked.member, asked.node
     requests: dict[str, bytes] = {}
@@ -189,13 +197,17 @@ def ask_again(
             requests[kind] = certificates.request_tls(key, member.id, node.id)
     new = _Raw(signing) if signing is not None else None
     cosigner = None
-    if witness is not None:
-        coming = _next(witness[0])
+    if trees.witness is not None:
+        coming = _next(trees.witness[0])
         coming.unlink(missing_ok=True)
-        cosigner = _witness(coming, node.id, witness[1])
+        cosigner = _witness(coming, node.id, trees.witness[1])
     vouches = (thumbprint(present.certificate), present)
+    handed = None
+    if trees.log is not None:
+        handed = _handed_on(trees.log, node.id)
+        asked = replace(asked, node=replace(node, log_origin=handed.name, log_key=str(handed.coming)))
     try:
-        return write_request(asked, requests, new=new, present=vouches, witness=cosigner)
+        return write_request(asked, requests, new=new, present=vouches, trees=TreeKeys(cosigner, handed))
     finally:
         _close(signing)
 
@@ -346,6 +358,17 @@ def _log(folder: Path, node: str) -> tuple[str, str]:
     key = ed25519.Ed25519PrivateKey.from_private_bytes(base64.b64decode(path.read_bytes()))
     origin = log_origin(node)
     return origin, str(LogSigner(key, origin).verifier)
+
+
+def _handed_on(path: Path, node: str) -> LogSigner:
+    """The log's keys, with one that is to follow; it is made if it is not there."""
+    try:
+        keys = ring.read(path)
+        if len(keys) == 1:
+            ring.replace(path, (*keys, ring.new()))
+        return log_keys.signer(path, log_origin(node))
+    except (ring.RingError, OSError) as error:
+        raise TrustError("key-unreadable", str(error), "restore the file from your backup") from None
 
 
 def witness_file(folder: Path) -> Path:

@@ -92,11 +92,11 @@ def test_the_settings_of_every_source_in_the_documentation_are_settings(tmp_path
 
     from pydantic import TypeAdapter
 
-    from gateway.settings_sources import SourceSettings
+    from gateway.settings.sources import SourceSettings
 
     shown = [one.text for one in blocks(DOCS / "sources.md") if one.language == "toml"]
     read: Any = TypeAdapter(SourceSettings)
 
     kinds = [read.validate_python(tomllib.loads(text)["sources"][0]).kind for text in shown]
 
-    assert kinds == ["directory", "database", "http", "sftp", "mllp"]
+    assert kinds == ["directory", "directory", "database", "http", "sftp", "mllp"]

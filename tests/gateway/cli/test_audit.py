@@ -26,8 +26,8 @@ from audit.tree.checkpoint import Checkpoint, LogSigner
 from audit.tree.proofs import export_proofs
 from gateway.cli.main import app
 from gateway.storage import engine as storage
-from gateway.storage import schema
 from schemas.facts import HETU, MIGRI_CUSTOMER
+from tests.databases import migrate
 from tests.people import joined
 
 NODE = "kotka-1"
@@ -86,7 +86,7 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def engine(folder: Path) -> Engine:
     engine = storage.create(f"sqlite:///{folder / 'node.db'}")
-    schema.bring_up_to_date(engine)
+    migrate(engine)
     return engine
 
 
@@ -476,3 +476,18 @@ def test_nothing_is_read_when_the_log_cannot_record_it(ask: Invoke, folder: Path
     told = ask("search", "person", "--person", "--json", input=HETU_CODE)
     assert told.exit_code == 3
     assert person not in told.stdout
+
+
+def test_a_database_that_another_process_holds_is_told_to_be_busy_and_not_another_nodes(
+    folder: Path, engine: Engine, given: list[Checkpoint], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # How long a command waits says how busy the disk is; that it says so is what is promised.
+    monkeypatch.setattr(storage, "BUSY_TIMEOUT_MS", 20)
+    order = ["audit", "unreviewed", "--config", str(folder / "node.toml"), "--json"]
+    with storage.writer(engine).begin():
+        answer = CliRunner().invoke(app, order)
+
+    told = json.loads(answer.stdout)
+    assert (answer.exit_code, told["remedy"]) == (3, "run the command again")
+    assert "another process has held the database" in told["error"]
+    assert CliRunner().invoke(app, order).exit_code != 3

@@ -21,9 +21,9 @@ from audit.log.tables import reviews
 from audit.questions.query import Filters, walk
 from audit.questions.subjects import Subjects
 from gateway.cli.main import app
-from gateway.storage import schema
 from gateway.terminal.output import console
 from schemas.facts import HETU, MIGRI_CUSTOMER
+from tests.databases import migrate
 from tests.former import former_rulebook
 from tests.gateway.cli.test_audit import KEY, NODE, ORIGIN, SETTINGS, SIGNER
 from tests.people import joined
@@ -75,7 +75,7 @@ def folder(tmp_path: Path, database_url: str) -> Path:
 @pytest.fixture
 def told(engine: Engine, folder: Path) -> Told:
     """Anna consents, data goes out, she withdraws; Boris' data goes out in an emergency; u-2 asks at night."""
-    schema.bring_up_to_date(engine)
+    migrate(engine)
     subjects = Subjects(b"\x01" * 32, b"\x02" * 32, members=(MEMBER,))
     log = Log(engine, SIGNER, origin=ORIGIN, clock=lambda: EVENING)
     log.start()

@@ -9,7 +9,6 @@ import shutil
 import sqlite3
 import ssl
 import subprocess
-import sys
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -23,7 +22,6 @@ from typer.testing import CliRunner
 
 from audit.tree.checkpoint import VerifierKey, split_note
 from gateway.cli.main import app
-from gateway.demo.leash import leashed
 from gateway.demo.ports import Ports
 from gateway.keys.credentials import Opening
 from gateway.registry.read.distribution import RegistryClient
@@ -31,6 +29,7 @@ from gateway.settings import load
 from tests.former import former_rulebook
 from tests.gateway.running import ready
 from tests.gateway.tokens import PIN, Tokens
+from tests.nursery import node_started
 from tests.waiting import living, wait
 
 
@@ -159,6 +158,19 @@ def test_a_member_joins_wherever_its_request_was_written_to(network: Network) ->
     assert not (post / "subsystems.json").exists()
 
 
+def test_a_node_that_joined_listens_at_the_port_that_was_registered(network: Network) -> None:
+    asked = network.enrol("kotka", "--address", "https://127.0.0.1:5999")
+    welcome = network.invoke("add", asked["request"])["welcome"]
+    folder = network.folder / "kotka"
+    result = run("registry", "join", welcome, "--folder", str(folder), "--yes")
+
+    assert result.exit_code == 0, result.output
+    assert str(load(folder / "node.toml").listen.peers) == "0.0.0.0:5999"
+    said = " ".join(result.output.split())
+    assert "0.0.0.0:5999, on all interfaces" in said
+    assert "your own systems to 127.0.0.1:5443" in said
+
+
 async def test_the_node_of_a_member_that_joined_runs_and_serves_the_system_that_was_added(network: Network) -> None:
     request = network.enrol()["request"]
     network.invoke("add", request)
@@ -175,9 +187,7 @@ async def test_the_node_of_a_member_that_joined_runs_and_serves_the_system_that_
     folder = network.folder / "kotka"
     network.invoke("join", str(Path(request).with_suffix(".welcome.json")), "--folder", str(folder), *listens)
     assert run("client", "add", "tools", "--config", str(folder / "node.toml"), "--yes").exit_code == 0
-    process = subprocess.Popen(
-        leashed([sys.executable, "-m", "gateway", "node", "run", "--config", str(folder / "node.toml")])
-    )
+    process = node_started(folder / "node.toml")
     try:
         await ready(local, living(process))
         async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{local}/metrics") as answer:
@@ -227,8 +237,7 @@ class Pair:
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
-        command = [sys.executable, "-m", "gateway", "node", "run", "--config"]
-        self.processes = [subprocess.Popen(leashed([*command, str(self.config(name))])) for name in self.MEMBERS]
+        self.processes = [node_started(self.config(name)) for name in self.MEMBERS]
         try:
             yield
         finally:
@@ -253,6 +262,25 @@ class Pair:
             return self.cosigned_by(name)
 
         self.until(look, lambda found: signer.key_id.hex() in found)
+
+    def log_key(self, name: str) -> str:
+        """The key that the registry lists for the node's log."""
+        [key] = [node["log"]["key"] for node in self.network.shown["nodes"] if node["id"] == f"{name}-1"]
+        return str(key)
+
+    def one(self, name: str, statement: str) -> int:
+        """A number from the node's database."""
+        with contextlib.closing(sqlite3.connect(self.config(name).parent / "node.db")) as connection:
+            return int(connection.execute(statement).fetchone()[0] or 0)
+
+    def size(self, name: str) -> int:
+        return self.one(name, "SELECT size FROM audit_head")
+
+    def cosigned_size(self, name: str) -> int:
+        return self.one(name, "SELECT max(size) FROM audit_cosignatures")
+
+    def alarms(self, name: str) -> int:
+        return self.one(name, "SELECT count(*) FROM audit_alarms")
 
     def witness(self, name: str) -> Any:
         """What the node's health says of it as a witness; None while it does not answer."""
@@ -309,6 +337,35 @@ def test_nodes_that_joined_by_commands_cosign_each_others_logs_and_change_their_
         result = run("audit", "check", "--config", str(pair.config(name)), "--json")
         assert result.exit_code == 0, result.output
         assert json.loads(result.stdout)["sound"]
+
+
+def test_a_log_goes_on_under_another_key_while_its_node_runs(network: Network) -> None:
+    pair = Pair(network)
+    folder, config = network.folder / "kotka", str(pair.config("kotka"))
+    [witness] = pair.keys("hamina")
+    with pair.running():
+        pair.cosigns(witness, "kotka")
+        former = pair.log_key("kotka")
+        asked = network.invoke(
+            "enrol", "--renew", "log", "--folder", str(folder), "--out", str(folder / "renewal.json")
+        )
+        # Before the registry lists it nobody would believe the new key.
+        early = run("node", "rotate", "log", "--config", config, "--settle", "0", "--yes", "--json")
+        assert (early.exit_code, "does not list" in json.loads(early.stdout)["error"]) == (3, True)
+        assert "~ node kotka-1" in " ".join(network.invoke("add", asked["request"])["changes"])
+
+        done = run("node", "rotate", "log", "--config", config, "--settle", "3", "--yes", "--json")
+        assert done.exit_code == 0, done.output
+        new = pair.log_key("kotka")
+        assert new != former
+        size = pair.size("kotka")
+        # The peer goes on: it proves the log and cosigns it, by the new key alone.
+        run("audit", "unusual", "--config", config, "--json")
+        pair.until(lambda: pair.cosigned_size("kotka"), lambda found: found > size)
+        assert pair.alarms("hamina") == 0
+    for name in Pair.MEMBERS:
+        result = run("audit", "check", "--config", str(pair.config(name)), "--json")
+        assert json.loads(result.stdout)["sound"], result.output
 
 
 def test_a_key_of_a_witness_is_not_put_in_place_before_it_is_listed(network: Network) -> None:

@@ -14,7 +14,7 @@ from gateway.demo.network import build
 from gateway.desk.roles import Role
 from gateway.node.wiring import NodeError, console_tls
 from gateway.settings import ConsoleSettings, Settings, SettingsError, load
-from gateway.settings_values import Address
+from gateway.settings.values import Address
 
 
 @pytest.fixture(scope="module")

@@ -21,9 +21,9 @@ from audit.questions.export import to_csv
 from audit.questions.query import Filters, Found, by_id, search
 from audit.questions.reviews import open_anomaly
 from audit.questions.subjects import HETU_SYSTEM
+from gateway.console.browser import read_form
 from gateway.console.office import FORM_LIMIT
 from gateway.console.pages import PAGES
-from gateway.console.reading import read_form
 from gateway.console.sessions import ROLES, Session, SessionError
 from gateway.desk.roles import Role
 from tests.gateway.console.conftest import (

@@ -25,8 +25,9 @@ child.stdout.readline()
 print(child.pid, flush=True)
 time.sleep(100_000)
 """
-#: A reader ends with its node by the socket between them, and who ends servers of databases outlives who started them.
-OTHERWISE = {"gateway/reading/process.py", "tests/databases.py"}
+#: A reader ends with its node by the socket between them, and so does the nursery with its tests; who ends
+#: servers of databases outlives who started them.
+OTHERWISE = {"gateway/reading/process.py", "tests/databases.py", "tests/nursery.py"}
 
 
 def is_running(process: int) -> bool:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
+from adapters.samples import write_samples
 from audit.log.entries import Entry, EntryType, Outcome
+from gateway.demo.network import build
 from gateway.demo.truth import denials
+from gateway.settings import load
 
 
 def says(outcome: Outcome, *, delivery: str = "d", kind: EntryType = EntryType.DELIVERY) -> Entry:
@@ -35,3 +39,11 @@ def test_attempt_that_failed_before_another_succeeded_is_no_denial() -> None:
 
     assert denials([*attempts, says(Outcome.SUCCESS)], {"d"}) == []
     assert denials(attempts, {"d"}) == [attempts[1]]
+
+
+def test_witnesses_of_a_demo_cosign_while_somebody_looks_at_it(tmp_path: Path) -> None:
+    write_samples(tmp_path / "register", count=40)
+    network = build(tmp_path / "network", datetime.now(UTC), tmp_path / "register" / "reception-centre.csv")
+
+    for party in network.parties.values():
+        assert load(party.config, {}).audit.cosign_seconds <= 60

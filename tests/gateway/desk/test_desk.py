@@ -9,19 +9,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import String, Table, event, insert
 
 import gateway.desk
-from audit.log.entries import EntryType, Outcome
+from audit.log.entries import EntryType, Outcome, micros
 from audit.log.log import LogError
 from gateway.desk.asking import EVERYONE, Asker, NotPermittedError, Question
 from gateway.desk.describing import basis_name
 from gateway.desk.desk import Desk
 from gateway.desk.questions import QUESTIONS
+from gateway.desk.questions.boards import Handovers
 from gateway.desk.questions.counting import Flows, Overview, Processing, Years
 from gateway.desk.questions.persons import AfterWithdrawal, ConsentsOf, FindPerson
 from gateway.desk.questions.searching import Find
 from gateway.desk.roles import Role
+from gateway.handover.states import DeliveryKind
+from gateway.storage.tables import deliveries, handovers
 from gateway.wire.problems import ProblemError
 from schemas.facts import MIGRI_CUSTOMER
 from tests.gateway.exchange.inprocess import InProcess, Place, node
@@ -82,6 +85,28 @@ async def test_each_asking_is_one_entry_with_its_question(here: InProcess, desk:
         "recorded-years",
         "refusals",
     ]
+
+
+async def test_a_delivery_waits_since_it_was_planned_however_often_it_is_tried(here: InProcess, desk: Desk) -> None:
+    planned = here.exchange.clock() - timedelta(hours=3)
+    row = {
+        "id": "d", "handover": "h", "kind": DeliveryKind.HANDOVER.value, "consumer": str(here.party.subsystem),
+        "role": "municipality", "service": "", "purpose": "reception-to-municipality", "state": "due", "attempts": 539,
+        "created": micros(planned), "changed": micros(here.exchange.clock()),
+    }  # fmt: skip
+    with here.exchange.engine.begin() as connection:
+        connection.execute(insert(handovers), filled(handovers, id="h", state="planned", created=micros(planned)))
+        connection.execute(insert(deliveries), filled(deliveries, **row))
+
+    [journey] = desk.ask(Handovers(), Asker("test")).journeys
+
+    assert [(leg.since, leg.attempts) for leg in journey.legs] == [(planned, 539)]
+
+
+def filled(table: Table, **values: Any) -> dict[str, Any]:
+    """A row of a table: what is not given is empty."""
+    needed = (column for column in table.columns if not column.nullable and column.server_default is None)
+    return {column.name: "" if isinstance(column.type, String) else 0 for column in needed} | values
 
 
 async def test_a_year_before_the_log_began_has_no_record_of_processing(here: InProcess, desk: Desk) -> None:

@@ -9,7 +9,7 @@ import shutil
 import sqlite3
 import sys
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -31,8 +31,11 @@ from audit.tree.tiles import WIDTH
 from gateway.cli.main import app
 from gateway.evidence import package
 from gateway.evidence.verifying import verify
+from gateway.keys import ring
 from gateway.keys.errors import TrustError
-from gateway.node.wiring import secret
+from gateway.node.rotation import Beside, Succession
+from gateway.node.wiring import log_of, log_signer, secret, utc_now
+from gateway.settings import load
 from gateway.storage import engine as storage
 from gateway.storage.engine import writer
 from gateway.storage.sealing import SealError, unseal
@@ -258,6 +261,52 @@ def test_a_file_that_is_no_evidence_is_refused_before_it_is_unpacked(data: bytes
     assert refused.value.code == "evidence-malformed"
 
 
+def commented(data: bytes) -> bytes:
+    target = io.BytesIO(data)
+    with zipfile.ZipFile(target, "a") as archive:
+        archive.comment = b"the amount was 12 000"
+    return target.getvalue()
+
+
+def remarked(data: bytes) -> bytes:
+    """The same files, one of them with a remark of its own."""
+    target = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(data)) as source, zipfile.ZipFile(target, "w") as archive:
+        for number, entry in enumerate(source.infolist()):
+            info = zipfile.ZipInfo(entry.filename)
+            info.comment = b"" if number else b"a remark"
+            archive.writestr(info, source.read(entry))
+    return target.getvalue()
+
+
+def extended(data: bytes) -> bytes:
+    """The same files, one of them with a field that nobody reads."""
+    target = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(data)) as source, zipfile.ZipFile(target, "w") as archive:
+        for number, entry in enumerate(source.infolist()):
+            info = zipfile.ZipInfo(entry.filename)
+            info.extra = b"" if number else b"\x99\x99\x04\x00more"
+            archive.writestr(info, source.read(entry))
+    return target.getvalue()
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [commented, remarked, extended, lambda data: b"<html>" + data, lambda data: data + b"</html>"],
+    ids=["comment", "comment of a file", "field of a file", "bytes before", "bytes behind"],
+)
+def test_a_package_that_holds_more_than_its_files_is_refused(
+    exchanged: Exchanged, tmp_path: Path, changed: Callable[[bytes], bytes]
+) -> None:
+    data = exported(exchanged, "kotka", exchanged.query, tmp_path / "evidence.zip").read_bytes()
+    assert package.read(data)
+
+    with pytest.raises(TrustError) as refused:
+        package.read(changed(data))
+
+    assert refused.value.code == "evidence-malformed"
+
+
 def test_what_cannot_be_exported_is_said(exchanged: Exchanged, tmp_path: Path) -> None:
     config = str(exchanged.nodes.party("kotka").config)
     there = tmp_path / "there.zip"
@@ -296,6 +345,37 @@ def test_an_exchange_whose_log_entries_were_archived_is_proven_with_the_archive(
     report = verify(*package.read((tmp_path / "e.zip").read_bytes()), root=root(exchanged).read_bytes())
     assert report.sound
     assert {one.message_id for one in report.entries} == {exchanged.query}
+
+
+def test_an_exchange_of_before_the_logs_key_changed_is_proven_by_the_key_that_was_listed_then(
+    exchanged: Exchanged, authority: StampingAuthority, tmp_path: Path
+) -> None:
+    copy = copied(exchanged.nodes.party("centre").folder, tmp_path / "centre")
+    settings = load(copy / "node.toml", {})
+    path = settings.secrets.log_key
+    ring.replace(path, (*ring.read(path), ring.new()))
+    engine = storage.create(settings.database.url)
+    log = log_of(settings, engine)
+    log.start()
+    coming = log_signer(settings).coming
+    Succession(Beside(settings, engine, log, utc_now, lambda: None, "u" * 32), str(coming)).carry_out()
+    log.sign_by(log_signer(settings))
+    log.append_blocking((Entry(type="registry", outcome="success", recorded=utc_now()),))
+    log.close()
+    engine.dispose()
+
+    code, said = command(
+        "export", exchanged.query, "--output", str(tmp_path / "e.zip"), "--config", str(copy / "node.toml")
+    )
+
+    assert code == 0, said
+    report = verify(
+        *package.read((tmp_path / "e.zip").read_bytes()),
+        root=root(exchanged).read_bytes(),
+        timestamp_authorities=[authority.root.read_bytes()],
+    )
+    assert report.sound, report
+    assert {"log", "timestamp"} <= {finding.code for finding in report.findings}
 
 
 def copied(folder: Path, target: Path) -> Path:

@@ -38,13 +38,14 @@ from gateway.query.answer import Provider
 from gateway.registry.read.standing import Standing
 from gateway.settings import Settings
 from gateway.settings import load as load_settings
-from gateway.settings_keys import MemberSettings
+from gateway.settings.keys import MemberSettings
 from gateway.sources.backends import Locator, Sourced
 from gateway.wire.identifiers import ServiceId
 from gateway.wire.message import RequestClaims, body_digest
 from gateway.wire.problems import ProblemError
 from gateway.wire.signing import sign_request
 from schemas.facts import MIGRI_CUSTOMER
+from tests.databases import prepare_database
 from tests.former import former_rulebook
 
 Bundle = dict[str, Any]
@@ -228,6 +229,7 @@ async def node(
     `also` are parties that it speaks for besides, as two members on one node would share a process and a database; with
     `keys_of` those sign with the key of that party.
     """
+    prepare_database(database)
     party = place.network.parties[of]
     spoken_for = [party, *(place.network.parties[other] for other in also)]
     async with AsyncExitStack() as stack:

@@ -352,6 +352,10 @@ ACCEPTANCES: dict[str, Lie] = {
 }  # fmt: skip
 
 
+#: What a record of a refusal speaks of, by the service that something came to.
+CAME = {"saapuvat": "receipt", "hyvaksynnat": "acceptance", "ilmoitukset": "consent"}
+
+
 async def brought(nodes: Nodes, here: InProcess, service: str, party: str, lie: Lie, **changes: Any) -> None:
     """The refusal is exact and signed, its entry is the one new one, and nothing else changed."""
     make, code, pointer = lie
@@ -361,7 +365,12 @@ async def brought(nodes: Nodes, here: InProcess, service: str, party: str, lie: 
 
     assert problem_of(answer) == code, answer.body
     assert answer.message is not None
-    assert [(entry.type, entry.outcome, entry.reason) for entry in since(here, size)] == [("query", "refused", code)]
+    [entry] = since(here, size)
+    assert (entry.type, entry.outcome, entry.reason) == (CAME.get(service, "query"), "refused", code)
+    if service in {"saapuvat", "ilmoitukset"}:
+        # Whoever brought it is who would have given, and the node that refused it gave nothing.
+        assert entry.taker == entry.source == str(here.party.subsystem)
+        assert entry.giver != entry.taker
     assert nodes.books(here) == before
     if pointer is not None:
         assert orjson.loads(answer.body)["pointer"] == pointer

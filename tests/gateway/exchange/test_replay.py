@@ -7,10 +7,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import Engine
 
-from gateway.storage import schema
 from gateway.storage.engine import writer
 from gateway.storage.replay import Replays
 from gateway.wire.problems import ProblemError
+from tests.databases import migrate
 
 EXPIRES = datetime(2026, 3, 2, 9, tzinfo=UTC)
 
@@ -25,7 +25,7 @@ def test_clock_that_is_set_back_by_an_hour_opens_no_door(
     engine: Engine, swept_after: timedelta, is_taken_anew: bool
 ) -> None:
     """Ids are swept by the clock as it is; then the clock is set back, and the message could be believed again."""
-    schema.bring_up_to_date(engine)
+    migrate(engine)
     with writer(engine).begin() as connection:
         Replays().take(connection, "m-1", EXPIRES)
         Replays().sweep(connection, EXPIRES + swept_after)

@@ -27,8 +27,7 @@ from gateway.registry.read.distribution import RegistryClient
 from tests.gateway.running import Running, running
 from tests.waiting import until
 
-SCHEDULE = """
-[audit]
+SCHEDULE = """[audit]
 witness_seconds = 0.3
 cosign_seconds = 0.5
 readers = ["{reader}"]
@@ -39,7 +38,8 @@ def prepare(network: Network) -> None:
     """Short schedules; the centre's entries may be read by Kotka's node, and by no other."""
     for name, party in network.parties.items():
         reader = network.parties["kotka"].node if name == "centre" else "nobody"
-        party.config.write_text(party.config.read_text("utf-8") + SCHEDULE.format(reader=reader), "utf-8")
+        text = party.config.read_text("utf-8")
+        party.config.write_text(text.replace("[audit]\ncosign_seconds = 60\n", SCHEDULE.format(reader=reader)), "utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +111,9 @@ def test_each_message_makes_its_receiver_a_witness_which_proves_and_cosigns_on_s
             assert checkpoint.size == row.size
             assert [mark.witness for mark in marks] == [key.name]
             assert len(checkpoint.signatures[1].signature) == 8 + 2420, "ML-DSA-44, to outlive classical signatures"
+        shown = await until(lambda: health(nodes, "kotka"), lambda seen: seen["proven_to"])
+        [proven] = [item for item in shown["proven_to"] if item["node"] == nodes.party("centre").node]
+        assert proven["size"] > 0, "who was shown that the log only grew is told"
         seen = await health(nodes, "kotka")
         assert seen["sound"]
         assert [one["origin"] for one in seen["watched"]] == [origin(nodes, "centre")]

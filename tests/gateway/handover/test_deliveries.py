@@ -14,9 +14,11 @@ from gateway.handover.deliver import Deliveries
 from gateway.handover.leases import Delivery, LeaseLostError
 from gateway.handover.plan import Handovers, Once, Order, Plan
 from gateway.person.values import Register
+from gateway.sources.backends import Locator
 from gateway.storage.engine import writer
 from gateway.storage.tables import deliveries, handovers
 from gateway.wire.problems import ProblemError
+from schemas.facts import MIGRI_CUSTOMER
 from tests.gateway.exchange.inprocess import InProcess, Place, node
 from tests.waiting import until
 
@@ -273,6 +275,37 @@ async def test_recipient_that_nothing_was_sent_to_is_told_of_no_withdrawal(place
         assert requested, "it was on record as leaving"
         ended = [entry for entry in here.entries() if entry.previous in {entry.id for entry in requested}]
         assert [entry.detail["unsent"] for entry in ended] == [True] * len(requested)
+
+
+async def prohibited(here: InProcess, person: str) -> int:
+    """Record the person's prohibition of what was handed over; gives how many are told."""
+    centre = here.place.network.parties["centre"].subsystem
+    form = {"kind": "prohibition", "categories": ["health-needs"], "given_by": {"kind": "self"}}
+    recorded = await here.consents.record("test", centre, Locator(MIGRI_CUSTOMER, person), form)
+    return recorded.notices
+
+
+async def test_recipient_that_nothing_was_sent_to_is_told_of_no_prohibition(place: Place, database_url: str) -> None:
+    async with node(place, database_url) as here:
+        await under_consent(here, "L13")
+        await attempted(here)
+
+        assert await prohibited(here, "L13") == 0
+
+
+async def test_recipient_that_is_under_way_to_get_data_is_told_of_a_new_prohibition(
+    place: Place, database_url: str
+) -> None:
+    class Cut:
+        async def send(self, *_: object) -> None:
+            raise ProblemError("peer-timeout")
+
+    async with node(place, database_url) as found:
+        here = replace(found, exchange=replace(found.exchange, transport=Cut()))
+        await under_consent(here, "L14")
+        await attempted(here)
+
+        assert await prohibited(here, "L14") == 1
 
 
 @pytest.mark.parametrize(

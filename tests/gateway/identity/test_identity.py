@@ -169,6 +169,21 @@ async def test_undoing_a_join_tells_what_left_under_it_and_frees_neither_prohibi
     assert acts == ["proposed", "done", "undone", "proposed", "done", "placed"]
 
 
+async def test_a_user_has_one_pseudonym_at_every_door_however_spelt_and_none_without_a_name(here: InProcess) -> None:
+    subsystem = here.place.network.parties["centre"].subsystem
+    caller = Caller(
+        "desk", subsystem, frozenset({"identity"}), frozenset(), frozenset(), frozenset(), None, frozenset()
+    )
+
+    found = {_actor(here.exchange, caller, name).user for name in ("Ada", " ada ", "ADA")}
+    found |= {here.exchange.user_pseudonym(subsystem, name) for name in ("Ada", " ada ", "ADA")}
+
+    assert len(found) == 1
+    assert here.exchange.user_pseudonym(subsystem, "  ") is None
+    with pytest.raises(ProblemError):
+        _actor(here.exchange, caller, "  ")
+
+
 async def test_who_proposed_an_act_is_the_same_person_after_the_index_key_was_changed(here: InProcess) -> None:
     subsystem = here.place.network.parties["centre"].subsystem
     caller = Caller(

@@ -7,7 +7,7 @@ from collections import Counter
 
 from sqlalchemy import Engine
 
-from gateway.storage import schema
+from tests.databases import migrate
 from tests.gateway.person.network import World
 
 STEPS = 32
@@ -16,7 +16,7 @@ SEQUENCES = int(os.environ.get("PERSON_SEQUENCES", "25"))
 
 
 def test_sequences_of_words_records_claims_and_undoings(engine: Engine) -> None:
-    schema.bring_up_to_date(engine)
+    migrate(engine)
     statistics: Counter[str] = Counter()
     for number in range(SEQUENCES):
         world = World(engine, f"q{number}")

@@ -28,14 +28,27 @@ from gateway.registry.run.enrolment import (
     LIMIT,
     SIGNING,
     TLS,
+    TreeKeys,
     Welcome,
+    hands_log_on,
     read_request,
     read_welcome,
     signed_by_member,
     write_request,
     write_welcome,
 )
-from gateway.registry.run.joining import First, Kept, Listens, Making, ask, ask_again, key_files, take_in, witness_file
+from gateway.registry.run.joining import (
+    First,
+    Kept,
+    Listens,
+    Making,
+    TreeFiles,
+    ask,
+    ask_again,
+    key_files,
+    take_in,
+    witness_file,
+)
 from gateway.registry.run.roles import Lifetimes
 from tests.gateway.registry.conftest import INBOX, KOTKA, NOW, RECEPTION, build, named
 from tests.properties import examples
@@ -170,7 +183,7 @@ def test_nobody_brings_the_witness_key_of_another(request_file: bytes, tmp_path:
 def asked_with(key: ed25519.Ed25519PrivateKey, witness: WitnessSigner) -> bytes:
     """A request whose signing key is this, with that witness."""
     requests = {SIGNING: certificates.request_signing(key, MEMBER.id)}
-    return write_request(Asked(MEMBER, NODE), requests, new=key, present=None, witness=witness)
+    return write_request(Asked(MEMBER, NODE), requests, new=key, present=None, trees=TreeKeys(witness))
 
 
 def test_a_file_that_is_too_large_is_not_read() -> None:
@@ -228,7 +241,7 @@ def test_a_member_joins_and_changes_its_keys(tmp_path: Path, authority: Authorit
     place = witness_file(folder)
     before = place.read_bytes()
     wish = (place, KeyType.COSIGNATURE_ED25519)
-    third = read_request(ask_again({}, Asked(MEMBER, admitted.content.nodes[0]), renewed, witness=wish))
+    third = read_request(ask_again({}, Asked(MEMBER, admitted.content.nodes[0]), renewed, trees=TreeFiles(wish)))
     assert (third.signing, third.tls) == (None, None)
     assert signed_by_member(third, Registry(admitted.content, version=2, expires=NOW + timedelta(days=1)), NOW)
     admitted = authority.admit(admitted.content, third, NOW)
@@ -359,3 +372,38 @@ def test_a_part_that_needs_two_signatures_is_published_with_both_and_not_with_on
     assert plain.content().rulebook == b"rules: [new]\n"
     refused("request-refused", lambda: plain.sign_part("targets", {}, NOW))
     refused("key-unreadable", lambda: plain.sign_part("rulebook", {}, NOW))
+
+
+def test_the_key_of_a_log_is_followed_only_by_one_that_it_has_signed_over_to(
+    tmp_path: Path, authority: Authority, request_file: bytes
+) -> None:
+    folder = tmp_path / "kotka"
+    request = read_request(request_file)
+    admitted = authority.admit(authority.content(), request, NOW)
+    take_in(
+        folder,
+        authority.welcome(request, admitted, "unused"),
+        NOW,
+        first=First((str(KOTKA),), Listens("127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3")),
+    )
+    files, place = key_files(folder), folder / "secrets" / "log.key"
+    signer = FileKeyStore.open(files[SIGNING].key, files[SIGNING].certificate, files[SIGNING].passphrase)
+    registry = Registry(admitted.content, version=1, expires=NOW + timedelta(days=1))
+    [node] = admitted.content.nodes
+
+    document = json.loads(ask_again({}, Asked(MEMBER, node), signer, trees=TreeFiles(log=place)))
+
+    asked = read_request(json.dumps(document).encode())
+    assert asked.node.log_key not in (None, node.log_key)
+    assert len(place.read_bytes().split()) == 2
+    assert hands_log_on(asked, registry)
+    # Asked again, it is the same key that waits.
+    again = read_request(ask_again({}, Asked(MEMBER, node), signer, trees=TreeFiles(log=place)))
+    assert again.node.log_key == asked.node.log_key
+    # Whoever has the member's signing key alone hands no log on, and nobody asks for a key that another holds.
+    for name in ("log-followed", "log"):
+        changed = {**document, "signatures": {**document["signatures"], name: document["signatures"]["present"]}}
+        if name == "log":
+            refused("request-refused", lambda changed=changed: read_request(json.dumps(changed).encode()))
+        else:
+            assert not hands_log_on(read_request(json.dumps(changed).encode()), registry)

@@ -24,8 +24,8 @@ from gateway.sources.batches import Source
 from gateway.sources.feed import Books, Feed, FeedPolicy, Intake
 from gateway.sources.progress import Progress
 from gateway.sources.taking import Door
-from gateway.storage import schema
 from gateway.wire.problems import ProblemError
+from tests.databases import migrate
 
 
 def columns() -> list[str]:
@@ -41,7 +41,7 @@ def clock() -> datetime:
 @pytest.fixture
 def books(engine: Engine) -> Iterator[Progress]:
     """The books of sources in an empty database, once of each kind."""
-    schema.bring_up_to_date(engine)
+    migrate(engine)
     origin = "yhdyspinta/centre.test"
     log = Log(engine, LogSigner(Ed25519PrivateKey.generate(), origin), origin=origin, clock=clock)
     log.start()

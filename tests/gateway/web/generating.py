@@ -26,7 +26,6 @@ ANYTHING: SearchStrategy[Any] = st.recursive(
     ),
     max_leaves=6,
 )
-_MISSING = object()
 
 
 class Making:

@@ -241,7 +241,10 @@ async def _reports(face: Face) -> None:
     astray = await face.call("POST", "/v1/consents", json=told | {"subject": {"system": HETU, "value": "x"}})
     assert astray.status_code == 202
     assert (await face.call("GET", "/v1/reports")).json()["unplaced"]
-    path, said = f"/v1/reports/{report['id']}/answer", {"subject": PERSON, "forbids": True, "language": "ti"}
+    path, said = (
+        f"/v1/reports/{report['id']}/answer",
+        {"subject": PERSON, "forbids": True, "language": "ti", "given_by": {"kind": "self"}},
+    )
     assert (await face.call("POST", path, json=said | {"language": "in their own words"})).status_code == 422
     assert (await face.call("POST", path, json=said)).status_code == 201
     assert (await face.call("POST", path, json=said)).status_code == 409

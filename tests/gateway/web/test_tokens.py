@@ -19,10 +19,10 @@ from sqlalchemy import Engine
 
 from audit.log.log import Log
 from audit.tree.checkpoint import LogSigner
-from gateway.storage import schema
 from gateway.storage.replay import Replays
 from gateway.web.tokens import ACCESS_LIFETIME, ClientKeys, Tokens
 from gateway.wire.problems import ProblemError
+from tests.databases import migrate
 from tests.properties import examples
 
 NOW = datetime(2026, 3, 2, 12, 0, 0, tzinfo=UTC)
@@ -35,7 +35,7 @@ ISSUER = "urn:yhdyspinta:node:kotka-1"
 @pytest.fixture
 def log(engine: Engine) -> Iterator[Log]:
     """A log on an empty database."""
-    schema.bring_up_to_date(engine)
+    migrate(engine)
     signer = LogSigner(Ed25519PrivateKey.generate(), "test/log")
     made = Log(engine, signer, origin="test/log", clock=lambda: NOW)
     made.start()

@@ -15,7 +15,6 @@ from sqlalchemy import Engine
 
 from audit.log.tables import metadata as audit_metadata
 from gateway.keys.certificates import check_signing
-from gateway.storage import schema
 from gateway.storage.engine import writer
 from gateway.storage.replay import Replays
 from gateway.wire.identifiers import IdentifierError, MemberId, ServiceId, SubsystemId
@@ -30,6 +29,7 @@ from gateway.wire.signing import (
     verify_request,
     verify_response,
 )
+from tests.databases import migrate
 
 FOLDER = Path(__file__).parents[2] / "vectors" / "protocol"
 
@@ -117,7 +117,7 @@ def test_a_response_has_the_published_outcome(case: dict[str, Any]) -> None:
 @named(REPLAYS["cases"])
 @pytest.mark.parametrize("memory", ["one process", "another process each time"])
 def test_replays_have_the_published_outcome(engine: Engine, case: dict[str, Any], memory: str) -> None:
-    schema.bring_up_to_date(engine)
+    migrate(engine)
     assert "audit_entries" in audit_metadata.tables
     replays = Replays()
 

@@ -190,12 +190,6 @@ def _other_spelling(jws: str) -> str:
     return jws[:-1] + letters[letters.index(jws[-1]) + 1]
 
 
-def _long(size: int) -> str:
-    """A good message of exactly that many characters or the next possible below."""
-    space = size - len(signed(ASKER, claims(tgt="/")))
-    return signed(ASKER, claims(tgt="/" + "x" * min(4095, space * 3 // 4)))
-
-
 def _deep() -> bytes:
     return raw('"log":' + "[" * 5 + "]" * 5, '"log":' + text(claims()["log"]).decode())
 

@@ -18,11 +18,11 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, Field, ValidationError, model_validator
 
 from adapters.sdk import Limits as AdapterLimits
-from gateway import settings_environment
-from gateway.settings_audit import AuditSettings
-from gateway.settings_keys import KeySettings, MemberSettings, SecretSettings, TlsSettings
-from gateway.settings_sources import MllpSource, SourceSettings
-from gateway.settings_values import IDENTITY, Identity, Listen, Section, Service, Subsystem, database_url
+from gateway.settings.audit import AuditSettings
+from gateway.settings.environment import lay_over
+from gateway.settings.keys import KeySettings, MemberSettings, SecretSettings, TlsSettings
+from gateway.settings.sources import MllpSource, SourceSettings
+from gateway.settings.values import IDENTITY, Identity, Listen, Section, Service, Subsystem, database_url
 from gateway.wire.identifiers import SubsystemId
 from texts import Language
 
@@ -370,7 +370,7 @@ def load(path: Path, environment: Mapping[str, str] | None = None) -> Settings:
         line = re.search(r"line (\d+)", str(error))
         problem = SettingProblem(int(line[1]) if line else None, "file", f"is not TOML: {error}")
         raise SettingsError(path, [problem]) from None
-    faults = settings_environment.lay_over(document, environment)
+    faults = lay_over(document, environment)
     if faults:
         raise SettingsError(path, [SettingProblem(None, name, fault) for name, fault in faults])
     try:

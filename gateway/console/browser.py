@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from gateway.console.office import FORM_LIMIT
+from gateway.web.languages import language_in
 from texts import LANGUAGES
 
 LANGUAGE_COOKIE: Final = "language"
@@ -19,13 +20,7 @@ LANGUAGE_COOKIE: Final = "language"
 def language_of(request: Request) -> str:
     """The language of a visit: chosen before, else the browser's, else Finnish."""
     chosen = request.cookies.get(LANGUAGE_COOKIE, "")
-    if chosen in LANGUAGES:
-        return chosen
-    for part in request.headers.get("accept-language", "").split(","):
-        tag = part.split(";")[0].strip().lower()[:2]
-        if tag in LANGUAGES:
-            return tag
-    return LANGUAGES[0]
+    return chosen if chosen in LANGUAGES else language_in(request.headers.get("accept-language", ""), LANGUAGES[0])
 
 
 def language_switch(request: Request) -> Response | None:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from gateway.settings_values import IDENTITY, LOOPBACK, Identity, Listen, Section, Subsystem
+from gateway.settings.values import IDENTITY, LOOPBACK, Identity, Listen, Section, Subsystem
 
 
 class _SourceSettings(Section):
@@ -34,6 +34,20 @@ class DirectorySource(_PolledSettings):
     kind: Literal["directory"] = Field(description="a watched directory")
     folder: Path = Field(description="the directory")
     pattern: str = Field("*", description="which files: * and ? as in a shell")
+    parts: list[str] = Field(
+        default_factory=list,
+        description="where several files are one drop, the name of each; what `*` stands for is the same in all",
+    )
+    marker: str = Field("", description="name of the file that says that a drop is whole")
+
+    @model_validator(mode="after")
+    def _whole_drop(self) -> DirectorySource:
+        patterns = [*self.parts, *((self.marker,) if self.marker else ())]
+        if self.marker and not self.parts:
+            raise ValueError('marker: name the files that it stands for: parts = ["persons-*.csv"]')
+        if len({pattern.count("*") for pattern in patterns}) > 1 or len(set(patterns)) < len(patterns):
+            raise ValueError("parts, marker: each name has as many `*` as the others, and is another")
+        return self
 
 
 class DatabaseSource(_PolledSettings):

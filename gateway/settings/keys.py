@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import Field, model_validator
 
-from gateway.settings_values import Member, Section
+from gateway.settings.values import Member, Section
 
 
 class KeySettings(Section):

@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import Field
 
 from audit.questions.anomalies import Thresholds
-from gateway.settings_values import Section
+from gateway.settings.values import Section
 
 
 class UnusualSettings(Section):

@@ -1,0 +1,244 @@
+"""The log goes on under another key: nobody is left behind, and what was signed before holds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from sqlalchemy import Engine, select
+
+from adapters.samples import write_samples
+from audit.log.entries import Entry, EntryType, Outcome
+from audit.log.log import Log, LogAlteredError
+from audit.log.tables import entries
+from audit.questions.check import Others, check
+from audit.questions.keys import SubjectKeys
+from audit.tree import proofs
+from audit.tree.checkpoint import (
+    Checkpoint,
+    Former,
+    LogSigner,
+    NoteError,
+    VerifierKey,
+    succeeding,
+    verify_checkpoint,
+)
+from audit.tree.verify import verify_export
+from gateway.demo.network import Network, build
+from gateway.keys import log_keys, ring
+from gateway.node import hold
+from gateway.node.rotation import Beside, Succession
+from gateway.node.secret_files import prepare
+from gateway.node.secret_watch import SecretWatch
+from gateway.node.wiring import NodeError, log_of, log_signer, secrets_in
+from gateway.settings import Settings, load
+from gateway.storage import schema
+
+OLD, NEW = (Ed25519PrivateKey.from_private_bytes(bytes([number]) * 32) for number in (1, 2))
+NAME = "yhdyspinta/kotka-1"
+ROOT = b"\x07" * 32
+
+
+class PowerCutError(Exception):
+    """The process ends here."""
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+def test_a_checkpoint_of_the_change_is_good_for_whoever_knows_either_key() -> None:
+    both = LogSigner(OLD, NAME, coming=NEW).sign(5, ROOT).note
+
+    for key in (OLD, NEW):
+        assert verify_checkpoint(both, LogSigner(key, NAME).verifier)[0].size == 5
+
+
+def test_a_former_key_counts_up_to_where_it_handed_the_log_on_and_no_further() -> None:
+    former = LogSigner(OLD, NAME)
+    last = LogSigner(OLD, NAME, coming=NEW).sign(5, ROOT).note
+    key = succeeding(LogSigner(NEW, NAME).verifier, [Former(former.verifier, last)])
+
+    assert verify_checkpoint(former.sign(4, ROOT).note, key)[0].size == 4
+    with pytest.raises(NoteError):
+        verify_checkpoint(former.sign(6, ROOT).note, key)
+    with pytest.raises(NoteError):
+        verify_checkpoint(former.sign(4, ROOT).note, LogSigner(NEW, NAME).verifier)
+
+
+def test_a_key_that_handed_the_log_on_to_nobody_is_none_of_its_keys() -> None:
+    alone = Former(LogSigner(OLD, NAME).verifier, LogSigner(OLD, NAME).sign(5, ROOT).note)
+
+    with pytest.raises(NoteError):
+        succeeding(LogSigner(NEW, NAME).verifier, [alone])
+
+
+def test_what_a_log_vouches_for_is_no_checkpoint_of_it() -> None:
+    with pytest.raises(NoteError):
+        LogSigner(OLD, NAME).vouch(Checkpoint(NAME, 1, ROOT))
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Network:
+    """A demo network on disk, nothing of it running."""
+    folder = tmp_path_factory.mktemp("node")
+    write_samples(folder / "register", count=40)
+    return build(folder / "network", now(), folder / "register" / "reception-centre.csv")
+
+
+@pytest.fixture
+def settings(built: Network, tmp_path: Path, database_url: str) -> Settings:
+    found = load(built.parties["kotka"].config, {})
+    names = ("wrapping_key", "index_key", "log_key", "witness_key", "token_key")
+    files = found.secrets.model_copy(update={name: tmp_path / "secrets" / name for name in names})
+    database = found.database.model_copy(update={"url": database_url})
+    return found.model_copy(update={"secrets": files, "database": database})
+
+
+class Node:
+    """A node that runs: its log, and what it looks at its secrets with."""
+
+    def __init__(self, settings: Settings, engine: Engine) -> None:
+        self.settings, self.engine = settings, engine
+        self.log = log_of(settings, engine)
+        self.log.start()
+        secrets = settings.secrets
+        keys = SubjectKeys(secrets_in(secrets.wrapping_key), secrets_in(secrets.index_key))
+        self.watch = SecretWatch(settings, engine, keys, now, log=self.log)
+        self.watch.look()
+
+    def say(self) -> str:
+        """Append something; the note of the log afterwards."""
+        self.log.append_blocking((Entry(type=EntryType.MAINTENANCE, outcome=Outcome.SUCCESS, recorded=now()),))
+        return self.log.latest().note
+
+    def ask(self) -> VerifierKey:
+        """Add the key that is to follow; its public half."""
+        path = self.settings.secrets.log_key
+        ring.replace(path, (*ring.read(path)[:1], ring.new()))
+        coming = log_signer(self.settings).coming
+        assert coming is not None
+        return coming
+
+    def succession(self, listed: VerifierKey, settle: Callable[[], None] = lambda: None) -> Succession:
+        return Succession(Beside(self.settings, self.engine, self.log, now, settle, "u" * 32), str(listed))
+
+    def changes(self) -> list[object]:
+        with self.engine.connect() as connection:
+            bodies = connection.scalars(select(entries.c.body).where(entries.c.type == EntryType.SECRET))
+            return [Entry.parse(body).detail["change"] for body in bodies]
+
+
+@pytest.fixture
+def node(settings: Settings, engine: Engine) -> Node:
+    schema.bring_up_to_date(engine)
+    prepare(settings, engine, now())
+    return Node(settings, engine)
+
+
+@pytest.mark.parametrize("stop", range(1, 6), ids=lambda number: f"interrupted {number}")
+def test_change_that_is_interrupted_anywhere_goes_on_and_everything_that_was_signed_holds(
+    node: Node, monkeypatch: pytest.MonkeyPatch, stop: int
+) -> None:
+    former, earlier = node.log.verifier, [node.say(), node.say()]
+    hold.write(hold.path_of(node.settings), hold.Kept(earlier[-1]))
+    coming = node.ask()
+    node.watch.look()
+    both = node.say()
+    for key in (former, coming):
+        verify_checkpoint(both, key)
+    steps = [0]
+
+    def step() -> None:
+        steps[0] += 1
+        if steps[0] == stop:
+            raise PowerCutError
+
+    def stepping(call: Callable[..., object]) -> Callable[..., object]:
+        def stepped(*given: object) -> object:
+            step()
+            return call(*given)
+
+        return stepped
+
+    monkeypatch.setattr(ring, "replace", stepping(ring.replace))
+    monkeypatch.setattr(log_keys, "keep_former", stepping(log_keys.keep_former))
+    monkeypatch.setattr(Log, "commit_blocking", stepping(Log.commit_blocking))
+    with suppress(PowerCutError):
+        node.succession(coming, step).carry_out()
+    was_interrupted, steps[0] = steps[0] == stop, 100
+    assert was_interrupted == (stop <= 4)
+    # A node that starts now, and one that has been running all the time, go on.
+    node.say()
+    node.log.close()
+    node = Node(node.settings, node.engine)
+    node.say()
+    if was_interrupted:
+        node.succession(coming).carry_out()
+    node.watch.look()
+
+    last = node.say()
+
+    verify_checkpoint(last, coming)
+    with pytest.raises(NoteError):
+        verify_checkpoint(last, former)
+    assert node.changes() == ["current"]
+    assert len(secrets_in(node.settings.secrets.log_key)) == 1
+    for note in (*earlier, both):
+        verify_checkpoint(note, node.log.verifier)
+    assert check(node.engine, log_key=node.log.verifier, others=Others((), tuple(earlier))).sound
+    looked = hold.Hold(hold.path_of(node.settings), node.engine, node.log)
+    looked.look()
+    assert not looked.is_held
+    node.log.close()
+
+
+def test_a_file_of_proofs_says_by_what_keys_it_holds_and_is_verified_by_the_one_that_is_known(node: Node) -> None:
+    former, before = node.log.verifier, node.say()
+    coming = node.ask()
+    node.watch.look()
+    node.say()
+    node.succession(coming).carry_out()
+    node.watch.look()
+    node.say()
+    key = node.log.verifier
+
+    with node.engine.connect() as connection:
+        now_signed = proofs.export_proofs(connection, {0: None}, log_key=key, earlier=[before])
+        then_signed = proofs.export_proofs(connection, {0: None}, log_key=key.former[0])
+
+    report = verify_export(now_signed, log_key=VerifierKey.parse(str(key)))
+    assert report.sound, report.problems
+    assert report.trusted
+    assert not verify_export(now_signed, log_key=former).sound
+    assert verify_export(then_signed, log_key=former).sound
+    node.log.close()
+
+
+def test_a_key_that_the_registry_does_not_list_is_not_gone_over_to(node: Node) -> None:
+    with pytest.raises(NodeError, match="no key that is to follow"):
+        node.succession(node.log.verifier).carry_out()
+    node.ask()
+
+    with pytest.raises(NodeError, match="does not list the new key"):
+        node.succession(node.log.verifier).carry_out()
+
+    assert len(secrets_in(node.settings.secrets.log_key)) == 2
+    assert node.changes() == []
+    node.log.close()
+
+
+def test_a_file_with_another_logs_key_changes_nothing_of_a_node_that_runs(node: Node) -> None:
+    node.say()
+    ring.replace(node.settings.secrets.log_key, (ring.new(),))
+
+    node.watch.look()
+
+    verify_checkpoint(node.say(), node.log.verifier)
+    node.log.close()
+    with pytest.raises(LogAlteredError):
+        Node(node.settings, node.engine)
