@@ -16,7 +16,7 @@ from adapters.agreement import doubts, today
 from adapters.converting import convert_with
 from adapters.csv_reader import CsvForm
 from adapters.forms import Form, form_of, read, write
-from adapters.mapping import CompiledMapping, Status, compile_mapping
+from adapters.mapping import CompiledMapping, MappingError, Status, compile_mapping
 from adapters.protecting import names_prohibition, speaks_of_prohibition
 from adapters.sdk import AdapterError, Change, ChangeKind, Finding, Limits, Manifest, Mapped, Position, Record, Rendered
 from adapters.tables import folded
@@ -58,6 +58,14 @@ class MappedAdapter:
         """The compiled mapping. Raises MappingError at first use if the file is wrong."""
         text = (files(self._package) / self._file).read_text(encoding="utf-8")
         return compile_mapping(text, catalogue(), source=self._file, functions=self._functions, read=self._beside)
+
+    def compiles(self, text: str) -> str:
+        """What is wrong with a text as this adapter's mapping; empty if nothing is."""
+        try:
+            compile_mapping(text, catalogue(), source=self._file, functions=self._functions, read=self._beside)
+        except MappingError as error:
+            return str(error)
+        return ""
 
     def _beside(self, name: str) -> str:
         """The text of a file in the package. Raises OSError."""

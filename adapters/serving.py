@@ -31,6 +31,7 @@ import orjson
 
 from adapters.hl7_heads import heads_of
 from adapters.sdk import UNREADABLE, AdapterError, Finding, Limits, Mapped, Position, Record, available, load
+from adapters.sdk.versions import version_of
 
 FLUSH: Final = 64 * 1024
 #: So many more objects made than ended, and the garbage collector looks at the young ones.
@@ -45,7 +46,7 @@ def main(descriptor: int, memory_mb: int) -> None:
     channel = socket.socket(fileno=descriptor)
     for manifest in available():
         # What is loaded now, with the mapping files, need not be looked for when the file system is closed.
-        getattr(load(manifest.name), "mapping", None)
+        version_of(manifest.name)
     # What is loaded by now stays for good: the collector never walks it again, and seldom what a record leaves.
     gc.collect()
     gc.freeze()
@@ -212,6 +213,10 @@ def _serve(channel: socket.socket, request: dict[str, Any], body: bytes) -> None
 
 
 def _answers(request: dict[str, Any], body: bytes) -> Iterator[dict[str, Any]]:
+    # Files that were replaced under a running node are another adapter than the one whose name its records bear.
+    if "digest" in request and version_of(request["adapter"]).digest != request["digest"]:
+        yield {"error": "version"}
+        return
     match request["do"]:
         case "list":
             yield {"adapters": [_manifest(manifest) for manifest in available()]}
@@ -261,6 +266,7 @@ def _manifest(manifest: Any) -> dict[str, Any]:
         "reads": manifest.reads,
         "writes": manifest.writes,
         "extensions": list(manifest.extensions),
+        "version": [(made := version_of(manifest.name)).declared, made.digest],
     }
 
 

@@ -57,6 +57,15 @@ _TABLES: Mapping[str, str] = {
 _ALLOWED = frozenset({"gender", "urgency", "housing", "schooling"})
 
 
+def transform_for(concept: str, kind: str) -> str:
+    """How a concept's value is taken while its values are not looked at."""
+    if concept in _TRANSFORMS:
+        return _TRANSFORMS[concept]
+    if concept not in _TABLES:
+        return ""
+    return f"table {_TABLES[concept]}" if concept in _ALLOWED else f"code {kind}"
+
+
 def mapping_of(name: str, sample: Sample, found: Recognition) -> str:
     """The text of the mapping file."""
     if sample.source["format"] == "hl7":

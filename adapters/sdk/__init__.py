@@ -163,7 +163,8 @@ class Mapped:
     """One record, mapped. `bundle` is None if it was rejected; `findings` then say why.
 
     `provenance` gives the origin of each value by its JSON Pointer in the bundle. With a `change` there is no bundle
-    either: who does not know of changes takes it for a record that was rejected, and hands nothing over.
+    either: who does not know of changes takes it for a record that was rejected, and hands nothing over. `made_by` is
+    the version of the adapter, where a node had it made.
     """
 
     key: str
@@ -172,6 +173,7 @@ class Mapped:
     findings: tuple[Finding, ...]
     position: Position
     change: Change | None = None
+    made_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +224,7 @@ class Adapter(Protocol):
 
 #: The adapters that come with the node, by name: where each is made. Others are found by their entry points, so that
 #: what an installation has registered can be stale without a shipped adapter going missing.
-_SHIPPED: Mapping[str, str] = MappingProxyType(
+SHIPPED: Mapping[str, str] = MappingProxyType(
     {
         "canonical": "adapters.canonical:CanonicalAdapter",
         "county-hl7": "adapters.wellbeing_county:hl7_adapter",
@@ -239,8 +241,8 @@ _SHIPPED: Mapping[str, str] = MappingProxyType(
 @cache
 def load(name: str) -> Adapter:
     """The adapter of that name: a shipped one, or an installed one. Raises AdapterError."""
-    if name in _SHIPPED:
-        module, _, maker = _SHIPPED[name].partition(":")
+    if name in SHIPPED:
+        module, _, maker = SHIPPED[name].partition(":")
         shipped: Adapter = getattr(import_module(module), maker)()
         return shipped
     for point in entry_points(group=GROUP, name=name):
@@ -252,5 +254,5 @@ def load(name: str) -> Adapter:
 @cache
 def available() -> tuple[Manifest, ...]:
     """The manifests of all shipped and installed adapters, by name."""
-    names = {*_SHIPPED, *(point.name for point in entry_points(group=GROUP))}
+    names = {*SHIPPED, *(point.name for point in entry_points(group=GROUP))}
     return tuple(load(name).manifest for name in sorted(names))

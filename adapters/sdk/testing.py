@@ -2,6 +2,7 @@
 
 * maps: of each sample some record is mapped, unless it is declared to be there to be refused.
 * protects: each protecting fact is made by the mapping, or it says that its source cannot know it.
+* rejections: no record is rejected that was not before, unless that was agreed on with a reason.
 * golden: each sample becomes what its golden file says.
 * nothing-lost: `read = mapped + rejected`, and each field of the sample is mapped, ignored by name or reported.
 * valid-output: each bundle keeps the schemas and is about one person.
@@ -24,7 +25,7 @@ from typing import Any
 
 import orjson
 
-from adapters.sdk import Adapter, Finding, Limits, Mapped, Record
+from adapters.sdk import Adapter, Finding, Limits, Mapped, Record, rejections
 from adapters.sdk.folders import Package, open_folder
 from schemas.catalogue import catalogue
 from schemas.facts import check_single_subject
@@ -376,6 +377,7 @@ def _dirty_input(package: Package) -> Iterator[str]:
 CHECKS: tuple[Check, ...] = (
     Check("maps", "of each sample some record is mapped", _maps),
     Check("protects", "each protecting fact is mapped, or declared as one that the source cannot know", _protects),
+    Check("rejections", "no record is rejected that was not before, unless that was agreed on", rejections.faults),
     Check("golden", "each sample becomes what its golden file says", _golden),
     Check("nothing-lost", "each record and each field is mapped, ignored by name or reported", _nothing_lost),
     Check("valid-output", "each bundle keeps the schemas", _valid),
@@ -388,9 +390,6 @@ CHECKS: tuple[Check, ...] = (
     ),
     Check("dirty-input", "broken samples neither crash it nor make anything vanish", _dirty_input),
 )
-
-
-# -- small things -----------------------------------------------------------------------------------------------------
 
 
 def _document(mapped: Mapped) -> dict[str, Any]:

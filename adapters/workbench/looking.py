@@ -8,17 +8,24 @@ from __future__ import annotations
 
 import hashlib
 import io
+import shutil
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
 from adapters.mapping import MappingError
+from adapters.scaffold.placing import proposed
 from adapters.sdk import AdapterError, Finding, Limits, Mapped, Record
 from adapters.sdk.folders import Package, open_folder
 from adapters.sdk.testing import ignored_by, target_of
+from adapters.workbench.editing import Edit, EditError, edited
+from schemas.codes import code_system, code_systems
 
 #: Records that are listed and can be looked at; the counts are of these.
 LISTED = 500
@@ -59,12 +66,31 @@ class Value:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A record in the list: its number from 0, its row, whether it was mapped, how many findings it has."""
+    """A record in the list: its number from 0, its row and its key, whether it was mapped, how many findings it has."""
 
     number: int
     row: int
     mapped: bool
     findings: int
+    key: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A finding over all records of a sample: one of its kind, and the numbers of the records that it was told of."""
+
+    finding: Finding
+    numbers: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What can be changed from the page: the digest of the mapping file as it was seen, and what may be chosen."""
+
+    digest: str
+    proposed: Mapping[str, str]
+    tables: Mapping[str, tuple[str, ...]]
+    may_undo: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +109,9 @@ class Look:
     findings: tuple[Finding, ...]
     fault: Fault | None = None
     stale: bool = False
+    told: tuple[Told, ...] = ()
+    unsaid: tuple[str, ...] = ()
+    desk: Desk | None = None
 
     @property
     def mapped(self) -> int:
@@ -108,6 +137,9 @@ class Bench:
     _package: Package | None = None
     _fault: Fault | None = None
     _read: dict[str, _Read] = field(default_factory=dict)
+    _proposed: dict[str, Mapping[str, str]] = field(default_factory=dict)
+    #: What was written from the page: the text before each change, and the digest of the text after it.
+    _done: list[tuple[bytes, str]] = field(default_factory=list)
 
     def mark(self) -> str:
         """A mark that changes when a file of the adapter does."""
@@ -131,7 +163,55 @@ class Bench:
             names = tuple(sample.name for sample in package.samples)
             chosen = sample if sample in names else (names[0] if names else "")
             read = self._read.get(chosen) or _Read((), frozenset())
-            return _look(_Shelf(package.name, chosen, names, self._fault, stale), read, number)
+            look = _look(_Shelf(package.name, chosen, names, self._fault, stale), read, number)
+            return replace(look, told=_told(read), unsaid=_unsaid(package), desk=self._desk(package, chosen))
+
+    def edit(self, edit: Edit, digest: str) -> None:
+        """Write a change into the mapping file as it was seen. Raises EditError, OSError."""
+        with self._lock:
+            path = self._mapping()
+            before = path.read_bytes()
+            if _digest(before) != digest:
+                # Whoever edits it meanwhile must not lose what they wrote.
+                raise EditError("edit-changed")
+            after = edited(before.decode("utf-8"), edit).encode()
+            compiles = getattr(self._package and self._package.adapter, "compiles", None)
+            if compiles is not None and (fault := compiles(after.decode())):
+                raise EditError("edit-fault", fault)
+            _replace(path, after)
+            self._done.append((before, _digest(after)))
+
+    def undo(self) -> None:
+        """Take the last change back, unless somebody has edited the file since. Raises EditError, OSError."""
+        with self._lock:
+            path = self._mapping()
+            if not self._done:
+                raise EditError("edit-none")
+            before, digest = self._done[-1]
+            if _digest(path.read_bytes()) != digest:
+                raise EditError("edit-changed")
+            _replace(path, before)
+            self._done.pop()
+
+    def _mapping(self) -> Path:
+        """The mapping file. Raises EditError if the adapter has none."""
+        found = next((file for file in self._files() if file.name == "mapping.yaml"), None)
+        if found is None:
+            raise EditError("edit-none")
+        return found
+
+    def _desk(self, package: Package, sample: str) -> Desk | None:
+        """What can be changed; nothing of an adapter without a mapping file."""
+        try:
+            content = self._mapping().read_bytes()
+            document = YAML(typ="safe", pure=True).load(content.decode("utf-8"))
+        except (EditError, OSError, UnicodeDecodeError, YAMLError):
+            return None
+        if sample not in self._proposed:
+            path = next((path for path in package.samples if path.name == sample), None)
+            self._proposed[sample] = proposed(path.read_bytes(), sample) if path is not None else {}
+        tables = document.get("tables") if isinstance(document, dict) else None
+        return Desk(_digest(content), self._proposed[sample], _codes(tables or {}), bool(self._done))
 
     def _load(self) -> bool:
         """Load what has changed; whether what is held is older than the files."""
@@ -150,6 +230,7 @@ class Bench:
                 self._fault = Fault(f"{type(error).__name__}: {error}")
             else:
                 self._package, self._read, self._fault = package, read, None
+                self._proposed = {}
         return self._fault is not None
 
     def _place(self, error: MappingError) -> Fault:
@@ -167,6 +248,48 @@ class Bench:
             if not hidden and path.is_file():
                 found.append(path)
         return found
+
+
+def _unsaid(package: Package) -> tuple[str, ...]:
+    """The protecting facts of which the mapping says nothing, not even that its source cannot know them."""
+    mapping = getattr(package.adapter, "mapping", None)
+    unsaid, said = (frozenset(getattr(mapping, name, ())) for name in ("unsaid", "cannot_say"))
+    return tuple(sorted(unsaid - said))
+
+
+def _told(read: _Read) -> tuple[Told, ...]:
+    """The findings of all records, each sentence once, those that stop a record first."""
+    found: dict[tuple[str, str, str], tuple[Finding, list[int]]] = {}
+    for number, (_, mapped) in enumerate(read.pairs):
+        for finding in mapped.findings:
+            column = finding.position.column.split("[", maxsplit=1)[0]
+            numbers = found.setdefault((finding.severity, finding.code, column), (finding, []))[1]
+            if number not in numbers:
+                numbers.append(number)
+    return tuple(Told(finding, tuple(numbers)) for _, (finding, numbers) in sorted(found.items()))
+
+
+def _codes(tables: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    """The codes that each table may give, and those of each code system that is no table here."""
+    systems = code_systems()
+    found = {name: tuple(code_system(name).codes) for name in systems}
+    for name, table in tables.items():
+        extended = table.get("extends") if isinstance(table, dict) else None
+        own = {str(code) for key, code in table.items() if key not in {"extends", "file"}} if table else set()
+        found[name] = tuple(code_system(extended).codes) if extended in systems else tuple(sorted(own))
+    return found
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Write a file in one step: whoever is cut off leaves the one before."""
+    fresh = path.with_name(f".{path.name}.fresh")
+    fresh.write_bytes(content)
+    shutil.copymode(path, fresh)
+    fresh.replace(path)
 
 
 def _read(package: Package, sample: Path) -> _Read:
@@ -193,8 +316,8 @@ class _Shelf:
 def _look(shelf: _Shelf, read: _Read, number: int) -> Look:
     adapter, sample, samples, fault, is_stale = shelf.adapter, shelf.sample, shelf.samples, shelf.fault, shelf.is_stale
     records = tuple(
-        Listed(index, mapped.position.row, mapped.bundle is not None, len(mapped.findings))
-        for index, (_, mapped) in enumerate(read.pairs)
+        Listed(index, mapped.position.row, mapped.bundle is not None, len(mapped.findings), _key(item, mapped))
+        for index, (item, mapped) in enumerate(read.pairs)
     )
     number = min(max(number, 0), max(len(records) - 1, 0))
     if not records:
@@ -217,6 +340,11 @@ def _look(shelf: _Shelf, read: _Read, number: int) -> Look:
         fault,
         is_stale,
     )
+
+
+def _key(item: Record | Finding, mapped: Mapped) -> str:
+    """What the source itself calls a record."""
+    return mapped.key or (item.key if isinstance(item, Record) else "")
 
 
 def _cells(item: Record | Finding, mapped: Mapped, taken: set[str], ignored: frozenset[str]) -> list[Cell]:

@@ -8,6 +8,7 @@ import io
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -20,6 +21,7 @@ from rich.table import Table
 
 from adapters.mapping import MappingError
 from adapters.sdk import Adapter, AdapterError, Finding, Limits, Manifest, Mapped, Record, available, load
+from adapters.sdk.versions import version_of
 from gateway.cli.adapter_new import new
 from gateway.terminal.output import NO, OUTSIDE, WRONG, Drawn, console, fail, print_json, progress, table
 
@@ -42,7 +44,8 @@ def list_(json: Json = False) -> None:
                 {
                     "name": item.name,
                     "title": {"fi": item.title.fi, "sv": item.title.sv, "en": item.title.en},
-                    "version": _version(item.name),
+                    "version": version_of(item.name).declared,
+                    "digest": version_of(item.name).digest,
                     "media_types": item.media_types,
                     "reads": item.reads,
                     "writes": item.writes,
@@ -51,17 +54,16 @@ def list_(json: Json = False) -> None:
             ]
         )
         return
-    rows = [(item.name, item.title.en, ", ".join(item.media_types), _does(item), _version(item.name)) for item in found]
-    console.print(table("Adapters", ("name", "what it is", "media types", "does", "version"), rows))
+    versions = [version_of(item.name) for item in found]
+    rows = [
+        (item.name, item.title.en, ", ".join(item.media_types), _does(item), version.declared, version.digest[:12])
+        for item, version in zip(found, versions, strict=True)
+    ]
+    console.print(table("Adapters", ("name", "what it is", "media types", "does", "version", "digest"), rows))
 
 
 def _does(item: Manifest) -> str:
     return " and ".join(word for word, does in (("reads", item.reads), ("writes", item.writes)) if does)
-
-
-def _version(name: str) -> str:
-    """The version of an adapter's mapping; empty for one that has none."""
-    return str(getattr(getattr(load(name), "mapping", None), "version", ""))
 
 
 @app.command()
@@ -166,12 +168,22 @@ def _at(bundle: Any, pointer: str) -> Any:
 def check(
     folder: Folder = Path(),
     accept: Annotated[bool, typer.Option("--accept", help="Make the results the golden files first.")] = False,
+    reject: Annotated[
+        list[str] | None,
+        typer.Option("--reject", help="With --accept: agree that a record is rejected.", metavar="SAMPLE:ROW=WHY"),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Run what every adapter must hold: it maps, golden files, nothing lost, valid output, round trip, dirty input."""
+    from adapters.sdk import rejections
     from adapters.sdk.testing import CHECKS, coverage, open_folder, write_golden
 
+    if reject and not accept:
+        fail("--reject agrees to a result, so it goes with --accept", WRONG, json=json)
     package = _guarded(lambda: open_folder(folder), json=json)
+    if accept:
+        # First, for it refuses: what is accepted without a word would hide a record that is newly lost.
+        _guarded(lambda: rejections.accept(package, reject or ()), json=json)
     accepted = _guarded(lambda: write_golden(package), json=json) if accept else []
     results = []
     with progress("checking", quiet=json) as step:
@@ -180,47 +192,78 @@ def check(
             results.append((check, _guarded(lambda check=check: check.faults(package), json=json)))  # type: ignore[misc]
             step(number, len(chosen))
     covered = _guarded(lambda: coverage(package), json=json)
-    held = not any(faults for _, faults in results)
+    turned = _guarded(lambda: rejections.rejected(package), json=json)
+    tried = _Tried(package.name, accepted, results, covered, turned)
     if json:
-        print_json(
-            {
-                "adapter": package.name,
-                "passed": held,
-                "accepted": [str(path) for path in accepted],
-                "checks": [{"name": check.name, "passed": not faults, "faults": faults} for check, faults in results],
-                "read": covered.read,
-                "mapped": covered.mapped,
-                "rejected": covered.rejected,
-                "findings": dict(covered.findings),
-                "fields": [
-                    {
-                        "field": field.name,
-                        "filled": field.filled,
-                        "targets": field.targets,
-                        "transforms": field.transforms,
-                        "ignored": field.ignored,
-                        "reported": field.reported,
-                    }
-                    for field in covered.fields
-                ],
-            }
-        )
+        print_json(tried.document())
     else:
-        console.print(f"{package.name} [{'green' if covered.mapped else 'bold red'}]{covered.share}[/]")
-        for path in accepted:
-            console.print(f"[dim]accepted[/] {escape(str(path))}")
-        console.print(_coverage_table(covered))
-        for check, faults in results:
-            console.print(f"[{'red]✗' if faults else 'green]✓'}[/] {check.name}: {check.means}")
-            for fault in faults:
-                console.print(f"    {escape(fault)}")
+        tried.tell()
         for check in CHECKS:
             if not check.applies(package):
                 console.print(f"[dim]– {check.name}: it only reads[/]")
-        verdict = "[green]passes[/]" if held else "[bold red]does not pass[/]"
+        verdict = "[green]passes[/]" if tried.is_held else "[bold red]does not pass[/]"
         console.print(f"{package.name} {verdict}: {covered.share}, {covered.rejected} rejected")
-    if not held:
+    if not tried.is_held:
         raise SystemExit(NO)
+
+
+@dataclass(frozen=True, slots=True)
+class _Tried:
+    """What the test of an adapter has found."""
+
+    name: str
+    accepted: list[Path]
+    results: list[tuple[Any, list[str]]]
+    covered: Any
+    turned: list[Any]
+
+    @property
+    def is_held(self) -> bool:
+        return not any(faults for _, faults in self.results)
+
+    def document(self) -> dict[str, Any]:
+        """For programs."""
+        covered = self.covered
+        checks = [{"name": check.name, "passed": not faults, "faults": faults} for check, faults in self.results]
+        return {
+            "adapter": self.name,
+            "passed": self.is_held,
+            "accepted": [str(path) for path in self.accepted],
+            "checks": checks,
+            "read": covered.read,
+            "mapped": covered.mapped,
+            "rejected": covered.rejected,
+            "rejections": [
+                {"sample": record.sample, "row": record.row, "codes": record.codes, "why": record.why or None}
+                for record in self.turned
+            ],
+            "findings": dict(covered.findings),
+            "fields": [
+                {
+                    "field": field.name,
+                    "filled": field.filled,
+                    "targets": field.targets,
+                    "transforms": field.transforms,
+                    "ignored": field.ignored,
+                    "reported": field.reported,
+                }
+                for field in covered.fields
+            ],
+        }
+
+    def tell(self) -> None:
+        """For people: how much is mapped comes first."""
+        console.print(f"{self.name} [{'green' if self.covered.mapped else 'bold red'}]{self.covered.share}[/]")
+        for path in self.accepted:
+            console.print(f"[dim]accepted[/] {escape(str(path))}")
+        console.print(_coverage_table(self.covered))
+        for record in self.turned:
+            why = escape(record.why) or "[bold red]not agreed on[/]"
+            console.print(f"[dim]rejected[/] {escape(str(record))} {', '.join(record.codes)}: {why}", soft_wrap=True)
+        for check, faults in self.results:
+            console.print(f"[{'red]✗' if faults else 'green]✓'}[/] {check.name}: {check.means}")
+            for fault in faults:
+                console.print(f"    {escape(fault)}")
 
 
 def _coverage_table(covered: Any) -> Drawn:

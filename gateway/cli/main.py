@@ -35,7 +35,10 @@ NOUNS: Mapping[str, Noun] = {
         ("gateway.cli.demo",),
     ),
     "node": Noun("Run a node, or check its settings.", ("gateway.cli.node",)),
-    "adapter": Noun("Make an adapter from a sample, look at what it does, test it, pack it.", ("gateway.cli.adapter",)),
+    "adapter": Noun(
+        "Make an adapter from a sample, look at what it does, test it, pack it.",
+        ("gateway.cli.adapter", "gateway.cli.adapter_life"),
+    ),
     "audit": Noun(
         "Read, prove, check and archive the audit log.",
         ("gateway.desk.cli.officer", "gateway.desk.cli.disclosures", "gateway.desk.cli.reviews"),

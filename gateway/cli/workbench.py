@@ -7,21 +7,25 @@ would get what is decided by the same functions as in a node, by the reference r
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+import secrets
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from importlib.resources import files
 from typing import Any, Final
-from urllib.parse import urlencode
+from urllib.parse import parse_qsl, urlencode
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from adapters.scaffold.placing import places
+from adapters.sdk import Finding
+from adapters.workbench.editing import Edit, EditError, EditKind
 from adapters.workbench.looking import Bench, Look
 from consent.decision import Decision, Party, PermittedCategory, decide
 from consent.explaining import explain
@@ -38,7 +42,7 @@ _TEXTS: Final = Catalogue("workbench")
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; "
-    "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "img-src data:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Resource-Policy": "same-origin",
@@ -196,6 +200,7 @@ def workbench(
             Route("/", lambda request: pages.shown(request, "page.html")),
             Route("/view", lambda request: pages.shown(request, "bench.html")),
             Route("/events", events),
+            Route("/edit", pages.edit, methods=["POST"]),
             Route("/static/{name}", _static),
         ],
         middleware=[Middleware(_Guard)],
@@ -210,12 +215,41 @@ class _Pages:
         self._rulebook = rulebook
         self._clock = clock
         self._language = language
+        # Pages elsewhere can send a form here, but read none: what they cannot know, their forms lack.
+        self._token = secrets.token_urlsafe(24)
         self._flows = {code: flow for code, flow in rulebook.flows.items() if flow.deliveries}
         self._templates = Environment(
             loader=PackageLoader("adapters.workbench"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
         )
 
-    def shown(self, request: Request, template: str) -> Response:
+    async def edit(self, request: Request) -> Response:
+        """Write a change that somebody has clicked, and show the page again; 409 if it cannot be written."""
+        body = await _body(request)
+        if body is None:
+            return PlainTextResponse("The form is too large.\n", 413)
+        form = dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True))
+        origin = request.headers.get("origin", "")
+        is_ours = origin in {"", f"http://{request.headers.get('host', '')}"}
+        if not is_ours or not secrets.compare_digest(form.get("token", "").encode(), self._token.encode()):
+            return PlainTextResponse("The form is not the workbench's own; load the page again.\n", 403)
+        try:
+            if form.get("kind") == "undo":
+                await asyncio.to_thread(self._bench.undo)
+            else:
+                await asyncio.to_thread(self._bench.edit, change(form), form.get("digest", ""))
+        except EditError as error:
+            return await asyncio.to_thread(self._refused, request, error)
+        except OSError as error:
+            return PlainTextResponse(f"{error.strerror}\n", 500)
+        return RedirectResponse("/?" + urlencode(self._state(request)), 303)
+
+    def _refused(self, request: Request, error: EditError) -> Response:
+        told = _TEXTS(error.code, self._state(request)["language"], told=error.told)
+        if request.headers.get("accept") == "text/plain":
+            return PlainTextResponse(told, 409)
+        return self.shown(request, "page.html", told)
+
+    def shown(self, request: Request, template: str, refused: str = "") -> Response:
         """Answer a request with a template."""
         state = self._state(request)
         mark = self._bench.mark()
@@ -227,8 +261,8 @@ class _Pages:
             else ((), ())
         )
 
-        def link(**changes: object) -> str:
-            return "/?" + urlencode({**state, **changes})
+        def link(to: str = "/", **changes: object) -> str:
+            return f"{to}?" + urlencode({**state, **changes})
 
         html = self._templates.get_template(template).render(
             t=lambda key, **values: _TEXTS(key, speaking, **values),
@@ -236,6 +270,10 @@ class _Pages:
             look=look,
             say=lambda text: text.in_language(speaking),
             mark=mark,
+            token=self._token,
+            refused=refused,
+            places=places(),
+            lacking=lacking,
             language=speaking,
             flow=state["flow"],
             flows=[(code, _opening(flow.title[speaking])) for code, flow in self._flows.items()],
@@ -243,7 +281,7 @@ class _Pages:
             recipients=recipients,
             rows=rows,
         )
-        return HTMLResponse(html)
+        return HTMLResponse(html, 409 if refused else 200)
 
     def _state(self, request: Request) -> dict[str, Any]:
         asked = request.query_params
@@ -254,6 +292,46 @@ class _Pages:
             "language": chosen if chosen in LANGUAGES else self._language,
             "flow": asked["flow"] if asked.get("flow") in self._flows else next(iter(self._flows)),
         }
+
+
+MOST_FORM_BYTES = 16 * 1024
+
+
+async def _body(request: Request) -> bytes | None:
+    """The body of a form; None if it is too large for one."""
+    found = b""
+    async for piece in request.stream():
+        found += piece
+        if len(found) > MOST_FORM_BYTES:
+            return None
+    return found
+
+
+def change(form: Mapping[str, str]) -> Edit:
+    """The change that a form asks for. Raises EditError."""
+    name, table = form.get("name", ""), form.get("table", "")
+    match form.get("kind", ""):
+        case EditKind.IGNORE | EditKind.CANNOT_SAY as kind if name:
+            return Edit(EditKind(kind), name)
+        case EditKind.CODE if name and table and form.get("code"):
+            return Edit(EditKind.CODE, name, table=table, code=form["code"])
+        case EditKind.MAP if name:
+            for place in places():
+                if place.concept == form.get("concept"):
+                    return Edit(EditKind.MAP, name, path=place.path, transform=place.transform)
+    raise EditError("edit-other")
+
+
+def lacking(finding: Finding, tables: Mapping[str, tuple[str, ...]]) -> tuple[str, tuple[str, ...]] | None:
+    """The table that a value of a finding could be added to, and the codes that it may give; the nearest first."""
+    if finding.code != "code-unknown" or finding.shown is None:
+        return None
+    word, _, table = finding.shown.rule.partition(" ")
+    codes = tables.get(table, ())
+    if word not in {"code", "table"} or not codes:
+        return None
+    near = finding.shown.near
+    return table, tuple(sorted(codes, key=lambda code: (code != near, code)))
 
 
 async def _marks(bench: Bench, stopping: asyncio.Event) -> AsyncIterator[str]:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 from sqlalchemy import create_engine, make_url
 
-from adapters.sdk import Adapter, Change
+from adapters.sdk import Adapter, Change, Mapped
 from gateway.exchange.context import Exchange
 from gateway.handover.changes import Changes, Teller
 from gateway.handover.deliver import Deliveries
@@ -50,7 +49,12 @@ def open_feed(
     limits = replace(exchange.limits.adapter, seconds=7 * 86400.0)
     return Feed(
         settings.name,
-        Intake(_source(settings, adapter, exchange.limits.body_bytes), adapter, limits),
+        Intake(
+            _source(settings, adapter, exchange.limits.body_bytes),
+            adapter,
+            limits,
+            lambda digest: adapters.using(settings.adapter, digest),
+        ),
         Door(_hand_over(settings, exchange, deliveries), _take_change(settings, exchange)),
         Books(progress, settings.reports / settings.name),
         FeedPolicy(settings.poll_seconds, settings.retry_limit_seconds),
@@ -72,12 +76,14 @@ def open_messages(settings: MllpSource, exchange: Exchange, deliveries: Deliveri
 def _hand_over(settings: SourceSettings, exchange: Exchange, deliveries: Deliveries) -> HandOver:
     handovers, sender = Handovers(exchange), SubsystemId.parse(settings.subsystem)
 
-    async def hand_over(bundle: dict[str, Any], idempotency: str) -> bool:
+    async def hand_over(mapped: Mapped, idempotency: str) -> bool:
+        assert mapped.bundle is not None
         plan = await handovers.plan(
             Order(
                 client=f"source {settings.name}",
                 sender=sender,
-                bundle=bundle,
+                bundle=mapped.bundle,
+                made_by=mapped.made_by,
                 flow=settings.flow,
                 idempotency=idempotency,
                 case=None,

@@ -163,6 +163,7 @@ class HandoverForm(Shown):
     state: str
     created: str
     changed: str
+    adapter: str | None = None
     deliveries: list[DeliveryForm]
 
 

@@ -69,6 +69,7 @@ class Overview:
             "flow": row.flow,
             "state": row.state,
             "created": _time(row.created),
+            "adapter": row.adapter,
             "changed": _time(row.changed),
             "deliveries": [
                 {

@@ -75,6 +75,8 @@ class Order:
     #: Where the record comes from, and its key there.
     register: Register
     record_key: str | None = None
+    #: The version of the adapter that made the record.
+    made_by: str = ""
     once: Once | None = None
     #: Refuses, by raising, a recipient's service, a purpose or categories that the client has no right to.
     permits: Callable[[ServiceId | None, str, frozenset[str]], None] = lambda _service, _purpose, _categories: None
@@ -94,6 +96,7 @@ class Order:
                 "trace_id": self.trace_id,
                 "register": [self.register.name, self.register.is_authoritative],
                 "record_key": self.record_key,
+                "made_by": self.made_by,
             }
         )
 
@@ -232,7 +235,7 @@ class Handovers:
             Outcome.PLANNED if is_planned else Outcome.STOPPED,
             now,
             id=handover,
-            detail={"flow": order.flow, "handover": handover},
+            detail={"flow": order.flow, "handover": handover} | _made_by(order),
         )
         new = NewHandover(
             id=handover,
@@ -245,6 +248,7 @@ class Handovers:
             at=micros(now),
             entry=opening.id,
             sealed=seal(settled.subject.key, f"handovers/{handover}", orjson.dumps(order.bundle)),
+            adapter=order.made_by or None,
         )
         store.add_handover(connection, new)
         entries = []
@@ -305,6 +309,11 @@ def _sent_by(standing: Standing, order: Order, flow: Flow, now: datetime) -> Seq
 
 def _falls_to(flow: Flow, roles: frozenset[str]) -> bool:
     return any(not part.from_roles.isdisjoint(roles) for part in flow.deliveries)
+
+
+def _made_by(order: Order) -> dict[str, str]:
+    """Which mapping made the record: the log says it for as long as the log lasts."""
+    return {"adapter": order.made_by} if order.made_by else {}
 
 
 def _delivery(draft: Draft, handover: NewHandover, planned: Planned, entry: Entry) -> NewDelivery:

@@ -36,6 +36,7 @@ class NewHandover:
     at: int
     entry: str
     sealed: bytes
+    adapter: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,7 +133,7 @@ def add_handover(connection: Connection, new: NewHandover) -> None:
     """Store a handover."""
     _ADD_HANDOVER.run(
         connection, new.id, new.flow, new.subject, new.case, new.client, new.idempotency, new.state.value,
-        new.at, new.at, new.entry, new.sealed,
+        new.at, new.at, new.entry, new.sealed, new.adapter,
     )  # fmt: skip
 
 
@@ -215,7 +216,7 @@ def remember(connection: Connection, client: str, key: str, fingerprint: str, at
 
 _ADD_HANDOVER: Final = Fixed.insert(
     handovers, "id", "flow", "subject", "case_reference", "client", "idempotency", "state", "created", "changed",
-    "entry", "sealed",
+    "entry", "sealed", "adapter",
 )  # fmt: skip
 _ADD_DELIVERY: Final = Fixed.insert(
     deliveries, "id", "handover", "kind", "service", "consumer", "role", "purpose", "categories", "subject", "state",

@@ -215,6 +215,7 @@ async def _hand_over(
             bundle=mapped.bundle,
             idempotency=f"{key}/{len(plans)}" if key else None,
             record_key=mapped.key or None,
+            made_by=mapped.made_by,
         )
         try:
             plans.append((mapped, await handovers.plan(wanted)))

@@ -280,8 +280,14 @@ class Node:
             "hold": running.parts.hold.condition(),
             "identity": running.work.waiting.condition(),
             "reach": reach(running.parts.latest(), self.settings, running.doors.peers.last_call),
-            "readers": running.parts.reading.condition() if running.parts.reading is not None else {},
+            "readers": _readers(running.parts),
         }
+
+
+def _readers(parts: Parts) -> dict[str, Any]:
+    if parts.reading is None or parts.versions is None:
+        return {}
+    return {**parts.reading.condition(), "not_taken": parts.versions.condition()}
 
 
 async def _start_reading(stack: AsyncExitStack, settings: Settings) -> Reading:

@@ -6,6 +6,7 @@ listens and nothing works in the background; `gateway.node.node` adds that.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
@@ -21,6 +22,7 @@ from gateway.exchange.transport import PeerTransport
 from gateway.exchange.witnessing import OwnLog, Witnessing, WitnessPolicy
 from gateway.keys.credentials import KeyPlace
 from gateway.node import secret_files
+from gateway.node.adapter_watch import AdapterWatch
 from gateway.node.handshakes import RefusedConnections
 from gateway.node.hold import Hold, path_of
 from gateway.node.secret_watch import SecretWatch
@@ -68,6 +70,7 @@ class Parts:
     hold: Hold
     secrets: SecretWatch
     reading: Reading | None
+    versions: AdapterWatch | None
 
     def adapters(self, work: str, size: int = 2) -> Adapters:
         """Adapters for some work, with so many processes of their own."""
@@ -120,6 +123,7 @@ async def assemble(
     refused.report_to(log)
     places = key_places(stack, settings, standings)
     faces = TlsFaces(places, authorities(settings), standings, refused)
+    versions = await _versions(settings, stack, engine, reading)
     transport = await _transport(settings, stack, faces)
     backends = backends_of(settings, _adapters(reading, "questions"))
     for backend in backends.values():
@@ -151,7 +155,20 @@ async def assemble(
         rates=Rates(RateLimits(**settings.rates.model_dump())),
         delivery=_delivery(settings),
     )
-    return Parts(settings, exchange, standings, places, faces, refused, hold, secrets, reading)
+    return Parts(settings, exchange, standings, places, faces, refused, hold, secrets, reading, versions)
+
+
+async def _versions(
+    settings: Settings, stack: AsyncExitStack, engine: Engine, reading: Reading | None
+) -> AdapterWatch | None:
+    """The versions of adapters that are in use, at work before anything is read."""
+    if reading is None:
+        return None
+    versions = AdapterWatch(engine, reading, settings.adapters.limits())
+    stack.callback(versions.close)
+    await asyncio.to_thread(versions.look)
+    reading.former = versions.former
+    return versions
 
 
 def _telemetry(settings: Settings, stack: AsyncExitStack) -> Telemetry:

@@ -57,6 +57,8 @@ def start_work(parts: Parts, stack: AsyncExitStack) -> Work:
     stack.callback(asyncio.create_task(waiting.run()).cancel)
     stack.callback(asyncio.create_task(_sweep(exchange)).cancel)
     stack.callback(asyncio.create_task(Observing(exchange).run()).cancel)
+    if parts.versions is not None:
+        stack.callback(asyncio.create_task(parts.versions.run()).cancel)
     _start_stamping(parts, stack)
     return Work(deliveries, waiting)
 

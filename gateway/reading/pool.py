@@ -15,6 +15,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import orjson
@@ -73,8 +74,11 @@ class Readers:
         memory_mb: int,
         poison: Poison | None = None,
         clock: Callable[[], float] = time.monotonic,
+        beside: Path | None = None,
     ) -> None:
+        """`beside` is a folder whose modules go before those that are installed."""
         self._memory_mb = memory_mb
+        self._beside = beside
         self._clock = clock
         self._idle: list[Reader] = []
         self._free = threading.BoundedSemaphore(size)
@@ -162,7 +166,8 @@ class Readers:
 
     def _readable(self, request: Mapping[str, Any], body: bytes, source: str) -> bytes:
         """The digest of an input that may be read. Raises ReaderDiedError, ProblemError."""
-        digest = hashlib.sha256(orjson.dumps([request.get("do"), request.get("adapter")]) + body).digest()
+        asked = orjson.dumps([request.get(name) for name in ("do", "adapter", "digest")])
+        digest = hashlib.sha256(asked + body).digest()
         limit = self.poison.limit(digest)
         if limit is not None:
             raise ReaderDiedError(limit)
@@ -209,7 +214,7 @@ class Readers:
 
     def _started(self) -> Reader:
         try:
-            reader = Reader(self._memory_mb, self._clock())
+            reader = Reader(self._memory_mb, self._clock(), self._beside)
         except (ReaderDiedError, OSError) as error:
             event(LOGGER, logging.ERROR, "readers-down", reason=type(error).__name__)
             raise ProblemError("readers-down", detail="no process can be started that reads", retry_after=5) from None
@@ -238,6 +243,13 @@ class Readers:
 def _made(answer: dict[str, Any], made: Callable[[dict[str, Any]], T]) -> T:
     if answer.get("error") == "adapter":
         raise AdapterError(str(answer.get("text")))
+    if answer.get("error") == "version":
+        raise ProblemError(
+            "readers-down",
+            detail="the files of an adapter have changed under the node",
+            remedy="take versions into use by `yhdyspinta adapter take`, or start the node anew",
+            retry_after=60,
+        )
     try:
         if "error" in answer:
             raise ValueError

@@ -13,6 +13,7 @@ import struct
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, Final
 
 import orjson
@@ -68,11 +69,15 @@ class _Answers:
 class Reader:
     """A reader that has been started. For one thread, or one task, at a time."""
 
-    def __init__(self, memory_mb: int, now: float) -> None:
-        """Start it; `now` is when, by the clock of its pool. Raises ReaderDiedError if it does not come up, OSError."""
+    def __init__(self, memory_mb: int, now: float, beside: Path | None = None) -> None:
+        """Start it; `now` is when, by the clock of its pool; `beside` is a folder whose modules go before all others.
+
+        Raises ReaderDiedError if it does not come up, OSError.
+        """
         self.started = now
         ours, theirs = socket.socketpair()
-        program = _PROGRAM.format(path=[entry for entry in sys.path if entry], fd=theirs.fileno(), memory=memory_mb)
+        path = [*([str(beside)] if beside is not None else []), *filter(None, sys.path)]
+        program = _PROGRAM.format(path=path, fd=theirs.fileno(), memory=memory_mb)
         with theirs:
             # -I and -S would leave out where packages are installed; the path is given instead, the rest of the
             # environment is not.

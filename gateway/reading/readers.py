@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, fields
-from functools import cached_property
+from functools import partial
 from typing import Any, BinaryIO, Final, TypeVar
 
 import orjson
@@ -28,8 +29,9 @@ from adapters.sdk import (
     available,
     load,
 )
+from adapters.sdk.versions import InUse
 from adapters.texts import over
-from gateway.reading.pool import Poison, Readers
+from gateway.reading.editions import AtWork, Edition, Editions, editions
 from gateway.reading.process import ReaderDiedError
 from gateway.wire.problems import ProblemError
 
@@ -47,45 +49,54 @@ class Columns:
 
 
 class RemoteAdapter:
-    """An adapter whose code runs in readers alone."""
+    """An adapter whose code runs in readers alone.
 
-    def __init__(self, manifest: Manifest, readers: Readers, source: str) -> None:
-        self._manifest = manifest
-        self._readers = readers
+    `at_work` says which version is to be asked: what was begun with one is finished with it.
+    """
+
+    def __init__(self, at_work: Callable[[], AtWork], source: str) -> None:
+        self._at_work = at_work
         self._source = source
+        self._columns: tuple[str, Columns | None] | None = None
 
     @property
     def manifest(self) -> Manifest:
         """What the adapter is."""
-        return self._manifest
+        return self._at_work().edition.manifest
 
-    @cached_property
+    @property
     def mapping(self) -> Columns | None:
         """The names that it takes, if it is made of a mapping."""
-        (found,) = self._ask("describe", b"", Limits(), _columns)
-        return found
+        at_work = self._at_work()
+        digest = at_work.edition.version.digest
+        if self._columns is None or self._columns[0] != digest:
+            (found,) = self._ask(at_work, Asked("describe", b"", Limits()), _columns)
+            self._columns = digest, found
+        return self._columns[1]
 
     def read(self, stream: BinaryIO, limits: Limits) -> Iterator[Record | Finding]:
         """Not done here: records are mapped where they are read."""
-        raise AdapterError(f"{self._manifest.name} reads and maps in one")
+        raise AdapterError(f"{self.manifest.name} reads and maps in one")
 
     def to_canonical(self, record: Record) -> Mapped:
         """See Adapter."""
         place = record.position
         body = orjson.dumps([[record.key, _sent(record.fields), [place.file, place.row, place.column]]])
-        (mapped,) = self._mapped("map", body, Limits())
+        (mapped,) = self._mapped(Asked("map", body, Limits()))
         return mapped
 
     def convert(self, stream: BinaryIO, limits: Limits) -> Iterator[Mapped]:
         """See Adapter. An input that kills its reader is a record that is rejected, with what it went over."""
         # One byte more than may be read: the adapter says that it is too much.
-        return self._mapped("convert", stream.read(limits.total_bytes + 1), limits)
+        return self._mapped(Asked("convert", stream.read(limits.total_bytes + 1), limits))
 
     async def convert_soon(self, body: bytes, limits: Limits) -> list[Mapped]:
         """`convert` on the event loop, of what holds few records."""
-        request = self._request("convert", limits)
+        at_work = self._at_work()
+        request = _request(at_work.edition, "convert", limits)
+        made = partial(_mapped, at_work.edition.version.mark)
         try:
-            return await self._readers.answers(request, body[: limits.total_bytes + 1], limits, self._source, _mapped)
+            return await at_work.readers.answers(request, body[: limits.total_bytes + 1], limits, self._source, made)
         except ReaderDiedError as error:
             return [_over(error, limits)]
 
@@ -95,28 +106,40 @@ class RemoteAdapter:
         Raises AdapterError, ProblemError.
         """
         try:
-            (found,) = self._ask("heads", body, limits, _heads)
+            (found,) = self._ask(self._at_work(), Asked("heads", body, limits), _heads)
         except ReaderDiedError:
             return Heads(())
         return found
 
     def from_canonical(self, bundle: Mapping[str, Any]) -> Rendered:
         """See Adapter."""
-        (found,) = self._ask("render", orjson.dumps(bundle), Limits(), _rendered)
+        (found,) = self._ask(self._at_work(), Asked("render", orjson.dumps(bundle), Limits()), _rendered)
         return found
 
-    def _mapped(self, do: str, body: bytes, limits: Limits) -> Iterator[Mapped]:
+    def _mapped(self, asked: Asked) -> Iterator[Mapped]:
+        at_work = self._at_work()
         try:
-            yield from self._ask(do, body, limits, _mapped)
+            yield from self._ask(at_work, asked, partial(_mapped, at_work.edition.version.mark))
         except ReaderDiedError as error:
-            yield _over(error, limits)
+            yield _over(error, asked.limits)
 
-    def _ask(self, do: str, body: bytes, limits: Limits, made: Callable[[dict[str, Any]], T]) -> Iterator[T]:
-        return self._readers.ask(self._request(do, limits), body, limits, self._source, made)
+    def _ask(self, at_work: AtWork, asked: Asked, made: Callable[[dict[str, Any]], T]) -> Iterator[T]:
+        request = _request(at_work.edition, asked.do, asked.limits)
+        return at_work.readers.ask(request, asked.body, asked.limits, self._source, made)
 
-    def _request(self, do: str, limits: Limits) -> dict[str, Any]:
-        given = {item.name: getattr(limits, item.name) for item in fields(limits) if item.name != "clock"}
-        return {"do": do, "adapter": self._manifest.name, "limits": given}
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a reader is asked to do with which bytes."""
+
+    do: str
+    body: bytes
+    limits: Limits
+
+
+def _request(edition: Edition, do: str, limits: Limits) -> dict[str, Any]:
+    given = {item.name: getattr(limits, item.name) for item in fields(limits) if item.name != "clock"}
+    return {"do": do, "adapter": edition.manifest.name, "digest": edition.version.digest, "limits": given}
 
 
 def _over(error: ReaderDiedError, limits: Limits) -> Mapped:
@@ -133,14 +156,14 @@ def _sent(value: Any) -> Any:
     return [_sent(item) for item in value] if isinstance(value, list) else value
 
 
-def _mapped(answer: Mapping[str, Any]) -> Mapped:
+def _mapped(made_by: str, answer: Mapping[str, Any]) -> Mapped:
     """A record as a reader tells it. Raises KeyError, TypeError or ValueError."""
     bundle = answer["bundle"]
     if bundle is not None and not isinstance(bundle, dict):
         raise TypeError
     findings = tuple(_finding(item) for item in answer["findings"])
     change = None if bundle is not None else _change(answer.get("change"))
-    return Mapped(str(answer["key"]), bundle, {}, findings, _position(answer["position"]), change)
+    return Mapped(str(answer["key"]), bundle, {}, findings, _position(answer["position"]), change, made_by)
 
 
 def _change(item: Sequence[Any] | None) -> Change | None:
@@ -176,20 +199,6 @@ def _rendered(answer: Mapping[str, Any]) -> Rendered:
     return Rendered(str(answer["media_type"]), answer.get("body", b""), findings)
 
 
-def _manifests(answer: Mapping[str, Any]) -> tuple[Manifest, ...]:
-    return tuple(
-        Manifest(
-            str(item["name"]),
-            Text(*(str(item["title"][language]) for language in ("fi", "sv", "en"))),
-            tuple(map(str, item["media_types"])),
-            bool(item["reads"]),
-            bool(item["writes"]),
-            tuple(map(str, item["extensions"])),
-        )
-        for item in answer["adapters"]
-    )
-
-
 def _finding(item: Sequence[Any]) -> Finding:
     severity, code, position, target, message, hint = item
     if severity not in ("error", "warning"):
@@ -205,14 +214,18 @@ def _position(item: Sequence[Any]) -> Position:
 
 @dataclass(frozen=True, slots=True)
 class Adapters:
-    """Which adapters there are, and where their code runs."""
+    """Which adapters there are, and where their code runs. `using` gives one that stays the same version meanwhile:
+
+    that of a digest if there still is one, else the present.
+    """
 
     load: Callable[[str], Adapter]
     available: Callable[[], tuple[Manifest, ...]]
+    using: Callable[[str, str], AbstractContextManager[InUse]]
 
 
 #: In this process: for tools and tests that hold no keys.
-IN_PROCESS: Final = Adapters(load, available)
+IN_PROCESS: Final = Adapters(load, available, lambda name, _digest: nullcontext(InUse(load(name), "")))
 
 
 class Reading:
@@ -220,39 +233,39 @@ class Reading:
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._poison = Poison()
-        self._pools: dict[str, Readers] = {}
-        self._manifests: tuple[Manifest, ...] = ()
+        self.editions = Editions(limits)
+        #: Finds a version that is not at work, by name and digest: what was begun with it is finished with it.
+        self.former: Callable[[str, str], Edition | None] = lambda _name, _digest: None
 
     def start(self) -> None:
         """Start the first reader, and learn which adapters there are. Raises ProblemError `readers-down`."""
-        questions = self._pool("questions", 2)
+        questions = self.editions.pool("questions", 2)
         try:
-            (self._manifests,) = questions.ask({"do": "list"}, b"", self._limits, "start", _manifests)
+            (found,) = questions.ask({"do": "list"}, b"", self._limits, "start", editions)
         except ReaderDiedError:
             raise ProblemError("readers-down", detail="the process that reads ended as it began") from None
+        self.editions.install(found)
 
     def close(self) -> None:
         """End all readers."""
-        for pool in self._pools.values():
-            pool.close()
+        self.editions.close()
 
     def adapters(self, work: str, size: int = 2) -> Adapters:
         """The adapters for one kind of work, which has readers of its own: `questions`, `clients`, a source's name."""
-        pool = self._pool(work, size)
+        at_work = self.editions
 
         def chosen(name: str) -> Adapter:
-            for manifest in self._manifests:
-                if manifest.name == name:
-                    return RemoteAdapter(manifest, pool, work)
-            raise AdapterError(f"no adapter {name!r} is installed")
+            at_work.at_work(name, work, size)
+            return RemoteAdapter(lambda: at_work.at_work(name, work, size), work)
 
-        return Adapters(chosen, lambda: self._manifests)
+        @contextmanager
+        def using(name: str, digest: str) -> Iterator[InUse]:
+            with at_work.held(name, digest, self.former) as edition:
+                held = AtWork(edition, at_work.readers(edition, work, size))
+                yield InUse(RemoteAdapter(lambda: held, work), edition.version.digest)
 
-    def _pool(self, work: str, size: int) -> Readers:
-        return self._pools.setdefault(work, Readers(size, self._limits.memory_mb, self._poison))
+        return Adapters(chosen, lambda: tuple(edition.manifest for edition in at_work.available()), using)
 
     def condition(self) -> dict[str, Any]:
         """For the node's health."""
-        pools = {work: pool.condition() for work, pool in self._pools.items()}
-        return {"refused_unread": len(self._poison), "pools": pools}
+        return self.editions.condition()

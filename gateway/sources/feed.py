@@ -13,13 +13,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from adapters.sdk import Adapter, AdapterError, Limits, Mapped
+from adapters.sdk.versions import InUse
 from audit.log.log import LogError
 from gateway.sources.batches import Batch, Source, SourceError
 from gateway.sources.progress import Done, Progress
@@ -49,6 +51,8 @@ class Intake:
     source: Source
     adapter: Adapter
     limits: Limits
+    #: The adapter for one batch, which stays the version of a digest, or the present one.
+    using: Callable[[str], AbstractContextManager[InUse]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +76,8 @@ class Feed:
     ) -> None:
         self.name = name
         self._source = intake.source
-        self._adapter = intake.adapter
+        adapter = intake.adapter
+        self._using = intake.using or (lambda _digest: nullcontext(InUse(adapter, "")))
         self._limits = intake.limits
         self._taking = Taking(name, door)
         self._progress = books.progress
@@ -126,11 +131,19 @@ class Feed:
             await asyncio.sleep(wait)
 
     async def _work(self, batch: Batch, done: Done) -> None:
+        """Work a batch from where it stands, with the version of the adapter that began it, if it can still be had."""
+        with self._using(done.adapter) as in_use:
+            if done.adapter and in_use.digest != done.adapter:
+                # Another version may count the records otherwise. What was handed over is known by its digest.
+                done = Done()
+            await self._work_with(in_use, batch, done)
+
+    async def _work_with(self, in_use: InUse, batch: Batch, done: Done) -> None:
         report = Report(self._reports, batch.title, batch.id)
         await asyncio.to_thread(report.rewind, done.report)
-        read = done.records
+        done = replace(done, adapter=in_use.digest)
         handed = unchanged = rejected = changed = 0
-        records = batch.mapped(self._adapter, self._limits)
+        records = batch.mapped(in_use.adapter, self._limits)
         await asyncio.to_thread(_skip, records, done.records)
         while group := await asyncio.to_thread(_take, records):
             outcomes = await asyncio.gather(*(self._taking.take(mapped) for mapped in group), return_exceptions=True)
@@ -143,18 +156,19 @@ class Feed:
                 unchanged += outcome.unchanged
                 rejected += outcome.rejected
                 changed += outcome.changed
-            read += len(group)
             length = await asyncio.to_thread(report.append, lines)
-            await self._progress.store(self.name, batch.id, Done(read, length))
-        length = await asyncio.to_thread(self._close, report, read)
-        await self._progress.store(self.name, batch.id, Done(read, length, finished=True))
+            done = replace(done, records=done.records + len(group), report=length)
+            await self._progress.store(self.name, batch.id, done)
+        length = await asyncio.to_thread(self._close, report, done)
+        await self._progress.store(self.name, batch.id, replace(done, report=length, finished=True))
         event(
             LOGGER,
             logging.INFO,
             "source-read",
             source=self.name,
             batch=batch.id[:12],
-            read=read,
+            adapter=in_use.digest[:12],
+            read=done.records,
             handed_over=handed,
             unchanged=unchanged,
             rejected=rejected,
@@ -162,9 +176,11 @@ class Feed:
         )
 
     @staticmethod
-    def _close(report: Report, read: int) -> int:
-        rejected = report.rejected()
-        return report.append([{"summary": True, "read": read, "taken": read - rejected, "rejected": rejected}])
+    def _close(report: Report, done: Done) -> int:
+        rejected, read = report.rejected(), done.records
+        counts = {"read": read, "taken": read - rejected, "rejected": rejected}
+        made_by = {"adapter": done.adapter} if done.adapter else {}
+        return report.append([{"summary": True, **counts, **made_by}])
 
 
 def _take(records: Iterator[Mapped]) -> list[Mapped]:

@@ -18,15 +18,20 @@ from gateway.storage.tables import sources
 
 #: The row of a source that holds its position; every other row is a batch.
 _POSITION = ""
+_READ = ("position", "records", "report", "finished", "adapter")
 
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """What of a batch is done: records worked, the report's length then (bytes), and whether that is all."""
+    """What of a batch is done: records worked, the report's length then (bytes), and whether that is all.
+
+    `adapter` is the digest of the version that it was begun with: another might count its records otherwise.
+    """
 
     records: int = 0
     report: int = 0
     finished: bool = False
+    adapter: str = ""
 
 
 class Progress:
@@ -45,7 +50,7 @@ class Progress:
     async def done(self, source: str, batch: str) -> Done:
         """How far a batch has been worked."""
         row = await asyncio.to_thread(self._read, source, batch)
-        return Done(row[1], row[2], bool(row[3])) if row is not None else Done()
+        return Done(row[1], row[2], bool(row[3]), row[4]) if row is not None else Done()
 
     async def store(self, source: str, batch: str, done: Done) -> None:
         """Write down how far a batch has been worked."""
@@ -55,14 +60,12 @@ class Progress:
         """Write down from where a source is read next."""
         await self._write(source, _POSITION, position, Done())
 
-    def _read(self, source: str, item: str) -> tuple[str, int, int, int] | None:
+    def _read(self, source: str, item: str) -> tuple[str, int, int, int, str] | None:
         with self._engine.connect() as connection:
             row = connection.execute(
-                select(sources.c.position, sources.c.records, sources.c.report, sources.c.finished).where(
-                    sources.c.source == source, sources.c.item == item
-                )
+                select(*(sources.c[name] for name in _READ)).where(sources.c.source == source, sources.c.item == item)
             ).first()
-        return (row[0], row[1], row[2], row[3]) if row is not None else None
+        return (row[0], row[1], row[2], row[3], row[4]) if row is not None else None
 
     async def _write(self, source: str, item: str, position: str, done: Done) -> None:
         changed = int(self._clock().timestamp() * 1_000_000)
@@ -79,6 +82,7 @@ class Progress:
                     "report": done.report,
                     "finished": int(done.finished),
                     "changed": changed,
+                    "adapter": done.adapter,
                 },
             )
             return Written(None, ())

@@ -17,8 +17,8 @@ from adapters.sdk import Change, Mapped
 from gateway.sources.reports import rejection_line
 from gateway.wire.problems import ProblemError
 
-#: Hands one record over: the bundle and its idempotency key; gives whether it had been handed over before.
-HandOver = Callable[[dict[str, Any], str], Awaitable[bool]]
+#: Hands one record over: what was mapped and its idempotency key; gives whether it had been handed over before.
+HandOver = Callable[[Mapped, str], Awaitable[bool]]
 #: Takes what a source says of a record that it gave before; gives what the report says of it.
 TakeChange = Callable[[Change], Awaitable[Mapping[str, Any]]]
 
@@ -61,7 +61,7 @@ class Taking:
             return Outcome([*lines, {"change": mapped.change.kind.value, **place, **taken}], changed=1)
         digest = hashlib.sha256(orjson.dumps([self.name, mapped.bundle], option=orjson.OPT_SORT_KEYS)).hexdigest()
         try:
-            existing = await self._door.hand_over(mapped.bundle, f"source/{digest}")
+            existing = await self._door.hand_over(mapped, f"source/{digest}")
         except ProblemError as problem:
             if problem.status >= 500 or problem.code == "flow-unknown":
                 raise

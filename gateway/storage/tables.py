@@ -97,6 +97,7 @@ handovers = Table(
     Column("entry", String(64), nullable=False),
     Column("sealed", LargeBinary),
     Column("number", BigInteger),  # the database's own, in the order of commits: see migration 0002
+    Column("adapter", String(200)),  # the version of the adapter that made the record
     UniqueConstraint("client", "idempotency"),
     Index("handovers_state", "state", "created"),
     Index("handovers_number", "number", unique=True),
@@ -313,4 +314,27 @@ sources = Table(
     Column("report", BigInteger, nullable=False),  # bytes
     Column("finished", Integer, nullable=False),
     Column("changed", BigInteger, nullable=False),
+    # Digest of the version of the adapter that the batch was begun with; empty where it is not known.
+    Column("adapter", String(64), nullable=False, server_default=""),
+)
+
+# Versions of adapters that were taken into use, and in which turn: the newest row of an adapter is what is in use.
+adapter_versions = Table(
+    "adapter_versions",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("digest", String(64), primary_key=True),
+    Column("declared", String(64), nullable=False),
+    Column("wheel", LargeBinary, nullable=False),
+    Column("at", BigInteger, nullable=False),
+)
+
+adapter_uses = Table(
+    "adapter_uses",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("digest", String(64), nullable=False),  # empty: what is installed beside the node
+    Column("at", BigInteger, nullable=False),
+    Column("entry", String(64), nullable=False),
 )

@@ -55,7 +55,20 @@ bench.addEventListener("click", (event) => {
     if (pin && cell) cell.scrollIntoView({ block: "nearest" });
   }
 });
-window.addEventListener("popstate", refresh);
+// Without this the same form is sent as a page; with it the place and the focus stay.
+bench.addEventListener("submit", async (event) => {
+  const form = event.target.closest("form[data-edit]");
+  if (!form) return;
+  event.preventDefault();
+  const address = "/edit" + location.search;
+  const answer = await fetch(address, { method: "POST", body: new URLSearchParams(new FormData(form)), headers: { Accept: "text/plain" }, redirect: "manual" });
+  if (answer.type !== "opaqueredirect") {
+    live.textContent = await answer.text();
+    return;
+  }
+  await refresh(true);
+});
+window.addEventListener("popstate", () => refresh());
 
 async function refresh(saved = false) {
   const answer = await fetch("/view" + location.search, { headers: { Accept: "text/html" } });

@@ -142,7 +142,8 @@ def test_an_adapter_that_maps_nothing_neither_passes_nor_is_packed(example: Path
     header = (example / "samples" / "sample.csv").read_bytes().splitlines(keepends=True)[0]
     (example / "samples" / "sample.csv").write_bytes(header + b"rikki\n")
 
-    tested = CliRunner().invoke(app, ["adapter", "test", str(example), "--accept", "--json"])
+    agreed = ["--accept", "--reject", "2=to see what becomes of it"]
+    tested = CliRunner().invoke(app, ["adapter", "test", str(example), *agreed, "--json"])
     packed = CliRunner().invoke(app, ["adapter", "package", str(example), "--out", str(tmp_path / "wheels"), "--json"])
 
     told = json.loads(tested.stdout)

@@ -100,7 +100,7 @@ def test_the_packages_own_tests_pass_and_fail_when_the_mapping_changes(tmp_path:
     second = run()
 
     assert first.returncode == 0, first.stdout
-    assert "8 passed" in first.stdout
+    assert "9 passed" in first.stdout
     assert second.returncode == 1
     assert "golden" in second.stdout
 

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import pytest
 
@@ -19,6 +19,7 @@ from adapters.scaffold.writing import new
 from gateway.demo.leash import leashed
 from tests.adapters.tools.samples import abbreviated_finnish
 from tests.browsing import chromium, context_of
+from tests.waiting import wait
 
 pytestmark = pytest.mark.browser
 
@@ -180,6 +181,102 @@ def test_who_would_get_each_field_under_which_basis(page: Any) -> None:
     assert (name.locator("td.gets").count(), name.locator("td.not").count()) == (1, 1)
     assert page.locator(".recipients td.gets").first.inner_text().strip() != "✓"
     assert county.get_attribute("class") in {"gets", "not"}
+
+
+def test_one_click_ignores_a_column_and_undo_brings_the_text_back(page: Any, mapping: Path) -> None:
+    before = mapping.read_text("utf-8")
+    button = page.locator(".cell.left", has_text="Kenkäkoko").get_by_role("button", name="Ignore by name")
+    button.focus()
+    page.keyboard.press("Enter")
+    page.locator(".cell.ignored", has_text="Kenkäkoko").wait_for()
+
+    after = mapping.read_text("utf-8")
+    assert after == before.replace("ignored: [Päivitetty]", "ignored: [Päivitetty, Kenkäkoko]")
+    assert after != before
+    assert accessible(page) == ""
+    page.get_by_role("button", name="Undo the last change").click()
+    page.locator(".cell.left", has_text="Kenkäkoko").wait_for()
+    assert mapping.read_text("utf-8") == before
+
+
+def test_column_is_mapped_and_a_protecting_fact_is_declared_by_a_click(page: Any, mapping: Path) -> None:
+    declare = page.get_by_role("button", name="The source cannot know this: safety-prohibition")
+    declare.click()
+    declare.wait_for(state="detached")
+    assert "\ncannot-say: [safety-prohibition]\n" in mapping.read_text("utf-8")
+
+    cell = page.locator(".cell.left", has_text="Kenkäkoko")
+    cell.locator("select").select_option("unaccompanied")
+    cell.get_by_role("button", name="Map to").click()
+    wanted = "guardianship: {unaccompanied: {from: Kenkäkoko, as: yes-no}}"
+    wait(lambda: wanted in mapping.read_text("utf-8"))
+
+
+def test_value_is_added_to_its_table_by_a_click(page: Any, mapping: Path) -> None:
+    edit(mapping, ", neuvola: maternity-care", "")
+    finding = page.locator(".every .finding", has_text="code-unknown").first
+    finding.wait_for()
+    finding.locator("a").first.click()
+    button = page.get_by_role("button", name="Add “neuvola” to the table need").first
+    button.wait_for()
+    page.locator("form", has=button).locator("select").select_option("maternity-care")
+    button.click()
+    button.wait_for(state="detached")
+
+    assert "koulu: basic-education, neuvola: maternity-care}" in mapping.read_text("utf-8")
+
+
+def test_a_file_that_changed_meanwhile_is_refused_with_or_without_scripts(
+    browser: Any, address: str, mapping: Path
+) -> None:
+    context = context_of(browser, java_script_enabled=False)
+    plain = context.new_page()
+    plain.goto(f"{address}?language=en")
+    edit(mapping, "version: 1", "version: 2")
+    plain.locator(".cell.left", has_text="Kenkäkoko").get_by_role("button", name="Ignore by name").click()
+    assert "The file has changed since you saw it" in plain.locator('[role="alert"]').inner_text()
+    assert "Kenkäkoko]" not in mapping.read_text("utf-8")
+
+    plain.locator(".cell.left", has_text="Kenkäkoko").get_by_role("button", name="Ignore by name").click()
+    plain.locator(".cell.ignored", has_text="Kenkäkoko").wait_for()
+    assert "Kenkäkoko]" in mapping.read_text("utf-8")
+    context.close()
+
+
+def test_form_of_another_page_writes_nothing(address: str, mapping: Path) -> None:
+    before = mapping.read_text("utf-8")
+    token = re.search(r'name="token" value="([^"]+)"', read(address))
+    digest = re.search(r'name="digest" value="([^"]+)"', read(address))
+    assert token is not None
+    assert digest is not None
+    good = {"kind": "ignore", "name": "Kenkäkoko", "digest": digest[1], "token": token[1]}
+
+    own = address.rstrip("/")
+    assert post(address, {**good, "token": ""}, own) == 403
+    assert post(address, {**good, "token": "x" * 32}, own) == 403
+    assert post(address, good, "http://evil.example") == 403
+    assert post(address, good, "null") == 403
+    assert post(address, {**good, "kind": "no-such"}, own) == 409
+    assert post(address, {**good, "name": "x" * 20_000}, own) == 413
+    assert mapping.read_text("utf-8") == before
+    assert post(address, good, own) == 303
+
+
+def read(address: str) -> str:
+    connection = http.client.HTTPConnection(urlsplit(address).netloc)
+    connection.request("GET", "/")
+    text = connection.getresponse().read().decode()
+    connection.close()
+    return text
+
+
+def post(address: str, form: dict[str, str], origin: str) -> int:
+    connection = http.client.HTTPConnection(urlsplit(address).netloc)
+    headers = {"Origin": origin, "Content-Type": "application/x-www-form-urlencoded"}
+    connection.request("POST", "/edit", urlencode(form), headers)
+    status = connection.getresponse().status
+    connection.close()
+    return status
 
 
 @pytest.mark.parametrize("language", ["fi", "sv", "en"])

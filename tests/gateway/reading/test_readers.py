@@ -14,6 +14,7 @@ import pytest
 
 from adapters.samples import write_samples
 from adapters.sdk import UNREADABLE, AdapterError, Limits, Mapped, Position, Record, load
+from gateway.reading.editions import AtWork
 from gateway.reading.pool import IN_A_ROW, INPUTS, LIFE_SECONDS, Poison, Readers
 from gateway.reading.readers import Reading, RemoteAdapter
 from gateway.wire.problems import ProblemError
@@ -189,11 +190,11 @@ async def test_input_that_harms_its_reader_harms_nobody_on_the_event_loop(
     reading: Reading, harm: str, limit: str
 ) -> None:
     adapter = remote(reading)
-    before = len(reading._poison)
+    before = len(reading.editions._poison)
 
     assert refused(await adapter.convert_soon(f"well\n{harm}\nwell".encode(), LIMITS)) == ("limit-exceeded", limit)
 
-    assert len(reading._poison) == before + 1
+    assert len(reading.editions._poison) == before + 1
     assert [mapped.key for mapped in await adapter.convert_soon(b"well\nwell", LIMITS)] == ["well", "well"]
 
 
@@ -204,13 +205,13 @@ async def test_many_are_read_on_the_event_loop_by_few_readers(reading: Reading) 
     found = await asyncio.gather(*(adapter.convert_soon(b"well\n" * count, LIMITS) for count in counts))
 
     assert [len(mapped) for mapped in found] == counts
-    assert len(reading._pools["clients"]._idle) <= 2
+    assert len(reading.editions._pools["clients"]._idle) <= 2
 
 
 async def test_whoever_stops_waiting_on_the_event_loop_leaves_nothing_for_the_next(reading: Reading) -> None:
     adapter = remote(reading)
     waiting = asyncio.create_task(adapter.convert_soon(b"well\nwell\nloops", LIMITS))
-    pool = reading._pools["clients"]
+    pool = reading.editions._pools["clients"]
     await until(lambda: waiting.done() or (not pool._idle and pool.is_confined is not None))
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -227,7 +228,7 @@ async def test_whoever_stops_waiting_on_the_event_loop_leaves_nothing_for_the_ne
 
 
 def test_input_that_killed_a_reader_is_refused_unread_for_an_hour(reading: Reading) -> None:
-    pool = reading._pools.setdefault("clients", Readers(1, 512))
+    pool = reading.editions._pools.setdefault("clients", Readers(1, 512))
     converted(reading, "aborts")
     killed = reading.condition()["pools"]["clients"]["killed"]
 
@@ -287,7 +288,7 @@ def test_reader_opens_no_file_but_those_of_the_program_itself(reading: Reading, 
 def test_reader_is_replaced_after_its_inputs(reading: Reading) -> None:
     adapter = reading.adapters("clients", 1).load("hostile")
     list(adapter.convert(io.BytesIO(b"well"), LIMITS))
-    pool = reading._pools["clients"]
+    pool = reading.editions._pools["clients"]
     first = pool._idle[0].pid
 
     for _ in range(INPUTS):
@@ -300,9 +301,9 @@ def test_reader_is_replaced_after_its_inputs(reading: Reading) -> None:
 def test_reader_is_replaced_when_it_has_lived_long_enough(reading: Reading) -> None:
     now = [0.0]
     adapter = reading.adapters("clients", 1).load("hostile")
-    pool = reading._pools["clients"] = Readers(1, LIMITS.memory_mb, clock=lambda: now[0])
-    assert isinstance(adapter, RemoteAdapter)
-    adapter = RemoteAdapter(adapter.manifest, pool, "clients")
+    pool = reading.editions._pools["clients"] = Readers(1, LIMITS.memory_mb, clock=lambda: now[0])
+    at_work = AtWork(reading.editions.at_work("hostile", "clients", 1).edition, pool)
+    adapter = RemoteAdapter(lambda: at_work, "clients")
     list(adapter.convert(io.BytesIO(b"well"), LIMITS))
     first = pool._idle[0].pid
 
@@ -323,7 +324,7 @@ def test_whoever_has_seen_enough_leaves_nothing_for_the_next(reading: Reading, l
     records.close()  # type: ignore[attr-defined]
 
     assert len(converted(reading, "well\nwell")) == 2
-    assert len(reading._poison) == 0
+    assert len(reading.editions._poison) == 0
 
 
 def test_pool_without_a_free_reader_says_that_it_is_busy(reading: Reading, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -393,7 +394,7 @@ SHEET = (
 
 def without_origin(found: Iterator[Mapped]) -> list[Mapped]:
     """What a node uses of a record: where each value came from is for tools."""
-    return [replace(mapped, provenance={}) for mapped in found]
+    return [replace(mapped, provenance={}, made_by="") for mapped in found]
 
 
 def test_every_sample_is_read_as_it_is_without_readers(reading: Reading, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import Engine
 
-from adapters.sdk import Change, Limits, load
+from adapters.sdk import Change, Limits, Mapped, load
 from audit.log.log import Log
 from audit.tree.checkpoint import LogSigner
 from gateway.sources.batches import Source
@@ -59,7 +59,9 @@ class Sink:
     stop_after: int | None = None
     changes: list[Change] = field(default_factory=list)
 
-    async def __call__(self, bundle: dict[str, Any], key: str) -> bool:
+    async def __call__(self, mapped: Mapped, key: str) -> bool:
+        bundle = mapped.bundle
+        assert bundle is not None
         if self.stop_after is not None and len(self.taken) >= self.stop_after:
             raise ProblemError("registry-expired", detail="the registry is too old")
         person = customer(bundle)

@@ -76,5 +76,6 @@ def test_a_node_killed_in_the_middle_of_a_file_hands_each_record_over_once(tmp_p
     assert count(database, handovers) == valid, "each valid record is one handover"
     (report,) = (centre.folder / "reports" / "register").iterdir()
     told = [json.loads(line) for line in report.read_text("utf-8").splitlines()]
+    assert len(told[-1].pop("adapter")) == 64, "which version of the adapter mapped it"
     assert told[-1] == {"summary": True, "read": len(mapped), "taken": valid, "rejected": len(mapped) - valid}
     assert len([one for one in told if one.get("rejected_record")]) == len(mapped) - valid

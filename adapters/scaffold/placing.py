@@ -1,0 +1,62 @@
+"""Where a single column goes in the person's record, for a tool that maps one at a time; and what was recognised anew.
+
+Names, telephones, addresses and needs have several parts or repeat: those are written by hand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from adapters.scaffold.outlining import SampleError
+from adapters.scaffold.proposing import transform_for
+from adapters.scaffold.recognising import concepts, recognise
+from adapters.scaffold.sniffing import sniff
+
+#: The place of each concept below `Patient`.
+PLACES: Final[Mapping[str, tuple[str, ...]]] = {
+    "identity-code": ("identifier", "urn:oid:1.2.246.21"),
+    "customer-number": ("identifier", "migri-customer"),
+    "gender": ("gender",),
+    "birth-date": ("birthDate",),
+    "interpreter": ("extension", "patient-interpreterRequired"),
+    "citizenship": ("extension", "patient-citizenship", "code"),
+    "permit-ground": ("extension", "residence-permit", "ground"),
+    "permit-date": ("extension", "residence-permit", "decided"),
+    "municipality": ("extension", "move", "municipality"),
+    "move-date": ("extension", "move", "date"),
+    "independent-move": ("extension", "move", "independent"),
+    "safety-prohibition": ("extension", "safety-prohibition", "active"),
+    "safety-recipient": ("extension", "safety-prohibition", "named-recipient"),
+    "vulnerable": ("extension", "vulnerability", "fact"),
+    "family-size": ("extension", "family", "size"),
+    "unaccompanied": ("extension", "guardianship", "unaccompanied"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A place that a column may be mapped to: its concept, its title by language, where it is, how it is taken."""
+
+    concept: str
+    title: Mapping[str, str]
+    path: tuple[str, ...]
+    transform: str
+
+
+def places() -> tuple[Place, ...]:
+    """All places, each with the transform that its values ask for most often."""
+    titles = {concept.name: concept.title for concept in concepts()}
+    kinds = {concept.name: concept.kind for concept in concepts()}
+    return tuple(Place(name, titles[name], path, transform_for(name, kinds[name])) for name, path in PLACES.items())
+
+
+def proposed(data: bytes, file: str) -> Mapping[str, str]:
+    """The concept of each column that is recognised in a sample as it is now; none if it cannot be made out."""
+    try:
+        found = recognise(sniff(data, file))
+    except SampleError:
+        return {}
+    known = [(entry.column.name, entry.concept.name) for entry in found.recognised]
+    return {column: concept for column, concept in known if concept in PLACES}

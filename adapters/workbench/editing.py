@@ -1,0 +1,205 @@
+"""Write one change into a mapping file as a developer would by hand: the rest of the text stays to the letter.
+
+A change is put in as text, where the parser says that its place is, and is then read back: what was written must
+differ from what was there by this change and by nothing else. What cannot be written so is refused, never guessed.
+"""
+
+from __future__ import annotations
+
+import copy
+import io
+import json
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+
+_PLAIN: Final = re.compile(r"[A-Za-zÅÄÖåäö_][A-Za-z0-9ÅÄÖåäö_/-]*\Z")
+_RESERVED: Final = frozenset({"yes", "no", "true", "false", "on", "off", "null", "y", "n"})
+
+
+class EditError(Exception):
+    """A change that cannot be written: a key of the workbench's words, and what the compiler says of it if it does."""
+
+    def __init__(self, code: str, told: str = "") -> None:
+        super().__init__(code)
+        self.code = code
+        self.told = told
+
+
+class EditKind(StrEnum):
+    """What can be changed by one click."""
+
+    IGNORE = "ignore"
+    CANNOT_SAY = "cannot-say"
+    CODE = "code"
+    MAP = "map"
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """A change: a name to add to a list, a value with its code to a table, a column to a place of the person."""
+
+    kind: EditKind
+    name: str
+    table: str = ""
+    code: str = ""
+    transform: str = ""
+    path: tuple[str, ...] = ()
+
+
+def edited(text: str, edit: Edit) -> str:
+    """The mapping's text with the change. Raises EditError."""
+    match edit.kind:
+        case EditKind.IGNORE | EditKind.CANNOT_SAY:
+            member = "ignored" if edit.kind is EditKind.IGNORE else "cannot-say"
+            return _checked(text, _listed(text, member, edit.name), lambda held: _add(held, member, edit.name))
+        case EditKind.CODE:
+            return _coded(text, edit)
+        case EditKind.MAP:
+            if not edit.path:
+                raise EditError("edit-other")
+            value = {"from": edit.name} | ({"as": edit.transform} if edit.transform else {})
+            return _put(text, ("resources", "Patient", *edit.path[:-1]), edit.path[-1], value)
+
+
+def _add(held: Any, member: str, name: str) -> None:
+    if name in held.get(member, []):
+        raise EditError("edit-there")
+    held.setdefault(member, []).append(name)
+
+
+def _listed(text: str, member: str, name: str) -> str:
+    root = _root(text)
+    held = _member(root, member)
+    if held is None:
+        # Beside what says how the source lies: there a reader looks for it.
+        return _inserted(text, _line_after(text, _key(root, "source")), f"{member}: [{word(name)}]\n")
+    if not isinstance(held, SequenceNode):
+        raise EditError("edit-other")
+    if held.flow_style:
+        return _inserted(text, held.end_mark.index - 1, (", " if held.value else "") + word(name))
+    last = held.value[-1]
+    return _inserted(text, _line_after(text, last), " " * held.start_mark.column + f"- {word(name)}\n")
+
+
+def _coded(text: str, edit: Edit) -> str:
+    """A value's code in a table; a code system becomes a table of the mapping's own, which extends it."""
+    root = _root(text)
+    tables = _member(root, "tables")
+    if tables is not None and _member(tables, edit.table) is not None:
+        return _put(text, ("tables", edit.table), edit.name, edit.code)
+    table = {"extends": edit.table, edit.name: edit.code}
+    if tables is not None:
+        return _put(text, ("tables",), edit.table, table)
+    lines = f"tables:\n  {word(edit.table)}: {flow(table)}\n\n"
+    at = next(key.start_mark.index for key, _ in root.value if key.value == "resources")
+    return _checked(text, _inserted(text, at, lines), lambda held: held.update(tables={edit.table: table}))
+
+
+def _put(text: str, parents: tuple[str, ...], last: str, value: Any) -> str:
+    """Put a member into an object, with the objects around it as far as they are lacking."""
+    node: Node = _root(text)
+    depth = 0
+    while depth < len(parents) and (inner := _member(node, parents[depth])) is not None:
+        node, depth = inner, depth + 1
+    if not isinstance(node, MappingNode):
+        raise EditError("edit-other")
+    if depth == 0 or (depth == len(parents) and _member(node, last) is not None):
+        raise EditError("edit-there" if depth else "edit-other")
+    for parent in reversed(parents[depth + 1 :] + ((last,) if depth < len(parents) else ())):
+        value = {parent: value}
+    key = parents[depth] if depth < len(parents) else last
+
+    def change(held: Any) -> None:
+        for parent in parents[:depth]:
+            held = held[parent]
+        held[key] = value
+
+    pair = f"{word(key)}: {flow(value)}"
+    if node.flow_style:
+        after = _inserted(text, node.end_mark.index - 1, (", " if node.value else "") + pair)
+    else:
+        column = node.value[0][0].start_mark.column
+        after = _inserted(text, _line_after(text, node.value[-1][1]), " " * column + pair + "\n")
+    return _checked(text, after, change)
+
+
+def _root(text: str) -> MappingNode:
+    try:
+        root = YAML(typ="rt", pure=True).compose(io.StringIO(text))
+    except YAMLError:
+        raise EditError("edit-broken") from None
+    if not isinstance(root, MappingNode):
+        raise EditError("edit-broken")
+    return root
+
+
+def _member(node: Node, name: str) -> Node | None:
+    pairs = node.value if isinstance(node, MappingNode) else []
+    return next((value for key, value in pairs if isinstance(key, ScalarNode) and key.value == name), None)
+
+
+def _key(root: MappingNode, name: str) -> Node:
+    found = _member(root, name)
+    if found is None:
+        raise EditError("edit-other")
+    return found
+
+
+def _line_after(text: str, node: Node) -> int:
+    """Where the line after a node begins; its own comment stays with it."""
+    end = node.end_mark.index
+    if isinstance(node, MappingNode | SequenceNode) and not node.flow_style:
+        # A block ends where the next thing begins, beyond blank lines and comments: what it holds last ends it.
+        held = node.value[-1]
+        return _line_after(text, held[1] if isinstance(node, MappingNode) else held)
+    found = text.find("\n", end)
+    return found + 1 if found >= 0 else len(text)
+
+
+def _inserted(text: str, at: int, addition: str) -> str:
+    if addition.endswith("\n") and at == len(text) and not text.endswith("\n"):
+        addition = "\n" + addition
+    return text[:at] + addition + text[at:]
+
+
+def _checked(before: str, after: str, change: Callable[[Any], None]) -> str:
+    """The text, if it says what was meant. Raises EditError."""
+    wanted = copy.deepcopy(_loaded(before))
+    change(wanted)
+    if _loaded(after) != wanted:
+        raise EditError("edit-other")
+    return after
+
+
+def _loaded(text: str) -> Any:
+    try:
+        return YAML(typ="safe", pure=True).load(text)
+    except YAMLError:
+        raise EditError("edit-other") from None
+
+
+def flow(value: Any) -> str:
+    """A value as it is written in one line."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{word(str(name))}: {flow(member)}" for name, member in value.items()) + "}"
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return "[" + ", ".join(flow(member) for member in value) + "]"
+    return word(str(value), is_value=True)
+
+
+def word(text: str, *, is_value: bool = False) -> str:
+    """A YAML word: bare where nothing in it could be read as anything else."""
+    if _PLAIN.match(text) and text.lower() not in _RESERVED:
+        return text
+    if is_value and re.fullmatch(r"[A-Za-z][A-Za-z0-9-]*(?: [A-Za-z][A-Za-z0-9-]*)+", text):
+        return text  # the name of a transform and what it is told: `code permit`
+    return json.dumps(text, ensure_ascii=False)
