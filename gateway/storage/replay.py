@@ -2,8 +2,8 @@
 
 A message id counts as seen for as long as its message could still be believed. The database is what decides: the id is
 inserted in the same transaction that records the release, so that of two copies only one can ever be answered, after a
-restart and between replicas too. The memory in front of it only makes the usual refusal cheap: it holds a minute or so of
-messages and not a number of them, so that a node which runs for days needs no more than it did in its first minutes.
+restart and between replicas too. The memory in front of it only makes the usual refusal cheap: it holds a minute or so
+of messages and not a number of them, so that a node which runs for days needs no more than it did in its first minutes.
 """
 
 from __future__ import annotations
