@@ -75,7 +75,7 @@ def open_message(exchange: Exchange, call: PeerCall) -> Incoming:
     standing = exchange.standing(now)
     registry = standing.registry
     claims = _authenticate(exchange, call, registry, now)
-    exchange.replays.refuse_seen(claims.message_id, claims.expires_at)
+    exchange.replays.refuse_seen(claims.message_id)
     check_body(claims, call.body)
     if call.content_type != claims.content_type:
         raise ProblemError(

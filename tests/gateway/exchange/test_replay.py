@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Engine
 
 from gateway.storage.engine import writer
-from gateway.storage.replay import Replays
+from gateway.storage.replay import REMEMBERED, Replays
 from gateway.wire.problems import ProblemError
 from tests.databases import migrate
 
@@ -37,3 +37,16 @@ def test_clock_that_is_set_back_by_an_hour_opens_no_door(
             with pytest.raises(ProblemError) as refused:
                 Replays().take(connection, "m-1", EXPIRES)
             assert refused.value.code == "message-replayed"
+
+
+def test_memory_of_ids_holds_those_that_could_still_be_believed_and_no_more() -> None:
+    passed = 0.0
+    taken = Replays(lambda: passed)
+    for number in range(1000):
+        passed += 1.0
+        taken.refuse_seen(f"m-{number}")
+
+    assert len(taken) == REMEMBERED.total_seconds() + 1
+    with pytest.raises(ProblemError) as refused:
+        taken.refuse_seen(f"m-{1000 - REMEMBERED.total_seconds():.0f}")
+    assert refused.value.code == "message-replayed"

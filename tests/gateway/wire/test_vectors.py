@@ -132,7 +132,7 @@ def test_replays_have_the_published_outcome(engine: Engine, case: dict[str, Any]
                 audience=OFFERED.__contains__,
                 tls_members=frozenset(MemberId.parse(member) for member in REPLAYS["peer_members"]),
             )
-            replays.refuse_seen(claims.message_id, claims.expires_at)
+            replays.refuse_seen(claims.message_id)
             check_body(claims, base64.b64decode(step["body"]))
             with writer(engine).begin() as connection:
                 replays.take(connection, claims.message_id, claims.expires_at)
