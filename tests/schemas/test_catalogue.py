@@ -12,12 +12,12 @@ from fhir.resources.R4B import get_fhir_model_class
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from schemas import reference
 from schemas.catalogue import catalogue
 from schemas.categories import CATEGORIES, PARTS, STRUCTURE, known, permits
 from schemas.codes import code_system
 from schemas.shape import OWN, SchemaError, compile_shape
 from tests.properties import examples
-from tests.schemas import reference
 from tests.schemas.generating import every, resources, spoilt
 
 ALL = every()

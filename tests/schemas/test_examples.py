@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from fhir.resources.R4B import get_fhir_model_class
 
+from schemas import reference
 from schemas.catalogue import catalogue
 from schemas.categories import CATEGORIES
 from schemas.facts import check_single_subject
 from schemas.projection import project
-from tests.schemas import reference
 
 FLOWS = [f"F{number}" for number in range(1, 15)]
 #: The directory of contact persons is about officials, and has no person first.

@@ -1,4 +1,7 @@
-"""The verdict of the reference library of JSON Schema, for what the product asks of a faster one."""
+"""A second opinion: the verdict of the reference library of JSON Schema on what a faster one has judged.
+
+Too slow for the path of a request, and not loaded there: who connects a system asks it, and the tests do.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ def _ecma_pattern(_: Any, pattern: str, instance: Any, __: Any) -> Iterator[json
         yield jsonschema.ValidationError("the value has another form than is asked for here")
 
 
-_REFERENCE: Any = extend(jsonschema.Draft202012Validator, {"pattern": _ecma_pattern})
+_REFERENCE: Any = extend(jsonschema.Draft202012Validator, {"pattern": _ecma_pattern})  # type: ignore[no-untyped-call]
 
 
 @cache
