@@ -11,9 +11,19 @@ from tests import parts
 from tests.databases import Cluster, watched
 from tests.waiting import wait
 
+#: Names in a server's folder that are of its process alone: its lock, its sockets, its log, and who uses it.
+OF_THE_PROCESS = shutil.ignore_patterns("postmaster.pid", "postmaster.opts", ".s.PGSQL.*", ".handle_pids.json", "log")
+
 
 class Standby:
-    """Follows a server; what that commits is on this disk too, before anybody is told."""
+    """Follows a server; what that commits is on this disk too, before anybody is told.
+
+    It begins as a copy of the server at rest, and not by `pg_basebackup`. That copies while the server runs, over one
+    connection, and keeps the write-ahead log over a second, whose reader the server drops when it says nothing for a
+    minute (`wal_sender_timeout`): on a busy machine either end can be kept waiting for as long, and the copy fails.
+    Nothing runs while a server at rest is copied. For the same reason the server never drops its standby for being
+    slow, and keeps all of the log that a slow one may ask for.
+    """
 
     def __init__(self, primary: Cluster) -> None:
         server = primary.server
@@ -21,18 +31,24 @@ class Standby:
         self._user, self._programs = server.system_user, server.bin_path
         self.folder = Path(tempfile.mkdtemp(prefix="yhd-pg-"))
         self._watch = watched(self.folder)
-        if self._user is not None:
-            shutil.chown(self.folder, self._user)
-        self._run(
-            "pg_basebackup", "-h", str(primary.folder), "-U", "postgres", "-D", str(self.folder), "-R", "-X", "stream",
-            "--checkpoint=fast",
-        )  # fmt: skip
-        # The primary's socket lies in its folder, and its lock was copied.
-        (self.folder / ".s.PGSQL.5432.lock").unlink(missing_ok=True)
+        primary.say("ALTER SYSTEM SET wal_sender_timeout = 0", "ALTER SYSTEM SET wal_keep_size = '1GB'")
+        primary.stop()
+        shutil.copytree(primary.folder, self.folder, ignore=OF_THE_PROCESS, dirs_exist_ok=True)
+        primary.start()
+        (self.folder / "standby.signal").touch()
+        with (self.folder / "postgresql.auto.conf").open("a", encoding="utf-8") as settings:
+            settings.write(f"primary_conninfo = 'host={primary.folder} user=postgres'\n")
+        self._give_away()
         options = f'-h "" -k {self.folder}'
         self._run("pg_ctl", "-W", "-o", options, "-l", str(self.folder / "log"), "-D", str(self.folder), "start")
         primary.say("ALTER SYSTEM SET synchronous_standby_names = '*'", "SELECT pg_reload_conf()")
         wait(lambda: primary.ask("SELECT count(*) FROM pg_stat_replication WHERE sync_state IN ('sync', 'quorum')") > 0)
+
+    def _give_away(self) -> None:
+        """A server never runs as root: where the tests do, its files are its own user's."""
+        if self._user is not None:
+            for path in (self.folder, *self.folder.rglob("*")):
+                shutil.chown(path, self._user)
 
     def url(self, primary: Cluster, name: str) -> str:
         """URL of a database at whichever of the two takes what is written."""
