@@ -177,7 +177,8 @@ def _adapters(reading: Reading | None, work: str, size: int = 2) -> Adapters:
 
 def _database(settings: Settings, stack: AsyncExitStack, clock: Callable[[], datetime]) -> tuple[Engine, bool]:
     """The database, and whether the token key is another than before."""
-    engine = storage.create(settings.database.url, pool_size=settings.database.pool_size)
+    wanted = settings.database
+    engine = storage.create(wanted.url, pool_size=wanted.pool_size, cache_mb=wanted.cache_mb)
     stack.callback(engine.dispose)
     schema.bring_up_to_date(engine)
     # Before anything is read under a secret, let alone released.

@@ -44,6 +44,9 @@ class DatabaseSettings(Section):
         "sqlite:///node.db", description="sqlite:///FILE or postgresql+psycopg://USER@HOST/DATABASE"
     )
     pool_size: int = Field(8, ge=2, le=200, description="connections kept open")
+    cache_mb: int = Field(
+        16, ge=1, le=1024, description="SQLite only: what each connection keeps of the file in memory, in MiB at most"
+    )
     appender_batch: int = Field(256, ge=1, le=4096, description="how many units one commit of the log takes at most")
 
 

@@ -29,14 +29,16 @@ class UnsupportedDatabaseError(ValueError):
     """The URL names a database that a node cannot run on."""
 
 
-def create(url: str | URL, *, pool_size: int = 8) -> Engine:
+def create(url: str | URL, *, pool_size: int = 8, cache_mb: int = 16) -> Engine:
     """Return an engine for `sqlite:///FILE` or `postgresql+psycopg://…`.
 
-    Raises UnsupportedDatabaseError for any other kind of database.
+    `cache_mb` is what each connection to SQLite keeps of its file in memory, at most. Twice `pool_size` connections are
+    open at once when there is much to do, and each fills as it meets new pages. Raises UnsupportedDatabaseError for any
+    other kind of database.
     """
     parsed = make_url(url)
     if parsed.get_backend_name() == "sqlite":
-        return _sqlite(parsed, pool_size)
+        return _sqlite(parsed, pool_size, cache_mb)
     if parsed.get_backend_name() == "postgresql":
         return create_engine(
             parsed.set(drivername="postgresql+psycopg"),
@@ -150,7 +152,7 @@ def _own(file: Path) -> None:
                 path.chmod(0o600)
 
 
-def _sqlite(url: URL, pool_size: int) -> Engine:
+def _sqlite(url: URL, pool_size: int, cache_mb: int) -> Engine:
     file: DatabaseFile | None = None
     if url.database and url.database != ":memory:" and not url.database.startswith("file:"):
         _own(Path(url.database))
@@ -175,7 +177,7 @@ def _sqlite(url: URL, pool_size: int) -> Engine:
             f"busy_timeout={BUSY_TIMEOUT_MS}",
             "temp_store=MEMORY",
             "secure_delete=ON",  # what is destroyed leaves no trace in the file
-            "cache_size=-16384",
+            f"cache_size={-1024 * cache_mb}",
         ):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
