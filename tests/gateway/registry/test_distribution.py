@@ -18,6 +18,7 @@ from securesystemslib.signer import CryptoSigner, Signer  # type: ignore[attr-de
 from tuf.api.metadata import (  # type: ignore[attr-defined]
     Metadata,
     MetaFile,
+    Root,
     Snapshot,
     TargetFile,
     Targets,
@@ -534,6 +535,25 @@ def test_after_a_change_of_keys_the_old_ones_count_no_more(
     publication.ring[role] = list(new)
     publication.publish(name=named("Uusi"))
     assert client.refresh(SOON).content.name == named("Uusi")
+
+
+def test_root_that_too_few_keys_have_signed_is_not_believed(
+    publication: Publication, client: RegistryClient, tmp_path: Path
+) -> None:
+    """Whoever has one of its keys signs a root of their own; it is sound but for the signature that is lacking."""
+    root = Metadata[Root].from_file(str(publication.metadata("1.root.json")))
+    root.signed.version += 1
+    root.signatures.clear()
+    root.sign(publication.ring["root"][0])
+    root.to_file(str(publication.metadata("2.root.json")))
+
+    keeps_the_last(client, "registry-unsigned")
+    refused("registry-unsigned", lambda: publication.client(tmp_path / "fresh").refresh(SOON))
+
+    root.sign(publication.ring["root"][1], append=True)
+    root.to_file(str(publication.metadata("2.root.json")))
+    assert client.refresh(SOON).content == NETWORK.content
+    assert client.problem is None
 
 
 def test_fewer_signatures_than_the_threshold_publish_nothing(tmp_path: Path) -> None:
