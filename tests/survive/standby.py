@@ -18,11 +18,12 @@ OF_THE_PROCESS = shutil.ignore_patterns("postmaster.pid", "postmaster.opts", ".s
 class Standby:
     """Follows a server; what that commits is on this disk too, before anybody is told.
 
-    It begins as a copy of the server at rest, and not by `pg_basebackup`. That copies while the server runs, over one
-    connection, and keeps the write-ahead log over a second, whose reader the server drops when it says nothing for a
-    minute (`wal_sender_timeout`): on a busy machine either end can be kept waiting for as long, and the copy fails.
-    Nothing runs while a server at rest is copied. For the same reason the server never drops its standby for being
-    slow, and keeps all of the log that a slow one may ask for.
+    It begins as a copy of the server at rest, and not by `pg_basebackup`, which failed now and then on a busy machine.
+    That copies while the server runs, over one connection, and keeps the write-ahead log over a second, whose reader
+    the server drops when it says nothing for a minute (`wal_sender_timeout`): with a reader that was stopped for longer
+    the copy fails. Whether that was the cause each time is not known; nothing runs while a server at rest is copied,
+    so neither this nor a file that changes can fail it. Then the server never drops its standby for being slow, and
+    keeps all of the log that a slow one may ask for.
     """
 
     def __init__(self, primary: Cluster) -> None:
