@@ -16,7 +16,8 @@ from adapters.scaffold.outlining import SampleError
 from adapters.scaffold.proposing import mapping_of
 from adapters.scaffold.recognising import Concept, Left, Recognised, Recognition, recognise, why_left
 from adapters.scaffold.sniffing import Column, Hints, Sample, sniff, text_of
-from adapters.sdk.testing import CHECKS, Coverage, coverage, open_folder, write_golden
+from adapters.sdk.golden import write_golden
+from adapters.sdk.testing import CHECKS, Coverage, coverage, open_folder
 from adapters.transforms import TransformError, hetu
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*\Z")

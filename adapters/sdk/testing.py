@@ -20,12 +20,9 @@ import random
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-import orjson
-
-from adapters.sdk import Adapter, Finding, Limits, Mapped, Record, rejections
+from adapters.sdk import Adapter, Finding, Limits, Mapped, Record, golden, rejections
 from adapters.sdk.folders import Package, open_folder
 from schemas import reference
 from schemas.catalogue import catalogue
@@ -39,10 +36,8 @@ __all__ = [
     "Package",
     "coverage",
     "dirtied",
-    "golden_of",
     "ignored_by",
     "open_folder",
-    "write_golden",
 ]
 
 #: Faults told of one check; the rest are counted.
@@ -103,25 +98,6 @@ class Coverage:
     def share(self) -> str:
         """How much of the samples is mapped, for people."""
         return f"maps {self.mapped} of {self.read} records ({100 * self.mapped // max(self.read, 1)} %)"
-
-
-def golden_of(adapter: Adapter, sample: Path) -> bytes:
-    """What a sample becomes, as its golden file holds it."""
-    with sample.open("rb") as stream:
-        documents = [_document(mapped) for mapped in adapter.convert(stream, Limits())]
-    return orjson.dumps(documents, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
-
-
-def write_golden(package: Package) -> list[Path]:
-    """Make what the samples become now their golden files; gives those that changed."""
-    changed = []
-    for sample in package.samples:
-        path, wanted = package.golden(sample), golden_of(package.adapter, sample)
-        if not path.exists() or path.read_bytes() != wanted:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(wanted)
-            changed.append(path)
-    return changed
 
 
 def coverage(package: Package) -> Coverage:
@@ -282,19 +258,6 @@ def _stops(found: Finding) -> bool:
     return found.severity == "error"
 
 
-def _golden(package: Package) -> Iterator[str]:
-    if not package.samples:
-        yield "there is no sample; put one into samples/"
-    for sample in package.samples:
-        path = package.golden(sample)
-        if not path.exists():
-            yield f"{path.relative_to(package.folder)} is missing; look at the preview, then accept the result"
-            continue
-        wanted, found = orjson.loads(path.read_bytes()), orjson.loads(golden_of(package.adapter, sample))
-        if wanted != found:
-            yield from _differences(f"{sample.name}", wanted, found)
-
-
 def _nothing_lost(package: Package) -> Iterator[str]:
     for sample in package.samples:
         data = sample.read_bytes()
@@ -337,7 +300,7 @@ def _invalid(mapped: Mapped, name: str) -> Iterator[str]:
 
 def _repeatable(package: Package) -> Iterator[str]:
     for sample in package.samples:
-        if golden_of(package.adapter, sample) != golden_of(package.adapter, sample):
+        if golden.golden_of(package.adapter, sample) != golden.golden_of(package.adapter, sample):
             yield f"{sample.name}: read twice, it becomes two different things"
 
 
@@ -386,7 +349,7 @@ CHECKS: tuple[Check, ...] = (
     Check("maps", "of each sample some record is mapped", _maps),
     Check("protects", "each protecting fact is mapped, or declared as one that the source cannot know", _protects),
     Check("rejections", "no record is rejected that was not before, unless that was agreed on", rejections.faults),
-    Check("golden", "each sample becomes what its golden file says", _golden),
+    Check("golden", "each sample becomes what its golden file says", golden.faults),
     Check("nothing-lost", "each record and each field is mapped, ignored by name or reported", _nothing_lost),
     Check("valid-output", "each bundle keeps the schemas", _valid),
     Check("repeatable", "the same bytes give the same result", _repeatable),
@@ -398,43 +361,6 @@ CHECKS: tuple[Check, ...] = (
     ),
     Check("dirty-input", "broken samples neither crash it nor make anything vanish", _dirty_input),
 )
-
-
-def _document(mapped: Mapped) -> dict[str, Any]:
-    return {
-        "row": mapped.position.row,
-        "findings": [_told(found) for found in mapped.findings],
-        "bundle": mapped.bundle,
-    }
-
-
-def _told(found: Finding) -> dict[str, Any]:
-    return {
-        "severity": found.severity,
-        "code": found.code,
-        "row": found.position.row,
-        "column": found.position.column,
-        "target": found.target,
-    }
-
-
-def _differences(name: str, wanted: Any, found: Any, pointer: str = "") -> Iterator[str]:
-    """Where two results differ, by pointer: never what stands there."""
-    if isinstance(wanted, dict) and isinstance(found, dict):
-        for key in dict.fromkeys([*wanted, *found]):
-            if key not in found:
-                yield f"{name}: {pointer}/{key} is in the golden file and no longer in the result"
-            elif key not in wanted:
-                yield f"{name}: {pointer}/{key} is in the result and not in the golden file"
-            else:
-                yield from _differences(name, wanted[key], found[key], f"{pointer}/{key}")
-    elif isinstance(wanted, list) and isinstance(found, list) and len(wanted) == len(found):
-        for index, (item, other) in enumerate(zip(wanted, found, strict=True)):
-            yield from _differences(name, item, other, f"{pointer}/{index}")
-    elif isinstance(wanted, list) and isinstance(found, list):
-        yield f"{name}: {pointer or '/'} has {len(found)} items instead of {len(wanted)}"
-    elif wanted != found:
-        yield f"{name}: {pointer or '/'} is another value than in the golden file"
 
 
 def _ignored(adapter: Adapter) -> frozenset[str]:

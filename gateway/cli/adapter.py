@@ -176,7 +176,8 @@ def check(
 ) -> None:
     """Run what every adapter must hold: it maps, golden files, nothing lost, valid output, round trip, dirty input."""
     from adapters.sdk import rejections
-    from adapters.sdk.testing import CHECKS, coverage, open_folder, write_golden
+    from adapters.sdk.golden import write_golden
+    from adapters.sdk.testing import CHECKS, coverage, open_folder
 
     if reject and not accept:
         fail("--reject agrees to a result, so it goes with --accept", WRONG, json=json)

@@ -19,7 +19,8 @@ from adapters.scaffold.outlining import SampleError
 from adapters.scaffold.recognising import recognise
 from adapters.scaffold.sniffing import sniff
 from adapters.scaffold.writing import NewError, new
-from adapters.sdk.testing import CHECKS, coverage, dirtied, open_folder, write_golden
+from adapters.sdk.golden import write_golden
+from adapters.sdk.testing import CHECKS, coverage, dirtied, open_folder
 from gateway.cli.main import app
 from tests.adapters.tools.samples import ALL, Unseen, abbreviated_finnish, english_workbook, hetu, people
 from tests.properties import examples
