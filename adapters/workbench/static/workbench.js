@@ -70,6 +70,8 @@ bench.addEventListener("submit", async (event) => {
 });
 window.addEventListener("popstate", () => refresh());
 
+function formKey(select) { return location.search + " " + select.form.querySelector("button").dataset.key; }
+
 async function refresh(saved = false) {
   const answer = await fetch("/view" + location.search, { headers: { Accept: "text/html" } });
   if (!answer.ok) return;
@@ -77,7 +79,14 @@ async function refresh(saved = false) {
   const before = new Map();
   each(".value", (one) => before.set(one.dataset.key, one.querySelector(".shown").textContent));
   const focused = document.activeElement && document.activeElement.dataset ? document.activeElement.dataset.key : undefined;
+  const chosen = new Map();
+  each("form[data-edit] select", (select) => chosen.set(formKey(select), select.value));
   bench.innerHTML = text;
+  // What somebody has chosen and not yet sent stays chosen: a click after a save must not write another thing.
+  each("form[data-edit] select", (select) => {
+    const value = chosen.get(formKey(select));
+    if ([...select.options].some((option) => option.value === value)) select.value = value;
+  });
   if (saved) {
     each(".value", (one) => one.classList.toggle("changed", before.get(one.dataset.key) !== one.querySelector(".shown").textContent));
     live.textContent = document.body.dataset.updated + " " + new Date().toLocaleTimeString(document.documentElement.lang);
