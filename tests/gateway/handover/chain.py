@@ -21,9 +21,9 @@ from gateway.handover.deliver import Deliveries
 from gateway.keys.certificates import to_der
 from gateway.registry.read.registry import Node
 from gateway.storage.tables import deliveries
-from gateway.wire.problems import ProblemError
+from gateway.wire.problems import ProblemError, UnsentError
 from schemas.facts import MIGRI_CUSTOMER
-from schemas.projection import project
+from schemas.projection import categories_in, project
 from tests.gateway.exchange.inprocess import InProcess, Place, node, problem_of
 from tests.gateway.handover.test_deliveries import order
 from texts import Text
@@ -39,6 +39,11 @@ TAMPERE = Organisation(
     "tampere.demo",
     municipalities=("837",),
 )
+KOTKA = "285"
+WORD = {
+    "kind": "consent", "digest": f"sha-256=:{'A' * 43}=:", "day": "2026-01-01", "giver": "self",
+    "section": "681/2023 85",
+}  # fmt: skip
 NOTICE: Mapping[str, Any] = {
     "notice": "n-1", "consent": "c-1", "status": "refused", "categories": ["housing"],
     "subject": [{"system": MIGRI_CUSTOMER, "value": WHO}],
@@ -55,13 +60,19 @@ class Wire:
 
     sender: InProcess
     nodes: dict[str, InProcess]
+    #: How the line breaks: after the message has been carried, or before.
+    breaks: ProblemError | None = None
 
     async def send(self, to: Node, message: str, body: bytes, content_type: str, trace: Mapping[str, str]) -> Reply:
         if to.id not in self.nodes:
             raise ProblemError("peer-unreachable", detail="nobody listens there")
+        if isinstance(self.breaks, UnsentError):
+            raise self.breaks
         certificate = to_der((self.sender.party.folder / "tls.pem").read_bytes())
         call = PeerCall(message, body, content_type, certificate, "0" * 32, trace)
         answer = await self.nodes[to.id].provider.answer(call)
+        if self.breaks is not None:
+            raise self.breaks
         return Reply(answer.status, answer.message, answer.content_type, answer.body)
 
 
@@ -80,15 +91,32 @@ class Chain:
         answer = await self.kotka.bring("saapuvat", document, party=party)
         assert problem_of(answer) is None, answer.body[-500:]
 
-    async def passed_on(self, person: str = WHO) -> None:
-        """It hands the person over to the next one, by the person's consent, and the next one holds it."""
+    async def came_back(self) -> None:
+        """The first municipality gets the person from the next one, by the person's consent."""
+        bundle = project(moving(self.kotka.register.bundle(WHO), KOTKA), frozenset({"identity", "housing"})).bundle
+        bundle["entry"].append(moving(self.kotka.register.bundle(WHO))["entry"][-1])
+        words = dict.fromkeys(categories_in(bundle), WORD)
+        document = {"handover": "h-b", "delivery": "d-b", "flow": "F10", "bundle": bundle, "wrd": words}
+        answer = await self.kotka.bring("saapuvat", document, party="tampere", purpose="onward-move")
+        assert problem_of(answer) is None, answer.body[-500:]
+
+    async def passed_on(self, person: str = WHO, breaks: ProblemError | None = None) -> None:
+        """It hands the person over to the next one, by the person's consent, and the next one holds it.
+
+        If the line breaks, it does not know whether it does.
+        """
+        wire = self.kotka.exchange.transport
+        assert isinstance(wire, Wire)
+        wire.breaks = breaks
         form = {
             "kind": "consent", "purposes": ["onward-move"], "recipients": ["municipality"], "categories": sorted(GIVEN),
         }  # fmt: skip
         await consented(self.kotka, person, form)
         await order(self.kotka, person, flow="F10", bundle=moving(self.kotka.register.bundle(person)))
         await worked(self.kotka)
-        assert [entry for entry in releases(self.kotka) if entry.outcome == "success"]
+        wire.breaks = None
+        ended = "success" if breaks is None else "failed"
+        assert [entry for entry in releases(self.kotka) if entry.outcome == ended]
 
     async def told(self, party: str = "centre", **changes: Any) -> dict[str, Any]:
         """The receipt of a notice that the first municipality gets."""
@@ -124,13 +152,13 @@ async def consented(here: InProcess, person: str, form: dict[str, Any]) -> str:
     return recorded.record.id
 
 
-def moving(bundle: dict[str, Any]) -> dict[str, Any]:
-    """The same person, who moves to the next municipality and has a plan in force."""
+def moving(bundle: dict[str, Any], municipality: str = "837") -> dict[str, Any]:
+    """The same person, who moves to the next municipality, or this one, and has a plan in force."""
     moved = copy.deepcopy(bundle)
     move = next(part for part in moved["entry"][0]["resource"]["extension"] if part["url"].endswith(":move"))
     for part in move["extension"]:
         if part["url"] == "municipality":
-            part["valueCoding"] = {**part["valueCoding"], "code": "837"}
+            part["valueCoding"] = {**part["valueCoding"], "code": municipality}
     kind = {"system": "urn:yhdyspinta:codes:plan-kind", "code": "integration-plan"}
     plan = {
         "resource": {

@@ -11,6 +11,7 @@ from sqlalchemy import select
 
 from audit.questions import query
 from gateway.storage.tables import inbox
+from gateway.wire.problems import ProblemError, UnsentError
 from schemas.facts import MIGRI_CUSTOMER
 from tests.gateway.exchange.inprocess import Place
 from tests.gateway.handover.chain import WHO, Chain, a_place, chained, consented, releases, worked
@@ -119,5 +120,31 @@ async def test_sender_of_nothing_sets_nobody_going(chain: Chain) -> None:
 async def test_what_went_before_it_came_has_not_been_passed_on(chain: Chain) -> None:
     await chain.passed_on()
     await chain.came()
+
+    assert (await chain.told())["onward"] == 0
+
+
+async def test_whoever_tells_is_told_nothing_back_though_it_got_the_data_too(chain: Chain) -> None:
+    await chain.came()
+    await chain.came_back()
+    await chain.passed_on()
+
+    assert (await chain.told("tampere"))["onward"] == 0
+    assert (await chain.told("centre"))["onward"] == 1
+
+
+async def test_of_what_may_have_arrived_its_recipient_is_told_too(chain: Chain) -> None:
+    await chain.came()
+    await chain.passed_on(breaks=ProblemError("peer-timeout", detail="the answer was lost"))
+
+    assert (await chain.told())["onward"] == 1
+    (delivery,) = chain.planned()
+    assert delivery.service.startswith(str(chain.tampere.party.subsystem))
+
+
+async def test_of_what_never_left_nobody_is_told(chain: Chain) -> None:
+    """A notice would be the first word of the person there."""
+    await chain.came()
+    await chain.passed_on(breaks=UnsentError("peer-unreachable", detail="nobody listens there"))
 
     assert (await chain.told())["onward"] == 0

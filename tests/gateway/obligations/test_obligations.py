@@ -11,6 +11,8 @@ import pytest
 from sqlalchemy import select
 
 from audit.log.entries import ZONE, Entry
+from consent.law import Period
+from consent.provisions import Provision
 from consent.request import SubjectFacts
 from consent.rulebook import load, reference_rulebook
 from gateway.exchange.deciding import Case, decide_between
@@ -28,7 +30,7 @@ from tests.gateway.handover.test_deliveries import order
 from tests.gateway.web.faces import Face, faces
 
 PURPOSE = "reception-to-municipality"
-RETENTION = "integration-clients"
+FOUR_YEARS = Period("four-years", dict.fromkeys(("fi", "sv", "en"), "4"), Provision.parse("615/2020 15"), 4)
 GIVEN = ("identity", "language", "residence-permit")
 WHO = {"Yhdyspinta-User": "rekisteri-1"}
 TOLD = {"outcome": "told", "channel": "meeting", "language": "ti", "is_safe": True}
@@ -48,9 +50,12 @@ class Obliging:
     def __call__(self, standing: Standing) -> Standing:
         rulebook = load(reference_rulebook(), source="reference")
         bases = tuple(
-            replace(basis, obligations=self.obligations, retention=RETENTION) if PURPOSE in basis.purposes else basis
+            replace(basis, obligations=self.obligations, retention=FOUR_YEARS.code)
+            if PURPOSE in basis.purposes
+            else basis
             for basis in rulebook.bases
         )
+        rulebook = replace(rulebook, retention={FOUR_YEARS.code: FOUR_YEARS})
         return replace(standing, rulebook=rulebook.with_bases(bases), possible=set())
 
 

@@ -8,16 +8,28 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
+from consent.request import SubjectFacts
+from gateway.exchange.deciding import Case, decide_between
+from gateway.obligations.arising import Moved, got
 from gateway.obligations.notice import Translation, told
 from gateway.obligations.tasks import Care, Kind, State, Task, listed
+from gateway.storage.engine import writer
+from gateway.storage.tables import inbox
+from gateway.story import Story
+from gateway.wire.problems import ProblemError
 from schemas.projection import categories_in, project
 from tests.gateway.exchange.inprocess import InProcess, Place, problem_of
-from tests.gateway.handover.chain import WHO, Chain, a_place, chained, moving
-from tests.gateway.obligations.test_obligations import TOLD, today
+from tests.gateway.handover.chain import WHO, WORD, Chain, a_place, chained, moving
+from tests.gateway.obligations.test_obligations import PURPOSE, TOLD, today
 from tests.gateway.obligations.test_obligations import WHO as REGISTRAR
 from tests.gateway.web.faces import faces
 
+LIVING = SubjectFacts(
+    permit_ground="asylum-granted", permit_granted=True, age=30, municipality="285", county="08",
+    safety_prohibition=False, within_three_years=True,
+)  # fmt: skip
 NOTICES = {"fi", "sv", "en"}
 DRAFTS = {"ar", "ckb", "fr", "prs", "ps", "ru", "so", "sw", "ti", "uk"}
 
@@ -72,11 +84,7 @@ async def test_recipient_tells_unless_the_sender_says_that_it_does(chain: Chain,
     given = frozenset({"identity", "housing"})
     bundle = project(moving(chain.tampere.register.bundle(WHO)), given).bundle
     bundle["entry"].append(moving(chain.tampere.register.bundle(WHO))["entry"][-1])
-    word = {
-        "kind": "consent", "digest": f"sha-256=:{'A' * 43}=:", "day": "2026-01-01", "giver": "self",
-        "section": "681/2023 85",
-    }  # fmt: skip
-    words = dict.fromkeys(categories_in(bundle), word)
+    words = dict.fromkeys(categories_in(bundle), WORD)
     document = {"handover": "h", "delivery": "d", "flow": "F10", "bundle": bundle, "wrd": words, **says}
     answer = await chain.tampere.bring("saapuvat", document, party="kotka", purpose="onward-move")
 
@@ -149,3 +157,35 @@ async def test_task_of_a_delivery_knows_the_persons_language(chain: Chain, place
         opened = (await both.clients.call("POST", f"/v1/tasks/{task.id}/opening", headers=REGISTRAR)).json()
     assert (opened["language"], opened["translation"]) == ("so", "draft")
     assert set(opened["drafts"]) == DRAFTS
+
+
+async def test_nothing_is_to_be_told_of_what_nobody_has_acknowledged(chain: Chain) -> None:
+    await chain.passed_on(breaks=ProblemError("peer-timeout", detail="the answer was lost"))
+
+    assert waiting(chain.kotka) == []
+
+
+@pytest.mark.parametrize(("has_died", "told"), [(True, 0), (False, 1), (None, 1)])
+async def test_nobody_is_to_tell_the_dead(chain: Chain, has_died: bool | None, told: int) -> None:
+    await chain.came()
+    exchange, kotka, tampere = chain.kotka.exchange, chain.kotka.party.subsystem, chain.tampere.party.subsystem
+    centre = chain.centre.party.subsystem
+    now = exchange.clock()
+    standing = exchange.standing(now)
+    case = Case(
+        provider=centre, requester=kotka, purpose=PURPOSE, categories=frozenset({"language"}), at=now, facts=LIVING,
+        mode="handover",
+    )  # fmt: skip
+    decision = decide_between(standing.registry, standing.rulebook, case)
+    assert decision.permitted_categories
+    with writer(exchange.engine).begin() as connection:
+        subject = exchange.subjects.by_id(connection, connection.execute(select(inbox.c.subject)).scalar_one())
+        assert subject is not None
+        moved = Moved(
+            decision=decision, rulebook=standing.rulebook, categories=frozenset({"language"}),
+            facts=replace(LIVING, deceased=has_died), subject=subject, under=(), named=(), ours=kotka.member,
+            party=tampere, message="m", purpose=PURPOSE,
+        )  # fmt: skip
+        made = got(connection, Story(node="n", source=str(tampere)), moved, now)
+
+    assert len(made) == told
