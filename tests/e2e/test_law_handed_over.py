@@ -134,6 +134,14 @@ def died(day: str) -> Callable[[Record], None]:
     return lambda record: record["entry"][0]["resource"].update(deceasedDateTime=day)
 
 
+def without_permit(record: Record) -> None:
+    for part in _extension(record, "residence-permit")["extension"]:
+        if part["url"] == "granted":
+            part["valueBoolean"] = False
+        if part["url"] == "ground":
+            part["valueCoding"] = {**part["valueCoding"], "code": "pending"}
+
+
 def without_mark(record: Record) -> None:
     person = record["entry"][0]["resource"]
     mark = EXTENSION + "safety-prohibition"
@@ -253,6 +261,28 @@ def test_asylum_seeker_is_handed_over_to_nobody_for_integration(people: People) 
     parts = people.hand_over(people.somebody("p08-pending-permit"))
 
     assert {part.state for part in parts.values()} == {"stopped"}
+
+
+# 6 and 7 What harms a child is told to the county: against no permit, and against no word (417/2007 25 §).
+
+
+def test_child_welfare_notice_goes_without_a_permit_and_against_a_prohibition(people: People) -> None:
+    child = people.somebody("p04-unaccompanied-minor", without_permit)
+    people.say(child, kind="prohibition")
+    integration = people.hand_over(copy.deepcopy(child))
+    has_plan(child)
+    notice = people.hand_over(child, "F19")
+
+    assert {part.state for part in integration.values()} == {"stopped"}
+    assert set(notice) == {"county"}
+    assert notice["county"].given["child-protection"] == "417/2007 25:1(10)", notice
+    assert people.arrived("kymenlaakso", notice["county"].handover)["flow"] == "F19"
+
+
+def test_child_welfare_notice_is_of_no_adult(people: People) -> None:
+    notice = people.hand_over(people.somebody("p08-pending-permit"), "F19")["county"]
+
+    assert (notice.state, notice.given) == ("stopped", {})
 
 
 # 11 A safety prohibition is the person's own: with the mark, to whose task needs it, and no further.
