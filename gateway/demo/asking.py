@@ -16,12 +16,14 @@ from gateway.demo.organisations import Party
 from gateway.keys.keystore import FileKeyStore
 from gateway.registry.read.asked import signed
 
-#: By role: the provisions that give it a right, and the purpose for which it asks by them.
+_RECEPTION: Final = frozenset({"reception-centre", "placement-authority", "immigration-service"})
+_PLANNING: Final = frozenset({"municipality", "employment-authority"})
+#: By role: for which purpose it asks, whom, and by which provisions that give it a right.
 _ASKED: Final = {
-    "municipality": ("reception-to-municipality", ("681/2023 83:2", "681/2023 86:1")),
-    "county": ("reception-to-county", ("681/2023 83:2", "681/2023 87:1")),
+    "municipality": ("reception-to-municipality", _RECEPTION, ("681/2023 83:2", "681/2023 86:1")),
+    "county": ("reception-to-county", _RECEPTION, ("681/2023 83:2", "681/2023 87:1")),
+    "benefits-agency": ("benefits", _PLANNING, ("681/2023 88:1",)),
 }
-_PROVIDERS: Final = frozenset({"reception-centre", "placement-authority", "immigration-service"})
 #: The day from which these provisions are in force.
 _FIRST: Final = date(2025, 1, 1)
 
@@ -36,7 +38,7 @@ def asked_by(parties: Iterable[Party], rulebook: Rulebook, passphrase: str) -> t
 def _of(party: Party, rulebook: Rulebook, passphrase: str) -> Iterator[StandingRequest]:
     signer = FileKeyStore.open(party.folder / "signing.key", party.folder / "signing.pem", passphrase.encode())
     for role in party.roles:
-        purpose, provisions = _ASKED.get(role, ("", ()))
+        purpose, providers, provisions = _ASKED.get(role, ("", frozenset(), ()))
         for number, text in enumerate(provisions, 1):
             provision = Provision.parse(text)
             yield signed(
@@ -44,7 +46,7 @@ def _of(party: Party, rulebook: Rulebook, passphrase: str) -> Iterator[StandingR
                     id=f"{party.name}-{role}-{number}",
                     member=str(party.member),
                     role=role,
-                    providers=_PROVIDERS,
+                    providers=providers,
                     provision=provision,
                     purpose=purpose,
                     categories=_given_by(rulebook, provision, role),

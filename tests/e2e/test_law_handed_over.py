@@ -19,16 +19,25 @@ from adapters.sdk import Limits
 from adapters.sdk import load as load_adapter
 from consent.rulebook import load, reference_rulebook
 from gateway.demo.network import Network
-from gateway.demo.organisations import DEMO
+from gateway.demo.organisations import DEMO, Organisation
 from schemas.facts import EXTENSION, MIGRI_CUSTOMER
 from tests.e2e.conftest import Stage, network
 from tests.e2e.test_ten_people import NEIGHBOURS, plan
 from tests.waiting import until
+from texts import Text
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 RULEBOOK = load(reference_rulebook(), source="reference")
 TAMPERE = next(organisation for organisation in NEIGHBOURS if organisation.name == "tampere")
+KELA = Organisation(
+    "kela",
+    Text("Kela (demo)", "FPA (demo)", "Kela (demo)"),
+    "GOV/9000009-7",
+    "etuudet",
+    ("benefits-agency",),
+    "kela.demo",
+)
 ACTIONS = '["query", "handover", "inbox", "consent", "decision", "task"]'
 TO_CONTACT: dict[str, Any] = {
     "by": "kotka", "kind": "consent", "purposes": ["onward-move"], "recipients": ["municipality"],
@@ -106,7 +115,7 @@ def outcome(handover: str, delivery: dict[str, Any]) -> Outcome:
 @pytest.fixture(scope="module")
 def people(tmp_path_factory: pytest.TempPathFactory) -> Iterator[People]:
     folder = tmp_path_factory.mktemp("handed")
-    with network(folder, (*DEMO, TAMPERE), prepare=_let_systems_see_tasks) as stage:
+    with network(folder, (*DEMO, TAMPERE, KELA), prepare=_let_systems_see_tasks) as stage:
         yield People(stage)
 
 
@@ -283,6 +292,26 @@ def test_child_welfare_notice_is_of_no_adult(people: People) -> None:
     notice = people.hand_over(people.somebody("p08-pending-permit"), "F19")["county"]
 
     assert (notice.state, notice.given) == ("stopped", {})
+
+
+# 6 Kela hears that there is a plan, and nothing else; what it combines goes only of whom the law names (88 §, 84 §).
+
+
+def test_kela_hears_of_a_plan_in_force_and_of_nothing_else(people: People) -> None:
+    planned = people.somebody("p10-moves-on", has_plan)
+    heard = people.hand_over(planned, "F15", "kotka")
+    unplanned = people.hand_over(people.somebody("p10-moves-on"), "F15", "kotka")["benefits-agency"]
+
+    assert set(heard) == {"benefits-agency"}
+    assert heard["benefits-agency"].given == {"identity": "681/2023 88:1"}, heard
+    assert (unplanned.state, unplanned.given) == ("stopped", {})
+    assert people.arrived("kela", heard["benefits-agency"].handover)["categories"] == ["identity"]
+
+
+def test_kela_gives_the_municipality_nothing_of_whom_it_does_not_say_that_they_get_a_benefit(people: People) -> None:
+    part = people.hand_over(people.somebody("p01-asylum-adult"), "F15", "kela")["municipality"]
+
+    assert (part.state, part.given) == ("stopped", {})
 
 
 # 11 A safety prohibition is the person's own: with the mark, to whose task needs it, and no further.
