@@ -50,7 +50,7 @@ def open_feed(
     return Feed(
         settings.name,
         Intake(
-            _source(settings, adapter, exchange.limits.body_bytes),
+            source_of(settings, adapter, exchange.limits.body_bytes),
             adapter,
             limits,
             lambda digest: adapters.using(settings.adapter, digest),
@@ -111,7 +111,8 @@ def _take_change(settings: SourceSettings, exchange: Exchange) -> TakeChange:
     return take
 
 
-def _source(settings: PolledSettings, adapter: Adapter, body_limit: int) -> Source:
+def source_of(settings: PolledSettings, adapter: Adapter, body_limit: int) -> Source:
+    """What the settings of a source name, ready to be asked."""
     match settings:
         case DirectorySource() if settings.parts:
             return DropDirectory(settings.folder, _parts(settings), body_limit=body_limit)

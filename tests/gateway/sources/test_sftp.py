@@ -8,8 +8,11 @@ from pathlib import Path
 
 import asyncssh
 import pytest
+from pydantic import TypeAdapter, ValidationError
 
 from adapters.sdk import Limits
+from gateway.handover.feeds import source_of
+from gateway.settings.sources import SftpSource
 from gateway.sources.batches import FileBatch, SourceError
 from gateway.sources.feed import Books, Feed, FeedPolicy, Intake
 from gateway.sources.gathering import Parts
@@ -207,3 +210,26 @@ async def test_drop_that_is_too_large_together_is_refused(keys: asyncssh.SSHKey,
         source = SftpDrops(account(tmp_path, port), "", PARTS, body_limit=100)
         with pytest.raises(SourceError, match="100 bytes"):
             await polled(source)
+
+
+SETTINGS = {
+    "kind": "sftp",
+    "name": "county",
+    "adapter": "county-files",
+    "subsystem": "FI-DEMO/GOV/9000001-1/vastaanotto",
+    "host": "sftp.example.fi",
+    "user": "node",
+    "key": "key",
+    "known_hosts": "known",
+}
+
+
+def test_settings_with_parts_are_a_source_of_drops_and_without_them_of_files() -> None:
+    settings = TypeAdapter(SftpSource)
+    files = settings.validate_python(SETTINGS)
+    together = settings.validate_python({**SETTINGS, "parts": list(PARTS.patterns), "marker": PARTS.marker})
+
+    assert isinstance(source_of(files, adapter(joined(), PATIENT + NEEDS), 100), SftpDrop)
+    assert isinstance(source_of(together, adapter(joined(), PATIENT + NEEDS), 100), SftpDrops)
+    with pytest.raises(ValidationError, match="name the files"):
+        settings.validate_python({**SETTINGS, "marker": PARTS.marker})
