@@ -21,7 +21,7 @@ from enum import StrEnum
 from typing import Any, Final, Literal
 from zoneinfo import ZoneInfo
 
-from consent.givers import ADULT, Giver, GiverKind, Opinion, Person, check_permits, is_own
+from consent.givers import ADULT, Giver, GiverKind, Opinion, Person, check_lifts, check_permits, is_own
 from consent.reading import ConsentError, code_of, codes_of, day_of, iso, language_of, moment_of, text_of
 from consent.targets import Target
 from consent.workdays import after_working_days
@@ -194,6 +194,24 @@ class ConsentRecord:
         except ConsentError:
             return False
         return True
+
+    def unless_lifted_in_vain(self, age: int | None, is_unaccompanied: bool | None, day: date) -> ConsentRecord:
+        """The same; a prohibition as it stood, if who took it back could not, by what is known now of the person.
+
+        Under a number that tells no age, the age was only said when it was taken back. What is not known changes
+        nothing; where the age leaves two years open, the one counts that let it end.
+        """
+        if self.kind not in FORBIDDING or self.stands or self.ended_by is None or age is None:
+            return self
+        ending = self.recorded_at.astimezone(_HELSINKI).date()
+        then = max(age - _full_years(ending, day), 0)
+        for known in {then, max(then - 1, 0)} if ending < day else {then}:
+            try:
+                check_lifts(self.ended_by, self.given_by, self.target, Person(known, is_unaccompanied, ending))
+            except ConsentError:
+                continue
+            return self
+        return replace(self, status=WordStatus.REFUSED)
 
     def holds(self, word: ConsentRecord) -> bool:
         """Whether a report holds what a permission or consent would carry: never the person's own permission."""

@@ -48,6 +48,9 @@ class Said:
     """The words of one person that are about one question."""
 
     def __init__(self, words: Iterable[ConsentRecord], asked: Asked, rulebook: Rulebook) -> None:
+        # The end of a prohibition opened data on the word of whoever took it back: it is looked at anew at each
+        # decision, as a permission is, for who could not take it back has not.
+        words = [word.unless_lifted_in_vain(asked.age, asked.is_unaccompanied, asked.day) for word in words]
         meant = [
             word
             for word in words

@@ -163,6 +163,29 @@ def search_finds(bench: Bench) -> None:
 
 
 @case(
+    "CLI-52", Group.CONSENTS, "A prohibition is ended by the person, and by nobody who is not named",
+    Requirement(_CONSENTS, "To end a prohibition asks what giving the permission asks that it frees."),
+    "sending", "handover",
+)  # fmt: skip
+def a_prohibition_is_taken_back(bench: Bench) -> None:
+    """Records a refusal, ends it as nobody, as a bystander and as another person would, and then as the person."""
+    person = Person.make()
+    refused = bench.consent(person, "refused")
+    expect(refused, 201)
+    path = f"/v1/consents/{refused.document['id']}/withdrawal"
+    own = {"subject": person.subject, "given_by": {"kind": "self"}}
+    for document in ({}, own | {"given_by": {"kind": "other"}}, own | {"subject": Person.make().subject}):
+        expect_refusal(bench.sending.post(path, document), 404, 422)
+    found = bench.sending.post("/v1/consents/search", {"subject": person.subject})
+    expect(found, 200)
+    standing = [entry.get("status") for entry in found.document.get("consents") or []]
+    expect_equal("the words that stand after that", ["refused"], standing)
+    ended = bench.sending.post(path, own)
+    expect(ended, 201)
+    expect_equal("status", "withdrawn", ended.document.get("status"))
+
+
+@case(
     "CLI-19", Group.EXISTENCE, "A search for somebody unknown finds nothing and repeats nothing",
     Requirement(_CONSENTS, "An answer about somebody unknown carries nothing of a person."), "sending",
 )  # fmt: skip

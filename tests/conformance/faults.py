@@ -216,6 +216,10 @@ def _nobody_named(sent: Sent) -> bool:
     return not isinstance(name, str) or not name.strip()
 
 
+def _ended_by_a_bystander(sent: Sent) -> bool:
+    return sent.path.endswith("/withdrawal") and (sent.document.get("given_by") or {}).get("kind") == "other"
+
+
 def _too_much_named(sent: Sent) -> bool:
     return sent.path.endswith("/acceptance") and not _nobody_named(sent) and not proper(sent)
 
@@ -307,4 +311,5 @@ CLIENT: dict[str, Fault] = {
     "CLI-49": Fault(answer=_query_forgotten, faces=(SENDING,)),
     "CLI-50": Fault(answer=_used_up, faces=(SENDING,)),
     "CLI-51": passes(_too_much_named, 201, face=RECEIVING),
+    "CLI-52": passes(_ended_by_a_bystander, 201),
 }

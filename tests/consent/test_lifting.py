@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
 
-from consent.consents import ConsentError, Giver
+from consent.consents import ConsentError, ConsentRecord, Giver, Stamp, WordStatus
 from consent.givers import Person, check_lifts
+from consent.rulebook import Rulebook
+from consent.said import Asked, Said
 from consent.targets import Target
 
 DAY = date(2026, 11, 27)
@@ -64,3 +66,58 @@ def test_a_prohibition_is_taken_back_by_who_may_permit(
     with pytest.raises(ConsentError) as refused:
         check()
     assert refused.value.pointer == pointer
+
+
+def prohibits(
+    rulebook: Rulebook,
+    giver: dict[str, Any] | None,
+    age: int | None,
+    *,
+    on: date = DAY,
+    unaccompanied: bool | None = None,
+    target: dict[str, str] | None = None,
+) -> bool:
+    """Whether the person's own prohibition, which this giver took back, keeps data in on a day, at this age."""
+    at = datetime(2026, 11, 27, 10, tzinfo=UTC)
+    form = {"kind": "prohibition", "language": "ti", "given_by": SELF, "target": target}
+    word = ConsentRecord.from_form(form, Stamp("p-1", "s", "FI-DEMO/GOV/1/centre", at))
+    ended = word.ended(WordStatus.WITHDRAWN, at, word.recorded_by).taken_back_by(Giver.read(giver) if giver else None)
+    asked = Asked("FI-DEMO/GOV/1", "county", "FI-DEMO/WSC/4", "reception-to-county", on, age, unaccompanied)
+    return Said([ended], asked, rulebook).prohibition_of("health-needs") is not None
+
+
+WITH_THE_CHILD = GUARDIAN | {"minor_opinion": "agrees"}
+
+
+@pytest.mark.parametrize(
+    ("giver", "age", "unaccompanied", "does_stand"),
+    [
+        pytest.param(SELF, 40, None, False, id="an adult, as was said"),
+        pytest.param(SELF, 9, None, True, id="a child, of whom was said that they are of age"),
+        pytest.param(ABLE, 15, None, False, id="a minor found able to decide"),
+        pytest.param(WITH_THE_CHILD, 9, None, False, id="a child's guardian"),
+        pytest.param(
+            WITH_THE_CHILD, 40, None, True, id="the guardian of an adult of whom was said that they are a child"
+        ),
+        pytest.param(WITH_THE_CHILD, 9, True, True, id="the guardian of a child who came alone"),
+        pytest.param(SELF, None, None, False, id="nothing is known now either"),
+        pytest.param(None, 9, None, False, id="ended before it was told by whom"),
+    ],
+)
+def test_a_prohibition_stands_again_where_who_took_it_back_could_not(
+    rulebook: Rulebook, giver: dict[str, Any] | None, age: int | None, unaccompanied: bool | None, does_stand: bool
+) -> None:
+    assert prohibits(rulebook, giver, age, unaccompanied=unaccompanied) is does_stand
+
+
+def test_what_ended_rightly_has_ended_however_old_the_person_becomes(rulebook: Rulebook) -> None:
+    for year, age in ((2027, 17), (2027, 18), (2028, 18), (2036, 27)):
+        # Aged 17 when it was taken back; the birthday may lie before or after the day in the year.
+        assert not prohibits(rulebook, WITH_THE_CHILD, age, on=date(year, 11, 27)), (year, age)
+    assert prohibits(rulebook, WITH_THE_CHILD, 40, on=date(2030, 1, 1))
+
+
+def test_a_prohibition_that_stands_again_is_aimed_as_it_was(rulebook: Rulebook) -> None:
+    aimed = {"kind": "document", "code": "12"}
+
+    assert prohibits(rulebook, SELF, 9, target=aimed)

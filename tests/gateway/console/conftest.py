@@ -32,6 +32,7 @@ from gateway.console.shell import console
 from gateway.desk.context import DeskContext
 from gateway.desk.desk import Desk
 from gateway.desk.roles import Role
+from gateway.exchange.witnesses import Proven
 from gateway.storage.schema import METADATA
 from gateway.web.forms import PersonForm
 from gateway.wire.problems import ProblemError
@@ -315,6 +316,7 @@ def office(world: World, subjects: Subjects, witnesses: list[VerifierKey]) -> Of
         given=Controller("", "05 000 0000", "Aino Esimerkki", ("mTLS", "TUF")),
         named=names,
         witnessed=lambda: witnesses,
+        proven_to=lambda: (Proven("kotka.demo", 1200, NOW), Proven("kymenlaakso.demo", 3, NOW)),
         called=lambda language: titles[language],
         described=lambda language: (
             Activity(

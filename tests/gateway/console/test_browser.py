@@ -379,6 +379,17 @@ def test_every_page_speaks_the_language_that_was_chosen(
         assert "taken" not in page.title(), f"{path}: a stored script has run"
 
 
+def test_the_health_of_the_log_names_the_nodes_that_it_was_shown_to(page: Page, console: Running) -> None:
+    page.goto(f"{console.address}/log")
+
+    rows = page.locator("section[aria-labelledby=proven] tbody tr")
+    expect(rows).to_have_count(2)
+    assert [re.split(r"\t|\n", row)[:2] for row in rows.all_inner_texts()] == [
+        ["kotka.demo", "1\N{NO-BREAK SPACE}200"], ["kymenlaakso.demo", "3"],
+    ]  # fmt: skip
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
 def test_axe_finds_nothing_on_any_page_and_each_is_light(page: Page, console: Running) -> None:
     axe = Axe()
     faults: list[str] = []
