@@ -3,13 +3,15 @@
 A node frees in one thread what it took in another, and blocks of all sizes between each other. The C library's
 allocator, left to itself, opens up to eight heaps for each processor, takes ever larger blocks out of them instead of
 from the system, and gives back only what lies free at a heap's end: a process under constant load keeps growing,
-although what it uses does not. Python's own small objects stand elsewhere and are not touched.
+although what it uses does not. And what refers to itself waits for a collector that looks only when tens of thousands
+of such objects have gathered, and until then they and all that they hold add up.
 Source: the GNU C Library's manual, "Malloc Tunable Parameters"; malloc_trim(3).
 """
 
 from __future__ import annotations
 
 import ctypes
+import gc
 from contextlib import suppress
 from typing import Final
 
@@ -37,7 +39,11 @@ def settle() -> bool:
 
 
 def give_back() -> bool:
-    """Return whole free pages to the system. False if there were none, or the C library cannot."""
+    """End what only refers to itself, and return whole free pages to the system. False if the C library returned none.
+
+    What was loaded at the start is frozen, so that the collector walks only what has come since.
+    """
+    gc.collect()
     with suppress(OSError, AttributeError):
         return bool(ctypes.CDLL(None).malloc_trim(0))
     return False

@@ -51,6 +51,21 @@ before = own()
 given = memory.give_back()
 print(int(given), before - own())
 """
+#: Few enough to stay below what wakes the collector of a node.
+_CYCLES = """
+import gc, weakref
+from gateway.cli.node import GARBAGE, _loaded
+from gateway.node import memory
+_loaded()
+class Held: pass
+kept = []
+for _ in range(GARBAGE // 10):
+    held = Held(); held.itself = held; held.holds = bytes(1000); kept.append(weakref.ref(held))
+del held
+before = sum(ref() is not None for ref in kept)
+memory.give_back()
+print(before, sum(ref() is not None for ref in kept))
+"""
 
 
 def told(script: str) -> list[int]:
@@ -73,3 +88,10 @@ def test_free_pages_between_used_ones_go_back() -> None:
 
     assert given
     assert kibibytes > 16_000 * 4 // 2
+
+
+def test_what_only_refers_to_itself_does_not_wait_for_more_of_its_kind() -> None:
+    before, after = told(_CYCLES)
+
+    assert before > 4000
+    assert after == 0
