@@ -84,7 +84,9 @@ class Fixed:
 
 
 class Counted:
-    """A statement that names so many values of one kind as it is given: one `Fixed` for each number of them."""
+    """A statement that looks for any of the values it is given. It is made for each power of two of them, not for each
+    number: made statements stay in memory, here and in each connection. The last value fills up what is over.
+    """
 
     __slots__ = ("_fixed", "_made")
 
@@ -93,12 +95,15 @@ class Counted:
         self._fixed: dict[int, Fixed] = {}
 
     def rows(self, connection: Connection, values: Sequence[object]) -> list[tuple[Any, ...]]:
-        """All rows that it finds."""
-        fixed = self._fixed.get(len(values))
+        """All rows that it finds. Which value is asked for twice makes no difference to it."""
+        if not values:
+            return []
+        places = 1 << (len(values) - 1).bit_length()
+        fixed = self._fixed.get(places)
         if fixed is None:
-            names = [f"value_{number}" for number in range(len(values))]
-            fixed = self._fixed[len(values)] = Fixed(self._made([bindparam(name) for name in names]), *names)
-        return fixed.rows(connection, *values)
+            names = [f"value_{number}" for number in range(places)]
+            fixed = self._fixed[places] = Fixed(self._made([bindparam(name) for name in names]), *names)
+        return fixed.rows(connection, *values, *[values[-1]] * (places - len(values)))
 
 
 def _order(

@@ -40,9 +40,11 @@ GARBAGE: Final = 50_000
 def run(config: Config = CONFIG) -> None:
     """Run the node until it is told to stop (Ctrl-C, SIGTERM)."""
     from gateway.loglines import configure_logging
+    from gateway.node import memory
     from gateway.node.node import Node
     from gateway.node.wiring import NodeError
 
+    memory.settle()
     settings = settings_of(config, json=False)
     configure_logging(settings.telemetry.log_level)
     try:

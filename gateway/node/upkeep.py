@@ -23,6 +23,7 @@ from gateway.keys.certificates import load, to_der
 from gateway.keys.errors import TrustError
 from gateway.keys.expiry import STEPS, Ending
 from gateway.keys.tls import peer_pin
+from gateway.node import memory
 from gateway.node.parts import Parts
 from gateway.registry.read.standing import Standing
 from gateway.storage import revocations
@@ -33,6 +34,7 @@ from gateway.web.authentication import Callers
 LOGGER = logging.getLogger("yhdyspinta.upkeep")
 EVERY_SECONDS = 1.0
 REVOCATIONS_SECONDS = 5.0
+MEMORY_SECONDS = 60.0
 
 
 class Upkeep:
@@ -56,6 +58,7 @@ class Upkeep:
         self._fault: str | None = None
         self._warned: dict[tuple[str, datetime], int] = {}
         self._looked: float | None = None
+        self._gave_back: float | None = None
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -136,6 +139,9 @@ class Upkeep:
         loop = asyncio.get_running_loop()
         if self._looked is None or loop.time() - self._looked >= REVOCATIONS_SECONDS:
             await self._read_revocations()
+        if self._gave_back is None or loop.time() - self._gave_back >= MEMORY_SECONDS:
+            self._gave_back = loop.time()
+            await asyncio.to_thread(memory.give_back)
         self._refused.sum_up()
 
     async def _tend_keys(self) -> None:

@@ -10,11 +10,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from gateway.demo.network import Network
+from gateway.node.memory import HEAPS
 from tests.gateway.running import Running
 from tests.survive.load import NODES, Load, account, network, settled
 from tests.survive.report import IS_LONG, form, report
@@ -24,6 +26,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 SECONDS = form(20, 1200)
 FILLING = form(2, 300)
 MOST = 0.2
+HEAP = 64 << 20
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,18 @@ def anonymous(process: int) -> float:
     """MiB that a process has for itself, without files that are mapped."""
     lines = Path(f"/proc/{process}/status").read_text().splitlines()
     return int(next(line for line in lines if line.startswith("RssAnon:")).split()[1]) / 1024
+
+
+def heaps(process: int) -> int:
+    """How many heaps the C library keeps in a process beside its first: of each, 64 MiB of addresses are set aside."""
+    found = 0
+    maps = [line.split()[:2] for line in Path(f"/proc/{process}/maps").read_text().splitlines()]
+    for (taken, rights), (kept, none) in pairwise(maps):
+        low, high = (int(address, 16) for address in taken.split("-"))
+        start, end = (int(address, 16) for address in kept.split("-"))
+        is_heap = low % HEAP == 0 and start == high and end >= low + HEAP
+        found += is_heap and (rights, none) == ("rw-p", "---p")
+    return found
 
 
 def test_slope_is_that_of_the_line_through_the_samples() -> None:
@@ -83,6 +98,7 @@ async def _loading(nodes: Running) -> None:
             for name, samples in sampled.items():
                 process = nodes.processes.process(f"{name}-node").pid
                 samples.append(Sample(load.told.exchanges, anonymous(process)))
+                assert heaps(process) < HEAPS, "threads took heaps of their own"
     await settled(nodes, load.told)
     slopes = {name: round(slope(samples), 4) for name, samples in sampled.items()}
     figures = replace(await account(nodes, load.told), slope=max(slopes.values()))

@@ -1,0 +1,97 @@
+"""What a node no longer uses goes back to the system, whichever thread took it."""
+
+from __future__ import annotations
+
+import ctypes
+import subprocess
+import sys
+
+import pytest
+
+pytestmark = pytest.mark.skipif(
+    not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="this C library's allocator has no settings"
+)
+
+THREADS = 6
+#: Each thread takes its first block while all others hold theirs; how many heaps there are then, the library tells.
+_HEAPS = f"""
+import ctypes, tempfile, threading
+from gateway.node import memory
+{{before}}
+library = ctypes.CDLL(None)
+library.malloc.restype = library.fopen.restype = ctypes.c_void_p
+together = threading.Barrier({THREADS})
+def take():
+    library.malloc(1000)
+    together.wait()
+threads = [threading.Thread(target=take) for _ in range({THREADS})]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+with tempfile.NamedTemporaryFile() as file:
+    stream = ctypes.c_void_p(library.fopen(file.name.encode(), b"w"))
+    library.malloc_info(0, stream)
+    library.fclose(stream)
+    print(file.read().count(b"<heap nr="))
+"""
+#: Blocks of a page each are freed but for one in sixteen, the last of them too: nothing is free at the heap's end.
+_FREED = """
+import ctypes
+from pathlib import Path
+from gateway.node import memory
+library = ctypes.CDLL(None)
+library.malloc.restype, library.free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
+def own():
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith("RssAnon:")).split()[1])
+blocks = [library.malloc(4096) for _ in range(16_000)]
+for block in blocks: ctypes.memset(block, 1, 4096)
+for number, block in enumerate(blocks):
+    if number % 16 != 15: library.free(block)
+before = own()
+given = memory.give_back()
+print(int(given), before - own())
+"""
+#: Few enough to stay below what wakes the collector of a node.
+_CYCLES = """
+import gc, weakref
+from gateway.cli.node import GARBAGE, _loaded
+from gateway.node import memory
+_loaded()
+class Held: pass
+kept = []
+for _ in range(GARBAGE // 10):
+    held = Held(); held.itself = held; held.holds = bytes(1000); kept.append(weakref.ref(held))
+del held
+before = sum(ref() is not None for ref in kept)
+memory.give_back()
+print(before, sum(ref() is not None for ref in kept))
+"""
+
+
+def told(script: str) -> list[int]:
+    """The numbers that a process of its own prints."""
+    done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
+    return [int(number) for number in done.stdout.split()]
+
+
+def test_many_threads_share_few_heaps() -> None:
+    from gateway.node import memory
+
+    (settled,) = told(_HEAPS.format(before="assert memory.settle()"))
+    (left,) = told(_HEAPS.format(before=""))
+
+    assert settled <= memory.HEAPS < left
+
+
+def test_free_pages_between_used_ones_go_back() -> None:
+    given, kibibytes = told(_FREED)
+
+    assert given
+    assert kibibytes > 16_000 * 4 // 2
+
+
+def test_what_only_refers_to_itself_does_not_wait_for_more_of_its_kind() -> None:
+    before, after = told(_CYCLES)
+
+    assert before > 4000
+    assert after == 0
