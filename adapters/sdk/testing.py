@@ -4,7 +4,8 @@
 * protects: each protecting fact is made by the mapping, or it says that its source cannot know it.
 * rejections: no record is rejected that was not before, unless that was agreed on with a reason.
 * golden: each sample becomes what its golden file says.
-* nothing-lost: `read = mapped + rejected`, and each field of the sample is mapped, ignored by name or reported.
+* nothing-lost: `read = mapped + rejected`, each field of the sample is mapped, ignored by name or reported, and of what
+  a reader in Python reads each line of the sample is in a record or told.
 * valid-output: each bundle keeps the schemas and is about one person.
 * repeatable: the same bytes give the same result.
 * round-trip: what the adapter writes it reads back to the same record, as far as its format has place.
@@ -23,6 +24,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from adapters.sdk import Adapter, Finding, Limits, Mapped, Record, golden, rejections
+from adapters.sdk.counting import unread
 from adapters.sdk.folders import Package, open_folder
 from schemas import reference
 from schemas.catalogue import catalogue
@@ -262,6 +264,8 @@ def _nothing_lost(package: Package) -> Iterator[str]:
     for sample in package.samples:
         data = sample.read_bytes()
         yield from _lost(package.adapter, data, sample.name)
+        for row in unread(package.adapter, data):
+            yield f"{sample.name}: row {row}: something of it is in no record and in no finding that `read` gives"
     for source in coverage(package).fields:
         if source.lost:
             yield f"{source.name} holds a value in {source.filled} records and is neither mapped, ignored nor reported"

@@ -17,7 +17,7 @@ from gateway.consents.endings import TakenBack
 from gateway.consents.record import Recorded
 from gateway.exchange.advising import MOST_CONSENTS, Advice
 from gateway.registry.read.standing import Standing
-from gateway.web.forms import Breaking, Code, Codes, Line, Moment, Shape, Shown, Subject
+from gateway.web.forms import Breaking, Code, Codes, Line, Moment, ProblemForm, Shape, Shown, Subject
 from gateway.wire.problems import ProblemError
 
 _Long = Annotated[str, Field(max_length=1300, pattern=r"^[^\x00]*$")]
@@ -258,6 +258,16 @@ class ImportedForm(Shown):
     consents: list[BroughtForm]
     not_placed: list[WaitingRowForm]
     findings: list[RowFindingForm]
+
+
+class UnimportedForm(ProblemForm):
+    """Why nothing was recorded; if rows were read, what became of them."""
+
+    read: int | None = None
+    known: int | None = None
+    rejected: int | None = None
+    not_placed: list[WaitingRowForm] | None = None
+    findings: list[RowFindingForm] | None = None
 
 
 class RulebookForm(Shown):

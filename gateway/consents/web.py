@@ -27,6 +27,7 @@ from gateway.consents.forms import (
     RecordedForm,
     RecordForm,
     SearchForm,
+    UnimportedForm,
     Unplaced,
     UnplacedForm,
     advised,
@@ -44,7 +45,7 @@ from gateway.web.description import problems
 from gateway.web.doors import JSON, Body, Bytes, Door, OptionalBody
 from gateway.web.forms import PathKey
 from gateway.web.validation import plain_json, read
-from gateway.wire.problems import ProblemError
+from gateway.wire.problems import NothingTakenError, ProblemError
 
 FHIR = "application/fhir+json"
 CSV = "text/csv"
@@ -148,7 +149,7 @@ def _recording(exchange: Exchange, consents: Consents, deliveries: Deliveries, d
         responses={
             200: {"model": ImportedForm, "description": "all were known already"},
             201: {"model": ImportedForm},
-            422: {"model": ImportedForm, "description": "consent-invalid"},
+            422: {"model": UnimportedForm, "description": "consent-invalid"},
         },
     )
     async def bring(request: Request, caller: Caller = let_in, body: bytes = file) -> Response:
@@ -156,7 +157,14 @@ def _recording(exchange: Exchange, consents: Consents, deliveries: Deliveries, d
         outcomes = await asyncio.gather(*(_bring(consents, reports, caller, row) for row in rows))
         deliveries.wake()
         answer = imported(rows, outcomes)
-        return _json(answer, 201 if answer["recorded"] or not rows else 422 if answer["rejected"] else 200)
+        if answer["rejected"] and not answer["recorded"]:
+            raise NothingTakenError(
+                "consent-invalid",
+                answer,
+                detail=f"of the {answer['read']} rows that were read none was recorded",
+                remedy="mend the rows that `findings` names and send the file again",
+            )
+        return _json(answer, 201 if answer["recorded"] or not rows else 200)
 
     return routes
 

@@ -17,7 +17,7 @@ from gateway.handover.contact import LONGEST, Contact
 from gateway.handover.plan import Plan, Planned
 from gateway.handover.states import ArrivalState
 from gateway.sources.reports import words_of
-from gateway.web.forms import CaseReference, Moment, Shape, Shown, Subject, User
+from gateway.web.forms import CaseReference, Moment, ProblemForm, Shape, Shown, Subject, User
 from gateway.web.validation import fault
 from gateway.wire.problems import ProblemError
 
@@ -137,6 +137,14 @@ class OrderedForm(Shown):
     handovers: list[PlanForm]
     changes: list[ChangeForm]
     findings: list[FindingForm]
+
+
+class UnorderedForm(ProblemForm):
+    """Why nothing was handed over; if records were read, what became of them."""
+
+    read: int | None = None
+    rejected: int | None = None
+    findings: list[FindingForm] | None = None
 
 
 class DeliveryForm(Shown):

@@ -32,6 +32,7 @@ from gateway.handover.forms import (
     Limit,
     OpenedForm,
     OrderedForm,
+    UnorderedForm,
     Wanted,
     opened,
     ordered,
@@ -45,7 +46,7 @@ from gateway.web.description import problems
 from gateway.web.doors import Body, Bytes, Door
 from gateway.web.forms import PathKey, User
 from gateway.web.headers import CASE_HEADER, USER_HEADER
-from gateway.wire.problems import ProblemError
+from gateway.wire.problems import NothingTakenError, ProblemError
 from schemas.facts import Identifier
 
 RECORDS_AT_ONCE = 1000
@@ -54,7 +55,9 @@ MEANINGFUL = ("content-type", CASE_HEADER, USER_HEADER)
 #: What is wrong with the whole request, and not with one of its records.
 _OF_THE_WHOLE = frozenset({"flow-unknown", "client-not-permitted", "idempotency-conflict"})
 
-_ORDER_PROBLEMS = problems("adapter-unknown", "flow-unknown", "idempotency-conflict", "subject-ambiguous")
+_ORDER_PROBLEMS = problems(
+    "adapter-unknown", "flow-unknown", "nothing-handed-over", "idempotency-conflict", "subject-ambiguous"
+)
 _ACCEPT_PROBLEMS = problems(
     "not-found", "subject-system-unknown", "subject-form", "subject-check", "subject-ambiguous", "body-destroyed"
 )
@@ -84,7 +87,7 @@ def _ordering(exchange: Exchange, handovers: Handovers, deliveries: Deliveries, 
         responses={
             201: {"model": OrderedForm},
             **_ORDER_PROBLEMS,
-            422: {"model": OrderedForm, **_ORDER_PROBLEMS[422]},  # or nothing of what was sent could be handed over
+            422: {"model": UnorderedForm, **_ORDER_PROBLEMS[422]},
         },
     )
     async def order(
@@ -113,11 +116,14 @@ def _ordering(exchange: Exchange, handovers: Handovers, deliveries: Deliveries, 
         records = await asyncio.to_thread(_mapped, chosen, body, exchange.limits.adapter)
         answer = ordered(await _hand_over(handovers, Changes(exchange), template, records))
         deliveries.wake()
-        return Response(
-            orjson.dumps(answer),
-            201 if answer["handed_over"] or answer["changed"] else 422,
-            media_type="application/json",
-        )
+        if not answer["handed_over"] and not answer["changed"]:
+            raise NothingTakenError(
+                "nothing-handed-over",
+                answer,
+                detail=f"of the {answer['read']} records that were read none could be handed over",
+                remedy="mend what `findings` names and send the request again",
+            )
+        return Response(orjson.dumps(answer), 201, media_type="application/json")
 
     return routes
 

@@ -106,6 +106,11 @@ def _body(body: Body | Form) -> dict[str, Any]:
     return {"required": is_needed, "content": dict.fromkeys(body.media_types, content)}
 
 
+def _longer() -> list[dict[str, str]]:
+    """Problems that tell of each part of what was sent too."""
+    return [{"$ref": _REFERENCE.format(model=form.__name__)} for form in ProblemForm.__subclasses__()]
+
+
 def _answers(responses: dict[str, Any], codes: Iterable[str]) -> None:
     """Problems as they are answered: each status with its codes, as `application/problem+json`."""
     if "HTTPValidationError" in str(responses.get("422")):
@@ -118,6 +123,9 @@ def _answers(responses: dict[str, Any], codes: Iterable[str]) -> None:
         said.setdefault(str(PROBLEMS[code].status), []).append(code)
     for status, named in said.items():
         told = "; ".join(f"`{code}`: {PROBLEMS[code].title.en}" for code in dict.fromkeys(named))
-        content = {CONTENT_TYPE: {"schema": {"$ref": _REFERENCE.format(model=ProblemForm.__name__)}}}
-        # An answer that is no problem may have the same status: an order of which nothing could be taken.
-        responses[status] = {"description": told, "content": responses.get(status, {}).get("content", {}) | content}
+        content: dict[str, Any] = {CONTENT_TYPE: {"schema": {"$ref": _REFERENCE.format(model=ProblemForm.__name__)}}}
+        of_the_route = dict(responses.get(status, {}).get("content", {}))
+        if of_the_route.get(JSON, {}).get("schema") in _longer():
+            content[CONTENT_TYPE] = of_the_route.pop(JSON)
+        # What is left is of another protocol than ours, as at the token endpoint.
+        responses[status] = {"description": told, "content": of_the_route | content}

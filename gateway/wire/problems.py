@@ -10,6 +10,7 @@ Source: RFC 9457; RFC 9110 section 15; X-Road Message Protocol for REST, section
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from gateway.wire.problem_table import PROBLEMS, Problem
@@ -17,7 +18,16 @@ from gateway.wire.problem_table import PROBLEMS, Problem
 if TYPE_CHECKING:
     from gateway.wire.message import DecisionSummary
 
-__all__ = ["CONTENT_TYPE", "PROBLEMS", "TYPE_PREFIX", "Problem", "ProblemError", "UnsentError", "to_problem_json"]
+__all__ = [
+    "CONTENT_TYPE",
+    "PROBLEMS",
+    "TYPE_PREFIX",
+    "NothingTakenError",
+    "Problem",
+    "ProblemError",
+    "UnsentError",
+    "to_problem_json",
+]
 
 CONTENT_TYPE = "application/problem+json"
 TYPE_PREFIX = "urn:yhdyspinta:problem:"
@@ -60,13 +70,23 @@ class UnsentError(ProblemError):
     """A failure of which it is certain that not a byte of the message reached anybody."""
 
 
+class NothingTakenError(ProblemError):
+    """A request of many parts of which none was taken. `parts` are members that tell what became of each."""
+
+    def __init__(self, code: str, parts: Mapping[str, Any], *, detail: str, remedy: str) -> None:
+        super().__init__(code, detail=detail, remedy=remedy)
+        self.parts = parts
+
+
 def to_problem_json(error: ProblemError, language: str = "en") -> bytes:
     """Render as RFC 9457 JSON, the title in `language` (fi, sv or en).
 
     Beside the standard members: `code`; where there is something to say `pointer`, `remedy`, `retry_after` (seconds);
-    and after a decision `decision` with its id, `permitted` categories and `withheld` ones with their codes.
+    after a decision `decision` with its id, `permitted` categories and `withheld` ones with their codes; and where many
+    parts were sent, the members that tell of each.
     """
     document: dict[str, Any] = {
+        **(error.parts if isinstance(error, NothingTakenError) else {}),
         "type": TYPE_PREFIX + error.code,
         "title": error.problem.title.in_language(language),
         "status": error.problem.status,

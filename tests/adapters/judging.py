@@ -19,6 +19,18 @@ DEMANDS: Final[Mapping[str, Mapping[str, Any]]] = {
 }
 
 
+def file_of(name: str) -> Path:
+    """Where an input is."""
+    return FOLDER.parent / "exports" / name if DEMANDS[name].get("field") else FOLDER / "inputs" / name
+
+
+def adapter_of(name: str) -> tuple[str, str | None]:
+    """The adapter that reads an input, and its mapping if it is one that was written for it."""
+    adapter = DEMANDS[name]["adapter"]
+    own = FOLDER / f"{adapter}.yaml"
+    return adapter.rpartition("/")[2], own.read_text("utf-8") if own.exists() else None
+
+
 @dataclass(frozen=True)
 class Told:
     """A finding as a demand looks at it."""

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import pytest
 
-from tests.adapters.judging import DEMANDS, FOLDER, Outcome, Told, faults
+from tests.adapters.judging import DEMANDS, FOLDER, Outcome, Told, adapter_of, faults, file_of
 from tests.adapters.reading import convert
 from tests.adapters.test_layouts import Made, run
 
 
 def test_every_input_has_its_demand() -> None:
-    assert {file.name for file in (FOLDER / "inputs").iterdir()} == set(DEMANDS)
+    inputs = {*(FOLDER / "inputs").iterdir(), *(FOLDER.parent / "exports").iterdir()}
+
+    assert {file_of(name) for name in DEMANDS} == inputs
 
 
 @pytest.mark.parametrize("name", DEMANDS)
 def test_a_doubtful_input_becomes_nothing_that_it_may_not(name: str) -> None:
-    data, adapter = (FOLDER / "inputs" / name).read_bytes(), DEMANDS[name]["adapter"]
-    own = FOLDER / f"{adapter}.yaml"
+    data, (adapter, own) = file_of(name).read_bytes(), adapter_of(name)
 
-    found = run(Made(own.read_text("utf-8")), data) if own.exists() else convert(adapter, data)
+    found = run(Made(own), data) if own is not None else convert(adapter, data)
 
     outcome = Outcome(
         [item.bundle for item in found if item.bundle is not None],

@@ -32,6 +32,9 @@ EVERY_ACTION = frozenset(
 #: Routes that do not declare forms of their own: what they take and give is only known to answer.
 UNDECLARED = ("/r1",)
 
+#: Refusals that another protocol than ours gives a form: RFC 6749, and C2SP's of witnesses, which tells a size.
+OTHER_PROTOCOLS = frozenset({("/oauth/token", "application/json"), ("/peer/v1/checkpoints", "text/x.tlog.size")})
+
 
 @dataclass
 class Face:
@@ -67,7 +70,7 @@ class Face:
         self.seen.add((method, route, answer.status_code))
         if route.startswith(UNDECLARED):
             return
-        wrong = self._wrong(self.document["paths"][route][method.lower()], answer)
+        wrong = self._wrong(route, self.document["paths"][route][method.lower()], answer)
         if wrong:
             self.errors.append(f"{method} {route} {answer.status_code}: {wrong}: {answer.text[:300]}")
 
@@ -77,7 +80,7 @@ class Face:
         found = (each for each in told if re.fullmatch(re.sub(r"\{\w+(:path)?\}", "[^/]+", each), path))
         return next(found, None)
 
-    def _wrong(self, operation: dict[str, Any], answer: httpx.Response) -> str | None:
+    def _wrong(self, route: str, operation: dict[str, Any], answer: httpx.Response) -> str | None:
         responses = operation["responses"]
         told = responses.get(str(answer.status_code)) or responses.get("default")
         if told is None:
@@ -88,7 +91,9 @@ class Face:
         content = told.get("content", {})
         if kind not in content and "*/*" not in content:
             return f"a media type that the description does not tell ({kind})"
-        if answer.status_code >= 400 and kind == "application/problem+json":
+        if answer.status_code >= 400 and (route, kind) not in OTHER_PROTOCOLS:
+            if kind != "application/problem+json":
+                return f"a refusal that is no problem ({kind})"
             code = answer.json()["code"]
             if f"`{code}`" not in told["description"]:
                 return f"a code that the description does not tell ({code})"

@@ -70,6 +70,10 @@ async def test_every_answer_of_the_face_for_clients_is_one_that_its_description_
     }
     assert described - {(method, path) for method, path, _ in face.seen} == set(), "each path was called"
     succeeded = {(method, path) for method, path, status in face.seen if status < 300}
+    for method, path in described - {("POST", "/oauth/token")}:
+        for status, told in document["paths"][path][method.lower()]["responses"].items():
+            is_problem = list(told.get("content", {})) == ["application/problem+json"]
+            assert status < "400" or is_problem, f"{method} {path} {status}"
     assert described - succeeded == {("POST", "/oauth/token"), ("POST", "/v1/queries")}
 
 

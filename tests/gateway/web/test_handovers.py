@@ -106,8 +106,11 @@ async def test_each_part_of_a_request_that_means_something_belongs_to_its_key(
 async def test_request_of_which_nothing_was_handed_over_has_not_used_its_key_up(nodes: Running) -> None:
     key = str(uuid4())
     broken = export(nodes, 9).replace(b"\r\n", b"\r\n;", 2)
-    assert (await hand_over(nodes, broken, key))[0] == 422
+    status, problem = await hand_over(nodes, broken, key)
 
+    assert (status, problem["status"], problem["code"]) == (422, 422, "nothing-handed-over")
+    assert (problem["read"], problem["handed_over"], problem["rejected"]) == (1, 0, 1)
+    assert problem["findings"]
     assert (await hand_over(nodes, export(nodes, 9), key))[0] == 201
 
 

@@ -22,7 +22,7 @@ PACKAGES = (gateway, audit, consent, adapters, schemas)
 TESTS = Path(__file__).parents[2]
 
 #: Calls whose first argument is the code of a problem that reaches a caller or the log.
-RAISERS = {"ProblemError", "SubjectIdentifierError", "_refuse"}
+RAISERS = {"ProblemError", "NothingTakenError", "SubjectIdentifierError", "_refuse"}
 CODE = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 #: Tables of code by what somebody else (OpenSSL, the web framework) calls the same.
 TRANSLATIONS = {"_BY_REASON", "_BY_VERIFICATION", "_BY_STATUS"}
