@@ -50,7 +50,7 @@ def open_feed(
     return Feed(
         settings.name,
         Intake(
-            _source(settings, adapter, exchange.limits.body_bytes),
+            source_of(settings, adapter, exchange.limits.body_bytes),
             adapter,
             limits,
             lambda digest: adapters.using(settings.adapter, digest),
@@ -111,10 +111,11 @@ def _take_change(settings: SourceSettings, exchange: Exchange) -> TakeChange:
     return take
 
 
-def _source(settings: PolledSettings, adapter: Adapter, body_limit: int) -> Source:
+def source_of(settings: PolledSettings, adapter: Adapter, body_limit: int) -> Source:
+    """What the settings of a source name, ready to be asked."""
     match settings:
         case DirectorySource() if settings.parts:
-            return DropDirectory(settings.folder, Parts(tuple(settings.parts), settings.marker), body_limit=body_limit)
+            return DropDirectory(settings.folder, _parts(settings), body_limit=body_limit)
         case DirectorySource():
             return Directory(settings.folder, settings.pattern)
         case DatabaseSource():
@@ -142,16 +143,24 @@ def _source(settings: PolledSettings, adapter: Adapter, body_limit: int) -> Sour
                 credentials=_credentials(settings),
             )
         case SftpSource():
-            from gateway.sources.sftp import Account, SftpDrop  # loads asyncssh, which only this kind of source needs
+            return _sftp(settings, body_limit)
 
-            return SftpDrop(
-                Account(
-                    settings.host, settings.port, settings.user, settings.key, settings.known_hosts, settings.passphrase
-                ),
-                settings.folder,
-                pattern=settings.pattern,
-                body_limit=body_limit,
-            )
+
+def _sftp(settings: SftpSource, body_limit: int) -> Source:
+    # These load asyncssh, which only this kind of source needs.
+    from gateway.sources.sftp import Account, SftpDrop
+    from gateway.sources.sftp_drops import SftpDrops
+
+    account = Account(
+        settings.host, settings.port, settings.user, settings.key, settings.known_hosts, settings.passphrase
+    )
+    if settings.parts:
+        return SftpDrops(account, settings.folder, _parts(settings), body_limit=body_limit)
+    return SftpDrop(account, settings.folder, pattern=settings.pattern, body_limit=body_limit)
+
+
+def _parts(settings: DirectorySource | SftpSource) -> Parts:
+    return Parts(tuple(settings.parts), settings.marker)
 
 
 def _credentials(settings: HttpSource) -> ClientCredentials | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -28,11 +28,9 @@ class _PolledSettings(_SourceSettings):
     retry_limit_seconds: float = Field(300.0, ge=1, le=86400, description="longest wait after a failure")
 
 
-class DirectorySource(_PolledSettings):
-    """A directory that is watched."""
+class _DropSettings(_PolledSettings):
+    """A folder whose files are taken one by one, or several as one drop."""
 
-    kind: Literal["directory"] = Field(description="a watched directory")
-    folder: Path = Field(description="the directory")
     pattern: str = Field("*", description="which files: * and ? as in a shell")
     parts: list[str] = Field(
         default_factory=list,
@@ -41,13 +39,20 @@ class DirectorySource(_PolledSettings):
     marker: str = Field("", description="name of the file that says that a drop is whole")
 
     @model_validator(mode="after")
-    def _whole_drop(self) -> DirectorySource:
+    def _whole_drop(self) -> Self:
         patterns = [*self.parts, *((self.marker,) if self.marker else ())]
         if self.marker and not self.parts:
             raise ValueError('marker: name the files that it stands for: parts = ["persons-*.csv"]')
         if len({pattern.count("*") for pattern in patterns}) > 1 or len(set(patterns)) < len(patterns):
             raise ValueError("parts, marker: each name has as many `*` as the others, and is another")
         return self
+
+
+class DirectorySource(_DropSettings):
+    """A directory that is watched."""
+
+    kind: Literal["directory"] = Field(description="a watched directory")
+    folder: Path = Field(description="the directory")
 
 
 class DatabaseSource(_PolledSettings):
@@ -92,7 +97,7 @@ class HttpSource(_PolledSettings):
         return self
 
 
-class SftpSource(_PolledSettings):
+class SftpSource(_DropSettings):
     """A drop on an SFTP server."""
 
     kind: Literal["sftp"] = Field(description="a drop on an SFTP server")
@@ -103,7 +108,6 @@ class SftpSource(_PolledSettings):
     passphrase: Path | None = Field(None, description="file with the passphrase of the key")
     known_hosts: Path = Field(description="file with the server's host key")
     folder: str = Field("", description="folder on the server")
-    pattern: str = Field("*", description="which files: * and ? as in a shell")
 
 
 class MllpSource(_SourceSettings):

@@ -13,7 +13,8 @@ import io
 import logging
 import time
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
@@ -23,6 +24,68 @@ from gateway.sources.gathering import Drop, Parts, State, drops, settled
 from gateway.telemetry import event
 
 LOGGER = logging.getLogger("yhdyspinta.sources")
+
+
+@dataclass(slots=True)
+class Overdue:
+    """Tells once of each drop that waits for a part for longer than `patience` seconds."""
+
+    parts: Parts
+    patience: float = 3600.0
+    clock: Callable[[], float] = time.time
+    _told: set[tuple[str, ...]] = field(default_factory=set)
+
+    def tell(self, changed: Mapping[str, float]) -> None:
+        """Tell of what is overdue among these files, by the time in seconds at which each has changed."""
+        waiting = {
+            drop.star: drop
+            for drop in drops(changed, self.parts)
+            if not drop.is_whole(self.parts)
+            and self.clock() - max(changed[name] for name in drop.files.values()) > self.patience
+        }
+        for star, drop in waiting.items():
+            if star not in self._told:
+                event(LOGGER, logging.WARNING, "drop-incomplete", files=len(drop.files), parts=len(self.parts.patterns))
+        self._told = set(waiting)
+
+
+def archived(title: str, contents: Sequence[tuple[str, bytes]]) -> FileBatch:
+    """The files of a drop as one batch: as a ZIP archive of them would be, or the file itself if it is one."""
+    digests = [hashlib.sha256(content).digest() for _, content in contents]
+
+    def opened() -> BinaryIO:
+        if len(contents) == 1:
+            return io.BytesIO(contents[0][1])
+        out = io.BytesIO()
+        with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:
+            for name, content in contents:
+                archive.writestr(zipfile.ZipInfo(name), content)
+        out.seek(0)
+        return out
+
+    return FileBatch(identity(*(name.encode() for name, _ in contents), *digests), title, opened)
+
+
+def missing_of(begun: Drop, waiting: Sequence[str], parts: Parts) -> dict[str, str]:
+    """The parts of a drop that was begun which still stand where they came, by pattern. Raises SourceError."""
+    rest = next((other.files for other in drops(waiting, parts) if other.star == begun.star), {})
+    missing = {pattern: name for pattern, name in rest.items() if pattern not in begun.files}
+    if not Drop(begun.star, {**begun.files, **missing}).is_whole(parts):
+        raise SourceError(
+            "source-failed",
+            "a drop that was begun lacks a part",
+            "put the part back into the folder of the drop beneath `working`, or take that folder away",
+        )
+    return missing
+
+
+def too_large(limit: int) -> SourceError:
+    """Why a drop is not read."""
+    return SourceError(
+        "source-failed",
+        f"the files of a drop are over {limit} bytes together",
+        "split the export, or raise limits.body_bytes",
+    )
 
 
 class DropDirectory:
@@ -40,10 +103,9 @@ class DropDirectory:
         self._folder = folder
         self._parts = parts
         self._body_limit = body_limit
-        self._patience = patience
-        self._clock = clock
+        self._overdue = Overdue(parts, patience, clock)
         self._seen: dict[str, State] = {}
-        self._told: set[tuple[str, ...]] = set()
+        self._taken: dict[str, dict[str, int]] = {}
 
     async def poll(self, position: str | None) -> Batch | None:
         """See Source."""
@@ -75,46 +137,24 @@ class DropDirectory:
         chosen = begun[0] if begun else self._settled()
         return self._batch(chosen) if chosen is not None else None
 
-    def _batch(self, folder: Path) -> FileBatch:
+    def _batch(self, folder: Path) -> FileBatch | None:
         files = sorted(path for path in folder.iterdir() if path.is_file() and not path.is_symlink())
+        if not files:
+            # Killed before the first of them was moved: all of them still stand where they came.
+            folder.rmdir()
+            return None
         (drop,) = drops([path.name for path in files], self._parts) or (Drop(()),)
         if not drop.is_whole(self._parts):
             # Killed while they were moved: what is missing still stands where it came.
-            self._moved(Drop(drop.star, self._missing(drop)), folder)
+            waiting = [path.name for path in self._folder.iterdir() if path.is_file()]
+            self._moved(Drop(drop.star, missing_of(drop, waiting, self._parts)), folder)
             return self._batch(folder)
         read = [folder / drop.files[pattern] for pattern in self._parts.patterns]
         if sum(path.stat().st_size for path in read) > self._body_limit:
-            raise SourceError(
-                "source-failed",
-                f"the files of a drop are over {self._body_limit} bytes together",
-                "split the export, or raise limits.body_bytes",
-            )
+            raise too_large(self._body_limit)
         contents = [(path.name, path.read_bytes()) for path in read]
-        digests = [hashlib.sha256(content).digest() for _, content in contents]
-
-        def opened() -> BinaryIO:
-            if len(contents) == 1:
-                return io.BytesIO(contents[0][1])
-            out = io.BytesIO()
-            with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:
-                for name, content in contents:
-                    archive.writestr(zipfile.ZipInfo(name), content)
-            out.seek(0)
-            return out
-
-        return FileBatch(identity(*(name.encode() for name, _ in contents), *digests), folder.name, opened)
-
-    def _missing(self, drop: Drop) -> dict[str, str]:
-        waiting = drops([path.name for path in self._folder.iterdir() if path.is_file()], self._parts)
-        rest = next((other.files for other in waiting if other.star == drop.star), {})
-        missing = {pattern: name for pattern, name in rest.items() if pattern not in drop.files}
-        if not Drop(drop.star, {**drop.files, **missing}).is_whole(self._parts):
-            raise SourceError(
-                "source-failed",
-                "a drop that was begun lacks a part",
-                "put the part back into the folder of the drop beneath `working`, or take that folder away",
-            )
-        return missing
+        self._taken[folder.name] = {name: len(content) for name, content in contents}
+        return archived(folder.name, contents)
 
     def _settled(self) -> Path | None:
         """The oldest drop that is whole and has not changed since the last look, moved to where it is worked."""
@@ -125,7 +165,7 @@ class DropDirectory:
                 found[entry.name] = (stat.st_mtime_ns, stat.st_size)
         drop = settled(found, self._seen, self._parts)
         self._seen = found
-        self._tell(found)
+        self._overdue.tell({name: state[0] / 1e9 for name, state in found.items()})
         if drop is None:
             return None
         target = self._folder / "working" / drop.title
@@ -137,24 +177,14 @@ class DropDirectory:
         for name in drop.files.values():
             (self._folder / name).rename(target / name)
 
-    def _tell(self, found: dict[str, State]) -> None:
-        """Tell once of each drop that waits for a part for too long."""
-        waiting = {
-            drop.star: drop
-            for drop in drops(found, self._parts)
-            if not drop.is_whole(self._parts)
-            and self._clock() - max(found[name][0] for name in drop.files.values()) / 1e9 > self._patience
-        }
-        for star, drop in waiting.items():
-            if star not in self._told:
-                event(
-                    LOGGER, logging.WARNING, "drop-incomplete", files=len(drop.files), parts=len(self._parts.patterns)
-                )
-        self._told = set(waiting)
-
     def _put_away(self, batch: Batch) -> None:
         working = self._folder / "working" / batch.title
         if not working.exists():
+            return
+        taken = self._taken.pop(batch.title, {})
+        if any((working / name).stat().st_size != size for name, size in taken.items()):
+            # What came after it was read was not read, so it is read again whole.
+            event(LOGGER, logging.WARNING, "source-grew", batch=batch.id[:12])
             return
         target = self._folder / "done" / batch.title
         if target.exists():  # another drop of the same name, and no file is ever lost

@@ -58,10 +58,10 @@ class SftpDrop:
 
     async def poll(self, position: str | None) -> Batch | None:
         """See Source."""
-        async with self._connected() as server:
+        async with connected(self._account, self._timeout) as server:
             for folder in ("working", "done"):
                 await server.makedirs(self._path(folder), exist_ok=True)
-            begun = sorted(str(entry.filename) for entry in await self._files(server, self._path("working")))
+            begun = sorted(str(entry.filename) for entry in await files_of(server, self._path("working")))
             name: str | None = begun[0] if begun else await self._settled(server)
             if name is None:
                 return None
@@ -79,7 +79,7 @@ class SftpDrop:
     async def finished(self, batch: Batch) -> None:
         """See Source."""
         working, target = self._path(f"working/{batch.title}"), self._path(f"done/{batch.title}")
-        async with self._connected() as server:
+        async with connected(self._account, self._timeout) as server:
             if not await server.exists(working):
                 return
             if self._taken.get(batch.title, size := await server.getsize(working)) != size:
@@ -94,7 +94,7 @@ class SftpDrop:
         """The oldest file that has not changed since the last look, moved to where it is worked."""
         found = {
             str(entry.filename): (int(entry.attrs.mtime or 0), int(entry.attrs.size or 0))
-            for entry in await self._files(server, self._folder or ".")
+            for entry in await files_of(server, self._folder or ".")
             if wanted(str(entry.filename), self._pattern)
         }
         quiet = sorted((state, name) for name, state in found.items() if self._seen.get(name) == state)
@@ -105,46 +105,48 @@ class SftpDrop:
         await server.rename(self._path(name), self._path(f"working/{name}"))
         return name
 
-    @staticmethod
-    async def _files(server: Any, folder: str) -> list[Any]:
-        return [entry for entry in await server.readdir(folder) if entry.attrs.type == asyncssh.FILEXFER_TYPE_REGULAR]
-
     async def close(self) -> None:
         """See Source."""
 
     def _path(self, name: str) -> str:
         return f"{self._folder}/{name}" if self._folder else name
 
-    @asynccontextmanager
-    async def _connected(self) -> AsyncIterator[Any]:
-        account = self._account
-        passphrase = account.passphrase.read_text("utf-8").strip() if account.passphrase else None
-        try:
-            async with (
-                asyncssh.connect(
-                    account.host,
-                    account.port,
-                    username=account.user,
-                    client_keys=[asyncssh.read_private_key(account.key, passphrase)],
-                    known_hosts=str(account.known_hosts),
-                    config=None,
-                    agent_path=None,
-                    preferred_auth="publickey",
-                    connect_timeout=self._timeout,
-                    login_timeout=self._timeout,
-                ) as connection,
-                connection.start_sftp_client() as server,
-            ):
-                yield server
-        except asyncssh.HostKeyNotVerifiable:
-            raise SourceError(
-                "source-unauthorized",
-                "the server's host key is not the one that is known",
-                "compare it with the server's keeper before you change the known_hosts file",
-            ) from None
-        except asyncssh.PermissionDenied:
-            raise SourceError(
-                "source-unauthorized", "the server refuses the node's key", "have the key's public half added there"
-            ) from None
-        except (asyncssh.Error, OSError) as error:
-            raise SourceError("source-unreachable", f"the server cannot be used ({type(error).__name__})") from None
+
+async def files_of(server: Any, folder: str, kind: int = asyncssh.FILEXFER_TYPE_REGULAR) -> list[Any]:
+    """The files of a folder; nothing that points elsewhere."""
+    return [entry for entry in await server.readdir(folder) if entry.attrs.type == kind]
+
+
+@asynccontextmanager
+async def connected(account: Account, timeout_seconds: float = 30.0) -> AsyncIterator[Any]:
+    """The server, for as long as it is talked with. Raises SourceError."""
+    passphrase = account.passphrase.read_text("utf-8").strip() if account.passphrase else None
+    try:
+        async with (
+            asyncssh.connect(
+                account.host,
+                account.port,
+                username=account.user,
+                client_keys=[asyncssh.read_private_key(account.key, passphrase)],
+                known_hosts=str(account.known_hosts),
+                config=None,
+                agent_path=None,
+                preferred_auth="publickey",
+                connect_timeout=timeout_seconds,
+                login_timeout=timeout_seconds,
+            ) as connection,
+            connection.start_sftp_client() as server,
+        ):
+            yield server
+    except asyncssh.HostKeyNotVerifiable:
+        raise SourceError(
+            "source-unauthorized",
+            "the server's host key is not the one that is known",
+            "compare it with the server's keeper before you change the known_hosts file",
+        ) from None
+    except asyncssh.PermissionDenied:
+        raise SourceError(
+            "source-unauthorized", "the server refuses the node's key", "have the key's public half added there"
+        ) from None
+    except (asyncssh.Error, OSError) as error:
+        raise SourceError("source-unreachable", f"the server cannot be used ({type(error).__name__})") from None

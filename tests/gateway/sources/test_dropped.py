@@ -107,6 +107,30 @@ async def test_a_node_that_was_killed_while_it_moved_a_drop_takes_it_whole(tmp_p
     assert len(list((tmp_path / "done" / "1").iterdir())) == 3
 
 
+async def test_a_node_that_was_killed_before_it_moved_anything_takes_the_drop(tmp_path: Path) -> None:
+    arrive(tmp_path, "persons-1.csv", "needs-1.csv", "export-1.ok")
+    (tmp_path / "working" / "1").mkdir(parents=True)
+
+    assert await looked(directory(tmp_path), 3) == ["1"]
+
+
+async def test_a_drop_that_has_grown_while_it_was_read_is_read_again(tmp_path: Path) -> None:
+    arrive(tmp_path, "persons-1.csv", "needs-1.csv", "export-1.ok")
+    source = directory(tmp_path)
+    await source.poll(None)
+    first = await source.poll(None)
+    assert first is not None
+    arrive(tmp_path / "working" / "1", "needs-1.csv", text="more than before")
+
+    await source.finished(first)
+    second = await source.poll(None)
+
+    assert second is not None
+    assert second.id != first.id
+    await source.finished(second)
+    assert (tmp_path / "done" / "1" / "needs-1.csv").read_text() == "more than before"
+
+
 async def test_a_drop_that_was_begun_and_lost_a_part_is_told_and_not_read(tmp_path: Path) -> None:
     (tmp_path / "working" / "1").mkdir(parents=True)
     arrive(tmp_path / "working" / "1", "persons-1.csv", "export-1.ok")

@@ -8,10 +8,21 @@ from pathlib import Path
 
 import asyncssh
 import pytest
+from pydantic import TypeAdapter, ValidationError
 
-from gateway.sources.batches import SourceError
+from adapters.sdk import Limits
+from gateway.handover.feeds import source_of
+from gateway.settings.sources import SftpSource
+from gateway.sources.batches import FileBatch, SourceError
+from gateway.sources.feed import Books, Feed, FeedPolicy, Intake
+from gateway.sources.gathering import Parts
 from gateway.sources.progress import Progress
 from gateway.sources.sftp import Account, SftpDrop
+from gateway.sources.sftp_drops import SftpDrops
+from gateway.sources.taking import Door
+from tests.adapters.test_drops import NEEDS
+from tests.adapters.test_drops import source as joined
+from tests.adapters.test_layouts import PATIENT, adapter
 from tests.gateway.sources.conftest import Sink, drain, export, feed_of
 
 
@@ -100,3 +111,125 @@ async def test_a_server_that_refuses_the_key_or_is_away_is_told_apart(
     with pytest.raises(SourceError) as caught:
         await refused.poll(None)
     assert caught.value.code == "source-unreachable"
+
+
+PARTS = Parts(("henkilot-*.csv", "tarpeet-*.csv"), "valmis-*.ok")
+
+
+def arrive(folder: Path, *names: str, text: str = "x") -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        (folder / name).write_text(text)
+
+
+async def polled(source: SftpDrops, times: int = 2) -> FileBatch | None:
+    """What the last of so many looks finds."""
+    found = None
+    for _ in range(times):
+        found = await source.poll(None)
+    assert found is None or isinstance(found, FileBatch)
+    return found
+
+
+async def test_persons_and_their_needs_are_one_drop_and_put_away_together(
+    keys: asyncssh.SSHKey, books: Progress, tmp_path: Path
+) -> None:
+    drop, sink = tmp_path / "drop", Sink()
+    arrive(drop, "henkilot-1.csv", text="NRO;SUKU\nA1;Oja\nA2;Niemi\n")
+    arrive(drop, "tarpeet-1.csv", text="NRO;TARVE\nA2;housing\n")
+    arrive(drop, "valmis-1.ok", "tarpeet-2.csv", "henkilot-2.csv", "muut.txt")
+    async with serving(drop, keys) as port:
+        source = SftpDrops(account(tmp_path, port), "", PARTS, body_limit=10_000)
+        intake = Intake(source, adapter(joined(), PATIENT + NEEDS), Limits())
+        door = Door(sink, sink.take_change)
+        await drain(Feed("county", intake, door, Books(books, tmp_path / "reports"), FeedPolicy(0.01, 0.02)))
+
+    assert [len(bundle["entry"]) for bundle in sink.taken.values()] == [1, 2]
+    assert {file.name for file in (drop / "done" / "1").iterdir()} == {"henkilot-1.csv", "tarpeet-1.csv", "valmis-1.ok"}
+    assert {file.name for file in drop.iterdir() if file.is_file()} == {"tarpeet-2.csv", "henkilot-2.csv", "muut.txt"}
+
+
+@pytest.mark.parametrize(
+    ("names", "late"),
+    [
+        (("henkilot-1.csv", "tarpeet-1.csv"), "valmis-1.ok"),
+        (("henkilot-1.csv", "tarpeet-2.csv", "valmis-1.ok"), "tarpeet-1.csv"),
+        (("henkilot-1.csv", "tarpeet-1.csv.part", "valmis-1.ok"), "tarpeet-1.csv"),
+    ],
+)
+async def test_drop_on_a_server_is_left_until_all_of_it_is_there(
+    keys: asyncssh.SSHKey, tmp_path: Path, names: tuple[str, ...], late: str
+) -> None:
+    arrive(tmp_path / "drop", *names)
+    async with serving(tmp_path / "drop", keys) as port:
+        source = SftpDrops(account(tmp_path, port), "", PARTS, body_limit=10_000)
+        assert await polled(source, 3) is None
+        arrive(tmp_path / "drop", late)
+        found = await polled(source)
+
+    assert found is not None
+    assert found.title == "1"
+
+
+@pytest.mark.parametrize("moved", [(), ("henkilot-1.csv",)], ids=["none moved", "one moved"])
+async def test_drop_that_was_cut_while_it_was_moved_is_taken_whole(
+    keys: asyncssh.SSHKey, tmp_path: Path, moved: tuple[str, ...]
+) -> None:
+    drop = tmp_path / "drop"
+    arrive(drop / "working" / "1", *moved)
+    arrive(drop, *{"henkilot-1.csv", "tarpeet-1.csv", "valmis-1.ok"} - set(moved))
+    async with serving(drop, keys) as port:
+        source = SftpDrops(account(tmp_path, port), "", PARTS, body_limit=10_000)
+        found = await polled(source, 1 if moved else 3)
+        assert found is not None
+        await source.finished(found)
+
+    assert len(list((drop / "done" / "1").iterdir())) == 3
+
+
+async def test_drop_that_has_grown_while_it_was_read_is_read_again(keys: asyncssh.SSHKey, tmp_path: Path) -> None:
+    drop = tmp_path / "drop"
+    arrive(drop, "henkilot-1.csv", "tarpeet-1.csv", "valmis-1.ok")
+    async with serving(drop, keys) as port:
+        source = SftpDrops(account(tmp_path, port), "", PARTS, body_limit=10_000)
+        first = await polled(source)
+        assert first is not None
+        arrive(drop / "working" / "1", "tarpeet-1.csv", text="more than before")
+        await source.finished(first)
+        second = await polled(source, 1)
+        assert second is not None
+        await source.finished(second)
+
+    assert first.id != second.id
+    assert (drop / "done" / "1" / "tarpeet-1.csv").read_text() == "more than before"
+
+
+async def test_drop_that_is_too_large_together_is_refused(keys: asyncssh.SSHKey, tmp_path: Path) -> None:
+    arrive(tmp_path / "drop", "henkilot-1.csv", "tarpeet-1.csv", "valmis-1.ok", text="x" * 60)
+    async with serving(tmp_path / "drop", keys) as port:
+        source = SftpDrops(account(tmp_path, port), "", PARTS, body_limit=100)
+        with pytest.raises(SourceError, match="100 bytes"):
+            await polled(source)
+
+
+SETTINGS = {
+    "kind": "sftp",
+    "name": "county",
+    "adapter": "county-files",
+    "subsystem": "FI-DEMO/GOV/9000001-1/vastaanotto",
+    "host": "sftp.example.fi",
+    "user": "node",
+    "key": "key",
+    "known_hosts": "known",
+}
+
+
+def test_settings_with_parts_are_a_source_of_drops_and_without_them_of_files() -> None:
+    settings = TypeAdapter(SftpSource)
+    files = settings.validate_python(SETTINGS)
+    together = settings.validate_python({**SETTINGS, "parts": list(PARTS.patterns), "marker": PARTS.marker})
+
+    assert isinstance(source_of(files, adapter(joined(), PATIENT + NEEDS), 100), SftpDrop)
+    assert isinstance(source_of(together, adapter(joined(), PATIENT + NEEDS), 100), SftpDrops)
+    with pytest.raises(ValidationError, match="name the files"):
+        settings.validate_python({**SETTINGS, "marker": PARTS.marker})
