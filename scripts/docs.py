@@ -1,7 +1,8 @@
 """Check the pages of the project and build them as HTML: `python scripts/docs.py [--check] [FOLDER]`.
 
 A link inside the project must lead to a file or folder that is there, and its anchor to a heading of that page; anchors
-are named as GitHub names them, so that both readers of a page get where it says. With `--check` nothing is written.
+are named as GitHub names them, so that both readers of a page get where it says. A picture beneath `docs/` must be
+shown by a page. With `--check` nothing is written.
 The HTML stands in FOLDER (default `build/docs`) as the pages stand in the project, needs nothing from elsewhere and can
 be put on any web server, or be read from the disk.
 """
@@ -23,6 +24,7 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 ROOT = Path(__file__).resolve().parents[1]
+PICTURES = ("*.png", "*.webp", "*.svg", "*.jpg", "*.jpeg", "*.gif")
 STYLE = """
 :root { color-scheme: light dark; --line: color-mix(in srgb, currentColor 18%, transparent) }
 body { font: 1rem/1.6 system-ui, sans-serif; max-width: 78ch; margin: 0 auto; padding: 1.5rem }
@@ -30,6 +32,7 @@ nav { font-size: .9rem; border-bottom: 1px solid var(--line); padding-bottom: .7
 h1, h2, h3 { line-height: 1.25; margin-top: 2em } h1 { margin-top: 1em }
 pre { overflow-x: auto; padding: .8rem 1rem; border: 1px solid var(--line); border-radius: .4rem }
 code { font: .92em ui-monospace, monospace } table { border-collapse: collapse; display: block; overflow-x: auto }
+img { max-width: 100%; height: auto; border: 1px solid var(--line) }
 th, td { border: 1px solid var(--line); padding: .3rem .6rem; text-align: start; vertical-align: top }
 """
 
@@ -67,11 +70,24 @@ class Page:
 
 def read(root: Path = ROOT) -> dict[PurePosixPath, Page]:
     """Every page that belongs to the project. An ignored file is none of it."""
-    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "*.md"]
-    listed = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True).stdout.splitlines()
     parser = MarkdownIt("commonmark").enable("table")
-    paths = [PurePosixPath(name) for name in sorted(listed) if (root / name).exists()]
+    paths = _listed(root, "*.md")
     return {path: Page(path, tuple(parser.parse((root / path).read_text("utf-8")))) for path in paths}
+
+
+def unused(pages: dict[PurePosixPath, Page], root: Path = ROOT) -> list[str]:
+    """The pictures beneath `docs/` that no page names, each as `PICTURE: what is wrong`."""
+    named = {_place(page.path, urlsplit(target).path) for page in pages.values() for _, target in page.links()}
+    pictures = _listed(root, *(f"docs/**/{name}" for name in PICTURES))
+    return [f"{path}: no page shows this picture; name it or remove it" for path in pictures if path not in named]
+
+
+def _listed(root: Path, *patterns: str) -> list[PurePosixPath]:
+    """The files of the project that are there and match; `docs/**/` matches `docs/` itself as well."""
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "--"]
+    magic = [f":(glob){pattern}" if "**" in pattern else pattern for pattern in patterns]
+    found = subprocess.run([*command, *magic], cwd=root, capture_output=True, text=True, check=True)
+    return [PurePosixPath(name) for name in sorted(set(found.stdout.splitlines())) if (root / name).exists()]
 
 
 def broken(pages: dict[PurePosixPath, Page], root: Path = ROOT) -> list[str]:
@@ -103,9 +119,10 @@ def build(pages: dict[PurePosixPath, Page], folder: Path, root: Path = ROOT) -> 
             if token.type == "heading_open":
                 token.attrSet("id", next(anchors))
             for part in token.children or ():
-                target = part.attrGet("href")
-                if target is not None:
-                    part.attrSet("href", _linked(page, str(target), pages, folder, root))
+                for name in ("href", "src"):
+                    target = part.attrGet(name)
+                    if target is not None:
+                        part.attrSet(name, _linked(page, str(target), pages, folder, root))
         out = folder / _html(page.path)
         out.parent.mkdir(parents=True, exist_ok=True)
         body = renderer.renderer.render(list(page.tokens), renderer.options, {})
@@ -172,7 +189,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--check", action="store_true", help="write nothing")
     given = parser.parse_args(arguments)
     pages = read()
-    faults = broken(pages)
+    faults = [*broken(pages), *unused(pages)]
     for fault in faults:
         print(fault, file=sys.stderr)
     if faults:

@@ -31,6 +31,14 @@ def test_links_of_the_pages_lead_somewhere() -> None:
     assert docs.broken(pages) == []
 
 
+def test_every_picture_is_shown_by_a_page_and_small() -> None:
+    pictures = [path for path in (ROOT / "docs").rglob("*") if f"*{path.suffix}" in docs.PICTURES]
+
+    assert docs.unused(docs.read()) == []
+    assert len(pictures) >= 3
+    assert [path.name for path in pictures if path.stat().st_size > 200_000] == []
+
+
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """A project of two pages and a file."""
@@ -77,6 +85,22 @@ def test_built_pages_link_to_each_other_and_carry_the_files_they_name(project: P
     assert 'href="../index.html"' in (out / "docs" / "a.html").read_text("utf-8")
     assert (out / "docs" / "x.csv").read_text() == "a;b\n"
     assert "src=" not in start, "nothing is fetched from elsewhere"
+
+
+def test_a_picture_is_copied_and_one_that_is_missing_or_unused_is_told(project: Path, tmp_path: Path) -> None:
+    (project / "docs" / "b.png").write_bytes(b"b")
+    (project / "docs" / "deep").mkdir()
+    (project / "docs" / "deep" / "c.webp").write_bytes(b"c")
+    with (project / "docs" / "a.md").open("a") as page:
+        page.write("\n![what it shows](b.png)\n\n![gone](gone.png)\n")
+    pages = docs.read(project)
+
+    assert docs.broken(pages, project) == ["docs/a.md:11: gone.png: there is no such file"]
+    assert [fault.partition(":")[0] for fault in docs.unused(pages, project)] == ["docs/deep/c.webp"]
+
+    docs.build(pages, tmp_path / "out", project)
+
+    assert (tmp_path / "out" / "docs" / "b.png").read_bytes() == b"b"
 
 
 def test_make_targets_that_pages_name_exist() -> None:

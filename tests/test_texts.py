@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from consent.decision import _NEARNESS
 from gateway.wire.problems import PROBLEMS
 from tests.gateway.console.test_texts import VALUES
 from texts import Catalogue, Text, day, read
@@ -129,6 +130,13 @@ def test_files_of_one_catalogue_share_no_key() -> None:
     parts = [texts_of(ROOT / "texts" / f"{name}.toml").keys() for name in ("console", "audit", "words")]
 
     assert parts[0] & parts[2] == parts[1] & parts[2] == set()
+
+
+def test_the_workbench_has_words_for_every_reason_of_a_decision() -> None:
+    texts = Catalogue("workbench")
+    reasons = [*_NEARNESS, "no-basis", "category-unknown"]
+
+    assert [reason for reason in reasons if texts.named("why", reason, "fi") == reason] == []
 
 
 def test_a_text_in_another_language_is_english_and_a_missing_one_an_error() -> None:

@@ -83,6 +83,9 @@ class Fixed:
         return found
 
 
+_MOST_PLACES: Final = 16_384
+
+
 class Counted:
     """A statement that looks for any of the values it is given. It is made for each power of two of them, not for each
     number: made statements stay in memory, here and in each connection. The last value fills up what is over.
@@ -98,7 +101,8 @@ class Counted:
         """All rows that it finds. Which value is asked for twice makes no difference to it."""
         if not values:
             return []
-        places = 1 << (len(values) - 1).bit_length()
+        # SQLite takes no more than 32 766 values in one statement.
+        places = min(1 << (len(values) - 1).bit_length(), max(_MOST_PLACES, len(values)))
         fixed = self._fixed.get(places)
         if fixed is None:
             names = [f"value_{number}" for number in range(places)]
