@@ -191,6 +191,10 @@ def _new_key(sent: Sent, _notes: Notes) -> Sent:
     return sent
 
 
+def _without_what_permits(document: dict[str, Any]) -> None:
+    document["consents"] = [found for found in document["consents"] if found["status"] != "active"]
+
+
 def _never_existing(document: dict[str, Any]) -> None:
     for plan in document.get("handovers", []):
         plan["existing"] = False
@@ -266,7 +270,7 @@ CLIENT: dict[str, Fault] = {
     "CLI-15": passes(_misspelt, 201),
     "CLI-16": Fault(answer=_few_languages, faces=(SENDING,)),
     "CLI-17": passes(lambda sent: " " in _language(sent), 201),
-    "CLI-18": rewrites(at("/v1/consents/search"), lambda document: document.update(consents=[]), below=300),
+    "CLI-18": rewrites(at("/v1/consents/search"), _without_what_permits, below=300),
     "CLI-19": _repeating(at("/v1/consents/search"), SENDING, lambda reply: reply.document.get("consents") == []),
     "CLI-20": _repeating(at("/v1/queries"), RECEIVING, lambda reply: reply.status >= 400),
     "CLI-21": _repeating(

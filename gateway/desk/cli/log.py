@@ -42,11 +42,14 @@ MEMBER: ContextVar[str | None] = ContextVar("member", default=None)
 
 @app.callback()
 def _audit(
+    context: typer.Context,
     member: Annotated[
         str | None, typer.Option(metavar="MEMBER", help="Of a node that speaks for several members, for which you ask.")
     ] = None,
 ) -> None:
-    MEMBER.set(member)
+    # It is this command's alone: no other one in the same process asks for that member.
+    asked = MEMBER.set(member)
+    context.call_on_close(lambda: MEMBER.reset(asked))
 
 
 LogKey = Annotated[
