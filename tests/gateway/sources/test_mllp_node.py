@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from gateway.demo.ports import Ports
-from tests.adapters.judging import DEMANDS, FOLDER
+from tests.adapters.judging import DEMANDS, file_of
 from tests.gateway.running import Running, running
 from tests.gateway.sources.hl7 import batch, codes, is_heard, message, said, sender
 
@@ -127,7 +127,7 @@ async def test_doubtful_messages_are_answered_and_nothing_personal_is_written(li
     inputs = [name for name in DEMANDS if name.startswith("hl7-")]
     answers = []
     for name in inputs:
-        body = (FOLDER / "inputs" / name).read_bytes().strip(b"\x0b\x1c")
+        body = file_of(name).read_bytes().strip(b"\x0b\x1c")
         if b"\x0b" not in body and b"\x1c" not in body:
             async with sender(listening.port("local")) as local:
                 answers.append(await local.say(body))
