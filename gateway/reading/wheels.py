@@ -15,6 +15,8 @@ from adapters.sdk import GROUP, SHIPPED, AdapterError
 #: A mapping and some code tables: larger is no adapter's package.
 MOST_BYTES: Final = 16 * 1024 * 1024
 MOST_FILES: Final = 1_000
+#: The packages that a node is made of.
+OWN: Final = frozenset({"adapters", "audit", "consent", "gateway", "schemas", "texts"})
 _UNIVERSAL: Final = re.compile(r"-py3-none-any\.whl")
 _WORD: Final = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 
@@ -59,7 +61,7 @@ def _inside(path: str) -> str:
     parts = PurePosixPath(path).parts
     if not parts or path.startswith("/") or "\\" in path or ".." in parts or ":" in parts[0]:
         raise AdapterError("a file of the wheel would be written outside of its folder")
-    if parts[0] in {"adapters", "gateway", "schemas", "consent", "audit"} or parts[0].endswith((".pth", ".data")):
+    if parts[0] in OWN or parts[0].endswith((".pth", ".data")):
         # Before all else on the path: it would be the node's own code for whoever reads.
         raise AdapterError(f"the wheel brings {parts[0]}, which would stand in for the node's own")
     return path

@@ -194,12 +194,13 @@ def test_records_under_way_are_finished_by_the_version_that_began_them(stock: Sh
         (wheel("1.0", more={"../outside.py": ""}), "outside"),
         (wheel("1.0", more={"/outside.py": ""}), "outside"),
         (wheel("1.0", more={"adapters/sdk/__init__.py": ""}), "stand in for the node's own"),
+        (wheel("1.0", more={"texts/__init__.py": ""}), "stand in for the node's own"),
         (wheel("1.0", more={"late.pth": "import os"}), "stand in for the node's own"),
         (wheel("1.0", name="fhir-r4"), "comes with the node"),
         (wheel("1.0", name="Harju"), "small letters"),
         (wheel("1.0", more={"other.dist-info/entry_points.txt": ""}), "0 adapters"),
     ],
-    ids=range(9),
+    ids=range(10),
 )
 def test_what_is_no_wheel_of_one_adapter_is_refused_before_anything_is_written(data: bytes, why: str) -> None:
     with pytest.raises(AdapterError, match=why):
