@@ -21,7 +21,9 @@ from consent.consents import ConsentRecord
 from gateway.exchange.context import Exchange
 from gateway.exchange.holding import UNSENT, case_of, has_surely_left_nothing
 from gateway.handover.carrying import CARRIERS, digest_of, version_for
-from gateway.handover.onward import MOST_NAMED, NOTICE_PURPOSE
+from gateway.handover.onward import MOST_NAMED, NOTICE_PURPOSE, named
+from gateway.handover.states import DeliveryKind
+from gateway.handover.store import NewDelivery, add_delivery
 from gateway.person.values import Person
 from gateway.registry.read.standing import Standing
 from gateway.sources.backends import Locator
@@ -64,7 +66,7 @@ class Notices:
         told = 0
         for holder, released in self._holders(connection, change, person).items():
             messages = [entry.message_id for entry in released if entry.message_id]
-            about = {"subject": identifier, "messages": messages[:MOST_NAMED]}
+            about = {"subject": identifier, "messages": named(messages)}
             told += self._notify(connection, change, _To(holder, released[-1].case), about)
         return told
 
@@ -152,28 +154,22 @@ class Notices:
                 **about,
             }
         )
-        connection.execute(
-            deliveries.insert(),
-            {
-                "id": notice,
-                "handover": None,
-                "kind": "notice",
-                "service": service,
-                "consumer": str(change.sender),
-                "role": "",
-                "purpose": NOTICE_PURPOSE,
-                "categories": "",
-                "subject": change.subject.id,
-                "state": "due",
-                "attempts": 0,
-                "due": at,
-                "lease": 0,
-                "created": at,
-                "changed": at,
-                "entry": entry.id,
-                "case_reference": to.case,
-                "sealed": seal(change.subject.key, f"deliveries/{notice}", body),
-            },
+        add_delivery(
+            connection,
+            NewDelivery(
+                id=notice,
+                handover=None,
+                kind=DeliveryKind.NOTICE,
+                service=service,
+                consumer=str(change.sender),
+                purpose=NOTICE_PURPOSE,
+                subject=change.subject.id,
+                due=at,
+                at=at,
+                entry=entry.id,
+                case=to.case,
+                sealed=seal(change.subject.key, f"deliveries/{notice}", body),
+            ),
         )
         return 1
 

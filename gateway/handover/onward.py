@@ -68,6 +68,11 @@ class Onward:
     to: Mapping[str, Passed]
 
 
+def named(messages: Iterable[str]) -> list[str]:
+    """The messages that a notice names: each once, however many entries tell of it; of many the newest."""
+    return list(dict.fromkeys(messages))[-MOST_NAMED:]
+
+
 def _is_told_anew(connection: Connection, incoming: Incoming, word: str) -> bool:
     """Whether this sender has not told of this word yet."""
     known = select(inbox.c.id).where(
@@ -123,7 +128,7 @@ def plan(connection: Connection, incoming: Incoming, onward: Onward, entry: Entr
                 "status": told.status if told.status in _ENDINGS else WordStatus.WITHDRAWN.value,
                 "categories": sorted(told.categories),
                 "subject": [{"system": system, "value": value} for system, value in told.named],
-                "messages": list(passed.messages[-MOST_NAMED:]),
+                "messages": named(passed.messages),
                 "onward": True,
             }
         )

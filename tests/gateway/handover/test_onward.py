@@ -6,11 +6,13 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 from sqlalchemy import select
 
 from audit.questions import query
-from gateway.storage.tables import inbox
+from gateway.storage.sealing import unseal
+from gateway.storage.tables import deliveries, inbox
 from gateway.wire.problems import ProblemError, UnsentError
 from schemas.facts import MIGRI_CUSTOMER
 from tests.gateway.exchange.inprocess import Place
@@ -77,6 +79,23 @@ async def test_holder_learns_how_many_were_told_and_not_who(chain: Chain) -> Non
     written = str([entry.to_dict() for entry in chain.centre.entries()]).lower()
     assert str(chain.tampere.party.subsystem).lower() not in written
     assert "tampere" not in written
+
+
+async def test_first_notice_names_each_message_once_however_many_entries_tell_of_it(chain: Chain) -> None:
+    await order(chain.centre, WHO)
+    await worked(chain.centre)
+    form = {"kind": "prohibition", "purposes": [], "recipients": [], "categories": ["housing"]}
+    await consented(chain.centre, WHO, form)
+
+    exchange = chain.centre.exchange
+    with exchange.engine.connect() as connection:
+        named = []
+        for planned in connection.execute(select(deliveries).where(deliveries.c.kind == "notice")):
+            key = exchange.subjects.key_of(connection, planned.subject)
+            assert key is not None
+            named.append(orjson.loads(unseal(key, f"deliveries/{planned.id}", planned.sealed))["messages"])
+    assert named
+    assert all(len(messages) == len(set(messages)) == 1 for messages in named)
 
 
 async def test_notice_that_is_told_again_goes_on_once(chain: Chain) -> None:
