@@ -23,19 +23,19 @@ LOGGER = logging.getLogger("yhdyspinta.sources")
 UNFINISHED = (".part", ".tmp", ".filepart", ".crdownload")
 
 
-class Directory:
-    """Files of a directory that match a pattern, oldest first."""
+class Watched:
+    """A directory that is looked at. What is taken is worked beneath `working`, and put away beneath `done`."""
 
-    def __init__(self, folder: Path, pattern: str = "*") -> None:
+    #: What is taken: for whom reads an error.
+    TAKEN = "file"
+
+    def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._pattern = pattern
-        self._seen: dict[str, tuple[int, int]] = {}
-        self._taken: dict[str, tuple[int, int]] = {}
 
     async def poll(self, position: str | None) -> Batch | None:
         """See Source."""
         try:
-            return await asyncio.to_thread(self._next)
+            return await asyncio.to_thread(self._looked)
         except OSError as error:
             raise SourceError(
                 "source-unreachable",
@@ -49,15 +49,36 @@ class Directory:
             await asyncio.to_thread(self._put_away, batch)
         except OSError as error:
             raise SourceError(
-                "source-unreachable", f"a file that is done cannot be moved: {error.strerror}", "let the node move it"
+                "source-unreachable",
+                f"a {self.TAKEN} that is done cannot be moved: {error.strerror}",
+                "let the node move it",
             ) from None
 
     async def close(self) -> None:
         """See Source."""
 
-    def _next(self) -> FileBatch | None:
+    def _looked(self) -> FileBatch | None:
         for name in ("working", "done"):
             (self._folder / name).mkdir(parents=True, exist_ok=True, mode=0o700)
+        return self._next()
+
+    def _next(self) -> FileBatch | None:
+        raise NotImplementedError
+
+    def _put_away(self, batch: Batch) -> None:
+        raise NotImplementedError
+
+
+class Directory(Watched):
+    """Files of a directory that match a pattern, oldest first."""
+
+    def __init__(self, folder: Path, pattern: str = "*") -> None:
+        super().__init__(folder)
+        self._pattern = pattern
+        self._seen: dict[str, tuple[int, int]] = {}
+        self._taken: dict[str, tuple[int, int]] = {}
+
+    def _next(self) -> FileBatch | None:
         begun = sorted(
             file for file in (self._folder / "working").iterdir() if file.is_file() and not file.is_symlink()
         )

@@ -7,7 +7,6 @@ beneath `done`. One that does not come to its end is told in the log.
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import io
 import logging
@@ -19,7 +18,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from gateway.sources.batches import Batch, FileBatch, SourceError, identity
-from gateway.sources.directory import wanted
+from gateway.sources.directory import Watched, wanted
 from gateway.sources.gathering import Drop, Parts, State, drops, settled
 from gateway.telemetry import event
 
@@ -88,8 +87,10 @@ def too_large(limit: int) -> SourceError:
     )
 
 
-class DropDirectory:
+class DropDirectory(Watched):
     """The drops of a directory, oldest first. One that is not whole after `patience` seconds is told of."""
+
+    TAKEN = "drop"
 
     def __init__(
         self,
@@ -100,39 +101,14 @@ class DropDirectory:
         patience: float = 3600.0,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._folder = folder
+        super().__init__(folder)
         self._parts = parts
         self._body_limit = body_limit
         self._overdue = Overdue(parts, patience, clock)
         self._seen: dict[str, State] = {}
         self._taken: dict[str, dict[str, int]] = {}
 
-    async def poll(self, position: str | None) -> Batch | None:
-        """See Source."""
-        try:
-            return await asyncio.to_thread(self._next)
-        except OSError as error:
-            raise SourceError(
-                "source-unreachable",
-                f"the directory cannot be read: {error.strerror}",
-                "the node must be able to read it and to move its files",
-            ) from None
-
-    async def finished(self, batch: Batch) -> None:
-        """See Source."""
-        try:
-            await asyncio.to_thread(self._put_away, batch)
-        except OSError as error:
-            raise SourceError(
-                "source-unreachable", f"a drop that is done cannot be moved: {error.strerror}", "let the node move it"
-            ) from None
-
-    async def close(self) -> None:
-        """See Source."""
-
     def _next(self) -> FileBatch | None:
-        for name in ("working", "done"):
-            (self._folder / name).mkdir(parents=True, exist_ok=True, mode=0o700)
         begun = sorted(path for path in (self._folder / "working").iterdir() if path.is_dir() and not path.is_symlink())
         chosen = begun[0] if begun else self._settled()
         return self._batch(chosen) if chosen is not None else None

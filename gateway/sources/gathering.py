@@ -53,7 +53,8 @@ def drops(names: Iterable[str], parts: Parts) -> list[Drop]:
                 drop = found.setdefault(match.groups(), Drop(match.groups()))
                 drop.files.setdefault(pattern, name)
                 break
-    return list(found.values())
+    # A drop is put into a folder of its title: that would be the folder around it, or the one above.
+    return [drop for drop in found.values() if drop.title not in {".", ".."}]
 
 
 def settled(found: Mapping[str, State], seen: Mapping[str, State], parts: Parts) -> Drop | None:

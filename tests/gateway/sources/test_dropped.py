@@ -67,6 +67,19 @@ async def test_a_drop_is_left_until_all_of_it_is_there(tmp_path: Path, names: tu
     assert {path.name for path in tmp_path.iterdir() if path.is_file()} == set(names)
 
 
+@pytest.mark.parametrize("star", [".", ".."])
+async def test_files_that_would_name_a_folder_around_them_are_no_drop_and_hold_up_nobody(
+    tmp_path: Path, star: str
+) -> None:
+    arrive(tmp_path, f"persons-{star}.csv", f"needs-{star}.csv", f"export-{star}.ok")
+    arrive(tmp_path, "persons-1.csv", "needs-1.csv", "export-1.ok")
+
+    assert await looked(directory(tmp_path)) == ["1"]
+    assert {path.name for path in tmp_path.iterdir() if path.is_file()} == {
+        f"persons-{star}.csv", f"needs-{star}.csv", f"export-{star}.ok"
+    }  # fmt: skip
+
+
 async def test_a_whole_drop_is_read_as_one_archive_and_put_away_whole(tmp_path: Path) -> None:
     arrive(tmp_path, "persons-1.csv", "needs-1.csv", "needs-2.csv", "export-1.ok", "other.txt")
     source = directory(tmp_path)
