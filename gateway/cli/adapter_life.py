@@ -7,8 +7,6 @@ is written. Nodes take it up within a second or two, without being started anew.
 from __future__ import annotations
 
 import io
-import os
-import pwd
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +19,7 @@ import typer
 from rich.markup import escape
 
 from adapters.sdk import AdapterError
+from gateway.cli.beside import opened_log
 from gateway.registry.cli.running import Yes
 from gateway.terminal.configuration import CONFIG, Config, Json, settings_of
 from gateway.terminal.output import NO, OUTSIDE, WRONG, agreed, console, fail, print_json, table
@@ -48,30 +47,21 @@ def _beside(settings: Settings, command: str, *, json: bool) -> Iterator[_Beside
     from sqlalchemy.exc import SQLAlchemyError
 
     from audit.log.log import LogError
-    from gateway.node import secret_files
-    from gateway.node.wiring import NodeError, log_of, subjects_of
-    from gateway.storage import engine as storage
+    from gateway.node.wiring import NodeError
     from gateway.story import Story
 
-    engine = storage.create(settings.database.url)
-    log = None
     try:
-        # Who may is who may read the node's secrets: no face of the node changes what it runs.
-        secret_files.verify(settings, engine, "log_key", "index_key", "wrapping_key")
-        log = log_of(settings, engine)
-        log.start()
-        user = subjects_of(settings).user("operating system", pwd.getpwuid(os.getuid()).pw_name)
-        yield _Beside(log, Story(client=f"yhdyspinta adapter {command}", user=user, node=settings.node.id))
+        # No face of the node changes what it runs.
+        with opened_log(settings) as beside:
+            yield _Beside(
+                beside.log, Story(client=f"yhdyspinta adapter {command}", user=beside.user, node=settings.node.id)
+            )
     except AdapterError as error:
         fail(escape(str(error)), NO, json=json)
     except NodeError as error:
         fail(escape(str(error)), OUTSIDE, remedy=escape(error.remedy), json=json)
     except (SQLAlchemyError, LogError, OSError) as error:
         fail(f"nothing was changed ({type(error).__name__})", OUTSIDE, remedy="see `yhdyspinta audit check`", json=json)
-    finally:
-        if log is not None:
-            log.close()
-        engine.dispose()
 
 
 def take(
@@ -128,9 +118,9 @@ def _tried(file: str, data: bytes, content: bytes | None, settings: Settings, *,
         try:
             if not wheels.is_universal(file):
                 raise AdapterError(f"{file} is no wheel of plain Python (…-py3-none-any.whl)")
-            opened = wheels.opened(data)
-            opened.unpack(Path(folder))
-            edition = tried(Path(folder), opened.name, limits)
+            package = wheels.opened(data)
+            package.unpack(Path(folder))
+            edition = tried(Path(folder), package.name, limits)
             return edition, _share(edition, content, settings) if content is not None else ""
         except AdapterError as error:
             fail(escape(str(error)), NO, remedy="the version in use goes on", json=json)

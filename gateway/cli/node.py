@@ -20,6 +20,7 @@ from rich.markup import escape
 from sqlalchemy.exc import SQLAlchemyError
 
 from audit.log.log import LogError
+from gateway.cli.beside import opened_log
 from gateway.keys.errors import TrustError
 from gateway.registry.cli.running import Yes
 from gateway.settings import Settings, load
@@ -144,28 +145,18 @@ def _rotated(settings: Settings, secret: Secret, settle: float | None, *, json: 
 @contextmanager
 def _beside(settings: Settings, settle: float, *, json: bool) -> Iterator[Beside]:
     """What a change of a secret works with. What goes wrong in it ends the command."""
-    from gateway.node import rotation, secret_files
-    from gateway.node.wiring import NodeError, log_of, subjects_of, utc_now
-    from gateway.storage import engine as storage
+    from gateway.node import rotation
+    from gateway.node.wiring import NodeError, utc_now
 
-    engine = storage.create(settings.database.url)
-    log = None
     try:
-        secret_files.verify(settings, engine, "log_key", "index_key", "wrapping_key")
-        log = log_of(settings, engine)
-        log.start()
-        user = subjects_of(settings).user("operating system", pwd.getpwuid(os.getuid()).pw_name)
-        yield rotation.Beside(settings, engine, log, utc_now, lambda: time.sleep(settle), user)
+        with opened_log(settings) as beside:
+            yield rotation.Beside(settings, beside.engine, beside.log, utc_now, lambda: time.sleep(settle), beside.user)
     except NodeError as error:
         fail(escape(str(error)), OUTSIDE, remedy=escape(error.remedy), json=json)
     except TrustError as error:
         fail(escape(error.detail), OUTSIDE, remedy=escape(error.remedy), json=json)
     except (SQLAlchemyError, LogError, OSError) as error:
         fail(f"the change is not complete ({type(error).__name__})", OUTSIDE, remedy="run it again", json=json)
-    finally:
-        if log is not None:
-            log.close()
-        engine.dispose()
 
 
 def _succeed(settings: Settings, settle: float, *, yes: bool, json: bool) -> None:
