@@ -20,6 +20,8 @@ from gateway.person.held import held_as
 from gateway.wire.problems import PROBLEMS, ProblemError
 from texts import OTHERWISE, Catalogue
 
+_PIECE: Final = 64 * 1024
+
 
 class Report:
     """The report of one batch."""
@@ -51,9 +53,23 @@ class Report:
         """Write lines durably to a report of messages, which no books know the length of. A line that was cut off is
         taken out: the message that it tells of was not answered, and comes again.
         """
-        whole = self.path.read_bytes().rfind(b"\n") + 1 if self.path.exists() else 0
-        self.rewind(whole)
+        self.rewind(self._whole())
         self.append(lines)
+
+    def _whole(self) -> int:
+        """Where the last whole line ends. Read from the end: a day's report may be long."""
+        if not self.path.exists():
+            return 0
+        with self.path.open("rb") as file:
+            end = file.seek(0, os.SEEK_END)
+            while end:
+                begin = max(0, end - _PIECE)
+                file.seek(begin)
+                found = file.read(end - begin).rfind(b"\n")
+                if found >= 0:
+                    return begin + found + 1
+                end = begin
+        return 0
 
     def rejected(self) -> int:
         """How many records the report tells of as rejected."""

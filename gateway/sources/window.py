@@ -14,11 +14,15 @@ from typing import Final
 
 from sqlalchemy import Connection, Engine, delete, insert, select
 
+from audit.log.entries import micros
 from audit.log.log import Log, Written
 from gateway.storage.tables import sources
 
 #: Before the keyed hash of a number, beside what a source keeps of its batches.
 _PREFIX: Final = "message/"
+
+#: To let go of those whose time is over reads all of the source's: so seldom that no message waits for it.
+CLEARING: Final = timedelta(minutes=1)
 
 #: The keyed hashes of something under every key in use, today's first.
 Fingerprints = Callable[..., tuple[str, ...]]
@@ -41,6 +45,7 @@ class Window:
         self._log = log
         self._fingerprints = fingerprints
         self._kept = timedelta(seconds=seconds)
+        self._cleared: datetime | None = None
 
     async def look(self, sender: str, control: str, message: bytes, now: datetime) -> Before:
         """What is known of a number that a sender gave a message."""
@@ -53,7 +58,7 @@ class Window:
                     select(sources.c.position).where(
                         sources.c.source == self._source,
                         sources.c.item.in_(keys),
-                        sources.c.changed >= _micros(now - self._kept),
+                        sources.c.changed >= micros(now - self._kept),
                     )
                 )
                 return list(found)
@@ -64,15 +69,21 @@ class Window:
         return Before.SAME if content & set(held) else Before.OTHER
 
     async def keep(self, sender: str, control: str, message: bytes, now: datetime) -> None:
-        """Keep a message that was taken, and let go of those whose time is over."""
+        """Keep a message that was taken, and now and then let go of those whose time is over: none of them counts."""
         item = self._item(self._fingerprints("mllp-number", sender.encode(), control.encode())[0])
         content = self._fingerprints("mllp-message", message)[0]
 
+        is_clearing = self._cleared is None or now - self._cleared >= CLEARING
+        if is_clearing:
+            self._cleared = now
+
         def write(connection: Connection) -> Written[None]:
             own = sources.c.source == self._source
-            is_over = (sources.c.item.startswith(_PREFIX)) & (sources.c.changed < _micros(now - self._kept))
-            connection.execute(delete(sources).where(own, is_over | (sources.c.item == item)))
-            row = {"source": self._source, "item": item, "position": content, "changed": _micros(now)}
+            if is_clearing:
+                is_over = (sources.c.item.startswith(_PREFIX)) & (sources.c.changed < micros(now - self._kept))
+                connection.execute(delete(sources).where(own, is_over))
+            connection.execute(delete(sources).where(own, sources.c.item == item))
+            row = {"source": self._source, "item": item, "position": content, "changed": micros(now)}
             connection.execute(insert(sources), {**row, "records": 1, "report": 0, "finished": 1})
             return Written(None, ())
 
@@ -81,7 +92,3 @@ class Window:
     @staticmethod
     def _item(hashed: str) -> str:
         return f"{_PREFIX}{hashed}"
-
-
-def _micros(moment: datetime) -> int:
-    return int(moment.timestamp() * 1_000_000)
