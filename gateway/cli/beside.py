@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import pwd
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from gateway.terminal.configuration import logged_in
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -41,7 +41,7 @@ def opened_log(settings: Settings) -> Iterator[Opened]:
         secret_files.verify(settings, engine, "log_key", "index_key", "wrapping_key")
         log = log_of(settings, engine)
         log.start()
-        yield Opened(engine, log, subjects_of(settings).user("operating system", pwd.getpwuid(os.getuid()).pw_name))
+        yield Opened(engine, log, subjects_of(settings).user("operating system", logged_in()))
     finally:
         if log is not None:
             log.close()

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import os
-import pwd
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,7 +22,7 @@ from gateway.cli.beside import opened_log
 from gateway.keys.errors import TrustError
 from gateway.registry.cli.running import Yes
 from gateway.settings import Settings, load
-from gateway.terminal.configuration import CONFIG, Config, Json, settings_of
+from gateway.terminal.configuration import CONFIG, Config, Json, logged_in, settings_of
 from gateway.terminal.output import OUTSIDE, WRONG, agreed, console, fail, print_json
 
 if TYPE_CHECKING:
@@ -222,7 +220,7 @@ def end_hold(
     engine = storage.create(settings.database.url)
     try:
         secret_files.verify(settings, engine, "log_key", "index_key", "wrapping_key")
-        user = subjects_of(settings).user("operating system", pwd.getpwuid(os.getuid()).pw_name)
+        user = subjects_of(settings).user("operating system", logged_in())
         checkpoint = hold.end(settings, engine, size, user=user, now=datetime.now(UTC))
     except NodeError as error:
         fail(escape(str(error)), OUTSIDE, remedy=escape(error.remedy), json=json)

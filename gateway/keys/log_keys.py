@@ -8,7 +8,6 @@ the former's word for the new one, and the size after which nothing counts that 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -17,7 +16,7 @@ import orjson
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from audit.tree.checkpoint import Former, LogSigner, NoteError, VerifierKey, succeeding
-from gateway.keys import ring
+from gateway.keys import durable, ring
 
 FORMER: Final = "log.former"
 _MOST: Final = 2
@@ -54,9 +53,4 @@ def _read(path: Path, current: VerifierKey) -> tuple[Former, ...]:
 def keep_former(path: Path, former: Sequence[Former]) -> None:
     """Write which keys the log had before, in one step and for good. Raises OSError."""
     document = [{"key": str(item.key), "checkpoint": item.note} for item in former]
-    fresh = path.with_name(f"{path.name}.{os.getpid()}")
-    with fresh.open("wb") as file:
-        file.write(orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.replace(path)
+    durable.replace(path, orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))

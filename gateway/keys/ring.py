@@ -6,12 +6,12 @@ A file is replaced in one step, so that whoever reads it meets it before a chang
 from __future__ import annotations
 
 import base64
-import os
 import secrets
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Final
+
+from gateway.keys import durable
 
 KEY_BYTES: Final = 32
 #: A secret is changed once in a while; a file with more lines than this is something else.
@@ -41,18 +41,4 @@ def read(path: Path) -> tuple[bytes, ...]:
 
 def replace(path: Path, keys: Sequence[bytes]) -> None:
     """Write other keys in the place of those in a file, in one step and for good. Raises OSError."""
-    fresh = path.with_name(f"{path.name}.{os.getpid()}")
-    with suppress(FileNotFoundError):
-        fresh.unlink()
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(b"".join(base64.b64encode(key) + b"\n" for key in keys))
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        # The new name is to survive a power cut: what is done next depends on it.
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    durable.replace(path, b"".join(base64.b64encode(key) + b"\n" for key in keys))

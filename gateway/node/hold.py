@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -30,6 +29,7 @@ from audit.tree.checkpoint import Checkpoint, NoteError, verify_checkpoint
 from audit.tree.merkle import ProofError, root_at
 from audit.tree.proofs import current
 from audit.tree.tiles import StoredTiles
+from gateway.keys import durable
 from gateway.node.wiring import log_of
 from gateway.registry.read.standing import Standing
 from gateway.settings import Settings
@@ -110,13 +110,7 @@ def read(path: Path) -> Kept | None:
 
 def write(path: Path, kept: Kept) -> None:
     """Keep it in place of what was kept, in one step and for good. Raises OSError."""
-    fresh = path.with_name(f"{path.name}.{os.getpid()}")
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(orjson.dumps({"checkpoint": kept.note, "settled": kept.settled}))
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.replace(path)
+    durable.replace(path, orjson.dumps({"checkpoint": kept.note, "settled": kept.settled}))
 
 
 class Hold:

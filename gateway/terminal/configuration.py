@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +17,12 @@ if TYPE_CHECKING:
 Config = Annotated[Path, typer.Option("--config", "-c", help="The node's settings, a TOML file.", metavar="FILE")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 CONFIG = Path("node.toml")
+
+
+def logged_in() -> str:
+    """Who is logged in at the operating system, by name."""
+    # From the process, not from the environment: a variable would let one person be both of two.
+    return pwd.getpwuid(os.getuid()).pw_name
 
 
 def settings_of(config: Path, *, json: bool) -> Settings:
