@@ -125,12 +125,15 @@ async def record_receipt(
 def _to_tell(exchange: Exchange, connection: Connection, sending: Sending, arrived: Entry) -> tuple[Entry, ...]:
     """The task to tell the person of what has arrived by their word."""
     delivery, decision, person = sending.delivery, sending.decision, sending.person
+    rulebook = sending.outgoing.standing.rulebook
+    if decision is None or person is None or arrived.agents.recipient is None or not arising.tells(decision, rulebook):
+        return ()
     subject = exchange.subjects.by_id(connection, delivery.subject)
-    if decision is None or person is None or subject is None or arrived.agents.recipient is None:
+    if subject is None:
         return ()
     moved = Moved(
         decision=decision,
-        rulebook=sending.outgoing.standing.rulebook,
+        rulebook=rulebook,
         categories=sending.kept,
         facts=decision.request.facts,
         subject=subject,
@@ -149,7 +152,7 @@ def _to_tell(exchange: Exchange, connection: Connection, sending: Sending, arriv
         message_id=arrived.message_id,
         subject=subject.pseudonym,
         purpose=delivery.purpose,
-        rulebook=moved.rulebook.digest,
+        rulebook=rulebook.digest,
         case=delivery.case,
     )
     return arising.given(connection, story, moved, arrived.recorded)
