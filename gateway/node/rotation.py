@@ -28,7 +28,7 @@ from audit.log.log import Log, Written
 from audit.log.tables import entries, subjects
 from audit.questions.keys import unwrapped
 from audit.tree import proofs
-from audit.tree.checkpoint import Former, LogSigner, succeeding
+from audit.tree.checkpoint import Former, LogSigner, NoteError, succeeding
 from gateway.keys import log_keys, ring
 from gateway.node.secret_files import KnownKey, SecretState, fingerprint, known_keys, path_of
 from gateway.node.wiring import NodeError, log_signer, secrets_in
@@ -210,15 +210,27 @@ class Succession:
             )
         told("every peer is to know the new key, and every node of this database to sign by both")
         self._beside.settle()
+        self._handed_on(signer)  # nothing is on record as changed that cannot be
         self._record(signer)
-        with self._beside.engine.connect() as connection:
-            note = proofs.current(connection).note
-        # By both keys, as every checkpoint since the second was added: the former's word for the one that follows.
-        last = Former(signer.verifier, note)
-        succeeding(signer.coming, (*signer.verifier.former, last))
+        last = self._handed_on(signer)
         log_keys.keep_former(log_keys.former_file(self._path), (*signer.verifier.former, last))
         ring.replace(self._path, secrets_in(self._path)[1:])
         told("the log is signed by the new key alone")
+
+    def _handed_on(self, signer: LogSigner) -> Former:
+        """The key that is followed, with the log's last checkpoint by both. Raises NodeError if only one signed it."""
+        assert signer.coming is not None
+        with self._beside.engine.connect() as connection:
+            former = Former(signer.verifier, proofs.current(connection).note)
+        try:
+            # By both keys, as every checkpoint since all nodes know the second: the former's word for what follows.
+            succeeding(signer.coming, (*signer.verifier.former, former))
+        except NoteError:
+            raise NodeError(
+                "the newest checkpoint is not signed by both keys: a node of this database has not read the second one",
+                "see that each node runs and can read log.key, and run this again",
+            ) from None
+        return former
 
     def _record(self, signer: LogSigner) -> None:
         detail: dict[str, str | int] = {

@@ -242,3 +242,19 @@ def test_a_file_with_another_logs_key_changes_nothing_of_a_node_that_runs(node: 
     node.log.close()
     with pytest.raises(LogAlteredError):
         Node(node.settings, node.engine)
+
+
+def test_a_node_that_still_signs_by_the_former_key_alone_holds_the_change_up(node: Node) -> None:
+    former = node.say()
+    coming = node.ask()
+    assert verify_checkpoint(former, log_signer(node.settings).verifier)
+
+    with pytest.raises(NodeError, match="not signed by both keys"):
+        node.succession(coming).carry_out()
+
+    assert node.changes() == [], "nothing is on record that was not done"
+    assert len(ring.read(node.settings.secrets.log_key)) == 2
+    node.watch.look()
+    node.say()
+    node.succession(coming).carry_out()
+    assert len(ring.read(node.settings.secrets.log_key)) == 1
