@@ -59,7 +59,9 @@ def _inside(path: str) -> str:
     parts = PurePosixPath(path).parts
     if not parts or path.startswith("/") or "\\" in path or ".." in parts or ":" in parts[0]:
         raise AdapterError("a file of the wheel would be written outside of its folder")
-    if parts[0] in {"adapters", "gateway", "schemas", "consent", "audit"} or parts[0].endswith((".pth", ".data")):
+    if parts[0] in {"adapters", "gateway", "schemas", "consent", "audit", "texts"} or parts[0].endswith(
+        (".pth", ".data")
+    ):
         # Before all else on the path: it would be the node's own code for whoever reads.
         raise AdapterError(f"the wheel brings {parts[0]}, which would stand in for the node's own")
     return path
