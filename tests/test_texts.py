@@ -148,6 +148,19 @@ def test_a_text_in_another_language_is_english_and_a_missing_one_an_error() -> N
         texts("no-such-text", "fi")
 
 
+def test_a_text_is_said_in_its_form_for_one_if_it_has_one_and_the_count_is_one() -> None:
+    texts = Catalogue("audit")
+
+    for count in (1, "1"):
+        assert texts("anomaly.bulk-lookups", "en", count=count, threshold=5).startswith(
+            "One user made 1 look-up within"
+        )
+        assert texts("extract.hidden", "en", count=count).startswith(
+            "Lines that the law forbids showing to the person: 1."
+        )
+    assert texts("anomaly.bulk-lookups", "en", count=11, threshold=5).startswith("One user made 11 look-ups within")
+
+
 def test_days_are_written_as_people_write_them() -> None:
 
     assert [day(date(2026, 7, 1), language) for language in ("fi", "sv", "en")] == [

@@ -26,6 +26,7 @@ from audit.tree.checkpoint import (
     VerifierKey,
     succeeding,
     verify_checkpoint,
+    verify_vouched,
 )
 from audit.tree.verify import verify_export
 from gateway.demo.network import Network, build
@@ -63,7 +64,8 @@ def test_a_former_key_counts_up_to_where_it_handed_the_log_on_and_no_further() -
     last = LogSigner(OLD, NAME, coming=NEW).sign(5, ROOT).note
     key = succeeding(LogSigner(NEW, NAME).verifier, [Former(former.verifier, last)])
 
-    assert verify_checkpoint(former.sign(4, ROOT).note, key)[0].size == 4
+    for size in (4, 5):
+        assert verify_checkpoint(former.sign(size, ROOT).note, key)[0].size == size
     with pytest.raises(NoteError):
         verify_checkpoint(former.sign(6, ROOT).note, key)
     with pytest.raises(NoteError):
@@ -77,9 +79,34 @@ def test_a_key_that_handed_the_log_on_to_nobody_is_none_of_its_keys() -> None:
         succeeding(LogSigner(NEW, NAME).verifier, [alone])
 
 
+def test_a_key_that_did_not_hand_the_log_on_itself_is_none_of_its_keys() -> None:
+    """Else whoever has the key of today could make any other one speak for the time before."""
+    claimed = Former(LogSigner(OLD, NAME).verifier, LogSigner(NEW, NAME).sign(5, ROOT).note)
+
+    with pytest.raises(NoteError):
+        succeeding(LogSigner(NEW, NAME).verifier, [claimed])
+
+
+def test_what_a_key_handed_on_before_is_no_word_of_its_follower() -> None:
+    former = LogSigner(OLD, NAME)
+    handed_on = Former(former.verifier, LogSigner(OLD, NAME, coming=NEW).sign(5, ROOT).note)
+    key = succeeding(LogSigner(NEW, NAME).verifier, [handed_on])
+
+    with pytest.raises(NoteError):
+        succeeding(key, [Former(former.verifier, former.sign(4, ROOT).note)])
+
+
 def test_what_a_log_vouches_for_is_no_checkpoint_of_it() -> None:
     with pytest.raises(NoteError):
         LogSigner(OLD, NAME).vouch(Checkpoint(NAME, 1, ROOT))
+
+
+def test_a_checkpoint_of_a_log_vouches_for_nothing() -> None:
+    log = LogSigner(OLD, NAME)
+    signed = log.sign(1, ROOT)
+
+    with pytest.raises(NoteError):
+        verify_vouched(log.verifier, signed, signed.signatures[0].signature)
 
 
 @pytest.fixture(scope="module")

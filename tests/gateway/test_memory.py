@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import subprocess
 import sys
+import weakref
+from contextlib import AsyncExitStack
+from pathlib import Path
 
 import pytest
+
+from gateway.node.parts import assemble
+from gateway.node.upkeep import Upkeep
+from gateway.settings import load
+from gateway.web.authentication import Callers
+from tests.gateway.exchange.inprocess import Place, utc_now
+from tests.waiting import until
 
 pytestmark = pytest.mark.skipif(
     not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="this C library's allocator has no settings"
@@ -95,3 +106,24 @@ def test_what_only_refers_to_itself_does_not_wait_for_more_of_its_kind() -> None
 
     assert before > 4000
     assert after == 0
+
+
+class Ring:
+    """Refers to itself, so that nothing but the collector ends it."""
+
+    def __init__(self) -> None:
+        self.itself = self
+
+
+async def test_a_node_gives_back_while_it_runs(tmp_path: Path) -> None:
+    settings = load(Place.build(tmp_path).network.parties["centre"].config, {})
+    async with AsyncExitStack() as stack:
+        parts = await assemble(settings, stack)
+        upkeep = Upkeep(parts, Callers((), tokens=None, clock=utc_now))
+        gc.disable()
+        stack.callback(gc.enable)
+        kept = weakref.ref(Ring())
+        await upkeep.start()
+        stack.push_async_callback(upkeep.stop)
+
+        await until(lambda: kept() is None)

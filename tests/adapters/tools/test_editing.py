@@ -112,6 +112,11 @@ def test_list_in_one_line_grows_in_it_and_a_first_table_stands_before_the_resour
         ("ignored: [", Edit(EditKind.IGNORE, "X"), "edit-broken"),
         ("- a", Edit(EditKind.IGNORE, "X"), "edit-broken"),
         ("ignored: x\nsource: {}\n", Edit(EditKind.IGNORE, "X"), "edit-other"),
+        ("mapping: x\n", Edit(EditKind.IGNORE, "X"), "edit-other"),
+        # As text it would be an empty name between two commas; and a name of the list below, for the first one's last
+        # item ends where that list begins.
+        ("ignored: [A, ]\nsource: {}\n", Edit(EditKind.IGNORE, "X"), "edit-other"),
+        ("ignored:\n  - |\n    A\ncannot-say:\n  - B\nsource: {}\n", Edit(EditKind.IGNORE, "X"), "edit-other"),
     ],
 )
 def test_what_cannot_be_written_is_refused(text: str, edit: Edit, code: str) -> None:

@@ -77,8 +77,9 @@ def test_consent_to_what_is_not_rejected_or_without_a_reason_is_none(folder: Pat
 
 def test_consent_goes_with_accepting_and_a_broken_list_is_told(folder: Path) -> None:
     assert tried(folder, "--reject", "4=why")[0] == 2
-    (folder / "golden" / "rejections.json").write_text("[]")
-    assert tried(folder)[0] == 2
+    for text in ("[]", '{"sample.csv": []}', "{"):
+        (folder / "golden" / "rejections.json").write_text(text)
+        assert tried(folder)[0] == 2
     (folder / "golden" / "rejections.json").unlink()
     (folder / "golden" / "sample.csv.json").unlink()
     package = open_folder(folder)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -27,11 +28,21 @@ from gateway.node.adapter_watch import AdapterWatch
 from gateway.reading import shelf
 from gateway.reading.editions import tried
 from gateway.reading.readers import Reading
-from gateway.reading.wheels import MOST_BYTES, is_universal, opened
+from gateway.reading.wheels import MOST_BYTES, MOST_FILES, is_universal, opened
 from gateway.storage import schema
 from gateway.storage.tables import adapter_uses, adapter_versions
 from gateway.story import Story
 from tests.gateway.reading.wheels import wheel
+
+POINTS = "harju-1.0.dist-info/entry_points.txt"
+
+
+def marked(data: bytes, at: int, value: int) -> bytes:
+    """The wheel with one byte of its directory's first file changed: 8 is whether it is encrypted, 10 how packed."""
+    changed = bytearray(data)
+    changed[data.index(b"PK\x01\x02") + at] = value
+    return bytes(changed)
+
 
 LIMITS = Limits(record_seconds=2.0, memory_mb=512)
 NOW = datetime(2026, 11, 24, 8, 0, tzinfo=UTC)
@@ -190,21 +201,41 @@ def test_records_under_way_are_finished_by_the_version_that_began_them(stock: Sh
     ("data", "why"),
     [
         (b"no archive", "no wheel"),
+        (b"x" * (MOST_BYTES + 1), "the wheel has more than"),
+        (marked(wheel("1.0"), 8, 1), "no wheel"),
+        (marked(wheel("1.0"), 10, 99), "no wheel"),
+        (wheel("1.0", more={f"{number}.py": "" for number in range(MOST_FILES + 1)}), "holds more than"),
         (wheel("1.0", more={"harju-1.0.dist-info/x": "x" * (MOST_BYTES + 1)}), "more than"),
         (wheel("1.0", more={"../outside.py": ""}), "outside"),
         (wheel("1.0", more={"/outside.py": ""}), "outside"),
+        (wheel("1.0", more={"in\\outside.py": ""}), "outside"),
+        (wheel("1.0", more={"C:/outside.py": ""}), "outside"),
         (wheel("1.0", more={"adapters/sdk/__init__.py": ""}), "stand in for the node's own"),
         (wheel("1.0", more={"texts/__init__.py": ""}), "stand in for the node's own"),
         (wheel("1.0", more={"late.pth": "import os"}), "stand in for the node's own"),
+        (wheel("1.0", more={"harju-1.0.data/purelib/late.py": ""}), "stand in for the node's own"),
         (wheel("1.0", name="fhir-r4"), "comes with the node"),
         (wheel("1.0", name="Harju"), "small letters"),
         (wheel("1.0", more={"other.dist-info/entry_points.txt": ""}), "0 adapters"),
+        (wheel("1.0", more={POINTS: "harju = harju:Harju"}), "cannot be read"),
+        (
+            wheel("1.0", more={POINTS: "[yhdyspinta.adapters]\nharju = harju:Harju\nkoski = harju:Harju\n"}),
+            "2 adapters",
+        ),
     ],
-    ids=range(10),
+    ids=range(19),
 )
 def test_what_is_no_wheel_of_one_adapter_is_refused_before_anything_is_written(data: bytes, why: str) -> None:
     with pytest.raises(AdapterError, match=why):
         opened(data)
+
+
+def test_a_wheel_brings_no_package_of_the_node() -> None:
+    own = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text("utf-8"))
+
+    for package in own["tool"]["importlinter"]["root_packages"]:
+        with pytest.raises(AdapterError, match=f"brings {package}, which"):
+            opened(wheel("1.0", more={f"{package}/__init__.py": ""}))
 
 
 @pytest.mark.parametrize("source", ["raise ValueError", "import os; os._exit(1)", "class Harju:\n    pass"])
@@ -215,7 +246,9 @@ def test_bad_version_is_refused_before_it_is_in_use(tmp_path: Path, source: str)
         tried(tmp_path, "harju", LIMITS)
 
 
-def test_files_other_than_those_that_were_agreed_on_never_run(stock: Shelf, replicas: Any) -> None:
+def test_files_other_than_those_that_were_agreed_on_never_run(
+    stock: Shelf, replicas: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     replica = replicas()
     stock.take(wheel("1.0"))
     replica.watch.look()
@@ -230,6 +263,8 @@ def test_files_other_than_those_that_were_agreed_on_never_run(stock: Shelf, repl
 
     assert replica.made() == ["1.0:a"], "the former one goes on"
     assert replica.watch.condition() == {"harju": second.digest[:12]}
+    told = [record for record in caplog.records if record.getMessage() == "adapter-not-taken"]
+    assert len(told) == 1, "it is not loaded again each second"
     stock.back()
     replica.watch.look()
     assert replica.watch.condition() == {}

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
 from sqlalchemy import Engine
 
-from adapters.sdk import Limits, load
+from adapters.sdk import AdapterError, Limits, Mapped, load
+from audit.log.log import LogError
 from gateway.sources.frames import BEGIN, CLOSE, framed
 from gateway.sources.messages import Messages
 from gateway.sources.progress import Progress
@@ -161,6 +163,42 @@ async def test_a_node_that_cannot_decide_refuses_nothing_for_good(hall: Hall) ->
     assert said(await hall.send(message("M1"))) == ["AA M1"]
 
 
+@pytest.mark.parametrize("error", [LogError("the log is full"), OSError("no disk")])
+async def test_a_node_that_cannot_keep_anything_refuses_nothing_for_good(
+    books: Progress, engine: Engine, tmp_path: Path, error: Exception
+) -> None:
+    class Failing(Sink):
+        async def __call__(self, mapped: Mapped, key: str) -> bool:
+            raise error
+
+    hall = opened(books, engine, tmp_path, Failing())
+
+    assert codes(await hall.send(message("M1"))) == ["not-now"]
+
+
+class Copies:
+    """An adapter that makes so many records of each message, or ends instead."""
+
+    def __init__(self, copies: int | None) -> None:
+        self._adapter = load("county-hl7")
+        self._copies = copies
+        self.manifest = self._adapter.manifest
+
+    def convert(self, stream: BinaryIO, limits: Limits) -> Iterator[Mapped]:
+        if self._copies is None:
+            raise AdapterError("its reader is gone")
+        for mapped in self._adapter.convert(stream, limits):
+            yield from [mapped] * self._copies
+
+
+@pytest.mark.parametrize(("copies", "code"), [(0, "no-message"), (2, "no-message"), (None, "not-now")])
+async def test_of_one_message_one_record_is_taken_or_nothing(hall: Hall, copies: int | None, code: str) -> None:
+    answer = (await hall.messages.answer("kanta", framed(message("M1")), Copies(copies))).decode()
+
+    assert codes(answer) == [code]
+    assert hall.sink.taken == {}
+
+
 async def test_a_record_that_the_node_refuses_is_an_error_and_may_be_mended_under_its_number(hall: Hall) -> None:
     hall.sink.refuse["C-1"] = ProblemError("subject-ambiguous", detail="two people")
 
@@ -192,8 +230,23 @@ async def test_each_message_of_a_batch_has_its_answer(hall: Hall) -> None:
     assert answer.endswith("BTS|3\r")
     assert "|B-7\r" in answer
     assert hall.sink.people == ["C-1", "C-3"]
+    number = answer.split("|")[10]
+    assert {(line["sender"], line["answer"]) for line in hall.report()} == {("kanta", f"{number}-2")}
+    assert [line["file"] for line in hall.report() if line.get("rejected_record")] == ["kanta"]
     assert said(await hall.send(body)) == ["AA M1", "AE M2", "AA M3"]
     assert hall.sink.calls == 2
+
+
+async def test_of_more_messages_than_a_frame_may_hold_the_rest_is_not_taken(
+    books: Progress, engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.sources.messages.MOST", 2)
+    hall = opened(books, engine, tmp_path)
+
+    answer = await hall.send(batch(message("M1"), message("M2", "C-2"), message("M3", "C-3")))
+
+    assert codes(answer) == ["limit-exceeded"]
+    assert hall.sink.people == ["C-1", "C-2"]
 
 
 @pytest.mark.parametrize(

@@ -1,18 +1,12 @@
-"""Wherever the packages of the product are listed, all of them are: in the image's build, and before an adapter's."""
+"""The image of a node is built from all of the product's packages, and the build may see each of them."""
 
 from __future__ import annotations
 
 import tomllib
 from pathlib import Path
 
-from gateway.reading.wheels import OWN
-
 ROOT = Path(__file__).parents[1]
 PACKAGES = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["root_packages"])
-
-
-def test_no_package_of_the_product_is_taken_from_an_adapters_wheel() -> None:
-    assert PACKAGES == OWN
 
 
 def test_build_of_the_image_sees_and_copies_each_package() -> None:
