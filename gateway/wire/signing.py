@@ -50,7 +50,6 @@ __all__ = [
     "sign_response",
     "sign_statement",
     "thumbprint",
-    "verify_request",
     "verify_response",
 ]
 
@@ -141,25 +140,6 @@ def sign_response(claims: ResponseClaims, signer: Signer) -> str:
     return _sign(RESPONSE_TYPE, claims.to_json(), signer)
 
 
-def verify_request(
-    jws: str,
-    body: bytes,
-    verifier: Verifier,
-    *,
-    audience: Callable[[ServiceId], bool],
-    tls_members: frozenset[MemberId],
-) -> RequestClaims:
-    """Verify a request and its body, all but replay. Raises ProblemError.
-
-    `audience` says whether a service is ours; `tls_members` are the members for whom the node at the other end of the
-    connection may speak. To refuse a replay before its body is looked at, call `open_request`, refuse the replay, then
-    call `check_body`.
-    """
-    claims = open_request(jws, verifier, audience=audience, tls_members=tls_members)
-    check_body(claims, body)
-    return claims
-
-
 def open_request(
     jws: str,
     verifier: Verifier,
@@ -167,7 +147,11 @@ def open_request(
     audience: Callable[[ServiceId], bool],
     tls_members: frozenset[MemberId],
 ) -> RequestClaims:
-    """Verify everything about a request but replay and body. Raises ProblemError."""
+    """Verify everything about a request but replay and body, which `check_body` looks at. Raises ProblemError.
+
+    `audience` says whether a service is ours; `tls_members` are the members for whom the node at the other end of the
+    connection may speak.
+    """
     segments = split(jws, verifier.limit)
     key = _signed_by(segments, _claimed_member(segments, service=False), verifier.keys, verifier.now)
     _verify(segments, key)

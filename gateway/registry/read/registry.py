@@ -195,10 +195,6 @@ class Registry:
             key = self._keys[certificate] = self._key(listed)
             return key
 
-    def signing_certificate(self, certificate: str) -> SigningCertificate | None:
-        """The listed signing certificate with this thumbprint."""
-        return self._certificates.get(certificate)
-
     def roles_of(self, party: MemberId | SubsystemId, at: datetime) -> frozenset[str]:
         """The roles held at an instant; a subsystem without roles of its own has its member's."""
         if isinstance(party, SubsystemId):

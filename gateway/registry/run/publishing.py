@@ -234,13 +234,6 @@ class Publisher:
                 draft.changed.add(role)
             return self._publish(draft, self.files(), ring, now)
 
-    def renew_root(self, keys: KeyRing, now: datetime) -> Published:
-        """Sign the same root anew, for another lifetime."""
-        with self._alone():
-            draft = self._draft()
-            draft.changed.add(ROOT)
-            return self._publish(draft, self.files(), keys, now)
-
     def files(self) -> dict[str, bytes]:
         """The content as published. Raises TrustError `registry-malformed` if nothing is there."""
         draft = self._draft()

@@ -558,11 +558,12 @@ def test_root_that_too_few_keys_have_signed_is_not_believed(
 
 def test_fewer_signatures_than_the_threshold_publish_nothing(tmp_path: Path) -> None:
     publication = Publication(tmp_path / "published")
+    roots = publication.ring["root"]
     refused(
         "registry-unsigned",
-        lambda: publication.publisher.renew_root({**publication.ring, "root": publication.ring["root"][:1]}, SOON),
+        lambda: publication.publisher.rotate("root", roots[:1], publication.ring | {"root": roots[:1]}, SOON),
     )
-    publication.publisher.renew_root(publication.ring, SOON)
+    publication.publisher.rotate("root", roots, publication.ring, SOON)
     client = publication.client(tmp_path / "cache")
     assert client.refresh(SOON).content == NETWORK.content
 

@@ -19,7 +19,16 @@ from gateway.wire.message import (
     ResponseClaims,
     body_digest,
 )
-from gateway.wire.signing import REQUEST_TYPE, Algorithm, SigningKey, request_digest, thumbprint
+from gateway.wire.signing import (
+    REQUEST_TYPE,
+    Algorithm,
+    SigningKey,
+    Verifier,
+    check_body,
+    open_request,
+    request_digest,
+    thumbprint,
+)
 from gateway.wire.strict import b64url
 
 NOW = datetime(2026, 3, 2, 12, 0, 0, tzinfo=UTC)
@@ -119,3 +128,10 @@ def forge(who: Sender, claims: bytes | Mapping[str, Any], head: bytes | Mapping[
         for part in (head, claims)
     )
     return f"{first}.{second}.{b64url(who.signer.sign(f'{first}.{second}'.encode('ascii')))}"
+
+
+def verify_request(jws: str, body: bytes, verifier: Verifier, **whom: Any) -> RequestClaims:
+    """A request and its body, verified in all but replay."""
+    claims = open_request(jws, verifier, **whom)
+    check_body(claims, body)
+    return claims

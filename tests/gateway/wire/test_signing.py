@@ -42,7 +42,6 @@ from gateway.wire.signing import (
     request_digest,
     sign_request,
     sign_response,
-    verify_request,
     verify_response,
 )
 from gateway.wire.strict import b64url, b64url_decode
@@ -60,6 +59,7 @@ from tests.gateway.wire.conftest import (
     request_claims,
     response_claims,
     sender,
+    verify_request,
 )
 from tests.properties import examples
 

@@ -26,10 +26,10 @@ from gateway.wire.signing import (
     check_body,
     open_request,
     thumbprint,
-    verify_request,
     verify_response,
 )
 from tests.databases import migrate
+from tests.gateway.wire.conftest import verify_request
 
 FOLDER = Path(__file__).parents[2] / "vectors" / "protocol"
 
