@@ -24,34 +24,11 @@ from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, EllipticCurvePub
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
+from gateway.wire.decided import body_digest
 from gateway.wire.identifiers import MemberId, ServiceId, SubsystemId
-from gateway.wire.message import RequestClaims, ResponseClaims, body_digest
+from gateway.wire.message import RequestClaims, ResponseClaims
 from gateway.wire.problems import ProblemError
 from gateway.wire.strict import Segments, b64url, split
-
-__all__ = [
-    "CLOCK_TOLERANCE",
-    "LIFETIME_LIMIT",
-    "MESSAGE_LIMIT",
-    "REQUEST_TYPE",
-    "RESPONSE_TYPE",
-    "Algorithm",
-    "KeyLookup",
-    "PublicKey",
-    "Signer",
-    "SigningKey",
-    "body_digest",
-    "check_body",
-    "open_request",
-    "open_response",
-    "open_statement",
-    "request_digest",
-    "sign_request",
-    "sign_response",
-    "sign_statement",
-    "thumbprint",
-    "verify_response",
-]
 
 Algorithm = Literal["ES256", "EdDSA"]
 PublicKey = EllipticCurvePublicKey | Ed25519PublicKey

@@ -32,11 +32,9 @@ from gateway.registry.read.entries import (
     finnish_day,
     witness_name,
 )
-from gateway.registry.run.offers import Offers
+from gateway.registry.read.offers import Offers
 from gateway.wire.identifiers import MemberId, ServiceId, SubsystemId
 from gateway.wire.signing import SigningKey, thumbprint
-
-__all__ = ["Node", "Recipients", "Registry", "ServiceDescriptor", "Territory"]
 
 _Area = TypeVar("_Area", Municipality, County)
 _NOWHERE = Territory()

@@ -38,7 +38,7 @@ from tuf.api.metadata import (  # type: ignore[attr-defined]
 from gateway.keys.errors import TrustError
 from gateway.registry.read import targets
 from gateway.registry.read.registry import Registry
-from gateway.registry.run.roles import (
+from gateway.registry.read.roles import (
     DELEGATED,
     MEMBERS,
     OWNERS,

@@ -18,7 +18,8 @@ from sqlalchemy import delete, func, select, update
 
 from audit.log.entries import Entry
 from audit.log.tables import cosignatures, entries, facets, head, held
-from audit.questions.check import Others, check
+from audit.questions.check import check
+from audit.questions.checks import Others
 from audit.tree.checkpoint import LogSigner, VerifierKey, parse_checkpoint, verify_checkpoint
 from audit.tree.merkle import Frontier, leaf_hash, verify_consistency
 from gateway.demo.network import Network

@@ -29,8 +29,8 @@ from gateway.keys.errors import TrustError
 from gateway.registry.read import targets, writing
 from gateway.registry.read.distribution import HttpFetcher, RegistryClient
 from gateway.registry.read.entries import Content
+from gateway.registry.read.roles import ROLES, Lifetimes
 from gateway.registry.run.publishing import Publisher
-from gateway.registry.run.roles import ROLES, Lifetimes
 from gateway.wire.signing import thumbprint
 from tests.gateway.registry.conftest import KOTKA, NOW, Network, build, named
 

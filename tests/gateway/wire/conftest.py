@@ -11,14 +11,9 @@ from typing import Any
 
 from gateway.keys.certificates import Issuer, PrivateKey, Term, issue_authority, issue_signing, new_private_key
 from gateway.keys.keystore import FileKeyStore
+from gateway.wire.decided import DecisionSummary, body_digest
 from gateway.wire.identifiers import MemberId, ServiceId, SubsystemId
-from gateway.wire.message import (
-    Checkpoint,
-    DecisionSummary,
-    RequestClaims,
-    ResponseClaims,
-    body_digest,
-)
+from gateway.wire.message import Checkpoint, RequestClaims, ResponseClaims
 from gateway.wire.signing import (
     REQUEST_TYPE,
     Algorithm,

@@ -18,14 +18,9 @@ from hypothesis import strategies as st
 from joserfc import jws as joserfc_jws
 from joserfc.jwk import ECKey, OKPKey
 
+from gateway.wire.decided import DecisionSummary, body_digest
 from gateway.wire.identifiers import MemberId, ServiceId, SubsystemId
-from gateway.wire.message import (
-    Checkpoint,
-    DecisionSummary,
-    RequestClaims,
-    ResponseClaims,
-    body_digest,
-)
+from gateway.wire.message import Checkpoint, RequestClaims, ResponseClaims
 from gateway.wire.problems import ProblemError
 from gateway.wire.signing import (
     CLOCK_TOLERANCE,

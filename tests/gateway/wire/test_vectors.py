@@ -18,7 +18,8 @@ from gateway.keys.certificates import check_signing
 from gateway.storage.engine import writer
 from gateway.storage.replay import Replays
 from gateway.wire.identifiers import IdentifierError, MemberId, ServiceId, SubsystemId
-from gateway.wire.problems import PROBLEMS, ProblemError
+from gateway.wire.problem_table import PROBLEMS
+from gateway.wire.problems import ProblemError
 from gateway.wire.signing import (
     Sent,
     SigningKey,
