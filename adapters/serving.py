@@ -30,8 +30,8 @@ from typing import Any, BinaryIO, Final
 import orjson
 
 from adapters.hl7_heads import heads_of
-from adapters.sdk import UNREADABLE, AdapterError, Finding, Limits, Mapped, Position, Record, available, load
-from adapters.sdk.versions import version_of
+from adapters.sdk import SHIPPED, UNREADABLE, AdapterError, Finding, Limits, Mapped, Position, Record, available, load
+from adapters.sdk.versions import run_sources, version_of
 
 FLUSH: Final = 64 * 1024
 #: So many more objects made than ended, and the garbage collector looks at the young ones.
@@ -40,10 +40,21 @@ _NO_NEW_PRIVILEGES: Final = 38
 _LENGTH: Final = struct.Struct(">I")
 
 
-def main(descriptor: int, memory_mb: int) -> None:
-    """Serve until the other end closes the socket."""
+def main(descriptor: int, memory_mb: int, seconds: float, beside: str = "") -> None:
+    """Serve until the other end closes the socket.
+
+    To load what it serves it has `seconds` of processor time. `beside` is a folder whose adapter goes before those that
+    are installed, and after what the node itself is made of.
+    """
     _bound(memory_mb)
+    _BUDGET.renew(seconds)
     channel = socket.socket(fileno=descriptor)
+    for name in SHIPPED:
+        version_of(name)
+    if beside:
+        sys.path.insert(0, beside)
+    # Bytecode beside an adapter's source is in no digest: what was agreed on is the source.
+    run_sources()
     for manifest in available():
         # What is loaded now, with the mapping files, need not be looked for when the file system is closed.
         version_of(manifest.name)
@@ -214,9 +225,11 @@ def _serve(channel: socket.socket, request: dict[str, Any], body: bytes) -> None
 
 def _answers(request: dict[str, Any], body: bytes) -> Iterator[dict[str, Any]]:
     # Files that were replaced under a running node are another adapter than the one whose name its records bear.
-    if "digest" in request and version_of(request["adapter"]).digest != request["digest"]:
-        yield {"error": "version"}
-        return
+    if "digest" in request:
+        made = version_of(request["adapter"])
+        if request["digest"] not in (made.digest, made.former):
+            yield {"error": "version"}
+            return
     match request["do"]:
         case "list":
             yield {"adapters": [_manifest(manifest) for manifest in available()]}
@@ -266,7 +279,7 @@ def _manifest(manifest: Any) -> dict[str, Any]:
         "reads": manifest.reads,
         "writes": manifest.writes,
         "extensions": list(manifest.extensions),
-        "version": [(made := version_of(manifest.name)).declared, made.digest],
+        "version": [(made := version_of(manifest.name)).declared, made.digest, made.former],
     }
 
 

@@ -22,7 +22,7 @@ from adapters.sdk import AdapterError
 from gateway.cli.beside import opened_log
 from gateway.registry.cli.running import Yes
 from gateway.terminal.configuration import CONFIG, Config, Json, settings_of
-from gateway.terminal.output import NO, OUTSIDE, WRONG, agreed, console, fail, print_json, table
+from gateway.terminal.output import NO, OUTSIDE, WRONG, agreed, console, errors, fail, print_json, table
 
 if TYPE_CHECKING:
     from audit.log.log import Log
@@ -112,6 +112,7 @@ def _tried(file: str, data: bytes, content: bytes | None, settings: Settings, *,
     """The version, once it was loaded and tried as a node would; what is wrong with it ends the command."""
     from gateway.reading import wheels
     from gateway.reading.editions import tried
+    from gateway.reading.process import LOAD_SECONDS
 
     limits = settings.adapters.limits()
     with tempfile.TemporaryDirectory(prefix="yhdyspinta-adapter-") as folder:
@@ -120,6 +121,10 @@ def _tried(file: str, data: bytes, content: bytes | None, settings: Settings, *,
                 raise AdapterError(f"{file} is no wheel of plain Python (…-py3-none-any.whl)")
             package = wheels.opened(data)
             package.unpack(Path(folder))
+            if not json:
+                errors.print(
+                    f"{escape(package.name)} is loaded, for {LOAD_SECONDS:g} seconds of processor time at most"
+                )
             edition = tried(Path(folder), package.name, limits)
             return edition, _share(edition, content, settings) if content is not None else ""
         except AdapterError as error:

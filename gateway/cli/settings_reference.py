@@ -13,7 +13,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from gateway.settings import Settings
-from gateway.settings.environment import PREFIX
+from gateway.settings.environment import PREFIX, REGISTRY_VARIABLE
 
 _HEAD = f"""# Settings of a node
 
@@ -21,8 +21,10 @@ One TOML file, and the environment over it: `{PREFIX}<SECTION>__<KEY>` lies over
 is written there as in the file, `["a", "b"]`; a number names a table of a list, from 0: `{PREFIX}CLIENTS__0__NAME` is
 the name of the first of `[[clients]]`. Relative paths are relative to the file. Secrets are never settings: settings
 name the files that hold them.
-`yhdyspinta node check --config node.toml` tells everything that is wrong with a file, line by line. This page is what
-`yhdyspinta node settings` prints.
+`yhdyspinta node check --config node.toml` tells everything that is wrong, by the line of the file or by the name of the
+variable. A variable that begins with `{PREFIX}` and reaches no setting is an error, whatever its case; only
+`{REGISTRY_VARIABLE}` is for other commands. Kubernetes makes such variables for a service that is called
+`yhdyspinta`: set `enableServiceLinks: false` there. This page is what `yhdyspinta node settings` prints.
 """
 
 

@@ -143,7 +143,8 @@ def _document(report: Report) -> dict[str, Any]:
 
 
 def _settings(config: Path, json: bool) -> Settings:
-    from gateway.settings import SettingsError, load
+    from gateway.settings import load
+    from gateway.settings.problems import SettingsError
 
     try:
         return load(config)

@@ -46,7 +46,8 @@ from gateway.node.wiring import (
 )
 from gateway.node.working import Work, socket_of, start_listening, start_work
 from gateway.reading.readers import Reading
-from gateway.settings import Settings, SettingsError
+from gateway.settings import Settings
+from gateway.settings.problems import SettingsError
 from gateway.settings.sources import MllpSource
 from gateway.settings.values import Address
 from gateway.telemetry import event

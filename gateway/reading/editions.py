@@ -58,9 +58,9 @@ def editions(answer: dict[str, Any], folder: Path | None = None) -> tuple[Editio
     )
 
 
-def _declared(item: Any) -> tuple[str, str]:
-    declared, digest = item
-    return str(declared), str(digest)
+def _declared(item: Any) -> tuple[str, str, str]:
+    declared, digest, former = item
+    return str(declared), str(digest), str(former)
 
 
 def tried(folder: Path, name: str, limits: Limits) -> Edition:
@@ -68,7 +68,9 @@ def tried(folder: Path, name: str, limits: Limits) -> Edition:
     readers = Readers(1, limits.memory_mb, beside=folder)
     try:
         (found,) = readers.ask({"do": "list"}, b"", limits, "trial", lambda answer: editions(answer, folder))
-    except (ReaderDiedError, ProblemError):
+    except ProblemError as error:
+        raise AdapterError(f"{name} cannot be loaded: {error.detail}") from None
+    except ReaderDiedError:
         raise AdapterError(f"{name} cannot be loaded: its mapping or its code ends the process that reads") from None
     finally:
         readers.close()

@@ -21,7 +21,7 @@ from typing import Any, Final, TypeVar
 import orjson
 
 from adapters.sdk import AdapterError, Limits
-from gateway.reading.process import Reader, ReaderDiedError
+from gateway.reading.process import LOAD_SECONDS, Reader, ReaderDiedError
 from gateway.telemetry import event
 from gateway.wire.problems import ProblemError
 
@@ -76,7 +76,7 @@ class Readers:
         clock: Callable[[], float] = time.monotonic,
         beside: Path | None = None,
     ) -> None:
-        """`beside` is a folder whose modules go before those that are installed."""
+        """`beside` is a folder whose adapter goes before those that are installed."""
         self._memory_mb = memory_mb
         self._beside = beside
         self._clock = clock
@@ -217,7 +217,12 @@ class Readers:
             reader = Reader(self._memory_mb, self._clock(), self._beside)
         except (ReaderDiedError, OSError) as error:
             event(LOGGER, logging.ERROR, "readers-down", reason=type(error).__name__)
-            raise ProblemError("readers-down", detail="no process can be started that reads", retry_after=5) from None
+            detail = "no process can be started that reads"
+            if isinstance(error, ReaderDiedError):
+                is_slow = error.limit == "record_seconds"
+                slow = f"it takes more than {LOAD_SECONDS:g} seconds of processor time to load, or stands still"
+                detail = slow if is_slow else "its mapping or its code ends the process that reads"
+            raise ProblemError("readers-down", detail=detail, retry_after=5) from None
         self.is_confined, self.are_files_shut = reader.is_confined, reader.are_files_shut
         return reader
 

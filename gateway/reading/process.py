@@ -7,6 +7,7 @@ process. What comes from it is believed as little as what went into it: JSON of 
 from __future__ import annotations
 
 import asyncio
+import select
 import signal
 import socket
 import struct
@@ -19,11 +20,13 @@ from typing import Any, Final
 import orjson
 
 MOST_BYTES: Final = 64 * 1024 * 1024
-START_SECONDS: Final = 120.0
+#: Processor time for what a reader loads; and how long one that has not come up yet may use none at all.
+LOAD_SECONDS: Final = 30.0
+STILL_SECONDS: Final = 60.0
 _PIECE: Final = 1 << 18
 _LAST_SECONDS: Final = 1.0
 _LENGTH: Final = struct.Struct(">I")
-_PROGRAM: Final = "import sys; sys.path[:] = {path!r}; from adapters.serving import main; main({fd}, {memory})"
+_PROGRAM: Final = "import sys; sys.path[:] = {path!r}; from adapters.serving import main; main({arguments})"
 
 
 class ReaderDiedError(Exception):
@@ -70,14 +73,14 @@ class Reader:
     """A reader that has been started. For one thread, or one task, at a time."""
 
     def __init__(self, memory_mb: int, now: float, beside: Path | None = None) -> None:
-        """Start it; `now` is when, by the clock of its pool; `beside` is a folder whose modules go before all others.
+        """Start it; `now` is when, by the clock of its pool; `beside` is a folder with an adapter that goes before.
 
         Raises ReaderDiedError if it does not come up, OSError.
         """
         self.started = now
         ours, theirs = socket.socketpair()
-        path = [*([str(beside)] if beside is not None else []), *filter(None, sys.path)]
-        program = _PROGRAM.format(path=path, fd=theirs.fileno(), memory=memory_mb)
+        served = theirs.fileno(), memory_mb, LOAD_SECONDS, "" if beside is None else str(beside)
+        program = _PROGRAM.format(path=list(filter(None, sys.path)), arguments=", ".join(map(repr, served)))
         with theirs:
             # -I and -S would leave out where packages are installed; the path is given instead, the rest of the
             # environment is not.
@@ -94,9 +97,9 @@ class Reader:
         self._channel = ours
         self._answers = _Answers()
         self.worked = 0
-        self._channel.settimeout(START_SECONDS)
+        self._channel.settimeout(STILL_SECONDS)
         try:
-            ready = self._answer()
+            ready = self._first()
             self.is_confined, self.are_files_shut = bool(ready.get("confined")), bool(ready.get("files_shut"))
         except ReaderDiedError:
             self.end()
@@ -184,6 +187,16 @@ class Reader:
         """Whether the process runs."""
         return self._process.poll() is None
 
+    def _first(self) -> dict[str, Any]:
+        """What it says when it has come up. On a busy machine that may take long: as long as it works. Raises."""
+        worked: object = None
+        poll = select.poll()
+        poll.register(self._channel, select.POLLIN)
+        while not poll.poll(STILL_SECONDS * 1000):
+            if worked == (worked := _processor_time(self.pid)):
+                raise ReaderDiedError("record_seconds")
+        return self._answer()
+
     def _asked(self, request: Mapping[str, Any], body: bytes, seconds: float) -> bytes:
         self.worked += 1
         head = orjson.dumps({**request, "bytes": len(body), "seconds": seconds})
@@ -217,6 +230,15 @@ def _is_end(answer: dict[str, Any]) -> bool:
     if answer.get("error") == "memory":
         raise ReaderDiedError("memory_mb")
     return bool(answer.get("end"))
+
+
+def _processor_time(pid: int) -> tuple[str, ...] | None:
+    """What a process has used of the processor; None where the system does not tell."""
+    try:
+        told = Path(f"/proc/{pid}/stat").read_text("ascii", "replace").rpartition(")")[2].split()
+    except OSError:
+        return None
+    return tuple(told[11:13])  # utime and stime
 
 
 def _patience(seconds: float) -> float:

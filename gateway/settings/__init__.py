@@ -11,7 +11,6 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -21,6 +20,7 @@ from adapters.sdk import Limits as AdapterLimits
 from gateway.settings.audit import AuditSettings
 from gateway.settings.environment import lay_over
 from gateway.settings.keys import KeySettings, MemberSettings, SecretSettings, TlsSettings
+from gateway.settings.problems import SettingProblem, SettingsError, Sources, problems_of
 from gateway.settings.sources import MllpSource, SourceSettings
 from gateway.settings.values import IDENTITY, Identity, Listen, Section, Service, Subsystem, database_url
 from gateway.wire.identifiers import SubsystemId
@@ -334,37 +334,12 @@ class Settings(Section):
         return self
 
 
-@dataclass(frozen=True, slots=True)
-class SettingProblem:
-    """One thing wrong with the settings: where, what, and what would make it right."""
-
-    line: int | None
-    key: str
-    message: str
-
-
-class SettingsError(Exception):
-    """The settings cannot be used; `problems` has one item for each mistake."""
-
-    def __init__(self, source: Path, problems: list[SettingProblem]) -> None:
-        self.source = source
-        self.problems = problems
-        super().__init__("\n".join(self.lines()))
-
-    def lines(self) -> list[str]:
-        """One printable line for each mistake, `FILE:LINE: KEY: what is wrong`."""
-        return [
-            f"{self.source}{f':{problem.line}' if problem.line else ''}: {problem.key}: {problem.message}"
-            for problem in self.problems
-        ]
-
-
 def load(path: Path, environment: Mapping[str, str] | None = None) -> Settings:
     """Read the settings from `path`, with the environment's variables over them. Raises SettingsError."""
     environment = os.environ if environment is None else environment
     try:
         text = path.read_text("utf-8")
-        document = tomllib.loads(text)
+        document, in_file = tomllib.loads(text), tomllib.loads(text)
     except FileNotFoundError:
         raise SettingsError(path, [SettingProblem(None, "file", "there is no such file")]) from None
     except UnicodeDecodeError as error:
@@ -375,50 +350,12 @@ def load(path: Path, environment: Mapping[str, str] | None = None) -> Settings:
         raise SettingsError(path, [problem]) from None
     faults = lay_over(document, environment)
     if faults:
-        raise SettingsError(path, [SettingProblem(None, name, fault) for name, fault in faults])
+        raise SettingsError(path, [SettingProblem(None, name, fault, (name,)) for name, fault in faults])
     try:
         settings = Settings.model_validate(document)
     except ValidationError as error:
-        problems = [
-            SettingProblem(
-                _line_of(text, item["loc"]),
-                ".".join(str(part) for part in item["loc"]) or "file",
-                _say(item["type"], item["msg"]),
-            )
-            for item in error.errors(include_url=False, include_input=False)
-        ]
-        raise SettingsError(path, problems) from None
+        raise SettingsError(path, problems_of(error, Sources(text, in_file, environment))) from None
     return _anchored(settings, path.resolve().parent)
-
-
-def _say(kind: str, message: str) -> str:
-    if kind == "list_type":
-        return 'is a list; write it as ["a", "b"], in the environment too'
-    if kind == "missing":
-        return "is missing; add it"
-    if kind == "extra_forbidden":
-        return "is not a setting; check the spelling or remove it"
-    return message.removeprefix("Value error, ")
-
-
-def _line_of(text: str, location: tuple[int | str, ...]) -> int | None:
-    """Line of a key in the file, as near as can be told: the key if it is there, else its table."""
-    lines = text.splitlines()
-    tables = [str(part) for part in location if isinstance(part, str)]
-    ordinal = next((part for part in location if isinstance(part, int)), 0)
-    for depth in range(len(tables), 0, -1):
-        header = re.compile(rf"^\s*\[\[?\s*{re.escape('.'.join(tables[:depth]))}\s*\]\]?")
-        found = [number for number, line in enumerate(lines) if header.match(line)]
-        if not found:
-            continue
-        start = found[min(ordinal, len(found) - 1)]
-        for number in range(start + 1, len(lines)):
-            if lines[number].lstrip().startswith("["):
-                break
-            if depth < len(tables) and re.match(rf"^\s*{re.escape(tables[depth])}\s*[.=]", lines[number]):
-                return number + 1
-        return start + 1
-    return None
 
 
 def _anchored(settings: Settings, folder: Path) -> Settings:

@@ -2,7 +2,8 @@
 
 A list is written as in the file, `["a", "b"]`. A number stands for a table of a list: `YHDYSPINTA_CLIENTS__0__NAME` is
 the name of the first of `[[clients]]`, and the number after the last makes a new one. What cannot be laid over is a
-fault with the variable's name, never its value, which may be meant for nobody's eyes.
+fault with the variable's name, never its value, which may be meant for nobody's eyes. So is a variable that is meant
+for settings and reaches none: a protection that somebody believes to be set would be off.
 """
 
 from __future__ import annotations
@@ -10,18 +11,26 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 PREFIX = "YHDYSPINTA_"
+#: Of that prefix, and no setting: the passphrase of a registry's keys.
+REGISTRY_VARIABLE: Final = "YHDYSPINTA_REGISTRY_PASSPHRASE"
+
+#: Where something stands in the settings, numbers as text.
+Place = tuple[str, ...]
 
 
 def lay_over(document: dict[str, Any], environment: Mapping[str, str]) -> list[tuple[str, str]]:
     """Change the document to what the environment says; returns (variable, fault) for each that does not fit it."""
     faults = []
     for name in sorted(environment, key=_in_order):
-        if not name.startswith(PREFIX) or "__" not in name:
+        if not _is_meant(name):
             continue
-        *sections, key = name.removeprefix(PREFIX).lower().split("__")
+        if not name.startswith(PREFIX) or name != name.upper() or "__" not in name:
+            faults.append((name, f"is no setting; write {PREFIX}<SECTION>__<KEY>, in capitals, or remove it"))
+            continue
+        *sections, key = path_of(name)
         try:
             table = _table(document, sections)
         except _NoPlaceError as error:
@@ -32,6 +41,37 @@ def lay_over(document: dict[str, Any], environment: Mapping[str, str]) -> list[t
         else:
             table[key] = _value(environment[name])
     return faults
+
+
+def _is_meant(name: str) -> bool:
+    return name.upper().startswith(PREFIX) and name != REGISTRY_VARIABLE
+
+
+def path_of(name: str) -> Place:
+    """Where a variable's setting stands."""
+    return tuple(name.removeprefix(PREFIX).lower().split("__"))
+
+
+def said_by(environment: Mapping[str, str], place: Place, in_file: Mapping[str, Any]) -> list[str]:
+    """The variables that say what is wrong at a place, or that made the table there, which the file does not have."""
+    meant = {name: path_of(name) for name in sorted(environment, key=_in_order) if _is_meant(name)}
+    exact = [name for name, path in meant.items() if place[: len(path)] == path]
+    if exact or _has(in_file, place):
+        return exact
+    # What is missing, or is no setting, in a table that variables alone have made.
+    made = next((place[:depth] for depth in range(1, len(place) + 1) if not _has(in_file, place[:depth])), place)
+    return [name for name, path in meant.items() if path[: len(made)] == made]
+
+
+def _has(found: Any, path: Place) -> bool:
+    for part in path:
+        if isinstance(found, list) and part.isdigit() and int(part) < len(found):
+            found = found[int(part)]
+        elif isinstance(found, Mapping) and part in found:
+            found = found[part]
+        else:
+            return False
+    return True
 
 
 class _NoPlaceError(Exception):

@@ -27,7 +27,8 @@ def logged_in() -> str:
 
 def settings_of(config: Path, *, json: bool) -> Settings:
     """The settings in this file; what is wrong with them is told line by line, and ends the command."""
-    from gateway.settings import SettingsError, load
+    from gateway.settings import load
+    from gateway.settings.problems import SettingsError
 
     try:
         return load(config)
@@ -37,8 +38,9 @@ def settings_of(config: Path, *, json: bool) -> Settings:
                 {
                     "problems": [
                         {
-                            "file": str(error.source),
+                            "file": None if problem.variables else str(error.source),
                             "line": problem.line,
+                            "variables": list(problem.variables),
                             "key": problem.key,
                             "message": problem.message,
                         }

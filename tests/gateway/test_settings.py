@@ -14,8 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.cli.settings_reference import reference
-from gateway.settings import Settings, SettingsError, load
-from gateway.settings.environment import PREFIX, lay_over
+from gateway.settings import Settings, load
+from gateway.settings.environment import PREFIX, REGISTRY_VARIABLE, lay_over
+from gateway.settings.problems import SettingsError
 from tests.properties import examples
 
 GOOD = """\
@@ -200,6 +201,74 @@ def test_list_that_cannot_be_made_is_a_fault_of_its_variable(tmp_path: Path, var
 def test_no_environment_breaks_the_reading(environment: dict[str, str]) -> None:
     with tempfile.TemporaryDirectory() as folder, contextlib.suppress(SettingsError):
         load(written(Path(folder), GOOD), environment)
+
+
+@pytest.mark.parametrize(
+    "variable",
+    [
+        "YHDYSPINTA_NODE",
+        "YHDYSPINTA_RATES",
+        "YHDYSPINTA_clients__0__name",
+        "yhdyspinta_node__id",
+        "Yhdyspinta_Node__Id",
+    ],
+)
+@pytest.mark.parametrize("value", ["s3cret", ""])
+def test_variable_that_is_meant_for_settings_and_reaches_none_is_refused(
+    tmp_path: Path, variable: str, value: str
+) -> None:
+    with pytest.raises(SettingsError) as refused:
+        load(
+            written(tmp_path, GOOD),
+            {variable: value, REGISTRY_VARIABLE: "of the registry's keys", "YHDYSPINTAX": "another's"},
+        )
+
+    (line,) = refused.value.lines()
+    assert line.startswith(f"{variable}: is no setting; write YHDYSPINTA_<SECTION>__<KEY>")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "told"),
+    [
+        ("NOSUCH__KEY", "1", ("nosuch", "is not a setting")),
+        ("NODE__NOSUCH", "1", ("node.nosuch", "is not a setting")),
+        ("CLIENTS__0__SECRET", "s3cret", ("clients.0.secret", "is not a setting")),
+        ("AUDIT__COSIGN_SECONDS", "nan", ("audit.cosign_seconds", "less than or equal")),
+        ("AUDIT__READERS", '["a", 1]', ("audit.readers.1", "valid string")),
+        ("LISTEN__PEERS", "8443", ("listen.peers", "HOST:PORT")),
+        ("SOURCES__0__KIND", "mllp", ("sources.0.name", "is missing")),
+    ],
+)
+def test_what_a_variable_says_wrongly_is_told_with_its_name_and_no_line_of_the_file(
+    tmp_path: Path, variable: str, value: str, told: tuple[str, str]
+) -> None:
+    name = f"YHDYSPINTA_{variable}"
+
+    with pytest.raises(SettingsError) as refused:
+        load(written(tmp_path, GOOD), {name: value, "YHDYSPINTA_LIMITS__QUEUE": "64"})
+
+    key, message = told
+    assert refused.value.lines()[0].startswith(f"{name}: {key}: ")
+    assert message in refused.value.lines()[0]
+    assert "s3cret" not in str(refused.value)
+
+
+def test_what_the_file_says_wrongly_is_told_with_its_line_whatever_lies_over_the_table(tmp_path: Path) -> None:
+    text = GOOD.replace('name = "two"', 'nome = "two"')
+
+    found = load_refused(tmp_path, text, {"YHDYSPINTA_CLIENTS__1__IDENTITY": "claimed"})
+
+    line = text.splitlines().index('nome = "two"') + 1
+    assert (
+        f"{tmp_path / 'node.toml'}:{line}: clients.1.nome: is not a setting; check the spelling or remove it" in found
+    )
+    assert not any(told.startswith("YHDYSPINTA_") for told in found)
+
+
+def load_refused(folder: Path, text: str, environment: dict[str, str]) -> list[str]:
+    with pytest.raises(SettingsError) as refused:
+        load(written(folder, text), environment)
+    return refused.value.lines()
 
 
 def test_everything_that_is_wrong_is_told_at_once_with_its_line(tmp_path: Path) -> None:

@@ -41,7 +41,6 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 Draft = Annotated[bool, typer.Option("--draft", help="Write the change into the draft only; `publish` signs it later.")]
 
-VARIABLE = "YHDYSPINTA_REGISTRY_PASSPHRASE"
 _OUTSIDE = {"registry-unavailable", "key-unreadable"}
 _HERE = Path()
 
@@ -369,16 +368,18 @@ def authority_of(folder: Path, keys: list[Path] | None, phrases: list[Path] | No
 
 def _phrases(files: list[Path] | None, *, new: bool = False, json: bool = False) -> tuple[bytes, ...]:
     """Passphrases of the keys: from files, from the environment, or asked for."""
+    from gateway.settings.environment import REGISTRY_VARIABLE
+
     if files:
         return tuple(path.read_bytes().strip() for path in files)
-    given = os.environ.get(VARIABLE, "")
+    given = os.environ.get(REGISTRY_VARIABLE, "")
     if not given and not json and os.isatty(0):
         given = typer.prompt("Passphrase of the registry's keys", hide_input=True, confirmation_prompt=new, err=True)
     if not given:
         fail(
             "the passphrase of the registry's keys is not known",
             WRONG,
-            remedy=f"give --passphrase-file, or set {VARIABLE}",
+            remedy=f"give --passphrase-file, or set {REGISTRY_VARIABLE}",
             json=json,
         )
     return (given.encode("utf-8"),)

@@ -13,7 +13,8 @@ from gateway.console.composition import address_of
 from gateway.demo.network import build
 from gateway.desk.roles import Role
 from gateway.node.wiring import NodeError, console_tls
-from gateway.settings import ConsoleSettings, Settings, SettingsError, load
+from gateway.settings import ConsoleSettings, Settings, load
+from gateway.settings.problems import SettingsError
 from gateway.settings.values import Address
 
 

@@ -216,7 +216,7 @@ def test_records_under_way_are_finished_by_the_version_that_began_them(stock: Sh
         (wheel("1.0", more={"harju-1.0.data/purelib/late.py": ""}), "stand in for the node's own"),
         (wheel("1.0", name="fhir-r4"), "comes with the node"),
         (wheel("1.0", name="Harju"), "small letters"),
-        (wheel("1.0", more={"other.dist-info/entry_points.txt": ""}), "0 adapters"),
+        (wheel("1.0", more={"other.dist-info/entry_points.txt": ""}), "2 folders .dist-info"),
         (wheel("1.0", more={POINTS: "harju = harju:Harju"}), "cannot be read"),
         (
             wheel("1.0", more={POINTS: "[yhdyspinta.adapters]\nharju = harju:Harju\nkoski = harju:Harju\n"}),
@@ -267,6 +267,22 @@ def test_files_other_than_those_that_were_agreed_on_never_run(
     assert len(told) == 1, "it is not loaded again each second"
     stock.back()
     replica.watch.look()
+    assert replica.watch.condition() == {}
+
+
+def test_wheel_that_was_taken_under_the_digest_of_former_days_is_at_work_under_it(stock: Shelf, replicas: Any) -> None:
+    replica = replicas()
+    version = stock.take(wheel("1.0"))
+    former = digest_of(next(stock.folder.glob("trial-*")) / "harju.py")
+    with stock.engine.begin() as connection:
+        for rows in (adapter_versions, adapter_uses):
+            connection.execute(update(rows).where(rows.c.digest == version.digest).values(digest=former))
+
+    replica.watch.look()
+
+    adapter = replica.reading.adapters("clients").load("harju")
+    (made,) = adapter.convert(io.BytesIO(b"a"), LIMITS)
+    assert (made.key, made.made_by) == ("1.0:a", f"harju 1.0 {former[:12]}")
     assert replica.watch.condition() == {}
 
 
