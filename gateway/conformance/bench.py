@@ -15,10 +15,10 @@ from functools import cached_property
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
-from gateway.conformance.catalogue import Failed
 from gateway.conformance.message import uuid7
 from gateway.conformance.persons import Person
 from gateway.conformance.profile import ClientFace, Handing, Member, PeerFace, Profile, Question
+from gateway.conformance.verdicts import Failed
 from gateway.conformance.wire import Answer, Headers, Request, Stranger, Wire, client_context
 
 _Found = TypeVar("_Found")

@@ -14,9 +14,10 @@ from urllib.parse import urlencode
 from cryptography.hazmat.primitives import serialization
 
 from gateway.conformance.bench import Bench, Desk, Shown, expect, expect_refusal
-from gateway.conformance.catalogue import Failed, Group, Requirement, case
+from gateway.conformance.case import Group, Requirement, case
 from gateway.conformance.message import Signer, b64url
 from gateway.conformance.profile import TokenKey
+from gateway.conformance.verdicts import Failed
 from gateway.conformance.wire import Answer, Request
 
 _WHO = "docs/clients.md#who-you-are-certificate-or-token"

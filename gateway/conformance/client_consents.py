@@ -15,8 +15,9 @@ from gateway.conformance.bench import (
     part_of,
     permitted,
 )
-from gateway.conformance.catalogue import Failed, Group, Requirement, case
+from gateway.conformance.case import Group, Requirement, case
 from gateway.conformance.persons import HETU, Person
+from gateway.conformance.verdicts import Failed
 
 _CONSENTS = "docs/clients.md#consents-and-refusals"
 _REFUSED = "docs/clients.md#when-something-is-refused"

@@ -15,8 +15,9 @@ from gateway.conformance.bench import (
     new_key,
     plan_of,
 )
-from gateway.conformance.catalogue import Failed, Group, Requirement, case
+from gateway.conformance.case import Group, Requirement, case
 from gateway.conformance.persons import Person
+from gateway.conformance.verdicts import Failed
 
 _AGAIN = "docs/clients.md#doing-it-again-safely"
 _INBOX = "docs/clients.md#your-inbox"

@@ -6,8 +6,9 @@ import gzip
 import json
 
 from gateway.conformance.bench import Bench, as_json, expect, expect_refusal
-from gateway.conformance.catalogue import Failed, Group, Requirement, case
+from gateway.conformance.case import Group, Requirement, case
 from gateway.conformance.persons import HETU, Person
+from gateway.conformance.verdicts import Failed
 from gateway.conformance.wire import Request
 
 _REFUSED = "docs/clients.md#when-something-is-refused"

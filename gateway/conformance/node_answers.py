@@ -8,9 +8,10 @@ from dataclasses import replace
 from typing import Any
 
 from gateway.conformance.bench import Bench, expect, expect_equal, expect_refusal, expect_silence
-from gateway.conformance.catalogue import Failed, Group, Requirement, case
+from gateway.conformance.case import Group, Requirement, case
 from gateway.conformance.message import RESPONSE_TYPE, digest
 from gateway.conformance.peers import Asked, Peer, expect_signed_refusal, is_checkpoint, stranger_question
+from gateway.conformance.verdicts import Failed
 
 _ASKER = "docs/protocol.md#what-an-asker-checks"
 _HEADER = "docs/protocol.md#the-protected-header"

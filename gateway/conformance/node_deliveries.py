@@ -9,10 +9,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from gateway.conformance.bench import Bench, expect, expect_equal, part_of
-from gateway.conformance.catalogue import Failed, Group, Requirement, case
+from gateway.conformance.case import Group, Requirement, case
 from gateway.conformance.message import digest
 from gateway.conformance.peers import Draft, Peer, expect_signed_refusal
 from gateway.conformance.persons import Person
+from gateway.conformance.verdicts import Failed
 
 _BODIES = "docs/protocol.md#what-the-bodies-hold"
 _UNKNOWN = Requirement(

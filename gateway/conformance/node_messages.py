@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from gateway.conformance.bench import Bench, expect, expect_refusal
-from gateway.conformance.catalogue import Group, Requirement, case
+from gateway.conformance.case import Group, Requirement, case
 from gateway.conformance.message import RESPONSE_TYPE, b64url, in_der, uuid7, with_a_bit_turned, with_mac
 from gateway.conformance.peers import JSON, Draft, Peer, expect_unbelieved
 

@@ -7,9 +7,10 @@ import ssl
 from cryptography import x509
 
 from gateway.conformance.bench import Bench, expect_refusal
-from gateway.conformance.catalogue import Failed, Group, Requirement, case
+from gateway.conformance.case import Group, Requirement, case
 from gateway.conformance.message import Signer, compose, thumbprint
 from gateway.conformance.peers import JSON, MESSAGES, Peer, expect_unbelieved
+from gateway.conformance.verdicts import Failed
 from gateway.conformance.wire import Answer, Request
 
 _TLS = "docs/protocol.md#tls"

@@ -25,8 +25,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from gateway.conformance.catalogue import Failed
 from gateway.conformance.profile import Identity
+from gateway.conformance.verdicts import Failed
 
 SHOWN = 400
 _SECRET = re.compile(r"(?i)(authorization: bearer |client_assertion=|\"access_token\":\s*\")[^\s&\"]+")

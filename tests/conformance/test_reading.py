@@ -12,7 +12,8 @@ import pytest
 from typer.testing import CliRunner
 
 from gateway.cli.main import app
-from gateway.conformance.catalogue import Group, Role, cases, chosen
+from gateway.conformance.case import Group, Role
+from gateway.conformance.catalogue import cases, chosen
 from gateway.conformance.message import MessageError, digest, take_apart, uuid7
 from gateway.conformance.persons import Person
 from gateway.conformance.profile import ProfileError, load

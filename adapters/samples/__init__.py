@@ -19,8 +19,8 @@ from typing import Any
 
 from lxml import etree
 
-from adapters import sample_formats
-from adapters.sample_values import iso
+from adapters.samples import formats
+from adapters.samples.values import iso
 from schemas.identifiers import check_character
 
 COLUMNS = [
@@ -244,7 +244,7 @@ def write_samples(folder: Path, seed: int = 2026, count: int = 200) -> dict[str,
                 if fault.code not in structural
             ],
         ),
-        **sample_formats.all_of(rows, planted),
+        **formats.all_of(rows, planted),
     }
     for file, content, _ in written.values():
         (folder / file).write_bytes(content)
