@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import orjson
 import typer
@@ -24,6 +24,8 @@ from gateway.terminal.output import NO, OUTSIDE, WRONG, agreed, console, fail, p
 from gateway.wire.identifiers import IdentifierError, MemberId
 
 if TYPE_CHECKING:
+    from gateway.registry.read.entries import Content
+    from gateway.registry.run.authority import Authority
     from gateway.registry.run.changes import Change
     from gateway.registry.run.enrolment import Request
 
@@ -311,20 +313,7 @@ def revoke(
             changed = changes.without_node(content, what)
         else:
             changed = changes.without_certificate(content, what)
-        listed = changes.differences(content, changed)
-        agreed(
-            [*(str(change) for change in listed), "keep this as the draft" if draft else "publish it at once"],
-            f"Revoke {what}?",
-            yes=yes,
-            json=json,
-        )
-        if draft:
-            ours.stage(changed)
-            if json:
-                print_json({"draft": True, "changes": [str(change) for change in listed]})
-            return
-        done = ours.publish(changed, datetime.now(UTC))
-        say_published(ours, done, json=json, changes=[str(change) for change in listed])
+        stage_or_publish(ours, changed, f"Revoke {what}?", Manner(draft, yes, json))
 
 
 @app.command()
@@ -367,7 +356,7 @@ def authority_of(folder: Path, keys: list[Path] | None, phrases: list[Path] | No
     return Authority(folder, *_phrases(phrases, json=json), keys=tuple(keys or ()))
 
 
-def _phrases(files: list[Path] | None, *, new: bool = False, json: bool = False) -> tuple[bytes, ...]:
+def _phrases(files: list[Path] | None, *, new: bool = False, json: bool) -> tuple[bytes, ...]:
     """Passphrases of the keys: from files, from the environment, or asked for."""
     if files:
         return tuple(path.read_bytes().strip() for path in files)
@@ -412,6 +401,29 @@ def _read_part(path: Path) -> Any:
         )
     except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
         raise TrustError("request-malformed", f"{path} is not what `registry sign` writes") from None
+
+
+class Manner(NamedTuple):
+    """How a change is made: into the draft only, without asking, told as JSON."""
+
+    draft: bool
+    yes: bool
+    json: bool
+
+
+def stage_or_publish(ours: Authority, changed: Content, question: str, manner: Manner) -> None:
+    """Say what a change is, ask, and keep it as the draft or publish it."""
+    from gateway.registry.run import changes
+
+    listed = [str(change) for change in changes.differences(ours.draft(), changed)]
+    step = "keep this as the draft" if manner.draft else "sign and publish it"
+    agreed([*listed, step], question, yes=manner.yes, json=manner.json)
+    if not manner.draft:
+        say_published(ours, ours.publish(changed, datetime.now(UTC)), json=manner.json, changes=listed)
+        return
+    ours.stage(changed)
+    if manner.json:
+        print_json({"draft": True, "changes": listed})
 
 
 def say_published(ours: Any, done: Any, *, json: bool, **more: Any) -> None:
