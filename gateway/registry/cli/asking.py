@@ -17,6 +17,7 @@ from rich.markup import escape
 
 from consent.verdicts import legal_day
 from gateway.keys.errors import TrustError
+from gateway.registry.cli.publishing import Manner, stage_or_publish
 from gateway.registry.cli.running import (
     Draft,
     Folder,

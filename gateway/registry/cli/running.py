@@ -7,25 +7,23 @@ changes something says what it is about to do before it does it.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any
 
 import orjson
 import typer
 from rich.markup import escape
 
 from gateway.keys.errors import TrustError
+from gateway.registry.cli.publishing import Manner, fingerprint, say_published, stage_or_publish
 from gateway.terminal.output import NO, OUTSIDE, WRONG, agreed, console, fail, print_json
 from gateway.wire.identifiers import IdentifierError, MemberId
 
 if TYPE_CHECKING:
-    from gateway.registry.read.entries import Content
-    from gateway.registry.run.authority import Authority
     from gateway.registry.run.changes import Change
     from gateway.registry.run.enrolment import Request
 
@@ -85,8 +83,6 @@ def init(
 ) -> None:
     """Begin a network: make its keys and publish an empty registry."""
     from consent.rulebook import reference_rulebook
-    from gateway.registry.read.entries import Content
-    from gateway.registry.run.authority import Authority
     from texts import Text
 
     data = _checked_rulebook(rulebook, json=json) if rulebook is not None else reference_rulebook()
@@ -401,52 +397,6 @@ def _read_part(path: Path) -> Any:
         )
     except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
         raise TrustError("request-malformed", f"{path} is not what `registry sign` writes") from None
-
-
-class Manner(NamedTuple):
-    """How a change is made: into the draft only, without asking, told as JSON."""
-
-    draft: bool
-    yes: bool
-    json: bool
-
-
-def stage_or_publish(ours: Authority, changed: Content, question: str, manner: Manner) -> None:
-    """Say what a change is, ask, and keep it as the draft or publish it."""
-    from gateway.registry.run import changes
-
-    listed = [str(change) for change in changes.differences(ours.draft(), changed)]
-    step = "keep this as the draft" if manner.draft else "sign and publish it"
-    agreed([*listed, step], question, yes=manner.yes, json=manner.json)
-    if not manner.draft:
-        say_published(ours, ours.publish(changed, datetime.now(UTC)), json=manner.json, changes=listed)
-        return
-    ours.stage(changed)
-    if manner.json:
-        print_json({"draft": True, "changes": listed})
-
-
-def say_published(ours: Any, done: Any, *, json: bool, **more: Any) -> None:
-    folder = ours.publisher.folder
-    left = done.expires - datetime.now(UTC)
-    if json:
-        print_json(
-            {"folder": str(folder), "version": done.version, "signed": done.signed, "expires": done.expires} | more
-        )
-        return
-    console.print(f"[green]✓[/] version {done.version} is published in [bold]{escape(str(folder))}[/]")
-    console.print(f"  signed anew: {', '.join(done.signed)}")
-    if "root" in more:
-        console.print(f"  root fingerprint, to be told to members over another channel: {more['root']}")
-    console.print(
-        f"  good until {done.expires:%Y-%m-%d %H:%M} UTC ({left // timedelta(hours=1)} h): publish again before then"
-    )
-
-
-def fingerprint(root: bytes) -> str:
-    from gateway.registry.run.enrolment import spoken
-
-    return spoken(hashlib.sha256(root).hexdigest())
 
 
 def _and(names: Any) -> str:
