@@ -23,11 +23,9 @@ from gateway.registry.cli.running import (
     Folder,
     Json,
     Keys,
-    Manner,
     Phrases,
     Yes,
     authority_of,
-    stage_or_publish,
     told,
 )
 from gateway.terminal.output import agreed, console, print_json

@@ -83,6 +83,8 @@ def init(
 ) -> None:
     """Begin a network: make its keys and publish an empty registry."""
     from consent.rulebook import reference_rulebook
+    from gateway.registry.read.entries import Content
+    from gateway.registry.run.authority import Authority
     from texts import Text
 
     data = _checked_rulebook(rulebook, json=json) if rulebook is not None else reference_rulebook()
