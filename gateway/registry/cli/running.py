@@ -1,8 +1,8 @@
 """`yhdyspinta registry`: who is who in a network, from its first day on.
 
 The network's authority works with `init`, `add`, `publish`, `rotate`, `revoke` and `sign`, which are here; a member
-with `enrol` and `join`, in `registry_member`; anybody with `show` and `diff`, in `registry_reading`. Each command that
-changes something says what it is about to do before it does it.
+with `enrol` and `join`, in `joining`; anybody with `show` and `diff`, in `reading`. Each command that changes something
+says what it is about to do before it does it.
 """
 
 from __future__ import annotations
