@@ -1,15 +1,19 @@
 """What a test of the kit is.
 
 A test is a function that is given a Bench and raises Failed if the target is not as it should be. Its docstring says
-what it does; the requirement that it holds the target to names the section of the page that makes it.
+what it does. What it is about stands in `cases.toml`: the requirement that it holds the target to, the section of the
+page that makes it, and the tables of the profile without which it cannot be run.
 """
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from functools import cache
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gateway.conformance.bench import Bench
@@ -68,14 +72,23 @@ CASES: dict[str, Case] = {}
 """The tests of the modules that have been loaded, by their ids."""
 
 
-def case(identifier: str, group: Group, title: str, requirement: Requirement, *needs: str) -> Callable[[Check], Check]:
-    """Make a function a test; `needs` are the tables of the profile without which it cannot be run."""
+@cache
+def rows() -> dict[str, dict[str, Any]]:
+    """What each test is about, by its id."""
+    return tomllib.loads((files("gateway.conformance") / "cases.toml").read_text("utf-8"))
+
+
+def case(identifier: str) -> Callable[[Check], Check]:
+    """Make a function the test that stands under this id in `cases.toml`."""
 
     def taken(check: Check) -> Check:
-        does = " ".join((check.__doc__ or "").split())
+        row = rows()[identifier]
+        does = row.get("does") or " ".join((check.__doc__ or "").split())
         if not does or identifier in CASES:
             raise ValueError(f"{identifier} is there twice, or does not say what it does")
-        CASES[identifier] = Case(identifier, group, title, requirement, needs, does, check)
+        requirement = Requirement(row["section"], row["requirement"])
+        needs = tuple(row["needs"])
+        CASES[identifier] = Case(identifier, Group(row["group"]), row["title"], requirement, needs, does, check)
         return check
 
     return taken
