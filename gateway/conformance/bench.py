@@ -43,7 +43,6 @@ class Desk:
     stranger: Stranger
 
     def send(self, request: Request, shown: Shown = Shown.CERTIFICATE) -> Answer:
-        """Send a request as it is."""
         identity = {
             Shown.CERTIFICATE: self.face.identity,
             Shown.NOTHING: None,

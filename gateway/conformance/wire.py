@@ -90,7 +90,6 @@ class Request:
     length: int | None = None
 
     def written(self, host: str) -> bytes:
-        """The bytes of it."""
         lines = [f"{self.method} {self.target} HTTP/1.1", f"Host: {host}", "Connection: close"]
         lines += [f"{name}: {value}" for name, value in self.headers]
         if not any(name.lower() == "content-length" for name, _ in self.headers):

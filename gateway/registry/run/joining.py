@@ -125,7 +125,6 @@ class _Raw:
         self._key = key
 
     def sign(self, data: bytes) -> bytes:
-        """Sign."""
         if isinstance(self._key, ed25519.Ed25519PrivateKey):
             return self._key.sign(data)
         r, s = decode_dss_signature(self._key.sign(data, ec.ECDSA(hashes.SHA256())))
