@@ -50,7 +50,6 @@ class MappedAdapter:
 
     @property
     def manifest(self) -> Manifest:
-        """What the adapter is."""
         return self._manifest
 
     @cached_property
