@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -148,10 +149,9 @@ class Witnessing:
             except (LogError, SQLAlchemyError, ProblemError, NoteError) as error:
                 event(LOGGER, logging.WARNING, "witness-turn-failed", reason=type(error).__name__)
             self._hurry.clear()
-            try:
-                await asyncio.wait_for(self._hurry.wait(), self._policy.ask_seconds)
-            except TimeoutError:
-                continue
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._policy.ask_seconds):
+                    await self._hurry.wait()
 
     async def turn(self) -> None:
         """Ask every log that is held, bring our own checkpoint if it is time, and tell those who contradict

@@ -13,7 +13,7 @@ import asyncio
 import logging
 import random
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import datetime, timedelta
 
 import orjson
@@ -93,10 +93,9 @@ class Deliveries:
             for row in taken:
                 await self._queue.put(row)
             if not taken:
-                try:
-                    await asyncio.wait_for(self._due.wait(), self._exchange.delivery.poll_seconds)
-                except TimeoutError:
-                    continue
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(self._exchange.delivery.poll_seconds):
+                        await self._due.wait()
 
     async def _claim(self) -> list[Delivery]:
         """Take due deliveries under a lease, so that no two workers or replicas send the same one at once.

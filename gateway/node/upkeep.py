@@ -118,7 +118,8 @@ class Upkeep:
     async def _tend(self) -> None:
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), EVERY_SECONDS)
+                async with asyncio.timeout(EVERY_SECONDS):
+                    await self._wake.wait()
             self._wake.clear()
             try:
                 await self._once()

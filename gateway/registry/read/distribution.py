@@ -2,12 +2,13 @@
 
 RegistryClient runs the client workflow of The Update Framework against a folder or a web server. A refresh happens in a
 copy of what is kept and takes its place only when all of it verified: a half-served, older or altered registry changes
-nothing. The client is synchronous; one thread owns it.
+nothing. The client is synchronous; one thread owns it. Several processes may keep theirs in one folder.
 Source: TUF specification 1.0.33 section 5 (client workflow); python-tuf `tuf.ngclient`.
 """
 
 from __future__ import annotations
 
+import fcntl
 import gc
 import ipaddress
 import shutil
@@ -185,6 +186,15 @@ class RegistryClient:
         self.registry = registry
 
     def _load(self, base: str, fetcher: FetcherInterface, now: datetime) -> Registry:
+        with _translated():
+            (self._cache / "targets").mkdir(parents=True, exist_ok=True)
+            lock = (self._cache / ".lock").open("w")
+        with lock:
+            # A command keeps its copy where the node that runs does: each would take away what the other is writing.
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            return self._loaded(base, fetcher, now)
+
+    def _loaded(self, base: str, fetcher: FetcherInterface, now: datetime) -> Registry:
         work = self._cache / "work"
         with _translated():
             metadata = self._prepare(work)
@@ -209,7 +219,6 @@ class RegistryClient:
 
     def _prepare(self, work: Path) -> Path:
         shutil.rmtree(work, ignore_errors=True)
-        (self._cache / "targets").mkdir(parents=True, exist_ok=True)
         current, former = self._cache / "current", self._cache / "former"
         if not current.exists() and former.is_dir():
             # A crash between the two renamings of `_keep`: without this a node would forget what it has already seen.

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -326,3 +328,19 @@ async def test_recipient_that_may_have_got_something_is_told_of_the_withdrawal(
         await attempted(here)
 
         assert await withdrawn(here, consent) == 1
+
+
+@pytest.mark.parametrize("turns", range(5))
+async def test_workers_that_are_stopped_while_they_are_woken_end(place: Place, tmp_path: Path, turns: int) -> None:
+    """However many turns of the event loop lie between: on a busy machine many things happen within one."""
+    async with node(place, f"sqlite:///{tmp_path}/node.db") as here:
+        workers = Deliveries(here.exchange)
+        workers.start()
+        await until(lambda: workers._due._waiters)
+
+        workers.wake()
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        stopping = asyncio.create_task(workers.stop())
+
+        await until(stopping.done)
