@@ -169,6 +169,20 @@ async def test_a_message_that_does_not_come_to_its_end_in_time_is_told_so(
         assert said(await good.say(message("M2"))) == ["AA M2"]
 
 
+async def test_a_message_that_comes_drop_by_drop_has_no_more_time_than_another(
+    books: Progress, engine: Engine, tmp_path: Path
+) -> None:
+    policy = replace(POLICY, message_seconds=0.2, message_bytes=400)
+    async with serving(books, engine, tmp_path, policy) as post, sender(post.port) as slow:
+        slow.writer.write(BEGIN + b"MSH|")
+        answer = asyncio.create_task(slow.answer())
+        while not answer.done():
+            slow.writer.write(b"x")
+            await asyncio.sleep(0.02)
+
+        assert codes(await answer) == ["message-slow"]
+
+
 async def test_a_connection_that_is_silent_for_too_long_is_closed(
     books: Progress, engine: Engine, tmp_path: Path
 ) -> None:
