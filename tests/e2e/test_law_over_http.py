@@ -279,7 +279,7 @@ PARAGRAPH = {
                 "9 artiklan 2 kohdan g alakohta",
                 "henkilötiedot, kieli ja tulkin tarve, koulutus",
                 "haavoittuvasta asemasta kerrotaan vain, onko se todettu",
-                "henkilö on kieltänyt luovutuksen",
+                "henkilö tai hänen laillinen edustajansa on kieltänyt luovutuksen",
             ],
             ["alkukartoitus", "kuntaan osoitta", "9 art. 2", "31.12.2022"],
         ),
