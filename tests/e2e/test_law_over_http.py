@@ -278,7 +278,7 @@ PARAGRAPH = {
                 "6 artiklan 1 kohdan c alakohta",
                 "9 artiklan 2 kohdan g alakohta",
                 "henkilötiedot, kieli ja tulkin tarve, koulutus",
-                "haavoittuvasta asemasta kerrotaan vain, onko se todettu",
+                "haavoittuvasta asemasta saa kertoa vain, onko se todettu",
                 "henkilö tai hänen laillinen edustajansa on kieltänyt luovutuksen",
             ],
             ["alkukartoitus", "kuntaan osoitta", "9 art. 2", "31.12.2022"],
