@@ -370,6 +370,22 @@ async def test_holder_sends_nothing_on_of_what_came_on_that_condition(place: Pla
     assert "language" in permitted_to("municipality", other)
 
 
+async def test_question_is_answered_without_what_came_on_that_condition(place: Place, database_url: str) -> None:
+    async with node(place, database_url) as here:
+        await order(here, "R3")
+        asked = frozenset({"identity", "language"})
+        before = await here.ask("R3", categories=asked)
+        with here.exchange.engine.begin() as connection:
+            subject = connection.execute(select(handovers.c.subject)).scalar_one()
+            keep(connection, [subject], Restriction("m-1", "FI-DEMO/GOV/1/x", {"language": "b"}), here.exchange.clock())
+        after = await here.ask("R3", categories=asked)
+
+        told = [entry.categories.permitted for entry in here.entries() if entry.type == "query"]
+
+    assert (problem_of(before), problem_of(after)) == (None, None)
+    assert told == [("identity", "language"), ("identity",)]
+
+
 def permitted_to(role: str, plan: Plan) -> frozenset[str]:
     (planned,) = (planned for planned in plan.deliveries if planned.role == role)
     assert planned.decision is not None
