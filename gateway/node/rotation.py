@@ -14,6 +14,7 @@ counts for as long as a token lives.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -37,8 +38,6 @@ from gateway.storage.engine import writer
 from gateway.storage.tables import secret_fingerprints
 from gateway.story import Story
 
-#: Every node looks each second; a loaded one may be late.
-SETTLE_SECONDS: Final = 5.0
 BATCH: Final = 200
 
 
@@ -86,7 +85,7 @@ class Beside:
     engine: Engine
     log: Log
     clock: Callable[[], datetime]
-    settle: Callable[[], None]
+    settle: Callable[[], object]
     user: str
 
 
@@ -209,13 +208,21 @@ class Succession:
                 "have the authority take the request in (`registry add`), and run this again afterwards",
             )
         told("every peer is to know the new key, and every node of this database to sign by both")
+        self._join(signer)
         self._beside.settle()
         self._handed_on(signer)  # nothing is on record as changed that cannot be
-        self._record(signer)
+        self._record(signer, Change.CURRENT)
         last = self._handed_on(signer)
         log_keys.keep_former(log_keys.former_file(self._path), (*signer.verifier.former, last))
         ring.replace(self._path, secrets_in(self._path)[1:])
         told("the log is signed by the new key alone")
+
+    def _join(self, signer: LogSigner) -> None:
+        """Put on record that the key is to follow, by both keys: a log that stands still would wait for good."""
+        with contextlib.suppress(NodeError):
+            self._handed_on(signer)
+            return
+        self._record(signer, Change.JOINING)
 
     def _handed_on(self, signer: LogSigner) -> Former:
         """The key that is followed, with the log's last checkpoint by both. Raises NodeError if only one signed it."""
@@ -232,18 +239,19 @@ class Succession:
             ) from None
         return former
 
-    def _record(self, signer: LogSigner) -> None:
+    def _record(self, signer: LogSigner, change: Change) -> None:
         detail: dict[str, str | int] = {
             "secret": "log_key",
-            "change": Change.CURRENT.value,
+            "change": change.value,
             "former": signer.verifier.key_id.hex(),
             "key": str(signer.coming),
         }
 
         def unit(connection: Connection) -> Written[None]:
             bodies = select(entries.c.body).where(entries.c.type == EntryType.SECRET.value)
-            # An attempt that was ended after this step has put it on record.
-            if any(Entry.parse(body).detail == detail for body in connection.scalars(bodies)):
+            is_told = any(Entry.parse(body).detail == detail for body in connection.scalars(bodies))
+            # That it changed is told once, by an attempt that was ended after this step too; each attempt asks anew.
+            if is_told and change is Change.CURRENT:
                 return Written(None, ())
             return Written(None, (_told(self._beside, detail),))
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,7 +15,8 @@ from adapters.samples import write_samples
 from audit.log.entries import Entry, EntryType, Outcome
 from audit.log.log import Log, LogAlteredError
 from audit.log.tables import entries
-from audit.questions.check import Others, check
+from audit.questions.check import check
+from audit.questions.checks import Others
 from audit.questions.keys import SubjectKeys
 from audit.tree import proofs
 from audit.tree.checkpoint import (
@@ -138,6 +139,13 @@ class Node:
         self.watch = SecretWatch(settings, engine, keys, now, log=self.log)
         self.watch.look()
 
+    @contextmanager
+    def beside(self) -> Iterator[Node]:
+        """Another process with the same database, as the command is."""
+        command = Node(self.settings, self.engine)
+        yield command
+        command.log.close()
+
     def say(self) -> str:
         """Append something; the note of the log afterwards."""
         self.log.append_blocking((Entry(type=EntryType.MAINTENANCE, outcome=Outcome.SUCCESS, recorded=now()),))
@@ -151,7 +159,7 @@ class Node:
         assert coming is not None
         return coming
 
-    def succession(self, listed: VerifierKey, settle: Callable[[], None] = lambda: None) -> Succession:
+    def succession(self, listed: VerifierKey, settle: Callable[[], object] = lambda: None) -> Succession:
         return Succession(Beside(self.settings, self.engine, self.log, now, settle, "u" * 32), str(listed))
 
     def changes(self) -> list[object]:
@@ -272,16 +280,29 @@ def test_a_file_with_another_logs_key_changes_nothing_of_a_node_that_runs(node: 
 
 
 def test_a_node_that_still_signs_by_the_former_key_alone_holds_the_change_up(node: Node) -> None:
-    former = node.say()
     coming = node.ask()
-    assert verify_checkpoint(former, log_signer(node.settings).verifier)
 
-    with pytest.raises(NodeError, match="not signed by both keys"):
-        node.succession(coming).carry_out()
+    with node.beside() as command, pytest.raises(NodeError, match="not signed by both keys"):
+        command.succession(coming, settle=node.say).carry_out()
 
-    assert node.changes() == [], "nothing is on record that was not done"
+    assert node.changes() == ["joining"], "nothing is on record that was not done"
     assert len(ring.read(node.settings.secrets.log_key)) == 2
     node.watch.look()
-    node.say()
-    node.succession(coming).carry_out()
+    with node.beside() as command:
+        command.succession(coming, settle=node.say).carry_out()
+    assert node.changes() == ["joining", "joining", "current"]
     assert len(ring.read(node.settings.secrets.log_key)) == 1
+    node.log.close()
+
+
+def test_a_log_that_stands_still_changes_its_key(node: Node) -> None:
+    node.say()
+    coming = node.ask()
+
+    with node.beside() as command:
+        command.succession(coming).carry_out()
+
+    assert node.changes() == ["joining", "current"]
+    node.watch.look()
+    assert verify_checkpoint(node.say(), node.log.verifier)
+    node.log.close()
