@@ -20,7 +20,7 @@ from gateway.registry.read.registry import Registry
 from gateway.registry.read.standing import Standing
 from gateway.wire.identifiers import SubsystemId
 from schemas.codes import code_system
-from schemas.facts import BundleFacts, read_facts
+from schemas.facts import BundleFacts, Period, read_facts
 
 #: How many requests that are possible are remembered; beyond it the memory starts anew.
 MOST_REMEMBERED = 10_000
@@ -67,6 +67,8 @@ def facts_in(bundle: dict[str, Any], county: str | None, at: datetime) -> Subjec
         evident_need=stated.evident_need,
         childs_interest=stated.childs_interest,
         client_of_social_care=stated.client_of_social_care,
+        social_assistance=_paid(stated.social_assistance, legal_day(at)),
+        home_care_allowance=_paid(stated.home_care_allowance, legal_day(at)),
         deceased=stated.has_died(legal_day(at)),
     )
 
@@ -82,6 +84,11 @@ def _within(first: date | None, day: date) -> bool | None:
     return _age(first, day) < YEARS or (
         day.year - first.year == YEARS and (day.month, day.day) == (first.month, first.day)
     )
+
+
+def _paid(period: Period | None, day: date) -> bool | None:
+    """Whether a benefit is paid on a day; None of one of which the record says nothing."""
+    return None if period is None else period.covers(day)
 
 
 def _made_in_time(stated: BundleFacts) -> bool | None:
