@@ -10,8 +10,9 @@ from typing import Any, Final
 
 from adapters.sdk.versions import Version
 from audit.log.entries import Agents, timestamp
-from gateway.desk.asking import EVERYONE, Answered, Note, Question
+from gateway.desk.asking import Answered, Note, Question
 from gateway.desk.reading import Reading
+from gateway.desk.roles import EVERYONE
 from gateway.reading import shelf
 
 #: As many turns of an adapter are told, the newest first.
