@@ -11,9 +11,9 @@ import pytest
 
 from adapters.sdk.versions import Version
 from audit.log.entries import Outcome
-from gateway.desk.asking import Asker
 from gateway.desk.desk import Desk
 from gateway.desk.questions.adapters import MOST, Adapters, Used
+from gateway.desk.roles import Asker
 from gateway.reading import shelf
 from gateway.story import Story
 from gateway.wire.problems import ProblemError
