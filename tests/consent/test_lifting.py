@@ -71,7 +71,7 @@ def test_a_prohibition_is_taken_back_by_who_may_permit(
 def prohibits(
     rulebook: Rulebook,
     giver: dict[str, Any] | None,
-    age: int | None,
+    age: int | tuple[int, ...] | None,
     *,
     on: date = DAY,
     unaccompanied: bool | None = None,
@@ -82,7 +82,8 @@ def prohibits(
     form = {"kind": "prohibition", "language": "ti", "given_by": SELF, "target": target}
     word = ConsentRecord.from_form(form, Stamp("p-1", "s", "FI-DEMO/GOV/1/centre", at))
     ended = word.ended(WordStatus.WITHDRAWN, at, word.recorded_by).taken_back_by(Giver.read(giver) if giver else None)
-    asked = Asked("FI-DEMO/GOV/1", "county", "FI-DEMO/WSC/4", "reception-to-county", on, age, unaccompanied)
+    ages = age if isinstance(age, tuple) else () if age is None else (age,)
+    asked = Asked("FI-DEMO/GOV/1", "county", "FI-DEMO/WSC/4", "reception-to-county", on, ages, unaccompanied)
     return Said([ended], asked, rulebook).prohibition_of("health-needs") is not None
 
 
