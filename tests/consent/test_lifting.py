@@ -94,6 +94,8 @@ WITH_THE_CHILD = GUARDIAN | {"minor_opinion": "agrees"}
     ("giver", "age", "unaccompanied", "does_stand"),
     [
         pytest.param(SELF, 40, None, False, id="an adult, as was said"),
+        pytest.param(SELF, (17, 18), None, True, id="of 17 or 18, of whom was said that they are of age"),
+        pytest.param(SELF, (18, 19), None, False, id="of 18 or 19, of whom was said that they are of age"),
         pytest.param(SELF, 9, None, True, id="a child, of whom was said that they are of age"),
         pytest.param(ABLE, 15, None, False, id="a minor found able to decide"),
         pytest.param(WITH_THE_CHILD, 9, None, False, id="a child's guardian"),
@@ -106,7 +108,11 @@ WITH_THE_CHILD = GUARDIAN | {"minor_opinion": "agrees"}
     ],
 )
 def test_a_prohibition_stands_again_where_who_took_it_back_could_not(
-    rulebook: Rulebook, giver: dict[str, Any] | None, age: int | None, unaccompanied: bool | None, does_stand: bool
+    rulebook: Rulebook,
+    giver: dict[str, Any] | None,
+    age: int | tuple[int, int] | None,
+    unaccompanied: bool | None,
+    does_stand: bool,
 ) -> None:
     assert prohibits(rulebook, giver, age, unaccompanied=unaccompanied) is does_stand
 
