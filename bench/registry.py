@@ -36,8 +36,8 @@ from gateway.registry.read.entries import (
     Subsystem,
 )
 from gateway.registry.read.registry import Registry
+from gateway.registry.read.roles import ROLES
 from gateway.registry.run.publishing import Publisher
-from gateway.registry.run.roles import ROLES
 from gateway.wire.identifiers import MemberId, ServiceId, SubsystemId
 from gateway.wire.signing import thumbprint
 from texts import Text

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from consent.decision import _NEARNESS
-from gateway.wire.problems import PROBLEMS
+from gateway.wire.problem_table import PROBLEMS
 from tests.gateway.console.test_texts import VALUES
 from texts import Catalogue, Text, day, read
 

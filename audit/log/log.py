@@ -45,7 +45,7 @@ from audit.tree.checkpoint import (
     parse_checkpoint,
     verify_checkpoint,
 )
-from audit.tree.merkle import Frontier, consistency_proof, inclusion_proof
+from audit.tree.merkle import Frontier
 from audit.tree.tiles import WIDTH, StoredTiles, completed
 
 __all__ = [
@@ -418,14 +418,6 @@ class Log:
             owned.discard()
 
     # -- reading --------------------------------------------------------------------------------------------------
-
-    def inclusion(self, connection: Connection, index: int, size: int) -> tuple[bytes, ...]:
-        """The inclusion proof of an entry in the tree of this size. Raises ProofError."""
-        return inclusion_proof(index, size, StoredTiles(connection).node)
-
-    def consistency(self, connection: Connection, old: int, new: int) -> tuple[bytes, ...]:
-        """The proof that the tree of `old` entries is the beginning of that of `new`. Raises ProofError."""
-        return consistency_proof(old, new, StoredTiles(connection).node)
 
     def entry(self, connection: Connection, index: int) -> Entry | None:
         """The entry at this index, or None."""

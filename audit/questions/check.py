@@ -33,8 +33,6 @@ from audit.tree.checkpoint import NoteError, VerifierKey, verify_checkpoint
 from audit.tree.merkle import Frontier, ProofError, frontier_of, leaf_hash
 from audit.tree.tiles import WIDTH, StoredTiles
 
-__all__ = ["Finding", "Others", "Report", "check"]
-
 CHUNK: Final = 4_096
 TOLERANCE: Final = timedelta(seconds=60)
 """So far clocks may differ before an entry counts as back-dated."""

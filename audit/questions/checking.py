@@ -12,7 +12,8 @@ from typing import Final
 
 from sqlalchemy import Engine
 
-from audit.questions.check import Others, Report, check
+from audit.questions.check import Report, check
+from audit.questions.checks import Others
 from audit.tree.checkpoint import VerifierKey
 
 MOST: Final = 10_000

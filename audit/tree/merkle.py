@@ -34,12 +34,6 @@ def node_hash(left: bytes, right: bytes) -> bytes:
     return sha256(b"\x01" + left + right).digest()
 
 
-def root_of(leaves: Sequence[bytes]) -> bytes:
-    """The root over these leaf hashes."""
-    frontier = Frontier()
-    return frontier.extended(leaves).root()
-
-
 @dataclass(frozen=True, slots=True)
 class Frontier:
     """The complete subtrees that make up a tree, largest first: all that is needed to append to it."""

@@ -60,34 +60,9 @@ class Tile:
         return tile
 
 
-def tiles_of(size: int) -> Iterable[Tile]:
-    """All hash tiles of a tree of this size, partial ones last on each level."""
-    level, count = 0, size
-    while count:
-        for number in range(count // WIDTH):
-            yield Tile(level, number)
-        if count % WIDTH:
-            yield Tile(level, count // WIDTH, count % WIDTH)
-        level, count = level + 1, count // WIDTH
-
-
 def bundle(entries: Iterable[bytes]) -> bytes:
     """The contents of an entry bundle."""
     return b"".join(struct.pack(">H", len(entry)) + entry for entry in entries)
-
-
-def unbundle(data: bytes) -> list[bytes]:
-    """The entries of an entry bundle. Raises ProofError if it is cut short."""
-    entries, at = [], 0
-    while at < len(data):
-        if at + 2 > len(data):
-            raise ProofError("the entry bundle is cut short")
-        (length,) = struct.unpack_from(">H", data, at)
-        if at + 2 + length > len(data):
-            raise ProofError("the entry bundle is cut short")
-        entries.append(data[at + 2 : at + 2 + length])
-        at += 2 + length
-    return entries
 
 
 def subtree(hashes: Sequence[bytes]) -> bytes:

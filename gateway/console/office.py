@@ -13,15 +13,14 @@ from datetime import datetime
 from typing import Any, Final, Literal
 
 from gateway.console.sessions import Session
-from gateway.desk.asking import EVERYONE, INSPECTORS, OFFICER, Asker, Detail, Question
+from gateway.desk.asking import Detail, Question
 from gateway.desk.desk import Desk
 from gateway.desk.forms import person
-from gateway.desk.roles import Role
+from gateway.desk.roles import INSPECTORS, Asker, Role
 from gateway.keys.expiry import Ending
 from gateway.web.forms import PersonForm
 from gateway.wire.problems import ProblemError
 
-__all__ = ["EVERYONE", "INSPECTORS", "OFFICER"]
 Group = Literal["people", "log", "network", ""]
 FORM_LIMIT: Final = 64 * 1024
 STYLE: Final = "/static/console.css"

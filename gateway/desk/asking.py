@@ -12,13 +12,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, Self, TypeVar
 
 from pydantic import BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from sqlalchemy import Connection
 
 from audit.log.entries import Entry, EntryType
-from gateway.desk.roles import Role
+from gateway.desk.roles import INSPECTORS, Role
 from gateway.web.forms import Moment, Shape
 from gateway.web.validation import fault, problem_of
 
@@ -27,26 +27,6 @@ if TYPE_CHECKING:
 
 A = TypeVar("A")
 Detail = Mapping[str, str | int | bool]
-
-
-EVERYONE: Final = frozenset(Role)
-INSPECTORS: Final = frozenset({Role.OFFICER, Role.AUDITOR})
-OFFICER: Final = frozenset({Role.OFFICER})
-REGISTRAR: Final = frozenset({Role.REGISTRAR})
-
-
-@dataclass(frozen=True, slots=True)
-class Asker:
-    """Who asks: the system that they use, the person by a pseudonym, and their role.
-
-    `member` limits what they see to entries that name it, and to its persons. `page` is the console's page that asks.
-    """
-
-    client: str
-    user: str | None = None
-    role: Role = Role.OFFICER
-    member: str | None = None
-    page: str | None = None
 
 
 class NotPermittedError(PermissionError):

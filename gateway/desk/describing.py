@@ -17,7 +17,7 @@ from gateway.registry.read.entries import witness_name
 from gateway.registry.read.registry import Registry
 from gateway.registry.read.standing import Standing
 from gateway.wire.identifiers import IdentifierError, MemberId, SubsystemId
-from gateway.wire.problems import PROBLEMS
+from gateway.wire.problem_table import PROBLEMS
 from texts import Catalogue
 
 HIDE: str = "hide-from-subject"

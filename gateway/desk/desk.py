@@ -15,11 +15,11 @@ from sqlalchemy import Connection
 
 from audit.log.entries import Entry, EntryType, Outcome
 from audit.log.log import Written
-from gateway.desk.asking import Answered, Asker, Detail, Note, NotPermittedError, Question
+from gateway.desk.asking import Answered, Detail, Note, NotPermittedError, Question
 from gateway.desk.context import DeskContext
 from gateway.desk.proposals import Proposals
 from gateway.desk.reading import Reading, Shelves, story_of
-from gateway.desk.roles import Role
+from gateway.desk.roles import Asker, Role
 
 A = TypeVar("A")
 

@@ -16,9 +16,10 @@ from audit.log.log import Written
 from audit.log.tables import archives
 from audit.questions import archive
 from audit.questions.subjects import scrub
-from gateway.desk.asking import Asker, Detail
+from gateway.desk.asking import Detail
 from gateway.desk.desk import Desk
 from gateway.desk.reading import story_of
+from gateway.desk.roles import Asker
 from gateway.web.forms import PersonForm
 
 

@@ -19,9 +19,9 @@ from audit.questions.query import Filters, Found, Order, Page
 from audit.questions.report import Telling
 from audit.questions.said import TermsOf
 from audit.questions.subjects import Subjects
-from gateway.desk.asking import Asker
 from gateway.desk.context import DeskContext
 from gateway.desk.forms import Handle
+from gateway.desk.roles import Asker
 from gateway.desk.words import terms_on
 from gateway.story import Story
 from gateway.web.forms import PersonForm

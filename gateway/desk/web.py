@@ -25,7 +25,7 @@ from audit.tree.checkpoint import NoteError
 from audit.tree.merkle import ProofError
 from consent.rulebook import RulebookError
 from gateway.desk.answers import ANSWERS
-from gateway.desk.asking import Asker, Question
+from gateway.desk.asking import Question
 from gateway.desk.desk import Desk
 from gateway.desk.forms import FILTERS, Format, Language
 from gateway.desk.proposals import ComparingError, NothingStandsError
@@ -35,6 +35,7 @@ from gateway.desk.questions.proving import Check, Proof, ProofFile, Proofs, Unch
 from gateway.desk.questions.reviewing import Conclusion, SignOff, Unreviewed, Unusual
 from gateway.desk.questions.rulebooks import RulebookChange
 from gateway.desk.questions.searching import MEDIA, Entries, Export, Find, Named, Timeline
+from gateway.desk.roles import Asker
 from gateway.exchange.context import Exchange
 from gateway.web.authentication import Caller, Callers
 from gateway.web.description import problems

@@ -16,7 +16,7 @@ from tuf.api.exceptions import RepositoryError
 from tuf.api.metadata import Metadata, Root, Snapshot, Targets, Timestamp  # type: ignore[attr-defined]
 
 from gateway.keys.errors import TrustError
-from gateway.registry.run.roles import DELEGATED, ROOT, TARGETS
+from gateway.registry.read.roles import DELEGATED, ROOT, TARGETS
 
 _HEX: Final = re.compile("[0-9a-f]+")
 _Signed = Metadata[Root] | Metadata[Timestamp] | Metadata[Snapshot] | Metadata[Targets]

@@ -29,10 +29,11 @@ from gateway.evidence.timestamps import check_timestamp
 from gateway.keys.errors import TrustError
 from gateway.registry.read.distribution import RegistryClient
 from gateway.registry.read.registry import Registry
+from gateway.registry.read.roles import DELEGATED
 from gateway.registry.read.targets import FILES
-from gateway.registry.run.roles import DELEGATED
+from gateway.wire.decided import body_digest
 from gateway.wire.identifiers import MemberId
-from gateway.wire.message import RequestClaims, ResponseClaims, body_digest
+from gateway.wire.message import RequestClaims, ResponseClaims
 from gateway.wire.problems import ProblemError
 from gateway.wire.signing import Sent, Verifier, open_request, open_response, request_digest
 from gateway.wire.strict import split

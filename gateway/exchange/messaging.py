@@ -19,16 +19,14 @@ from gateway.exchange.context import Exchange
 from gateway.exchange.holding import Answered, Signed, keep_signed
 from gateway.exchange.releasing import PROBLEM_TYPE
 from gateway.exchange.transport import Reply
-from gateway.registry.read.registry import Registry, ServiceDescriptor
+from gateway.registry.read.entries import ServiceDescriptor
+from gateway.registry.read.registry import Registry
 from gateway.registry.read.standing import Standing
+from gateway.wire.decided import DecisionSummary, body_digest
 from gateway.wire.identifiers import ServiceId, SubsystemId
-from gateway.wire.message import (
-    Checkpoint,
-    DecisionSummary,
-    RequestClaims,
-    body_digest,
-)
-from gateway.wire.problems import PROBLEMS, ProblemError, UnsentError
+from gateway.wire.message import Checkpoint, RequestClaims
+from gateway.wire.problem_table import PROBLEMS
+from gateway.wire.problems import ProblemError, UnsentError
 from gateway.wire.signing import Sent, Verifier, sign_request, verify_response
 
 MESSAGE_TYPE = "application/json"

@@ -15,7 +15,8 @@ from consent.decision import Emergency
 from consent.rulebook import Rulebook
 from gateway.exchange.context import Exchange
 from gateway.keys.tls import peer_pin
-from gateway.registry.read.registry import Node, Registry, ServiceDescriptor
+from gateway.registry.read.entries import Node, ServiceDescriptor
+from gateway.registry.read.registry import Registry
 from gateway.wire.message import RequestClaims
 from gateway.wire.problems import ProblemError
 from gateway.wire.signing import Verifier, check_body, open_request

@@ -34,7 +34,8 @@ from gateway.exchange.telling import told
 from gateway.person.values import Named, Person
 from gateway.story import Detail, Story
 from gateway.telemetry import event
-from gateway.wire.message import Checkpoint, DecisionSummary, ResponseClaims, Words, body_digest
+from gateway.wire.decided import DecisionSummary, body_digest
+from gateway.wire.message import Checkpoint, ResponseClaims, Words
 from gateway.wire.problems import ProblemError, to_problem_json
 from gateway.wire.signing import request_digest, sign_response
 from schemas.projection import Projection

@@ -19,8 +19,8 @@ from consent.decision import Decision, legal_day
 from consent.law import Rulebook
 from gateway.exchange.opening import Incoming
 from gateway.registry.read.registry import Registry
+from gateway.wire.decided import DecisionSummary, body_digest
 from gateway.wire.identifiers import MemberId
-from gateway.wire.message import DecisionSummary, body_digest
 from gateway.wire.problems import ProblemError
 
 STEP_SECONDS: Final = 0.25

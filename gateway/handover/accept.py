@@ -25,7 +25,7 @@ from gateway.handover.cursors import following, position
 from gateway.handover.states import ArrivalKind, ArrivalState, DeliveryKind
 from gateway.handover.store import NewDelivery
 from gateway.person.acceptance import Acceptance, join
-from gateway.registry.read.registry import ServiceDescriptor
+from gateway.registry.read.entries import ServiceDescriptor
 from gateway.storage.sealing import seal, unseal
 from gateway.storage.tables import inbox
 from gateway.story import Story

@@ -23,8 +23,9 @@ from consent.decision import Decision, PermittedCategory, legal_day
 from consent.law import Basis, Rulebook
 from gateway.registry.read.registry import Registry
 from gateway.storage.tables import arrival_words, inbox
+from gateway.wire.decided import body_digest
 from gateway.wire.identifiers import MemberId, SubsystemId
-from gateway.wire.message import MESSAGE_VERSIONS, body_digest
+from gateway.wire.message import MESSAGE_VERSIONS
 from gateway.wire.problems import ProblemError
 
 CARRIERS: Final = 2

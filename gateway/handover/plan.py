@@ -35,7 +35,8 @@ from gateway.obligations.asking import Wanted, not_asked
 from gateway.person.held import HeldKind
 from gateway.person.people import StaleError
 from gateway.person.values import Named, Person, Register
-from gateway.registry.read.registry import Registry, ServiceDescriptor
+from gateway.registry.read.entries import ServiceDescriptor
+from gateway.registry.read.registry import Registry
 from gateway.registry.read.standing import Standing
 from gateway.storage.sealing import seal
 from gateway.story import Story

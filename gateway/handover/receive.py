@@ -34,8 +34,8 @@ from gateway.sources.backends import Locator, object_in
 from gateway.storage.sealing import seal
 from gateway.storage.tables import inbox
 from gateway.story import Detail
+from gateway.wire.decided import DecisionSummary, body_digest
 from gateway.wire.identifiers import SubsystemId
-from gateway.wire.message import DecisionSummary, body_digest
 from gateway.wire.problems import ProblemError
 from schemas.catalogue import catalogue
 from schemas.facts import check_single_subject, identifiers

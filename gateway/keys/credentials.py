@@ -19,8 +19,9 @@ from typing import Any
 
 from gateway.keys.certificates import load, to_der
 from gateway.keys.errors import TrustError
-from gateway.keys.keystore import FileKeyStore, Pkcs11KeyStore
+from gateway.keys.keystore import FileKeyStore
 from gateway.keys.tls import TlsKey, client_context
+from gateway.keys.token import Pkcs11KeyStore
 from gateway.settings.keys import KeySettings
 from gateway.wire.signing import Signer, thumbprint
 

@@ -17,10 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
 from gateway.keys.certificates import PrivateKey, key_algorithm, load, to_der
 from gateway.keys.errors import TrustError
-from gateway.keys.token import Pkcs11KeyStore
 from gateway.wire.signing import Algorithm
-
-__all__ = ["FileKeyStore", "Pkcs11KeyStore", "read_private_key", "write_private_key", "write_secret"]
 
 _ECDSA = ec.ECDSA(hashes.SHA256())
 

@@ -21,7 +21,7 @@ from gateway.telemetry import event
 from gateway.web.authentication import Caller
 from gateway.web.listeners import CERTIFICATE, Refused
 from gateway.web.problems import Recorder
-from gateway.wire.message import body_digest
+from gateway.wire.decided import body_digest
 from gateway.wire.problems import ProblemError
 
 LOGGER = logging.getLogger("yhdyspinta.refusals")

@@ -38,8 +38,6 @@ from gateway.storage.engine import writer
 from gateway.storage.tables import secret_fingerprints
 from gateway.story import Story
 
-#: Every node looks each second; a loaded one may be late.
-SETTLE_SECONDS: Final = 5.0
 BATCH: Final = 200
 
 

@@ -39,7 +39,7 @@ from gateway.person.held import HeldKind
 from gateway.person.values import Named
 from gateway.query.words import words_of
 from gateway.sources.backends import Locator, Sourced, read_query
-from gateway.wire.message import DecisionSummary
+from gateway.wire.decided import DecisionSummary
 from gateway.wire.problems import ProblemError
 from schemas.catalogue import catalogue
 from schemas.facts import check_single_subject, identifiers

@@ -41,8 +41,9 @@ from gateway.person.values import Person
 from gateway.query.words import Judged, judged
 from gateway.sources.backends import Locator
 from gateway.story import Story
+from gateway.wire.decided import DecisionSummary
 from gateway.wire.identifiers import ServiceId, SubsystemId
-from gateway.wire.message import DecisionSummary, ResponseClaims
+from gateway.wire.message import ResponseClaims
 from gateway.wire.problems import ProblemError
 from gateway.wire.signing import request_digest
 from schemas.facts import identifiers

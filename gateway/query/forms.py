@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import Field
 
 from gateway.web.forms import Breaking, Codes, Line, Service, Shape, Shown, Subject
-from gateway.wire.message import DecisionSummary
+from gateway.wire.decided import DecisionSummary
 
 
 class AskForm(Shape):

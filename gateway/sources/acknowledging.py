@@ -18,7 +18,7 @@ from adapters.hl7_heads import Head, Heads
 from adapters.sdk import Finding
 from adapters.texts import CODES
 from gateway.sources.frames import framed
-from gateway.wire.problems import PROBLEMS
+from gateway.wire.problem_table import PROBLEMS
 
 
 class Answered(StrEnum):

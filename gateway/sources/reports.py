@@ -17,7 +17,8 @@ import orjson
 
 from adapters.sdk import Mapped
 from gateway.person.held import held_as
-from gateway.wire.problems import PROBLEMS, ProblemError
+from gateway.wire.problem_table import PROBLEMS
+from gateway.wire.problems import ProblemError
 from texts import OTHERWISE, Catalogue
 
 _PIECE: Final = 64 * 1024

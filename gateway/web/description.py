@@ -18,7 +18,8 @@ from pydantic.json_schema import models_json_schema
 
 from gateway.web.doors import CERTIFICATE_SCHEME, JSON, TOKEN_SCHEME, Body, Bytes, Form, Gate, Messages, dependencies
 from gateway.web.forms import ProblemForm
-from gateway.wire.problems import CONTENT_TYPE, PROBLEMS
+from gateway.wire.problem_table import PROBLEMS
+from gateway.wire.problems import CONTENT_TYPE
 
 _REFERENCE = "#/components/schemas/{model}"
 _SCHEMES = {

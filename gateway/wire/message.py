@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
+from gateway.wire.decided import DecisionSummary
 from gateway.wire.identifiers import IdentifierError, ServiceId, SubsystemId
 from gateway.wire.problems import ProblemError
 
@@ -43,11 +43,6 @@ Words = Mapping[str, Mapping[str, str]]
 """By which word of the person each category goes, as it travels."""
 
 
-def body_digest(body: bytes) -> str:
-    """`sha-256=:…:` of a body, as in a Content-Digest field (RFC 9530)."""
-    return f"sha-256=:{base64.b64encode(hashlib.sha256(body).digest()).decode('ascii')}:"
-
-
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
     """How far a log had come: its origin, its size in entries and the hash (32 bytes) of its Merkle tree."""
@@ -55,53 +50,6 @@ class Checkpoint:
     origin: str
     size: int
     root: bytes
-
-
-class _DecidedCategory(Protocol):
-    @property
-    def category(self) -> str: ...
-
-
-class _WithheldCategory(Protocol):
-    @property
-    def category(self) -> str: ...
-    @property
-    def code(self) -> str: ...
-
-
-class Decided(Protocol):
-    """As much of a decision as a message tells."""
-
-    @property
-    def id(self) -> str: ...
-    @property
-    def permitted(self) -> Iterable[_DecidedCategory]: ...
-    @property
-    def withheld(self) -> Iterable[_WithheldCategory]: ...
-    def canonical(self) -> bytes:
-        """The decision's canonical bytes."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class DecisionSummary:
-    """What the provider decided: the decision's id and digest, what may move, and what not with the reason's code."""
-
-    id: str
-    digest: str
-    permitted: frozenset[str]
-    withheld: tuple[tuple[str, str], ...] = ()
-
-    @classmethod
-    def of(cls, decision: Decided) -> DecisionSummary:
-        """The summary of a decision. A category that stands twice among the withheld is told once."""
-        withheld = {refused.category: refused.code for refused in decision.withheld}
-        return cls(
-            decision.id,
-            body_digest(decision.canonical()),
-            frozenset(permitted.category for permitted in decision.permitted),
-            tuple(sorted(withheld.items())),
-        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,18 +16,7 @@ from typing import TYPE_CHECKING, Any
 from gateway.wire.problem_table import PROBLEMS, Problem
 
 if TYPE_CHECKING:
-    from gateway.wire.message import DecisionSummary
-
-__all__ = [
-    "CONTENT_TYPE",
-    "PROBLEMS",
-    "TYPE_PREFIX",
-    "NothingTakenError",
-    "Problem",
-    "ProblemError",
-    "UnsentError",
-    "to_problem_json",
-]
+    from gateway.wire.decided import DecisionSummary
 
 CONTENT_TYPE = "application/problem+json"
 TYPE_PREFIX = "urn:yhdyspinta:problem:"

@@ -24,35 +24,11 @@ from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, EllipticCurvePub
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
+from gateway.wire.decided import body_digest
 from gateway.wire.identifiers import MemberId, ServiceId, SubsystemId
-from gateway.wire.message import RequestClaims, ResponseClaims, body_digest
+from gateway.wire.message import RequestClaims, ResponseClaims
 from gateway.wire.problems import ProblemError
 from gateway.wire.strict import Segments, b64url, split
-
-__all__ = [
-    "CLOCK_TOLERANCE",
-    "LIFETIME_LIMIT",
-    "MESSAGE_LIMIT",
-    "REQUEST_TYPE",
-    "RESPONSE_TYPE",
-    "Algorithm",
-    "KeyLookup",
-    "PublicKey",
-    "Signer",
-    "SigningKey",
-    "body_digest",
-    "check_body",
-    "open_request",
-    "open_response",
-    "open_statement",
-    "request_digest",
-    "sign_request",
-    "sign_response",
-    "sign_statement",
-    "thumbprint",
-    "verify_request",
-    "verify_response",
-]
 
 Algorithm = Literal["ES256", "EdDSA"]
 PublicKey = EllipticCurvePublicKey | Ed25519PublicKey
@@ -141,25 +117,6 @@ def sign_response(claims: ResponseClaims, signer: Signer) -> str:
     return _sign(RESPONSE_TYPE, claims.to_json(), signer)
 
 
-def verify_request(
-    jws: str,
-    body: bytes,
-    verifier: Verifier,
-    *,
-    audience: Callable[[ServiceId], bool],
-    tls_members: frozenset[MemberId],
-) -> RequestClaims:
-    """Verify a request and its body, all but replay. Raises ProblemError.
-
-    `audience` says whether a service is ours; `tls_members` are the members for whom the node at the other end of the
-    connection may speak. To refuse a replay before its body is looked at, call `open_request`, refuse the replay, then
-    call `check_body`.
-    """
-    claims = open_request(jws, verifier, audience=audience, tls_members=tls_members)
-    check_body(claims, body)
-    return claims
-
-
 def open_request(
     jws: str,
     verifier: Verifier,
@@ -167,7 +124,11 @@ def open_request(
     audience: Callable[[ServiceId], bool],
     tls_members: frozenset[MemberId],
 ) -> RequestClaims:
-    """Verify everything about a request but replay and body. Raises ProblemError."""
+    """Verify everything about a request but replay and body, which `check_body` looks at. Raises ProblemError.
+
+    `audience` says whether a service is ours; `tls_members` are the members for whom the node at the other end of the
+    connection may speak.
+    """
     segments = split(jws, verifier.limit)
     key = _signed_by(segments, _claimed_member(segments, service=False), verifier.keys, verifier.now)
     _verify(segments, key)

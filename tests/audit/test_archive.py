@@ -15,7 +15,8 @@ from audit.log.entries import Agents, Entry
 from audit.log.tables import archives, entries, facets
 from audit.questions import anomalies, archive, data_tracker, query, reviews, withdrawals
 from audit.questions.archive import Archive, ArchiveError
-from audit.questions.check import Others, check
+from audit.questions.check import check
+from audit.questions.checks import Others
 from audit.questions.query import Filters, Found, Order, Page, Search
 from audit.tree import proofs
 from audit.tree.checkpoint import Checkpoint

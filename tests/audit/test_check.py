@@ -14,7 +14,9 @@ from sqlalchemy import Connection, insert, select, update
 from audit.log.entries import Entry, micros
 from audit.log.rows import entry_row, facet_rows, seal
 from audit.log.tables import checkpoints, cosignatures, entries, facets, head, tiles
-from audit.questions.check import Finding, Others, Report, check
+from audit.questions.check import Report, check
+from audit.questions.checks import Others
+from audit.questions.damage import Finding
 from audit.tree.checkpoint import Checkpoint, LogSigner, WitnessSigner, with_signatures
 from audit.tree.merkle import Frontier, leaf_hash, root_of
 from tests.audit.conftest import ORIGIN, Bench

@@ -25,10 +25,18 @@ from audit.log.log import (
 from audit.log.tables import TRIGGER_DDL, checkpoints, entries, head, metadata, tiles
 from audit.questions.check import check
 from audit.tree.checkpoint import LogSigner, verify_checkpoint
-from audit.tree.merkle import EMPTY_ROOT, leaf_hash, root_of, verify_consistency, verify_inclusion
-from audit.tree.tiles import StoredTiles, Tile, tiles_of, unbundle
+from audit.tree.merkle import (
+    EMPTY_ROOT,
+    consistency_proof,
+    inclusion_proof,
+    leaf_hash,
+    verify_consistency,
+    verify_inclusion,
+)
+from audit.tree.tiles import StoredTiles, Tile
 from gateway.storage import engine as storage
 from tests.audit.conftest import START, Bench, entry_at
+from tests.trees import root_of, tiles_of, unbundle
 from tests.waiting import LIMIT_SECONDS
 
 Make = Callable[..., Entry]
@@ -159,9 +167,9 @@ def test_each_commit_is_covered_by_a_checkpoint_that_proves_it(bench: Bench, mak
             assert checkpoint == done.checkpoint
             with bench.engine.connect() as connection:
                 index = done.indexes[1]
-                proof = log.inclusion(connection, index, checkpoint.size)
+                proof = inclusion_proof(index, checkpoint.size, StoredTiles(connection).node)
                 verify_inclusion(leaf_hash(made.canonical()), index, checkpoint.size, proof, checkpoint.root)
-                proof = log.consistency(connection, earlier.size, checkpoint.size)
+                proof = consistency_proof(earlier.size, checkpoint.size, StoredTiles(connection).node)
                 verify_consistency(earlier.size, earlier.root, checkpoint.size, checkpoint.root, proof)
                 assert log.entry(connection, index) == made
                 assert log.entry(connection, index + 1) is None
@@ -212,7 +220,7 @@ def test_log_continues_its_tree_after_a_restart(bench: Bench, make_entry: Make) 
         done = log.append_blocking([make_entry() for _ in range(300)])
         assert done.indexes == tuple(range(300, 600))
         with bench.engine.connect() as connection:
-            proof = log.consistency(connection, 300, 600)
+            proof = consistency_proof(300, 600, StoredTiles(connection).node)
             leaves = [leaf_hash(body.encode()) for body in connection.scalars(select(entries.c.body))]
         verify_consistency(300, earlier.root, 600, done.checkpoint.root, proof)
         assert done.checkpoint.root == root_of(leaves)

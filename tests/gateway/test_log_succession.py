@@ -15,7 +15,8 @@ from adapters.samples import write_samples
 from audit.log.entries import Entry, EntryType, Outcome
 from audit.log.log import Log, LogAlteredError
 from audit.log.tables import entries
-from audit.questions.check import Others, check
+from audit.questions.check import check
+from audit.questions.checks import Others
 from audit.questions.keys import SubjectKeys
 from audit.tree import proofs
 from audit.tree.checkpoint import (

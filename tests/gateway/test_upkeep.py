@@ -24,9 +24,9 @@ from gateway.keys.keystore import write_private_key
 from gateway.node.handshakes import KINDS, WINDOW, RefusedConnections
 from gateway.registry.read import standing
 from gateway.registry.read.entries import Content
+from gateway.registry.read.roles import Lifetimes
 from gateway.registry.read.standing import Standings
 from gateway.registry.run.authority import Authority as RegistryAuthority
-from gateway.registry.run.roles import Lifetimes
 from gateway.settings import RegistrySettings
 from gateway.settings.keys import KeySettings
 from gateway.storage import revocations

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from gateway.keys import token
-from gateway.keys.keystore import Pkcs11KeyStore
+from gateway.keys.token import Pkcs11KeyStore
 from gateway.wire.signing import Algorithm
 from tests import parts
 

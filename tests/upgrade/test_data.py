@@ -13,7 +13,8 @@ from sqlalchemy import Engine, inspect, select, text
 
 from audit.log.entries import Agents, Entry, new_id
 from audit.log.log import Written
-from audit.questions.check import Others, check
+from audit.questions.check import check
+from audit.questions.checks import Others
 from gateway.demo.leash import leashed
 from gateway.exchange.keeping import kept_decisions, kept_rulebook
 from gateway.exchange.opening import PeerCall
@@ -26,7 +27,7 @@ from gateway.handover.plan import Handovers, Order, Plan
 from gateway.keys.certificates import to_der
 from gateway.person.registrar import Registrar
 from gateway.person.values import Named, Register
-from gateway.registry.read.registry import Node
+from gateway.registry.read.entries import Node
 from gateway.storage import engine as storage
 from gateway.storage import schema
 from gateway.storage.tables import deliveries

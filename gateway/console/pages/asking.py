@@ -11,9 +11,9 @@ import orjson
 from audit.log.entries import ZONE
 from consent.provisions import Provision
 from gateway.asking.requests import Right
-from gateway.console.office import EVERYONE, Answer, Ask, Moved, NotHereError, Page, Sent, Shown, Visit, here
-from gateway.desk.asking import REGISTRAR
+from gateway.console.office import Answer, Ask, Moved, NotHereError, Page, Sent, Shown, Visit, here
 from gateway.desk.questions.requests import Asked, EndRequest, MakeRequest, Requests
+from gateway.desk.roles import EVERYONE, REGISTRAR
 from gateway.wire.problems import ProblemError
 
 _WRONG: Final = frozenset(

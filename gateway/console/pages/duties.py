@@ -6,8 +6,8 @@ from typing import Any, Final
 
 from audit.log.entries import ZONE
 from gateway.console.office import Answer, Ask, Moved, NotHereError, Page, Shown, Visit
-from gateway.desk.asking import REGISTRAR
 from gateway.desk.questions.duties import Due, DueTasks, EndTask, Opened, OpenTask
+from gateway.desk.roles import REGISTRAR
 from gateway.obligations.acts import OUTCOMES, Channel
 from gateway.wire.problems import ProblemError
 

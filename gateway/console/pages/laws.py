@@ -12,10 +12,11 @@ from consent.decision import Decision, legal_day
 from consent.examples import decide_case
 from consent.explaining import condition, explain
 from consent.rulebook import Case, Rulebook, RulebookError
-from gateway.console.office import EVERYONE, Answer, Ask, Page, Shown, Visit
+from gateway.console.office import Answer, Ask, Page, Shown, Visit
 from gateway.console.pages.searching import period_of
 from gateway.desk.proposals import LONGEST, MOST, ComparingError, Foresight, NothingStandsError
 from gateway.desk.questions.rulebooks import Change, ChangeShown
+from gateway.desk.roles import EVERYONE
 from gateway.wire.problems import ProblemError
 
 FIRST: Final = date(2022, 1, 1)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from gateway.console.office import EVERYONE, Answer, Ask, Page, Shown, Visit
+from gateway.console.office import Answer, Ask, Page, Shown, Visit
 from gateway.desk.questions.boards import Board, Handovers
+from gateway.desk.roles import EVERYONE
 from gateway.registry.read.registry import Registry
 
 OVER = 30

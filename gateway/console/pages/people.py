@@ -11,24 +11,13 @@ from typing import Any, Final
 
 from audit.questions.query import Page as Found
 from gateway.console.figures import calendar
-from gateway.console.office import (
-    OFFICER,
-    STYLE,
-    Answer,
-    Ask,
-    Moved,
-    NotHereError,
-    Page,
-    Shown,
-    Visit,
-    asked,
-    inside,
-)
+from gateway.console.office import STYLE, Answer, Ask, Moved, NotHereError, Page, Shown, Visit, asked, inside
 from gateway.console.pages.searching import sent
 from gateway.console.sessions import SessionError
 from gateway.desk.forms import Format, Handle
 from gateway.desk.questions.persons import MOST, Consents, ConsentsOf, Disclosures, DisclosuresOf, ExtractOf, FindPerson
 from gateway.desk.questions.searching import Download, Find, Named
+from gateway.desk.roles import OFFICER
 from gateway.wire.problems import ProblemError
 from texts import LANGUAGES
 

@@ -7,8 +7,9 @@ from typing import Any, Final
 from audit.questions.checking import MOST, CheckingError
 from audit.tree.checkpoint import NoteError
 from audit.tree.proofs import Continuity
-from gateway.console.office import INSPECTORS, Answer, Ask, Page, Shown, Visit
+from gateway.console.office import Answer, Ask, Page, Shown, Visit
 from gateway.desk.questions.proving import Check, Health, Standing, Unchanged
+from gateway.desk.roles import INSPECTORS
 from gateway.wire.problems import ProblemError
 
 _NOTHING: Final = {"continuity": None, "wrong": None, "report": None, "busy": False}

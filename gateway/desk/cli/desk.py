@@ -26,10 +26,10 @@ from audit.questions.reviews import ReviewError
 from audit.questions.said import about, saying, step, word_of
 from audit.questions.words import told_as
 from audit.tree.merkle import ProofError
-from gateway.desk.asking import Asker
 from gateway.desk.cli.log import MEMBER, open_database
 from gateway.desk.desk import Desk
 from gateway.desk.forms import person
+from gateway.desk.roles import Asker
 from gateway.settings import Settings
 from gateway.storage.engine import BUSY_TIMEOUT_MS, is_busy
 from gateway.terminal.configuration import settings_of

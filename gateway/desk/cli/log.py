@@ -21,8 +21,9 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from audit.log.tables import cosignatures
-from audit.questions.check import Others, Report
+from audit.questions.check import Report
 from audit.questions.check import check as check_log
+from audit.questions.checks import Others
 from audit.tree.checkpoint import NoteError, VerifierKey, parse_checkpoint
 from audit.tree.verify import ExportError, ExportReport, verify_export
 from audit.tree.witness import held_notes

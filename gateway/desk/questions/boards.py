@@ -10,8 +10,9 @@ from typing import Any, Final
 from sqlalchemy import Row, select
 
 from audit.log.entries import moment
-from gateway.desk.asking import EVERYONE, Answered, Note, Question
+from gateway.desk.asking import Answered, Note, Question
 from gateway.desk.reading import Reading
+from gateway.desk.roles import EVERYONE
 from gateway.handover.contact import kept_contact
 from gateway.handover.states import OPEN, ArrivalKind, ArrivalState, DeliveryKind, DeliveryState, HandoverState
 from gateway.storage.tables import deliveries, handovers, inbox

@@ -13,11 +13,11 @@ from audit.questions.query import Filters, Order
 from audit.questions.tallies import Count
 from audit.tree.checkpoint import Checkpoint
 from audit.tree.witness import Alarm, all_alarms
-from gateway.desk.asking import EVERYONE, Answered, Note, Question, Windowed
+from gateway.desk.asking import Answered, Note, Question, Windowed
 from gateway.desk.forms import Language, Year
 from gateway.desk.questions.words import Unsettled, unsettled
 from gateway.desk.reading import Reading
-from gateway.desk.roles import Role
+from gateway.desk.roles import EVERYONE, Role
 
 DAYS: Final = 30
 

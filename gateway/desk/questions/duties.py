@@ -8,11 +8,11 @@ from datetime import date
 from sqlalchemy import Connection
 
 from audit.log.entries import Entry, EntryType
-from gateway.desk.asking import REGISTRAR, Answered, Note, Question
+from gateway.desk.asking import Answered, Note, Question
 from gateway.desk.forms import Text
 from gateway.desk.questions.words import Unsettled, unsettled
 from gateway.desk.reading import Reading
-from gateway.desk.roles import Role
+from gateway.desk.roles import REGISTRAR, Role
 from gateway.obligations.acts import Actor, Channel, Outcomes, Tasks
 from gateway.obligations.notice import Told, told
 from gateway.obligations.tasks import TELLS, Task

@@ -14,9 +14,10 @@ from audit.questions import data_tracker, query, report, withdrawals
 from audit.questions.query import Day, Found
 from audit.questions.withdrawals import ConsentStory
 from audit.questions.words import MEANINGS, Word, has_come
-from gateway.desk.asking import OFFICER, A, Answered, Note, Question, Windowed, Zoned
+from gateway.desk.asking import A, Answered, Note, Question, Windowed, Zoned
 from gateway.desk.forms import Handle, Language, Person
 from gateway.desk.reading import NOBODY, Reading, Someone
+from gateway.desk.roles import OFFICER
 from gateway.web.forms import PersonForm
 
 MOST: Final = 5_000

@@ -21,11 +21,11 @@ from audit.tree.merkle import ProofError
 from audit.tree.witness import Alarm, Watched, all_alarms, watched
 from consent import replaying
 from consent.explaining import explain
-from gateway.desk.asking import EVERYONE, Answered, Note, Question
+from gateway.desk.asking import Answered, Note, Question
 from gateway.desk.forms import EntryRef, Language, lines
 from gateway.desk.questions.rulebooks import kept_of, loaded
 from gateway.desk.reading import Reading
-from gateway.desk.roles import Role
+from gateway.desk.roles import EVERYONE, Role
 from gateway.exchange.keeping import kept_rulebook
 from gateway.exchange.witnesses import Proven
 

@@ -11,8 +11,9 @@ from sqlalchemy import Connection
 from audit.log.entries import Entry, EntryType
 from gateway.asking.forms import Id, StandingForm
 from gateway.asking.requests import Act, Listed, Right, StandingRequests
-from gateway.desk.asking import EVERYONE, REGISTRAR, Answered, Note, Question
+from gateway.desk.asking import Answered, Note, Question
 from gateway.desk.reading import Reading
+from gateway.desk.roles import EVERYONE, REGISTRAR
 from gateway.registry.read.standing import Standing
 from gateway.wire.identifiers import MemberId, SubsystemId
 from gateway.wire.problems import ProblemError

@@ -14,9 +14,10 @@ from audit.questions import reviews
 from audit.questions.anomalies import Anomaly, Seen, Span, detect
 from audit.questions.query import Found, by_id
 from audit.questions.reviews import EMERGENCY, MAX_REMARK, Kind, Review, Verdict
-from gateway.desk.asking import OFFICER, Answered, Note, Question, Windowed
+from gateway.desk.asking import Answered, Note, Question, Windowed
 from gateway.desk.forms import EntryRef, Language, Text, lines
 from gateway.desk.reading import Reading
+from gateway.desk.roles import OFFICER
 from gateway.web.forms import Shape
 from gateway.web.validation import fault
 from gateway.wire.problems import ProblemError

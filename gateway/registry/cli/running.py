@@ -251,7 +251,7 @@ def rotate(
     json: Json = False,
 ) -> None:
     """Replace the keys of one of the registry's roles, or its certificate authority. Nodes follow by themselves."""
-    from gateway.registry.run.roles import ROLES
+    from gateway.registry.read.roles import ROLES
 
     if role not in (*ROLES, "anchor"):
         fail(f"{role} is not a role", WRONG, remedy=f"one of {', '.join((*ROLES, 'anchor'))}", json=json)
@@ -401,7 +401,7 @@ def _checked_rulebook(path: Path, *, json: bool) -> bytes:
 
 
 def _read_part(path: Path) -> Any:
-    from gateway.registry.run.roles import Part
+    from gateway.registry.read.roles import Part
 
     try:
         document = orjson.loads(path.read_bytes())

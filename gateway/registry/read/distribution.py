@@ -28,10 +28,7 @@ from tuf.ngclient.updater import Updater
 from gateway.keys.errors import TrustCode, TrustError
 from gateway.registry.read import targets
 from gateway.registry.read.registry import Registry
-from gateway.registry.run.publishing import Publisher
-from gateway.registry.run.roles import DELEGATED, Lifetimes, Published
-
-__all__ = ["DirectoryFetcher", "HttpFetcher", "Lifetimes", "Published", "Publisher", "RegistryClient"]
+from gateway.registry.read.roles import DELEGATED
 
 _FOLDER_URL = "folder:///"
 _CHUNK = 1 << 16

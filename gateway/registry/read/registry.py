@@ -32,11 +32,9 @@ from gateway.registry.read.entries import (
     finnish_day,
     witness_name,
 )
-from gateway.registry.run.offers import Offers
+from gateway.registry.read.offers import Offers
 from gateway.wire.identifiers import MemberId, ServiceId, SubsystemId
 from gateway.wire.signing import SigningKey, thumbprint
-
-__all__ = ["Node", "Recipients", "Registry", "ServiceDescriptor", "Territory"]
 
 _Area = TypeVar("_Area", Municipality, County)
 _NOWHERE = Territory()
@@ -194,10 +192,6 @@ class Registry:
                 return None
             key = self._keys[certificate] = self._key(listed)
             return key
-
-    def signing_certificate(self, certificate: str) -> SigningCertificate | None:
-        """The listed signing certificate with this thumbprint."""
-        return self._certificates.get(certificate)
 
     def roles_of(self, party: MemberId | SubsystemId, at: datetime) -> frozenset[str]:
         """The roles held at an instant; a subsystem without roles of its own has its member's."""

@@ -36,7 +36,7 @@ from gateway.registry.read.entries import (
     Subsystem,
     Witness,
 )
-from gateway.registry.run.offers import Offers
+from gateway.registry.read.offers import Offers
 from gateway.wire.identifiers import IdentifierError, MemberId, ServiceId, SubsystemId
 from gateway.wire.signing import Algorithm
 from texts import Text

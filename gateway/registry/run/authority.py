@@ -28,10 +28,10 @@ from gateway.keys.keystore import read_private_key, write_private_key
 from gateway.keys.tls import peer_pin
 from gateway.registry.read import targets, writing
 from gateway.registry.read.entries import Asked, Content, SigningCertificate
+from gateway.registry.read.roles import ROLES, ROOT, Lifetimes, Part, Published
 from gateway.registry.run import changes
 from gateway.registry.run.enrolment import Request, Welcome
 from gateway.registry.run.publishing import Publisher
-from gateway.registry.run.roles import ROLES, ROOT, Lifetimes, Part, Published
 from gateway.wire.identifiers import MemberId
 from gateway.wire.signing import PublicKey
 

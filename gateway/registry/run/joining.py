@@ -24,14 +24,9 @@ from audit.tree.checkpoint import KeyType, LogSigner, NoteError, VerifierKey, Wi
 from gateway.keys import certificates, log_keys, ring, token
 from gateway.keys.certificates import PrivateKey
 from gateway.keys.errors import TrustError
-from gateway.keys.keystore import (
-    FileKeyStore,
-    Pkcs11KeyStore,
-    read_private_key,
-    write_private_key,
-    write_secret,
-)
+from gateway.keys.keystore import FileKeyStore, read_private_key, write_private_key, write_secret
 from gateway.keys.tls import TlsKey, client_context
+from gateway.keys.token import Pkcs11KeyStore
 from gateway.registry.read.entries import Asked, log_origin, witness_name
 from gateway.registry.run.enrolment import SIGNING, TLS, TreeKeys, Welcome, write_request
 from gateway.wire.signing import Algorithm, Signer, thumbprint

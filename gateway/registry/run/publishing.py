@@ -38,7 +38,7 @@ from tuf.api.metadata import (  # type: ignore[attr-defined]
 from gateway.keys.errors import TrustError
 from gateway.registry.read import targets
 from gateway.registry.read.registry import Registry
-from gateway.registry.run.roles import (
+from gateway.registry.read.roles import (
     DELEGATED,
     MEMBERS,
     OWNERS,
@@ -233,13 +233,6 @@ class Publisher:
                 ring[role] = list(successors)
                 draft.changed.add(role)
             return self._publish(draft, self.files(), ring, now)
-
-    def renew_root(self, keys: KeyRing, now: datetime) -> Published:
-        """Sign the same root anew, for another lifetime."""
-        with self._alone():
-            draft = self._draft()
-            draft.changed.add(ROOT)
-            return self._publish(draft, self.files(), keys, now)
 
     def files(self) -> dict[str, bytes]:
         """The content as published. Raises TrustError `registry-malformed` if nothing is there."""

@@ -19,11 +19,10 @@ from gateway.consents.record import Recorder
 from gateway.consents.reports import Answer as Confirmed
 from gateway.consents.reports import Reports
 from gateway.console.pages import PAGES
-from gateway.desk.asking import Asker
 from gateway.desk.desk import Desk
 from gateway.desk.questions.persons import ConsentsOf, ExtractOf
 from gateway.desk.questions.searching import Find
-from gateway.desk.roles import Role
+from gateway.desk.roles import Asker, Role
 from gateway.sources.backends import Locator
 from gateway.wire.identifiers import SubsystemId
 from schemas.facts import MIGRI_CUSTOMER

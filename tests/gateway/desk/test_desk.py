@@ -14,7 +14,7 @@ from sqlalchemy import String, Table, event, insert
 import gateway.desk
 from audit.log.entries import EntryType, Outcome, micros
 from audit.log.log import LogError
-from gateway.desk.asking import EVERYONE, Asker, NotPermittedError, Question
+from gateway.desk.asking import NotPermittedError, Question
 from gateway.desk.describing import basis_name
 from gateway.desk.desk import Desk
 from gateway.desk.questions import QUESTIONS
@@ -22,7 +22,7 @@ from gateway.desk.questions.boards import Handovers
 from gateway.desk.questions.counting import Flows, Overview, Processing, Years
 from gateway.desk.questions.persons import AfterWithdrawal, ConsentsOf, FindPerson
 from gateway.desk.questions.searching import Find
-from gateway.desk.roles import Role
+from gateway.desk.roles import EVERYONE, Asker, Role
 from gateway.handover.states import DeliveryKind
 from gateway.storage.tables import deliveries, handovers
 from gateway.wire.problems import ProblemError

@@ -40,8 +40,9 @@ from gateway.settings import Settings
 from gateway.settings import load as load_settings
 from gateway.settings.keys import MemberSettings
 from gateway.sources.backends import Locator, Sourced
+from gateway.wire.decided import body_digest
 from gateway.wire.identifiers import ServiceId
-from gateway.wire.message import RequestClaims, body_digest
+from gateway.wire.message import RequestClaims
 from gateway.wire.problems import ProblemError
 from gateway.wire.signing import sign_request
 from schemas.facts import MIGRI_CUSTOMER

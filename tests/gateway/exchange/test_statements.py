@@ -14,7 +14,7 @@ from gateway.exchange.transport import Reply
 from gateway.handover.deliver import Deliveries
 from gateway.keys.certificates import to_der
 from gateway.query.ask import Consumer, Question
-from gateway.registry.read.registry import Node
+from gateway.registry.read.entries import Node
 from gateway.sources.backends import Locator
 from gateway.wire.identifiers import ServiceId
 from schemas.facts import MIGRI_CUSTOMER

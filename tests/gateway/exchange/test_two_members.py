@@ -22,7 +22,7 @@ from audit.log.tables import claims, held
 from gateway.cli.main import app as cli
 from gateway.desk import usage as usage_web
 from gateway.desk import web as audit_web
-from gateway.desk.asking import Asker, NotPermittedError
+from gateway.desk.asking import NotPermittedError
 from gateway.desk.context import DeskContext
 from gateway.desk.desk import Desk
 from gateway.desk.forms import person
@@ -31,7 +31,7 @@ from gateway.desk.questions.counting import Processing
 from gateway.desk.questions.persons import ConsentsOf, ExtractOf, FindPerson
 from gateway.desk.questions.proving import Health
 from gateway.desk.questions.searching import Find
-from gateway.desk.roles import Role
+from gateway.desk.roles import Asker, Role
 from gateway.exchange.messaging import Message, prepare
 from gateway.node.wiring import NodeError
 from gateway.registry.read.registry import Registry

@@ -18,13 +18,14 @@ from sqlalchemy import delete, func, select, update
 
 from audit.log.entries import Entry
 from audit.log.tables import cosignatures, entries, facets, head, held
-from audit.questions.check import Others, check
+from audit.questions.check import check
+from audit.questions.checks import Others
 from audit.tree.checkpoint import LogSigner, VerifierKey, parse_checkpoint, verify_checkpoint
-from audit.tree.merkle import Frontier, leaf_hash, root_of, verify_consistency
-from audit.tree.tiles import unbundle
+from audit.tree.merkle import Frontier, leaf_hash, verify_consistency
 from gateway.demo.network import Network
 from gateway.registry.read.distribution import RegistryClient
 from tests.gateway.running import Running, running
+from tests.trees import root_of, unbundle
 from tests.waiting import until
 
 SCHEDULE = """[audit]

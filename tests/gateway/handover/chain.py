@@ -19,7 +19,7 @@ from gateway.exchange.opening import PeerCall
 from gateway.exchange.transport import Reply
 from gateway.handover.deliver import Deliveries
 from gateway.keys.certificates import to_der
-from gateway.registry.read.registry import Node
+from gateway.registry.read.entries import Node
 from gateway.storage.tables import deliveries
 from gateway.wire.problems import ProblemError, UnsentError
 from schemas.facts import MIGRI_CUSTOMER

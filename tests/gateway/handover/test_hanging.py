@@ -26,7 +26,7 @@ from gateway.handover.leases import Delivery
 from gateway.handover.recipients import Recipients
 from gateway.handover.states import DeliveryKind
 from gateway.keys.certificates import to_der
-from gateway.registry.read.registry import Node
+from gateway.registry.read.entries import Node
 from gateway.registry.read.standing import Standing
 from gateway.storage.engine import writer
 from gateway.storage.tables import deliveries, inbox

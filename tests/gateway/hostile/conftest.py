@@ -25,8 +25,8 @@ from gateway.demo.organisations import DEMO, Organisation
 from gateway.demo.ports import LOOPBACK
 from gateway.keys.certificates import load
 from gateway.keys.keystore import FileKeyStore
+from gateway.wire.decided import body_digest
 from gateway.wire.identifiers import ServiceId
-from gateway.wire.message import body_digest
 from gateway.wire.signing import REQUEST_TYPE, Signer, thumbprint
 from gateway.wire.strict import b64url
 from tests.gateway.running import Raw, Running, answer_of, raw, running

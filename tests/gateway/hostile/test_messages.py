@@ -11,7 +11,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
 from audit.log.entries import Entry
-from gateway.wire.message import body_digest
+from gateway.wire.decided import body_digest
 from gateway.wire.signing import RESPONSE_TYPE, request_digest, thumbprint
 from gateway.wire.strict import b64url
 from tests.gateway.hostile.conftest import Open, fake_peer

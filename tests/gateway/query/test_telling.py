@@ -17,7 +17,7 @@ from gateway.exchange.telling import STEP_SECONDS, RuleReason, wait_until_step
 from gateway.handover.receive import Reception
 from gateway.query.answer import Provider
 from gateway.registry.read.standing import Standing
-from gateway.wire.message import body_digest
+from gateway.wire.decided import body_digest
 from gateway.wire.problems import ProblemError
 from gateway.wire.strict import split
 from schemas.facts import HETU

@@ -21,8 +21,9 @@ from gateway.registry.read.registry import Registry
 from gateway.registry.read.standing import Standing
 from gateway.storage.engine import writer
 from gateway.storage.tables import arrival_words
+from gateway.wire.decided import DecisionSummary, body_digest
 from gateway.wire.identifiers import ServiceId, SubsystemId
-from gateway.wire.message import Checkpoint, DecisionSummary, ResponseClaims, body_digest
+from gateway.wire.message import Checkpoint, ResponseClaims
 from gateway.wire.problems import ProblemError
 from gateway.wire.signing import split
 from schemas.projection import project

@@ -31,10 +31,11 @@ from gateway.demo.ports import LOOPBACK
 from gateway.keys import certificates
 from gateway.keys.keystore import FileKeyStore, read_private_key, write_private_key
 from gateway.registry.read.entries import Content
+from gateway.registry.read.roles import Lifetimes, Published
 from gateway.registry.run.authority import Authority
-from gateway.registry.run.roles import Lifetimes, Published
+from gateway.wire.decided import body_digest
 from gateway.wire.identifiers import MemberId
-from gateway.wire.message import Checkpoint, RequestClaims, body_digest
+from gateway.wire.message import Checkpoint, RequestClaims
 from gateway.wire.signing import sign_request
 from tests.gateway.running import Running
 from tests.waiting import until

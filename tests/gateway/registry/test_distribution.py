@@ -29,8 +29,8 @@ from gateway.keys.errors import TrustError
 from gateway.registry.read import targets, writing
 from gateway.registry.read.distribution import HttpFetcher, RegistryClient
 from gateway.registry.read.entries import Content
+from gateway.registry.read.roles import ROLES, Lifetimes
 from gateway.registry.run.publishing import Publisher
-from gateway.registry.run.roles import ROLES, Lifetimes
 from gateway.wire.signing import thumbprint
 from tests.gateway.registry.conftest import KOTKA, NOW, Network, build, named
 
@@ -558,11 +558,12 @@ def test_root_that_too_few_keys_have_signed_is_not_believed(
 
 def test_fewer_signatures_than_the_threshold_publish_nothing(tmp_path: Path) -> None:
     publication = Publication(tmp_path / "published")
+    roots = publication.ring["root"]
     refused(
         "registry-unsigned",
-        lambda: publication.publisher.renew_root({**publication.ring, "root": publication.ring["root"][:1]}, SOON),
+        lambda: publication.publisher.rotate("root", roots[:1], publication.ring | {"root": roots[:1]}, SOON),
     )
-    publication.publisher.renew_root(publication.ring, SOON)
+    publication.publisher.rotate("root", roots, publication.ring, SOON)
     client = publication.client(tmp_path / "cache")
     assert client.refresh(SOON).content == NETWORK.content
 

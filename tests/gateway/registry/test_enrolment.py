@@ -22,6 +22,7 @@ from gateway.keys.errors import TrustError
 from gateway.keys.keystore import FileKeyStore
 from gateway.registry.read.entries import Asked, Content, Member, Node, RoleTerm, ServiceDescriptor, Subsystem
 from gateway.registry.read.registry import Registry
+from gateway.registry.read.roles import Lifetimes
 from gateway.registry.run import changes
 from gateway.registry.run.authority import Authority
 from gateway.registry.run.enrolment import (
@@ -49,7 +50,6 @@ from gateway.registry.run.joining import (
     take_in,
     witness_file,
 )
-from gateway.registry.run.roles import Lifetimes
 from tests.gateway.registry.conftest import INBOX, KOTKA, NOW, RECEPTION, build, named
 from tests.properties import examples
 

@@ -14,13 +14,8 @@ from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
 from gateway.keys import certificates
 from gateway.keys.errors import TrustError
-from gateway.keys.keystore import (
-    FileKeyStore,
-    Pkcs11KeyStore,
-    read_private_key,
-    write_private_key,
-    write_secret,
-)
+from gateway.keys.keystore import FileKeyStore, read_private_key, write_private_key, write_secret
+from gateway.keys.token import Pkcs11KeyStore
 from gateway.wire.signing import Algorithm, PublicKey
 from tests.gateway.registry.conftest import KOTKA, Authority
 from tests.gateway.tokens import PIN, Tokens

@@ -28,8 +28,8 @@ from gateway.keys.certificates import PrivateKey
 from gateway.keys.tls import peer_pin
 from gateway.node.node import Node
 from gateway.registry.read.entries import Content
+from gateway.registry.read.roles import Lifetimes
 from gateway.registry.run.changes import without_certificate, without_member
-from gateway.registry.run.roles import Lifetimes
 from gateway.settings import load
 from gateway.wire.signing import thumbprint
 from tests.gateway.registry.peering import Peering, forge, hasten, stranger

@@ -105,7 +105,6 @@ def test_whoever_is_not_listed_is_nobody() -> None:
     assert REGISTRY.nodes_of(STRANGER.member) == ()
     assert REGISTRY.node_by_pin("A" * 43) is None
     assert REGISTRY.signing_key("A" * 43) is None
-    assert REGISTRY.signing_certificate("A" * 43) is None
     assert REGISTRY.roles_of(STRANGER, NOW) == REGISTRY.roles_of(STRANGER.member, NOW) == frozenset()
     assert REGISTRY.recipients("999", NOW) == Recipients(None, None)
     assert REGISTRY.territory_of(STRANGER) == Territory()
@@ -140,7 +139,6 @@ def test_a_signing_key_counts_while_both_registry_and_certificate_say_so() -> No
         assert key.public_key == certificates.load(listed.certificate).public_key()
         assert (key.not_before, key.not_after) == (listed.not_before, listed.not_after)
         assert REGISTRY.signing_key(thumbprint(listed.certificate)) is key
-        assert REGISTRY.signing_certificate(thumbprint(listed.certificate)) == listed
     [listed] = NETWORK.content.members[0].signing
     wide = replace(listed, not_before=NOW - timedelta(days=999), not_after=NOW + timedelta(days=999))
     key = registry(NETWORK.with_member(0, signing=(wide,))).signing_key(thumbprint(listed.certificate))
@@ -596,7 +594,7 @@ def test_ten_thousand_members_with_a_hundred_thousand_services_load() -> None:
     node = found.node_by_pin(f"{9_999:043}")
     assert node is not None
     assert node.owner == ids[-1]
-    assert found.signing_certificate(thumbprint(str(homes[7]).encode())) is not None
+    assert found.member(homes[7].member) is not None
 
 
 def test_a_witness_key_that_nobody_can_read_vouches_for_nothing_and_stops_nobody() -> None:

@@ -7,7 +7,8 @@ import pytest
 from adapters.sdk import Mapped, Position
 from gateway.person.held import HeldError
 from gateway.sources.reports import rejection_line, words_of
-from gateway.wire.problems import PROBLEMS, ProblemError
+from gateway.wire.problem_table import PROBLEMS
+from gateway.wire.problems import ProblemError
 from texts import LANGUAGES
 
 

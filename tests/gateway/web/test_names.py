@@ -36,7 +36,7 @@ from gateway.desk.roles import Role
 from gateway.keys import certificates
 from gateway.registry.read import distribution, registry, targets
 from gateway.settings import load
-from gateway.wire.problems import PROBLEMS
+from gateway.wire.problem_table import PROBLEMS
 from schemas.facts import MIGRI_CUSTOMER
 from tests.gateway.exchange.inprocess import InProcess, Place, node
 from tests.gateway.web.faces import desk_of

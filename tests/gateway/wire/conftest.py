@@ -11,15 +11,19 @@ from typing import Any
 
 from gateway.keys.certificates import Issuer, PrivateKey, Term, issue_authority, issue_signing, new_private_key
 from gateway.keys.keystore import FileKeyStore
+from gateway.wire.decided import DecisionSummary, body_digest
 from gateway.wire.identifiers import MemberId, ServiceId, SubsystemId
-from gateway.wire.message import (
-    Checkpoint,
-    DecisionSummary,
-    RequestClaims,
-    ResponseClaims,
-    body_digest,
+from gateway.wire.message import Checkpoint, RequestClaims, ResponseClaims
+from gateway.wire.signing import (
+    REQUEST_TYPE,
+    Algorithm,
+    SigningKey,
+    Verifier,
+    check_body,
+    open_request,
+    request_digest,
+    thumbprint,
 )
-from gateway.wire.signing import REQUEST_TYPE, Algorithm, SigningKey, request_digest, thumbprint
 from gateway.wire.strict import b64url
 
 NOW = datetime(2026, 3, 2, 12, 0, 0, tzinfo=UTC)
@@ -119,3 +123,10 @@ def forge(who: Sender, claims: bytes | Mapping[str, Any], head: bytes | Mapping[
         for part in (head, claims)
     )
     return f"{first}.{second}.{b64url(who.signer.sign(f'{first}.{second}'.encode('ascii')))}"
+
+
+def verify_request(jws: str, body: bytes, verifier: Verifier, **whom: Any) -> RequestClaims:
+    """A request and its body, verified in all but replay."""
+    claims = open_request(jws, verifier, **whom)
+    check_body(claims, body)
+    return claims

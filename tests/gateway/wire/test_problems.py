@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.wire.message import DecisionSummary
-from gateway.wire.problems import CONTENT_TYPE, PROBLEMS, TYPE_PREFIX, ProblemError, to_problem_json
+from gateway.wire.decided import DecisionSummary
+from gateway.wire.problem_table import PROBLEMS
+from gateway.wire.problems import CONTENT_TYPE, TYPE_PREFIX, ProblemError, to_problem_json
 from texts import LANGUAGES
 
 ALL = sorted(PROBLEMS)

@@ -18,14 +18,9 @@ from hypothesis import strategies as st
 from joserfc import jws as joserfc_jws
 from joserfc.jwk import ECKey, OKPKey
 
+from gateway.wire.decided import DecisionSummary, body_digest
 from gateway.wire.identifiers import MemberId, ServiceId, SubsystemId
-from gateway.wire.message import (
-    Checkpoint,
-    DecisionSummary,
-    RequestClaims,
-    ResponseClaims,
-    body_digest,
-)
+from gateway.wire.message import Checkpoint, RequestClaims, ResponseClaims
 from gateway.wire.problems import ProblemError
 from gateway.wire.signing import (
     CLOCK_TOLERANCE,
@@ -42,7 +37,6 @@ from gateway.wire.signing import (
     request_digest,
     sign_request,
     sign_response,
-    verify_request,
     verify_response,
 )
 from gateway.wire.strict import b64url, b64url_decode
@@ -60,6 +54,7 @@ from tests.gateway.wire.conftest import (
     request_claims,
     response_claims,
     sender,
+    verify_request,
 )
 from tests.properties import examples
 

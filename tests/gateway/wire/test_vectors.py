@@ -18,7 +18,8 @@ from gateway.keys.certificates import check_signing
 from gateway.storage.engine import writer
 from gateway.storage.replay import Replays
 from gateway.wire.identifiers import IdentifierError, MemberId, ServiceId, SubsystemId
-from gateway.wire.problems import PROBLEMS, ProblemError
+from gateway.wire.problem_table import PROBLEMS
+from gateway.wire.problems import ProblemError
 from gateway.wire.signing import (
     Sent,
     SigningKey,
@@ -26,10 +27,10 @@ from gateway.wire.signing import (
     check_body,
     open_request,
     thumbprint,
-    verify_request,
     verify_response,
 )
 from tests.databases import migrate
+from tests.gateway.wire.conftest import verify_request
 
 FOLDER = Path(__file__).parents[2] / "vectors" / "protocol"
 

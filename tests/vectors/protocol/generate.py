@@ -23,9 +23,9 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from gateway.keys.certificates import Issuer, PrivateKey, Term, issue_authority, issue_signing
+from gateway.wire.decided import body_digest
 from gateway.wire.identifiers import MemberId
-from gateway.wire.message import body_digest
-from gateway.wire.problems import PROBLEMS
+from gateway.wire.problem_table import PROBLEMS
 from gateway.wire.signing import REQUEST_TYPE, RESPONSE_TYPE, request_digest, thumbprint
 from gateway.wire.strict import b64url
 
