@@ -4,6 +4,7 @@
 * OBX-11 W (another person's), D (deleted), X (cannot be had), N (not asked): taken back; an unknown status too.
 * PID-29, PID-30: the person has died: a fact where the mapping takes it, or else the message stops. PID-31: nobody
   knows who it is. PID-32 AL, UD, UA, US: an alias, or an invented birth date, address or number.
+* PID-7.2 Y or L: of the day of birth only the year, or the year and month, is known.
 * PID-5 of type L (legal) comes before all others; a name of another type alone is no name. PID-11: not a bad address,
   nor one of birth or of a former time.
 """
@@ -24,6 +25,8 @@ _STANDING: Final = frozenset({"F", "C", "U", "P", "I", "R", "S", "A", "O", "V", 
 _DOUBTED: Final = frozenset({"AL", "UD", "UA", "US"})
 #: Types of values that have no components.
 _WHOLE: Final = frozenset({"ST", "TX", "FT", "NM", "DT", "TM", "DTM", "TS", "ID", "IS", "SI"})
+#: By degree of precision, how many digits of a time are known.
+_PRECISE: Final[Mapping[Any, int]] = {"Y": 4, "L": 6, "D": 8}
 #: By field: the components that say when it ceased to be so.
 _ENDS: Final[Mapping[str, tuple[str, ...]]] = {
     "PID-3": ("8",),
@@ -54,8 +57,18 @@ def of_today(field: str, repetition: dict[str, Any], today: str) -> dict[str, An
     return Withdrawn(repetition) if any(isinstance(end, str) and "" < end[:8] < today for end in ends) else repetition
 
 
+def _as_known(parts: dict[str, Any]) -> dict[str, Any]:
+    """A time, cut to what its degree of precision says is known of it."""
+    length = _PRECISE.get(parts.get("2", ""))
+    if length is None or not isinstance(parts.get("1"), str):
+        return parts
+    return {name: text[:length] if name == "1" else text for name, text in parts.items() if name != "2"}
+
+
 def in_use(field: str, repetitions: Sequence[dict[str, Any]], today: str) -> list[dict[str, Any]]:
     """The repetitions of a field with the one in use first; an empty one leads where none is."""
+    if field == "PID-7":
+        repetitions = [_as_known(parts) for parts in repetitions]
     kept = [of_today(field, parts, today) for parts in repetitions if parts]
     if field not in _TYPES or not kept:
         return kept

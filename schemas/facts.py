@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from calendar import monthrange
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -19,6 +20,7 @@ __all__ = [
     "Identifier",
     "born",
     "check_single_subject",
+    "days_of",
     "identifiers",
     "read_facts",
     "subject",
@@ -53,7 +55,8 @@ class BundleFacts:
 
     permit_ground: str | None = None
     permit_granted: bool | None = None
-    birth_date: date | None = None
+    #: The days on which the person may have been born: several where the record tells a year or a month alone.
+    born: Period | None = None
     municipality: str | None = None
     unaccompanied: bool | None = None
     has_guardian: bool | None = None
@@ -111,7 +114,7 @@ def contradicts_identity_code(bundle: Mapping[str, Any]) -> bool:
         day = born(identifier.system, identifier.value)
         if day is None:
             continue
-        if birth and date.fromisoformat(birth) != day:
+        if birth and not day.isoformat().startswith(birth):  # a year or a month agrees with each of its days
             return True
         number = identifier.value[7:10]
         if gender in ("male", "female") and number.isdigit() and (int(number) % 2 == 1) != (gender == "male"):
@@ -123,11 +126,10 @@ def read_facts(bundle: Mapping[str, Any]) -> BundleFacts:
     """Read the facts of a valid record."""
     person = subject(bundle)
     stated = dict(_stated(person.get("extension", ())))
-    birth = person.get("birthDate")
     return BundleFacts(
         permit_ground=stated.get("residence-permit/ground"),
         permit_granted=stated.get("residence-permit/granted"),
-        birth_date=date.fromisoformat(birth) if birth else None,
+        born=days_of(person["birthDate"]) if person.get("birthDate") else None,
         municipality=stated.get("move/municipality"),
         unaccompanied=stated.get("guardianship/unaccompanied"),
         has_guardian=stated.get("guardianship/guardian"),
@@ -180,6 +182,14 @@ def _integration_plans(bundle: Mapping[str, Any]) -> Iterator[Period]:
         if "integration-plan" in kinds:
             period = plan.get("period", {})
             yield Period(_day(period.get("start")), _day(period.get("end")))
+
+
+def days_of(text: str) -> Period:
+    """The first and the last day that a date of the schemas can mean: `1990`, `1990-05` or `1990-05-03`."""
+    year, month, day = (int(part) for part in (*text.split("-"), "0", "0")[:3])
+    first = date(year, month or 1, day or 1)
+    last_month = month or 12
+    return Period(first, date(year, last_month, day or monthrange(year, last_month)[1]))
 
 
 def _day(text: str | None) -> date | None:

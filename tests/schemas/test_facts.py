@@ -29,7 +29,8 @@ def test_the_facts_of_a_record_are_read_and_what_is_not_stated_is_unknown() -> N
 
     assert (facts.permit_ground, facts.permit_granted, facts.municipality) == ("asylum-granted", True, "285")
     assert (facts.unaccompanied, facts.has_representative, facts.has_guardian) == (True, True, None)
-    assert facts.birth_date is not None
+    assert facts.born is not None
+    assert facts.born.first == facts.born.last
     assert facts.vulnerable is facts.safety_prohibition is facts.family_size is None
     assert [one.value for one in identifiers(example("F1"))] == ["060995-901P", "DEMO-2001"]
 
