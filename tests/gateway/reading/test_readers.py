@@ -340,7 +340,7 @@ def test_pool_without_a_free_reader_says_that_it_is_busy(reading: Reading, monke
 
 
 def test_reader_that_does_not_come_up_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.reading.process._PROGRAM", "import sys; sys.exit(3)  # {path} {fd} {memory}")
+    monkeypatch.setattr("gateway.reading.process._PROGRAM", "import sys; sys.exit(3)  # {path} {arguments}")
     with pytest.raises(ProblemError) as down:
         Readers(1, 512).start()
 
