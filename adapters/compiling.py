@@ -21,6 +21,8 @@ from schemas.catalogue import Catalogue
 from schemas.codes import PREFIX, code_system, code_systems
 from schemas.shape import Shape
 
+#: What can be said of a value that comes from a field.
+VALUE_MEMBERS = ("from", "as", "required", "optional", "or", "default", "each", "when", "unless")
 #: Where a resource says whom it is about; a mapping need not.
 _ABOUT = frozenset({"subject", "patient", "for"})
 
@@ -286,10 +288,9 @@ class Compiler:
         return fitting[0]
 
     def _source_of(self, template: CommentedMap, shape: Shape, parent: Any, key: Any) -> Source:
-        allowed = ("from", "as", "required", "optional", "or", "default", "each", "when", "unless")
         for name in template:
-            if name not in allowed:
-                self._faults.fail(template, name, f"unknown member {name!r}", near(name, allowed))
+            if name not in VALUE_MEMBERS:
+                self._faults.fail(template, name, f"unknown member {name!r}", near(name, VALUE_MEMBERS))
         if not isinstance(template.get("from"), str) or not template["from"]:
             self._faults.fail(
                 template, "from" if "from" in template else None, "say which field it comes `from`", "from: FIELD"

@@ -2,8 +2,8 @@
 
 * MSH-11 other than P: for training or debugging, never taken.
 * OBX-11 W (another person's), D (deleted), X (cannot be had), N (not asked): taken back; an unknown status too.
-* PID-30, PID-29: the person has died. PID-31: nobody knows who it is. PID-32 AL, UD, UA, US: an alias, or an invented
-  birth date, address or number.
+* PID-29, PID-30: the person has died: a fact where the mapping takes it, or else the message stops. PID-31: nobody
+  knows who it is. PID-32 AL, UD, UA, US: an alias, or an invented birth date, address or number.
 * PID-7.2 Y or L: of the day of birth only the year, or the year and month, is known.
 * PID-5 of type L (legal) comes before all others; a name of another type alone is no name. PID-11: not a bad address,
   nor one of birth or of a former time.
@@ -17,6 +17,8 @@ from typing import Any, Final
 from adapters.sdk import UNREADABLE, Finding, Position, Withdrawn
 from adapters.texts import finding
 
+#: The finding of a death: no longer a doubt of what a mapping takes, for then the rulebook decides by it.
+DEATH: Final = "deceased"
 _PRODUCTION: Final = frozenset({"", "P"})
 #: Statuses of a result that stand: final, corrected, unchanged, preliminary, in progress, partial, or none at all.
 _STANDING: Final = frozenset({"F", "C", "U", "P", "I", "R", "S", "A", "O", "V", "B", ""})
@@ -90,8 +92,9 @@ def doubts_of(fields: Mapping[str, Any], position: Position) -> Iterator[Finding
         yield told("one-person", "PID[2]")  # what follows the second is not of the first
     if str(fields.get("MSH-11.1", "")).strip().upper() not in _PRODUCTION:
         yield told("not-production", "MSH-11")
-    if fields.get("PID-30.1", "") == "Y" or fields.get("PID-29.1"):
-        yield told("deceased", "PID-30")
+    for place, is_said in (("PID-29.1", bool(fields.get("PID-29.1"))), ("PID-30.1", fields.get("PID-30.1", "") == "Y")):
+        if is_said:
+            yield told(DEATH, place)
     if fields.get("PID-31.1", "") == "Y":
         yield told("identity-doubted", "PID-31")
     if any(name.startswith("PID-32") and value in _DOUBTED for name, value in fields.items()):

@@ -76,6 +76,9 @@ class BundleFacts:
     childs_interest: bool | None = None
     client_of_social_care: bool | None = None
     integration_plans: tuple[Period, ...] = ()
+    #: When the person gets social assistance otherwise than for a short time, and the home-care allowance.
+    social_assistance: Period | None = None
+    home_care_allowance: Period | None = None
     deceased: bool | None = None
     deceased_on: date | None = None
 
@@ -147,6 +150,8 @@ def read_facts(bundle: Mapping[str, Any]) -> BundleFacts:
         childs_interest=stated.get("integration/childs-interest"),
         client_of_social_care=stated.get("integration/client-of-social-care"),
         integration_plans=tuple(_integration_plans(bundle)),
+        social_assistance=_benefit(stated, "lasting-social-assistance"),
+        home_care_allowance=_benefit(stated, "home-care-allowance"),
         deceased=person.get("deceasedBoolean"),
         deceased_on=_day(person.get("deceasedDateTime")),
     )
@@ -159,6 +164,12 @@ def _trafficked(stated: Mapping[str, Any]) -> bool | None:
         or stated.get("residence-permit/ground") == "victim-continuous"
         or None
     )
+
+
+def _benefit(stated: Mapping[str, Any], name: str) -> Period | None:
+    """The days for which a benefit is paid; None where the record does not say from when."""
+    first = _day(stated.get(f"benefits/{name}-from"))
+    return Period(first, _day(stated.get(f"benefits/{name}-until"))) if first is not None else None
 
 
 def _integration_plans(bundle: Mapping[str, Any]) -> Iterator[Period]:

@@ -335,7 +335,7 @@ def value_score(column: Column, kind: str) -> float | None:
             return _share(held, lambda value: not any(letter.isdigit() for letter in value))
         case "service-need":
             known = values_of("service-need")
-            parts = _parts(held, None if column.listed else _separator(held, lambda value: plain(value) in known))
+            parts = _parts(held, None if column.listed else parted_by(kind, held))
             return _share(parts, lambda value: plain(value) in known)
         case "country":
             return _share(held, lambda value: plain(value) in values_of("country") or takes("country", value))
@@ -366,7 +366,7 @@ def _described(column: Column, concept: Concept, score: float, by: str) -> Recog
     table: dict[str, str] = {}
     unknown = 0
     if kind == "service-need" and not column.listed:
-        separator = _separator(column.held, lambda value: plain(value) in values_of(kind))
+        separator = parted_by(kind, column.held)
     if kind == "numbers" and not column.listed:
         separator = _separator(column.held, str.isdigit)
     if kind in _TABLED:
@@ -405,6 +405,11 @@ def _key(sample: Sample, recognised: Iterable[Recognised]) -> str:
         "no column of the sample tells its records apart",
         "say --key; if one person has several rows, bring them together with layout: {group: …} (see wild exports)",
     )
+
+
+def parted_by(kind: str, held: Sequence[str]) -> str | None:
+    """What parts the values of a kind in a cell; None if no cell holds several."""
+    return _separator(held, lambda value: plain(value) in values_of(kind))
 
 
 def _separator(held: Sequence[str], known: Any) -> str | None:

@@ -70,6 +70,8 @@ def facts_in(bundle: dict[str, Any], county: str | None, at: datetime) -> Subjec
         evident_need=stated.evident_need,
         childs_interest=stated.childs_interest,
         client_of_social_care=stated.client_of_social_care,
+        social_assistance=_paid(stated.social_assistance, legal_day(at)),
+        home_care_allowance=_paid(stated.home_care_allowance, legal_day(at)),
         deceased=stated.has_died(legal_day(at)),
     )
 
@@ -85,6 +87,11 @@ def _within(first: date | None, day: date) -> bool | None:
     return years(first, day) < YEARS or (
         day.year - first.year == YEARS and (day.month, day.day) == (first.month, first.day)
     )
+
+
+def _paid(period: Period | None, day: date) -> bool | None:
+    """Whether a benefit is paid on a day; None of one of which the record says nothing."""
+    return None if period is None else period.covers(day)
 
 
 def _made_in_time(stated: BundleFacts) -> bool | None:
