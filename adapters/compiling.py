@@ -21,6 +21,8 @@ from schemas.catalogue import Catalogue
 from schemas.codes import PREFIX, code_system, code_systems
 from schemas.shape import Shape
 
+#: What can be said of a value that comes from a field.
+VALUE_MEMBERS = ("from", "as", "required", "optional", "or", "default", "each", "when", "unless")
 #: Where a resource says whom it is about; a mapping need not.
 _ABOUT = frozenset({"subject", "patient", "for"})
 
@@ -286,10 +288,9 @@ class Compiler:
         return fitting[0]
 
     def _source_of(self, template: CommentedMap, shape: Shape, parent: Any, key: Any) -> Source:
-        allowed = ("from", "as", "required", "optional", "or", "default", "each", "when", "unless")
         for name in template:
-            if name not in allowed:
-                self._faults.fail(template, name, f"unknown member {name!r}", near(name, allowed))
+            if name not in VALUE_MEMBERS:
+                self._faults.fail(template, name, f"unknown member {name!r}", near(name, VALUE_MEMBERS))
         if not isinstance(template.get("from"), str) or not template["from"]:
             self._faults.fail(
                 template, "from" if "from" in template else None, "say which field it comes `from`", "from: FIELD"
@@ -311,7 +312,7 @@ class Compiler:
             )
         elif self._each_of.names is not None:
             self._each_of.names.add(named[2:])
-        transform = self._transform(template)
+        transform = _fitted(self._transform(template), shape)
         self._possible(transform, shape, template, parent, key)
         path = paths().get(id(shape if shape.item is None else shape.item), "")
         if path.startswith("Observation"):  # what it is about, and so what protects it, its code tells
@@ -419,6 +420,13 @@ def _codes_of(coding: Shape) -> Collection[str]:
 def _giving(types: Collection[str]) -> str:
     fitting = [transform.name for transform in TRANSFORMS.values() if transform.gives in types]
     return "one of: " + ", ".join(fitting) if fitting else "map the parts of it"
+
+
+def _fitted(transform: Transform, shape: Shape) -> Transform:
+    """A transform as it works at a place: one that takes days takes a year alone where one may stand."""
+    if transform.in_part is None or shape.pattern is None or shape.pattern.fullmatch("1990") is None:
+        return transform
+    return replace(transform, forward=transform.in_part)
 
 
 def _coding_shape(shape: Shape) -> Shape | None:

@@ -86,7 +86,7 @@ class Beside:
 
 
 #: What a mapping says of its source, by format: what must be said, and what may.
-_FORMATS: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {
+FORMATS: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {
     "csv": (frozenset({"encoding", "delimiter", "key"}), frozenset({"layout"})),
     "fixed": (frozenset({"encoding", "key", "layout"}), frozenset()),
     "xml": (frozenset({"record", "key"}), frozenset({"root", "layout"})),
@@ -94,7 +94,7 @@ _FORMATS: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {
     "xlsx": (frozenset({"sheet", "key"}), frozenset({"layout"})),
     "hl7": (frozenset({"messages", "key"}), frozenset({"repeating"})),
 }
-_MEMBERS = ("mapping", "version", "source", "tables", "ignored", "status", "cannot-say", "resources")
+MEMBERS = ("mapping", "version", "source", "tables", "ignored", "status", "cannot-say", "resources")
 
 
 def compile_mapping(
@@ -141,8 +141,8 @@ class _Document:
             if name not in document:
                 faults.fail(document, None, f"`{name}` is missing")
         for name in document:
-            if name not in _MEMBERS:
-                faults.fail(document, name, f"unknown member {name!r}", near(name, _MEMBERS))
+            if name not in MEMBERS:
+                faults.fail(document, name, f"unknown member {name!r}", near(name, MEMBERS))
         self._check_source(faults.object(document, "source"))
         stated = faults.object(document, "tables") if document.get("tables") is not None else CommentedMap()
         ignored = self._names("ignored")
@@ -204,11 +204,11 @@ class _Document:
         return names
 
     def _check_source(self, source: CommentedMap) -> None:
-        must, may = _FORMATS.get(source.get("format", ""), (None, None))
+        must, may = FORMATS.get(source.get("format", ""), (None, None))
         if must is None or may is None:
             told = source.get("format", "")
             at = "format" if "format" in source else None
-            self._faults.fail(source, at, f"there is no format {told!r}", near(told, _FORMATS))
+            self._faults.fail(source, at, f"there is no format {told!r}", near(told, FORMATS))
         for name in source:
             if name != "format" and name not in must | may:
                 self._faults.fail(source, name, f"unknown member {name!r}", near(name, sorted(must | may)))
@@ -231,9 +231,12 @@ class _Document:
         if any(bool(join.sheet) != (form == "xlsx") for join in found.joins):
             wanted = "a sheet" if form == "xlsx" else "a file"
             self._faults.fail(layout, "join", f"{form} joins {wanted}", "see `join` in the reference")
-        if form == "fixed" and (not found.widths or len(found.widths) != len(found.columns)):
-            remedy = "write columns: [NAME, …], widths: [8, …]"
-            self._faults.fail(layout, None, "each column has a name and a width", remedy)
+        for at, table in ((None, found), *(("join", join.layout) for join in found.joins)):
+            if form == "fixed" and (not table.widths or len(table.widths) != len(table.columns)):
+                remedy = "write columns: [NAME, …], widths: [8, …]"
+                self._faults.fail(layout, at, "each column of each file has a name and a width", remedy)
+            if form != "fixed" and table.widths:
+                self._faults.fail(layout, at, f"columns of {form} have no `widths`", "leave them out, or write fixed")
 
 
 __all__ = ["Beside", "CompiledMapping", "MappingError", "compile_mapping"]

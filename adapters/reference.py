@@ -8,8 +8,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from adapters import mapping
+from adapters.compiling import VALUE_MEMBERS
 from adapters.layouts import MEMBERS as LAYOUT
-from adapters.mapping import _FORMATS
+from adapters.mapping import FORMATS
+from adapters.mapping import MEMBERS as FILE
 from adapters.protecting import DECLARED, table
 from adapters.sdk import Limits, Position
 from adapters.texts import CODES, finding
@@ -17,6 +19,30 @@ from adapters.transforms import TRANSFORMS
 from schemas.catalogue import catalogue
 from schemas.codes import code_system, code_systems
 from schemas.shape import OWN, Shape
+
+_FILE_MEMBERS = {
+    "mapping": "the adapter's name",
+    "version": "its version, a number of yours",
+    "source": "how the source is written, see below",
+    "tables": "code tables: `{NAME: {VALUE: code, …}}`, used as `code NAME` or `table NAME`",
+    "ignored": "fields that are left out on purpose; any other that is not mapped is reported",
+    "status": "the field that says whether the register still stands by a record, with its values, see above",
+    "cannot-say": "the protecting facts that the source cannot know: "
+    + ", ".join(f"`{name}`" for name in sorted(DECLARED)),
+    "resources": "what is made: `Patient` first, then others; a list makes several of one kind",
+}
+
+_VALUE_MEMBERS = {
+    "from": "the field; of a part that `each` makes `.` or `./NAME`",
+    "as": "the transform, see below; without it the text as it is",
+    "required": "`true`: a record without it is rejected",
+    "optional": "`true`: a file may be without the field, and that is no finding",
+    "or": "`reject`: a value that cannot be taken stops the record, where it would cost itself alone",
+    "default": "what stands for an empty field, except of facts that protect or permit",
+    "each": "one item for each part of a field, see above",
+    "when": "it is made only where these fields have one of these values",
+    "unless": "it is made only where these fields have none of these values",
+}
 
 _SOURCE_MEMBERS = {
     "encoding": "the encodings to try in turn; the first that the file can be read in is taken",
@@ -44,7 +70,9 @@ _LAYOUT_MEMBERS = {
     "persons": "the beginnings of the columns of each person of a row: each becomes a record of its own",
     "common": "with `persons`: columns without such a beginning that are said of everybody; any other is the first's",
     "join": "`[{sheet: NAME, on: FIELD, into: NAME}]`: the rows of another sheet that have the record's key, as a "
-    'list; `{file: "needs-*.csv", on: …}` those of another file that comes with it in a ZIP archive',
+    'list; `{file: "needs-*.csv", on: …}` those of another file that comes with it in a ZIP archive. '
+    "Where the rows lie otherwise there than below a header in row 1: `header`, `columns`, `widths`, `footer`, "
+    "`counted` beside them; each file of fixed width has its own `columns` and `widths`",
     "file": "of several files in a ZIP archive the one of the records: `persons-*.csv`. What `*` stands for is the "
     "same in all their names; a part that is missing, there twice, of another day or not to be read stops all",
     "records": "the path of the list in the document: `data/asiakkaat`",
@@ -58,6 +86,7 @@ _ALL_SHOWN = 40
 #: The forms of texts, in words.
 _FORMS = {
     "^[12][0-9]{3}-[0-9]{2}-[0-9]{2}$": "a day: `2026-11-24`",
+    "^[12][0-9]{3}(-(0[1-9]|1[0-2])(-[0-9]{2})?)?$": "a day, a month or a year: `2026-11-24`, `2026-11`, `2026`",
     "^[0-9]{5}$": "five digits",
     "^[A-Z]{2}$": "two capitals",
 }
@@ -79,13 +108,15 @@ def _lines() -> Iterator[str]:
     yield ""
     yield "| member | what it says |"
     yield "|---|---|"
-    yield "| `mapping` | the adapter's name |"
-    yield "| `version` | its version, a number of yours |"
-    yield "| `source` | how the source is written, see below |"
-    yield "| `tables` | code tables: `{NAME: {VALUE: code, …}}`, used as `code NAME` or `table NAME` |"
-    yield "| `ignored` | fields that are left out on purpose; any other that is not mapped is reported |"
-    yield "| `cannot-say` | the protecting facts that the source cannot know: " + _names(frozenset(DECLARED)) + " |"
-    yield "| `resources` | what is made: `Patient` first, then others; a list makes several of one kind |"
+    for name in FILE:
+        yield f"| `{name}` | {_FILE_MEMBERS[name]} |"
+    yield ""
+    yield "Of a value that comes from a field it says:"
+    yield ""
+    yield "| member | what it says |"
+    yield "|---|---|"
+    for name in VALUE_MEMBERS:
+        yield f"| `{name}` | {_VALUE_MEMBERS[name]} |"
     yield ""
     yield from _sources()
     yield from _layouts()
@@ -102,13 +133,13 @@ def _sources() -> Iterator[str]:
     yield ""
     yield "| format | must say | may say |"
     yield "|---|---|---|"
-    for name, (must, may) in _FORMATS.items():
+    for name, (must, may) in FORMATS.items():
         yield f"| `{name}` | {_names(must)} | {_names(may) or '–'} |"
     yield ""
     yield "| member | what it says |"
     yield "|---|---|"
-    for name in sorted({member for must, may in _FORMATS.values() for member in must | may}):
-        yield f"| `{name}` | {_SOURCE_MEMBERS.get(name, '')} |"
+    for name in sorted({member for must, may in FORMATS.values() for member in must | may}):
+        yield f"| `{name}` | {_SOURCE_MEMBERS[name]} |"
     yield ""
 
 

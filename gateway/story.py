@@ -16,6 +16,11 @@ from audit.log.entries import Agents, Categories, Entry, EntryType, Outcome
 Detail = Mapping[str, str | int | bool]
 
 
+def made_by(adapter: str) -> Detail:
+    """Which version of an adapter made the record, where it is known: the log says it for as long as it lasts."""
+    return {"adapter": adapter} if adapter else {}
+
+
 class Said(TypedDict, total=False):
     """What one entry says beyond its story."""
 

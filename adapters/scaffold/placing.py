@@ -1,21 +1,24 @@
 """Where a single column goes in the person's record, for a tool that maps one at a time; and what was recognised anew.
 
-Names, telephones, addresses and needs have several parts or repeat: those are written by hand.
+Telephones, addresses, relatives and observations have several parts or repeat: those are written by hand.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from adapters.scaffold.outlining import SampleError
 from adapters.scaffold.proposing import transform_for
 from adapters.scaffold.recognising import concepts, recognise
 from adapters.scaffold.sniffing import sniff
 
-#: The place of each concept below `Patient`.
-PLACES: Final[Mapping[str, tuple[str, ...]]] = {
+#: The place of each concept below `Patient`; a number is the place in a list.
+PLACES: Final[Mapping[str, tuple[str | int, ...]]] = {
+    "family-name": ("name", 0, "family"),
+    "given-names": ("name", 0, "given"),
+    "language": ("communication", 0, "language"),
     "identity-code": ("identifier", "urn:oid:1.2.246.21"),
     "customer-number": ("identifier", "migri-customer"),
     "gender": ("gender",),
@@ -32,24 +35,41 @@ PLACES: Final[Mapping[str, tuple[str, ...]]] = {
     "vulnerable": ("extension", "vulnerability", "fact"),
     "family-size": ("extension", "family", "size"),
     "unaccompanied": ("extension", "guardianship", "unaccompanied"),
+    "service-needs": ("code",),
 }
+#: The resource of a concept that is not told of the person: there is one for each part of the column.
+_RESOURCES: Final = {"service-needs": "ServiceRequest"}
+#: What is written beside a concept where nothing was.
+_BESIDE: Final[Mapping[str, Mapping[str, Any]]] = {"language": {"preferred": True}}
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A place that a column may be mapped to: its concept, its title by language, where it is, how it is taken."""
+    """A place that a column may be mapped to: its concept and title, and the change that maps a column there."""
 
     concept: str
     title: Mapping[str, str]
-    path: tuple[str, ...]
+    path: tuple[str | int, ...]
     transform: str
+    beside: Mapping[str, Any]
+    resource: str
 
 
 def places() -> tuple[Place, ...]:
     """All places, each with the transform that its values ask for most often."""
     titles = {concept.name: concept.title for concept in concepts()}
     kinds = {concept.name: concept.kind for concept in concepts()}
-    return tuple(Place(name, titles[name], path, transform_for(name, kinds[name])) for name, path in PLACES.items())
+    return tuple(
+        Place(
+            name,
+            titles[name],
+            path,
+            transform_for(name, kinds[name]),
+            _BESIDE.get(name, {}),
+            _RESOURCES.get(name, "Patient"),
+        )
+        for name, path in PLACES.items()
+    )
 
 
 def proposed(data: bytes, file: str) -> Mapping[str, str]:

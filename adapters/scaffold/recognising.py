@@ -322,8 +322,8 @@ def value_score(column: Column, kind: str) -> float | None:
             return _share(held, lambda value: takes(kind, value))
         case "phone":
             return _share(held, lambda value: takes("phone", value) and any(c.isdigit() for c in value))
-        case "date":
-            return max(_share(held, lambda value, by=by: takes(by, value)) for by in DATES)
+        case "date" | "birth":
+            return max(_share(held, lambda value, by=by: takes(by, value, kind)) for by in DATES)
         case "yes-no":
             return _share(held, lambda value: takes("y-n", value))
         case "numbers":
@@ -335,7 +335,7 @@ def value_score(column: Column, kind: str) -> float | None:
             return _share(held, lambda value: not any(letter.isdigit() for letter in value))
         case "service-need":
             known = values_of("service-need")
-            parts = _parts(held, None if column.listed else _separator(held, lambda value: plain(value) in known))
+            parts = _parts(held, None if column.listed else parted_by(kind, held))
             return _share(parts, lambda value: plain(value) in known)
         case "country":
             return _share(held, lambda value: plain(value) in values_of("country") or takes("country", value))
@@ -366,7 +366,7 @@ def _described(column: Column, concept: Concept, score: float, by: str) -> Recog
     table: dict[str, str] = {}
     unknown = 0
     if kind == "service-need" and not column.listed:
-        separator = _separator(column.held, lambda value: plain(value) in values_of(kind))
+        separator = parted_by(kind, column.held)
     if kind == "numbers" and not column.listed:
         separator = _separator(column.held, str.isdigit)
     if kind in _TABLED:
@@ -407,6 +407,11 @@ def _key(sample: Sample, recognised: Iterable[Recognised]) -> str:
     )
 
 
+def parted_by(kind: str, held: Sequence[str]) -> str | None:
+    """What parts the values of a kind in a cell; None if no cell holds several."""
+    return _separator(held, lambda value: plain(value) in values_of(kind))
+
+
 def _separator(held: Sequence[str], known: Any) -> str | None:
     """The separator whose parts are known best; None if no value has several parts."""
     scores = []
@@ -427,9 +432,11 @@ def _share(values: Sequence[str], fits: Any) -> float:
     return sum(bool(fits(value)) for value in values) / len(values) if values else 0.0
 
 
-def takes(transform: str, value: str) -> bool:
+def takes(transform: str, value: str, kind: str = "") -> bool:
+    """Whether a transform takes a value; of a birth also the year, or year and month."""
+    taking = TRANSFORMS[transform]
     try:
-        TRANSFORMS[transform].forward(value)
+        ((kind == "birth" and taking.in_part) or taking.forward)(value)
     except TransformError:
         return False
     return True

@@ -10,8 +10,8 @@ import copy
 import io
 import json
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
@@ -20,6 +20,8 @@ from ruamel.yaml.error import YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 _PLAIN: Final = re.compile(r"[A-Za-zÅÄÖåäö_][A-Za-z0-9ÅÄÖåäö_/-]*\Z")
+#: The resource that each mapping makes of a record.
+PERSON: Final = "Patient"
 _RESERVED: Final = frozenset({"yes", "no", "true", "false", "on", "off", "null", "y", "n"})
 
 
@@ -43,14 +45,21 @@ class EditKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """A change: a name to add to a list, a value with its code to a table, a column to a place of the person."""
+    """A change: a name to add to a list, a value with its code to a table, a column to a place of a resource.
+
+    A number in `path` is the place in a list. `beside` is written with an object that is made for the column; of a
+    resource that is not the person, one is made for each part of it, which `by` parts.
+    """
 
     kind: EditKind
     name: str
     table: str = ""
     code: str = ""
     transform: str = ""
-    path: tuple[str, ...] = ()
+    path: tuple[str | int, ...] = ()
+    beside: Mapping[str, Any] = field(default_factory=dict)
+    resource: str = PERSON
+    by: str | None = None
 
 
 def edited(text: str, edit: Edit) -> str:
@@ -64,8 +73,23 @@ def edited(text: str, edit: Edit) -> str:
         case EditKind.MAP:
             if not edit.path:
                 raise EditError("edit-other")
-            value = {"from": edit.name} | ({"as": edit.transform} if edit.transform else {})
-            return _put(text, ("resources", "Patient", *edit.path[:-1]), edit.path[-1], value)
+            taken = {"as": _own(text, edit.transform)} if edit.transform else {}
+            if edit.resource != PERSON:
+                parts = {"split": edit.name} | ({"by": edit.by} if edit.by is not None else {})
+                each = {"each": parts, edit.path[-1]: {"from": "."} | taken}
+                return _put(text, ("resources", edit.resource), each)
+            return _put(text, ("resources", PERSON, *edit.path), {"from": edit.name} | taken, edit.beside)
+
+
+def _own(text: str, transform: str) -> str:
+    """The transform by the mapping's own table, where it has one that extends the code system."""
+    kind, _, system = transform.partition(" ")
+    tables = _member(_root(text), "tables")
+    for name, table in tables.value if kind == "code" and isinstance(tables, MappingNode) else []:
+        extended = _member(table, "extends")
+        if isinstance(extended, ScalarNode) and extended.value == system:
+            return f"{kind} {name.value}"
+    return transform
 
 
 def _add(held: Any, member: str, name: str) -> None:
@@ -93,31 +117,33 @@ def _coded(text: str, edit: Edit) -> str:
     root = _root(text)
     tables = _member(root, "tables")
     if tables is not None and _member(tables, edit.table) is not None:
-        return _put(text, ("tables", edit.table), edit.name, edit.code)
+        return _put(text, ("tables", edit.table, edit.name), edit.code)
     table = {"extends": edit.table, edit.name: edit.code}
     if tables is not None:
-        return _put(text, ("tables",), edit.table, table)
+        return _put(text, ("tables", edit.table), table)
     lines = f"tables:\n  {word(edit.table)}: {flow(table)}\n\n"
     at = next(key.start_mark.index for key, _ in root.value if key.value == "resources")
     return _checked(text, _inserted(text, at, lines), lambda held: held.update(tables={edit.table: table}))
 
 
-def _put(text: str, parents: tuple[str, ...], last: str, value: Any) -> str:
-    """Put a member into an object, with the objects around it as far as they are lacking."""
+def _put(text: str, path: tuple[str | int, ...], value: Any, beside: Mapping[str, Any] | None = None) -> str:
+    """Put a member where a path ends, with the objects and lists around it as far as they are lacking."""
     node: Node = _root(text)
     depth = 0
-    while depth < len(parents) and (inner := _member(node, parents[depth])) is not None:
+    while depth < len(path) and (inner := _member(node, path[depth])) is not None:
         node, depth = inner, depth + 1
-    if not isinstance(node, MappingNode):
+    if depth == len(path):
+        raise EditError("edit-there")
+    key = path[depth]
+    if not isinstance(node, MappingNode) or not isinstance(key, str) or depth == 0:
         raise EditError("edit-other")
-    if depth == 0 or (depth == len(parents) and _member(node, last) is not None):
-        raise EditError("edit-there" if depth else "edit-other")
-    for parent in reversed(parents[depth + 1 :] + ((last,) if depth < len(parents) else ())):
-        value = {parent: value}
-    key = parents[depth] if depth < len(parents) else last
+    made = beside or {}
+    for parent in reversed(path[depth + 1 :]):
+        value = [value] if isinstance(parent, int) else {parent: value, **made}
+        made = {}
 
     def change(held: Any) -> None:
-        for parent in parents[:depth]:
+        for parent in path[:depth]:
             held = held[parent]
         held[key] = value
 
@@ -140,7 +166,9 @@ def _root(text: str) -> MappingNode:
     return root
 
 
-def _member(node: Node, name: str) -> Node | None:
+def _member(node: Node, name: str | int) -> Node | None:
+    if isinstance(name, int):
+        return next(iter(node.value[name:]), None) if isinstance(node, SequenceNode) else None
     pairs = node.value if isinstance(node, MappingNode) else []
     return next((value for key, value in pairs if isinstance(key, ScalarNode) and key.value == name), None)
 

@@ -21,10 +21,11 @@ from ruamel.yaml.error import YAMLError
 
 from adapters.mapping import MappingError
 from adapters.scaffold.placing import proposed
+from adapters.scaffold.recognising import parted_by
 from adapters.sdk import AdapterError, Finding, Limits, Mapped, Record
 from adapters.sdk.folders import Package, open_folder
 from adapters.sdk.testing import ignored_by, target_of
-from adapters.workbench.editing import Edit, EditError, edited
+from adapters.workbench.editing import PERSON, Edit, EditError, edited
 from schemas.codes import code_system, code_systems
 
 #: Records that are listed and can be looked at; the counts are of these.
@@ -174,12 +175,20 @@ class Bench:
             if _digest(before) != digest:
                 # Whoever edits it meanwhile must not lose what they wrote.
                 raise EditError("edit-changed")
-            after = edited(before.decode("utf-8"), edit).encode()
+            after = edited(before.decode("utf-8"), self._parted(edit)).encode()
             compiles = getattr(self._package and self._package.adapter, "compiles", None)
             if compiles is not None and (fault := compiles(after.decode())):
                 raise EditError("edit-fault", fault)
             _replace(path, after)
             self._done.append((before, _digest(after)))
+
+    def _parted(self, edit: Edit) -> Edit:
+        """A change with what parts the column's cells, where one resource is made of each part."""
+        if edit.resource == PERSON:
+            return edit
+        fields = [item.fields for read in self._read.values() for item, _ in read.pairs if isinstance(item, Record)]
+        held = [value for value in (of.get(edit.name) for of in fields) if isinstance(value, str)]
+        return replace(edit, by=parted_by("service-need", held))
 
     def undo(self) -> None:
         """Take the last change back, unless somebody has edited the file since. Raises EditError, OSError."""

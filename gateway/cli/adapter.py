@@ -29,6 +29,7 @@ app = typer.Typer(help="Make an adapter from a sample, look at what it does, tes
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 Folder = Annotated[Path, typer.Argument(help="The adapter's folder.", metavar="FOLDER")]
 T = TypeVar("T")
+BUILDER = "install yhdyspinta[adapters]"
 
 
 app.command()(new)
@@ -299,7 +300,7 @@ def package(
     if failing:
         fail(f"the adapter does not pass: {', '.join(failing)}", NO, remedy="see `yhdyspinta adapter test`", json=json)
     if importlib.util.find_spec("hatchling") is None:
-        fail("the builder is not installed", OUTSIDE, remedy="install yhdyspinta[adapters]", json=json)
+        fail("the builder is not installed", OUTSIDE, remedy=BUILDER if json else escape(BUILDER), json=json)
     target = (out or found.folder / "dist").resolve()
     before = set(target.glob("*.whl")) if target.is_dir() else set()
     with progress("building", quiet=json):

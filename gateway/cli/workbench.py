@@ -320,7 +320,14 @@ def change(form: Mapping[str, str]) -> Edit:
         case EditKind.MAP if name:
             for place in places():
                 if place.concept == form.get("concept"):
-                    return Edit(EditKind.MAP, name, path=place.path, transform=place.transform)
+                    return Edit(
+                        EditKind.MAP,
+                        name,
+                        transform=place.transform,
+                        path=place.path,
+                        beside=place.beside,
+                        resource=place.resource,
+                    )
     raise EditError("edit-other")
 
 

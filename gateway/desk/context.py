@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
 from sqlalchemy import Engine
 
+from adapters.sdk.versions import Version
 from audit.log.log import Log
 from audit.questions.anomalies import Thresholds
 from audit.questions.report import Activity, Controller, Names
@@ -58,6 +59,10 @@ class DeskContext:
     signer: Callable[[MemberId], Signer] | None = None
     #: The nodes that were shown that our log only grew: what a node that runs knows, and no command beside it.
     proven_to: Callable[[], Sequence[Proven]] = tuple
+    #: The versions of adapters that are installed beside the node. Their code is loaded in a reader and never here.
+    installed: Callable[[], Sequence[Version]] = tuple
+    #: The adapters whose version in use could not be taken up by this node, which goes on with the former.
+    not_taken: Callable[[], Iterable[str]] = tuple
 
     @property
     def log_key(self) -> VerifierKey:

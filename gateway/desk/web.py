@@ -29,6 +29,7 @@ from gateway.desk.asking import Question
 from gateway.desk.desk import Desk
 from gateway.desk.forms import FILTERS, Format, Language
 from gateway.desk.proposals import ComparingError, NothingStandsError
+from gateway.desk.questions.adapters import Adapters
 from gateway.desk.questions.counting import Flows, Processing
 from gateway.desk.questions.persons import AfterWithdrawal, ConsentsOf, DaysOf, ExtractOf
 from gateway.desk.questions.proving import Check, Proof, ProofFile, Proofs, Unchanged
@@ -157,6 +158,15 @@ def _add_addressed(routes: APIRouter, desk: Desk, asker: Any, conclusion: Any) -
     )
     async def unreviewed(request: Request, asker: Asker = asker) -> Response:
         return _given(request, await _asked(desk, Unreviewed(), asker))
+
+    @routes.get(
+        "/adapters",
+        summary="Which version of each adapter is in use, since when and by whom, and which there were",
+        response_model=ANSWERS["Adapters"],
+        responses=_problems(),
+    )
+    async def adapters(request: Request, asker: Asker = asker) -> Response:
+        return _given(request, await _asked(desk, Adapters(), asker))
 
     @routes.post(
         "/reviews/{entry}",

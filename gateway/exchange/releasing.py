@@ -32,7 +32,7 @@ from gateway.exchange.keeping import keep_decision
 from gateway.exchange.opening import Answer, Incoming, PeerCall, check_in_time
 from gateway.exchange.telling import told
 from gateway.person.values import Named, Person
-from gateway.story import Detail, Story
+from gateway.story import Detail, Story, made_by
 from gateway.telemetry import event
 from gateway.wire.decided import DecisionSummary, body_digest
 from gateway.wire.message import Checkpoint, ResponseClaims, Words
@@ -56,6 +56,15 @@ class Release:
     projection: Projection
     #: By which words it goes; None where the asker does not take that.
     words: Words | None = None
+    #: The version of the adapter that made the record.
+    made_by: str = ""
+
+    @property
+    def detail(self) -> Detail:
+        """What its entry says besides."""
+        # Whose data it is was in doubt, and an emergency did not wait for that: whoever reviews it is to see so.
+        disputed = DISPUTED if self.person.conflict is not None else {}
+        return {**disputed, **made_by(self.made_by)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +116,7 @@ def _released(exchange: Exchange, connection: Connection, release: Release) -> t
         decision=decision,
         response_digest=body_digest(body),
         kept=release.projection.kept,
-        # Whose data it is was in doubt, and an emergency did not wait for that: whoever reviews it is to see so.
-        detail=DISPUTED if release.person.conflict is not None else {},
+        detail=release.detail,
     )
     entry = provider_entry(exchange, incoming, act)
     noticed = keep_message(exchange, connection, incoming, answer, entry)

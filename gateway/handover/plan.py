@@ -39,7 +39,7 @@ from gateway.registry.read.entries import ServiceDescriptor
 from gateway.registry.read.registry import Registry
 from gateway.registry.read.standing import Standing
 from gateway.storage.sealing import seal
-from gateway.story import Story
+from gateway.story import Story, made_by
 from gateway.wire.identifiers import ServiceId, SubsystemId
 from gateway.wire.problems import ProblemError
 from schemas.catalogue import catalogue
@@ -236,7 +236,7 @@ class Handovers:
             Outcome.PLANNED if is_planned else Outcome.STOPPED,
             now,
             id=handover,
-            detail={"flow": order.flow, "handover": handover} | _made_by(order),
+            detail={"flow": order.flow, "handover": handover, **made_by(order.made_by)},
         )
         new = NewHandover(
             id=handover,
@@ -310,11 +310,6 @@ def _sent_by(standing: Standing, order: Order, flow: Flow, now: datetime) -> Seq
 
 def _falls_to(flow: Flow, roles: frozenset[str]) -> bool:
     return any(not part.from_roles.isdisjoint(roles) for part in flow.deliveries)
-
-
-def _made_by(order: Order) -> dict[str, str]:
-    """Which mapping made the record: the log says it for as long as the log lasts."""
-    return {"adapter": order.made_by} if order.made_by else {}
 
 
 def _delivery(draft: Draft, handover: NewHandover, planned: Planned, entry: Entry) -> NewDelivery:

@@ -137,7 +137,14 @@ class Node:
         stack.callback(asyncio.create_task(probe(parts.exchange.log, parts.exchange.node, self._clock)).cancel)
         doors = await self._open_doors(stack, parts)
         exchange = parts.exchange
-        known = DeskParts(exchange.log, exchange.subjects, exchange.signer, exchange.witnessing.proven_to)
+        known = DeskParts(
+            exchange.log,
+            exchange.subjects,
+            exchange.signer,
+            exchange.witnessing.proven_to,
+            reading.editions.installed,
+            parts.versions.condition if parts.versions is not None else tuple,
+        )
         desk = desk_of(self.settings, exchange.engine, self._clock, parts=known, standing=parts.latest)
         stack.callback(desk.close)
         await self._serve_faces(stack, sockets, _Running(parts, work, doors, desk))

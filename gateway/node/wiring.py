@@ -7,7 +7,7 @@ them into a node; commands that work beside a node take from here what they need
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import Engine, make_url
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
+from adapters.sdk.versions import Version
 from audit.log.log import Log, LogPolicy
 from audit.questions.keys import SubjectKeys
 from audit.questions.report import Controller
@@ -35,7 +36,7 @@ from gateway.keys.credentials import KeyPlace, Opening
 from gateway.keys.errors import TrustError
 from gateway.keys.tls import TlsKey, browser_context
 from gateway.person.values import Register
-from gateway.reading.readers import Adapters
+from gateway.reading.readers import Adapters, Reading
 from gateway.registry.read.distribution import RegistryClient
 from gateway.registry.read.entries import log_origin, witness_name
 from gateway.registry.read.standing import Standing, Standings
@@ -152,6 +153,8 @@ class DeskParts:
     subjects: Subjects
     signer: Callable[[MemberId], Signer] | None = None
     proven_to: Callable[[], Sequence[Proven]] = tuple
+    installed: Callable[[], Sequence[Version]] | None = None
+    not_taken: Callable[[], Iterable[str]] = tuple
 
 
 def desk_of(
@@ -181,8 +184,20 @@ def desk_of(
             overdue_seconds=settings.delivery.overdue_hours * 3600,
             signer=own.signer,
             proven_to=own.proven_to,
+            installed=own.installed or partial(_installed, settings),
+            not_taken=own.not_taken,
         )
     )
+
+
+def _installed(settings: Settings) -> Sequence[Version]:
+    """The adapters that are installed, as a reader tells them: a command holds keys, and loads none of their code."""
+    reading = Reading(settings.adapters.limits())
+    try:
+        reading.start()
+        return reading.editions.installed()
+    finally:
+        reading.close()
 
 
 def controller_of(given: AuditSettings | MemberSettings) -> Controller:

@@ -57,6 +57,8 @@ class Read:
     bundle: dict[str, Any]
     named: Named
     facts: SubjectFacts
+    #: The version of the adapter that mapped it.
+    made_by: str = ""
 
 
 class Provider:
@@ -124,7 +126,8 @@ class Provider:
         facts = facts_of(sourced.bundle, incoming.registry, incoming.now)
 
         def decided(connection: Connection) -> Release | Withheld:
-            return self._decided(connection, self._as_of_now(incoming), Read(sourced.bundle, named, facts))
+            read = Read(sourced.bundle, named, facts, sourced.made_by)
+            return self._decided(connection, self._as_of_now(incoming), read)
 
         answer = await record_release(self._exchange, decided)
         if isinstance(answer, Withheld):
@@ -149,7 +152,8 @@ class Provider:
             return Withheld(incoming, problem, decision)
         check_still_vouched(self._exchange, incoming)
         projection = project(read.bundle, decision.permitted_categories)
-        return Release(incoming, person, decision, projection, words_of(incoming, decision, projection.kept, person))
+        words = words_of(incoming, decision, projection.kept, person)
+        return Release(incoming, person, decision, projection, words, read.made_by)
 
     async def _nothing(
         self, incoming: Incoming, problem: ProblemError, named: Named | None = None, decision: Decision | None = None

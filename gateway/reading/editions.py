@@ -105,6 +105,10 @@ class Editions:
             retired = self._retired()
         _end(retired)
 
+    def installed(self) -> tuple[Version, ...]:
+        """The versions that are installed beside the node, whether they are at work or not."""
+        return tuple(edition.version for edition in self._installed.values())
+
     def taken(self) -> dict[str, str]:
         """The digests of the versions that were taken into use, by adapter."""
         with self._lock:

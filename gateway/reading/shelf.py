@@ -26,13 +26,17 @@ INSTALLED: Final = ""
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """A version in its turn: since when an adapter has been this one; `digest` is empty for what is installed."""
+    """A version in its turn: since when an adapter has been this one; `digest` is empty for what is installed.
+
+    `entry` is the entry of the log that tells of it.
+    """
 
     name: str
     number: int
     digest: str
     declared: str
     since: datetime
+    entry: str = ""
 
 
 def in_use(engine: Engine) -> dict[str, str]:
@@ -48,18 +52,18 @@ def in_use(engine: Engine) -> dict[str, str]:
         return {str(row.name): str(row.digest) for row in rows}
 
 
-def history(connection: Connection, name: str) -> Sequence[Use]:
-    """The versions that an adapter has been, newest first."""
-    rows = connection.execute(
+def history(connection: Connection, name: str | None = None) -> Sequence[Use]:
+    """The versions that an adapter has been, newest first; without a name those of all, by name."""
+    statement = (
         select(adapter_uses, adapter_versions.c.declared)
         .outerjoin(
             adapter_versions,
             (adapter_versions.c.name == adapter_uses.c.name) & (adapter_versions.c.digest == adapter_uses.c.digest),
         )
-        .where(adapter_uses.c.name == name)
-        .order_by(adapter_uses.c.number.desc())
+        .order_by(adapter_uses.c.name, adapter_uses.c.number.desc())
     )
-    return [Use(row.name, row.number, row.digest, row.declared or "", moment(row.at)) for row in rows]
+    rows = connection.execute(statement if name is None else statement.where(adapter_uses.c.name == name))
+    return [Use(row.name, row.number, row.digest, row.declared or "", moment(row.at), row.entry) for row in rows]
 
 
 def wheel(engine: Engine, name: str, digest: str) -> bytes | None:

@@ -101,10 +101,14 @@ def read_query(body: bytes) -> tuple[Locator, str | None]:
 
 @dataclass(frozen=True, slots=True)
 class Sourced:
-    """One person's record, mapped: the canonical bundle and what the adapter had to say about it."""
+    """One person's record, mapped: the canonical bundle and what the adapter had to say about it.
+
+    `made_by` is the version of the adapter.
+    """
 
     bundle: dict[str, Any]
     findings: tuple[Finding, ...]
+    made_by: str = ""
 
 
 class Backend(Protocol):
@@ -158,7 +162,7 @@ class HttpBackend:
                     detail="the source system's record cannot be read without errors: "
                     + ", ".join(sorted({finding.code for finding in mapped.findings}) or ["more than one person"]),
                 )
-            found = Sourced(mapped.bundle, tuple(mapped.findings))
+            found = Sourced(mapped.bundle, tuple(mapped.findings), mapped.made_by)
         if found is None:
             raise ProblemError("subject-not-found", detail="the source system knows no such person")
         return found

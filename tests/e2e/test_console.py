@@ -160,7 +160,7 @@ def test_a_handover_that_nobody_accepts_becomes_overdue_and_stays_in_sight(
 
         expect(page.locator("#late")).to_have_text("Myöhässä 1")
         expect(page.locator("article.late")).to_contain_text("Kotkan kaupunki (demo)")
-        expect(page.locator("article.late .tag.wait").first).to_have_text("perillä, odottaa vastuun ottoa")
+        expect(page.locator("article.late .tag.wait").first).to_have_text("perillä, odottaa vastuunottoa")
         context.close()
 
 

@@ -1,4 +1,4 @@
-"""Pages of the console about the network: handovers under way, and the registry."""
+"""Pages of the console about the network: handovers under way, the registry, and the adapters of this node."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from gateway.console.office import Answer, Ask, Page, Shown, Visit
+from gateway.desk.questions.adapters import Adapters
 from gateway.desk.questions.boards import Board, Handovers
 from gateway.desk.roles import EVERYONE
 from gateway.registry.read.registry import Registry
@@ -102,7 +103,13 @@ def _municipalities(visit: Visit, known: Registry) -> list[dict[str, str]]:
     ]
 
 
+def adapters(_visit: Visit) -> Answer:
+    """Which version of each adapter is in use, and which there were."""
+    return Ask(Adapters(), lambda told: Shown("adapters.html", {"told": told}))
+
+
 PAGES = (
     Page("/handovers", "handovers", board, Handovers.roles, group="network", rank=10),
     Page("/registry", "registry", registry, EVERYONE, group="network", rank=20),
+    Page("/adapters", "adapters", adapters, Adapters.roles, group="network", rank=60),
 )

@@ -1,4 +1,4 @@
-"""`yhdyspinta audit unusual | unreviewed | sign-off`: what deserves a look, and who has looked at it.
+"""`yhdyspinta audit unusual | unreviewed | sign-off | adapters`: what deserves a look, and who has looked at it.
 
 Like every reading at the officer's desk each is an entry of the log before anything is printed, and so is a sign-off.
 The reasons of a sign-off are read from standard input, so that the shell does not remember them; they hold no personal
@@ -17,6 +17,7 @@ from rich.markup import escape
 from audit.log.entries import timestamp
 from audit.questions.reviews import EMERGENCY, MAX_REMARK, Verdict, is_disputed
 from gateway.desk.cli.desk import HEADINGS, Language, WindowEnd, WindowStart, desk, entry_named, rows, window
+from gateway.desk.questions.adapters import Adapters, Used
 from gateway.desk.questions.reviewing import Queue, SignOff, Unreviewed, Unusual
 from gateway.terminal.configuration import CONFIG, Config, Json
 from gateway.terminal.output import NO, WRONG, console, fail, print_json, progress, table
@@ -127,4 +128,32 @@ def sign_off(
         console.print(f"[green]✓[/] {escape(done.entry)} signed off as {done.verdict}")
 
 
-COMMANDS = (unusual, unreviewed, sign_off)
+def adapters(config: Config = CONFIG, json: Json = False) -> None:
+    """Tell which version of each adapter is in use, since when and by whom, and which there were."""
+    with desk(config, json=json) as (officer, asker):
+        told = officer.ask(Adapters(), asker)
+    if json:
+        print_json(told.to_dict())
+    else:
+        columns = ("adapter", "version", "digest", "in use since (UTC)", "by")
+        console.print(table("adapters", columns, [line for used in told.found for line in _turns(used)]))
+    raise SystemExit(0 if told.found else NO)
+
+
+def _turns(used: Used) -> list[list[str]]:
+    """The turns of an adapter's versions; of one that was never changed the version that is installed."""
+    if not used.turns:
+        return [[used.version.name, used.version.declared, used.version.digest[:12], "its installation", ""]]
+    return [
+        [
+            "" if number else used.version.name,
+            turn.version.declared,
+            turn.version.digest[:12] or "installed",
+            timestamp(turn.since)[:19],
+            escape(f"{turn.user or ''} {turn.client or ''}".strip()),
+        ]
+        for number, turn in enumerate(used.turns)
+    ]
+
+
+COMMANDS = (unusual, unreviewed, sign_off, adapters)

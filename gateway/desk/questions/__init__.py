@@ -5,11 +5,22 @@ from __future__ import annotations
 from typing import Any, Final
 
 from gateway.desk.asking import Question
-from gateway.desk.questions import boards, counting, duties, persons, proving, requests, reviewing, rulebooks, searching
+from gateway.desk.questions import (
+    adapters,
+    boards,
+    counting,
+    duties,
+    persons,
+    proving,
+    requests,
+    reviewing,
+    rulebooks,
+    searching,
+)
 
 QUESTIONS: Final[tuple[type[Question[Any]], ...]] = tuple(
     found
-    for module in (persons, searching, counting, reviewing, proving, rulebooks, boards, requests, duties)
+    for module in (persons, searching, counting, reviewing, proving, rulebooks, boards, adapters, requests, duties)
     for found in vars(module).values()
     if isinstance(found, type)
     and issubclass(found, Question)

@@ -64,14 +64,9 @@ class DirectoryFetcher(FetcherInterface):
 class HttpFetcher(FetcherInterface):
     """Reads a publication from a web server: https, or plain http on a loopback address. Follows no redirect."""
 
-    def __init__(self, *, timeout_seconds: float = 10.0, authorities: Path | None = None) -> None:
-        """`authorities`: a PEM file with the issuers of the server's certificate; without it the system's are used."""
-        self._pool = urllib3.PoolManager(
-            cert_reqs="CERT_REQUIRED",
-            ca_certs=str(authorities) if authorities is not None else None,
-            timeout=urllib3.Timeout(total=timeout_seconds),
-            retries=False,
-        )
+    def __init__(self, *, timeout_seconds: float = 10.0) -> None:
+        timeout = urllib3.Timeout(total=timeout_seconds)
+        self._pool = urllib3.PoolManager(cert_reqs="CERT_REQUIRED", timeout=timeout, retries=False)
 
     def _fetch(self, url: str) -> Iterator[bytes]:
         parts = urlsplit(url)

@@ -6,16 +6,23 @@ import io
 import json
 import sys
 from collections import defaultdict
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from adapters import layouts, mapping
+from adapters.compiling import VALUE_MEMBERS
 from adapters.mapped import MappedAdapter
+from adapters.protecting import DECLARED, table
 from adapters.reference import reference
 from adapters.sdk import Limits, Manifest, Text
 from adapters.sdk.testing import CHECKS, open_folder
+from adapters.texts import CODES
+from adapters.transforms import TRANSFORMS
 from schemas.catalogue import catalogue
+from schemas.codes import code_systems
 from tests.adapters.tools.documents import DOCS, Block, blocks
 
 CASES: dict[str, dict[str, Block]] = defaultdict(dict)
@@ -79,6 +86,45 @@ def test_the_reference_is_what_the_code_says() -> None:
     assert written == reference(), "run: yhdyspinta adapter reference > docs/adapters/reference.md"
 
 
+def registries() -> dict[str, Iterable[str]]:
+    """All that the code knows by name, by what it is."""
+    must_and_may = [member for names in mapping.FORMATS.values() for members in names for member in members]
+    return {
+        "member of the file": mapping.MEMBERS,
+        "member of a value": VALUE_MEMBERS,
+        "format": mapping.FORMATS,
+        "member of a source": must_and_may,
+        "member of a layout": [name for names in layouts.MEMBERS.values() for name in names],
+        "transform": TRANSFORMS,
+        "code system": code_systems(),
+        "finding": CODES,
+        "protecting fact": DECLARED,
+        "limit": [name for name in Limits.__slots__ if name != "clock"],
+    }
+
+
+@pytest.mark.parametrize("kind", registries())
+def test_the_reference_tells_of_all_that_the_code_knows(kind: str) -> None:
+    rows = [line for line in (DOCS / "reference.md").read_text("utf-8").splitlines() if line.startswith("|")]
+
+    untold = [name for name in registries()[kind] if not any(f"`{name}`" in row for row in rows)]
+
+    assert untold == []
+
+
+def test_the_reference_tells_of_every_resource_and_every_rule_of_doubt() -> None:
+    lines = (DOCS / "reference.md").read_text("utf-8").splitlines()
+
+    assert [name for name in catalogue().resources if f"### {name}" not in lines] == []
+    assert [row for row in table() if f"| {' | '.join(row)} |" not in lines] == []
+
+
+def test_the_page_tells_of_every_check_that_an_adapter_must_pass() -> None:
+    checks = (DOCS / "README.md").read_text("utf-8")
+
+    assert [check.name for check in CHECKS if f"**{check.name}**" not in checks] == []
+
+
 def test_the_example_passes_what_every_adapter_must_hold() -> None:
     package = open_folder(DOCS / "example")
 
@@ -99,4 +145,6 @@ def test_the_settings_of_every_source_in_the_documentation_are_settings(tmp_path
 
     kinds = [read.validate_python(tomllib.loads(text)["sources"][0]).kind for text in shown]
 
-    assert kinds == ["directory", "directory", "database", "http", "sftp", "mllp"]
+    # Each kind that there is, as the settings' own description tells them.
+    known = read.json_schema()["discriminator"]["mapping"]
+    assert set(kinds) == set(known)

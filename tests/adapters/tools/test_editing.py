@@ -75,12 +75,34 @@ def lines(before: str, after: str) -> tuple[list[str], list[str]]:
             ["      move: {municipality: {from: Kunta, as: code municipality}, date: {from: Muuttopvm, as: fi-date}}"],
         ),
         (
+            Edit(EditKind.MAP, "Snimi", path=("name", 0, "family")),
+            [],
+            ["    name: [{family: {from: Snimi}}]"],
+        ),
+        (
+            Edit(EditKind.MAP, "Kieli", path=("communication", 0, "language"), beside={"preferred": True}),
+            [],
+            ["    communication: [{language: {from: Kieli}, preferred: true}]"],
+        ),
+        (
+            Edit(
+                EditKind.MAP,
+                "Avun tarve",
+                path=("code",),
+                transform="code service-need",
+                resource="ServiceRequest",
+                by="/",
+            ),
+            [],
+            ['  ServiceRequest: {each: {split: Avun tarve, by: "/"}, code: {from: ".", as: code need}}'],
+        ),
+        (
             Edit(EditKind.MAP, "Turva", path=("extension", "safety-prohibition", "active"), transform="yes-no"),
             [],
             ["      safety-prohibition: {active: {from: Turva, as: yes-no}}"],
         ),
     ],
-    ids=range(9),
+    ids=range(12),
 )
 def test_change_is_written_where_a_hand_would_and_nothing_else_is(edit: Edit, went: list[str], came: list[str]) -> None:
     after = edited(TEXT, edit)
@@ -101,6 +123,19 @@ def test_list_in_one_line_grows_in_it_and_a_first_table_stands_before_the_resour
     assert mapped.endswith("    gender: {from: A}\n    birthDate: {from: S, as: fi-date}\n")
 
 
+@pytest.mark.parametrize("name", ["[{family: {from: S}}]", "\n      - family: {from: S}\n        text: {from: T}"])
+def test_part_of_a_name_is_put_beside_the_other_however_the_list_is_written(name: str) -> None:
+    text = f"source: {{}}\nresources:\n  Patient:\n    name: {name}\n    gender: {{from: A}}\n"
+    given = Edit(EditKind.MAP, "E", path=("name", 0, "given"), transform="words")
+
+    after = edited(text, given)
+
+    assert "given: {from: E, as: words}" in after
+    assert after.endswith("\n    gender: {from: A}\n")
+    with pytest.raises(EditError, match="edit-there"):
+        edited(after, given)
+
+
 @pytest.mark.parametrize(
     ("text", "edit", "code"),
     [
@@ -108,6 +143,13 @@ def test_list_in_one_line_grows_in_it_and_a_first_table_stands_before_the_resour
         (TEXT, Edit(EditKind.CODE, "asunto", table="need", code="education"), "edit-there"),
         (TEXT, Edit(EditKind.MAP, "X", path=("birthDate",)), "edit-there"),
         (TEXT, Edit(EditKind.MAP, "X", path=("birthDate", "from", "y")), "edit-other"),
+        (TEXT, Edit(EditKind.MAP, "X", path=("birthDate", 0, "y")), "edit-other"),
+        ("resources: {Patient: {name: []}}", Edit(EditKind.MAP, "X", path=("name", 0, "family")), "edit-other"),
+        (
+            "resources: {ServiceRequest: {}}",
+            Edit(EditKind.MAP, "X", path=("c",), resource="ServiceRequest"),
+            "edit-there",
+        ),
         (TEXT, Edit(EditKind.MAP, "X"), "edit-other"),
         ("ignored: [", Edit(EditKind.IGNORE, "X"), "edit-broken"),
         ("- a", Edit(EditKind.IGNORE, "X"), "edit-broken"),

@@ -212,6 +212,46 @@ def test_column_is_mapped_and_a_protecting_fact_is_declared_by_a_click(page: Any
     wait(lambda: wanted in mapping.read_text("utf-8"))
 
 
+@pytest.mark.parametrize(
+    ("column", "line", "concept", "written"),
+    [
+        ("Snimi", "family: {from: Snimi}, ", "family-name", "family: {from: Snimi}}]"),
+        (
+            "Kutsumanimi",
+            ", given: {from: Kutsumanimi, as: words}",
+            "given-names",
+            "given: {from: Kutsumanimi, as: words}}]",
+        ),
+        (
+            "Äid.kieli",
+            '    communication: [{language: {from: "Äid.kieli", as: code language}, preferred: true}]\n',
+            "language",
+            '    communication: [{language: {from: "Äid.kieli", as: code language}, preferred: true}]\n',
+        ),
+        (
+            "Tuen tarpeet",
+            '  ServiceRequest:\n    each: {split: "Tuen tarpeet", by: "/"}\n    code: {from: ., as: code need}\n',
+            "service-needs",
+            '  ServiceRequest: {each: {split: Tuen tarpeet, by: "/"}, code: {from: ".", as: code need}}\n',
+        ),
+    ],
+    ids=["family name", "given names", "language", "needs"],
+)
+def test_names_language_and_needs_are_mapped_by_a_click_as_they_are_proposed(
+    page: Any, mapping: Path, column: str, line: str, concept: str, written: str
+) -> None:
+    edit(mapping, line, "")
+    cell = page.locator(".cell.left", has_text=column)
+    cell.wait_for()
+    assert cell.locator("select").input_value() == concept, "it is what was recognised"
+
+    cell.get_by_role("button", name="Map to").click()
+    page.locator(".cell.taken", has_text=column).wait_for()
+
+    assert written in mapping.read_text("utf-8")
+    assert page.locator(".fault").count() == 0
+
+
 def test_value_is_added_to_its_table_by_a_click(page: Any, mapping: Path) -> None:
     edit(mapping, ", neuvola: maternity-care", "")
     finding = page.locator(".every .finding", has_text="code-unknown").first

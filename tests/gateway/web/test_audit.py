@@ -10,10 +10,12 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+from typer.testing import CliRunner
 
 from audit.tree.checkpoint import VerifierKey, verify_checkpoint
 from audit.tree.merkle import leaf_hash, verify_inclusion
 from audit.tree.verify import verify_export
+from gateway.cli.main import app
 from gateway.demo.network import Network
 from schemas.facts import HETU
 from tests.gateway.running import Running, running
@@ -66,6 +68,24 @@ def call(
 
 def person(nodes: Running) -> dict[str, str]:
     return {"system": HETU, "value": nodes.people[1]}
+
+
+def test_answer_names_its_adapter_and_the_adapters_are_told_alike_by_interface_and_command(nodes: Running) -> None:
+    status, told, _ = call(nodes, "GET", "/v1/audit/adapters")
+    command = ["audit", "adapters", "--config", str(nodes.party("kotka").config), "--json"]
+    beside = CliRunner().invoke(app, command)
+    drawn = CliRunner().invoke(app, command[:-1], env={"COLUMNS": "200"})
+
+    assert (status, json.loads(beside.stdout)) == (200, told)
+    used = {adapter["name"]: adapter for adapter in told["adapters"]}
+    made = used["reception-centre-csv"]
+    assert made["is_installed"]
+    assert made["digest"][:12] in drawn.stdout
+    answers = [entry for entry in nodes.entries("centre", type="query") if entry.outcome != "refused"]
+    mark = f"reception-centre-csv {made['declared']} {made['digest'][:12]}"
+    assert {entry.detail["adapter"] for entry in answers} == {mark}
+    questions = [entry.detail["question"] for entry in nodes.entries("kotka", type="console-read")]
+    assert questions[-3:] == ["adapters"] * 3
 
 
 def test_person_is_found_and_each_reading_is_an_entry(nodes: Running) -> None:

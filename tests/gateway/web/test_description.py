@@ -189,7 +189,7 @@ async def _audit(here: Faces) -> None:
     await ask("unchanged", checkpoint=proof.json()["checkpoint"])
     await ask("unchanged", 400, checkpoint="no seal")
     for path, status in (
-        ("questions", 200), ("unreviewed", 200), ("entries/no-such/proof", 404),
+        ("questions", 200), ("unreviewed", 200), ("adapters", 200), ("entries/no-such/proof", 404),
         ("entries/99999999999999999/proof", 400),
         ("processing/2026", 200), ("processing/1", 400), ("processing/9999", 400), ("processing/then", 400),
     ):  # fmt: skip

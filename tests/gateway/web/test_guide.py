@@ -1,4 +1,4 @@
-"""The examples of docs/clients.md, run one after the other as a reader would, against running nodes."""
+"""The examples of docs/clients.md and the tutorial for adapters, done as a reader would, against running nodes."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from gateway.demo.leash import leashed
 from gateway.demo.network import Network
 from gateway.storage.tables import inbox
 from tests import parts
+from tests.adapters.tools.documents import DOCS, blocks, edit, run, shims, write
 from tests.gateway.running import Running, running
 from tests.waiting import wait
 
@@ -152,3 +153,40 @@ def test_every_block_of_the_guide_is_run_or_is_what_the_reader_sets() -> None:
     ran = sum(match[3] is not None for match in BLOCK.finditer(text))
 
     assert text.count("```bash") == ran + 1, "only the block of variables is not run"
+
+
+def test_the_tutorial_ends_with_the_record_in_an_inbox(nodes: Running, tmp_path: Path) -> None:
+    """Every file written, every command run, every line of output there, every edit made."""
+    (tmp_path / "bin").mkdir()
+    shims(tmp_path / "bin")
+    (tmp_path / "network").mkdir()
+    (tmp_path / "network" / "network").symlink_to(nodes.network.folder)
+    said = "\n".join(f"{name.upper()}={nodes.party(name).address}" for name in PARTIES.values())
+    done = []
+
+    for block in blocks(DOCS / "tutorial.md"):
+        done.append(block.language)
+        match block.language:
+            case "csv":
+                write(block, tmp_path)
+            case "diff":
+                edit(block, tmp_path)
+            case "sh":
+                # What the demo tells a reader, and a second or two that a reader takes.
+                said = f"{block.text}\n{said}"
+                wait(lambda: "adapter-taken" in log_of(nodes), alive=nodes.processes.check)
+            case "console":
+                if block.about == "inbox":
+                    wait(lambda: arrived(nodes, tmp_path), alive=nodes.processes.check)
+                run(block, tmp_path, said)
+
+    assert (done.count("console"), done.count("diff"), done.count("csv"), done.count("sh")) == (11, 3, 1, 1)
+
+
+def log_of(nodes: Running) -> str:
+    return (nodes.party("centre").folder / "node.log").read_text("utf-8")
+
+
+def arrived(nodes: Running, folder: Path) -> bool:
+    handed = json.loads((folder / "handed.json").read_text("utf-8"))["handovers"][0]["id"]
+    return handed in {row.handover for row in nodes.rows("kotka", select(inbox.c.handover))}
