@@ -50,8 +50,8 @@ def doubts(bundle: Mapping[str, Any], day: date) -> Iterator[Doubt]:
         yield Doubt(pointer, "contradictory")
     yield from _impossible_days(person, said, day)
     birth = person.get("birthDate")
-    # In the east a day begins before it does in UTC.
-    if birth and date.fromisoformat(birth) > day + timedelta(days=1):
+    # In the east a day begins before it does in UTC. A year that has begun may hold the day.
+    if birth and birth > (day + timedelta(days=1)).isoformat():
         yield Doubt("/entry/0/resource/birthDate", "date-future")
     elif contradicts_identity_code(bundle):
         # The node holds such a record until somebody has decided whose it is; here it is told.
@@ -68,17 +68,17 @@ def _impossible_days(person: Mapping[str, Any], said: Said, day: date) -> Iterat
     died = person.get("deceasedDateTime")
     if died and date.fromisoformat(died) > day + timedelta(days=1):
         yield Doubt("/entry/0/resource/deceasedDateTime", "date-future")
-    days = {"/birthDate": date.fromisoformat(person["birthDate"])} if person.get("birthDate") else {}
+    years = {"/birthDate": int(person["birthDate"][:4])} if person.get("birthDate") else {}
     for index, given in enumerate(person.get("identifier", ())):
         system, value = given["system"], given["value"]
         if system == HETU:
             if (born_on := born(system, value)) is not None:
-                days[f"/identifier/{index}/value"] = born_on
+                years[f"/identifier/{index}/value"] = born_on.year
         elif system in (MIGRI_CUSTOMER, LOCAL) and _is_identity_code(value):
             # Under this name nobody would find what the person has refused under their code.
             yield Doubt(f"/entry/0/resource/identifier/{index}/value", "identity-code-as-number")
-    for pointer, born_on in days.items():
-        if day.year - born_on.year > _OLDEST:
+    for pointer, year in years.items():
+        if day.year - year > _OLDEST:
             yield Doubt(f"/entry/0/resource{pointer}", "born-long-ago", "warning")
 
 

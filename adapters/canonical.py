@@ -22,7 +22,6 @@ class CanonicalAdapter:
 
     @property
     def manifest(self) -> Manifest:
-        """What the adapter is."""
         return Manifest(
             "canonical",
             Text("Kanoninen paketti", "Kanonisk bunt", "Canonical bundle"),

@@ -312,7 +312,7 @@ class Compiler:
             )
         elif self._each_of.names is not None:
             self._each_of.names.add(named[2:])
-        transform = self._transform(template)
+        transform = _fitted(self._transform(template), shape)
         self._possible(transform, shape, template, parent, key)
         path = paths().get(id(shape if shape.item is None else shape.item), "")
         if path.startswith("Observation"):  # what it is about, and so what protects it, its code tells
@@ -420,6 +420,13 @@ def _codes_of(coding: Shape) -> Collection[str]:
 def _giving(types: Collection[str]) -> str:
     fitting = [transform.name for transform in TRANSFORMS.values() if transform.gives in types]
     return "one of: " + ", ".join(fitting) if fitting else "map the parts of it"
+
+
+def _fitted(transform: Transform, shape: Shape) -> Transform:
+    """A transform as it works at a place: one that takes days takes a year alone where one may stand."""
+    if transform.in_part is None or shape.pattern is None or shape.pattern.fullmatch("1990") is None:
+        return transform
+    return replace(transform, forward=transform.in_part)
 
 
 def _coding_shape(shape: Shape) -> Shape | None:

@@ -14,8 +14,7 @@ from dataclasses import replace
 from typing import BinaryIO
 
 from adapters.csv_reader import CsvForm, read_csv
-from adapters.joining import Joined, UnreadRowError, with_joined
-from adapters.layouts import PLAIN
+from adapters.joining import Joined, UnreadRowError, with_rows
 from adapters.limiting import LimitedStream, LimitError, measure
 from adapters.sdk import Finding, Limits, Position, Record
 from adapters.texts import finding, over
@@ -43,17 +42,10 @@ def read_drop(stream: BinaryIO, form: CsvForm, limits: Limits, header: list[str]
             names, is_more = _parts(archive.namelist(), patterns)
             joined = []
             for join, name in zip(layout.joins, names[1:], strict=True):
-                other = replace(form, key=join.on, layout=PLAIN)
+                other = replace(form, key=join.on, layout=join.layout)
                 joined.append(Joined(join, _read(archive.read(name), other, limits)))
             unread = (finding("warning", "not-read", Position(column="*")),) if is_more else ()
-            for item in read_csv(io.BytesIO(archive.read(names[0])), form, limits, header):
-                if isinstance(item, Record):
-                    yield replace(with_joined(item, joined), findings=(*item.findings, *unread))
-                    unread = ()
-                else:
-                    yield item
-            for rows in joined:
-                yield from rows.left()
+            yield from with_rows(read_csv(io.BytesIO(archive.read(names[0])), form, limits, header), joined, unread)
     except LimitError as error:
         yield over(error.limit, limits)
     except _PartError as error:

@@ -2,8 +2,9 @@
 
 * MSH-11 other than P: for training or debugging, never taken.
 * OBX-11 W (another person's), D (deleted), X (cannot be had), N (not asked): taken back; an unknown status too.
-* PID-30, PID-29: the person has died. PID-31: nobody knows who it is. PID-32 AL, UD, UA, US: an alias, or an invented
-  birth date, address or number.
+* PID-29, PID-30: the person has died: a fact where the mapping takes it, or else the message stops. PID-31: nobody
+  knows who it is. PID-32 AL, UD, UA, US: an alias, or an invented birth date, address or number.
+* PID-7.2 Y or L: of the day of birth only the year, or the year and month, is known.
 * PID-5 of type L (legal) comes before all others; a name of another type alone is no name. PID-11: not a bad address,
   nor one of birth or of a former time.
 """
@@ -16,12 +17,16 @@ from typing import Any, Final
 from adapters.sdk import UNREADABLE, Finding, Position, Withdrawn
 from adapters.texts import finding
 
+#: The finding of a death: no longer a doubt of what a mapping takes, for then the rulebook decides by it.
+DEATH: Final = "deceased"
 _PRODUCTION: Final = frozenset({"", "P"})
 #: Statuses of a result that stand: final, corrected, unchanged, preliminary, in progress, partial, or none at all.
 _STANDING: Final = frozenset({"F", "C", "U", "P", "I", "R", "S", "A", "O", "V", "B", ""})
 _DOUBTED: Final = frozenset({"AL", "UD", "UA", "US"})
 #: Types of values that have no components.
 _WHOLE: Final = frozenset({"ST", "TX", "FT", "NM", "DT", "TM", "DTM", "TS", "ID", "IS", "SI"})
+#: By degree of precision, how many digits of a time are known.
+_PRECISE: Final[Mapping[Any, int]] = {"Y": 4, "L": 6, "D": 8}
 #: By field: the components that say when it ceased to be so.
 _ENDS: Final[Mapping[str, tuple[str, ...]]] = {
     "PID-3": ("8",),
@@ -52,8 +57,18 @@ def of_today(field: str, repetition: dict[str, Any], today: str) -> dict[str, An
     return Withdrawn(repetition) if any(isinstance(end, str) and "" < end[:8] < today for end in ends) else repetition
 
 
+def _as_known(parts: dict[str, Any]) -> dict[str, Any]:
+    """A time, cut to what its degree of precision says is known of it."""
+    length = _PRECISE.get(parts.get("2", ""))
+    if length is None or not isinstance(parts.get("1"), str):
+        return parts
+    return {name: text[:length] if name == "1" else text for name, text in parts.items() if name != "2"}
+
+
 def in_use(field: str, repetitions: Sequence[dict[str, Any]], today: str) -> list[dict[str, Any]]:
     """The repetitions of a field with the one in use first; an empty one leads where none is."""
+    if field == "PID-7":
+        repetitions = [_as_known(parts) for parts in repetitions]
     kept = [of_today(field, parts, today) for parts in repetitions if parts]
     if field not in _TYPES or not kept:
         return kept
@@ -77,8 +92,9 @@ def doubts_of(fields: Mapping[str, Any], position: Position) -> Iterator[Finding
         yield told("one-person", "PID[2]")  # what follows the second is not of the first
     if str(fields.get("MSH-11.1", "")).strip().upper() not in _PRODUCTION:
         yield told("not-production", "MSH-11")
-    if fields.get("PID-30.1", "") == "Y" or fields.get("PID-29.1"):
-        yield told("deceased", "PID-30")
+    for place, is_said in (("PID-29.1", bool(fields.get("PID-29.1"))), ("PID-30.1", fields.get("PID-30.1", "") == "Y")):
+        if is_said:
+            yield told(DEATH, place)
     if fields.get("PID-31.1", "") == "Y":
         yield told("identity-doubted", "PID-31")
     if any(name.startswith("PID-32") and value in _DOUBTED for name, value in fields.items()):

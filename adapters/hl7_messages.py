@@ -97,6 +97,8 @@ def _record(lines: list[bytes], form: Hl7Form, limits: Limits, position: Positio
     kind = f"{fields.get('MSH-9.1', '')}^{fields.get('MSH-9.2', '')}"
     if kind not in form.messages:
         return finding("error", "message-type", Position(row=position.row, column="MSH-9"))
+    if fields.get("PID-29.1") and fields.get("PID-30.1") == "Y":
+        del fields["PID-30.1"]  # the day says that they died, and when
     if broken := _over(fields, limits):
         return over(broken, limits, position)
     return Record(_key(fields, form), fields, position, tuple(doubts_of(fields, position)))

@@ -45,6 +45,18 @@ class UnreadRowError(ValueError):
         self.found = found
 
 
-def with_joined(record: Record, joined: Sequence[Joined]) -> Record:
-    """A record with its rows from elsewhere, each list in its field."""
-    return replace(record, fields={**record.fields, **{rows.join.into: rows.take(record.key) for rows in joined}})
+def with_rows(
+    items: Iterable[Record | Finding], joined: Sequence[Joined], besides: tuple[Finding, ...]
+) -> Iterator[Record | Finding]:
+    """The records with their rows from elsewhere, each list in its field, and after them the rows that are nobody's.
+    What the source holds `besides` is told once, with the first of its records.
+    """
+    for item in items:
+        if not isinstance(item, Record):
+            yield item
+            continue
+        fields = {**item.fields, **{rows.join.into: rows.take(item.key) for rows in joined}}
+        yield replace(item, fields=fields, findings=(*item.findings, *besides))
+        besides = ()
+    for rows in joined:
+        yield from rows.left()

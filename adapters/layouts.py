@@ -28,13 +28,14 @@ class Group:
 @dataclass(frozen=True, slots=True)
 class Join:
     """Another sheet, or another file, whose rows have, in `on`, the key of a record: they are a list of objects in the
-    field `into`.
+    field `into`. `layout` is how those rows lie there.
     """
 
     sheet: str
     on: str
     into: str
-    file: str = ""
+    file: str
+    layout: Layout
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +110,9 @@ MEMBERS: Mapping[str, frozenset[str]] = {
     "xml": frozenset({"namespaces"}),
     "hl7": frozenset(),
 }
+
+#: What `join` may say of how the rows lie in the other sheet or file.
+_OF_ROWS = frozenset({"header", "columns", "widths", "footer", "counted"})
 
 
 class LayoutError(ValueError):
@@ -192,11 +196,14 @@ def _joins(stated: Mapping[str, Any]) -> tuple[Join, ...]:
 
 
 def _join(stated: Any) -> Join:
-    if not isinstance(stated, dict) or set(stated) not in ({"sheet", "on", "into"}, {"file", "on", "into"}):
+    if not isinstance(stated, dict) or set(stated) - _OF_ROWS not in ({"sheet", "on", "into"}, {"file", "on", "into"}):
         raise LayoutError(
             "join", "`join` says which sheet or file, on which column, into which field", "see the reference"
         )
-    return Join(str(stated.get("sheet", "")), str(stated["on"]), str(stated["into"]), str(stated.get("file", "")))
+    layout = layout_of({name: said for name, said in stated.items() if name in _OF_ROWS})
+    return Join(
+        str(stated.get("sheet", "")), str(stated["on"]), str(stated["into"]), str(stated.get("file", "")), layout
+    )
 
 
 def parted(

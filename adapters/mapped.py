@@ -16,6 +16,7 @@ from adapters.agreement import doubts, today
 from adapters.converting import convert_with
 from adapters.csv_reader import CsvForm
 from adapters.forms import Form, form_of, read, write
+from adapters.hl7_doubts import DEATH
 from adapters.mapping import CompiledMapping, MappingError, Status, compile_mapping
 from adapters.protecting import names_prohibition, speaks_of_prohibition
 from adapters.sdk import AdapterError, Change, ChangeKind, Finding, Limits, Manifest, Mapped, Position, Record, Rendered
@@ -50,7 +51,6 @@ class MappedAdapter:
 
     @property
     def manifest(self) -> Manifest:
-        """What the adapter is."""
         return self._manifest
 
     @cached_property
@@ -129,8 +129,9 @@ class MappedAdapter:
                 yield finding("error", "contradictory", build.at(name))
 
     def _is_passed_over(self, told: Finding) -> bool:
-        """Whether a finding tells of a part of the file that the mapping ignores by name."""
-        return told.code == "not-read" and told.position.column in self.mapping.ignored
+        """Whether a finding tells of a part of the file that is ignored by name, or a death that the mapping takes."""
+        known = self.mapping.fields if told.code == DEATH else self.mapping.ignored
+        return told.code in ("not-read", DEATH) and told.position.column in known
 
     @staticmethod
     def _is_withdrawn(build: Build, status: Status) -> bool:

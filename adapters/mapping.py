@@ -231,9 +231,12 @@ class _Document:
         if any(bool(join.sheet) != (form == "xlsx") for join in found.joins):
             wanted = "a sheet" if form == "xlsx" else "a file"
             self._faults.fail(layout, "join", f"{form} joins {wanted}", "see `join` in the reference")
-        if form == "fixed" and (not found.widths or len(found.widths) != len(found.columns)):
-            remedy = "write columns: [NAME, …], widths: [8, …]"
-            self._faults.fail(layout, None, "each column has a name and a width", remedy)
+        for at, table in ((None, found), *(("join", join.layout) for join in found.joins)):
+            if form == "fixed" and (not table.widths or len(table.widths) != len(table.columns)):
+                remedy = "write columns: [NAME, …], widths: [8, …]"
+                self._faults.fail(layout, at, "each column of each file has a name and a width", remedy)
+            if form != "fixed" and table.widths:
+                self._faults.fail(layout, at, f"columns of {form} have no `widths`", "leave them out, or write fixed")
 
 
 __all__ = ["Beside", "CompiledMapping", "MappingError", "compile_mapping"]

@@ -70,7 +70,9 @@ _LAYOUT_MEMBERS = {
     "persons": "the beginnings of the columns of each person of a row: each becomes a record of its own",
     "common": "with `persons`: columns without such a beginning that are said of everybody; any other is the first's",
     "join": "`[{sheet: NAME, on: FIELD, into: NAME}]`: the rows of another sheet that have the record's key, as a "
-    'list; `{file: "needs-*.csv", on: …}` those of another file that comes with it in a ZIP archive',
+    'list; `{file: "needs-*.csv", on: …}` those of another file that comes with it in a ZIP archive. '
+    "Where the rows lie otherwise there than below a header in row 1: `header`, `columns`, `widths`, `footer`, "
+    "`counted` beside them; each file of fixed width has its own `columns` and `widths`",
     "file": "of several files in a ZIP archive the one of the records: `persons-*.csv`. What `*` stands for is the "
     "same in all their names; a part that is missing, there twice, of another day or not to be read stops all",
     "records": "the path of the list in the document: `data/asiakkaat`",
@@ -84,6 +86,7 @@ _ALL_SHOWN = 40
 #: The forms of texts, in words.
 _FORMS = {
     "^[12][0-9]{3}-[0-9]{2}-[0-9]{2}$": "a day: `2026-11-24`",
+    "^[12][0-9]{3}(-(0[1-9]|1[0-2])(-[0-9]{2})?)?$": "a day, a month or a year: `2026-11-24`, `2026-11`, `2026`",
     "^[0-9]{5}$": "five digits",
     "^[A-Z]{2}$": "two capitals",
 }

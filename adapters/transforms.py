@@ -6,7 +6,7 @@ A transform raises TransformError with the code of a finding; it never puts the 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from types import MappingProxyType
@@ -14,6 +14,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from schemas.codes import code_system
+from schemas.facts import days_of
 from schemas.identifiers import SubjectIdentifierError, identity_code
 
 
@@ -31,7 +32,7 @@ class Transform:
     """A transform: its name in mappings, what it does, an example, its function and the way back if there is one.
 
     `gives` is the JSON type of what it makes, by which the compiler knows where it can stand; empty if it is known
-    only at work.
+    only at work. `in_part` is its function where a year, or a year and month, may stand for a day.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Transform:
     forward: Callable[[Any], Any]
     backward: Callable[[Any], Any] | None
     gives: str = "string"
+    in_part: Callable[[Any], Any] | None = None
 
 
 _FI_DATE = re.compile(r"([0-9]{1,2})\.([0-9]{1,2})\.([0-9]{4})\Z")
@@ -51,6 +53,7 @@ _MIDNIGHT = re.compile(r"[T ]0{1,2}[:.]00([:.]00([.,]0+)?)?\Z")
 _DAY_FIRST = re.compile(r"([0-9]{1,2})[./-]([0-9]{1,2})[./-]([0-9]{4})\Z")
 _NAMED_MONTH = re.compile(r"([0-9]{1,2})[. -]{1,2}([A-Za-z]{3})[a-z]*\.?[ -]([0-9]{4})\Z")
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_NAMES = tuple(name.capitalize() for name in _MONTHS)
 _FINLAND = ZoneInfo("Europe/Helsinki")
 _SHORT_DATE = re.compile(r"([0-9]{1,2})[./-]([0-9]{1,2})[./-]([0-9]{2})\Z")
 _POST = re.compile(r"(?:FI-?)?([0-9]{5})[ ,]+([^\W\d_].*)\Z", re.S)
@@ -93,6 +96,53 @@ def _day(year: str | int, month: str | int, day: str | int) -> str:
     return found.isoformat()
 
 
+#: How a year, or a year and month, is written where a day is looked for: alone, or with zeros for what is not known.
+_IN_PART: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "fi-date": (r"(?:(?:00?\.)?(?P<m>[0-9]{1,2})\.)?(?P<y>[0-9]{4})", r"(?P<y>[0-9]{4})-(?P<m>[0-9]{2})(?:-00)?"),
+        "day-first": (r"(?:(?:00?[./-])?(?P<m>[0-9]{1,2})[./-])?(?P<y>[0-9]{4})",),
+        "named-month": (r"(?:(?P<name>[A-Za-z]{3})[a-z]*\.?[ -])?(?P<y>[0-9]{4})",),
+        "hl7-date": (r"(?P<y>[0-9]{4})(?:(?P<m>[0-9]{2})(?:00)?)?",),
+        "ddmmyyyy": (r"(?:(?:00)?(?P<m>[0-9]{1,2}))??(?P<y>[0-9]{4})",),
+        "short-date": (r"00?[./-](?P<m>[0-9]{1,2})[./-](?P<yy>[0-9]{2})",),
+    }
+)
+
+
+def _taking_parts(forward: Callable[[Any], Any], written: Sequence[str], first: int = 0) -> Callable[[Any], Any]:
+    """The same function, which also takes what is written in part; gives `1990` or `1990-05`."""
+    forms = [re.compile(form + r"\Z") for form in written]
+
+    def take(value: Any) -> Any:
+        try:
+            return forward(value)
+        except TransformError:
+            text = _MIDNIGHT.sub("", str(value).strip())
+            found = next((match.groupdict() for form in forms if (match := form.match(text)) is not None), None)
+            if found is None:
+                raise
+        year = int(found["y"]) if "y" in found else first + (int(found["yy"]) - first) % 100
+        named = (found.get("name") or "").lower()
+        if named and named not in _MONTHS:
+            raise TransformError("date-form")
+        month = _MONTHS.index(named) + 1 if named else int(found.get("m") or 0)
+        return _day(year, month or 1, 1)[: len("1990-05" if month else "1990")]
+
+    return take
+
+
+def _way_back(day: str, month: str, year: str) -> Callable[[Any], Any]:
+    """How a day is written, and how what only has a year and month, or a year, is."""
+
+    def write(value: Any) -> str:
+        stated = str(value)
+        found = days_of(stated).first or date.min
+        form = {10: day, 7: month, 4: year}[len(stated)]
+        return form.format(d=found.day, m=found.month, y=found.year, yy=found.year % 100, name=_NAMES[found.month - 1])
+
+    return write
+
+
 def _day_first(value: Any) -> str:
     match = _DAY_FIRST.match(_MIDNIGHT.sub("", str(value).strip()))
     if match is None:
@@ -107,11 +157,6 @@ def _named_month(value: Any) -> str:
     return _day(match[3], _MONTHS.index(match[2].lower()) + 1, match[1])
 
 
-def _to_named_month(value: Any) -> str:
-    found = date.fromisoformat(str(value))
-    return f"{found.day} {_MONTHS[found.month - 1].capitalize()} {found.year}"
-
-
 def day_of_instant(value: Any) -> str:
     """What day it was in Finland: the evening before, in UTC, is already that day there."""
     try:
@@ -124,21 +169,12 @@ def day_of_instant(value: Any) -> str:
     return _day(there.year, there.month, there.day)
 
 
-def _to_fi_date(value: Any) -> str:
-    found = date.fromisoformat(str(value))
-    return f"{found.day}.{found.month}.{found.year}"
-
-
 def _hl7_date(value: Any) -> str:
     text = str(value).strip()
     # The hour is not looked at: HL7 v2 writes the time of a place, and its day is the day of that place.
     if re.fullmatch(r"[0-9]{8}([0-9]{2,6}([.][0-9]{1,4})?([+-][0-9]{4})?)?", text) is None:
         raise TransformError("date-form")
     return fi_date(f"{text[:4]}-{text[4:6]}-{text[6:8]}")
-
-
-def _to_hl7_date(value: Any) -> str:
-    return date.fromisoformat(str(value)).strftime("%Y%m%d")
 
 
 def _yes_no(value: Any) -> bool:
@@ -158,10 +194,6 @@ def _ddmmyyyy(value: Any) -> str:
         raise TransformError("date-form")
     text = text.zfill(8)
     return _day(text[4:], text[2:4], text[:2])
-
-
-def _to_ddmmyyyy(value: Any) -> str:
-    return date.fromisoformat(str(value)).strftime("%d%m%Y")
 
 
 def _y_n(value: Any) -> bool:
@@ -228,13 +260,15 @@ def short_date(first: int) -> Transform:
         year = first + (int(match[3]) - first) % 100
         return _day(year, match[2], match[1])
 
-    def backward(value: Any) -> str:
-        found = date.fromisoformat(str(value))
-        if not first <= found.year < first + 100:
-            raise TransformError("date-form")
-        return f"{found.day}.{found.month}.{found.year % 100:02}"
+    write = _way_back("{d}.{m}.{yy:02}", "00.{m:02}.{yy:02}", "00.00.{yy:02}")
 
-    return Transform(f"short-date {first}", "", ("", ""), forward, backward)
+    def backward(value: Any) -> Any:
+        if not first <= int(str(value)[:4]) < first + 100:
+            raise TransformError("date-form")
+        return write(value)
+
+    in_part = _taking_parts(forward, _IN_PART["short-date"], first)
+    return Transform(f"short-date {first}", "", ("", ""), forward, backward, in_part=in_part)
 
 
 def _at_comma(value: Any) -> tuple[str, str]:
@@ -281,34 +315,52 @@ def _words(value: Any) -> list[str]:
     return str(value).split()
 
 
+_to_fi_date = _way_back("{d}.{m}.{y}", "{m}.{y}", "{y}")
+
+
+def _date(
+    name: str, does: str, example: tuple[str, str], forward: Callable[[Any], str], backward: Callable[[Any], Any]
+) -> Transform:
+    written = _IN_PART.get(name, _IN_PART["fi-date"])
+    return Transform(name, does, example, forward, backward, in_part=_taking_parts(forward, written))
+
+
 _ALL = (
     Transform("text", "The text without the space around it.", (" Kotka ", "Kotka"), _text, str),
     Transform("words", "The words of a text, as a list.", ("Anna Maria", ["Anna", "Maria"]), _words, _joined, "array"),
     Transform("hetu", "A Finnish personal identity code, checked.", ("131052-900w", "131052-900W"), hetu, str),
-    Transform("fi-date", "A day written 5.2.1990 (or 1990-02-05).", ("5.2.1990", "1990-02-05"), fi_date, _to_fi_date),
-    Transform("iso-date", "A day written 1990-02-05.", ("1990-02-05", "1990-02-05"), fi_date, str),
-    Transform(
-        "day-first", "A day written 05/02/1990, day first.", ("05/02/1990", "1990-02-05"), _day_first, _to_fi_date
-    ),
-    Transform(
+    _date("fi-date", "A day written 5.2.1990 (or 1990-02-05).", ("5.2.1990", "1990-02-05"), fi_date, _to_fi_date),
+    _date("iso-date", "A day written 1990-02-05.", ("1990-02-05", "1990-02-05"), fi_date, str),
+    _date("day-first", "A day written 05/02/1990, day first.", ("05/02/1990", "1990-02-05"), _day_first, _to_fi_date),
+    _date(
         "named-month",
         "A day with an English month: 5 Feb 1990.",
         ("05-Feb-1990", "1990-02-05"),
         _named_month,
-        _to_named_month,
+        _way_back("{d} {name} {y}", "{name} {y}", "{y}"),
     ),
-    Transform(
+    _date(
         "day-of",
         "The day of an instant, as it is in Finland.",
         ("1990-05-04T22:00:00Z", "1990-05-05"),
         day_of_instant,
         str,
     ),
-    Transform(
-        "hl7-date", "A day written 19900205, as HL7 v2 does.", ("19900205", "1990-02-05"), _hl7_date, _to_hl7_date
+    _date(
+        "hl7-date",
+        "A day written 19900205, as HL7 v2 does.",
+        ("19900205", "1990-02-05"),
+        _hl7_date,
+        _way_back("{y}{m:02}{d:02}", "{y}{m:02}", "{y}"),
     ),
     Transform("yes-no", "Yes or no: K/E, kyllä/ei, true/false.", ("K", True), _yes_no, _k_or_e, "boolean"),
-    Transform("ddmmyyyy", "A day written 05021990.", ("05021990", "1990-02-05"), _ddmmyyyy, _to_ddmmyyyy),
+    _date(
+        "ddmmyyyy",
+        "A day written 05021990.",
+        ("05021990", "1990-02-05"),
+        _ddmmyyyy,
+        _way_back("{d:02}{m:02}{y}", "00{m:02}{y}", "0000{y}"),
+    ),
     Transform("y-n", "Yes or no in English: Y/N.", ("N", False), _y_n, lambda value: "Y" if value else "N", "boolean"),
     Transform("boolean", "Yes or no; back as a JSON boolean.", ("true", True), _yes_no, bool, "boolean"),
     Transform("number", "A whole number.", ("1 200", 1200), _number, int, "integer"),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date, datetime
 from itertools import chain, islice
 from typing import Any, BinaryIO
@@ -18,7 +18,7 @@ import openpyxl
 from openpyxl.cell import WriteOnlyCell
 
 from adapters.csv_reader import counted
-from adapters.joining import Joined, with_joined
+from adapters.joining import Joined, with_rows
 from adapters.layouts import PLAIN, Join, Layout, tidied
 from adapters.limiting import LimitedStream, LimitError, measure
 from adapters.sdk import UNREADABLE, DateCell, Finding, Limits, NumberCell, Position, Record, Unreadable
@@ -52,16 +52,9 @@ def read_xlsx(
             joined = [_joined(book, join, limits) for join in form.layout.joins]
             unread = tuple(_unread(book, {form.sheet, *(join.sheet for join in form.layout.joins)}))
             with sheet._get_source() as part:
-                for item in _items(rows_of(sheet, part), merging, form, limits, header):
+                for item in with_rows(_items(rows_of(sheet, part), merging, form, limits, header), joined, unread):
                     row = item.position.row
-                    if isinstance(item, Record):
-                        # What the file holds besides is told once, with the first of its records.
-                        yield replace(with_joined(item, joined), findings=(*item.findings, *unread))
-                        unread = ()
-                    else:
-                        yield item
-            for rows in joined:
-                yield from rows.left()
+                    yield item
     except LimitError as error:
         yield over(error.limit, limits, Position(row=row))
     except _SheetError as error:
@@ -106,7 +99,9 @@ def _joined(book: Any, join: Join, limits: Limits) -> Joined:
     with sheet._get_source() as part:
         merging = Merging(areas_of(part, limits), limits)
     with sheet._get_source() as part:
-        return Joined(join, _items(rows_of(sheet, part), merging, XlsxForm(join.sheet, join.on), limits, None))
+        return Joined(
+            join, _items(rows_of(sheet, part), merging, XlsxForm(join.sheet, join.on, join.layout), limits, None)
+        )
 
 
 def sheets_of(data: bytes, limits: Limits) -> list[str]:

@@ -37,7 +37,6 @@ _WORDS_OF_FORM_1 = {"not-needed": Word.SHOWN, "refusable": Word.REFUSABLE, "requ
 
 
 def build(document: Mapping[str, Any], digest: str, source: str) -> Rulebook:
-    """The rulebook of a document."""
     form = int(document.get("form", 1))
     acts = {number: _act(number, act) for number, act in document.get("acts", {}).items()}
     rulebook = Rulebook(

@@ -73,11 +73,16 @@ def _provider_of_residence(request: Request) -> Answer:
 
 
 def _under(years: int) -> Callable[[Request], Answer]:
-    return lambda request: None if request.stated.age is None else request.stated.age < years
+    def holds(request: Request) -> Answer:
+        answers = {age < years for age in request.stated.ages}
+        return answers.pop() if len(answers) == 1 else None
+
+    return holds
 
 
 def _adult(request: Request) -> Answer:
-    return None if request.stated.age is None else request.stated.age >= ADULT
+    is_minor = _under(ADULT)(request)
+    return None if is_minor is None else not is_minor
 
 
 def _family(request: Request) -> Answer:

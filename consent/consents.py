@@ -14,14 +14,14 @@ Source: GDPR art. 7 and 9(2)(a); Act 703/2023, sections 51, 53-55, 58 and 59; HL
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final, Literal
 from zoneinfo import ZoneInfo
 
-from consent.givers import ADULT, Giver, GiverKind, Opinion, Person, check_lifts, check_permits, is_own
+from consent.givers import ADULT, Giver, GiverKind, Opinion, Person, check_lifts, check_permits, is_own, years
 from consent.reading import ConsentError, code_of, codes_of, day_of, iso, language_of, moment_of, text_of
 from consent.targets import Target
 from consent.workdays import after_working_days
@@ -178,40 +178,47 @@ class ConsentRecord:
         # What cannot be told apart in a record is forbidden with the rest, and is not permitted with it.
         return self.target.is_aimed_at(holder, role) if self.forbids else self.target.is_all_of(holder)
 
-    def may_carry(self, age: int | None, is_unaccompanied: bool | None, day: date) -> bool:
-        """Whether whoever gave it may give it for a person of this age on this day. What is not known stops nothing.
+    def may_carry(self, ages: Collection[int], is_unaccompanied: bool | None, day: date) -> bool:
+        """Whether whoever gave it may give it for a person of each of these ages on this day. What is not known stops
+        nothing.
 
         A minor who has come of age speaks for themselves from then on.
         """
-        if age is None:
-            return True
-        then = age - _full_years(self.recorded_at.astimezone(_HELSINKI).date(), day)
-        ages = {max(then, 0)} if self.given_by.kind is GiverKind.SELF or age < ADULT else {max(then, 0), age}
+        since = _full_years(self.recorded_at.astimezone(_HELSINKI).date(), day)
+        looked_at = {max(age - since, 0) for age in ages}
+        if self.given_by.kind is not GiverKind.SELF:
+            looked_at |= {age for age in ages if age >= ADULT}
         try:
-            for known in ages:
+            for known in looked_at:
                 person = Person(known, is_unaccompanied, day)
                 check_permits(self.given_by, person, is_permission=self.kind is WordKind.PERMISSION)
         except ConsentError:
             return False
         return True
 
-    def unless_lifted_in_vain(self, age: int | None, is_unaccompanied: bool | None, day: date) -> ConsentRecord:
+    def unless_lifted_in_vain(self, ages: Collection[int], is_unaccompanied: bool | None, day: date) -> ConsentRecord:
         """The same; a prohibition as it stood, if who took it back could not, by what is known now of the person.
 
         Under a number that tells no age, the age was only said when it was taken back. What is not known changes
-        nothing; where the age leaves two years open, the one counts that let it end.
+        nothing; where an age leaves open which of two it was then, the one counts that let it end. Of several ages each
+        must have let it end.
         """
-        if self.kind not in FORBIDDING or self.stands or self.ended_by is None or age is None:
+        if self.kind not in FORBIDDING or self.stands or self.ended_by is None:
             return self
+        if all(self._was_lifted(self.ended_by, age, is_unaccompanied, day) for age in ages):
+            return self
+        return replace(self, status=WordStatus.REFUSED)
+
+    def _was_lifted(self, by: Giver, age: int, is_unaccompanied: bool | None, day: date) -> bool:
         ending = self.recorded_at.astimezone(_HELSINKI).date()
         then = max(age - _full_years(ending, day), 0)
         for known in {then, max(then - 1, 0)} if ending < day else {then}:
             try:
-                check_lifts(self.ended_by, self.given_by, self.target, Person(known, is_unaccompanied, ending))
+                check_lifts(by, self.given_by, self.target, Person(known, is_unaccompanied, ending))
             except ConsentError:
                 continue
-            return self
-        return replace(self, status=WordStatus.REFUSED)
+            return True
+        return False
 
     def holds(self, word: ConsentRecord) -> bool:
         """Whether a report holds what a permission or consent would carry: never the person's own permission."""
@@ -426,15 +433,11 @@ def newest(records: Iterable[ConsentRecord]) -> tuple[ConsentRecord, ...]:
 
 def person_on(day: date, born: date | None, age: int | None, *, is_unaccompanied: bool) -> Person:
     """What is known of a person on a day: a day of birth tells the age, whatever else is said of it."""
-    return Person(age if born is None else _years(born, day), is_unaccompanied, day)
+    return Person(age if born is None else years(born, day), is_unaccompanied, day)
 
 
 def _full_years(since: date, on: date) -> int:
-    return max(0, _years(since, on))
-
-
-def _years(born: date, on: date) -> int:
-    return on.year - born.year - ((on.month, on.day) < (born.month, born.day))
+    return max(0, years(since, on))
 
 
 def _birthday(born: date, age: int) -> date:

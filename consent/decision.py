@@ -129,7 +129,7 @@ class _Case:
             member=request.requester.member,
             purpose=request.purpose,
             day=day,
-            age=facts.age,
+            ages=facts.ages,
             is_unaccompanied=facts.unaccompanied,
         )
         self._said = Said(words, asked, rulebook)

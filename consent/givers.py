@@ -97,6 +97,11 @@ class Person:
         return None if self.age is None else self.age >= ADULT
 
 
+def years(born: date, on: date) -> int:
+    """The full years from one day to another: the age of who was born on the first."""
+    return on.year - born.year - ((on.month, on.day) < (born.month, born.day))
+
+
 def check_permits(giver: Giver, person: Person, *, is_permission: bool) -> None:
     """Whether a permission or consent may be given so. Raises ConsentError, which says what is missing."""
     if giver.kind is GiverKind.OTHER:

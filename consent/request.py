@@ -34,6 +34,9 @@ class SubjectFacts:
     have the address of a person under a safety prohibition, `plan_in_force` whether an integration plan of the person
     is in force on the day of the decision. `unaccompanied` is whether the person came as a minor without a guardian.
 
+    `age` is in full years; `may_be_a_year_older` is whether it is the lower of the two that the record leaves open, as
+    it does not tell on which day of a year or a month the person was born.
+
     `within_three_years` is whether at most three years have passed since the first residence permit,
     `plan_made_in_time` whether an integration plan was made within them, `directed` whether the person was directed to
     a municipal place, `cannot_permit` whether the person can neither give a permission nor has anybody who could.
@@ -42,6 +45,7 @@ class SubjectFacts:
     permit_ground: str | None = None
     permit_granted: bool | None = None
     age: int | None = None
+    may_be_a_year_older: bool | None = None
     municipality: str | None = None
     county: str | None = None
     unaccompanied: bool | None = None
@@ -74,6 +78,13 @@ class SubjectFacts:
     costs_before_counties: bool | None = None
     lived_here_before: bool | None = None
     deceased: bool | None = None
+
+    @property
+    def ages(self) -> tuple[int, ...]:
+        """The ages that the person may have; none where the age is not known."""
+        if self.age is None:
+            return ()
+        return (self.age, self.age + 1) if self.may_be_a_year_older else (self.age,)
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,8 @@ CARRYING: Final = frozenset({WordKind.PERMISSION, WordKind.CONSENT})
 class Asked:
     """Who would hear it, of what role, from which member, for what, on which day; and of the person what is known.
 
-    `age` is that of the person on the day, `is_unaccompanied` whether they came as a minor without a guardian.
+    `ages` are those that the person may have on the day, `is_unaccompanied` whether they came as a minor without a
+    guardian.
     """
 
     holder: str
@@ -30,7 +31,7 @@ class Asked:
     member: str
     purpose: str
     day: date
-    age: int | None = None
+    ages: tuple[int, ...] = ()
     is_unaccompanied: bool | None = None
 
 
@@ -50,7 +51,7 @@ class Said:
     def __init__(self, words: Iterable[ConsentRecord], asked: Asked, rulebook: Rulebook) -> None:
         # The end of a prohibition opened data on the word of whoever took it back: it is looked at anew at each
         # decision, as a permission is, for who could not take it back has not.
-        words = [word.unless_lifted_in_vain(asked.age, asked.is_unaccompanied, asked.day) for word in words]
+        words = [word.unless_lifted_in_vain(asked.ages, asked.is_unaccompanied, asked.day) for word in words]
         meant = [
             word
             for word in words
@@ -61,7 +62,7 @@ class Said:
         self._ended = [word for word in meant if word.carries and not word.in_force(asked.day)]
         # Whoever said it was held against the age that the form told. What is known now of the person counts more.
         self._carrying = [
-            word for word in about if word.carries and word.may_carry(asked.age, asked.is_unaccompanied, asked.day)
+            word for word in about if word.carries and word.may_carry(asked.ages, asked.is_unaccompanied, asked.day)
         ]
         self._prohibitions = [word for word in about if word.forbids and word.kind is not WordKind.REPORT]
         self._reports = [word for word in about if word.forbids and word.kind is WordKind.REPORT]

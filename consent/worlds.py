@@ -44,7 +44,8 @@ PLACES: Final[Mapping[str | None, tuple[_Home, _Home, _Home]]] = {
 }
 #: Values that stand for all others, where a fact is not a plain yes or no.
 _VALUES: Final[Mapping[str, tuple[Any, ...]]] = {
-    "age": (10, 19, 22, 24, 40, None),
+    "age": (17, 20, 22, 24, 40, None),
+    "may_be_a_year_older": (None, True),
     "family_size": (1, 3, None),
     "named_recipient": ("285", "837", None),
     _PLACE: tuple(PLACES),
@@ -57,6 +58,9 @@ _READS: Final[Mapping[str, tuple[str, ...]]] = {
     "residence-in-aland": (_PLACE,),
     "provider-is-of-residence": (_PLACE,),
     "provider-in-aland": (_PLACE,),
+    **dict.fromkeys(
+        ("subject-is-minor", "subject-is-adult", "under-21", "under-23", "under-25"), ("age", "may_be_a_year_older")
+    ),
     "assessment-stated": ("assessment_due", "trafficking_victim"),
     "requester-is-named-recipient": ("named_recipient", "safety_prohibition", _PLACE),
     "directed-to-municipality": ("directed", "moves_independently"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from calendar import monthrange
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -19,6 +20,7 @@ __all__ = [
     "Identifier",
     "born",
     "check_single_subject",
+    "days_of",
     "identifiers",
     "read_facts",
     "subject",
@@ -53,7 +55,8 @@ class BundleFacts:
 
     permit_ground: str | None = None
     permit_granted: bool | None = None
-    birth_date: date | None = None
+    #: The days on which the person may have been born: several where the record tells a year or a month alone.
+    born: Period | None = None
     municipality: str | None = None
     unaccompanied: bool | None = None
     has_guardian: bool | None = None
@@ -73,6 +76,9 @@ class BundleFacts:
     childs_interest: bool | None = None
     client_of_social_care: bool | None = None
     integration_plans: tuple[Period, ...] = ()
+    #: When the person gets social assistance otherwise than for a short time, and the home-care allowance.
+    social_assistance: Period | None = None
+    home_care_allowance: Period | None = None
     deceased: bool | None = None
     deceased_on: date | None = None
 
@@ -108,7 +114,7 @@ def contradicts_identity_code(bundle: Mapping[str, Any]) -> bool:
         day = born(identifier.system, identifier.value)
         if day is None:
             continue
-        if birth and date.fromisoformat(birth) != day:
+        if birth and not day.isoformat().startswith(birth):  # a year or a month agrees with each of its days
             return True
         number = identifier.value[7:10]
         if gender in ("male", "female") and number.isdigit() and (int(number) % 2 == 1) != (gender == "male"):
@@ -120,11 +126,10 @@ def read_facts(bundle: Mapping[str, Any]) -> BundleFacts:
     """Read the facts of a valid record."""
     person = subject(bundle)
     stated = dict(_stated(person.get("extension", ())))
-    birth = person.get("birthDate")
     return BundleFacts(
         permit_ground=stated.get("residence-permit/ground"),
         permit_granted=stated.get("residence-permit/granted"),
-        birth_date=date.fromisoformat(birth) if birth else None,
+        born=days_of(person["birthDate"]) if person.get("birthDate") else None,
         municipality=stated.get("move/municipality"),
         unaccompanied=stated.get("guardianship/unaccompanied"),
         has_guardian=stated.get("guardianship/guardian"),
@@ -145,6 +150,8 @@ def read_facts(bundle: Mapping[str, Any]) -> BundleFacts:
         childs_interest=stated.get("integration/childs-interest"),
         client_of_social_care=stated.get("integration/client-of-social-care"),
         integration_plans=tuple(_integration_plans(bundle)),
+        social_assistance=_benefit(stated, "lasting-social-assistance"),
+        home_care_allowance=_benefit(stated, "home-care-allowance"),
         deceased=person.get("deceasedBoolean"),
         deceased_on=_day(person.get("deceasedDateTime")),
     )
@@ -159,6 +166,12 @@ def _trafficked(stated: Mapping[str, Any]) -> bool | None:
     )
 
 
+def _benefit(stated: Mapping[str, Any], name: str) -> Period | None:
+    """The days for which a benefit is paid; None where the record does not say from when."""
+    first = _day(stated.get(f"benefits/{name}-from"))
+    return Period(first, _day(stated.get(f"benefits/{name}-until"))) if first is not None else None
+
+
 def _integration_plans(bundle: Mapping[str, Any]) -> Iterator[Period]:
     """The periods of the person's integration plans that stand: a draft, or one that was ended, is none."""
     for entry in bundle["entry"]:
@@ -169,6 +182,14 @@ def _integration_plans(bundle: Mapping[str, Any]) -> Iterator[Period]:
         if "integration-plan" in kinds:
             period = plan.get("period", {})
             yield Period(_day(period.get("start")), _day(period.get("end")))
+
+
+def days_of(text: str) -> Period:
+    """The first and the last day that a date of the schemas can mean: `1990`, `1990-05` or `1990-05-03`."""
+    year, month, day = (int(part) for part in (*text.split("-"), "0", "0")[:3])
+    first = date(year, month or 1, day or 1)
+    last_month = month or 12
+    return Period(first, date(year, last_month, day or monthrange(year, last_month)[1]))
 
 
 def _day(text: str | None) -> date | None:

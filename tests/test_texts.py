@@ -148,6 +148,15 @@ def test_a_text_in_another_language_is_english_and_a_missing_one_an_error() -> N
         texts("no-such-text", "fi")
 
 
+def test_a_value_that_ends_with_a_full_stop_ends_the_sentence() -> None:
+    basis = read('basis = ["Peruste: {act}. Muu: {act}.", "{act}", "{act}."]')["basis"]
+
+    assert basis.filled(act="54 § 1 mom.") == Text(
+        "Peruste: 54 § 1 mom. Muu: 54 § 1 mom.", "54 § 1 mom.", "54 § 1 mom."
+    )
+    assert basis.filled(act="54 §").fi == "Peruste: 54 §. Muu: 54 §."
+
+
 def test_a_text_is_said_in_its_form_for_one_if_it_has_one_and_the_count_is_one() -> None:
     texts = Catalogue("audit")
 

@@ -15,11 +15,13 @@ from dataclasses import dataclass
 from datetime import date
 from functools import cache, cached_property
 from importlib.resources import files
+from string import Formatter
 from typing import Final, Literal
 
 Language = Literal["fi", "sv", "en"]
 LANGUAGES: Final[tuple[str, ...]] = ("fi", "sv", "en")
 OTHERWISE: Final = "en"
+_FORMATTER: Final = Formatter()
 
 _ONE: Final = "#one"
 """What the key of a form for a count of one ends with; no key of a file can hold it unquoted."""
@@ -49,7 +51,18 @@ class Text:
 
     def filled(self, **values: object) -> Text:
         """The text with values put in. Raises KeyError for one that it asks for and that is not given."""
-        return Text(self.fi.format(**values), self.sv.format(**values), self.en.format(**values))
+        return Text(_filled(self.fi, values), _filled(self.sv, values), _filled(self.en, values))
+
+
+def _filled(template: str, values: Mapping[str, object]) -> str:
+    """The template with values put in; a value that ends with a full stop, as `1 mom.`, ends the sentence with it."""
+    filled = ""
+    for literal, name, form, conversion in _FORMATTER.parse(template):
+        filled += literal[1:] if literal.startswith(".") and filled.endswith(".") else literal
+        if name is not None:
+            value = _FORMATTER.convert_field(_FORMATTER.get_field(name, (), values)[0], conversion)
+            filled += _FORMATTER.format_field(value, form or "")
+    return filled
 
 
 def read(text: str) -> dict[str, Text]:
@@ -107,7 +120,7 @@ class Catalogue(Mapping[str, Text]):
         # Templates give numbers as they are written, so "1" is one as well.
         is_one = str(values.get("count")) == "1" and key + _ONE in self._texts
         text = self._texts[key + _ONE if is_one else key].in_language(language)
-        return text.format(**values) if values else text
+        return _filled(text, values) if values else text
 
     def named(self, kind: str, code: str, language: str) -> str:
         """What a code is called, by the text of `kind.code`; the code itself if it has no name."""

@@ -73,7 +73,6 @@ class FhirAdapter:
 
     @property
     def manifest(self) -> Manifest:
-        """What the adapter is."""
         return self._manifest
 
     def read(self, stream: BinaryIO, limits: Limits) -> Iterator[Record | Finding]:
@@ -187,7 +186,6 @@ class Found:
 
     @property
     def kind(self) -> str:
-        """Its kind."""
         return str(self.resource["resourceType"])
 
 

@@ -152,8 +152,8 @@ class _Proposal:
 
     def _transform(self, one: Recognised) -> str:
         table = _TABLES.get(one.concept.name)
-        if one.concept.kind == "date":
-            return max(DATES, key=lambda name: sum(takes(name, value) for value in one.column.held))
+        if (kind := one.concept.kind) in ("date", "birth"):
+            return max(DATES, key=lambda name: sum(takes(name, value, kind) for value in one.column.held))
         if table is None:
             named = _TRANSFORMS.get(one.concept.name, "")
             is_english = named == "yes-no" and any(value.strip().upper() == "N" for value in one.column.held)

@@ -322,8 +322,8 @@ def value_score(column: Column, kind: str) -> float | None:
             return _share(held, lambda value: takes(kind, value))
         case "phone":
             return _share(held, lambda value: takes("phone", value) and any(c.isdigit() for c in value))
-        case "date":
-            return max(_share(held, lambda value, by=by: takes(by, value)) for by in DATES)
+        case "date" | "birth":
+            return max(_share(held, lambda value, by=by: takes(by, value, kind)) for by in DATES)
         case "yes-no":
             return _share(held, lambda value: takes("y-n", value))
         case "numbers":
@@ -432,9 +432,11 @@ def _share(values: Sequence[str], fits: Any) -> float:
     return sum(bool(fits(value)) for value in values) / len(values) if values else 0.0
 
 
-def takes(transform: str, value: str) -> bool:
+def takes(transform: str, value: str, kind: str = "") -> bool:
+    """Whether a transform takes a value; of a birth also the year, or year and month."""
+    taking = TRANSFORMS[transform]
     try:
-        TRANSFORMS[transform].forward(value)
+        ((kind == "birth" and taking.in_part) or taking.forward)(value)
     except TransformError:
         return False
     return True

@@ -420,7 +420,6 @@ class Log:
     # -- reading --------------------------------------------------------------------------------------------------
 
     def entry(self, connection: Connection, index: int) -> Entry | None:
-        """The entry at this index, or None."""
         row = BODY.row(connection, index)
         return None if row is None else Entry.parse(row[0])
 

@@ -91,7 +91,6 @@ class Month:
 
     @property
     def manifest_file(self) -> Path:
-        """The manifest."""
         return self.folder / f"{self.name}.json"
 
 

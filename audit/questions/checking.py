@@ -24,7 +24,7 @@ class CheckingError(RuntimeError):
 
 
 def check_newest(
-    engine: Engine, under_way: Lock, *, log_key: VerifierKey, witnesses: Sequence[VerifierKey], newest: int = MOST
+    engine: Engine, under_way: Lock, *, log_key: VerifierKey, witnesses: Sequence[VerifierKey], newest: int
 ) -> Report:
     """Check at least the `newest` entries (1 to MOST). `under_way` is held meanwhile.
 

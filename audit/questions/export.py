@@ -53,10 +53,10 @@ def guarded(cell: str) -> str:
     return f"'{cell}" if cell.lstrip(" ").startswith(_FORMULA) else cell
 
 
-def to_csv(found: Iterable[Found], *, delimiter: str = ";") -> Iterator[str]:
+def to_csv(found: Iterable[Found]) -> Iterator[str]:
     """Lines of a CSV file (RFC 4180, with a header, lists separated by spaces)."""
     buffer = io.StringIO()
-    writer = csv.writer(buffer, delimiter=delimiter, lineterminator="\r\n")
+    writer = csv.writer(buffer, delimiter=";", lineterminator="\r\n")
 
     def line(cells: Iterable[str]) -> str:
         writer.writerow([guarded(cell) for cell in cells])

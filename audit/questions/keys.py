@@ -19,7 +19,7 @@ from typing import Final
 from cryptography.hazmat.primitives.keywrap import InvalidUnwrap, aes_key_unwrap, aes_key_wrap
 
 KEY_BYTES: Final = 32
-_CACHED_KEYS: Final = 8_192
+CACHED_KEYS: Final = 8_192
 _BLOCK: Final = 64  # bytes that SHA-256 takes at once
 
 
@@ -47,9 +47,13 @@ class KeyedHash:
 
 
 class SubjectKeys:
-    """The wrapping keys and index keys in use, of each kind the one that writes first. Safe to use from any thread."""
+    """The wrapping keys and index keys in use, of each kind the one that writes first. Safe to use from any thread.
 
-    def __init__(self, wrapping: Sequence[bytes], index: Sequence[bytes]) -> None:
+    Of `cached` persons the key is kept unwrapped.
+    """
+
+    def __init__(self, wrapping: Sequence[bytes], index: Sequence[bytes], cached: int = CACHED_KEYS) -> None:
+        self._cached = cached
         self._unwrapped: OrderedDict[bytes, bytes] = OrderedDict()
         self._lock = Lock()
         self.use(wrapping, index)
@@ -90,7 +94,7 @@ class SubjectKeys:
         key = unwrapped(self._keys[0], wrapped)
         with self._lock:
             self._unwrapped[wrapped] = key
-            if len(self._unwrapped) > _CACHED_KEYS:
+            if len(self._unwrapped) > self._cached:
                 self._unwrapped.popitem(last=False)
         return key
 

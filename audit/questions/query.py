@@ -434,10 +434,10 @@ class Day:
     count: int
 
 
-def heat(connection: Connection, filters: Filters, *, limit: int = 10_000, find: Search = search) -> tuple[Day, ...]:
+def heat(connection: Connection, filters: Filters, *, find: Search = search) -> tuple[Day, ...]:
     """Entries per day, for a calendar: meant for one person's or one case's entries."""
     counts: dict[date, int] = {}
-    for item in walk(connection, filters, limit=limit, find=find):
+    for item in walk(connection, filters, limit=10_000, find=find):
         day = item.entry.recorded.astimezone(ZONE).date()
         counts[day] = counts.get(day, 0) + 1
     return tuple(Day(day, counts[day]) for day in sorted(counts))

@@ -393,7 +393,7 @@ class Subjects:
         if not self._rows(connection, (self.blind(known.system, known.value),)):
             self._index(connection, known, known.subjects[0], now)
 
-    def _create(self, connection: Connection, now: datetime, *, is_claim: bool = False) -> Subject:
+    def _create(self, connection: Connection, now: datetime, *, is_claim: bool) -> Subject:
         key = secrets.token_bytes(KEY_BYTES)
         subject = Subject(f"s-{secrets.token_hex(16)}", _pseudonym(key), key)
         wrapped = self.keys.wrap(key)

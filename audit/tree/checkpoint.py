@@ -181,7 +181,6 @@ class LogSigner:
         self._prefix = f"— {name} "
 
     def sign(self, size: int, root: bytes) -> Checkpoint:
-        """A signed checkpoint of the log at this size and root."""
         if len(root) != _ROOT_BYTES:
             raise NoteError("a root hash has 32 bytes")
         text = f"{self.name}\n{size}\n{base64.b64encode(root).decode()}\n"

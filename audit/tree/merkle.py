@@ -25,7 +25,6 @@ class ProofError(ValueError):
 
 
 def leaf_hash(entry: bytes) -> bytes:
-    """The hash of one leaf."""
     return sha256(b"\x00" + entry).digest()
 
 

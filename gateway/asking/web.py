@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -22,6 +21,7 @@ from gateway.asking.forms import (
 )
 from gateway.asking.requests import Act, Listed, StandingRequests
 from gateway.exchange.context import Exchange
+from gateway.storage.engine import read
 from gateway.web.authentication import Caller, Callers
 from gateway.web.description import problems
 from gateway.web.doors import Body, Door
@@ -46,17 +46,10 @@ def _reading(exchange: Exchange, requests: StandingRequests, door: Door) -> APIR
     routes = APIRouter()
     let_in = Depends(door)
 
-    async def read(act: Callable[[Connection], T]) -> T:
-        def reading() -> T:
-            with exchange.engine.connect() as connection:
-                return act(connection)
-
-        return await asyncio.to_thread(reading)
-
     @routes.get("/v1/standing-requests", summary="What the organisation asks once for all, and what is asked of it")
     async def listed(caller: Caller = let_in) -> RequestsForm:
         now, member = exchange.clock(), caller.subsystem.member
-        ours = await read(lambda connection: requests.ours(connection, member, now))
+        ours = await read(exchange.engine, lambda connection: requests.ours(connection, member, now))
         return RequestsForm(
             ours=[ListedForm.of(item) for item in ours],
             of_us=[ListedForm.of(item) for item in requests.of_us(member, now)],
@@ -73,7 +66,7 @@ def _reading(exchange: Exchange, requests: StandingRequests, door: Door) -> APIR
     )
     async def signed(identifier: PathKey, caller: Caller = let_in) -> RequestForm:
         now, member = exchange.clock(), caller.subsystem.member
-        found = await read(lambda connection: requests.one(connection, member, identifier, now))
+        found = await read(exchange.engine, lambda connection: requests.one(connection, member, identifier, now))
         if found is None:
             raise ProblemError("not-found", detail="there is no standing request of that id")
         return RequestForm.of(found.request)

@@ -14,7 +14,8 @@ import typer
 from rich.markup import escape
 
 from gateway.conformance import demo as demo_profile
-from gateway.conformance.catalogue import Case, Group, Role, cases, chosen
+from gateway.conformance.case import Case, Group, Role
+from gateway.conformance.catalogue import cases, chosen
 from gateway.conformance.profile import Profile, ProfileError, load
 from gateway.conformance.running import Result, Verdict, check
 from gateway.conformance.running import run as run_cases

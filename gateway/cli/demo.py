@@ -128,6 +128,7 @@ async def _tell(story: Any, *, json: bool) -> dict[str, Any]:
     _say(json, "[bold]8[/] Every log is checked from its first entry to its last, and one entry is proven …")
     reports = story.logs()
     proven = story.proof()
+    story.evidence()
     if not json:
         for name, report in reports.items():
             console.print(f"  [green]✓[/] {name}: {report.size} entries, root {report.root.hex()[:16]}…")

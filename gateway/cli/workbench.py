@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from importlib.resources import files
@@ -350,10 +351,9 @@ async def _marks(bench: Bench, stopping: asyncio.Event) -> AsyncIterator[str]:
         if mark != last:
             last = mark
             yield f"event: mark\ndata: {mark}\n\n"
-        try:
-            await asyncio.wait_for(stopping.wait(), LOOK_SECONDS)
-        except TimeoutError:
-            continue
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LOOK_SECONDS):
+                await stopping.wait()
 
 
 def _static(request: Request) -> Response:

@@ -15,10 +15,10 @@ from functools import cached_property
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
-from gateway.conformance.catalogue import Failed
 from gateway.conformance.message import uuid7
 from gateway.conformance.persons import Person
 from gateway.conformance.profile import ClientFace, Handing, Member, PeerFace, Profile, Question
+from gateway.conformance.verdicts import Failed
 from gateway.conformance.wire import Answer, Headers, Request, Stranger, Wire, client_context
 
 _Found = TypeVar("_Found")
@@ -43,7 +43,6 @@ class Desk:
     stranger: Stranger
 
     def send(self, request: Request, shown: Shown = Shown.CERTIFICATE) -> Answer:
-        """Send a request as it is."""
         identity = {
             Shown.CERTIFICATE: self.face.identity,
             Shown.NOTHING: None,

@@ -14,12 +14,12 @@ from urllib.parse import urlencode
 from cryptography.hazmat.primitives import serialization
 
 from gateway.conformance.bench import Bench, Desk, Shown, expect, expect_refusal
-from gateway.conformance.catalogue import Failed, Group, Requirement, case
+from gateway.conformance.case import case
 from gateway.conformance.message import Signer, b64url
 from gateway.conformance.profile import TokenKey
+from gateway.conformance.verdicts import Failed
 from gateway.conformance.wire import Answer, Request
 
-_WHO = "docs/clients.md#who-you-are-certificate-or-token"
 _TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 _READ = Request("GET", "/v1/handovers?limit=1")
 
@@ -89,37 +89,25 @@ def _assertion_refused(answer: Answer) -> None:
         raise Failed("no token", "a token beside the refusal")
 
 
-@case(
-    "CLI-1", Group.IDENTITY, "Who shows neither a certificate nor a token is refused",
-    Requirement(_WHO, "A caller proves itself by the registered certificate or by a token; 401 otherwise."), "sending",
-)  # fmt: skip
+@case("CLI-1")
 def without_anything(bench: Bench) -> None:
     """Reads the list of handovers without a certificate and without a token."""
     _refused(bench.sending.send(_READ, Shown.NOTHING))
 
 
-@case(
-    "CLI-2", Group.IDENTITY, "A certificate of an authority that the node does not know is refused",
-    Requirement(_WHO, "Only the client certificate that is registered for the system lets it in."), "sending",
-)  # fmt: skip
+@case("CLI-2")
 def with_a_strange_certificate(bench: Bench) -> None:
     """Reads the list of handovers with a certificate that the kit has issued to itself."""
     _refused(bench.sending.send(_READ, Shown.STRANGE))
 
 
-@case(
-    "CLI-3", Group.IDENTITY, "A token that was got without a certificate lets the client in without one",
-    Requirement(_WHO, "A system proves itself with a key of its own and gets a token for it."), "sending", "tokens",
-)  # fmt: skip
+@case("CLI-3")
 def with_a_token(bench: Bench) -> None:
     """Exchanges an assertion for a token and reads the list of handovers with it."""
     expect(bench.sending.send(_with(_token(bench.sending)), Shown.NOTHING), 200)
 
 
-@case(
-    "CLI-4", Group.IDENTITY, "An assertion is taken once",
-    Requirement(_WHO, "Each assertion is taken once: sign a new one for each token."), "sending", "tokens",
-)  # fmt: skip
+@case("CLI-4")
 def an_assertion_twice(bench: Bench) -> None:
     """Exchanges one and the same assertion for a token twice."""
     desk = bench.sending
@@ -128,40 +116,28 @@ def an_assertion_twice(bench: Bench) -> None:
     _assertion_refused(_exchange(desk, assertion))
 
 
-@case(
-    "CLI-5", Group.IDENTITY, "An assertion that was signed for another server is refused",
-    Requirement(_WHO, "`aud` is `urn:yhdyspinta:node:` and the node's id."), "sending", "tokens",
-)  # fmt: skip
+@case("CLI-5")
 def for_another_audience(bench: Bench) -> None:
     """Sends an assertion that is good but for its audience."""
     desk = bench.sending
     _assertion_refused(_exchange(desk, _assertion(desk, _claims(desk, aud="urn:yhdyspinta:node:elsewhere.example"))))
 
 
-@case(
-    "CLI-6", Group.IDENTITY, "An unsigned assertion (alg none) is refused",
-    Requirement(_WHO, "The system signs an assertion with its key, P-256 or Ed25519."), "sending", "tokens",
-)  # fmt: skip
+@case("CLI-6")
 def unsigned(bench: Bench) -> None:
     """Sends an assertion with `alg: none` and without a signature."""
     desk = bench.sending
     _assertion_refused(_exchange(desk, _assertion(desk, _claims(desk), "none")))
 
 
-@case(
-    "CLI-7", Group.IDENTITY, "An assertion under HS256, keyed with the public key, is refused",
-    Requirement(_WHO, "The key is P-256 or Ed25519; there is no shared secret."), "sending", "tokens",
-)  # fmt: skip
+@case("CLI-7")
 def keyed_with_the_public_key(bench: Bench) -> None:
     """Sends an assertion whose HMAC is keyed with the client's public key, which anybody may have."""
     desk = bench.sending
     _assertion_refused(_exchange(desk, _assertion(desk, _claims(desk), "HS256")))
 
 
-@case(
-    "CLI-8", Group.IDENTITY, "An assertion that is past its time is refused",
-    Requirement(_WHO, "`exp` is at most five minutes away."), "sending", "tokens",
-)  # fmt: skip
+@case("CLI-8")
 def past_its_time(bench: Bench) -> None:
     """Sends an assertion that ended an hour ago."""
     desk = bench.sending
@@ -169,11 +145,7 @@ def past_its_time(bench: Bench) -> None:
     _assertion_refused(_exchange(desk, _assertion(desk, _claims(desk, iat=past - 60, exp=past))))
 
 
-@case(
-    "CLI-9", Group.IDENTITY, "A token that is bound to a certificate is worth nothing without it",
-    Requirement(_WHO, "If you show a certificate when you ask for the token, the token is bound to it (RFC 8705)."),
-    "sending", "tokens",
-)  # fmt: skip
+@case("CLI-9")
 def bound_to_a_certificate(bench: Bench) -> None:
     """Gets a token over the registered certificate; uses it with that certificate, then without one."""
     desk = bench.sending
@@ -182,10 +154,7 @@ def bound_to_a_certificate(bench: Bench) -> None:
     _refused(desk.send(_with(token), Shown.NOTHING))
 
 
-@case(
-    "CLI-10", Group.IDENTITY, "A token that was changed is refused",
-    Requirement(_WHO, "Only a token that the node gave lets the client in."), "sending", "tokens",
-)  # fmt: skip
+@case("CLI-10")
 def a_changed_token(bench: Bench) -> None:
     """Gets a token, and sends it with an `exp` a year later under the old signature."""
     desk = bench.sending

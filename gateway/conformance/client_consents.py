@@ -15,11 +15,10 @@ from gateway.conformance.bench import (
     part_of,
     permitted,
 )
-from gateway.conformance.catalogue import Failed, Group, Requirement, case
+from gateway.conformance.case import case
 from gateway.conformance.persons import HETU, Person
+from gateway.conformance.verdicts import Failed
 
-_CONSENTS = "docs/clients.md#consents-and-refusals"
-_REFUSED = "docs/clients.md#when-something-is-refused"
 #: How long the delivery that a withdrawal overtakes is held back: seconds, and longer where that was not enough.
 _HELD_BACK = (3, 12, 48)
 
@@ -36,11 +35,7 @@ def _holds(categories: set[str], wanted: str) -> bool:
     return any(category == wanted or category.startswith(f"{wanted}/") for category in categories)
 
 
-@case(
-    "CLI-11", Group.CONSENTS, "What a person consents to is carried to the recipient",
-    Requirement(_CONSENTS, "A consent lets its categories go to its recipients for its purposes."),
-    "sending", "receiving", "handover",
-)  # fmt: skip
+@case("CLI-11")
 def a_consent_carries(bench: Bench) -> None:
     """Records a consent of a new person, hands the person over, and reads what arrived."""
     person = Person.make()
@@ -51,11 +46,7 @@ def a_consent_carries(bench: Bench) -> None:
         raise Failed(f"{bench.handing.category} at the recipient", "it did not arrive")
 
 
-@case(
-    "CLI-12", Group.CONSENTS, "A withdrawal stops what was already planned",
-    Requirement(_CONSENTS, "A withdrawal counts at once: a delivery that was already planned is stopped."),
-    "sending", "receiving", "handover",
-)  # fmt: skip
+@case("CLI-12")
 def a_withdrawal_stops(bench: Bench) -> None:
     """Hands a consenting person over, not before a few seconds have passed, withdraws the consent meanwhile, and reads
     what arrived.
@@ -77,11 +68,7 @@ def a_withdrawal_stops(bench: Bench) -> None:
     raise Failed("a withdrawal that overtakes the delivery", "the delivery was quicker each time")
 
 
-@case(
-    "CLI-13", Group.CONSENTS, "A refusal keeps back what a consent would carry",
-    Requirement(_CONSENTS, "What the person refused does not move, whatever consent there is."),
-    "sending", "handover",
-)  # fmt: skip
+@case("CLI-13")
 def a_refusal_stops(bench: Bench) -> None:
     """Records a consent and then a refusal of the same, hands the person over, and reads the plan."""
     person = Person.make()
@@ -92,11 +79,7 @@ def a_refusal_stops(bench: Bench) -> None:
         raise Failed(f"{bench.handing.category} withheld", "it was planned to go")
 
 
-@case(
-    "CLI-14", Group.CONSENTS, "A withdrawal is a new version, and withdrawing again changes nothing",
-    Requirement(_CONSENTS, "Each change is a new version. Withdrawing again changes nothing."),
-    "sending", "handover",
-)  # fmt: skip
+@case("CLI-14")
 def a_withdrawal_is_a_version(bench: Bench) -> None:
     """Records a consent, withdraws it twice, and reads its versions."""
     consent = bench.consent(Person.make())
@@ -110,11 +93,7 @@ def a_withdrawal_is_a_version(bench: Bench) -> None:
     expect_equal("versions", ["active", "withdrawn"], [version.get("status") for version in versions])
 
 
-@case(
-    "CLI-15", Group.CONSENTS, "A word under an identity code that is nobody's is not recorded as if it stood",
-    Requirement(_CONSENTS, "A prohibition that cannot be tied to a person is answered 202 `not-placed`, never 201."),
-    "sending", "handover",
-)  # fmt: skip
+@case("CLI-15")
 def a_wrong_identity_code(bench: Bench) -> None:
     """Records a refusal and a consent under an identity code whose check character is not its own."""
     person = Person.make()
@@ -124,10 +103,7 @@ def a_wrong_identity_code(bench: Bench) -> None:
     expect_refusal(bench.consent(person, subject=person.misspelt), 400, 422)
 
 
-@case(
-    "CLI-16", Group.CONSENTS, "A refusal is taken whatever language it was explained in",
-    Requirement(_CONSENTS, "`language` is any BCP 47 tag: a refusal is taken from anybody."), "sending", "handover",
-)  # fmt: skip
+@case("CLI-16")
 def any_language(bench: Bench) -> None:
     """Records refusals explained in Kurmanji, in Tigrinya as spoken in Eritrea, and in Chinese in simplified script."""
     for language in ("kmr", "ti-ER", "zh-Hans"):
@@ -136,20 +112,13 @@ def any_language(bench: Bench) -> None:
         expect_equal("language", language.lower(), str(answer.document.get("language")).lower())
 
 
-@case(
-    "CLI-17", Group.CONSENTS, "What is no language tag is refused",
-    Requirement(_REFUSED, "Every refusal is application/problem+json with a stable code."), "sending", "handover",
-)  # fmt: skip
+@case("CLI-17")
 def no_language(bench: Bench) -> None:
     """Records a refusal whose language is a sentence."""
     expect_refusal(bench.consent(Person.make(), "refused", language="in their own words!"), 400, 422)
 
 
-@case(
-    "CLI-18", Group.CONSENTS, "A search finds the person's consents, and nobody else's",
-    Requirement(_CONSENTS, "`POST /v1/consents/search` gives the consents and refusals of the person."),
-    "sending", "handover",
-)  # fmt: skip
+@case("CLI-18")
 def search_finds(bench: Bench) -> None:
     """Records a consent of one new person and a refusal of another, and searches for each."""
     first, second = Person.make(), Person.make()
@@ -162,11 +131,7 @@ def search_finds(bench: Bench) -> None:
         expect_equal("the consents found", [recorded.document.get("id")], ids)
 
 
-@case(
-    "CLI-52", Group.CONSENTS, "A prohibition is ended by the person, and by nobody who is not named",
-    Requirement(_CONSENTS, "To end a prohibition asks what giving the permission asks that it frees."),
-    "sending", "handover",
-)  # fmt: skip
+@case("CLI-52")
 def a_prohibition_is_taken_back(bench: Bench) -> None:
     """Records a refusal, ends it as nobody, as a bystander and as another person would, and then as the person."""
     person = Person.make()
@@ -185,10 +150,7 @@ def a_prohibition_is_taken_back(bench: Bench) -> None:
     expect_equal("status", "withdrawn", ended.document.get("status"))
 
 
-@case(
-    "CLI-19", Group.EXISTENCE, "A search for somebody unknown finds nothing and repeats nothing",
-    Requirement(_CONSENTS, "An answer about somebody unknown carries nothing of a person."), "sending",
-)  # fmt: skip
+@case("CLI-19")
 def search_for_nobody(bench: Bench) -> None:
     """Searches for the consents of a person of whom nothing was ever recorded."""
     person = Person.make()
@@ -198,11 +160,7 @@ def search_for_nobody(bench: Bench) -> None:
     expect_silence(answer, person.code)
 
 
-@case(
-    "CLI-20", Group.EXISTENCE, "A question about somebody unknown is answered with nothing of a person",
-    Requirement(_REFUSED, "A refusal has a code and says what was wrong, and holds nothing of the person."),
-    "receiving", "query",
-)  # fmt: skip
+@case("CLI-20")
 def question_about_nobody(bench: Bench) -> None:
     """Asks the service about a new person, of whom no source knows."""
     person, question = Person.make(), bench.question
@@ -219,10 +177,7 @@ def question_about_nobody(bench: Bench) -> None:
     expect_silence(answer, person.code, '"bundle"', '"Patient"')
 
 
-@case(
-    "CLI-21", Group.EXISTENCE, "A refusal does not repeat the identity code that was sent",
-    Requirement(_REFUSED, "`detail` says what was wrong, `pointer` where; neither repeats what was sent."), "sending",
-)  # fmt: skip
+@case("CLI-21")
 def refusals_repeat_nothing(bench: Bench) -> None:
     """Sends a consent whose status does not exist, with an identity code in several of its places."""
     person = Person.make()
@@ -232,10 +187,7 @@ def refusals_repeat_nothing(bench: Bench) -> None:
     expect_silence(answer, person.code)
 
 
-@case(
-    "CLI-22", Group.EXISTENCE, "An id that is nothing here is not found",
-    Requirement(_REFUSED, "404: your request; do not send it again as it is."), "sending",
-)  # fmt: skip
+@case("CLI-22")
 def unknown_ids(bench: Bench) -> None:
     """Reads a handover and a consent under ids that were never given."""
     nowhere = "019aaaaa-0000-7000-8000-000000000000"

@@ -15,20 +15,14 @@ from gateway.conformance.bench import (
     new_key,
     plan_of,
 )
-from gateway.conformance.catalogue import Failed, Group, Requirement, case
+from gateway.conformance.case import case
 from gateway.conformance.persons import Person
+from gateway.conformance.verdicts import Failed
 
-_AGAIN = "docs/clients.md#doing-it-again-safely"
-_INBOX = "docs/clients.md#your-inbox"
-_HANDING = "docs/clients.md#handing-people-over"
 _ARRIVALS = 3
 
 
-@case(
-    "CLI-23", Group.IDEMPOTENCY, "The same key with the same content is the same handover",
-    Requirement(_AGAIN, "A handover with the same key is taken once: the answer is the plan that exists."),
-    "sending", "handover",
-)  # fmt: skip
+@case("CLI-23")
 def the_same_again(bench: Bench) -> None:
     """Hands a new person over twice, under one key."""
     record, key = Person.make().bundle(bench.handing.municipality), new_key()
@@ -39,11 +33,7 @@ def the_same_again(bench: Bench) -> None:
     expect_equal("existing", True, plan_of(again).get("existing"))
 
 
-@case(
-    "CLI-24", Group.IDEMPOTENCY, "The same key with other content is refused",
-    Requirement(_AGAIN, "A key that stood for other content is refused with 409 `idempotency-conflict`."),
-    "sending", "handover",
-)  # fmt: skip
+@case("CLI-24")
 def another_under_the_same_key(bench: Bench) -> None:
     """Hands a new person over under a key, and then another person under the same key."""
     key, municipality = new_key(), bench.handing.municipality
@@ -51,10 +41,7 @@ def another_under_the_same_key(bench: Bench) -> None:
     expect_refusal(bench.hand_over(Person.make().bundle(municipality), key=key), 409, code="idempotency-conflict")
 
 
-@case(
-    "CLI-25", Group.IDEMPOTENCY, "The same content without a key is taken once",
-    Requirement(_AGAIN, "Without a key, the same content from the same client is taken once."), "sending", "handover",
-)  # fmt: skip
+@case("CLI-25")
 def the_same_without_a_key(bench: Bench) -> None:
     """Hands a new person over twice, without a key."""
     record = Person.make().bundle(bench.handing.municipality)
@@ -64,11 +51,7 @@ def the_same_without_a_key(bench: Bench) -> None:
     expect_equal("the id of the handover", plan_of(first)["id"], plan_of(again)["id"])
 
 
-@case(
-    "CLI-26", Group.IDEMPOTENCY, "What was handed over once arrives once",
-    Requirement(_HANDING, "201 means that it is stored and will be delivered, whatever crashes."),
-    "sending", "receiving", "handover",
-)  # fmt: skip
+@case("CLI-26")
 def arrives_once(bench: Bench) -> None:
     """Hands a new person over, twice under one key, waits for the delivery, and counts what arrived."""
     record, key = Person.make().bundle(bench.handing.municipality), new_key()
@@ -78,11 +61,7 @@ def arrives_once(bench: Bench) -> None:
     expect_equal("the number of arrivals", 1, len(bench.arrivals(plan)))
 
 
-@case(
-    "CLI-49", Group.IDEMPOTENCY, "A key stands for one request in each of its parts",
-    Requirement(_AGAIN, "With another path, query, case or body under a known key: 409 `idempotency-conflict`."),
-    "sending", "handover",
-)  # fmt: skip
+@case("CLI-49")
 def another_case_under_the_same_key(bench: Bench) -> None:
     """Hands a new person over under a key, and the same person again under it, not before tomorrow this time."""
     key, record = new_key(), Person.make().bundle(bench.handing.municipality)
@@ -91,11 +70,7 @@ def another_case_under_the_same_key(bench: Bench) -> None:
     expect_refusal(bench.hand_over(record, key=key, not_before=tomorrow), 409, code="idempotency-conflict")
 
 
-@case(
-    "CLI-50", Group.IDEMPOTENCY, "A request of which nothing was handed over has not used its key up",
-    Requirement(_AGAIN, "A request of which nothing was handed over (422) can be mended and sent under the same key."),
-    "sending", "handover",
-)  # fmt: skip
+@case("CLI-50")
 def a_key_that_was_not_used_up(bench: Bench) -> None:
     """Sends a record without a patient under a key, and then a good one under the same key."""
     key, record = new_key(), Person.make().bundle(bench.handing.municipality)
@@ -126,11 +101,7 @@ def _to_the_end(desk: Desk, path: str, after: str | int, name: str) -> tuple[lis
         found += [str(entry.get("id")) for entry in entries]
 
 
-@case(
-    "CLI-27", Group.CURSORS, "Who goes on with `next` misses no arrival and sees none twice",
-    Requirement(_INBOX, "Items come oldest first; give `next` as `after` to go on."),
-    "sending", "receiving", "handover",
-)  # fmt: skip
+@case("CLI-27")
 def nothing_missed_in_the_inbox(bench: Bench) -> None:
     """Reads the inbox to its end in pages of two, hands three persons over, and reads on until all have been seen."""
     _, end = _to_the_end(bench.receiving, "/v1/inbox", "", "items")
@@ -142,10 +113,7 @@ def nothing_missed_in_the_inbox(bench: Bench) -> None:
     expect_equal("the new arrivals, each once", expected, sorted(name for name in seen if name in expected))
 
 
-@case(
-    "CLI-28", Group.CURSORS, "Who goes on with `next` misses no handover and sees none twice",
-    Requirement(_HANDING, "The list of handovers is read on by giving `next` as `after`."), "sending", "handover",
-)  # fmt: skip
+@case("CLI-28")
 def nothing_missed_in_the_list(bench: Bench) -> None:
     """Reads the list of handovers to its end in pages of two, hands three persons over, and reads on."""
     _, end = _to_the_end(bench.sending, "/v1/handovers", "", "handovers")
@@ -154,11 +122,7 @@ def nothing_missed_in_the_list(bench: Bench) -> None:
     expect_equal("the new handovers, each once", expected, sorted(name for name in seen if name in expected))
 
 
-@case(
-    "CLI-29", Group.CURSORS, "The last id is taken as `after` too",
-    Requirement(_INBOX, "Items come oldest first; give the last id as `after` to go on."),
-    "sending", "receiving", "handover",
-)  # fmt: skip
+@case("CLI-29")
 def the_last_id_leads_on(bench: Bench) -> None:
     """Hands a person over, waits for the arrival, and reads what comes after it."""
     plan = bench.planned(Person.make())
@@ -182,11 +146,7 @@ def _arrival(bench: Bench) -> tuple[Mapping[str, Any], str]:
     return plan, f"/v1/inbox/{items[0]['id']}"
 
 
-@case(
-    "CLI-30", Group.ACCEPTANCE, "An acceptance is told to the sender",
-    Requirement(_INBOX, "Accept it by naming who is responsible from now on; the sender is told."),
-    "sending", "receiving", "handover",
-)  # fmt: skip
+@case("CLI-30")
 def acceptance_is_told(bench: Bench) -> None:
     """Accepts an arrival and waits until the sender's delivery says so."""
     plan, path = _arrival(bench)
@@ -201,10 +161,7 @@ def acceptance_is_told(bench: Bench) -> None:
     bench.until(look, "the sender's delivery to be accepted")
 
 
-@case(
-    "CLI-31", Group.ACCEPTANCE, "Accepting again changes nothing",
-    Requirement(_AGAIN, "Accepting and withdrawing again change nothing."), "sending", "receiving", "handover",
-)  # fmt: skip
+@case("CLI-31")
 def accepting_again(bench: Bench) -> None:
     """Accepts an arrival twice, naming another contact the second time."""
     _, path = _arrival(bench)
@@ -218,10 +175,7 @@ def accepting_again(bench: Bench) -> None:
     expect_equal("the contact", first, again)
 
 
-@case(
-    "CLI-32", Group.ACCEPTANCE, "An acceptance that names nobody is refused",
-    Requirement(_INBOX, "An acceptance names who is responsible from now on."), "sending", "receiving", "handover",
-)  # fmt: skip
+@case("CLI-32")
 def naming_nobody(bench: Bench) -> None:
     """Accepts an arrival without a contact, with an empty name, and with a name that is a number."""
     _, path = _arrival(bench)
@@ -229,22 +183,14 @@ def naming_nobody(bench: Bench) -> None:
         expect_refusal(bench.receiving.post(f"{path}/acceptance", document), 400, 422)
 
 
-@case(
-    "CLI-33", Group.ACCEPTANCE, "What has not arrived cannot be accepted",
-    Requirement("docs/clients.md#when-something-is-refused", "404: your request; do not send it again as it is."),
-    "receiving",
-)  # fmt: skip
+@case("CLI-33")
 def accepting_nothing(bench: Bench) -> None:
     """Accepts an item under an id that was never given."""
     path = "/v1/inbox/019aaaaa-0000-7000-8000-000000000000/acceptance"
     expect_refusal(bench.receiving.post(path, {"contact": {"name": "Conformance team"}}), 404)
 
 
-@case(
-    "CLI-51", Group.ACCEPTANCE, "A contact holds nothing but what it may",
-    Requirement(_INBOX, "A contact has a name and a few other members, each at most 256 characters; nothing else."),
-    "sending", "receiving", "handover",
-)  # fmt: skip
+@case("CLI-51")
 def more_than_a_contact(bench: Bench) -> None:
     """Accepts an arrival with a name of 10 000 characters, and with a member that a contact does not have."""
     _, path = _arrival(bench)

@@ -8,16 +8,11 @@ from dataclasses import replace
 from typing import Any
 
 from gateway.conformance.bench import Bench, expect, expect_equal, expect_refusal, expect_silence
-from gateway.conformance.catalogue import Failed, Group, Requirement, case
+from gateway.conformance.case import case
 from gateway.conformance.message import RESPONSE_TYPE, digest
 from gateway.conformance.peers import Asked, Peer, expect_signed_refusal, is_checkpoint, stranger_question
+from gateway.conformance.verdicts import Failed
 
-_ASKER = "docs/protocol.md#what-an-asker-checks"
-_HEADER = "docs/protocol.md#the-protected-header"
-_CLAIMS = "docs/protocol.md#claims-of-a-response"
-_ORDER = "docs/protocol.md#what-a-receiver-checks-in-which-order"
-_NOTHING = "docs/protocol.md#whoever-gets-nothing"
-_PROBLEMS = "docs/protocol.md#answers-and-problems"
 _TOLERANCE = 5
 _LIFETIME = 65
 
@@ -35,11 +30,7 @@ def _claims(bench: Bench) -> tuple[Peer, Asked, Mapping[str, Any]]:
     return peer, asked, asked.opened.claims
 
 
-@case(
-    "NODE-6", Group.SIGNATURES, "An answer is signed by the member that answers",
-    Requirement(_ASKER, "Steps 4 to 10 for the response, with the service's member in place of the consumer's."),
-    "node", "query",
-)  # fmt: skip
+@case("NODE-6")
 def signed(bench: Bench) -> None:
     """Asks the question of the profile and verifies the answer's signature with the certificates of the profile."""
     peer, asked = _answered(bench)
@@ -48,10 +39,7 @@ def signed(bench: Bench) -> None:
         raise Failed("a signature of one of the listed certificates", f"header {dict(opened.header)}")
 
 
-@case(
-    "NODE-7", Group.SIGNATURES, "The header of an answer has its three members and no more",
-    Requirement(_HEADER, "Exactly `alg`, `typ` and `x5t#S256`; anything else is refused."), "node", "query",
-)  # fmt: skip
+@case("NODE-7")
 def three_members(bench: Bench) -> None:
     """Reads the protected header of an answer."""
     header = _answered(bench)[1].opened.header
@@ -61,20 +49,14 @@ def three_members(bench: Bench) -> None:
         raise Failed("ES256 or EdDSA", str(header["alg"]))
 
 
-@case(
-    "NODE-8", Group.SIGNATURES, "An answer is bound to the request that was sent",
-    Requirement(_ASKER, "`req` is the digest of exactly the text that was sent."), "node", "query",
-)  # fmt: skip
+@case("NODE-8")
 def bound_to_the_request(bench: Bench) -> None:
     """Compares the answer's `req` with the digest of the message that was sent."""
     _, asked, claims = _claims(bench)
     expect_equal("req", digest(asked.message.encode()), claims.get("req"))
 
 
-@case(
-    "NODE-9", Group.SIGNATURES, "An answer signs its body and its content type",
-    Requirement(_ASKER, "Digest of the body; what counts is the signed `sts` and `cty`."), "node", "query",
-)  # fmt: skip
+@case("NODE-9")
 def signs_its_body(bench: Bench) -> None:
     """Compares the answer's `dig` and `cty` with what was received."""
     _, asked, claims = _claims(bench)
@@ -82,10 +64,7 @@ def signs_its_body(bench: Bench) -> None:
     expect_equal("cty", asked.answer.header("content-type"), claims.get("cty"))
 
 
-@case(
-    "NODE-10", Group.SIGNATURES, "An answer names who answers and whom",
-    Requirement(_ASKER, "`iss` is the service that was asked, `aud` is who asked."), "node", "query",
-)  # fmt: skip
+@case("NODE-10")
 def names_both(bench: Bench) -> None:
     """Reads `iss` and `aud` of an answer."""
     peer, _, claims = _claims(bench)
@@ -93,10 +72,7 @@ def names_both(bench: Bench) -> None:
     expect_equal("aud", peer.member.subsystem, claims.get("aud"))
 
 
-@case(
-    "NODE-11", Group.SIGNATURES, "An answer says its status and when it was signed",
-    Requirement(_ASKER, "`iat <= now + 5` and `now < iat + 65`."), "node", "query",
-)  # fmt: skip
+@case("NODE-11")
 def says_when(bench: Bench) -> None:
     """Holds the answer's `iat` against the kit's clock, and `sts` against the status of HTTP."""
     _, asked, claims = _claims(bench)
@@ -106,10 +82,7 @@ def says_when(bench: Bench) -> None:
     expect_equal("sts", asked.answer.status, claims.get("sts"))
 
 
-@case(
-    "NODE-12", Group.SIGNATURES, "An answer states the provider's log checkpoint, and no unknown claims",
-    Requirement(_CLAIMS, "`log` is an object of exactly `origin`, `size` and `root`."), "node", "query",
-)  # fmt: skip
+@case("NODE-12")
 def states_its_log(bench: Bench) -> None:
     """Reads the answer's claims."""
     claims = _claims(bench)[2]
@@ -120,10 +93,7 @@ def states_its_log(bench: Bench) -> None:
         raise Failed("a checkpoint of exactly origin, size and root", str(claims["log"]))
 
 
-@case(
-    "NODE-13", Group.SIGNATURES, "An answer holds no more than what was decided",
-    Requirement(_CLAIMS, "`dec.per` are the permitted categories."), "node", "query",
-)  # fmt: skip
+@case("NODE-13")
 def no_more_than_asked(bench: Bench) -> None:
     """Compares the permitted categories of the answer with those that were asked for."""
     claims = _claims(bench)[2]
@@ -140,10 +110,7 @@ def no_more_than_asked(bench: Bench) -> None:
         raise Failed(f"nothing beyond {', '.join(asked)}", ", ".join(beyond))
 
 
-@case(
-    "NODE-14", Group.SIGNATURES, "A refusal of a message that was believed is signed",
-    Requirement(_PROBLEMS, "Whoever passed steps 1 to 16 gets a signed answer, refusals included."), "node", "query",
-)  # fmt: skip
+@case("NODE-14")
 def refusals_are_signed(bench: Bench) -> None:
     """Asks for a purpose that the service is not declared for, and reads the signed refusal."""
     peer = Peer.at(bench, bench.node)
@@ -151,10 +118,7 @@ def refusals_are_signed(bench: Bench) -> None:
     expect_signed_refusal(asked, 403, code="purpose-not-declared")
 
 
-@case(
-    "NODE-15", Group.EXISTENCE, "An answer about somebody unknown carries nothing of a person",
-    Requirement(_NOTHING, "A refusal of everything is `not-available` (404), without `dec`."), "node", "query",
-)  # fmt: skip
+@case("NODE-15")
 def nobody(bench: Bench) -> None:
     """Asks about a new person, of whom no source knows."""
     peer = Peer.at(bench, bench.node)
@@ -164,10 +128,7 @@ def nobody(bench: Bench) -> None:
     expect_silence(answer, draft.document["subject"]["value"], '"entry"', '"Patient"')
 
 
-@case(
-    "NODE-16", Group.EXISTENCE, "Two persons who are unknown are answered alike",
-    Requirement(_PROBLEMS, "A problem has type, title, status and code, and holds nothing personal."), "node", "query",
-)  # fmt: skip
+@case("NODE-16")
 def alike(bench: Bench) -> None:
     """Asks about two new persons, and compares status, code, title, detail, and which members the answers have."""
     peer = Peer.at(bench, bench.node)
@@ -181,10 +142,7 @@ def alike(bench: Bench) -> None:
     expect_equal("the second answer", *said)
 
 
-@case(
-    "NODE-17", Group.INPUT, "A category that the rulebook does not have is refused",
-    Requirement(_ORDER, "Step 17: categories are known; 422 `category-unknown`."), "node", "query",
-)  # fmt: skip
+@case("NODE-17")
 def unknown_category(bench: Bench) -> None:
     """Asks for a category that no rulebook has."""
     peer = Peer.at(bench, bench.node)
@@ -193,10 +151,7 @@ def unknown_category(bench: Bench) -> None:
     )
 
 
-@case(
-    "NODE-18", Group.INPUT, "A service that the registry does not list is refused",
-    Requirement(_ORDER, "Step 17: the service is listed; 404 `service-unknown`."), "node", "query",
-)  # fmt: skip
+@case("NODE-18")
 def unknown_service(bench: Bench) -> None:
     """Asks a service of the target's subsystem that the registry does not list."""
     peer = Peer.at(bench, bench.node)
@@ -206,10 +161,7 @@ def unknown_service(bench: Bench) -> None:
     expect_equal("code", "service-unknown", asked.answer.code)
 
 
-@case(
-    "NODE-19", Group.INPUT, "A question without a person is refused",
-    Requirement("docs/protocol.md#what-the-bodies-hold", "`query` asks about one person: `subject`."), "node", "query",
-)  # fmt: skip
+@case("NODE-19")
 def without_a_person(bench: Bench) -> None:
     """Asks with an empty object as the body."""
     peer = Peer.at(bench, bench.node)

@@ -9,15 +9,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from gateway.conformance.bench import Bench, expect, expect_equal, part_of
-from gateway.conformance.catalogue import Failed, Group, Requirement, case
+from gateway.conformance.case import case
 from gateway.conformance.message import digest
 from gateway.conformance.peers import Draft, Peer, expect_signed_refusal
 from gateway.conformance.persons import Person
+from gateway.conformance.verdicts import Failed
 
-_BODIES = "docs/protocol.md#what-the-bodies-hold"
-_UNKNOWN = Requirement(
-    _BODIES, "`acceptance`: a delivery that was not sent to the one who accepts is `delivery-unknown` (404)."
-)
 _CONTACT = {"name": "Conformance team"}
 #: How long a delivery is held back that is accepted before it was sent; it then goes its ordinary way.
 _HELD_BACK = timedelta(seconds=60)
@@ -46,12 +43,7 @@ def _delivered(bench: Bench) -> tuple[Mapping[str, Any], str, str]:
     return (plan, *_ours(bench, plan))
 
 
-@case(
-    "NODE-55", Group.ACCEPTANCE, "An acceptance is taken, and taken again", Requirement(
-        _BODIES, "`acceptance`: the answer is `delivery` and `accepted`; accepting again changes nothing."
-    ),
-    "node", "sending", "handover",
-)  # fmt: skip
+@case("NODE-55")
 def accepted(bench: Bench) -> None:
     """Has a person handed over to the kit's member, accepts the delivery twice, and reads its state."""
     peer = Peer.at(bench, bench.node)
@@ -63,7 +55,7 @@ def accepted(bench: Bench) -> None:
     expect_equal("the state at the sender", "accepted", bench.delivery_of(plan).get("state"))
 
 
-@case("NODE-56", Group.ACCEPTANCE, "An acceptance of nothing is refused", _UNKNOWN, "node", "handover")
+@case("NODE-56")
 def accepting_nothing(bench: Bench) -> None:
     """Accepts a delivery under an id that was never given."""
     peer = Peer.at(bench, bench.node)
@@ -71,10 +63,7 @@ def accepting_nothing(bench: Bench) -> None:
     expect_signed_refusal(asked, 404, code="delivery-unknown")
 
 
-@case(
-    "NODE-57", Group.ACCEPTANCE, "Another member cannot accept a delivery that was not sent to it", _UNKNOWN,
-    "node", "sending", "handover", "other_member",
-)  # fmt: skip
+@case("NODE-57")
 def accepted_by_another(bench: Bench) -> None:
     """Has a person handed over to the kit's member, and accepts the delivery as a second member."""
     _, delivery, purpose = _delivered(bench)
@@ -82,11 +71,7 @@ def accepted_by_another(bench: Bench) -> None:
     expect_signed_refusal(other.ask(_acceptance(other, purpose, delivery)), 404, code="delivery-unknown")
 
 
-@case(
-    "NODE-58", Group.ACCEPTANCE, "What was not sent yet cannot be accepted",
-    Requirement(_BODIES, "`acceptance` tells the sender of a handover who is responsible: of one that was sent."),
-    "node", "sending", "handover",
-)  # fmt: skip
+@case("NODE-58")
 def accepted_too_early(bench: Bench) -> None:
     """Has a person handed over not before some seconds have passed, accepts the delivery at once, reads its state."""
     peer = Peer.at(bench, bench.node)
@@ -101,11 +86,7 @@ def accepted_too_early(bench: Bench) -> None:
     expect_equal("the state at the sender", "due", state)
 
 
-@case(
-    "NODE-59", Group.ACCEPTANCE, "An acceptance whose contact is none is refused",
-    Requirement(_BODIES, "`contact`: only `name` is required, and there are no other members than those shown."),
-    "node", "sending", "handover",
-)  # fmt: skip
+@case("NODE-59")
 def naming_nobody(bench: Bench) -> None:
     """Accepts a delivery without a name, with a number as the name, with a name of 100 000 characters, and with a
     member that a contact does not have.
@@ -126,11 +107,7 @@ def _notice(peer: Peer, subject: Any) -> Draft:
     return Draft(peer.service("notice"), _WITHDRAWAL, ("health-needs",), document)
 
 
-@case(
-    "NODE-60", Group.CONSENTS, "A notice of a withdrawal never links two persons",
-    Requirement(_BODIES, "`notice` tells a recipient that a consent was withdrawn; it says nothing of who is who."),
-    "node", "sending", "handover",
-)  # fmt: skip
+@case("NODE-60")
 def notices_link_nobody(bench: Bench) -> None:
     """Records a refusal of one new person, sends a notice that names this person and another as one, and searches for
     the refusals of the other.
@@ -146,10 +123,7 @@ def notices_link_nobody(bench: Bench) -> None:
     expect_equal("the refusals of the other person", [], found.document.get("consents"))
 
 
-@case(
-    "NODE-61", Group.INPUT, "A notice that names nobody is refused by name",
-    Requirement(_BODIES, "`notice`: `subject` is a list of identifiers."), "node",
-)  # fmt: skip
+@case("NODE-61")
 def notices_about_nobody(bench: Bench) -> None:
     """Sends notices whose subject is an empty list, a list of texts, and an identifier without a value."""
     peer = Peer.at(bench, bench.node)
@@ -165,11 +139,7 @@ def _handover(bench: Bench, peer: Peer, person: Person, delivery: str) -> Draft:
     return Draft(peer.service("inbox"), bench.handing.purposes[0], ("identity",), document | {"bundle": bundle})
 
 
-@case(
-    "NODE-62", Group.IDEMPOTENCY, "A delivery that comes again gets the same receipt",
-    Requirement(_BODIES, "A delivery that comes again from the same sender gets the same receipt."),
-    "inbox", "handover",
-)  # fmt: skip
+@case("NODE-62")
 def the_same_receipt(bench: Bench) -> None:
     """Brings one delivery twice, in two messages."""
     peer = Peer.at(bench, bench.inbox)
@@ -180,11 +150,7 @@ def the_same_receipt(bench: Bench) -> None:
     expect_equal("the receipt", first.document, again.document)
 
 
-@case(
-    "NODE-63", Group.IDEMPOTENCY, "A receipt names the delivery and the digest of what was received",
-    Requirement(_BODIES, "`receipt`, `delivery`, `received`, and `digest`, that of the body that was received first."),
-    "inbox", "handover",
-)  # fmt: skip
+@case("NODE-63")
 def the_receipt(bench: Bench) -> None:
     """Brings a delivery and reads its receipt."""
     peer = Peer.at(bench, bench.inbox)
@@ -198,11 +164,7 @@ def the_receipt(bench: Bench) -> None:
     expect_equal("digest", digest(draft.body), receipt["digest"])
 
 
-@case(
-    "NODE-64", Group.CONSENTS, "A handover that nothing lets the receiver have is refused whole",
-    Requirement(_BODIES, "The receiver decides anew, and refuses the whole if nothing gives it one of the categories."),
-    "inbox", "handover",
-)  # fmt: skip
+@case("NODE-64")
 def beyond_what_is_given(bench: Bench) -> None:
     """Brings health needs without a consent that would carry them."""
     peer = Peer.at(bench, bench.inbox)
@@ -212,10 +174,7 @@ def beyond_what_is_given(bench: Bench) -> None:
     expect_signed_refusal(peer.ask(replace(draft, document=whole)), 403, code="not-permitted")
 
 
-@case(
-    "NODE-65", Group.INPUT, "A bundle about two persons is refused",
-    Requirement(_BODIES, "The bundle follows the published schemas and is about one person."), "inbox", "handover",
-)  # fmt: skip
+@case("NODE-65")
 def two_persons(bench: Bench) -> None:
     """Brings a bundle with two patients."""
     peer = Peer.at(bench, bench.inbox)

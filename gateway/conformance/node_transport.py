@@ -7,13 +7,11 @@ import ssl
 from cryptography import x509
 
 from gateway.conformance.bench import Bench, expect_refusal
-from gateway.conformance.catalogue import Failed, Group, Requirement, case
+from gateway.conformance.case import case
 from gateway.conformance.message import Signer, compose, thumbprint
 from gateway.conformance.peers import JSON, MESSAGES, Peer, expect_unbelieved
+from gateway.conformance.verdicts import Failed
 from gateway.conformance.wire import Answer, Request
-
-_TLS = "docs/protocol.md#tls"
-_ORDER = "docs/protocol.md#what-a-receiver-checks-in-which-order"
 
 
 def _question(peer: Peer) -> Request:
@@ -27,30 +25,21 @@ def _refused(answer: Answer) -> None:
         expect_refusal(answer, 401)
 
 
-@case(
-    "NODE-1", Group.IDENTITY, "A caller without a certificate is refused",
-    Requirement(_TLS, "The listener demands a certificate that chains to an anchor."), "node", "query",
-)  # fmt: skip
+@case("NODE-1")
 def no_certificate(bench: Bench) -> None:
     """Sends a message that is good, without a TLS certificate."""
     peer = Peer.at(bench, bench.node)
     _refused(peer.send(_question(peer), None))
 
 
-@case(
-    "NODE-2", Group.IDENTITY, "A certificate that no anchor has issued is refused",
-    Requirement(_TLS, "The listener demands a certificate that chains to an anchor."), "node", "query",
-)  # fmt: skip
+@case("NODE-2")
 def a_strange_certificate(bench: Bench) -> None:
     """Sends a message that is good, under a certificate that the kit has issued to itself."""
     peer = Peer.at(bench, bench.node)
     _refused(peer.send(_question(peer), bench.stranger.identity))
 
 
-@case(
-    "NODE-3", Group.IDENTITY, "TLS 1.2 is not spoken between nodes",
-    Requirement(_TLS, "Between nodes: TLS 1.3, and certificates at both ends."), "node", "query",
-)  # fmt: skip
+@case("NODE-3")
 def an_old_version(bench: Bench) -> None:
     """Connects with TLS 1.2 and nothing newer."""
     peer = Peer.at(bench, bench.node)
@@ -59,11 +48,7 @@ def an_old_version(bench: Bench) -> None:
         raise Failed("a handshake that fails", answer.told())
 
 
-@case(
-    "NODE-4", Group.IDENTITY, "The node shows a certificate that the registry pins, with its id as the only DNS name",
-    Requirement(_TLS, "A TLS certificate has the node's id as its only DNS name, and is one of the node's `pins`."),
-    "node", "query",
-)  # fmt: skip
+@case("NODE-4")
 def the_pinned_certificate(bench: Bench) -> None:
     """Reads the certificate that the node shows, and holds it against the profile's pins."""
     peer = Peer.at(bench, bench.node)
@@ -80,11 +65,7 @@ def the_pinned_certificate(bench: Bench) -> None:
         raise Failed("one of the pins of the profile", pin)
 
 
-@case(
-    "NODE-5", Group.IDENTITY, "A node may not speak for a member that is not its own",
-    Requirement(_ORDER, "Step 11: the calling node may speak for the member of `iss`; 403 `issuer-not-peer`."),
-    "node", "query", "other_member",
-)  # fmt: skip
+@case("NODE-5")
 def for_another_member(bench: Bench) -> None:
     """Sends a message that another member has signed, over the TLS identity of the node that the kit plays."""
     peer = Peer.at(bench, bench.node)

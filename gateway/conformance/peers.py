@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gateway.conformance.bench import Bench, expect_refusal
-from gateway.conformance.catalogue import Failed, NotGiven
 from gateway.conformance.message import (
     EMPTY_ROOT,
     MessageError,
@@ -26,6 +25,7 @@ from gateway.conformance.message import (
 )
 from gateway.conformance.persons import Person
 from gateway.conformance.profile import Identity, Member, PeerFace
+from gateway.conformance.verdicts import Failed, NotGiven
 from gateway.conformance.wire import Answer, Request, peer_context
 
 MESSAGES = "/peer/v1/messages"

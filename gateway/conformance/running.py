@@ -9,8 +9,9 @@ from enum import StrEnum
 from cryptography.hazmat.primitives import serialization
 
 from gateway.conformance.bench import Bench
-from gateway.conformance.catalogue import Case, Failed, NotGiven
+from gateway.conformance.case import Case
 from gateway.conformance.profile import Profile, ProfileError
+from gateway.conformance.verdicts import Failed, NotGiven
 from gateway.conformance.wire import Exchange, Stranger, client_context, without_secrets
 
 #: How many of a failed test's exchanges are shown: the last ones, for there it failed.

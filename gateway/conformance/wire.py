@@ -25,8 +25,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from gateway.conformance.catalogue import Failed
 from gateway.conformance.profile import Identity
+from gateway.conformance.verdicts import Failed
 
 SHOWN = 400
 _SECRET = re.compile(r"(?i)(authorization: bearer |client_assertion=|\"access_token\":\s*\")[^\s&\"]+")
@@ -90,7 +90,6 @@ class Request:
     length: int | None = None
 
     def written(self, host: str) -> bytes:
-        """The bytes of it."""
         lines = [f"{self.method} {self.target} HTTP/1.1", f"Host: {host}", "Connection: close"]
         lines += [f"{name}: {value}" for name, value in self.headers]
         if not any(name.lower() == "content-length" for name, _ in self.headers):

@@ -8,7 +8,6 @@ forbidden, get a signed notice (`notices`). What somebody reports who may not sp
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -27,6 +26,7 @@ from gateway.obligations.asking import answered
 from gateway.person.values import Person
 from gateway.registry.read.standing import Standing
 from gateway.sources.backends import Locator
+from gateway.storage.engine import read
 from gateway.story import Story
 from gateway.wire.identifiers import IdentifierError, SubsystemId
 from gateway.wire.problems import ProblemError
@@ -164,12 +164,11 @@ class Consents:
     async def history(self, client: str, recorder: SubsystemId, identifier: str) -> tuple[ConsentRecord, ...]:
         """All versions of one consent, oldest first; reading them is on record. Raises `consent-unknown`."""
 
-        def read() -> tuple[tuple[ConsentRecord, ...], Subject | None]:
-            with self._exchange.engine.connect() as connection:
-                versions = store.history(connection, identifier)
-                return versions, self._exchange.subjects.by_id(connection, versions[0].subject) if versions else None
+        def look(connection: Connection) -> tuple[tuple[ConsentRecord, ...], Subject | None]:
+            versions = store.history(connection, identifier)
+            return versions, self._exchange.subjects.by_id(connection, versions[0].subject) if versions else None
 
-        versions, subject = await asyncio.to_thread(read)
+        versions, subject = await read(self._exchange.engine, look)
         if subject is None or not is_of(versions[0], recorder):
             raise _unknown()
         await self._record_reading(client, recorder, subject.pseudonym, versions[-1:])

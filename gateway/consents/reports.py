@@ -7,7 +7,6 @@ be tied to a person protects nobody; it is kept sealed, and stands first among w
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ from gateway.consents.record import Consents, Recorded, Recorder, check_codes, e
 from gateway.exchange.context import Exchange
 from gateway.person.held import HeldKind, HeldRecord, HeldState
 from gateway.sources.backends import Locator
+from gateway.storage.engine import read
 from gateway.telemetry import event
 from gateway.wire.identifiers import SubsystemId
 from gateway.wire.problems import ProblemError
@@ -64,15 +64,12 @@ class Reports:
 
     async def waiting(self, recorder: SubsystemId) -> Waiting:
         """What waits for the caller's member."""
-
-        def read() -> Waiting:
-            with self._exchange.engine.connect() as connection:
-                held = self._exchange.held.waiting(connection)
-                reports = store.open_reports(connection)
-            unplaced = (item for item in held if item.kind is HeldKind.WORD and item.member == str(recorder.member))
-            return Waiting(tuple(unplaced), tuple(report for report in reports if is_of(report, recorder)))
-
-        return await asyncio.to_thread(read)
+        held, reports = await read(
+            self._exchange.engine,
+            lambda connection: (self._exchange.held.waiting(connection), store.open_reports(connection)),
+        )
+        unplaced = (item for item in held if item.kind is HeldKind.WORD and item.member == str(recorder.member))
+        return Waiting(tuple(unplaced), tuple(report for report in reports if is_of(report, recorder)))
 
     async def put_aside(self, who: Recorder, form: dict[str, Any]) -> str:
         """Keep a prohibition that names nobody whom it could protect; gives the id under which it waits."""
@@ -139,14 +136,10 @@ class Reports:
     async def lapse(self) -> int:
         """End the reports whose last day is over, each with an entry; gives how many."""
         today = self._exchange.clock().astimezone(ZONE).date()
-
-        def read() -> list[ConsentRecord]:
-            with self._exchange.engine.connect() as connection:
-                return [report for report in store.open_reports(connection) if _is_over(report, today)]
-
         ended = 0
-        for report in await asyncio.to_thread(read):
-            ended += (await self._exchange.log.commit(self._lapsing(report.id))).value
+        for report in await read(self._exchange.engine, store.open_reports):
+            if _is_over(report, today):
+                ended += (await self._exchange.log.commit(self._lapsing(report.id))).value
         if ended:
             event(LOGGER, logging.WARNING, "reports-lapsed", reports=ended)
         return ended

@@ -70,19 +70,17 @@ class Attempts:
 class Refusals:
     """How many refusals go on record: the first few of a kind in a window, and the sum of the others with the next."""
 
-    def __init__(self, singly: int = FAILURES, window: timedelta = WINDOW) -> None:
-        self._singly = singly
-        self._window = window
+    def __init__(self) -> None:
         self._kinds: dict[str, tuple[datetime, int]] = {}
 
     def count(self, kind: str, now: datetime) -> int:
         """Of how many refusals an entry is to be made now; 0 for none yet. Kinds are few, and ours to name."""
         began, count = self._kinds.get(kind, (now, 0))
-        if now - began >= self._window:
+        if now - began >= WINDOW:
             self._kinds[kind] = (now, 1)
-            return max(0, count - self._singly) + 1
+            return max(0, count - FAILURES) + 1
         self._kinds[kind] = (began, count + 1)
-        return 1 if count < self._singly else 0
+        return 1 if count < FAILURES else 0
 
 
 class Doorway:

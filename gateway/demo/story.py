@@ -27,8 +27,9 @@ from gateway.demo.network import Network
 from gateway.demo.outcome import Asked, Check, Proven, Share, Wishes
 from gateway.demo.patience import Patience
 from gateway.demo.ports import LOOPBACK
-from gateway.demo.truth import accepted, denials, entries_of
+from gateway.demo.truth import accepted, denials, entries_of, evidence_of, kinds_of
 from gateway.handover.states import SETTLED, ArrivalKind, DeliveryKind, DeliveryState
+from gateway.settings import load
 from gateway.storage import engine as storage
 from schemas.facts import MIGRI_CUSTOMER
 
@@ -184,6 +185,20 @@ class Story:
             f"{len(delivered)} deliveries, {untrue} entries",
         )
         return reports
+
+    def evidence(self) -> None:
+        """Make evidence of one exchange of each kind, at each of its sides, and verify it as anyone would."""
+        sound, total = 0, 0
+        for party in self.network.parties.values():
+            settings = load(party.config, {})
+            engine = storage.create(settings.database.url)
+            try:
+                reports = [evidence_of(settings, engine, message) for message in kinds_of(engine)]
+            finally:
+                engine.dispose()
+            sound += sum(report.sound for report in reports)
+            total += len(reports)
+        self._check("the evidence of each kind of exchange holds", 0 < sound == total, f"{total} packages")
 
     def _accepted(self) -> set[str]:
         """The deliveries of all nodes that were accepted."""

@@ -1,15 +1,23 @@
-"""Hold what logs say of a delivery against what became of it."""
+"""Hold what logs say against what became of it, and what was exchanged against its evidence."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Sequence
+from datetime import UTC, datetime
 
 from sqlalchemy import Engine, select
 
 from audit.log.entries import Entry, EntryType, Outcome
 from audit.log.tables import entries
+from gateway.evidence import package
+from gateway.evidence.collecting import collect
+from gateway.evidence.exporting import Opened, Wanted, holdings_of
+from gateway.evidence.presenting import present
+from gateway.evidence.verifying import Report, verify
 from gateway.handover.states import DeliveryState
-from gateway.storage.tables import deliveries
+from gateway.settings import Settings
+from gateway.storage.tables import deliveries, messages
 
 _DENIES = frozenset({Outcome.STOPPED, Outcome.FAILED, Outcome.REFUSED})
 
@@ -43,3 +51,26 @@ def denials(log: Sequence[Entry], accepted: Collection[str]) -> list[Entry]:
         elif entry.outcome in _DENIES and not (is_attempt and delivery in open_until):
             found.append(entry)
     return found[::-1]
+
+
+def kinds_of(engine: Engine) -> list[tuple[str, str]]:
+    """A message and its direction for each kind of exchange: those of one kind left the same entries in the log."""
+    said: dict[str, set[tuple[str, str, str]]] = defaultdict(set)
+    for entry in entries_of(engine):
+        if entry.message_id is not None:
+            said[entry.message_id].add((entry.type, entry.outcome, entry.purpose or ""))
+    with engine.connect() as connection:
+        rows = connection.execute(select(messages.c.message_id, messages.c.direction)).all()
+    kinds = {(row.direction, frozenset(said[row.message_id])): (row.message_id, row.direction) for row in rows}
+    return list(kinds.values())
+
+
+def evidence_of(settings: Settings, engine: Engine, message: tuple[str, str]) -> Report:
+    """What the verification says of a package of evidence that is made now. Raises TrustError, OSError."""
+    opened, wanted = Opened.of(settings), Wanted(*message, archives=(), with_bodies=True)
+    with engine.connect() as connection:
+        evidence = collect(
+            connection, wanted.message_id, holdings_of(settings, opened, wanted), direction=wanted.direction
+        )
+    data = package.write(evidence, present(evidence), datetime.now(UTC))
+    return verify(*package.read(data), root=settings.registry.root.read_bytes())

@@ -120,7 +120,6 @@ class Reading:
         return self.shelves.find(connection, self._scoped(filters), order=order, after=after, limit=limit)
 
     def page(self, filters: Filters, *, order: Order = "newest", after: str | None = None, limit: int = 50) -> Page:
-        """One page of it."""
         return self.find(self.connection, filters, order=order, after=after, limit=limit)
 
     def walk(self, filters: Filters, *, order: Order = "oldest", limit: int = 1_000) -> tuple[Found, ...]:

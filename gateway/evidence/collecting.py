@@ -90,7 +90,10 @@ def _message(connection: Connection, message_id: str, direction: str | None) -> 
 
 
 def _logged(connection: Connection, message_id: str, archives: Sequence[Path]) -> list[tuple[int, Entry]]:
-    """What the log says of the message, wherever its entries lie by now."""
+    """The log's entries that name the message by what was signed, wherever they lie by now.
+
+    What came of it later, such as the duty to tell the person, names it by its id alone, and proves nothing of it.
+    """
     archive = Archive(*archives)
     try:
         page = archive.search_all(connection, Filters(message_id=message_id), order="oldest")
@@ -102,7 +105,7 @@ def _logged(connection: Connection, message_id: str, archives: Sequence[Path]) -
         raise _incomplete(
             "the log's entries of this exchange are not in the database", "name the log's archive with --archive"
         )
-    return [(item.index, item.entry) for item in page.found]
+    return [(item.index, item.entry) for item in page.found if item.entry.request_digest]
 
 
 def _registry(vouched: Vouched, version: int) -> Mapping[str, bytes]:

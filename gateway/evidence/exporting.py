@@ -52,18 +52,22 @@ class Opened:
             raise TrustError("key-unreadable", str(error), "restore it from your backup") from None
 
 
-def export(settings: Settings, engine: Engine, opened: Opened, wanted: Wanted, target: Path) -> Evidence:
-    """Write the evidence, after the log has an entry of it. Raises what reading secrets, database and log raises."""
-    now = datetime.now(UTC)
-    signer = opened.signer
+def holdings_of(settings: Settings, opened: Opened, wanted: Wanted) -> Holdings:
+    """What the node has to prove the message with, beside its database. Raises OSError."""
     client = RegistryClient(settings.registry.source, settings.registry.cache, settings.registry.root.read_bytes())
-    holdings = Holdings(
+    return Holdings(
         client.vouched,
-        signer.verifier,
+        opened.signer.verifier,
         opened.subjects if wanted.with_bodies else None,
         b"".join(path.read_bytes() for path in settings.timestamps.authorities),
         wanted.archives,
     )
+
+
+def export(settings: Settings, engine: Engine, opened: Opened, wanted: Wanted, target: Path) -> Evidence:
+    """Write the evidence, after the log has an entry of it. Raises what reading secrets, database and log raises."""
+    now = datetime.now(UTC)
+    signer, holdings = opened.signer, holdings_of(settings, opened, wanted)
     with engine.connect() as connection:
         evidence = collect(connection, wanted.message_id, holdings, direction=wanted.direction)
     data = write(evidence, present(evidence), now)

@@ -14,13 +14,14 @@ from typing import Any, Literal
 
 from consent.consents import ConsentRecord
 from consent.decision import Decision, Emergency, Party, Request, SubjectFacts, Way, decide, legal_day
+from consent.givers import years
 from consent.rulebook import Rulebook
 from consent.standing import StandingRequest
 from gateway.registry.read.registry import Registry
 from gateway.registry.read.standing import Standing
 from gateway.wire.identifiers import SubsystemId
 from schemas.codes import code_system
-from schemas.facts import BundleFacts, read_facts
+from schemas.facts import BundleFacts, Period, read_facts
 
 #: How many requests that are possible are remembered; beyond it the memory starts anew.
 MOST_REMEMBERED = 10_000
@@ -42,10 +43,12 @@ def _municipality(stated: BundleFacts, at: datetime) -> str | None:
 def facts_in(bundle: dict[str, Any], county: str | None, at: datetime) -> SubjectFacts:
     """The same with the county of the municipality at hand. Ages are by the Finnish calendar, as acts are."""
     stated = read_facts(bundle)
+    ages = _ages(stated.born, legal_day(at))
     return SubjectFacts(
         permit_ground=stated.permit_ground,
         permit_granted=stated.permit_granted,
-        age=_age(stated.birth_date, legal_day(at)) if stated.birth_date else None,
+        age=min(ages, default=None),
+        may_be_a_year_older=len(ages) > 1 or None,
         municipality=_municipality(stated, at),
         county=county,
         unaccompanied=stated.unaccompanied,
@@ -67,6 +70,8 @@ def facts_in(bundle: dict[str, Any], county: str | None, at: datetime) -> Subjec
         evident_need=stated.evident_need,
         childs_interest=stated.childs_interest,
         client_of_social_care=stated.client_of_social_care,
+        social_assistance=_paid(stated.social_assistance, legal_day(at)),
+        home_care_allowance=_paid(stated.home_care_allowance, legal_day(at)),
         deceased=stated.has_died(legal_day(at)),
     )
 
@@ -79,9 +84,14 @@ def _within(first: date | None, day: date) -> bool | None:
     """Whether at most three years have passed since the first permit. One that begins later has not begun."""
     if first is None or first > day:
         return None
-    return _age(first, day) < YEARS or (
+    return years(first, day) < YEARS or (
         day.year - first.year == YEARS and (day.month, day.day) == (first.month, first.day)
     )
+
+
+def _paid(period: Period | None, day: date) -> bool | None:
+    """Whether a benefit is paid on a day; None of one of which the record says nothing."""
+    return None if period is None else period.covers(day)
 
 
 def _made_in_time(stated: BundleFacts) -> bool | None:
@@ -94,8 +104,11 @@ def _made_in_time(stated: BundleFacts) -> bool | None:
     return any(bool(_within(stated.first_permit, first)) for first in made)
 
 
-def _age(born: date, on: date) -> int:
-    return on.year - born.year - ((on.month, on.day) < (born.month, born.day))
+def _ages(born: Period | None, on: date) -> set[int]:
+    """The ages that a person may have who was born on one of these days, of which one to come is none."""
+    if born is None or born.first is None or born.last is None:
+        return set()
+    return {years(born.first, on), years(max(born.first, min(born.last, on)), on)}
 
 
 def party(registry: Registry, subsystem: SubsystemId, role: str, at: datetime) -> Party:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -27,6 +28,7 @@ from gateway.exchange.transport import PeerTransport
 from gateway.exchange.witnesses import Proven, growth, logs_of, read_answer, witnesses_of
 from gateway.registry.read.entries import Node
 from gateway.registry.read.registry import Registry
+from gateway.storage.engine import read
 from gateway.story import Story
 from gateway.telemetry import event
 from gateway.wire.identifiers import MemberId
@@ -147,10 +149,9 @@ class Witnessing:
             except (LogError, SQLAlchemyError, ProblemError, NoteError) as error:
                 event(LOGGER, logging.WARNING, "witness-turn-failed", reason=type(error).__name__)
             self._hurry.clear()
-            try:
-                await asyncio.wait_for(self._hurry.wait(), self._policy.ask_seconds)
-            except TimeoutError:
-                continue
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._policy.ask_seconds):
+                    await self._hurry.wait()
 
     async def turn(self) -> None:
         """Ask every log that is held, bring our own checkpoint if it is time, and tell those who contradict
@@ -316,12 +317,8 @@ class Witnessing:
 
     async def answer(self, sizes: tuple[int, ...], node: Node) -> witness.ConsistencyAnswer:
         """Proofs for a peer that our log today continues our log at these sizes."""
-
-        def read() -> witness.ConsistencyAnswer:
-            with self._engine.connect() as connection:
-                return witness.answer(connection, witness.ConsistencyRequest(self._log.origin, sizes))
-
-        answer = await asyncio.to_thread(read)
+        asked = witness.ConsistencyRequest(self._log.origin, sizes)
+        answer = await read(self._engine, lambda connection: witness.answer(connection, asked))
         shown = [size for size, proof in answer.proofs if proof is not None]
         if shown:
             self._proven[node.id] = Proven(node.id, max(shown), self._clock())
@@ -335,12 +332,11 @@ class Witnessing:
         """The newest statement, a note or a message, that this node holds of a peer's log."""
         origin = node.log_origin
 
-        def read() -> str | None:
-            with self._engine.connect() as connection:
-                found = witness.newest(connection, origin) if origin is not None else None
-                return found.note if found is not None else None
+        def look(connection: Connection) -> str | None:
+            found = witness.newest(connection, origin) if origin is not None else None
+            return found.note if found is not None else None
 
-        return await asyncio.to_thread(read)
+        return await read(self._engine, look)
 
     async def held_by_others(
         self, but: Collection[str], is_ours: Callable[[str], bool]

@@ -6,7 +6,6 @@ on and tells the sender so, by a delivery of its own that is as durable as the h
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -26,6 +25,7 @@ from gateway.handover.states import ArrivalKind, ArrivalState, DeliveryKind
 from gateway.handover.store import NewDelivery
 from gateway.person.acceptance import Acceptance, join
 from gateway.registry.read.entries import ServiceDescriptor
+from gateway.storage.engine import read
 from gateway.storage.sealing import seal, unseal
 from gateway.storage.tables import inbox
 from gateway.story import Story
@@ -75,17 +75,16 @@ class Inbox:
     ) -> tuple[list[Item], str]:
         """Arrivals for a subsystem in the order in which they arrived, after a cursor; and the cursor to go on with."""
 
-        def read() -> tuple[list[Item], str]:
+        def look(connection: Connection) -> tuple[list[Item], str]:
             own = inbox.c.recipient == str(recipient)
-            with self._exchange.engine.connect() as connection:
-                before = position(connection, inbox, after, own)
-                statement = select(inbox).where(own, inbox.c.number > before).order_by(inbox.c.number).limit(limit)
-                if state is not None:
-                    statement = statement.where(inbox.c.state == state)
-                rows = connection.execute(statement).all()
-                return [self._item(connection, row) for row in rows], following(rows, before)
+            before = position(connection, inbox, after, own)
+            statement = select(inbox).where(own, inbox.c.number > before).order_by(inbox.c.number).limit(limit)
+            if state is not None:
+                statement = statement.where(inbox.c.state == state)
+            rows = connection.execute(statement).all()
+            return [self._item(connection, row) for row in rows], following(rows, before)
 
-        return await asyncio.to_thread(read)
+        return await read(self._exchange.engine, look)
 
     async def open(
         self,

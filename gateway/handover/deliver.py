@@ -13,7 +13,7 @@ import asyncio
 import logging
 import random
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import datetime, timedelta
 
 import orjson
@@ -24,7 +24,7 @@ from audit.log.log import Written
 from gateway.exchange.context import Exchange
 from gateway.exchange.holding import Answered
 from gateway.exchange.messaging import Outgoing, refused_by_peer, send, verified
-from gateway.handover.leases import Delivery, LeaseLostError, Span, claim, is_any_due
+from gateway.handover.leases import ABSENT, OURS, Delivery, LeaseLostError, Span, claim, is_any_due
 from gateway.handover.recipients import Recipients
 from gateway.handover.sending import Sending, make_ready
 from gateway.handover.settling import (
@@ -49,10 +49,6 @@ CALLED = "/peer/v1/log/checkpoint"
 JITTER = 0.25
 #: What clocks of replicas may differ by, when a lease is held against the longest that there can be.
 SKEW_SECONDS = 60.0
-#: Nobody is there. Whoever was found so is called before anything is sent again.
-ABSENT = frozenset({"peer-unreachable", "peer-timeout"})
-#: What our own node says before it has heard anything; it is no sign of how the recipient is.
-OURS = frozenset({"busy", "member-unknown", "registry-expired", "node-held"})
 
 
 class Deliveries:
@@ -93,10 +89,9 @@ class Deliveries:
             for row in taken:
                 await self._queue.put(row)
             if not taken:
-                try:
-                    await asyncio.wait_for(self._due.wait(), self._exchange.delivery.poll_seconds)
-                except TimeoutError:
-                    continue
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(self._exchange.delivery.poll_seconds):
+                        await self._due.wait()
 
     async def _claim(self) -> list[Delivery]:
         """Take due deliveries under a lease, so that no two workers or replicas send the same one at once.

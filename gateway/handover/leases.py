@@ -14,12 +14,19 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import Connection, bindparam, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, exists, or_, select, true, update
 
 from audit.log.statements import Fixed
 from gateway.handover.states import DeliveryKind, DeliveryState
 from gateway.handover.store import case_of, complete
 from gateway.storage.tables import deliveries, handovers
+
+#: Nobody is there. Whoever was found so is called before anything is sent again.
+ABSENT: Final = frozenset({"peer-unreachable", "peer-timeout"})
+#: What our own node says before it has heard anything; it is no sign of how the recipient is.
+OURS: Final = frozenset({"busy", "member-unknown", "registry-expired", "node-held"})
+#: What says nothing of what was sent, so that an attempt more may well bring it there.
+_WAITED_OUT: Final = ABSENT | OURS | {"rate-limited"}
 
 
 class LeaseLostError(Exception):
@@ -200,11 +207,38 @@ _OWN: Final = (
     deliveries.c.state == DeliveryState.DUE.value,
     deliveries.c.token == bindparam("mine"),
 )
+
+
+def _is_behind() -> ColumnElement[bool]:
+    """Whether an earlier handover of the same flow about the same person is still to go to the same service.
+
+    So the recipient gets the newer last. What it has refused itself holds back nothing: that may stay so for ever.
+    """
+    own, before, earlier = handovers.alias("own"), handovers.alias("before"), deliveries.alias("earlier")
+    return exists().where(
+        # Driven by the index on the person; there may be thousands that are due.
+        (earlier.c.state == DeliveryState.DUE.value).is_(true()),
+        earlier.c.subject == deliveries.c.subject,
+        earlier.c.service == deliveries.c.service,
+        earlier.c.consumer == deliveries.c.consumer,
+        or_(
+            # What was ordered for a later day waits for it, and nothing waits for that.
+            and_(earlier.c.problem.is_(None), earlier.c.due <= bindparam("now")),
+            *(earlier.c.problem == code for code in sorted(_WAITED_OUT)),
+        ),
+        own.c.id == deliveries.c.handover,
+        before.c.id == earlier.c.handover,
+        before.c.flow == own.c.flow,
+        before.c.number < own.c.number,
+    )
+
+
 _IS_DUE: Final = (
     deliveries.c.state == DeliveryState.DUE.value,
     deliveries.c.due <= bindparam("now"),
     # A lease that ends later than any can was counted by a clock that was wrong: nobody has it.
     or_(deliveries.c.lease <= bindparam("free"), deliveries.c.lease > bindparam("longest")),
+    ~_is_behind(),
 )
 # Only what was put off has its time from a back-off; an order may name any day.
 _IS_FAR: Final = (

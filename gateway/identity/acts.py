@@ -6,7 +6,6 @@ one person's, since that joins whoever it names. Neither is the data protection 
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -20,6 +19,7 @@ from gateway.exchange.context import Exchange
 from gateway.handover.plan import Handovers, Order, Plan
 from gateway.person.held import HeldKind, HeldRecord, HeldState
 from gateway.person.registrar import Doubtful, Registrar, Released
+from gateway.storage.engine import read
 from gateway.wire.identifiers import SubsystemId
 from gateway.wire.problems import ProblemError
 from schemas.facts import Identifier
@@ -71,22 +71,12 @@ class Identity:
 
     async def waiting(self, actor: Actor) -> tuple[HeldRecord, ...]:
         """The held records and proposals of the actor's member."""
-        member = str(actor.subsystem.member)
-
-        def read() -> tuple[HeldRecord, ...]:
-            with self._exchange.engine.connect() as connection:
-                return tuple(record for record in self._exchange.held.waiting(connection) if record.member == member)
-
-        return await asyncio.to_thread(read)
+        waiting = await read(self._exchange.engine, self._exchange.held.waiting)
+        return tuple(record for record in waiting if record.member == str(actor.subsystem.member))
 
     async def doubtful(self, actor: Actor) -> tuple[Doubtful, ...]:
         """The joins that nobody has confirmed."""
-
-        def read() -> tuple[Doubtful, ...]:
-            with self._exchange.engine.connect() as connection:
-                return self._registrar(actor).doubtful(connection)
-
-        return await asyncio.to_thread(read)
+        return await read(self._exchange.engine, self._registrar(actor).doubtful)
 
     async def take(self, actor: Actor, held: str) -> None:
         """The actor answers for a held record from now on."""
@@ -135,12 +125,7 @@ class Identity:
     async def approve(self, actor: Actor, proposal: str) -> Done:
         """Carry out what another person has proposed. Raises ProblemError."""
         await self._own(actor, proposal, HeldKind.PROPOSAL)
-
-        def read() -> bytes | None:
-            with self._exchange.engine.connect() as connection:
-                return self._exchange.held.content(connection, proposal)
-
-        kept = await asyncio.to_thread(read)
+        kept = await read(self._exchange.engine, lambda connection: self._exchange.held.content(connection, proposal))
         if kept is None:
             raise _unknown()
         document = orjson.loads(kept)

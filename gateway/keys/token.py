@@ -125,7 +125,6 @@ class TokenEdKey(_InToken, ed25519.Ed25519PrivateKey):
         self._public = public_key
 
     def sign(self, data: Any) -> bytes:
-        """Sign `data`."""
         return self._slot.sign(bytes(data))
 
     def public_key(self) -> ed25519.Ed25519PublicKey:

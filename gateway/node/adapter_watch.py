@@ -39,7 +39,8 @@ class AdapterWatch:
     limits: Limits
     _folder: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="yhdyspinta-adapters-")))
     _known: dict[tuple[str, str], Edition] = field(default_factory=dict)
-    _refused: dict[str, str] = field(default_factory=dict)
+    #: By adapter the digest that could not be taken up, and whether it never will be.
+    _refused: dict[str, tuple[str, bool]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def look(self) -> None:
@@ -49,18 +50,23 @@ class AdapterWatch:
         for name, digest in wanted.items():
             if digest == at_work.get(name, shelf.INSTALLED):
                 self._refused.pop(name, None)
-            elif self._refused.get(name) != digest:
+            elif self._refused.get(name) != (digest, True):
                 self._change(name, digest)
 
     def _change(self, name: str, digest: str) -> None:
         try:
             edition = self.edition(name, digest) if digest != shelf.INSTALLED else None
         except (AdapterError, OSError) as error:
-            # The former one goes on; the same one is not tried again each second.
-            self._refused[name] = digest
+            # The former one goes on. What is wrong with a package stays so; what this machine lacks, as room on its
+            # disk, may come: then it is tried again, and told of once.
+            refused = (digest, isinstance(error, AdapterError))
+            if self._refused.get(name) == refused:
+                return
+            self._refused[name] = refused
             event(LOGGER, logging.ERROR, "adapter-not-taken", adapter=name, version=digest, reason=str(error))
             return
         self.reading.editions.take(name, edition)
+        self._refused.pop(name, None)
         event(LOGGER, logging.INFO, "adapter-taken", adapter=name, version=digest[:12] or "installed")
 
     def former(self, name: str, digest: str) -> Edition | None:
@@ -105,4 +111,4 @@ class AdapterWatch:
 
     def condition(self) -> dict[str, Any]:
         """For the node's health: versions that are in use by the database and could not be taken up here."""
-        return {name: digest[:12] for name, digest in self._refused.items()}
+        return {name: digest[:12] for name, (digest, _) in self._refused.items()}

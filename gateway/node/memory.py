@@ -15,7 +15,6 @@ import gc
 from contextlib import suppress
 from typing import Final
 
-_M_TRIM_THRESHOLD: Final = -1
 _M_MMAP_THRESHOLD: Final = -3
 _M_ARENA_MAX: Final = -8
 
@@ -23,7 +22,8 @@ HEAPS: Final = 2
 """Threads hold the interpreter's lock for most of what they allocate, so that more heaps would serve nobody."""
 
 LARGE_BYTES: Final = 128 * 1024
-"""A block this large comes from the system and goes back to it. Set by hand, the threshold no longer rises."""
+"""A block this large comes from the system and goes back to it. Set by hand, the threshold no longer rises, and neither
+does that of what is given back from a heap's end."""
 
 
 def settle() -> bool:
@@ -33,7 +33,7 @@ def settle() -> bool:
     """
     with suppress(OSError, AttributeError):
         mallopt = ctypes.CDLL(None).mallopt
-        settings = ((_M_ARENA_MAX, HEAPS), (_M_MMAP_THRESHOLD, LARGE_BYTES), (_M_TRIM_THRESHOLD, LARGE_BYTES))
+        settings = ((_M_ARENA_MAX, HEAPS), (_M_MMAP_THRESHOLD, LARGE_BYTES))
         return all(mallopt(name, value) == 1 for name, value in settings)
     return False
 

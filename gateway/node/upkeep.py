@@ -27,6 +27,7 @@ from gateway.node import memory
 from gateway.node.parts import Parts
 from gateway.registry.read.standing import Standing
 from gateway.storage import revocations
+from gateway.storage.engine import read
 from gateway.story import Story
 from gateway.telemetry import event
 from gateway.web.authentication import Callers
@@ -117,7 +118,8 @@ class Upkeep:
     async def _tend(self) -> None:
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), EVERY_SECONDS)
+                async with asyncio.timeout(EVERY_SECONDS):
+                    await self._wake.wait()
             self._wake.clear()
             try:
                 await self._once()
@@ -190,12 +192,8 @@ class Upkeep:
             event(LOGGER, logging.ERROR, "tls-not-renewed", reason=error.code)
 
     async def _read_revocations(self) -> None:
-        def read() -> revocations.Revocations:
-            with self._engine.connect() as connection:
-                return revocations.read(connection)
-
         try:
-            self._callers.shut_out(await asyncio.to_thread(read))
+            self._callers.shut_out(await read(self._engine, revocations.read))
             self._looked = asyncio.get_running_loop().time()
         except SQLAlchemyError as error:
             event(LOGGER, logging.ERROR, "revocations-unread", reason=type(error).__name__)

@@ -140,7 +140,8 @@ def subsystems_of(settings: Settings) -> tuple[SubsystemId, ...]:
 def subjects_of(settings: Settings) -> Subjects:
     """The data subjects of the members that the node speaks for."""
     members = dict.fromkeys(str(subsystem.member) for subsystem in subsystems_of(settings))
-    keys = SubjectKeys(secrets_in(settings.secrets.wrapping_key), secrets_in(settings.secrets.index_key))
+    wrapping, index = secrets_in(settings.secrets.wrapping_key), secrets_in(settings.secrets.index_key)
+    keys = SubjectKeys(wrapping, index, settings.database.cached_keys)
     return Subjects.under(keys, tuple(members))
 
 

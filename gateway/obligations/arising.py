@@ -144,7 +144,7 @@ def care_of(facts: SubjectFacts | None) -> tuple[Care, ...]:
     known = facts if facts is not None else SubjectFacts()
     reasons = {
         Care.SAFETY: known.safety_prohibition is not False,
-        Care.MINOR: known.age is None or known.age < ADULT,
+        Care.MINOR: not known.ages or min(known.ages) < ADULT,
         Care.TRAFFICKING: bool(known.trafficking_victim),
         Care.GUARDIAN: bool(known.has_guardian or known.has_representative),
     }

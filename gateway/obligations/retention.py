@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from typing import Any, Final
 
@@ -12,6 +11,7 @@ from audit.log.entries import Categories, Entry, EntryType, Outcome, micros
 from audit.log.log import Written
 from consent.verdicts import legal_day
 from gateway.exchange.context import Exchange
+from gateway.storage.engine import read
 from gateway.storage.tables import bodies, inbox
 from gateway.story import Story
 from gateway.telemetry import event
@@ -40,12 +40,8 @@ class Retention:
 
     async def is_any_over(self) -> bool:
         """Whether anything is over: asked before the log is locked for it."""
-
-        def read() -> bool:
-            with self._exchange.engine.connect() as connection:
-                return connection.execute(self._over().limit(1)).first() is not None
-
-        return await asyncio.to_thread(read)
+        over = self._over().limit(1)
+        return await read(self._exchange.engine, lambda connection: connection.execute(over).first()) is not None
 
     def _over(self) -> Select[Any]:
         today = legal_day(self._exchange.clock()).isoformat()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from datetime import date, datetime
 from typing import Any
@@ -17,6 +16,7 @@ from gateway.exchange.context import Exchange
 from gateway.obligations.acts import Actor, Channel, Outcomes, Tasks
 from gateway.obligations.notice import Translation, told
 from gateway.obligations.tasks import TELLS, Kind, State, Task
+from gateway.storage.engine import read
 from gateway.web.authentication import Caller, Callers
 from gateway.web.description import problems
 from gateway.web.doors import Body, Door
@@ -111,12 +111,9 @@ def router(exchange: Exchange, callers: Callers) -> APIRouter:
 
     @routes.get("/v1/tasks", summary="What people are to be told or asked, and what is to be deleted")
     async def listed(caller: Caller = let_in, everything: bool = False) -> TaskList:
-        def read() -> TaskList:
-            with exchange.engine.connect() as connection:
-                found = acts.listed(connection, _actor(exchange, caller, None), exchange.clock(), is_all=everything)
-            return TaskList(tasks=[TaskForm.of(task) for task in found], overdue=sum(task.is_overdue for task in found))
-
-        return await asyncio.to_thread(read)
+        actor, now = _actor(exchange, caller, None), exchange.clock()
+        found = await read(exchange.engine, lambda connection: acts.listed(connection, actor, now, is_all=everything))
+        return TaskList(tasks=[TaskForm.of(task) for task in found], overdue=sum(task.is_overdue for task in found))
 
     @routes.post("/v1/tasks/{identifier}/opening", summary="One task with whom it is about; the reading is on record",
                  responses=problems("not-found"))  # fmt: skip

@@ -40,7 +40,6 @@ class People:
         self.readers = Readers(engine)
 
     def subjects(self, member: str) -> Subjects:
-        """The subjects of one member."""
         return self._subjects.of(member)
 
     async def recall(self, named: Named) -> Person:

@@ -61,7 +61,6 @@ class RemoteAdapter:
 
     @property
     def manifest(self) -> Manifest:
-        """What the adapter is."""
         return self._at_work().edition.manifest
 
     @property

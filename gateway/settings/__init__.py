@@ -47,6 +47,7 @@ class DatabaseSettings(Section):
     cache_mb: int = Field(
         16, ge=1, le=1024, description="SQLite only: what each connection keeps of the file in memory, in MiB at most"
     )
+    cached_keys: int = Field(8192, ge=1, le=1_000_000, description="persons whose key is kept in memory, at most")
     appender_batch: int = Field(256, ge=1, le=4096, description="how many units one commit of the log takes at most")
 
 

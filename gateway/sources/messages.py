@@ -69,7 +69,12 @@ class Messages:
         heads = Heads(())
         try:
             heads = await asyncio.to_thread(self._heads, adapter, body)
-            answers = await self._answers(frame, heads, adapter)
+            if len(heads.messages) > self._limits.records:
+                # Taken and answered up to a limit, the rest would be nobody's: all of it is refused with one word.
+                heads = replace(heads, messages=())
+                answers = await self._told(frame, (refusal("batch-too-long"),))
+            else:
+                answers = await self._answers(frame, heads, adapter)
         except (ProblemError, LogError, AdapterError, OSError) as error:
             # The node cannot decide or keep anything now: nothing is refused for good.
             reason = str(getattr(error, "code", type(error).__name__))

@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import io
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import asyncssh
 
 from gateway.sources.batches import Batch, FileBatch, SourceError, identity
 from gateway.sources.directory import wanted
+from gateway.sources.gathering import State
 from gateway.telemetry import event
 
 LOGGER = logging.getLogger("yhdyspinta.sources")
@@ -36,45 +37,30 @@ class Account:
     passphrase: Path | None = None
 
 
-class SftpDrop:
-    """Files in a folder of an SFTP server that match a pattern, oldest first."""
+class OnServer:
+    """What arrives in a folder of an SFTP server: worked beneath `working`, put away beneath `done`, oldest first."""
 
-    def __init__(
-        self,
-        account: Account,
-        folder: str,
-        *,
-        pattern: str = "*",
-        body_limit: int = 64 * 1024 * 1024,
-        timeout_seconds: float = 30.0,
-    ) -> None:
+    #: Whether a file arrives or a folder of files.
+    KIND: ClassVar[int] = asyncssh.FILEXFER_TYPE_REGULAR
+
+    def __init__(self, account: Account, folder: str, *, body_limit: int, timeout_seconds: float = 30.0) -> None:
         self._account = account
         self._folder = folder.rstrip("/")
-        self._pattern = pattern
         self._body_limit = body_limit
         self._timeout = timeout_seconds
-        self._seen: dict[str, tuple[int, int]] = {}
-        self._taken: dict[str, int] = {}
+        self._seen: dict[str, State] = {}
+        #: By title, how long each file was when it was read.
+        self._taken: dict[str, dict[str, int]] = {}
 
     async def poll(self, position: str | None) -> Batch | None:
         """See Source."""
         async with connected(self._account, self._timeout) as server:
             for folder in ("working", "done"):
                 await server.makedirs(self._path(folder), exist_ok=True)
-            begun = sorted(str(entry.filename) for entry in await files_of(server, self._path("working")))
-            name: str | None = begun[0] if begun else await self._settled(server)
-            if name is None:
-                return None
-            async with server.open(self._path(f"working/{name}"), "rb") as file:
-                content = await file.read(self._body_limit + 1)
-        if len(content) > self._body_limit:
-            raise SourceError(
-                "source-failed",
-                f"a file is over {self._body_limit} bytes",
-                "split the file, or raise limits.body_bytes",
-            )
-        self._taken[name] = len(content)
-        return FileBatch(identity(name.encode(), content), name, lambda: io.BytesIO(content))
+            working = await files_of(server, self._path("working"), self.KIND)
+            begun = sorted(name for entry in working if (name := str(entry.filename)) not in {".", ".."})
+            title = begun[0] if begun else await self._settled(server)
+            return await self._batch(server, title) if title is not None else None
 
     async def finished(self, batch: Batch) -> None:
         """See Source."""
@@ -82,21 +68,60 @@ class SftpDrop:
         async with connected(self._account, self._timeout) as server:
             if not await server.exists(working):
                 return
-            if self._taken.get(batch.title, size := await server.getsize(working)) != size:
-                # What came after it was read was not read, so it is read again whole.
-                event(LOGGER, logging.WARNING, "source-grew", batch=batch.id[:12])
-                return
-            if await server.exists(target):  # another file of the same name, and no file is ever lost
+            for path, size in self._taken.pop(batch.title, {}).items():
+                if await server.getsize(path) != size:
+                    # What came after it was read was not read, so it is read again whole.
+                    event(LOGGER, logging.WARNING, "source-grew", batch=batch.id[:12])
+                    return
+            if await server.exists(target):  # another of the same name, and no file is ever lost
                 target = f"{target}-{batch.id[:12]}"
             await server.rename(working, target)
 
+    async def close(self) -> None:
+        """See Source."""
+
     async def _settled(self, server: Any) -> str | None:
-        """The oldest file that has not changed since the last look, moved to where it is worked."""
-        found = {
+        """The oldest that has not changed since the last look, moved to where it is worked."""
+        raise NotImplementedError
+
+    async def _batch(self, server: Any, title: str) -> FileBatch | None:
+        """What is worked under a title."""
+        raise NotImplementedError
+
+    async def _found(self, server: Any, pattern: str = "*") -> dict[str, State]:
+        return {
             str(entry.filename): (int(entry.attrs.mtime or 0), int(entry.attrs.size or 0))
             for entry in await files_of(server, self._folder or ".")
-            if wanted(str(entry.filename), self._pattern)
+            if wanted(str(entry.filename), pattern)
         }
+
+    async def _read(self, server: Any, paths: Iterable[str], too_large: SourceError) -> list[bytes]:
+        """The contents of files, as long together as may be. Raises SourceError."""
+        contents: list[bytes] = []
+        left = self._body_limit
+        for path in paths:
+            async with server.open(path, "rb") as file:
+                contents.append(await file.read(left + 1))
+            left -= len(contents[-1])
+            if left < 0:
+                raise too_large
+        return contents
+
+    def _path(self, name: str) -> str:
+        return f"{self._folder}/{name}" if self._folder else name
+
+
+class SftpDrop(OnServer):
+    """Files in a folder of an SFTP server that match a pattern."""
+
+    def __init__(
+        self, account: Account, folder: str, *, pattern: str = "*", body_limit: int = 64 * 1024 * 1024
+    ) -> None:
+        super().__init__(account, folder, body_limit=body_limit)
+        self._pattern = pattern
+
+    async def _settled(self, server: Any) -> str | None:
+        found = await self._found(server, self._pattern)
         quiet = sorted((state, name) for name, state in found.items() if self._seen.get(name) == state)
         self._seen = found
         if not quiet:
@@ -105,11 +130,14 @@ class SftpDrop:
         await server.rename(self._path(name), self._path(f"working/{name}"))
         return name
 
-    async def close(self) -> None:
-        """See Source."""
-
-    def _path(self, name: str) -> str:
-        return f"{self._folder}/{name}" if self._folder else name
+    async def _batch(self, server: Any, title: str) -> FileBatch | None:
+        path, limit = self._path(f"working/{title}"), self._body_limit
+        too_large = SourceError(
+            "source-failed", f"a file is over {limit} bytes", "split the file, or raise limits.body_bytes"
+        )
+        (content,) = await self._read(server, [path], too_large)
+        self._taken[title] = {path: len(content)}
+        return FileBatch(identity(title.encode(), content), title, lambda: io.BytesIO(content))
 
 
 async def files_of(server: Any, folder: str, kind: int = asyncssh.FILEXFER_TYPE_REGULAR) -> list[Any]:

@@ -6,7 +6,6 @@ holds keyed hashes of the message's number and of its content.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from enum import Enum
@@ -16,6 +15,7 @@ from sqlalchemy import Connection, Engine, delete, insert, select
 
 from audit.log.entries import micros
 from audit.log.log import Log, Written
+from gateway.storage.engine import read
 from gateway.storage.tables import sources
 
 #: Before the keyed hash of a number, beside what a source keeps of its batches.
@@ -51,19 +51,10 @@ class Window:
         """What is known of a number that a sender gave a message."""
         keys = [self._item(hashed) for hashed in self._fingerprints("mllp-number", sender.encode(), control.encode())]
         content = set(self._fingerprints("mllp-message", message))
-
-        def read() -> list[str]:
-            with self._engine.connect() as connection:
-                found = connection.scalars(
-                    select(sources.c.position).where(
-                        sources.c.source == self._source,
-                        sources.c.item.in_(keys),
-                        sources.c.changed >= micros(now - self._kept),
-                    )
-                )
-                return list(found)
-
-        held = await asyncio.to_thread(read)
+        known = select(sources.c.position).where(
+            sources.c.source == self._source, sources.c.item.in_(keys), sources.c.changed >= micros(now - self._kept)
+        )
+        held = await read(self._engine, lambda connection: connection.scalars(known).all())
         if not held:
             return Before.NEW
         return Before.SAME if content & set(held) else Before.OTHER

@@ -8,14 +8,16 @@ Source: SQLite documentation, "Write-Ahead Logging" and "PRAGMA synchronous".
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sqlite3
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import ConnectionPoolEntry
@@ -23,6 +25,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from audit.log.statements import OWNED
 
 BUSY_TIMEOUT_MS = 20_000
+T = TypeVar("T")
 
 
 class UnsupportedDatabaseError(ValueError):
@@ -219,3 +222,13 @@ def _watch(engine: Engine, file: DatabaseFile) -> None:
 def writer(engine: Engine) -> Engine:
     """The same engine for transactions that write: on SQLite they take the write lock when they begin."""
     return engine.execution_options(writes=True)
+
+
+async def read(engine: Engine, look: Callable[[Connection], T]) -> T:
+    """What a look at the database finds: in a thread, so that nobody waits for it, with a connection of its own."""
+
+    def looking() -> T:
+        with engine.connect() as connection:
+            return look(connection)
+
+    return await asyncio.to_thread(looking)

@@ -29,7 +29,6 @@ class Revocations:
 
 
 def read(connection: Connection) -> Revocations:
-    """All revocations."""
     found: dict[str, set[str]] = {CERTIFICATE: set(), CLIENT: set()}
     for row in connection.execute(select(client_revocations.c.kind, client_revocations.c.revoked)):
         found.setdefault(row.kind, set()).add(row.revoked)

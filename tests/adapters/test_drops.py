@@ -127,3 +127,81 @@ def test_an_archive_that_unpacks_without_end_is_stopped_at_its_limit() -> None:
 def test_files_that_come_together_are_declared_whole(layout: str) -> None:
     with pytest.raises(MappingError):
         run(adapter(source(layout), PATIENT + NEEDS), b"")
+
+
+FIXED = (
+    'file: "henkilot-*.csv", header: 0, columns: [NRO, SUKU], widths: [6, 12], footer: [Yht], '
+    'join: [{file: "tarpeet-*.csv", on: NRO, into: TARPEET, header: 0, columns: [NRO, TARVE], widths: [6, 20], JOINED}]'
+)
+
+
+def fixed(layout: str = FIXED.replace(", JOINED", "")) -> str:
+    return f"{{format: fixed, encoding: [utf-8], key: NRO, layout: {{{layout}}}}}"
+
+
+def columns(*rows: tuple[str, str]) -> str:
+    return "".join(f"{number:<6}{text}\n" for number, text in rows)
+
+
+PEOPLE = columns(("A1", "Äijälä"), ("A2", "Oja"), ("Yht 2", ""))
+
+
+def test_columns_of_fixed_width_come_in_several_files_too() -> None:
+    rows = columns(("A2", "housing"), ("A2", "language-training"))
+
+    found = run(adapter(fixed(), PATIENT + NEEDS), drop(tarpeet__1128=rows, henkilot__1128=PEOPLE))
+
+    assert told(found) == ["A1 Äijälä", "A2 Oja"]
+    assert needs_of(found) == [0, 2]
+
+
+@pytest.mark.parametrize(
+    ("rows", "outcome"),
+    [
+        (columns(("A3", "housing")), ["A1 Äijälä", "A2 Oja", "!join-apart"]),
+        ("A2\n", ["!column-count"]),
+        (columns(("A2", "housing")) + "A1".ljust(26) + "x\n", ["!column-count"]),
+        (columns(("A2", "housing"), ("Rivit 2", "")), ["A1 Äijälä", "A2 Oja", "!join-apart"]),
+        ("A2;housing\n", ["A1 Äijälä", "A2 Oja", "!join-apart"]),
+    ],
+)
+def test_a_file_of_fixed_width_whose_rows_are_not_of_its_columns_stops_the_drop(rows: str, outcome: list[str]) -> None:
+    found = run(adapter(fixed(), PATIENT + NEEDS), drop(tarpeet__1128=rows, henkilot__1128=PEOPLE))
+
+    assert told(found) == outcome
+
+
+@pytest.mark.parametrize(("count", "outcome"), [(1, ["A1 Äijälä", "A2 Oja"]), (2, ["!count-differs"])])
+def test_rows_of_another_file_are_counted_as_that_file_says(count: int, outcome: list[str]) -> None:
+    layout = FIXED.replace("JOINED", "footer: [Rivit], counted: true")
+    rows = columns(("A2", "housing"), ("Rivit ", f"yhteensä {count}"))
+
+    assert (
+        told(run(adapter(fixed(layout), PATIENT + NEEDS), drop(tarpeet__1128=rows, henkilot__1128=PEOPLE))) == outcome
+    )
+
+
+def test_titles_stand_above_the_header_of_another_file() -> None:
+    layout = JOIN.replace("into: TARPEET", "into: TARPEET, header: 3")
+    rows = f"Tarpeet 28.11.2026\n\n{ROWS}"
+
+    found = run(adapter(source(layout), PATIENT + NEEDS), drop(henkilot__1128=PERSONS, tarpeet__1128=rows))
+
+    assert needs_of(found) == [0, 2]
+
+
+@pytest.mark.parametrize(
+    "layout",
+    [
+        FIXED.replace(", header: 0, columns: [NRO, TARVE], widths: [6, 20], JOINED", ""),
+        FIXED.replace(", widths: [6, 20], JOINED", ""),
+        FIXED.replace("widths: [6, 20], JOINED", "widths: [6]"),
+        FIXED.replace("JOINED", "group: {by: NRO, into: X}"),
+        FIXED.replace("JOINED", "header: true"),
+    ],
+)
+def test_each_file_of_fixed_width_says_where_its_columns_end(layout: str) -> None:
+    with pytest.raises(MappingError):
+        adapter(fixed(layout), PATIENT + NEEDS).mapping  # noqa: B018
+    with pytest.raises(MappingError):
+        adapter(source(JOIN.replace("into: TARPEET", "into: TARPEET, widths: [6, 20]")), PATIENT + NEEDS).mapping  # noqa: B018

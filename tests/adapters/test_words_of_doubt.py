@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import json
 from copy import deepcopy
 from datetime import date
+from importlib.resources import files
 from typing import Any
 
 import pytest
 
+from adapters.sdk import Limits
 from schemas.facts import HETU, LOCAL, read_facts
-from tests.adapters.judging import FOLDER
 from tests.adapters.reading import codes, convert, only, refusals
 from tests.adapters.test_exports import values_of
 from tests.adapters.test_hl7_escapes import message
+from tests.adapters.test_layouts import Made
 from tests.adapters.test_protective_facts import bundle
 
 NEED = {
@@ -266,17 +269,51 @@ def test_a_batch_that_was_cut_is_told() -> None:
     assert codes(found[1:]) == ["count-differs"]
 
 
-def test_a_day_of_death_stops_the_message_and_a_word_that_nobody_died_does_not() -> None:
-    """The doubtful input with its days and signs of death where the standard has them, one field further on."""
-    data = (FOLDER / "inputs" / "hl7-deceased-and-doubt.hl7").read_bytes()
-    for number in (b"VILLI-2", b"VILLI-3"):
-        at = data.index(b"|SOM||", data.index(number))
-        data = data[: at + 5] + b"|" + data[at + 5 :]
+@pytest.mark.parametrize(
+    ("day", "sign", "died"),
+    [
+        ("20260301", "Y", (None, date(2026, 3, 1))),
+        ("202603012230", "", (None, date(2026, 3, 1))),
+        ("", "Y", (True, None)),
+        ("", "N", (False, None)),
+        ('""', "N", (False, None)),
+        ("", "", (None, None)),
+        ("20260301", "N", None),
+        ("202603", "Y", None),
+        ("29990101", "Y", None),
+        ("", "U", None),
+    ],
+    ids=["day", "hour", "sign", "alive", "day deleted", "not said", "both", "month", "to come", "unclear"],
+)
+def test_death_in_a_message_is_a_fact_or_stops_it(day: str, sign: str, died: tuple[Any, Any] | None) -> None:
+    (item,) = convert("county-hl7", dead(day, sign))
 
-    results = convert("county-hl7", data)
+    if died is None:
+        assert item.bundle is None
+        return
+    assert item.bundle is not None, codes([item])
+    facts = read_facts(item.bundle)
+    assert (facts.deceased, facts.deceased_on) == died
+    assert "column-unmapped" not in codes([item])
 
-    _, dead, living, _, _ = results
-    assert dead.bundle is None
-    assert {finding.code for finding in dead.findings if finding.severity == "error"} == {"deceased"}
-    assert living.bundle is not None
-    assert "deceased" not in {finding.code for finding in living.findings}
+
+def dead(day: str, sign: str) -> bytes:
+    """A message with a day and a sign of death."""
+    lines = message().split(b"\r")
+    at = next(number for number, line in enumerate(lines) if line.startswith(b"PID|"))
+    fields = lines[at].split(b"|")
+    fields += [b""] * (31 - len(fields))
+    fields[29], fields[30] = day.encode(), sign.encode()
+    lines[at] = b"|".join(fields)
+    return b"\r".join(lines)
+
+
+@pytest.mark.parametrize(("day", "sign"), [("20260301", ""), ("", "Y"), ("20260301", "Y")])
+def test_death_that_a_mapping_does_not_take_stops_the_message(day: str, sign: str) -> None:
+    text = (files("adapters.wellbeing_county") / "hl7.yaml").read_text("utf-8")
+    deaf = "".join(line for line in text.splitlines(keepends=True) if "deceased" not in line)
+
+    (item,) = Made(deaf).convert(io.BytesIO(dead(day, sign)), Limits())
+
+    assert item.bundle is None
+    assert "deceased" in codes([item])

@@ -16,7 +16,7 @@ from audit.log.tables import entries, identifiers
 from audit.log.tables import subjects as table
 from audit.questions import query
 from audit.questions.check import check
-from audit.questions.keys import KeyedHash
+from audit.questions.keys import KeyedHash, SubjectKeys
 from audit.questions.links import LinkAct
 from audit.questions.query import Filters, walk
 from audit.questions.subjects import (
@@ -311,6 +311,15 @@ def test_shredding_reaches_all_that_stand_for_the_person_and_is_told_for_nobody(
         assert connection.execute(select(table).where(table.c.wrapped_key.is_not(None))).all() == []
         with pytest.raises(SubjectError):
             subjects.destroy(connection, "nobody", bench.clock())
+
+
+def test_keys_of_few_persons_are_kept_open_where_few_are_to_be() -> None:
+    keys = SubjectKeys((b"w" * 32,), (b"i" * 32,), cached=2)
+    own = [bytes([number]) * 32 for number in range(5)]
+    wrapped = [keys.wrap(key) for key in own]
+
+    assert [keys.unwrap(key) for key in [*wrapped, *wrapped]] == [*own, *own]
+    assert list(keys._unwrapped) == wrapped[-2:]
 
 
 def test_another_nodes_wrapping_key_opens_nothing(bench: Bench, subjects: Subjects) -> None:

@@ -16,7 +16,8 @@ from typer.testing import CliRunner
 
 from consent.rulebook import reference_rulebook
 from gateway.cli.main import app
-from gateway.conformance.catalogue import Case, cases
+from gateway.conformance.case import Case
+from gateway.conformance.catalogue import cases
 from gateway.conformance.demo import profile_of
 from gateway.conformance.message import Signer, certificate_of
 from gateway.conformance.profile import Profile, load

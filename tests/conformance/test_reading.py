@@ -12,7 +12,8 @@ import pytest
 from typer.testing import CliRunner
 
 from gateway.cli.main import app
-from gateway.conformance.catalogue import Group, Role, cases, chosen
+from gateway.conformance.case import Group, Role, rows
+from gateway.conformance.catalogue import cases, chosen
 from gateway.conformance.message import MessageError, digest, take_apart, uuid7
 from gateway.conformance.persons import Person
 from gateway.conformance.profile import ProfileError, load
@@ -153,6 +154,10 @@ def test_the_profile_of_the_guide_is_one(tmp_path: Path) -> None:
     assert profile.has("tokens")
     assert profile.has("node")
     assert not profile.has("inbox")
+
+
+def test_each_test_that_is_described_is_there() -> None:
+    assert {entry.id for entry in cases()} == set(rows())
 
 
 def test_tests_are_chosen_by_role_group_and_id() -> None:

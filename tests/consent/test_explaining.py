@@ -123,7 +123,7 @@ def test_refusal_consent_and_emergency_are_told(rulebook: Rulebook, decide_for: 
     consented = decide_for("p09-consent-given", "kotka", "reception-to-municipality")
     emergency = decide_for("p10-moves-on", "kymenlaakso", "service-need-lookup", emergency=True)
 
-    assert "the person has forbidden the disclosure" in explain(overridden, rulebook)
+    assert "has forbidden the disclosure" in explain(overridden, rulebook)
     assert "by law that does not stop" in explain(overridden, rulebook)
     assert "May be given: social service needs, health service needs." in explain(consented, rulebook)
     assert "by the person's consent" in explain(consented, rulebook)

@@ -213,5 +213,6 @@ def test_worlds_are_those_that_somebody_can_live_in() -> None:
     names = {"subject-is-minor", "subject-is-adult", "under-23"}
     found = {tuple(sorted(world.answers.items())) for world in worlds(names, {})}
 
-    assert len(found) == 4  # a child, a young adult, an older one, and nobody knows
+    # A child, a young adult, an older one; one of whom nobody knows which of two they are, twice; and nobody knows.
+    assert len(found) == 6
     assert World({}, reference().cases["p01-asylum-adult"].facts).holds("subject-is-minor") is False

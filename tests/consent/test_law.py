@@ -138,7 +138,7 @@ def test_what_the_nodes_carry_out_is_promised() -> None:
     [
         ("fi", ["1.3.2026", "2026-11-28", "laki kotoutumisen edistämisestä (681/2023), 83 § 2 mom.",
                 "6 artiklan 1 kohdan c alakohta ja 9 artiklan 2 kohdan g alakohta", "saajan pysyvän pyynnön",
-                "haavoittuvasta asemasta kerrotaan vain, onko se todettu"],
+                "haavoittuvasta asemasta saa kertoa vain, onko se todettu"],
          ["alkukartoitus", "osoittaminen", "kielto"]),
         ("sv", ["1.3.2026", "lagen om främjande av integration (681/2023), 83 § 2 mom.", "artikel 6.1 c",
                 "hälso- och sjukvård"], ["laki ", "Utlämnare", "i kraft till "]),

@@ -71,7 +71,7 @@ def test_a_prohibition_is_taken_back_by_who_may_permit(
 def prohibits(
     rulebook: Rulebook,
     giver: dict[str, Any] | None,
-    age: int | None,
+    age: int | tuple[int, ...] | None,
     *,
     on: date = DAY,
     unaccompanied: bool | None = None,
@@ -82,7 +82,8 @@ def prohibits(
     form = {"kind": "prohibition", "language": "ti", "given_by": SELF, "target": target}
     word = ConsentRecord.from_form(form, Stamp("p-1", "s", "FI-DEMO/GOV/1/centre", at))
     ended = word.ended(WordStatus.WITHDRAWN, at, word.recorded_by).taken_back_by(Giver.read(giver) if giver else None)
-    asked = Asked("FI-DEMO/GOV/1", "county", "FI-DEMO/WSC/4", "reception-to-county", on, age, unaccompanied)
+    ages = age if isinstance(age, tuple) else () if age is None else (age,)
+    asked = Asked("FI-DEMO/GOV/1", "county", "FI-DEMO/WSC/4", "reception-to-county", on, ages, unaccompanied)
     return Said([ended], asked, rulebook).prohibition_of("health-needs") is not None
 
 
@@ -93,6 +94,8 @@ WITH_THE_CHILD = GUARDIAN | {"minor_opinion": "agrees"}
     ("giver", "age", "unaccompanied", "does_stand"),
     [
         pytest.param(SELF, 40, None, False, id="an adult, as was said"),
+        pytest.param(SELF, (17, 18), None, True, id="of 17 or 18, of whom was said that they are of age"),
+        pytest.param(SELF, (18, 19), None, False, id="of 18 or 19, of whom was said that they are of age"),
         pytest.param(SELF, 9, None, True, id="a child, of whom was said that they are of age"),
         pytest.param(ABLE, 15, None, False, id="a minor found able to decide"),
         pytest.param(WITH_THE_CHILD, 9, None, False, id="a child's guardian"),
@@ -105,7 +108,11 @@ WITH_THE_CHILD = GUARDIAN | {"minor_opinion": "agrees"}
     ],
 )
 def test_a_prohibition_stands_again_where_who_took_it_back_could_not(
-    rulebook: Rulebook, giver: dict[str, Any] | None, age: int | None, unaccompanied: bool | None, does_stand: bool
+    rulebook: Rulebook,
+    giver: dict[str, Any] | None,
+    age: int | tuple[int, int] | None,
+    unaccompanied: bool | None,
+    does_stand: bool,
 ) -> None:
     assert prohibits(rulebook, giver, age, unaccompanied=unaccompanied) is does_stand
 

@@ -11,7 +11,7 @@ import pytest
 
 from consent.decision import Decision
 from consent.examples import outcome
-from consent.rulebook import Rulebook, RulebookError, load
+from consent.rulebook import Rulebook, RulebookError, load, reference_rulebook
 from gateway.registry.read.entries import ROLES
 from schemas.categories import CATEGORIES, PARTS
 from tests.consent.second_form import reference
@@ -382,6 +382,12 @@ def test_prohibitions_beat_every_basis_for_the_people_they_protect(
                 if described["role"] in basis.requesters:
                     pending = decide_for("p08-pending-permit", party, purpose)
                     assert not pending.permitted, (basis.id, party)
+
+
+def test_who_stands_in_an_example_of_the_reference_has_a_name_in_each_language() -> None:
+    parties = load(reference_rulebook(), source="reference").parties
+    for language in ("fi", "sv", "en"):
+        assert len({party["title"][language] for party in parties.values()}) == len(parties)
 
 
 BOMB = "a0: &a0 [x, x]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]\n" for n in range(1, 64))

@@ -215,13 +215,30 @@ def test_prohibition_begins_at_once_whatever_beginning_the_form_names(rulebook: 
     assert word(**PROHIBITION, starts="2026-03-01").starts == date(2026, 3, 1)
 
 
-SPOKEN: list[tuple[str, dict[str, Any], int | None, bool | None, bool]] = [
-    # what the form said, the age that the record tells on the next day, whether they came alone; whether it carries
+SPOKEN: list[tuple[str, dict[str, Any], int | tuple[int, int] | None, bool | None, bool]] = [
+    # what the form said, the age (or the two that it may be) that the record tells on the next day, whether they came
+    # alone; whether it carries
     ("a child of seven by itself", {}, 7, None, False),
     ("a child of seven that the form calls 30", {"subject_age": 30}, 7, None, False),
     ("a person of 17 by themselves", {}, 17, None, False),
     ("a person of 18 by themselves", {}, 18, None, True),
     ("a person of an age that nobody knows", {}, None, None, True),
+    ("a person of 17 or 18 by themselves", {}, (17, 18), None, False),
+    ("a person of 18 or 19 by themselves", {}, (18, 19), None, True),
+    (
+        "a child of 11 or 12 that nobody heard",
+        {"subject_age": 10, "given_by": {"kind": "guardian"}},
+        (11, 12),
+        None,
+        False,
+    ),
+    (
+        "a child of 10 or 11 by the guardian",
+        {"subject_age": 10, "given_by": {"kind": "guardian"}},
+        (10, 11),
+        None,
+        True,
+    ),
     ("a child that was found able", {"given_by": {"kind": "self", "able_to_decide": True}}, 15, None, True),
     ("an adult by a guardian", {"subject_age": 10, "given_by": {"kind": "guardian"}}, 34, None, False),
     ("a child of ten by the guardian", {"subject_age": 10, "given_by": {"kind": "guardian"}}, 10, None, True),
@@ -232,9 +249,10 @@ SPOKEN: list[tuple[str, dict[str, Any], int | None, bool | None, bool]] = [
 
 @pytest.mark.parametrize(("form", "age", "alone", "carries"), [row[1:] for row in SPOKEN], ids=[r[0] for r in SPOKEN])
 def test_word_of_whoever_may_not_give_it_carries_nothing_when_the_record_tells_so(
-    rulebook: Rulebook, form: dict[str, Any], age: int | None, alone: bool | None, carries: bool
+    rulebook: Rulebook, form: dict[str, Any], age: int | tuple[int, int] | None, alone: bool | None, carries: bool
 ) -> None:
-    asked = Asked(CENTRE, "county", "FI-DEMO/WSC/9000004-6", "reception-to-county", date(2026, 3, 3), age, alone)
+    ages = age if isinstance(age, tuple) else () if age is None else (age,)
+    asked = Asked(CENTRE, "county", "FI-DEMO/WSC/9000004-6", "reception-to-county", date(2026, 3, 3), ages, alone)
     said = Said([named(kind="permission", **form)], asked, rulebook)
 
     found = said.word_for("health-needs")
@@ -248,7 +266,7 @@ def test_guardians_word_ends_when_the_child_comes_of_age_and_the_childs_own_stay
 
     def carried(word_: ConsentRecord, years: int, age: int) -> bool:
         day = date(2026 + years, 3, 3)
-        asked = Asked(CENTRE, "county", "FI-DEMO/WSC/9000004-6", "reception-to-county", day, age)
+        asked = Asked(CENTRE, "county", "FI-DEMO/WSC/9000004-6", "reception-to-county", day, (age,))
         return isinstance(Said([word_], asked, rulebook).word_for("health-needs"), ConsentRecord)
 
     assert carried(by_guardian, 2, 13)  # heard or not is of the day on which it was given

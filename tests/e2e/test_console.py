@@ -160,7 +160,7 @@ def test_a_handover_that_nobody_accepts_becomes_overdue_and_stays_in_sight(
 
         expect(page.locator("#late")).to_have_text("Myöhässä 1")
         expect(page.locator("article.late")).to_contain_text("Kotkan kaupunki (demo)")
-        expect(page.locator("article.late .tag.wait").first).to_have_text("perillä, odottaa vastuun ottoa")
+        expect(page.locator("article.late .tag.wait").first).to_have_text("perillä, odottaa vastuunottoa")
         context.close()
 
 
@@ -184,7 +184,9 @@ def test_the_rulebook_page_marks_what_no_lawyer_has_signed_off(page: Page, stage
 
 def test_moving_the_day_shows_the_law_change(page: Page, stage: Stage) -> None:
     page.goto(f"{home(stage)}/rulebook/cases?case=p01-asylum-adult&on=2022-12-31")
+    expect(page.locator("#provider")).to_contain_text("Employment authority of Tampere")
     kotka = page.locator(".verdicts article", has_text="arranging reception in the municipality")
+    expect(kotka.first.locator("h3")).to_have_text("City of Kotka")
     expect(kotka.first).to_contain_text("health service needs")
     page.evaluate("window.mark = 1")
 

@@ -135,6 +135,17 @@ def moves_to(municipality: str) -> Callable[[Record], None]:
     return moved
 
 
+def gets(benefit: str, first: str, last: str = "") -> Callable[[Record], None]:
+    """A benefit, from a day on, and until one if there is such."""
+    days = {f"{benefit}-from": first, f"{benefit}-until": last}
+    said = [{"url": name, "valueDate": day} for name, day in days.items() if day]
+
+    def told(record: Record) -> None:
+        record["entry"][0]["resource"]["extension"].append({"url": f"{EXTENSION}benefits", "extension": said})
+
+    return told
+
+
 def has_plan(record: Record) -> None:
     record["entry"].append(plan("2025-01-01"))
 
@@ -312,6 +323,27 @@ def test_kela_gives_the_municipality_nothing_of_whom_it_does_not_say_that_they_g
     part = people.hand_over(people.somebody("p01-asylum-adult"), "F15", "kela")["municipality"]
 
     assert (part.state, part.given) == ("stopped", {})
+
+
+@pytest.mark.parametrize(
+    ("benefit", "provision"),
+    [("lasting-social-assistance", "681/2023 84:3"), ("home-care-allowance", "681/2023 84:2")],
+)
+def test_kela_tells_the_municipality_of_whom_its_record_says_that_they_get_a_benefit(
+    people: People, benefit: str, provision: str
+) -> None:
+    someone = people.somebody("p01-asylum-adult", gets(benefit, "2025-01-01"))
+    part = people.hand_over(someone, "F15", "kela")["municipality"]
+    over = people.somebody("p01-asylum-adult", gets(benefit, "2025-01-01", "2025-02-01"))
+    stopped = people.hand_over(over, "F15", "kela")["municipality"]
+
+    assert set(part.given.values()) == {provision}, part
+    assert {"identity", "contact"} <= part.given.keys()
+    assert (stopped.state, stopped.given) == ("stopped", {})
+    # Which benefit it is, is told by the provision alone: the record's means of support stay with Kela.
+    arrived = {category.partition("/")[0] for category in people.arrived("kotka", part.handover)["categories"]}
+    assert arrived == {category.partition("/")[0] for category in part.given}
+    assert "finances" not in arrived
 
 
 # 11 A safety prohibition is the person's own: with the mark, to whose task needs it, and no further.

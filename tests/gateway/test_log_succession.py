@@ -110,6 +110,46 @@ def test_a_checkpoint_of_a_log_vouches_for_nothing() -> None:
         verify_vouched(log.verifier, signed, signed.signatures[0].signature)
 
 
+def key_file(folder: Path, *keys: Ed25519PrivateKey) -> Path:
+    ring.replace(folder / "log.key", [key.private_bytes_raw() for key in keys])
+    return folder / "log.key"
+
+
+def test_a_log_has_one_key_or_two_while_it_changes(tmp_path: Path) -> None:
+    assert log_keys.signer(key_file(tmp_path, OLD), NAME).coming is None
+    assert log_keys.signer(key_file(tmp_path, OLD, NEW), NAME).coming is not None
+    with pytest.raises(ring.RingError):
+        log_keys.signer(key_file(tmp_path, OLD, NEW, Ed25519PrivateKey.generate()), NAME)
+
+
+def test_former_keys_count_as_they_were_kept_and_the_one_that_signs_is_none_of_them(tmp_path: Path) -> None:
+    """Where a change was cut off just before its end, the key that still signs stands among them already."""
+    both = LogSigner(OLD, NAME, coming=NEW)
+    former = Former(LogSigner(OLD, NAME).verifier, both.sign(5, ROOT).note)
+    path = key_file(tmp_path, OLD, NEW)
+    log_keys.keep_former(log_keys.former_file(path), [former])
+    assert log_keys.signer(path, NAME).verifier.former == ()
+
+    assert log_keys.signer(key_file(tmp_path, NEW), NAME).verifier.former == (former,)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{", b'[{"key": "x"}]', b'[{"key": "x", "checkpoint": "y"}]', None],
+    ids=["empty", "no JSON", "half", "no key", "handed on by nobody"],
+)
+def test_a_file_that_does_not_tell_the_former_keys_ends_the_start(tmp_path: Path, content: bytes | None) -> None:
+    """A node that passed it over would take what its log signed before for a stranger's."""
+    path = key_file(tmp_path, NEW)
+    alone = Former(LogSigner(OLD, NAME).verifier, LogSigner(OLD, NAME).sign(5, ROOT).note)
+    log_keys.keep_former(log_keys.former_file(path), [alone])
+    if content is not None:
+        log_keys.former_file(path).write_bytes(content)
+
+    with pytest.raises(ring.RingError):
+        log_keys.signer(path, NAME)
+
+
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Network:
     """A demo network on disk, nothing of it running."""

@@ -44,6 +44,20 @@ with tempfile.NamedTemporaryFile() as file:
     library.fclose(stream)
     print(file.read().count(b"<heap nr="))
 """
+#: A block of 16 MiB has come and gone, after which the library, left to itself, takes one of 1 MiB out of a heap.
+_LARGE = """
+import ctypes
+from gateway.node import memory
+{before}
+library = ctypes.CDLL(None)
+class Told(ctypes.Structure): _fields_ = [(f"at_{{number}}", ctypes.c_size_t) for number in range(10)]
+library.mallinfo2.restype = Told
+library.malloc.restype, library.free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
+library.free(library.malloc(16 << 20))
+before = library.mallinfo2().at_4
+library.malloc(1 << 20)
+print(library.mallinfo2().at_4 - before)
+"""
 #: Blocks of a page each are freed but for one in sixteen, the last of them too: nothing is free at the heap's end.
 _FREED = """
 import ctypes
@@ -92,6 +106,15 @@ def test_many_threads_share_few_heaps() -> None:
     (left,) = told(_HEAPS.format(before=""))
 
     assert settled <= memory.HEAPS < left
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallinfo2"), reason="this C library does not tell")
+def test_large_blocks_come_from_the_system_whatever_has_been_freed() -> None:
+    (settled,) = told(_LARGE.format(before="assert memory.settle()"))
+    (left,) = told(_LARGE.format(before=""))
+
+    assert settled >= 1 << 20
+    assert left == 0
 
 
 def test_free_pages_between_used_ones_go_back() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from gateway.exchange.deciding import facts_in
 from schemas.catalogue import catalogue
 from schemas.facts import BundleFacts, check_single_subject, identifiers, read_facts
+from schemas.projection import project
 from tests.schemas.test_examples import FLOWS, example
 
 EXTENSION = "/entry/0/resource/extension"
@@ -27,7 +29,8 @@ def test_the_facts_of_a_record_are_read_and_what_is_not_stated_is_unknown() -> N
 
     assert (facts.permit_ground, facts.permit_granted, facts.municipality) == ("asylum-granted", True, "285")
     assert (facts.unaccompanied, facts.has_representative, facts.has_guardian) == (True, True, None)
-    assert facts.birth_date is not None
+    assert facts.born is not None
+    assert facts.born.first == facts.born.last
     assert facts.vulnerable is facts.safety_prohibition is facts.family_size is None
     assert [one.value for one in identifiers(example("F1"))] == ["060995-901P", "DEMO-2001"]
 
@@ -150,6 +153,49 @@ def test_what_the_law_turns_on_can_be_said_in_a_record() -> None:
     assert (facts.directed, facts.assessment_due, facts.county_takes_part) == (True, True, True)
     assert facts.childs_interest is True
     assert (facts.evident_need, facts.client_of_social_care, facts.trafficking_victim) == (True, True, None)
+
+
+@pytest.mark.parametrize(
+    ("parts", "paid"),
+    [
+        ({"from": "2026-02-01"}, True),
+        ({"from": "2026-02-01", "until": "2026-03-01"}, True),
+        ({"from": "2026-02-01", "until": "2026-02-28"}, False),
+        ({"from": "2026-03-02"}, False),
+        ({"until": "2026-12-31"}, None),
+        ({}, None),
+    ],
+    ids=["goes on", "last day", "over", "not begun", "no first day", "not said"],
+)
+@pytest.mark.parametrize("benefit", ["lasting-social-assistance", "home-care-allowance"])
+def test_benefit_is_paid_on_the_days_that_the_record_says(
+    benefit: str, parts: dict[str, str], paid: bool | None
+) -> None:
+    bundle = example("F1")
+    said = [{"url": f"{benefit}-{part}", "valueDate": day} for part, day in parts.items()]
+    if said:
+        person = bundle["entry"][0]["resource"]
+        person["extension"].append({"url": "urn:yhdyspinta:extension:benefits", "extension": said})
+
+    facts = facts_in(bundle, None, datetime(2026, 3, 1, tzinfo=UTC))
+
+    assert catalogue().validate_bundle(bundle) == []
+    both = {"lasting-social-assistance": facts.social_assistance, "home-care-allowance": facts.home_care_allowance}
+    assert both == {benefit: paid, **dict.fromkeys(both.keys() - {benefit})}
+
+
+def test_which_benefit_is_paid_goes_with_the_means_of_support_alone() -> None:
+    bundle = example("F1")
+    benefit = {"url": "lasting-social-assistance-from", "valueDate": "2026-02-01"}
+    bundle["entry"][0]["resource"]["extension"].append(
+        {"url": "urn:yhdyspinta:extension:benefits", "extension": [benefit]}
+    )
+
+    without = project(bundle, {"identity", "residence-permit"})
+    with_it = project(bundle, {"identity", "finances"})
+
+    assert "social-assistance" not in json.dumps(without.bundle)
+    assert "lasting-social-assistance-from" in json.dumps(with_it.bundle)
 
 
 def test_person_of_a_merged_municipality_lives_in_its_successor() -> None:

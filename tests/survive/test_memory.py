@@ -73,12 +73,12 @@ def test_slope_is_that_of_the_line_through_the_samples() -> None:
 
 
 def small(built: Network) -> None:
-    """Keep little of the databases in memory: their cache is the one that takes hours to fill."""
+    """Keep little of the databases and of persons' keys in memory: those caches are the ones that take long to fill."""
     for name in NODES:
         config = built.parties[name].config
         text = config.read_text("utf-8")
         assert text.count("[database]\n") == 1
-        config.write_text(text.replace("[database]\n", "[database]\ncache_mb = 1\n"), "utf-8")
+        config.write_text(text.replace("[database]\n", "[database]\ncache_mb = 1\ncached_keys = 256\n"), "utf-8")
 
 
 def test_memory_stays_flat_under_constant_load(tmp_path: Path) -> None:

@@ -48,7 +48,6 @@ class Flowed:
 
     @property
     def totals(self) -> Totals:
-        """All of it."""
         return Totals.of(self.counts)
 
     def to_dict(self) -> dict[str, Any]:

@@ -17,7 +17,17 @@ from rich.markup import escape
 
 from consent.verdicts import legal_day
 from gateway.keys.errors import TrustError
-from gateway.registry.cli.running import Draft, Folder, Json, Keys, Phrases, Yes, authority_of, say_published, told
+from gateway.registry.cli.publishing import Manner, stage_or_publish
+from gateway.registry.cli.running import (
+    Draft,
+    Folder,
+    Json,
+    Keys,
+    Phrases,
+    Yes,
+    authority_of,
+    told,
+)
 from gateway.terminal.output import agreed, console, print_json
 
 _HERE = Path()
@@ -109,19 +119,8 @@ def take(
                 "have the member make it anew with `registry ask`, with the key that the registry lists",
             )
         changed = changes.with_standing_request(content, asked)
-        listed = [str(change) for change in changes.differences(content, changed)]
-        agreed(
-            [*listed, "keep this as the draft" if draft else "sign and publish it"],
-            f"Publish the standing request {asked.id} of {asked.member}?",
-            yes=yes,
-            json=json,
-        )
-        if draft:
-            ours.stage(changed)
-            if json:
-                print_json({"draft": True, "changes": listed})
-            return
-        say_published(ours, ours.publish(changed, now), json=json, changes=listed)
+        question = f"Publish the standing request {asked.id} of {asked.member}?"
+        stage_or_publish(ours, changed, question, Manner(draft, yes, json))
 
 
 def _request(document: Any) -> Any:

@@ -158,7 +158,7 @@ def _registered_port(folder: Path) -> int:
 
 def _compared(root: bytes, told_by_authority: str, welcome: Path) -> str:
     """The fingerprint of the root in a welcome. Raises TrustError if it is not the one that the authority told."""
-    from gateway.registry.cli.running import fingerprint
+    from gateway.registry.cli.publishing import fingerprint
 
     seen = fingerprint(root)
     if told_by_authority and told_by_authority.replace(" ", "").lower() != seen.replace(" ", ""):

@@ -1,17 +1,16 @@
 """`yhdyspinta registry`: who is who in a network, from its first day on.
 
 The network's authority works with `init`, `add`, `publish`, `rotate`, `revoke` and `sign`, which are here; a member
-with `enrol` and `join`, in `registry_member`; anybody with `show` and `diff`, in `registry_reading`. Each command that
-changes something says what it is about to do before it does it.
+with `enrol` and `join`, in `joining`; anybody with `show` and `diff`, in `reading`. Each command that changes something
+says what it is about to do before it does it.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,6 +19,7 @@ import typer
 from rich.markup import escape
 
 from gateway.keys.errors import TrustError
+from gateway.registry.cli.publishing import Manner, fingerprint, say_published, stage_or_publish
 from gateway.terminal.output import NO, OUTSIDE, WRONG, agreed, console, fail, print_json
 from gateway.wire.identifiers import IdentifierError, MemberId
 
@@ -311,20 +311,7 @@ def revoke(
             changed = changes.without_node(content, what)
         else:
             changed = changes.without_certificate(content, what)
-        listed = changes.differences(content, changed)
-        agreed(
-            [*(str(change) for change in listed), "keep this as the draft" if draft else "publish it at once"],
-            f"Revoke {what}?",
-            yes=yes,
-            json=json,
-        )
-        if draft:
-            ours.stage(changed)
-            if json:
-                print_json({"draft": True, "changes": [str(change) for change in listed]})
-            return
-        done = ours.publish(changed, datetime.now(UTC))
-        say_published(ours, done, json=json, changes=[str(change) for change in listed])
+        stage_or_publish(ours, changed, f"Revoke {what}?", Manner(draft, yes, json))
 
 
 @app.command()
@@ -367,7 +354,7 @@ def authority_of(folder: Path, keys: list[Path] | None, phrases: list[Path] | No
     return Authority(folder, *_phrases(phrases, json=json), keys=tuple(keys or ()))
 
 
-def _phrases(files: list[Path] | None, *, new: bool = False, json: bool = False) -> tuple[bytes, ...]:
+def _phrases(files: list[Path] | None, *, new: bool = False, json: bool) -> tuple[bytes, ...]:
     """Passphrases of the keys: from files, from the environment, or asked for."""
     if files:
         return tuple(path.read_bytes().strip() for path in files)
@@ -412,29 +399,6 @@ def _read_part(path: Path) -> Any:
         )
     except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
         raise TrustError("request-malformed", f"{path} is not what `registry sign` writes") from None
-
-
-def say_published(ours: Any, done: Any, *, json: bool, **more: Any) -> None:
-    folder = ours.publisher.folder
-    left = done.expires - datetime.now(UTC)
-    if json:
-        print_json(
-            {"folder": str(folder), "version": done.version, "signed": done.signed, "expires": done.expires} | more
-        )
-        return
-    console.print(f"[green]✓[/] version {done.version} is published in [bold]{escape(str(folder))}[/]")
-    console.print(f"  signed anew: {', '.join(done.signed)}")
-    if "root" in more:
-        console.print(f"  root fingerprint, to be told to members over another channel: {more['root']}")
-    console.print(
-        f"  good until {done.expires:%Y-%m-%d %H:%M} UTC ({left // timedelta(hours=1)} h): publish again before then"
-    )
-
-
-def fingerprint(root: bytes) -> str:
-    from gateway.registry.run.enrolment import spoken
-
-    return spoken(hashlib.sha256(root).hexdigest())
 
 
 def _and(names: Any) -> str:

@@ -2,12 +2,13 @@
 
 RegistryClient runs the client workflow of The Update Framework against a folder or a web server. A refresh happens in a
 copy of what is kept and takes its place only when all of it verified: a half-served, older or altered registry changes
-nothing. The client is synchronous; one thread owns it.
+nothing. The client is synchronous; one thread owns it. Several processes may keep theirs in one folder.
 Source: TUF specification 1.0.33 section 5 (client workflow); python-tuf `tuf.ngclient`.
 """
 
 from __future__ import annotations
 
+import fcntl
 import gc
 import ipaddress
 import shutil
@@ -63,14 +64,9 @@ class DirectoryFetcher(FetcherInterface):
 class HttpFetcher(FetcherInterface):
     """Reads a publication from a web server: https, or plain http on a loopback address. Follows no redirect."""
 
-    def __init__(self, *, timeout_seconds: float = 10.0, authorities: Path | None = None) -> None:
-        """`authorities`: a PEM file with the issuers of the server's certificate; without it the system's are used."""
-        self._pool = urllib3.PoolManager(
-            cert_reqs="CERT_REQUIRED",
-            ca_certs=str(authorities) if authorities is not None else None,
-            timeout=urllib3.Timeout(total=timeout_seconds),
-            retries=False,
-        )
+    def __init__(self, *, timeout_seconds: float = 10.0) -> None:
+        timeout = urllib3.Timeout(total=timeout_seconds)
+        self._pool = urllib3.PoolManager(cert_reqs="CERT_REQUIRED", timeout=timeout, retries=False)
 
     def _fetch(self, url: str) -> Iterator[bytes]:
         parts = urlsplit(url)
@@ -190,6 +186,15 @@ class RegistryClient:
         self.registry = registry
 
     def _load(self, base: str, fetcher: FetcherInterface, now: datetime) -> Registry:
+        with _translated():
+            (self._cache / "targets").mkdir(parents=True, exist_ok=True)
+            lock = (self._cache / ".lock").open("w")
+        with lock:
+            # A command keeps its copy where the node that runs does: each would take away what the other is writing.
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            return self._loaded(base, fetcher, now)
+
+    def _loaded(self, base: str, fetcher: FetcherInterface, now: datetime) -> Registry:
         work = self._cache / "work"
         with _translated():
             metadata = self._prepare(work)
@@ -214,7 +219,6 @@ class RegistryClient:
 
     def _prepare(self, work: Path) -> Path:
         shutil.rmtree(work, ignore_errors=True)
-        (self._cache / "targets").mkdir(parents=True, exist_ok=True)
         current, former = self._cache / "current", self._cache / "former"
         if not current.exists() and former.is_dir():
             # A crash between the two renamings of `_keep`: without this a node would forget what it has already seen.

@@ -133,11 +133,9 @@ class Registry:
         return iter(self.content.members)
 
     def member(self, member: MemberId) -> Member | None:
-        """The member with this id."""
         return self._members.get(member)
 
     def subsystem(self, subsystem: SubsystemId) -> Subsystem | None:
-        """The subsystem with this id."""
         return self._subsystems.get(subsystem)
 
     def service(self, service: ServiceId) -> ServiceDescriptor | None:
@@ -254,11 +252,9 @@ class Registry:
         return vouched
 
     def municipality(self, code: str, at: datetime | None = None) -> Municipality | None:
-        """The municipality with this code."""
         return _in_force(self._municipalities.get(code, ()), at)
 
     def county(self, code: str, at: datetime | None = None) -> County | None:
-        """The county with this code."""
         return _in_force(self._counties.get(code, ()), at)
 
     def _offered(self, subsystem: SubsystemId) -> Mapping[str, ServiceDescriptor]:

@@ -68,9 +68,7 @@ class TreeKeys:
 class Signs(Protocol):
     """What signs a request: a Signer, or whatever else gives 64 raw bytes for ES256 or EdDSA."""
 
-    def sign(self, data: bytes) -> bytes:
-        """Sign."""
-        ...
+    def sign(self, data: bytes) -> bytes: ...
 
 
 @dataclass(frozen=True, slots=True)

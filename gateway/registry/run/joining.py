@@ -125,7 +125,6 @@ class _Raw:
         self._key = key
 
     def sign(self, data: bytes) -> bytes:
-        """Sign."""
         if isinstance(self._key, ed25519.Ed25519PrivateKey):
             return self._key.sign(data)
         r, s = decode_dss_signature(self._key.sign(data, ec.ECDSA(hashes.SHA256())))
@@ -269,8 +268,8 @@ def settings_text(welcome: Welcome, first: First, place: TokenPlace | None) -> s
     )
 
 
-def certify_client(folder: Path, name: str, now: datetime, *, days: int = 365) -> tuple[Path, Path]:
-    """A certificate and key for an information system, from the organisation's own authority in `folder`.
+def certify_client(folder: Path, name: str, now: datetime) -> tuple[Path, Path]:
+    """A year's certificate and its key for an information system, from the organisation's own authority in `folder`.
 
     Returns the files of certificate and key. Raises TrustError without such an authority, or if they are there already.
     """
@@ -285,7 +284,7 @@ def certify_client(folder: Path, name: str, now: datetime, *, days: int = 365) -
         certificates.Issuer(certificates.to_der(authority.read_bytes()), key),
         fresh.public_key(),
         name,
-        certificates.Term(now - timedelta(minutes=5), now + timedelta(days=days), secrets.randbits(120)),
+        certificates.Term(now - timedelta(minutes=5), now + timedelta(days=365), secrets.randbits(120)),
     )
     write_private_key(own, fresh, passphrase)
     _write(certificate, certificates.to_pem(issued))

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from adapters.scaffold.outlining import SampleError
+from adapters.scaffold.proposing import mapping_of
 from adapters.scaffold.recognising import recognise
 from adapters.scaffold.sniffing import sniff
 from adapters.scaffold.writing import NewError, new
@@ -181,6 +182,28 @@ def test_whatever_it_is_given_it_is_a_sample_or_is_refused(data: bytes) -> None:
     names = [one.column.name for one in recognition.recognised] + [one.column.name for one in recognition.left]
     assert sorted(names) == sorted(column.name for column in found.columns)
     assert recognition.key in names
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "transform"),
+    [
+        ("Syntymäaika", ["5.2.1990", "1985", "1.1979", "00.00.1960"], "fi-date"),
+        ("Syntymävuosi", ["1990", "1985", "1979", "1960"], "fi-date"),
+        ("Födelseår", ["1990", "1985", "1979", "1960"], "fi-date"),
+        ("Date of birth", ["05/02/1990", "00/00/1985", "1979", "00/11/1960"], "day-first"),
+        ("DOB", ["19900205", "1985", "197911", "1960"], "hl7-date"),
+    ],
+)
+def test_births_of_which_only_a_year_is_known_are_recognised_with_the_others(
+    name: str, values: list[str], transform: str
+) -> None:
+    rows = "".join(f"A{number};Merisalo{number};{value}\n" for number, value in enumerate(values))
+    sample = sniff(f"Asiakasnumero;Sukunimi;{name}\n{rows}".encode(), "sample.csv")
+
+    found = mapping_of("births", sample, recognise(sample))
+
+    named = f'"{name}"' if " " in name else name
+    assert f"birthDate: {{from: {named}, as: {transform}" in found, found
 
 
 def test_values_that_contradict_the_name_are_told_and_not_mapped() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -46,6 +47,8 @@ KOTKA = "FI-DEMO/MUN/9000003-8/kotoutuminen"
 COUNTY = "FI-DEMO/WSC/9000004-6/sosiaali"
 OTHER = "FI-DEMO/GOV/9000005-4/kuntapaikat"
 HETU = "010190-999W"
+#: Values in the text of a statement as SQLite tells it.
+VALUES = re.compile(r"[xX]?'(?:[^']|'')*'|\b[0-9.]+\b|\bNULL\b")
 UNKNOWN_HETU = "010190-998V"
 CUSTOMER = "90001234"
 CUSTOMER_SYSTEM = "urn:yhdyspinta:id:migri-customer"
@@ -262,12 +265,18 @@ def world(tmp_path: Path) -> Iterator[World]:
 @contextmanager
 def made(folder: Path) -> Iterator[World]:
     """A log with people in it, sealed by two witnesses."""
-    engine = _open(folder)
+    engine, statements = _open(folder), list[str]()
+
+    @event.listens_for(engine, "connect")
+    def note(connection: Any, _record: Any) -> None:
+        # By the driver: many statements go to it past the engine. Values are left out.
+        connection.set_trace_callback(lambda text: statements.append(VALUES.sub("?", text)))
+
     for tables in METADATA:
         tables.create_all(engine)
     signer = LogSigner(Ed25519PrivateKey.from_private_bytes(b"\x07" * 32), ORIGIN)
     subjects = Subjects(b"\x01" * 32, b"\x02" * 32)
-    world = World(engine, None, None)  # type: ignore[arg-type]
+    world = World(engine, None, None, statements=statements)  # type: ignore[arg-type]
     log = Log(engine, signer, origin=ORIGIN, clock=world.clock)
     log.start()
     world.log = log
@@ -286,10 +295,6 @@ def made(folder: Path) -> Iterator[World]:
 
     log.commit_blocking(seal)
     world.office = office(world, subjects, keys)
-
-    @event.listens_for(engine, "before_cursor_execute")
-    def note(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
-        world.statements.append(statement)
 
     yield world
     log.close()

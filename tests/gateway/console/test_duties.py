@@ -95,14 +95,14 @@ async def test_prohibitions_that_wait_are_counted_and_listed_without_a_name(offi
     reports, forbidden = Reports(here.exchange), {"kind": "prohibition", "categories": ["identity"]}
     visitor = await signed_in(here, role)
     assert "/tasks#words" not in (await visitor.ask("GET", "/")).text
-    assert "Yksikään kielto ei odota" in (await visitor.ask("GET", "/tasks")).text
+    assert "Yksikään kielto tai ilmoitettu kielto ei odota" in (await visitor.ask("GET", "/tasks")).text
     told = forbidden | {"given_by": {"kind": "other"}}
     report = (await here.consents.record("test", who.subsystem, Locator(LOCAL, "OMA-7000002"), told)).record
     wrong = forbidden | {"subject": {"system": HETU, "value": "010190-900A"}}
     astray = await reports.put_aside(who, wrong)
 
     first = (await visitor.ask("GET", "/")).text
-    assert "2 kieltoa odottaa ihmistä" in first
+    assert "2 kieltoa tai ilmoitettua kieltoa odottaa käsittelyä" in first
     assert "/tasks#words" in first
     listed = (await visitor.ask("GET", "/tasks")).text
     placing, answering = f"POST /v1/reports/{astray}/placement", f"POST /v1/reports/{report.id}/answer"
@@ -135,7 +135,7 @@ async def test_nobody_else_reads_of_waiting_prohibitions(office: Office, role: s
     page = await (await signed_in(here, role)).ask("GET", "/")
 
     assert page.status_code == 200
-    assert "kielto odottaa ihmistä" not in page.text
+    assert "odottaa käsittelyä" not in page.text
 
 
 def test_a_person_is_found_by_every_kind_of_identifier_that_is_taken() -> None:

@@ -347,6 +347,26 @@ def test_an_exchange_whose_log_entries_were_archived_is_proven_with_the_archive(
     assert {one.message_id for one in report.entries} == {exchanged.query}
 
 
+def test_what_came_of_an_exchange_later_does_not_make_its_evidence_doubtful(
+    exchanged: Exchanged, tmp_path: Path
+) -> None:
+    copy = copied(exchanged.nodes.party("kotka").folder, tmp_path / "kotka")
+    engine, log, _ = opened_log(copy, origin="yhdyspinta/kotka.demo")
+    duty = Entry(type="obligation", outcome="requested", recorded=datetime.now(UTC), message_id=exchanged.query)
+    log.append_blocking((duty,))
+    log.close()
+    engine.dispose()
+
+    code, said = command(
+        "export", exchanged.query, "--output", str(tmp_path / "e.zip"), "--config", str(copy / "node.toml")
+    )
+
+    assert code == 0, said
+    report = verify(*package.read((tmp_path / "e.zip").read_bytes()), root=root(exchanged).read_bytes())
+    assert report.sound, report
+    assert "obligation" not in {entry.type for entry in report.entries}
+
+
 def test_an_exchange_of_before_the_logs_key_changed_is_proven_by_the_key_that_was_listed_then(
     exchanged: Exchanged, authority: StampingAuthority, tmp_path: Path
 ) -> None:
@@ -388,10 +408,12 @@ def copied(folder: Path, target: Path) -> Path:
     return target
 
 
-def opened_log(folder: Path, url: str | None = None) -> tuple[Engine, Log, VerifierKey]:
-    """The log of the centre's node, opened beside it as commands do."""
+def opened_log(
+    folder: Path, url: str | None = None, origin: str = "yhdyspinta/centre.demo"
+) -> tuple[Engine, Log, VerifierKey]:
+    """A node's log, opened beside it as commands do."""
     key = Ed25519PrivateKey.from_private_bytes(secret(folder / "secrets" / "log.key"))
-    signer = LogSigner(key, "yhdyspinta/centre.demo")
+    signer = LogSigner(key, origin)
     engine = storage.create(url or f"sqlite:///{folder / 'node.db'}")
     log = Log(engine, signer, origin=signer.name, clock=lambda: datetime.now(UTC))
     log.start()

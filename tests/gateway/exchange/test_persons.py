@@ -148,6 +148,25 @@ async def test_a_record_that_names_two_people_waits_and_nobody_else_does(here: I
     assert [entry.detail.get("act") for entry in here.entries() if entry.type == "identity"] == ["held", "corrected"]
 
 
+@pytest.mark.parametrize(("birth", "moves"), [("1990", True), ("1991", False), ("1990-01", True), ("1990-02", False)])
+async def test_a_year_of_birth_is_held_against_the_identity_code(here: InProcess, birth: str, moves: bool) -> None:
+    await say(here, "active", MIGRI_CUSTOMER, "7000001")
+    here.register.changed["7000001"] = born(birth)  # type: ignore[assignment]
+
+    assert await moved(here, "7000001") is moves
+    assert moves or hidden_reason(here, await here.ask("7000001")) == "subject-ambiguous"
+
+
+def born(birth: str) -> object:
+    """The person's record has an identity code, and of the birth says this much."""
+
+    def change(bundle: Bundle) -> None:
+        with_code()(bundle)  # type: ignore[operator]
+        bundle["entry"][0]["resource"]["birthDate"] = birth
+
+    return change
+
+
 async def test_a_register_that_corrects_an_identity_code_takes_the_former_one_back(here: InProcess) -> None:
     handovers = Handovers(here.exchange)
     for code in (OTHER_CODE, CODE):

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import select, update
 
+from audit.log.entries import micros
 from gateway.handover.deliver import Deliveries
 from gateway.handover.leases import Delivery, LeaseLostError
 from gateway.handover.plan import Handovers, Once, Order, Plan
@@ -107,6 +110,68 @@ async def test_worker_whose_lease_was_taken_over_writes_and_sends_nothing(place:
             await quick._attempt(delivery)
         outcomes = [entry.outcome for entry in here.entries() if entry.type == "delivery"]
         assert outcomes == ["requested", "failed"] * len(taken)
+
+
+async def claimed(here: InProcess) -> list[str]:
+    """The handovers whose deliveries a worker that has all its room takes now."""
+    return sorted(str(delivery.handover) for delivery in await Deliveries(here.exchange)._claim())
+
+
+def change(here: InProcess, handover: str, **values: Any) -> None:
+    """Write into the rows of a handover's deliveries."""
+    with writer(here.exchange.engine).begin() as connection:
+        connection.execute(update(deliveries).where(deliveries.c.handover == handover).values(**values))
+
+
+async def test_handovers_about_one_person_leave_in_the_order_in_which_they_were_ordered(
+    place: Place, database_url: str
+) -> None:
+    """Also where the earlier one was put off for longer than the newer one waits, and under its lease."""
+    async with node(place, database_url) as here:
+        first = await order(here, "L21")
+        newer = await order(here, "L21", idempotency="newer")
+        other = await order(here, "L22")
+        later = micros(here.exchange.clock() + timedelta(hours=1))
+
+        assert set(await claimed(here)) == {first.id, other.id}
+        assert await claimed(here) == [], "the earlier one is under way"
+        change(here, first.id, lease=0, due=later, problem="peer-unreachable")
+        assert await claimed(here) == [], "the recipient was away, and is tried again with the earlier one first"
+        change(here, first.id, state="delivered")
+        assert set(await claimed(here)) == {newer.id}
+        assert first.id < newer.id < other.id, "ids say which is newer"
+
+
+@pytest.mark.parametrize(
+    "earlier",
+    [{"problem": "peer-refused"}, {"state": "stopped"}, {"service": "FI/MUN/1234567-1/other/inbox"}],
+    ids=["refused by the recipient", "stopped", "to another recipient"],
+)
+async def test_handover_that_cannot_arrive_holds_back_no_newer_one(
+    place: Place, database_url: str, earlier: dict[str, Any]
+) -> None:
+    async with node(place, database_url) as here:
+        first = await order(here, "L23")
+        newer = await order(here, "L23", idempotency="newer")
+        later = micros(here.exchange.clock() + timedelta(hours=1))
+
+        change(here, first.id, due=later, **earlier)
+
+        assert set(await claimed(here)) == {newer.id}
+
+
+async def test_handover_of_another_flow_or_for_a_later_day_holds_back_nothing(place: Place, database_url: str) -> None:
+    async with node(place, database_url) as here:
+        await order(here, "L24", not_before=here.exchange.clock() + timedelta(days=3))
+        newer = await order(here, "L24", idempotency="newer")
+        assert set(await claimed(here)) == {newer.id}
+
+        other = await order(here, "L25")
+        with writer(here.exchange.engine).begin() as connection:
+            connection.execute(update(handovers).where(handovers.c.id == other.id).values(flow="F6"))
+        change(here, other.id, problem="peer-unreachable")
+        second = await order(here, "L25", idempotency="another")
+        assert second.id in await claimed(here)
 
 
 async def test_node_that_is_held_does_not_try_its_deliveries(place: Place, database_url: str) -> None:
@@ -326,3 +391,19 @@ async def test_recipient_that_may_have_got_something_is_told_of_the_withdrawal(
         await attempted(here)
 
         assert await withdrawn(here, consent) == 1
+
+
+@pytest.mark.parametrize("turns", range(5))
+async def test_workers_that_are_stopped_while_they_are_woken_end(place: Place, tmp_path: Path, turns: int) -> None:
+    """However many turns of the event loop lie between: on a busy machine many things happen within one."""
+    async with node(place, f"sqlite:///{tmp_path}/node.db") as here:
+        workers = Deliveries(here.exchange)
+        workers.start()
+        await until(lambda: workers._due._waiters)
+
+        workers.wake()
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        stopping = asyncio.create_task(workers.stop())
+
+        await until(stopping.done)

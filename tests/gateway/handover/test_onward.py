@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import select
 
 from audit.questions import query
+from gateway.storage.engine import writer
 from gateway.storage.sealing import unseal
 from gateway.storage.tables import deliveries, inbox
 from gateway.wire.problems import ProblemError, UnsentError
@@ -18,6 +19,7 @@ from schemas.facts import MIGRI_CUSTOMER
 from tests.gateway.exchange.inprocess import Place
 from tests.gateway.handover.chain import WHO, Chain, a_place, chained, consented, releases, worked
 from tests.gateway.handover.test_deliveries import order
+from tests.people import joined
 
 
 @pytest.fixture(scope="module")
@@ -168,3 +170,37 @@ async def test_of_what_never_left_nobody_is_told(chain: Chain) -> None:
     await chain.passed_on(breaks=UnsentError("peer-unreachable", detail="nobody listens there"))
 
     assert (await chain.told())["onward"] == 0
+
+
+async def test_word_that_another_told_of_first_goes_on_when_its_holder_tells(chain: Chain) -> None:
+    """The id of a word is its sender's to choose: whoever names it first keeps nobody from being told."""
+    await chain.came()
+    await chain.passed_on()
+
+    assert (await chain.told("kymenlaakso"))["onward"] == 0
+    assert (await chain.told())["onward"] == 1
+
+
+async def test_end_that_is_none_of_ours_is_passed_on_as_a_withdrawal(chain: Chain) -> None:
+    await chain.came()
+    await chain.passed_on()
+    await chain.told(status="x" * 60)
+
+    (notice,) = chain.planned()
+    exchange = chain.kotka.exchange
+    with exchange.engine.connect() as connection:
+        key = exchange.subjects.key_of(connection, notice.subject)
+    assert key is not None
+    assert orjson.loads(unseal(key, f"deliveries/{notice.id}", notice.sealed))["status"] == "withdrawn"
+
+
+async def test_who_is_known_under_several_identifiers_is_found_under_each(chain: Chain) -> None:
+    """What was passed on stands under one identifier, and the notice names another of the same person."""
+    await chain.came()
+    await chain.passed_on()
+    exchange = chain.kotka.exchange
+    subjects = exchange.subjects_of(chain.kotka.party.subsystem)
+    with writer(exchange.engine).begin() as connection:
+        joined(connection, subjects, [(MIGRI_CUSTOMER, WHO), (MIGRI_CUSTOMER, "7000008")], exchange.clock())
+
+    assert (await chain.told(subject=[{"system": MIGRI_CUSTOMER, "value": "7000008"}]))["onward"] == 1

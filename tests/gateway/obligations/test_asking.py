@@ -70,6 +70,25 @@ async def test_task_ends_with_the_persons_word(centre: Centre, word: dict[str, A
     assert centre.outcomes() == [("pending", None), ("success", outcome)]
 
 
+@pytest.mark.parametrize(
+    "word",
+    [
+        {"language": "fi"},
+        {"kind": "permission", "categories": ["social-needs"]},
+        {"kind": "prohibition", "purposes": [], "recipients": [], "given_by": {"kind": "other"}},
+    ],
+    ids=["another consent", "permission for something else", "somebody else's report"],
+)
+async def test_task_goes_on_where_a_word_does_not_answer_it(centre: Centre, word: dict[str, Any]) -> None:
+    await centre.here.consent("A6", **COUNTY)
+    await order(centre.here, "A6")
+
+    await centre.here.consent("A6", **(COUNTY | word))
+
+    assert len(await centre.tasks()) == 1
+    assert centre.outcomes() == [("pending", None)]
+
+
 async def test_who_could_not_be_asked_is_recorded_with_the_reason(centre: Centre) -> None:
     await centre.here.consent("A4", **COUNTY)
     await order(centre.here, "A4")

@@ -19,10 +19,10 @@ from gateway.exchange.deciding import Case, decide_between
 from gateway.handover.plan import Plan
 from gateway.obligations.arising import care_of
 from gateway.obligations.retention import Retention
-from gateway.obligations.tasks import Care
+from gateway.obligations.tasks import Care, Settling, listed, one, settle
 from gateway.person.restrictions import Restriction, keep
 from gateway.registry.read.standing import Standing
-from gateway.storage.tables import handovers, inbox, restrictions, tasks
+from gateway.storage.tables import bodies, handovers, inbox, restrictions, tasks
 from schemas.facts import MIGRI_CUSTOMER
 from schemas.projection import project
 from tests.gateway.exchange.inprocess import InProcess, Place, node, problem_of
@@ -248,6 +248,21 @@ async def test_task_needs_the_person_who_sees_to_it_and_is_ones_own(telling: Kot
     assert (await telling.face.call("POST", "/v1/tasks/none/opening", headers=WHO)).status_code == 404
 
 
+async def test_task_ends_once_and_at_whoever_saw_it_as_it_stands(telling: Kotka) -> None:
+    await telling.brought("7000001", "d-1")
+    (task,) = await telling.tasks()
+    exchange, member = telling.here.exchange, str(telling.here.party.subsystem.member)
+    entry = replace(telling.told()[0], id="another")
+    with exchange.engine.begin() as connection:
+        row = one(connection, [member], task["id"])
+        assert row is not None
+        assert one(connection, ["FI-DEMO/GOV/another"], task["id"]) is None
+        assert listed(connection, ["FI-DEMO/GOV/another"], None, exchange.clock().date()) == ()
+
+        assert settle(connection, row, None, Settling("told", {}, entry))
+        assert not settle(connection, row, None, Settling("knows-already", {}, entry))
+
+
 # -- what is kept ends -------------------------------------------------------------------------------------------------
 
 
@@ -262,13 +277,17 @@ async def test_content_ends_on_its_day_and_the_recipient_confirms_its_own(retain
     assert not await retention.is_any_over()
     assert await retention.end() == 0
 
-    retaining.clock.passed = timedelta(days=4 * 366)
+    last = datetime.fromisoformat(f"{item['retain_until']}T12:00:00").replace(tzinfo=ZONE)
+    retaining.clock.passed = last - datetime.now(UTC)
+    assert not await retention.is_any_over(), "on its last day it is kept"
+    retaining.clock.passed += timedelta(days=1)
     assert await retention.is_any_over()
     assert await retention.end() == 1
     retaining.clock.passed = timedelta()
     with retaining.here.exchange.engine.connect() as connection:
         (row,) = connection.execute(select(inbox)).all()
-    assert row.sealed is None
+        assert connection.execute(select(bodies).where(bodies.c.message_id == row.id)).all() == []
+    assert (row.sealed, row.contact) == (None, None)
     opened = await retaining.face.call("GET", f"/v1/inbox/{item['id']}")
     assert opened.json()["code"] == "body-destroyed"
     (entry,) = retaining.told("retention")
@@ -282,6 +301,8 @@ async def test_recipient_confirms_a_deletion_or_says_that_the_relationship_goes_
 
     missing = await retaining.end(task["id"], outcome="relationship-goes-on")
     assert missing.json()["pointer"] == "/until"
+    at_once = await retaining.end(task["id"], outcome="relationship-goes-on", until=today())
+    assert at_once.json()["pointer"] == "/until"
     later = await retaining.end(task["id"], outcome="relationship-goes-on", until="2035-06-30")
     assert (later.json()["state"], later.json()["due"]) == ("open", "2035-06-30")
     done = await retaining.end(task["id"], outcome="deleted")
@@ -309,6 +330,24 @@ async def test_what_came_on_that_condition_is_not_passed_on(keeping: Kotka) -> N
     assert all(row.basis for row in kept)
 
 
+@pytest.mark.parametrize(("is_marked", "kept"), [(True, {"contact/address", "contact/telecom"}), (False, set())])
+async def test_what_a_safety_prohibition_lets_through_goes_no_further(
+    telling: Kotka, is_marked: bool, kept: set[str]
+) -> None:
+    def marked(bundle: dict[str, Any]) -> None:
+        said = bundle["entry"][0]["resource"]["extension"]
+        said[:] = [part for part in said if not part["url"].endswith(":safety-prohibition")]
+        mark = {"url": "active", "valueBoolean": is_marked}
+        said.append({"url": "urn:yhdyspinta:extension:safety-prohibition", "extension": [mark]})
+
+    register = replace(telling.here.register, changed={"7000001": marked})
+    here = replace(telling.here, register=register)
+
+    await replace(telling, here=here).brought("7000001", "d-1", *GIVEN, "contact")
+
+    assert await restricted(here, "7000001") == kept
+
+
 async def test_nothing_is_held_back_of_what_came_without_the_condition(telling: Kotka) -> None:
     await telling.brought("7000001", "d-1")
 
@@ -329,6 +368,22 @@ async def test_holder_sends_nothing_on_of_what_came_on_that_condition(place: Pla
     assert "language" not in permitted_to("municipality", after)
     assert "identity" in permitted_to("municipality", after)
     assert "language" in permitted_to("municipality", other)
+
+
+async def test_question_is_answered_without_what_came_on_that_condition(place: Place, database_url: str) -> None:
+    async with node(place, database_url) as here:
+        await order(here, "R3")
+        asked = frozenset({"identity", "language"})
+        before = await here.ask("R3", categories=asked)
+        with here.exchange.engine.begin() as connection:
+            subject = connection.execute(select(handovers.c.subject)).scalar_one()
+            keep(connection, [subject], Restriction("m-1", "FI-DEMO/GOV/1/x", {"language": "b"}), here.exchange.clock())
+        after = await here.ask("R3", categories=asked)
+
+        told = [entry.categories.permitted for entry in here.entries() if entry.type == "query"]
+
+    assert (problem_of(before), problem_of(after)) == (None, None)
+    assert told == [("identity", "language"), ("identity",)]
 
 
 def permitted_to(role: str, plan: Plan) -> frozenset[str]:

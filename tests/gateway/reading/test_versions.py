@@ -286,6 +286,25 @@ def test_version_that_is_taken_back_runs_as_it_was_agreed_on_or_not_at_all(stock
     assert replica.watch.condition() == {"harju": first.digest[:12]}
 
 
+def test_version_that_this_machine_had_no_room_for_is_taken_up_when_it_has(
+    stock: Shelf, replicas: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    replica = replicas()
+    version = stock.take(wheel("1.0"))
+    folder, replica.watch._folder = replica.watch._folder, stock.folder / "no-folder"
+    replica.watch._folder.write_text("")
+
+    for _ in range(3):
+        replica.watch.look()
+
+    assert replica.watch.condition() == {"harju": version.digest[:12]}
+    told = [record for record in caplog.records if record.getMessage() == "adapter-not-taken"]
+    assert len(told) == 1, "it is told of once"
+    replica.watch._folder = folder
+    replica.watch.look()
+    assert (replica.made(), replica.watch.condition()) == (["1.0:a"], {})
+
+
 def test_folder_of_a_try_that_was_cut_off_is_made_anew(stock: Shelf, replicas: Any) -> None:
     replica = replicas()
     version = stock.take(wheel("1.0"))

@@ -6,6 +6,7 @@ import json
 import shutil
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -214,6 +215,19 @@ def test_a_node_that_stopped_amid_keeping_a_registry_forgets_nothing(
     assert restarted.refresh(SOON).version == 2
     assert restarted.problem is not None
     assert restarted.problem.code == "registry-rolled-back"
+
+
+def test_a_command_beside_a_node_may_keep_the_registry_in_the_same_folder(
+    publication: Publication, tmp_path: Path
+) -> None:
+    def refreshed(_: int) -> list[TrustError | None]:
+        client = publication.client(tmp_path / "cache")
+        return [(client.refresh(NOW), client.problem)[1] for _ in range(20)]
+
+    with ThreadPoolExecutor(4) as threads:
+        problems = [problem for found in threads.map(refreshed, range(4)) for problem in found]
+
+    assert set(problems) == {None}
 
 
 def test_a_node_restarted_without_its_source_refuses_what_has_expired(

@@ -15,7 +15,7 @@ from sqlalchemy import Engine
 from adapters.sdk import AdapterError, Limits, Mapped, load
 from audit.log.log import LogError
 from gateway.sources.frames import BEGIN, CLOSE, framed
-from gateway.sources.messages import Messages
+from gateway.sources.messages import MOST, Messages
 from gateway.sources.progress import Progress
 from gateway.sources.taking import Door, Taking
 from gateway.sources.window import Window
@@ -48,11 +48,14 @@ def hall(books: Progress, engine: Engine, tmp_path: Path) -> Hall:
     return opened(books, engine, tmp_path)
 
 
-def opened(books: Progress, engine: Engine, folder: Path, sink: Sink | None = None) -> Hall:
+ALL = Limits()
+
+
+def opened(books: Progress, engine: Engine, folder: Path, sink: Sink | None = None, limits: Limits = ALL) -> Hall:
     sink, now = sink or Sink(), [clock()]
     window = Window("county", engine, books._log, hashes, 3600.0)
     taking = Taking("county", Door(sink, sink.take_change))
-    return Hall(Messages(taking, window, folder / "reports", Limits(), lambda: now[0]), sink, folder / "reports", now)
+    return Hall(Messages(taking, window, folder / "reports", limits, lambda: now[0]), sink, folder / "reports", now)
 
 
 def hashes(purpose: str, *parts: bytes) -> tuple[str, ...]:
@@ -237,16 +240,21 @@ async def test_each_message_of_a_batch_has_its_answer(hall: Hall) -> None:
     assert hall.sink.calls == 2
 
 
-async def test_of_more_messages_than_a_frame_may_hold_the_rest_is_not_taken(
-    books: Progress, engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("is_batch", [True, False])
+@pytest.mark.parametrize("most", [MOST, 3], ids=["at all", "by the settings"])
+async def test_of_more_messages_than_a_frame_may_hold_none_is_taken(
+    books: Progress, engine: Engine, tmp_path: Path, most: int, is_batch: bool
 ) -> None:
-    monkeypatch.setattr("gateway.sources.messages.MOST", 2)
-    hall = opened(books, engine, tmp_path)
+    hall = opened(books, engine, tmp_path, limits=Limits(records=most))
+    many = [message(f"M{number}", f"C-{number}") for number in range(most + 2)]
 
-    answer = await hall.send(batch(message("M1"), message("M2", "C-2"), message("M3", "C-3")))
+    answer = await hall.send(batch(*many) if is_batch else b"".join(many))
 
-    assert codes(answer) == ["limit-exceeded"]
-    assert hall.sink.people == ["C-1", "C-2"]
+    assert (said(answer), codes(answer)) == (["AE"], ["batch-too-long"])
+    assert hall.sink.people == []
+    assert [line["code"] for line in hall.report()] == ["batch-too-long"]
+    if most == 3:
+        assert said(await hall.send(batch(*many[:most]))) == ["AA M0", "AA M1", "AA M2"]
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import asyncio
 import socket
 import threading
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -167,6 +167,24 @@ async def test_a_message_that_does_not_come_to_its_end_in_time_is_told_so(
         assert codes(answer) == ["message-slow"]
         assert await slow.is_ended()
         assert said(await good.say(message("M2"))) == ["AA M2"]
+
+
+async def test_a_message_that_trickles_in_is_not_waited_for_longer(
+    books: Progress, engine: Engine, tmp_path: Path
+) -> None:
+    policy = replace(POLICY, message_bytes=400, message_seconds=0.2)
+    async with serving(books, engine, tmp_path, policy) as post, sender(post.port) as slow:
+        slow.writer.write(BEGIN + message("M1")[:20])
+        answer = asyncio.create_task(slow.answer())
+        # Were each byte waited for anew, it would be refused for its length, after four seconds at the soonest.
+        while not answer.done():
+            with suppress(ConnectionError):
+                slow.writer.write(b"x")
+                await slow.writer.drain()
+            await asyncio.wait([answer], timeout=0.01)
+
+        assert codes(answer.result()) == ["message-slow"]
+        assert await slow.is_ended()
 
 
 async def test_a_connection_that_is_silent_for_too_long_is_closed(

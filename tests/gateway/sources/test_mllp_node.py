@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -11,9 +12,11 @@ from typing import Any
 import pytest
 
 from gateway.demo.ports import Ports
+from gateway.sources.mllp import HANDSHAKES, HANDSHAKES_EACH
 from tests.adapters.judging import DEMANDS, file_of
 from tests.gateway.running import Running, running
 from tests.gateway.sources.hl7 import batch, codes, is_heard, message, said, sender
+from tests.waiting import until
 
 pytestmark = pytest.mark.e2e
 
@@ -112,6 +115,27 @@ async def test_a_client_that_the_source_does_not_name_is_not_heard(listening: Li
         listening.port("others"), listening.nodes.client_context("centre"), message("M1", "MLLP-3")
     )
     assert listening.handovers() == before
+
+
+@pytest.mark.parametrize("addresses", [1, HANDSHAKES // HANDSHAKES_EACH], ids=["of one address", "of many"])
+async def test_strangers_have_few_places_and_lose_them_in_time(listening: Listening, addresses: int) -> None:
+    """The first connection that is too many is ended at once, the others when they have shown nothing for too long."""
+    port = listening.port("county")
+    sources = [f"127.0.0.{2 + number}" for number in range(addresses) for _ in range(HANDSHAKES_EACH)]
+    # Of one address one more; when all places are taken, one of an address that has none yet.
+    sources.append("127.0.0.2" if addresses == 1 else "127.0.0.99")
+    opened = [await asyncio.open_connection("127.0.0.1", port, local_addr=(source, 0)) for source in sources]
+    ended = [asyncio.create_task(reader.read()) for reader, _ in opened]
+
+    first, _ = await asyncio.wait(ended, return_when=asyncio.FIRST_COMPLETED)
+
+    assert first == {ended[-1]}
+    await until(lambda: all(task.done() for task in ended))
+    await asyncio.gather(*ended, return_exceptions=True)
+    for _, writer in opened:
+        writer.close()
+    async with sender(port, listening.nodes.client_context("centre")) as county:
+        assert said(await county.say(message(f"S{addresses}", f"MLLP-S{addresses}"))) == [f"AA S{addresses}"]
 
 
 async def test_a_message_that_kills_its_reader_is_refused_and_the_next_is_taken(listening: Listening) -> None:

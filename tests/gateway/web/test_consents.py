@@ -799,6 +799,7 @@ async def test_refusal_after_the_fact_tells_those_who_hold_what_it_is_about(node
 async def test_consent_of_another_person_carries_nothing(nodes: Running) -> None:
     one, other = moving_to(nodes, "285")[2:4]
     await post(nodes, "centre", "/v1/consents", consent(one))
+    await post(nodes, "centre", "/v1/consents", consent(other, categories=["housing"]))
 
     _, answer = await ask(nodes, other, "identity", "health-needs")
 
@@ -830,6 +831,7 @@ async def test_case_reference_that_was_used_for_another_person_binds_nobody_to_i
     """A case reference is a word in the log: it opens nothing, and the two persons stay two."""
     one, other = moving_to(nodes, "285")[6:8]
     await post(nodes, "centre", "/v1/consents", consent(one))
+    await post(nodes, "centre", "/v1/consents", consent(other, categories=["housing"]))
 
     _, first = await ask(nodes, one, "identity", "health-needs", case="KOTKA-77")
     _, second = await ask(nodes, other, "identity", "health-needs", case="KOTKA-77")

@@ -11,8 +11,8 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from adapters.sample_fhir import fhir
-from adapters.sample_values import (
+from adapters.samples.fhir import fhir
+from adapters.samples.values import (
     GENDERS,
     GROUNDS,
     HOUSING,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from adapters.sample_values import GENDERS, GROUNDS, LANGUAGES, NEEDS, URGENCY, Row, iso, unspaced
+from adapters.samples.values import GENDERS, GROUNDS, LANGUAGES, NEEDS, URGENCY, Row, iso, unspaced
 
 OFFICIAL = "https://hl7.fi/fhir/finnish-base-profiles/"
 KINDS = "http://terminology.hl7.org/CodeSystem/v2-0203"

@@ -19,10 +19,11 @@ from typing import Any
 
 from lxml import etree
 
-from adapters import sample_formats
-from adapters.sample_values import iso
+from adapters.samples import formats
+from adapters.samples.values import iso
 from schemas.identifiers import check_character
 
+_SEED = 2026
 COLUMNS = [
     "ASIAKASNUMERO",
     "HETU",
@@ -223,12 +224,12 @@ _CASES: tuple[tuple[str, str, Row, int], ...] = (
 )
 
 
-def write_samples(folder: Path, seed: int = 2026, count: int = 200) -> dict[str, Any]:
+def write_samples(folder: Path, count: int = 200) -> dict[str, Any]:
     """Write the samples into a folder and return their manifest. `count` counts the dirty ones in; at least 40."""
     if count < 40:
         raise ValueError("at least 40 persons, so that each kind of dirt has its row")
     folder.mkdir(parents=True, exist_ok=True)
-    draw = random.Random(seed)  # noqa: S311 - samples, not secrets
+    draw = random.Random(_SEED)  # noqa: S311 - samples, not secrets
     rows = [_person(draw, index) for index in range(count)]
     dirt, broken = _soil(rows)
     planted = [{"key": spot.key, "row": spot.row, "column": spot.column, "code": spot.code} for spot in dirt]
@@ -244,13 +245,13 @@ def write_samples(folder: Path, seed: int = 2026, count: int = 200) -> dict[str,
                 if fault.code not in structural
             ],
         ),
-        **sample_formats.all_of(rows, planted),
+        **formats.all_of(rows, planted),
     }
     for file, content, _ in written.values():
         (folder / file).write_bytes(content)
     manifest = {
         "persons": count,
-        "seed": seed,
+        "seed": _SEED,
         "cases": {
             name: {"key": rows[index]["ASIAKASNUMERO"], "flow": flow} for index, (name, flow, _, _) in enumerate(_CASES)
         },
@@ -262,9 +263,9 @@ def write_samples(folder: Path, seed: int = 2026, count: int = 200) -> dict[str,
     return manifest
 
 
-def samples_rows(count: int, seed: int = 2026) -> list[Row]:
+def samples_rows(count: int) -> list[Row]:
     """The rows of so many clients, without faults."""
-    draw = random.Random(seed)  # noqa: S311 - samples, not secrets
+    draw = random.Random(_SEED)  # noqa: S311 - samples, not secrets
     return [_person(draw, index) for index in range(count)]
 
 
