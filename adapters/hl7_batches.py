@@ -10,6 +10,7 @@ from __future__ import annotations
 import codecs
 import io
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import BinaryIO
 
 from adapters.limiting import LimitedStream
@@ -27,6 +28,7 @@ class Batch:
         self._told: int | None = None
         self._is_wrong = False
         self.at = ""
+        self._batches = 0
         self.is_any = False
         self.head = b""
 
@@ -39,10 +41,13 @@ class Batch:
             self.head = line if name == b"BHS" else self.head
         elif name in (b"BTS", b"FTS"):
             self._open.pop(b"BHS" if name == b"BTS" else b"FHS", None)
-            told = line.split(line[3:4] or b"|")[1:2]
-            if name == b"BTS" and told and told[0].strip():
-                self._is_wrong = self._is_wrong or not told[0].strip().isdigit()
-                self._told = (self._told or 0) + (int(told[0]) if told[0].strip().isdigit() else 0)
+            self._batches += name == b"BTS"
+            told = b"".join(line.split(line[3:4] or b"|")[1:2]).strip()
+            if told and name == b"BTS":
+                self._is_wrong = self._is_wrong or not told.isdigit()
+                self._told = (self._told or 0) + (int(told) if told.isdigit() else 0)
+            elif told:
+                self._is_wrong = self._is_wrong or not told.isdigit() or int(told) != self._batches
         else:
             return False
         return True
@@ -53,10 +58,20 @@ class Batch:
         return not self._open and not self._is_wrong and self._told in (None, count)
 
 
-def messages_of(stream: BinaryIO, limits: Limits, batch: Batch) -> Iterator[list[bytes] | str]:
-    """The segments of each message. In place of one that is too long the limit, `line-ends` for one whose segments end
-    in different ways, and `cut` for one whose last segment has no end. Raises LimitError.
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """In place of a message that cannot be taken: why, and its first segment, which may be cut.
+
+    `why` is the limit for one that is too long, `line-ends` for one whose segments end in different ways, and `cut` for
+    one whose last segment has no end.
     """
+
+    why: str
+    first: bytes
+
+
+def messages_of(stream: BinaryIO, limits: Limits, batch: Batch) -> Iterator[list[bytes] | Unread]:
+    """The segments of each message. Raises LimitError."""
     held: list[bytes] = []
     ends: list[bytes] = []
     size = 0
@@ -69,7 +84,7 @@ def messages_of(stream: BinaryIO, limits: Limits, batch: Batch) -> Iterator[list
             continue
         size += len(line) + 1
         if size > limits.row_characters:
-            held = []
+            held = held[:1] or [line]
         else:
             held.append(line)
             ends.append(end)
@@ -77,13 +92,13 @@ def messages_of(stream: BinaryIO, limits: Limits, batch: Batch) -> Iterator[list
         yield _message(held, ends, size, limits)
 
 
-def _message(lines: list[bytes], ends: list[bytes], size: int, limits: Limits) -> list[bytes] | str:
+def _message(lines: list[bytes], ends: list[bytes], size: int, limits: Limits) -> list[bytes] | Unread:
     if size > limits.row_characters:
-        return "row_characters"
+        return Unread("row_characters", lines[0])
     # What ends the last one is the end of the message; without it nobody knows what has been lost.
     if not ends[-1] and lines[0].startswith(b"MSH"):
-        return "cut"
-    return "line-ends" if len(set(ends[:-1])) > 1 else lines
+        return Unread("cut", lines[0])
+    return Unread("line-ends", lines[0]) if len(set(ends[:-1])) > 1 else lines
 
 
 def _segments(stream: BinaryIO, limits: Limits) -> Iterator[tuple[bytes, bytes]]:

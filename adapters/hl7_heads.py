@@ -10,11 +10,12 @@ import hashlib
 from dataclasses import dataclass
 from typing import BinaryIO, Final
 
-from adapters.hl7_batches import Batch, messages_of
+from adapters.hl7_batches import Batch, Unread, messages_of
 from adapters.limiting import LimitError
 from adapters.sdk import Limits
 
-_SEPARATORS: Final = b"MSH|^~\\&|"
+#: MSH-1 and MSH-2; the second form has the character for what was truncated, since HL7 v2.7.
+_SEPARATORS: Final = (b"MSH|^~\\&|", b"MSH|^~\\&#|")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,8 @@ def heads_of(stream: BinaryIO, limits: Limits) -> Heads:
     found: list[Head] = []
     try:
         for lines in messages_of(stream, limits, batch):
-            found.append(Head() if isinstance(lines, str) else _head(lines))
+            # Who reads the records refuses what is unread here; the answer is to name it all the same.
+            found.append(_head([lines.first] if isinstance(lines, Unread) else lines))
             if len(found) > limits.records:
                 break
     except LimitError:
@@ -51,9 +53,14 @@ def heads_of(stream: BinaryIO, limits: Limits) -> Heads:
     return Heads(tuple(found), batch.is_any, _number(batch.head, 11))
 
 
+def has_separators(line: bytes) -> bool:
+    """Whether a first segment declares the separators that are read here."""
+    return line.startswith(_SEPARATORS)
+
+
 def _head(lines: list[bytes]) -> Head:
     line = lines[0].removeprefix(codecs.BOM_UTF8)
-    if not line.startswith(_SEPARATORS):
+    if not has_separators(line):
         return Head()
     fields = line.split(b"|")
     fields[6:7] = [b""]

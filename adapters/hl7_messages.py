@@ -17,9 +17,10 @@ from typing import Any, BinaryIO
 import hl7
 
 from adapters.agreement import today
-from adapters.hl7_batches import Batch, messages_of
+from adapters.hl7_batches import Batch, Unread, messages_of
 from adapters.hl7_doubts import doubts_of, in_use, judged, of_today
 from adapters.hl7_escapes import unescaped
+from adapters.hl7_heads import has_separators
 from adapters.limiting import LimitError
 from adapters.sdk import Finding, Limits, Position, Record, Unreadable
 from adapters.texts import finding, over
@@ -33,7 +34,6 @@ _CHARSETS = {
     "8859/1": "iso-8859-1",
     "8859/15": "iso-8859-15",
 }
-_SEPARATORS = b"MSH|^~\\&"
 #: The order in which segments stand in what is written.
 _ORDER = ("MSH", "RF1", "PRD", "PID", "NK1", "DG1", "OBX")
 
@@ -61,9 +61,9 @@ def read_hl7(stream: BinaryIO, form: Hl7Form, limits: Limits) -> Iterator[Record
             if count > limits.records:
                 yield over("records", limits, position)
                 return
-            if isinstance(lines, str):
-                is_limit = lines not in ("line-ends", "cut")
-                yield over(lines, limits, position) if is_limit else finding("error", lines, position)
+            if isinstance(lines, Unread):
+                is_limit = lines.why not in ("line-ends", "cut")
+                yield over(lines.why, limits, position) if is_limit else finding("error", lines.why, position)
             else:
                 yield _record(lines, form, limits, position)
         if not batch.agrees(count):
@@ -74,7 +74,7 @@ def read_hl7(stream: BinaryIO, form: Hl7Form, limits: Limits) -> Iterator[Record
 
 def _record(lines: list[bytes], form: Hl7Form, limits: Limits, position: Position) -> Record | Finding:
     lines[0] = lines[0].removeprefix(codecs.BOM_UTF8)
-    if not lines[0].startswith(_SEPARATORS) or lines[0][8:9] not in (b"|", b"#"):
+    if not has_separators(lines[0]):
         known = lines[0][:3] == b"MSH"
         return finding("error", "separators" if known else "unreadable", position)
     head = lines[0].split(b"|")

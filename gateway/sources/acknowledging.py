@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
 from adapters.hl7_heads import Head, Heads
-from adapters.sdk import Finding
-from adapters.texts import CODES
+from adapters.sdk import Finding, Limits
+from adapters.texts import CODES, over
 from gateway.sources.frames import framed
 from gateway.wire.problem_table import PROBLEMS
 
@@ -74,10 +74,13 @@ _MOST_ERRORS: Final = 10
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Something that is wrong with a message: a code, and the field where it stands, if it is one of HL7's."""
+    """Something that is wrong with a message: a code, the field where it stands, if it is one of HL7's, and words for
+    it if they are not those of the code.
+    """
 
     code: str
     place: str = ""
+    words: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,11 +105,13 @@ def refusal(code: str) -> Answer:
     return Answer(said, (Fault(code),))
 
 
-def rejection(reason: str, findings: Sequence[Finding]) -> Answer:
+def rejection(reason: str, findings: Sequence[Finding], limits: Limits) -> Answer:
     """A message whose record was rejected, for what was found in it or for the node's own reason."""
+    limited = {text: text.en for text in (over(limit.name, limits).message for limit in fields(Limits))}
     faults = [
-        # Findings come from a process that reads foreign bytes: of a code or place that nobody knows nothing is said.
-        Fault(told.code if told.code in CODES else "not-mapped", told.position.column)
+        # Findings come from a process that reads foreign bytes: of a code, place or text that nobody knows nothing is
+        # said.
+        Fault(told.code if told.code in CODES else "not-mapped", told.position.column, limited.get(told.message, ""))
         for told in findings
         if told.severity == "error"
     ]
@@ -146,6 +151,10 @@ def _said(said: Answered, head: Head) -> str:
 def _error(fault: Fault) -> str:
     match = _PLACE.fullmatch(fault.place)
     place = "" if match is None else f"{match[1]}^1^{match[2]}" + (f"^1^{match[3]}" if match[3] else "")
-    words = WORDS.get(fault.code) or (PROBLEMS[fault.code].title.en if fault.code in PROBLEMS else fault.code)
+    words = (
+        fault.words
+        or WORDS.get(fault.code)
+        or (PROBLEMS[fault.code].title.en if fault.code in PROBLEMS else fault.code)
+    )
     plain = re.sub(r"[^ -\[\]-{}]|[&^]", " ", words)
     return f"ERR||{place}|{_CONDITIONS.get(fault.code, _VALUE)}^^HL70357|E|{fault.code}|||{plain}"

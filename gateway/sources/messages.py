@@ -153,7 +153,7 @@ class Messages:
         if outcome.lines:
             await self._report(frame, outcome.lines)
         if outcome.rejected:
-            return rejection(outcome.reason, mapped.findings)
+            return rejection(outcome.reason, mapped.findings, self._limits)
         await self._window.keep(frame.sender, head.control, head.digest.encode(), self._clock())
         return TAKEN
 

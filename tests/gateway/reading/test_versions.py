@@ -286,6 +286,22 @@ def test_wheel_that_was_taken_under_the_digest_of_former_days_is_at_work_under_i
     assert replica.watch.condition() == {}
 
 
+def test_version_that_is_taken_back_runs_as_it_was_agreed_on_or_not_at_all(stock: Shelf, replicas: Any) -> None:
+    first = stock.take(wheel("1.0"))
+    stock.take(wheel("2.0"))
+    replica = replicas()
+    with stock.engine.begin() as connection:
+        connection.execute(
+            update(adapter_versions).where(adapter_versions.c.digest == first.digest).values(wheel=wheel("6.6"))
+        )
+
+    stock.back()
+    replica.watch.look()
+
+    assert replica.made() == ["2.0:a"], "the one at work goes on"
+    assert replica.watch.condition() == {"harju": first.digest[:12]}
+
+
 def test_version_that_this_machine_had_no_room_for_is_taken_up_when_it_has(
     stock: Shelf, replicas: Any, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from adapters.hl7_heads import Head, Heads
-from adapters.sdk import Finding, Position, Text
+from adapters.sdk import Finding, Limits, Position, Text
 from gateway.sources.acknowledging import TAKEN, Answer, Answered, Fault, acknowledgement, rejection
 
 NOW = datetime(2026, 11, 28, 8, 0, tzinfo=UTC)
@@ -22,7 +22,9 @@ def segments(answers: list[Answer], *numbers: str) -> list[list[str]]:
 
 
 def test_a_place_that_is_no_field_is_not_told() -> None:
-    answer = rejection("not-mapped", [finding("date-form", "Salainen^Liisa"), finding("date-form", "PID-7 Salainen")])
+    answer = rejection(
+        "not-mapped", [finding("date-form", "Salainen^Liisa"), finding("date-form", "PID-7 Salainen")], Limits()
+    )
 
     told = segments([answer], "M1")
 
@@ -31,14 +33,14 @@ def test_a_place_that_is_no_field_is_not_told() -> None:
 
 
 def test_what_was_found_without_harm_is_no_reason_of_a_rejection() -> None:
-    answer = rejection("not-mapped", [finding("column-unknown", severity="warning"), finding("date-form")])
+    answer = rejection("not-mapped", [finding("column-unknown", severity="warning"), finding("date-form")], Limits())
 
     assert [fault.code for fault in answer.faults] == ["date-form"]
 
 
 def test_a_rejection_tells_ten_reasons_at_most_and_one_at_least() -> None:
-    assert len(rejection("not-mapped", [finding("date-form")] * 20).faults) == 10
-    assert rejection("not-mapped", []) == Answer(Answered.ERROR, (Fault("not-mapped"),))
+    assert len(rejection("not-mapped", [finding("date-form")] * 20, Limits()).faults) == 10
+    assert rejection("not-mapped", [], Limits()) == Answer(Answered.ERROR, (Fault("not-mapped"),))
 
 
 def test_each_answer_of_a_batch_has_a_number_of_its_own() -> None:

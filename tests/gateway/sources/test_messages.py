@@ -120,6 +120,30 @@ async def test_a_number_is_known_for_as_long_as_the_window_says_and_after_a_rest
     assert said(await later.send(message("M1", "C-2"))) == ["AA M1"]
 
 
+#: Around what a record may be, and around what is read at once.
+TOO_LONG = (Limits().row_characters, 300_000, 900_000)
+
+
+async def test_the_separators_of_newer_versions_are_read(hall: Hall) -> None:
+    newer = message("M1", "C-1").replace(b"^~\\&|", b"^~\\&#|", 1)
+
+    assert said(await hall.send(newer)) == ["AA M1"]
+
+
+async def test_a_limit_is_named_in_the_answer(hall: Hall) -> None:
+    answer = await hall.send(message("M1") + b"OBX|1|ED|X||" + b"A" * 300_000 + b"\r")
+
+    assert f"row_characters ({Limits().row_characters})" in answer
+
+
+@pytest.mark.parametrize("told", [b"2", b"x"])
+async def test_a_file_of_another_number_of_batches_is_not_taken(hall: Hall, told: bytes) -> None:
+    batch = b"FHS|^~\\&\rBHS|^~\\&\r" + message("M1", "C-1") + b"BTS|1\rFTS|"
+
+    assert codes(await hall.send(batch + told + b"\r")) == ["batch-differs"]
+    assert said(await hall.send(batch + b"1\r")) == ["AA M1"]
+
+
 @pytest.mark.parametrize(
     ("body", "outcome", "code"),
     [
@@ -129,6 +153,11 @@ async def test_a_number_is_known_for_as_long_as_the_window_says_and_after_a_rest
         (b"PID|1||C-1^^^MIGRI^PI||Salainen^Liisa\r", "AR", "control-missing"),
         (b"Liisa Salainen\r", "AR", "control-missing"),
         (message("M1").replace(b"^", b"$"), "AR", "control-missing"),
+        (message("M1").replace(b"^~\\&", b"^~\\&*"), "AR", "control-missing"),
+        *((message("M1") + b"OBX|1|ED|X||" + b"A" * size + b"\r", "AE M1", "limit-exceeded") for size in TOO_LONG),
+        (message("M1") + b"OBX|1|ST|X||1\r" * 20_000, "AE M1", "limit-exceeded"),
+        (message("M1") + b"NK1|1|" + b"A^B&C~" * 50_000 + b"\r", "AE M1", "limit-exceeded"),
+        (message("M1", number="C" * 300_000), "AE M1", "limit-exceeded"),
         (b"", "AR", "no-message"),
         (message("M1", born="19901399"), "AE M1", "date-form"),
         (message("M1", number=""), "AE M1", "field-missing"),
@@ -291,4 +320,4 @@ def test_a_reader_is_not_believed_that_a_code_is_one() -> None:
     words = Text("", "", "")
     fault = Finding("error", "Liisa Salainen", Position("", 1, "Salainen|Liisa"), None, words, words)
 
-    assert [found.code for found in rejection("not-mapped", (fault,)).faults] == ["not-mapped"]
+    assert [found.code for found in rejection("not-mapped", (fault,), Limits()).faults] == ["not-mapped"]
