@@ -91,6 +91,7 @@ def _hand_over(settings: SourceSettings, exchange: Exchange, deliveries: Deliver
                 not_before=None,
                 trace_id=exchange.telemetry.trace()[0],
                 register=Register(f"source {settings.name}", settings.identity == "authoritative"),
+                record_key=mapped.key or None,
             )
         )
         if not plan.existing:

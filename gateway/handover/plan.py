@@ -73,7 +73,7 @@ class Order:
     user: str | None
     not_before: datetime | None
     trace_id: str
-    #: Where the record comes from, and its key there.
+    #: Where the record comes from, and its key there: by both a register that names another identifier corrects itself.
     register: Register
     record_key: str | None = None
     #: The version of the adapter that made the record.

@@ -122,7 +122,7 @@ class Provider:
         self._same_person(sourced, locator)
         subsystem = incoming.service.id.subsystem
         register = self._exchange.register_of(incoming.service.id)
-        named = Named.in_record(str(subsystem.member), sourced.bundle, register)
+        named = Named.in_record(str(subsystem.member), sourced.bundle, register, sourced.key)
         facts = facts_of(sourced.bundle, incoming.registry, incoming.now)
 
         def decided(connection: Connection) -> Release | Withheld:

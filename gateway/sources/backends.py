@@ -103,12 +103,13 @@ def read_query(body: bytes) -> tuple[Locator, str | None]:
 class Sourced:
     """One person's record, mapped: the canonical bundle and what the adapter had to say about it.
 
-    `made_by` is the version of the adapter.
+    `made_by` is the version of the adapter, `key` the record's key in the source, if it has one.
     """
 
     bundle: dict[str, Any]
     findings: tuple[Finding, ...]
     made_by: str = ""
+    key: str | None = None
 
 
 class Backend(Protocol):
@@ -162,7 +163,7 @@ class HttpBackend:
                     detail="the source system's record cannot be read without errors: "
                     + ", ".join(sorted({finding.code for finding in mapped.findings}) or ["more than one person"]),
                 )
-            found = Sourced(mapped.bundle, tuple(mapped.findings), mapped.made_by)
+            found = Sourced(mapped.bundle, tuple(mapped.findings), mapped.made_by, mapped.key or None)
         if found is None:
             raise ProblemError("subject-not-found", detail="the source system knows no such person")
         return found

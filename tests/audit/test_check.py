@@ -18,8 +18,9 @@ from audit.questions.check import Report, check
 from audit.questions.checks import Others
 from audit.questions.damage import Finding
 from audit.tree.checkpoint import Checkpoint, LogSigner, WitnessSigner, with_signatures
-from audit.tree.merkle import Frontier, leaf_hash, root_of
+from audit.tree.merkle import Frontier, leaf_hash
 from tests.audit.conftest import ORIGIN, Bench
+from tests.trees import root_of
 
 SIZE = 300
 BATCH = 10

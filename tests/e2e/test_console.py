@@ -184,9 +184,7 @@ def test_the_rulebook_page_marks_what_no_lawyer_has_signed_off(page: Page, stage
 
 def test_moving_the_day_shows_the_law_change(page: Page, stage: Stage) -> None:
     page.goto(f"{home(stage)}/rulebook/cases?case=p01-asylum-adult&on=2022-12-31")
-    expect(page.locator("#provider")).to_contain_text("Employment authority of Tampere")
     kotka = page.locator(".verdicts article", has_text="arranging reception in the municipality")
-    expect(kotka.first.locator("h3")).to_have_text("City of Kotka")
     expect(kotka.first).to_contain_text("health service needs")
     page.evaluate("window.mark = 1")
 
@@ -264,7 +262,7 @@ def test_the_question_works_without_scripts_and_is_the_officers_and_the_auditors
     page.locator("#rulebook").fill(former_rulebook().decode())
     page.get_by_role("button", name="Vertaa").click()
     expect(page.get_by_role("status")).to_contain_text("ei olisi mennyt toisin")
-    expect(page.get_by_text("Tekstit päättävät kaikesta samoin.")).to_be_visible()
+    expect(page.get_by_text("Säännöstöt päättävät kaikesta samoin.")).to_be_visible()
     assert re.search(r"sha-256:[0-9a-f]{64}", page.content())
     context.clear_cookies()
     enter(page, stage, "operator")

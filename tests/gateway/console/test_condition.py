@@ -41,7 +41,13 @@ def test_what_ends_soon_is_shown_with_the_days_that_are_left(world: World) -> No
 
     told = page.split('class="endings"')[1].split("</ul>")[0]
     assert told.count("<li") == 4
-    for text in ("20 days left", "1 day left", "less than a day left", "has ended", "An authority of the registry"):
+    for text in (
+        "20 days left",
+        "1 day left",
+        "less than a day left",
+        "has ended",
+        "A certificate authority of the registry",
+    ):
         assert text in told
     assert told.count('class="attention"') == 3
 
