@@ -18,6 +18,8 @@ from adapters.sdk import Limits
 
 _FRAME = b"\x0b\x1c"
 _PIECE = 64 * 1024
+#: A longer number of messages is none; Python refuses to read some of them.
+_MOST_DIGITS = 9
 
 
 class Batch:
@@ -43,11 +45,12 @@ class Batch:
             self._open.pop(b"BHS" if name == b"BTS" else b"FHS", None)
             self._batches += name == b"BTS"
             told = b"".join(line.split(line[3:4] or b"|")[1:2]).strip()
+            count = int(told) if told.isdigit() and len(told) <= _MOST_DIGITS else None
             if told and name == b"BTS":
-                self._is_wrong = self._is_wrong or not told.isdigit()
-                self._told = (self._told or 0) + (int(told) if told.isdigit() else 0)
+                self._is_wrong = self._is_wrong or count is None
+                self._told = (self._told or 0) + (count or 0)
             elif told:
-                self._is_wrong = self._is_wrong or not told.isdigit() or int(told) != self._batches
+                self._is_wrong = self._is_wrong or count != self._batches
         else:
             return False
         return True

@@ -136,7 +136,7 @@ async def test_a_limit_is_named_in_the_answer(hall: Hall) -> None:
     assert f"row_characters ({Limits().row_characters})" in answer
 
 
-@pytest.mark.parametrize("told", [b"2", b"x"])
+@pytest.mark.parametrize("told", [b"2", b"x", b"9" * 5000], ids=["two", "x", "endless"])
 async def test_a_file_of_another_number_of_batches_is_not_taken(hall: Hall, told: bytes) -> None:
     batch = b"FHS|^~\\&\rBHS|^~\\&\r" + message("M1", "C-1") + b"BTS|1\rFTS|"
 
