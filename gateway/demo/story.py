@@ -27,7 +27,7 @@ from gateway.demo.network import Network
 from gateway.demo.outcome import Asked, Check, Proven, Share, Wishes
 from gateway.demo.patience import Patience
 from gateway.demo.ports import LOOPBACK
-from gateway.demo.truth import accepted, denials, entries_of, evidence_of, kinds_of
+from gateway.demo.truth import accepted, denials, entries_of, evidence_of
 from gateway.handover.states import SETTLED, ArrivalKind, DeliveryKind, DeliveryState
 from gateway.settings import load
 from gateway.storage import engine as storage
@@ -193,7 +193,7 @@ class Story:
             settings = load(party.config, {})
             engine = storage.create(settings.database.url)
             try:
-                reports = [evidence_of(settings, engine, message) for message in kinds_of(engine)]
+                reports = evidence_of(settings, engine)
             finally:
                 engine.dispose()
             sound += sum(report.sound for report in reports)

@@ -12,7 +12,7 @@ from audit.log.entries import Entry, EntryType, Outcome
 from audit.log.tables import entries
 from gateway.evidence import package
 from gateway.evidence.collecting import collect
-from gateway.evidence.exporting import Opened, Wanted, holdings_of
+from gateway.evidence.exporting import Opened, holdings_of
 from gateway.evidence.presenting import present
 from gateway.evidence.verifying import Report, verify
 from gateway.handover.states import DeliveryState
@@ -53,7 +53,7 @@ def denials(log: Sequence[Entry], accepted: Collection[str]) -> list[Entry]:
     return found[::-1]
 
 
-def kinds_of(engine: Engine) -> list[tuple[str, str]]:
+def _kinds_of(engine: Engine) -> list[tuple[str, str]]:
     """A message and its direction for each kind of exchange: those of one kind left the same entries in the log."""
     said: dict[str, set[tuple[str, str, str]]] = defaultdict(set)
     for entry in entries_of(engine):
@@ -65,12 +65,17 @@ def kinds_of(engine: Engine) -> list[tuple[str, str]]:
     return list(kinds.values())
 
 
-def evidence_of(settings: Settings, engine: Engine, message: tuple[str, str]) -> Report:
-    """What the verification says of a package of evidence that is made now. Raises TrustError, OSError."""
-    opened, wanted = Opened.of(settings), Wanted(*message, archives=(), with_bodies=True)
-    with engine.connect() as connection:
-        evidence = collect(
-            connection, wanted.message_id, holdings_of(settings, opened, wanted), direction=wanted.direction
-        )
-    data = package.write(evidence, present(evidence), datetime.now(UTC))
-    return verify(*package.read(data), root=settings.registry.root.read_bytes())
+def evidence_of(settings: Settings, engine: Engine) -> list[Report]:
+    """What the verification says of packages of evidence that are made now, one of each kind of exchange.
+
+    Raises TrustError, OSError.
+    """
+    holdings = holdings_of(settings, Opened.of(settings), archives=(), with_bodies=True)
+    root = settings.registry.root.read_bytes()
+    reports = []
+    for message, direction in _kinds_of(engine):
+        with engine.connect() as connection:
+            evidence = collect(connection, message, holdings, direction=direction)
+        data = package.write(evidence, present(evidence), datetime.now(UTC))
+        reports.append(verify(*package.read(data), root=root))
+    return reports

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -52,22 +53,23 @@ class Opened:
             raise TrustError("key-unreadable", str(error), "restore it from your backup") from None
 
 
-def holdings_of(settings: Settings, opened: Opened, wanted: Wanted) -> Holdings:
-    """What the node has to prove the message with, beside its database. Raises OSError."""
+def holdings_of(settings: Settings, opened: Opened, *, archives: Sequence[Path], with_bodies: bool) -> Holdings:
+    """What the node has to prove messages with, beside its database. Raises OSError."""
     client = RegistryClient(settings.registry.source, settings.registry.cache, settings.registry.root.read_bytes())
     return Holdings(
         client.vouched,
         opened.signer.verifier,
-        opened.subjects if wanted.with_bodies else None,
+        opened.subjects if with_bodies else None,
         b"".join(path.read_bytes() for path in settings.timestamps.authorities),
-        wanted.archives,
+        archives,
     )
 
 
 def export(settings: Settings, engine: Engine, opened: Opened, wanted: Wanted, target: Path) -> Evidence:
     """Write the evidence, after the log has an entry of it. Raises what reading secrets, database and log raises."""
     now = datetime.now(UTC)
-    signer, holdings = opened.signer, holdings_of(settings, opened, wanted)
+    signer = opened.signer
+    holdings = holdings_of(settings, opened, archives=wanted.archives, with_bodies=wanted.with_bodies)
     with engine.connect() as connection:
         evidence = collect(connection, wanted.message_id, holdings, direction=wanted.direction)
     data = write(evidence, present(evidence), now)

@@ -248,10 +248,11 @@ class Succession:
         }
 
         def unit(connection: Connection) -> Written[None]:
+            # Each attempt asks anew. That it changed is told once: one that was ended after this step has told it.
             bodies = select(entries.c.body).where(entries.c.type == EntryType.SECRET.value)
-            is_told = any(Entry.parse(body).detail == detail for body in connection.scalars(bodies))
-            # That it changed is told once, by an attempt that was ended after this step too; each attempt asks anew.
-            if is_told and change is Change.CURRENT:
+            if change is Change.CURRENT and any(
+                Entry.parse(body).detail == detail for body in connection.scalars(bodies)
+            ):
                 return Written(None, ())
             return Written(None, (_told(self._beside, detail),))
 

@@ -107,11 +107,9 @@ def refusal(code: str) -> Answer:
 
 def rejection(reason: str, findings: Sequence[Finding], limits: Limits) -> Answer:
     """A message whose record was rejected, for what was found in it or for the node's own reason."""
-    limited = {text: text.en for text in (over(limit.name, limits).message for limit in fields(Limits))}
     faults = [
-        # Findings come from a process that reads foreign bytes: of a code, place or text that nobody knows nothing is
-        # said.
-        Fault(told.code if told.code in CODES else "not-mapped", told.position.column, limited.get(told.message, ""))
+        # Findings come from a process that reads foreign bytes: of a code or place that nobody knows nothing is said.
+        Fault(told.code if told.code in CODES else "not-mapped", told.position.column, _limit(told, limits))
         for told in findings
         if told.severity == "error"
     ]
@@ -120,6 +118,14 @@ def rejection(reason: str, findings: Sequence[Finding], limits: Limits) -> Answe
     faults = faults[:_MOST_ERRORS] or [Fault("not-mapped")]
     is_wrong_kind = faults[0].code in _WRONG_KIND
     return Answer(Answered.REFUSED if is_wrong_kind else Answered.ERROR, tuple(faults))
+
+
+def _limit(told: Finding, limits: Limits) -> str:
+    """What is said of a limit, if it is one of ours; of another text nothing is said either."""
+    if told.code != "limit-exceeded":
+        return ""
+    known = (over(limit.name, limits).message for limit in fields(Limits))
+    return told.message.en if told.message in known else ""
 
 
 def acknowledgement(heads: Heads, answers: Sequence[Answer], number: str, now: datetime) -> bytes:
