@@ -56,8 +56,9 @@ def events(
         (anomalies.night_use, events(5, start=NOON + timedelta(hours=8)), events(2, start=NOON + timedelta(hours=17))),
         (anomalies.repeated_denials, events(2, outcome="refused"), events(3, outcome="refused")),
         (anomalies.repeated_denials, events(9), events(3, outcome="withheld")),
+        (anomalies.repeated_denials, events(2, outcome="not-found"), events(3, outcome="not-found")),
     ],
-    ids=["bulk", "bulk-in-an-hour", "persons", "night", "night-by-local-time", "denied", "denied-only"],
+    ids=["bulk", "bulk-in-an-hour", "persons", "night", "night-by-local-time", "denied", "denied-only", "nobody"],
 )
 def test_pattern_is_seen_at_its_threshold_and_not_below(
     rule: anomalies.Rule, below: list[Event], at: list[Event]
