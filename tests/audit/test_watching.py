@@ -140,6 +140,19 @@ def emergency(bench: Bench, make_entry: Callable[..., Entry]) -> Entry:
     return entry
 
 
+def test_an_emergency_between_two_members_of_a_node_is_reviewed_once(
+    bench: Bench, make_entry: Callable[..., Entry]
+) -> None:
+    given = make_entry(type="break-glass", message_id="m-1", agents=Agents(user="u-1", recipient="A/B/C/D"))
+    came = make_entry(type="break-glass", message_id="m-1", agents=Agents(client="ward", recipient="A/B/C/D"))
+    elsewhere = make_entry(type="break-glass", message_id="m-2", agents=Agents(client="ward", recipient="A/B/C/D"))
+    with bench.log() as log:
+        log.append_blocking([given, came, elsewhere])
+    with bench.engine.connect() as connection:
+        waits = reviews.unreviewed_emergencies(connection)
+    assert [found.entry.id for found in waits] == [given.id, elsewhere.id]
+
+
 def test_a_person_counts_once_in_a_pattern_however_many_pseudonyms_they_have(
     bench: Bench, make_entry: Callable[..., Entry]
 ) -> None:
