@@ -173,7 +173,8 @@ def test_the_records_of_whoever_was_forgotten_are_proven_and_lead_to_no_person(r
 
 @pytest.mark.parametrize(("kind", "outcome", "is_shown"), [
     ("delivery", "stopped", True), ("delivery", "partial", True), ("decision", "withheld", True),
-    ("delivery", "success", False), ("delivery", "failed", False),
+    ("delivery", "success", True), ("query", "partial", True), ("delivery", "requested", False),
+    ("decision", "planned", False), ("delivery", "failed", False),
 ])  # fmt: skip
 def test_a_persons_page_lists_what_was_stopped_and_withheld(
     running: Running, kind: str, outcome: str, is_shown: bool
