@@ -109,14 +109,17 @@ class Timeline(Question[Course]):
         return Answered(course, Note(bool(course.found), *about, {"shown": len(course.found)}))
 
     def _story(self, reading: Reading) -> dict[int, Found]:
-        """The chain, and the duties that its messages left."""
+        """The chain, and what else its messages led to: the duties that they left, each with what became of it."""
         story: dict[int, Found] = {}
         for start in self._starts(reading):
             story.update(_chain(reading, start))
-        for message in dict.fromkeys(item.entry.message_id for item in story.values()):
-            duties = Filters(message_id=message, types=(EntryType.OBLIGATION.value,))
-            for duty in reading.walk(duties, limit=LONGEST_COURSE) if message is not None else ():
-                story.update(_chain(reading, duty.entry.id))
+        walked: set[str | None] = {None}
+        while left := {item.entry.message_id for item in story.values()} - walked:
+            for message in left:
+                for item in reading.walk(Filters(message_id=message), limit=LONGEST_COURSE):
+                    if item.index not in story:
+                        story.update(_chain(reading, item.entry.id))
+            walked |= left
         return story
 
     def _starts(self, reading: Reading) -> list[str]:
