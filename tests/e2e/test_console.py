@@ -147,6 +147,10 @@ def test_one_reference_opens_the_whole_story_with_the_law_beside_it_and_its_proo
     expect(story.get_by_text("Why it was decided so").first).to_be_visible()
     expect(story.get_by_text("byte for byte the same came out").first).to_be_visible()
     expect(page.locator(".holders").first).to_contain_text("Example reception centre")
+    page.emulate_media(media="print")
+    expect(page.locator(".print-only")).to_contain_text("Example reception centre")
+    expect(page.locator("nav#menu")).not_to_be_visible()
+    page.emulate_media(media="screen")
     with page.expect_download() as download:
         page.get_by_role("link", name="Download the proofs of all these records").click()
     file = tmp_path / "proofs.json"
