@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, time
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -28,8 +29,9 @@ DIGESTS: dict[str, dict[str, str]] = {
 DAYS = ("2022-06-01", "2024-06-01", "2026-03-01")
 
 
+@cache
 def older(version: str) -> Rulebook:
-    """A rulebook of that time; the loader keeps what it has read."""
+    """A rulebook of that time."""
     return load((RECORDED / f"fi-kotoutuminen-{version}.yaml").read_bytes(), source="older")
 
 
