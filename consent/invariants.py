@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time
-from functools import cache
+from functools import cache, cached_property
 from typing import Final
 
 from consent.conditions import Answer
@@ -160,18 +160,26 @@ class _Point:
 
     def moving(self, way: Way) -> Counterexample | None:
         """A case in which it moves."""
+        for basis, said, somebody in self._somebodies:
+            if self._by_way(basis, way):
+                return self._case(*somebody, said, way, basis)
+        return None
+
+    @cached_property
+    def _somebodies(self) -> list[tuple[Basis, str, tuple[World, str]]]:
+        """Each basis that carries, whatever the way, by which word of the person, with somebody whom it carries."""
+        found = []
         for basis in self._bases:
-            if not self._by_way(basis, way) or self._is_excepted(basis):
+            if self._is_excepted(basis):
                 continue
             stopping = tuple(prohibition.id for prohibition in self._prohibitions if prohibition.stops(basis))
             grounds = tuple(ground for ground in self._grounds if not basis.permits or ground in basis.permits)
             for said in self._invariant.said:
-                if not self._by_word(basis, said):
-                    continue
-                somebody = self._carried(basis, stopping, grounds, _needed(basis, said))
-                if somebody is not None:
-                    return self._case(*somebody, said, way, basis)
-        return None
+                if self._by_word(basis, said):
+                    somebody = self._carried(basis, stopping, grounds, _needed(basis, said))
+                    if somebody is not None:
+                        found.append((basis, said, somebody))
+        return found
 
     def _carried(
         self, basis: Basis, stopping: tuple[str, ...], grounds: tuple[str, ...], needed: tuple[str, ...]
