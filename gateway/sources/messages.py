@@ -164,7 +164,7 @@ class Messages:
 
     async def _report(self, frame: Frame, lines: Sequence[dict[str, Any]]) -> None:
         now = self._clock()
-        report = Report(self._reports, "messages", f"{now:%Y%m%d}")
+        report = Report(self._reports, f"messages-{now:%Y%m%d}")
         told = [{**line, "at": now.isoformat(), "sender": frame.sender, "answer": frame.number} for line in lines]
         async with self._writing:
             await asyncio.to_thread(report.add, told)
