@@ -184,7 +184,7 @@ def _heads(answer: Mapping[str, Any]) -> Heads:
         Head(_control(control), bool(is_enhanced), _control(digest))
         for control, is_enhanced, digest in answer["messages"]
     )
-    return Heads(messages, bool(answer["is_batch"]), _control(answer["batch"]))
+    return Heads(messages, bool(answer["is_batch"]), _control(answer["batch"]), bool(answer["is_several"]))
 
 
 def _control(value: object) -> str:

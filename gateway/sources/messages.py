@@ -73,6 +73,10 @@ class Messages:
                 # Taken and answered up to a limit, the rest would be nobody's: all of it is refused with one word.
                 heads = replace(heads, messages=())
                 answers = await self._told(frame, (refusal("batch-too-long"),))
+            elif heads.is_several:
+                # One answer has the number of one batch: the sender of another would never hear of it.
+                heads = replace(heads, batch="")
+                answers = await self._told(frame, self._to_all(heads, "batch-several"))
             else:
                 answers = await self._answers(frame, heads, adapter)
         except (ProblemError, LogError, AdapterError, OSError) as error:
