@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 from adapters.scaffold.outlining import SampleError
 from adapters.scaffold.proposing import transform_for
 from adapters.scaffold.recognising import concepts, recognise
-from adapters.scaffold.sniffing import sniff
+from adapters.scaffold.several import gathered
+from adapters.scaffold.sniffing import Hints
 
 #: The place of each concept below `Patient`; a number is the place in a list.
 PLACES: Final[Mapping[str, tuple[str | int, ...]]] = {
@@ -72,11 +74,12 @@ def places() -> tuple[Place, ...]:
     )
 
 
-def proposed(data: bytes, file: str) -> Mapping[str, str]:
+def proposed(sample: Path) -> Mapping[str, str]:
     """The concept of each column that is recognised in a sample as it is now; none if it cannot be made out."""
     try:
-        found = recognise(sniff(data, file))
-    except SampleError:
+        given = gathered(sample, Hints())
+        found = recognise(given.sample, given.key)
+    except (SampleError, OSError):
         return {}
     known = [(entry.column.name, entry.concept.name) for entry in found.recognised]
     return {column: concept for column, concept in known if concept in PLACES}
