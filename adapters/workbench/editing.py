@@ -6,7 +6,6 @@ differ from what was there by this change and by nothing else. What cannot be wr
 
 from __future__ import annotations
 
-import copy
 import io
 import json
 import re
@@ -22,6 +21,8 @@ from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 _PLAIN: Final = re.compile(r"[A-Za-zÅÄÖåäö_][A-Za-z0-9ÅÄÖåäö_/-]*\Z")
 #: The resource that each mapping makes of a record.
 PERSON: Final = "Patient"
+#: A mapping has some thousands at most; anchors within anchors make any number of them.
+_MOST_VALUES: Final = 100_000
 _RESERVED: Final = frozenset({"yes", "no", "true", "false", "on", "off", "null", "y", "n"})
 
 
@@ -109,7 +110,9 @@ def _listed(text: str, member: str, name: str) -> str:
     if held.flow_style:
         return _inserted(text, held.end_mark.index - 1, (", " if held.value else "") + word(name))
     last = held.value[-1]
-    return _inserted(text, _line_after(text, last), " " * held.start_mark.column + f"- {word(name)}\n")
+    # The list itself begins where its anchor stands, if it has one.
+    indent = text[text.rfind("\n", 0, last.start_mark.index) + 1 : last.start_mark.index].partition("-")[0]
+    return _inserted(text, _line_after(text, last), f"{indent}- {word(name)}\n")
 
 
 def _coded(text: str, edit: Edit) -> str:
@@ -145,6 +148,8 @@ def _put(text: str, path: tuple[str | int, ...], value: Any, beside: Mapping[str
     def change(held: Any) -> None:
         for parent in path[:depth]:
             held = held[parent]
+        if key in held:  # it came by a merge (`<<`), which the text does not show
+            raise EditError("edit-there")
         held[key] = value
 
     pair = f"{word(key)}: {flow(value)}"
@@ -199,11 +204,31 @@ def _inserted(text: str, at: int, addition: str) -> str:
 
 def _checked(before: str, after: str, change: Callable[[Any], None]) -> str:
     """The text, if it says what was meant. Raises EditError."""
-    wanted = copy.deepcopy(_loaded(before))
+    held = _loaded(before)
+    wanted, made = _apart(held), _loaded(after)
     change(wanted)
-    if _loaded(after) != wanted:
-        raise EditError("edit-other")
+    if _apart(made) != wanted:
+        # An anchor is read as one list in two places: who clicked at one of them has seen nothing of the other.
+        change(held)
+        raise EditError("edit-shared" if made == held else "edit-other")
     return after
+
+
+def _apart(value: Any) -> Any:
+    """The same, with nothing that stands in two places. Raises EditError."""
+    left = iter(range(_MOST_VALUES))
+
+    def copied(value: Any) -> Any:
+        if next(left, None) is None:
+            raise EditError("edit-other")
+        if isinstance(value, dict):
+            return {name: copied(member) for name, member in value.items()}
+        return [copied(item) for item in value] if isinstance(value, list) else value
+
+    try:
+        return copied(value)
+    except RecursionError:  # a list that holds itself
+        raise EditError("edit-other") from None
 
 
 def _loaded(text: str) -> Any:

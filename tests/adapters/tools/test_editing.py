@@ -111,6 +111,60 @@ def test_change_is_written_where_a_hand_would_and_nothing_else_is(edit: Edit, we
     assert after.count("#") == TEXT.count("#")
 
 
+SHARED = TEXT.replace("ignored:\n", "optional: &names\n  - Huone\nignored: *names\nx-old:\n").replace(
+    "gender:\n    M: male", "gender: &sex\n    M: male\n  other: *sex"
+)
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        Edit(EditKind.IGNORE, "Muu"),
+        Edit(EditKind.CODE, "N", table="gender", code="female"),
+        Edit(EditKind.CODE, "N", table="other", code="female"),
+    ],
+)
+def test_click_at_what_an_anchor_shares_changes_nothing_elsewhere_and_is_refused(edit: Edit) -> None:
+    with pytest.raises(EditError) as caught:
+        edited(SHARED, edit)
+
+    assert caught.value.code == "edit-shared"
+
+
+def test_mapping_with_anchors_is_changed_where_nothing_is_shared() -> None:
+    alone = SHARED.replace("ignored: *names\n", "").replace("optional: &names", "ignored: &names")
+
+    assert lines(alone, edited(alone, Edit(EditKind.IGNORE, "Muu")))[1] == ["  - Muu"]
+    after = edited(SHARED, Edit(EditKind.CODE, "harrastus", table="need", code="settling-in"))
+
+    assert lines(SHARED, after)[1] == ["  need: {extends: service-need, asunto: housing, harrastus: settling-in}"]
+
+
+def test_what_a_merge_has_brought_is_there_already() -> None:
+    text = TEXT.replace("  gender:\n    M: male", "  gender: &sex {M: male}\n  other: {<<: *sex, X: other}")
+
+    with pytest.raises(EditError) as caught:
+        edited(text, Edit(EditKind.CODE, "M", table="other", code="female"))
+
+    assert caught.value.code == "edit-there"
+    assert "N: female" in edited(text, Edit(EditKind.CODE, "N", table="other", code="female")).replace('"', "")
+
+
+@pytest.mark.parametrize("told", ["&a [*a]", "&a [x,x,x,x,x,x,x,x,x]"])
+def test_anchors_without_end_are_refused(told: str) -> None:
+    letters = "bcdefg"
+    within = "".join(
+        f"{name}: &{name} [{', '.join([f'*{former}'] * 9)}]\n"
+        for former, name in zip("a" + letters, letters, strict=False)
+    )
+    text = TEXT + f"a: {told}\n" + (within if "x" in told else "")
+
+    with pytest.raises(EditError) as caught:
+        edited(text, Edit(EditKind.IGNORE, "Huone"))
+
+    assert caught.value.code == "edit-other"
+
+
 def test_list_in_one_line_grows_in_it_and_a_first_table_stands_before_the_resources() -> None:
     text = "mapping: x\nsource: {format: csv}\nignored: []\nresources:\n  Patient:\n    gender: {from: A}"
 
