@@ -1,6 +1,6 @@
 """Where a single column goes in the person's record, for a tool that maps one at a time; and what was recognised anew.
 
-Telephones, addresses, relatives and observations have several parts or repeat: those are written by hand.
+Relatives and observations are others' than the person's own: those are written by hand.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from adapters.scaffold.proposing import transform_for
 from adapters.scaffold.recognising import concepts, recognise
 from adapters.scaffold.several import gathered
 from adapters.scaffold.sniffing import Hints
+from adapters.workbench.editing import FURTHER
 
 #: The place of each concept below `Patient`; a number is the place in a list.
 PLACES: Final[Mapping[str, tuple[str | int, ...]]] = {
@@ -25,6 +26,11 @@ PLACES: Final[Mapping[str, tuple[str | int, ...]]] = {
     "customer-number": ("identifier", "migri-customer"),
     "gender": ("gender",),
     "birth-date": ("birthDate",),
+    "phone": ("telecom", FURTHER, "value"),
+    "email": ("telecom", FURTHER, "value"),
+    "street": ("address", 0, "line", 0),
+    "postal-code": ("address", 0, "postalCode"),
+    "city": ("address", 0, "city"),
     "interpreter": ("extension", "patient-interpreterRequired"),
     "citizenship": ("extension", "patient-citizenship", "code"),
     "permit-ground": ("extension", "residence-permit", "ground"),
@@ -42,7 +48,11 @@ PLACES: Final[Mapping[str, tuple[str | int, ...]]] = {
 #: The resource of a concept that is not told of the person: there is one for each part of the column.
 _RESOURCES: Final = {"service-needs": "ServiceRequest"}
 #: What is written beside a concept where nothing was.
-_BESIDE: Final[Mapping[str, Mapping[str, Any]]] = {"language": {"preferred": True}}
+_BESIDE: Final[Mapping[str, Mapping[str, Any]]] = {
+    "language": {"preferred": True},
+    "phone": {"system": "phone"},
+    "email": {"system": "email"},
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,6 +111,63 @@ def test_change_is_written_where_a_hand_would_and_nothing_else_is(edit: Edit, we
     assert after.count("#") == TEXT.count("#")
 
 
+@pytest.mark.parametrize(
+    ("held", "written"),
+    [
+        ("", "    telecom: [{system: phone, value: {from: Puh, as: phone}}]"),
+        ("telecom: []", "    telecom: [{system: phone, value: {from: Puh, as: phone}}]"),
+        (
+            "telecom: [{system: email, value: {from: S}}]",
+            "    telecom: [{system: email, value: {from: S}}, {system: phone, value: {from: Puh, as: phone}}]",
+        ),
+        (
+            "telecom:\n      - system: phone\n        value: {from: Kotipuh}  # at home",
+            "      - {system: phone, value: {from: Puh, as: phone}}",
+        ),
+        ("telecom:\n    - {system: phone, value: {from: K}}", "    - {system: phone, value: {from: Puh, as: phone}}"),
+    ],
+    ids=["none", "an empty list", "in one line", "in blocks", "not indented"],
+)
+def test_telephone_is_written_behind_what_else_reaches_the_person(held: str, written: str) -> None:
+    text = TEXT.replace("    # the day\n", f"    {held}\n    # the day\n" if held else "    # the day\n")
+    place = next(place for place in places() if place.concept == "phone")
+
+    after = edited(text, Edit(EditKind.MAP, "Puh", path=place.path, transform=place.transform, beside=place.beside))
+
+    assert lines(text, after)[1] == [written]
+    assert after.count("#") == text.count("#")
+
+
+@pytest.mark.parametrize(
+    ("held", "concept", "written"),
+    [
+        ("", "street", "    address: [{line: [{from: X}]}]"),
+        ("", "postal-code", "    address: [{postalCode: {from: X, as: postal-code}}]"),
+        (
+            "address: [{line: [{from: Katu}]}]",
+            "city",
+            "    address: [{line: [{from: Katu}], city: {from: X}}]",
+        ),
+        ("address:\n      - city: {from: K}", "street", "        line: [{from: X}]"),
+        ("address: [{line: [{from: Katu}]}]", "street", "edit-there"),
+        ("address: []", "street", "    address: [{line: [{from: X}]}]"),
+        ("address: {city: {from: K}}", "street", "edit-other"),
+        ("telecom: {from: X}", "phone", "edit-other"),
+    ],
+    ids=range(8),
+)
+def test_parts_of_an_address_come_together_in_one(held: str, concept: str, written: str) -> None:
+    text = TEXT.replace("    # the day\n", f"    {held}\n    # the day\n" if held else "    # the day\n")
+    place = next(place for place in places() if place.concept == concept)
+    edit = Edit(EditKind.MAP, "X", path=place.path, transform=place.transform, beside=place.beside)
+
+    if written.startswith("edit-"):
+        with pytest.raises(EditError, match=written):
+            edited(text, edit)
+    else:
+        assert lines(text, edited(text, edit))[1] == [written]
+
+
 SHARED = TEXT.replace("ignored:\n", "optional: &names\n  - Huone\nignored: *names\nx-old:\n").replace(
     "gender:\n    M: male", "gender: &sex\n    M: male\n  other: *sex"
 )
@@ -198,7 +255,7 @@ def test_part_of_a_name_is_put_beside_the_other_however_the_list_is_written(name
         (TEXT, Edit(EditKind.MAP, "X", path=("birthDate",)), "edit-there"),
         (TEXT, Edit(EditKind.MAP, "X", path=("birthDate", "from", "y")), "edit-other"),
         (TEXT, Edit(EditKind.MAP, "X", path=("birthDate", 0, "y")), "edit-other"),
-        ("resources: {Patient: {name: []}}", Edit(EditKind.MAP, "X", path=("name", 0, "family")), "edit-other"),
+        ("resources: {Patient: {name: []}}", Edit(EditKind.MAP, "X", path=("name", 1, "family")), "edit-other"),
         (
             "resources: {ServiceRequest: {}}",
             Edit(EditKind.MAP, "X", path=("c",), resource="ServiceRequest"),
