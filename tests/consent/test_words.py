@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 
-from consent.consents import ConsentError, ConsentRecord, Stamp, Target, WordKind
+from consent.consents import ConsentRecord, Stamp, WordKind
 from consent.givers import Giver
-from consent.rulebook import Rulebook
+from consent.law import Rulebook
+from consent.reading import ConsentError
 from consent.said import Asked, Said, Silence
+from consent.targets import Target
 
 AT = datetime(2026, 3, 2, 12, tzinfo=UTC)
 CENTRE = "FI-DEMO/GOV/9000001-1"

@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import Connection
 
 from audit.log.entries import Agents, Categories, Entry, new_id
-from audit.log.log import Written
+from audit.log.waiting import Written
 from audit.questions.query import case, walk
 from audit.questions.query import person as everything_about
 from audit.questions.subjects import HETU_SYSTEM, scrub

@@ -25,7 +25,7 @@ from gateway.desk.questions.searching import Find
 from gateway.desk.roles import Asker, Role
 from gateway.sources.backends import Locator
 from gateway.wire.identifiers import SubsystemId
-from schemas.facts import MIGRI_CUSTOMER
+from schemas.identifiers import MIGRI_CUSTOMER
 from tests.gateway.console.test_fuzzing_console import Browser, Forms, signed_in
 from tests.gateway.exchange.inprocess import InProcess, Place, node
 from tests.gateway.web.faces import desk_of
