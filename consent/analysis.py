@@ -14,12 +14,13 @@ from itertools import combinations
 from typing import Literal
 
 from consent.examples import outcome
-from consent.rulebook import Basis, Gap, Prohibition, Rulebook
+from consent.law import Basis, Gap, Prohibition, Rulebook
 from consent.space import (
     Interval,
     Triple,
     asked,
     carrying,
+    covering,
     in_force,
     intervals,
     permits_at,
@@ -137,8 +138,12 @@ class _Walk:
                 continue
             for category in self._categories:
                 expected = self.rulebook.covers(wanted, category)
+                covered = covering(self.rulebook, bases, category)
+                if not covered and not expected:
+                    self.closed += len(permits)
+                    continue
                 for permit in permits:
-                    found = carrying(self.rulebook, bases, category, permit)
+                    found = carrying(covered, permit)
                     if found:
                         self.given += 1
                         self._reach(triple, interval, category, found)

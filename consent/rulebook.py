@@ -21,45 +21,9 @@ import jsonschema_rs
 from consent.building import build
 from consent.document import Document, Fault, RulebookError, read
 from consent.law import (
-    Basis,
-    Case,
-    Category,
-    Example,
-    Flow,
-    FlowDelivery,
-    Gap,
-    Mode,
-    Permit,
-    Prohibition,
     Rulebook,
-    Source,
-    Statute,
-    Word,
-    Words,
 )
 from consent.naming import Names
-
-__all__ = [
-    "Basis",
-    "Case",
-    "Category",
-    "Example",
-    "Fault",
-    "Flow",
-    "FlowDelivery",
-    "Gap",
-    "Mode",
-    "Permit",
-    "Prohibition",
-    "Rulebook",
-    "RulebookError",
-    "Source",
-    "Statute",
-    "Word",
-    "Words",
-    "load",
-    "reference_rulebook",
-]
 
 _MOST_FAULTS: Final = 200
 _SCHEMAS: Final = {1: "rulebook-1.schema.json", 2: "rulebook.schema.json"}
@@ -81,13 +45,17 @@ def load(data: bytes, *, source: str = "rulebook") -> Rulebook:
 
 @lru_cache(maxsize=8)
 def _load(data: bytes, source: str) -> Rulebook:
-    document = read(data, source)
+    return checked(read(data, source), "sha-256:" + hashlib.sha256(data).hexdigest(), source)
+
+
+def checked(document: Document, digest: str, source: str) -> Rulebook:
+    """The rulebook of a text that was read, which `digest` names. Raises RulebookError."""
     found = list(islice(_form(document.values), _MOST_FAULTS))
     if not found:
         found = list(islice(Names(document.values).wrong(), _MOST_FAULTS))
     if found:
         raise _refused(source, document, found)
-    rulebook = build(document.values, "sha-256:" + hashlib.sha256(data).hexdigest(), source)
+    rulebook = build(document.values, digest, source)
     wrong = list(islice(_examples_gone_wrong(rulebook, document.values), _MOST_FAULTS))
     if wrong:
         raise _refused(source, document, wrong)

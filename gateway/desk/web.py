@@ -23,7 +23,7 @@ from audit.questions.query import QueryError
 from audit.questions.reviews import EMERGENCY, ReviewError
 from audit.tree.checkpoint import NoteError
 from audit.tree.merkle import ProofError
-from consent.rulebook import RulebookError
+from consent.document import RulebookError
 from gateway.desk.answers import ANSWERS
 from gateway.desk.asking import Question
 from gateway.desk.desk import Desk
@@ -35,7 +35,8 @@ from gateway.desk.questions.persons import AfterWithdrawal, ConsentsOf, DaysOf, 
 from gateway.desk.questions.proving import Check, Proof, ProofFile, Proofs, Unchanged
 from gateway.desk.questions.reviewing import Conclusion, SignOff, Unreviewed, Unusual
 from gateway.desk.questions.rulebooks import RulebookChange
-from gateway.desk.questions.searching import MEDIA, Entries, Export, Find, Named, Timeline
+from gateway.desk.questions.searching import MEDIA, Entries, Export, Find, Named
+from gateway.desk.questions.stories import Timeline
 from gateway.desk.roles import Asker
 from gateway.exchange.context import Exchange
 from gateway.web.authentication import Caller, Callers

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from adapters.sdk import Limits
-from schemas.facts import HETU, LOCAL, read_facts
+from schemas.facts import read_facts
+from schemas.identifiers import HETU, LOCAL
 from tests.adapters.reading import codes, convert, only, refusals
 from tests.adapters.test_exports import values_of
 from tests.adapters.test_hl7_escapes import message
@@ -263,10 +264,11 @@ def test_a_batch_is_held_against_its_count_and_is_itself_no_message(end: str, co
     assert codes(found[2:]) == (["count-differs"] if counted == "3" else [])
 
 
-def test_a_batch_that_was_cut_is_told() -> None:
-    found = convert("county-hl7", b"BHS|^~\\&|A\r" + message())
+@pytest.mark.parametrize("second", [b"", b"BHS|^~\\&|A\r" + message().replace(b"A-77", b"A-78") + b"BTS|2\r"])
+def test_a_batch_that_was_cut_is_told(second: bytes) -> None:
+    found = convert("county-hl7", b"BHS|^~\\&|A\r" + message() + second)
 
-    assert codes(found[1:]) == ["count-differs"]
+    assert codes(found[-1:]) == ["count-differs"]
 
 
 @pytest.mark.parametrize(

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
 from audit.log.entries import EntryType
-from consent.consents import ErrorReason, Giver, WordStatus
+from consent.consents import ErrorReason, WordStatus
+from consent.givers import Giver
 from gateway.consents.endings import TakenBack
 from gateway.consents.record import Recorder
 from gateway.consents.reports import Answer, Reports
 from gateway.person.registrar import Registrar
 from gateway.sources.backends import Locator
 from gateway.wire.problems import ProblemError
-from schemas.facts import HETU, MIGRI_CUSTOMER, Identifier
+from schemas.facts import Identifier
+from schemas.identifiers import HETU, MIGRI_CUSTOMER
 from tests.databases import database_url, postgresql_server, postgresql_url
-from tests.gateway.exchange.inprocess import InProcess, Place, node
+from tests.gateway.exchange.inprocess import InProcess
 
 __all__ = ["database_url", "postgresql_server", "postgresql_url"]
 pytestmark = pytest.mark.xdist_group("reports")
@@ -27,17 +28,6 @@ CUSTOMER = Locator(MIGRI_CUSTOMER, "7000009")
 OWN = Giver.read({"kind": "self"})
 GUARDIAN = Giver.read({"kind": "guardian", "minor_opinion": "agrees"})
 FORBIDDEN: dict[str, Any] = {"kind": "prohibition", "categories": ["health-needs"]}
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
-    return Place.build(tmp_path_factory.mktemp("endings"))
-
-
-@pytest.fixture
-async def here(place: Place, database_url: str) -> AsyncIterator[InProcess]:
-    async with node(place, database_url) as running:
-        yield running
 
 
 async def said(here: InProcess, about: Locator, **changes: Any) -> str:

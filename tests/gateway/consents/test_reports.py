@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gateway.consents.reports import Reports
-from schemas.facts import MIGRI_CUSTOMER
+from schemas.identifiers import MIGRI_CUSTOMER
 from tests.databases import database_url, postgresql_server, postgresql_url
 from tests.gateway.exchange.inprocess import InProcess, Place, node
 
@@ -24,11 +24,6 @@ class Clock:
 
     def __call__(self) -> datetime:
         return self.now
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
-    return Place.build(tmp_path_factory.mktemp("reports"))
 
 
 async def is_given(here: InProcess, person: str) -> bool:

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection
 from starlette.types import ASGIApp
 
-from audit.log.log import Written
+from audit.log.waiting import Written
 from gateway.console.composition import console_app
 from gateway.console.sessions import Identity, offer_link
 from gateway.desk.roles import Role
@@ -104,11 +104,6 @@ def filled(place: Place, database_url: str) -> Iterator[Ground]:
     with standing(place, database_url) as ground:
         ground.run(ground.faces.here.ask("7000001", body={"subject": {"system": "x", "value": "y"}}))
         yield ground
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
-    return Place.build(tmp_path_factory.mktemp("fuzzing-console"))
 
 
 @pytest.mark.parametrize("role", ["officer", "auditor", "registrar"])

@@ -26,18 +26,13 @@ from gateway.desk.roles import EVERYONE, Asker, Role
 from gateway.handover.states import DeliveryKind
 from gateway.storage.tables import deliveries, handovers
 from gateway.wire.problems import ProblemError
-from schemas.facts import MIGRI_CUSTOMER
+from schemas.identifiers import MIGRI_CUSTOMER
 from tests.gateway.exchange.inprocess import InProcess, Place, node
 from tests.gateway.web.faces import desk_of
 
 ROOM = Path(gateway.desk.__file__).parent
 COATS = ("console/pages", "desk/web.py", "desk/usage.py", "desk/cli")
 PERSON = {"system": MIGRI_CUSTOMER, "value": "7000001"}
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
-    return Place.build(tmp_path_factory.mktemp("desk"))
 
 
 @pytest.fixture

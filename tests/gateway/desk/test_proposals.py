@@ -9,20 +9,15 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
-from consent.rulebook import RulebookError
+from consent.document import RulebookError
 from gateway.desk.proposals import LONGEST, ComparingError, NothingStandsError, Proposals
 from gateway.registry.read.standing import Standing
-from schemas.facts import MIGRI_CUSTOMER
+from schemas.identifiers import MIGRI_CUSTOMER
 from tests.former import former_rulebook
 from tests.gateway.exchange.inprocess import InProcess, Place, node
 from tests.gateway.rulebooks import without
 
 SAME = former_rulebook().decode()
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
-    return Place.build(tmp_path_factory.mktemp("proposals"))
 
 
 def proposals(here: InProcess, standing: Callable[[], Standing | None] | None = None) -> Proposals:

@@ -21,14 +21,9 @@ from gateway.sources.backends import Locator
 from gateway.storage import engine as storage
 from gateway.wire.identifiers import ServiceId
 from gateway.wire.problems import ProblemError
-from schemas.facts import HETU, MIGRI_CUSTOMER
+from schemas.identifiers import HETU, MIGRI_CUSTOMER
 from tests.gateway.exchange.inprocess import INDEX_KEY, InProcess, Place, hidden_reason, node, problem_of
 from tests.people import as_recorded_before
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
-    return Place.build(tmp_path_factory.mktemp("identifiers"))
 
 
 @pytest.fixture

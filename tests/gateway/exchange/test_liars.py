@@ -23,7 +23,7 @@ from gateway.storage import engine as storage
 from gateway.storage.tables import deliveries, inbox
 from gateway.wire.message import Checkpoint
 from gateway.wire.problems import ProblemError
-from schemas.facts import HETU, MIGRI_CUSTOMER
+from schemas.identifiers import HETU, MIGRI_CUSTOMER
 from schemas.projection import project
 from tests.gateway.exchange.inprocess import Bundle, InProcess, Place, node, problem_of
 from tests.gateway.handover.test_deliveries import rows
@@ -62,11 +62,6 @@ class Nodes:
                 for table in self.tables[here.exchange.node].sorted_tables
                 if table.name not in LEFT_BEHIND
             }
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
-    return Place.build(tmp_path_factory.mktemp("liars"))
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module", params=["sqlite", "postgresql"])

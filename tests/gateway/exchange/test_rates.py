@@ -11,7 +11,7 @@ import pytest
 from gateway.exchange import rates
 from gateway.exchange.rates import HOUR, MINUTE, Asker, RateLimits, Rates
 from gateway.wire.problems import ProblemError
-from schemas.facts import MIGRI_CUSTOMER
+from schemas.identifiers import MIGRI_CUSTOMER
 from tests.gateway.exchange.inprocess import Place, node, problem_of
 from tests.gateway.web.faces import Faces, faces
 
@@ -95,11 +95,6 @@ def test_counts_do_not_grow_without_end(monkeypatch: pytest.MonkeyPatch) -> None
 
     assert len(counts._buckets) == len(counts._persons) == 10
     assert max(len(persons.seen) for persons in counts._persons.values()) <= 5
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
-    return Place.build(tmp_path_factory.mktemp("rates"))
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import pytest
 from sqlalchemy import Engine, event
 
 from gateway.exchange.opening import PeerCall
@@ -17,17 +16,12 @@ from gateway.query.ask import Consumer, Question
 from gateway.registry.read.entries import Node
 from gateway.sources.backends import Locator
 from gateway.wire.identifiers import ServiceId
-from schemas.facts import MIGRI_CUSTOMER
+from schemas.identifiers import MIGRI_CUSTOMER
 from tests.databases import database_url
 from tests.gateway.exchange.inprocess import InProcess, Place, node
 from tests.gateway.handover.test_deliveries import order, rows
 
 __all__ = ["database_url"]
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
-    return Place.build(tmp_path_factory.mktemp("place"))
 
 
 @contextmanager

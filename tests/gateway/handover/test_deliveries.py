@@ -21,14 +21,9 @@ from gateway.sources.backends import Locator
 from gateway.storage.engine import writer
 from gateway.storage.tables import deliveries, handovers
 from gateway.wire.problems import ProblemError
-from schemas.facts import MIGRI_CUSTOMER
+from schemas.identifiers import MIGRI_CUSTOMER
 from tests.gateway.exchange.inprocess import InProcess, Place, node
 from tests.waiting import until
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
-    return Place.build(tmp_path_factory.mktemp("deliveries"))
 
 
 class Clock:

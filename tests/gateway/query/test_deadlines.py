@@ -13,13 +13,13 @@ import pytest
 from sqlalchemy import Connection
 
 from audit.log.entries import Outcome
-from audit.log.log import Committed, Unit, Written
 from audit.log.policy import MAX_BATCH
+from audit.log.waiting import Committed, Unit, Written
 from gateway.exchange import messaging
 from gateway.query.ask import Consumer, Question
 from gateway.sources.backends import Locator, Sourced
 from gateway.wire.problems import ProblemError
-from schemas.facts import MIGRI_CUSTOMER
+from schemas.identifiers import MIGRI_CUSTOMER
 from tests.gateway.exchange.inprocess import InProcess, Place, node, problem_of
 from tests.waiting import until
 
@@ -34,11 +34,6 @@ class Clock:
 
     def __call__(self) -> datetime:
         return datetime.now(UTC) + self.moved
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
-    return Place.build(tmp_path_factory.mktemp("deadlines"))
 
 
 @pytest.fixture

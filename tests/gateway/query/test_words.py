@@ -25,7 +25,7 @@ from gateway.wire.decided import DecisionSummary, body_digest
 from gateway.wire.identifiers import ServiceId, SubsystemId
 from gateway.wire.message import Checkpoint, ResponseClaims
 from gateway.wire.problems import ProblemError
-from gateway.wire.signing import split
+from gateway.wire.strict import split
 from schemas.projection import project
 from tests.gateway.exchange.inprocess import InProcess, Place, node
 
@@ -38,11 +38,6 @@ WORD = {
     "giver": "self",
     "section": "",
 }
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
-    return Place.build(tmp_path_factory.mktemp("words"))
 
 
 def taking(party: str, *versions: int) -> Any:
