@@ -21,7 +21,7 @@ from gateway.query.ask import Consumer, Question, Reading
 from gateway.sources.backends import Locator
 from gateway.wire.problems import ProblemError
 from schemas.categories import CATEGORIES
-from schemas.facts import MIGRI_CUSTOMER
+from schemas.identifiers import MIGRI_CUSTOMER
 from schemas.projection import categories_in, project
 from tests.gateway.exchange.inprocess import Bundle, InProcess, Place, node
 from tests.gateway.exchange.test_statements import Wire
