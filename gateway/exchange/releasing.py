@@ -22,6 +22,7 @@ from consent.verdicts import Decision
 from gateway.exchange.context import Exchange
 from gateway.exchange.holding import (
     Disclosure,
+    bases_of,
     basis_and_consents,
     keep_bodies,
     keep_body,
@@ -238,6 +239,7 @@ def provider_entry(exchange: Exchange, incoming: Incoming, act: Act) -> Entry:
     permitted: tuple[str, ...] = ()
     if decision is not None:
         permitted = tuple(sorted(decision.permitted_categories if act.kept is None else act.kept))
+        bases = bases_of(decision, incoming.rulebook, permitted)
     return Story(
         user=exchange.user_pseudonym(claims.issuer, claims.user),
         node=exchange.node,

@@ -173,6 +173,15 @@ async def test_a_part_that_went_by_a_word_is_told_by_that_word(two: Two) -> None
     assert told(two.county).categories.permitted == ("contact/address", "contact/telecom")
 
 
+async def test_a_basis_of_what_was_not_there_is_told_by_neither(two: Two) -> None:
+    two.centre.register.changed["A8"] = without("health-needs")
+    await two.centre.consent("A8", recipients=["county"], categories=["contact"])
+    await two.centre.consent("A8", kind="permission", recipients=["county"])
+    await two.ask(two.county, "A8", "contact", "health-needs")
+
+    assert told(two.centre).bases == told(two.county).bases == ("county-consent",)
+
+
 def unknown(_record: Bundle) -> None:
     raise ProblemError("subject-not-found", detail="the source system knows no such person")
 
