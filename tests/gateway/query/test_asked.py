@@ -13,7 +13,7 @@ import pytest
 
 from audit.log.entries import Entry, EntryType, Outcome
 from audit.questions import query, reviews, tallies
-from audit.questions.report import Telling, extract
+from audit.questions.report import Telling, extract, usage_sentence
 from consent.request import Emergency
 from consent.rulebook import reference_rulebook
 from gateway.obligations.tasks import Kind, State, Task, listed
@@ -138,6 +138,8 @@ async def test_an_emergency_is_told_as_such_by_both_and_reviewed_by_both(two: Tw
     assert "health-needs" not in told(two.county).categories.permitted
     assert told(two.county).bases == ("emergency",)
     assert all(line(here, language).emergency for here in (two.centre, two.county) for language in LANGUAGES)
+    said = usage_sentence(query.Found(0, told(two.county)), "en", lambda _kind, code, _language: code)
+    assert f"{PURPOSE} (emergency access)" in said
     for here in (two.centre, two.county):
         with here.exchange.engine.connect() as connection:
             waits = reviews.unreviewed_emergencies(connection)
