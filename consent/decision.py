@@ -26,7 +26,7 @@ from consent import older
 from consent.conditions import CONDITIONS
 from consent.consents import ConsentRecord, WordKind
 from consent.law import Basis, Mode, Prohibition, Rulebook, Word
-from consent.request import Emergency, Party, Request, SubjectFacts, Way
+from consent.request import Request, SubjectFacts, Way
 from consent.said import Asked, Said, Silence
 from consent.standing import StandingRequest
 from consent.verdicts import (
@@ -39,19 +39,6 @@ from consent.verdicts import (
     legal_day,
     sealed,
 )
-
-__all__ = [
-    "Decision",
-    "Emergency",
-    "Party",
-    "PermittedCategory",
-    "Request",
-    "SubjectFacts",
-    "Way",
-    "WithheldCategory",
-    "decide",
-    "legal_day",
-]
 
 
 def decide(request: Request, rulebook: Rulebook, words: Sequence[ConsentRecord], at: datetime) -> Decision:

@@ -13,10 +13,12 @@ from datetime import date, datetime
 from typing import Any, Literal
 
 from consent.consents import ConsentRecord
-from consent.decision import Decision, Emergency, Party, Request, SubjectFacts, Way, decide, legal_day
+from consent.decision import decide
 from consent.givers import years
-from consent.rulebook import Rulebook
+from consent.law import Rulebook
+from consent.request import Emergency, Party, Request, SubjectFacts, Way
 from consent.standing import StandingRequest
+from consent.verdicts import Decision, legal_day
 from gateway.registry.read.registry import Registry
 from gateway.registry.read.standing import Standing
 from gateway.wire.identifiers import SubsystemId

@@ -16,9 +16,9 @@ import orjson
 from sqlalchemy import Connection
 
 from audit.log.entries import Categories, Entry, EntryType, Outcome
-from audit.log.log import Written
+from audit.log.waiting import Written
 from audit.questions.subjects import Subject
-from consent.decision import Decision
+from consent.verdicts import Decision
 from gateway.exchange.context import Exchange
 from gateway.exchange.holding import (
     Disclosure,

@@ -16,10 +16,11 @@ import orjson
 from sqlalchemy import Connection, select
 
 from audit.log.entries import Entry, EntryType, Outcome, micros
-from audit.log.log import Written
+from audit.log.waiting import Written
 from audit.questions.subjects import Subject
-from consent.consents import ConsentError, ConsentRecord, newest
-from consent.decision import Decision
+from consent.consents import ConsentRecord, newest
+from consent.reading import ConsentError
+from consent.verdicts import Decision
 from gateway.exchange.context import Exchange
 from gateway.exchange.deciding import Case, decide_between, facts_of
 from gateway.exchange.holding import keep_bodies, keep_message

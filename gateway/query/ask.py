@@ -16,10 +16,11 @@ import orjson
 from sqlalchemy import Connection
 
 from audit.log.entries import Categories, Entry, EntryType, Outcome
-from audit.log.log import Written
+from audit.log.waiting import Written
 from audit.questions.subjects import Subject
-from consent.decision import Decision, Emergency
-from consent.rulebook import Rulebook
+from consent.law import Rulebook
+from consent.request import Emergency
+from consent.verdicts import Decision
 from gateway.exchange.context import Exchange
 from gateway.exchange.deciding import Case, refusal_in_advance
 from gateway.exchange.holding import Answered, keep_bodies, keep_response

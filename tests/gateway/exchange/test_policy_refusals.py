@@ -14,7 +14,7 @@ import orjson
 import pytest
 
 from gateway.registry.read.standing import Standing
-from schemas.facts import MIGRI_CUSTOMER
+from schemas.identifiers import MIGRI_CUSTOMER
 from tests.gateway.exchange.inprocess import InProcess, Place, hidden_reason, node, problem_of
 
 pytestmark = pytest.mark.xdist_group("policy-refusals")

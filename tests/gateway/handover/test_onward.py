@@ -20,7 +20,7 @@ from gateway.storage.sealing import unseal
 from gateway.storage.tables import deliveries, inbox
 from gateway.wire.identifiers import ServiceId, SubsystemId
 from gateway.wire.problems import ProblemError, UnsentError
-from schemas.facts import MIGRI_CUSTOMER
+from schemas.identifiers import MIGRI_CUSTOMER
 from tests.gateway.exchange.inprocess import Place
 from tests.gateway.handover.chain import WHO, Chain, a_place, chained, consented, releases, worked
 from tests.gateway.handover.test_deliveries import order

@@ -25,7 +25,7 @@ from gateway.wire.decided import DecisionSummary, body_digest
 from gateway.wire.identifiers import ServiceId, SubsystemId
 from gateway.wire.message import Checkpoint, ResponseClaims
 from gateway.wire.problems import ProblemError
-from gateway.wire.signing import split
+from gateway.wire.strict import split
 from schemas.projection import project
 from tests.gateway.exchange.inprocess import InProcess, Place, node
 

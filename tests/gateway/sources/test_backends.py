@@ -14,7 +14,7 @@ from adapters.sdk import Limits, load
 from gateway.sources.backends import HttpBackend, Locator
 from gateway.sources.endpoint import Endpoint
 from gateway.wire.problems import ProblemError
-from schemas.facts import MIGRI_CUSTOMER
+from schemas.identifiers import MIGRI_CUSTOMER
 from tests.gateway.endless import endless
 
 ANSWER = orjson.dumps([{"asiakasnumero": "A1", "sukunimi": "Enkö", "etunimet": "Salim", "syntymaaika": "1990-02-05"}])

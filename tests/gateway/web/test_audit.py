@@ -17,7 +17,7 @@ from audit.tree.merkle import leaf_hash, verify_inclusion
 from audit.tree.verify import verify_export
 from gateway.cli.main import app
 from gateway.demo.network import Network
-from schemas.facts import HETU
+from schemas.identifiers import HETU
 from tests.gateway.running import Running, running
 
 USER = {"Yhdyspinta-User": "officer-1"}

@@ -11,10 +11,10 @@ import pytest
 from gateway.consents.forms import CODES, CaseForm, ConsentForm
 from gateway.handover.forms import AcceptanceForm
 from gateway.query.forms import AskForm
-from gateway.web.forms import CASE_HEADER, USER_HEADER
+from gateway.web.headers import CASE_HEADER, USER_HEADER
 from gateway.web.validation import plain_json, read
 from gateway.wire.problems import ProblemError, to_problem_json
-from schemas.facts import HETU
+from schemas.identifiers import HETU
 from tests.gateway.exchange.inprocess import Place, node
 from tests.gateway.web.faces import Faces, faces
 
