@@ -260,7 +260,17 @@ async def test_end_that_is_none_of_ours_is_passed_on_as_a_withdrawal(chain: Chai
     with exchange.engine.connect() as connection:
         key = exchange.subjects.key_of(connection, notice.subject)
     assert key is not None
-    assert orjson.loads(unseal(key, f"deliveries/{notice.id}", notice.sealed))["status"] == "withdrawn"
+    document = orjson.loads(unseal(key, f"deliveries/{notice.id}", notice.sealed))
+    (message,) = document.pop("messages")
+    assert message in {entry.message_id for entry in releases(chain.kotka)}
+    assert document == {
+        "notice": notice.id,
+        "consent": "c-1",
+        "status": "withdrawn",
+        "categories": ["housing"],
+        "subject": [{"system": MIGRI_CUSTOMER, "value": WHO}],
+        "onward": True,
+    }
 
 
 async def test_who_is_known_under_several_identifiers_is_found_under_each(chain: Chain) -> None:

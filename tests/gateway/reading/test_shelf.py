@@ -12,7 +12,7 @@ from sqlalchemy import Engine, insert
 
 from adapters.sdk import AdapterError
 from adapters.sdk.versions import Version
-from audit.log.log import Written
+from audit.log.waiting import Written
 from gateway.reading import shelf
 from gateway.storage.engine import writer
 from gateway.storage.tables import adapter_uses
