@@ -35,7 +35,7 @@ text: Final = Catalogue("audit", "words")
 @dataclass(frozen=True, slots=True)
 class Disclosure:
     """One line of the extract, in the language it was made in; `arrived`: the data reached this node, and did not leave
-    it.
+    it; `emergency`: it went because it could not wait.
     """
 
     at: datetime
@@ -46,6 +46,7 @@ class Disclosure:
     bases: tuple[str, ...]
     result: str
     arrived: bool = False
+    emergency: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,6 +250,7 @@ def disclosure_line(entry: Entry, language: str, names: Names) -> Disclosure:
         tuple(_named(names, "basis", code, language) for code in entry.bases),
         text(f"outcome.{entry.outcome}", language),
         has_come(entry),
+        entry.type is EntryType.BREAK_GLASS,
     )
 
 
