@@ -42,10 +42,18 @@ class Gate:
     sink: Sink = field(default_factory=Sink)
     is_open: asyncio.Event = field(default_factory=asyncio.Event)
     waiting: int = 0
+    #: How many are let through at this moment, and were at most.
+    inside: int = 0
+    most_inside: int = 0
 
     async def hand_over(self, bundle: dict[str, Any], key: str) -> bool:
         self.waiting += 1
         await self.is_open.wait()
+        self.inside += 1
+        for _ in range(20):  # whoever could come in beside it does
+            await asyncio.to_thread(lambda: None)
+        self.most_inside = max(self.most_inside, self.inside)
+        self.inside -= 1
         return await self.sink(bundle, key)
 
 
@@ -108,6 +116,16 @@ async def test_messages_are_answered_in_their_order_on_one_connection(post: Post
 
     assert [*said(first), *said(second)] == ["AA M1", "AA M2"]
     assert post.gate.sink.people == ["C-1", "C-2"]
+
+
+async def test_messages_of_one_sender_are_taken_one_after_another_on_whichever_connection(post: Post) -> None:
+    async with sender(post.port) as county, sender(post.port) as same:
+        for number in range(3):
+            first, second = message(f"A{number}", f"C-{number}"), message(f"B{number}", f"D-{number}")
+            answers = await asyncio.gather(county.say(first), same.say(second))
+            assert [said(answer) for answer in answers] == [[f"AA A{number}"], [f"AA B{number}"]]
+
+    assert (post.gate.waiting, post.gate.most_inside) == (6, 1)
 
 
 async def test_nothing_is_answered_before_the_record_is_taken(post: Post) -> None:
