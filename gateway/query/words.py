@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from consent.law import Basis
-from consent.request import Emergency
-from consent.verdicts import Decision, legal_day
+from consent.deciding.verdicts import Decision, legal_day
+from consent.rules.law import Basis
+from consent.rules.request import Emergency
 from gateway.exchange.deciding import Case, decide_between, facts_of
 from gateway.exchange.messaging import Outgoing
 from gateway.exchange.opening import Incoming

@@ -13,8 +13,8 @@ import pytest
 from audit.log.entries import ZONE
 from audit.questions.export import audit_event, to_csv
 from audit.questions.said import Saying, saying, word_of
-from consent.givers import Giver
 from consent.rulebook import load, reference_rulebook
+from consent.words.givers import Giver
 from gateway.consents.record import Recorder
 from gateway.consents.reports import Answer as Confirmed
 from gateway.consents.reports import Reports
