@@ -111,6 +111,8 @@ async def here(place: Place, database_url: str) -> AsyncIterator[Faces]:
         ("/v1/handovers?limit=0", "/limit"),
         ("/v1/inbox?limit=-1", "/limit"),
         ("/v1/inbox?limit=99999999999999999999999", "/limit"),
+        ("/v1/inbox?limit=1001", "/limit"),
+        ("/v1/handovers?limit=1001", "/limit"),
         ("/v1/inbox?limit=1&limit=2", None),
         ("/v1/inbox?limi=1", "/"),
         ("/v1/inbox?after=%00", "/after"),
