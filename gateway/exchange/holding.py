@@ -19,8 +19,8 @@ from audit.log.statements import Fixed
 from audit.log.tables import FACETS, entries, facets
 from audit.questions.subjects import Subject
 from audit.questions.words import RELEASED, RELEASES
-from consent.law import Rulebook
-from consent.verdicts import Decision
+from consent.deciding.verdicts import Decision
+from consent.rules.law import Rulebook
 from gateway.exchange.context import Exchange
 from gateway.exchange.opening import Answer, Incoming
 from gateway.person.values import Named

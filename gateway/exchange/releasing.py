@@ -18,7 +18,7 @@ from sqlalchemy import Connection
 from audit.log.entries import Categories, Entry, EntryType, Outcome
 from audit.log.waiting import Written
 from audit.questions.subjects import Subject
-from consent.verdicts import Decision
+from consent.deciding.verdicts import Decision
 from gateway.exchange.context import Exchange
 from gateway.exchange.holding import (
     Disclosure,

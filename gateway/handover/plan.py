@@ -21,8 +21,8 @@ from sqlalchemy import Connection
 from audit.log.entries import Categories, Entry, EntryType, Outcome, micros, new_id
 from audit.log.waiting import Written
 from audit.questions.subjects import Subject
-from consent.law import Flow, FlowDelivery
-from consent.verdicts import Decision
+from consent.deciding.verdicts import Decision
+from consent.rules.law import Flow, FlowDelivery
 from gateway.exchange.context import Exchange
 from gateway.exchange.deciding import Case, decide_between, facts_of
 from gateway.exchange.holding import basis_and_consents

@@ -14,8 +14,8 @@ import pytest
 from audit.log.entries import Entry, EntryType, Outcome
 from audit.questions import query, reviews, tallies
 from audit.questions.report import Telling, extract, usage_sentence
-from consent.request import Emergency
 from consent.rulebook import reference_rulebook
+from consent.rules.request import Emergency
 from gateway.obligations.tasks import Kind, State, Task, listed
 from gateway.query.ask import Consumer, Question, Reading
 from gateway.sources.backends import Locator
