@@ -31,14 +31,21 @@ class Batch:
         self._is_wrong = False
         self.at = ""
         self._batches = 0
+        self._is_begun = False
         self.is_any = False
+        #: Whether there is another batch, or a message beside one.
+        self.is_several = False
         self.head = b""
 
     def takes(self, line: bytes) -> bool:
-        """Whether a segment is one of a batch and of no message."""
+        """Whether a segment is one of a batch and of no message. Is to see each first segment of a message too."""
         name = line[:3]
+        if name in (b"MSH", b"BHS"):
+            self.is_several = self.is_several or self._batches > 0 or (name == b"BHS" and self._is_begun)
+            self._is_begun = True
         self.is_any = self.is_any or name in (b"FHS", b"BHS", b"BTS", b"FTS")
         if name in (b"FHS", b"BHS"):
+            self._is_wrong = self._is_wrong or name in self._open
             self._open[name] = line
             self.head = line if name == b"BHS" else self.head
         elif name in (b"BTS", b"FTS"):
@@ -79,7 +86,7 @@ def messages_of(stream: BinaryIO, limits: Limits, batch: Batch) -> Iterator[list
     ends: list[bytes] = []
     size = 0
     for line, end in _segments(stream, limits):
-        begins = line[:3] == b"MSH" or batch.takes(line)
+        begins = batch.takes(line) or line[:3] == b"MSH"
         if begins and (held or size):
             yield _message(held, ends, size, limits)
             held, ends, size = [], [], 0

@@ -31,11 +31,12 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Heads:
-    """The messages of a frame in their order, and whether they came as a batch, with its number (BHS-11)."""
+    """The messages of a frame in their order; whether they came as a batch, with its number (BHS-11), or as several."""
 
     messages: tuple[Head, ...]
     is_batch: bool = False
     batch: str = ""
+    is_several: bool = False
 
 
 def heads_of(stream: BinaryIO, limits: Limits) -> Heads:
@@ -50,7 +51,7 @@ def heads_of(stream: BinaryIO, limits: Limits) -> Heads:
                 break
     except LimitError:
         pass  # who reads the records says so
-    return Heads(tuple(found), batch.is_any, _number(batch.head, 11))
+    return Heads(tuple(found), batch.is_any, _number(batch.head, 11), batch.is_several)
 
 
 def has_separators(line: bytes) -> bool:

@@ -247,7 +247,12 @@ def _answers(request: dict[str, Any], body: bytes) -> Iterator[dict[str, Any]]:
         case "heads":
             heads = heads_of(io.BytesIO(body), Limits(**request["limits"]))
             messages = [[head.control, head.is_enhanced, head.digest] for head in heads.messages]
-            yield {"messages": messages, "is_batch": heads.is_batch, "batch": heads.batch}
+            yield {
+                "messages": messages,
+                "is_batch": heads.is_batch,
+                "batch": heads.batch,
+                "is_several": heads.is_several,
+            }
         case "map":
             adapter = load(request["adapter"])
             for key, fields, position in orjson.loads(body):

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Final
 
 from adapters.sdk import Finding, Limits, Position, Severity
+from schemas.identifiers import masked
 from texts import Catalogue
 
 _NOWHERE = Position()
@@ -31,7 +32,7 @@ def missing_columns(columns: Sequence[str], header: Collection[str], row: int) -
     near = {name: found for name in columns for found in difflib.get_close_matches(name, header, 1, 0.7)}
     if not near:
         return lacking
-    told = ", ".join(f"{found} ({name})" for name, found in near.items())
+    told = ", ".join(f"{masked(found)} ({name})" for name, found in near.items())
     hint = _TEXTS["column-missing.near"].filled(near=told)
     return replace(lacking, hint=hint)
 

@@ -20,6 +20,7 @@ from consent.space import (
     Triple,
     asked,
     carrying,
+    covering,
     in_force,
     intervals,
     permits_at,
@@ -137,8 +138,12 @@ class _Walk:
                 continue
             for category in self._categories:
                 expected = self.rulebook.covers(wanted, category)
+                covered = covering(self.rulebook, bases, category)
+                if not covered and not expected:
+                    self.closed += len(permits)
+                    continue
                 for permit in permits:
-                    found = carrying(self.rulebook, bases, category, permit)
+                    found = carrying(covered, permit)
                     if found:
                         self.given += 1
                         self._reach(triple, interval, category, found)

@@ -14,7 +14,7 @@ from enum import StrEnum
 from typing import Any, Final, Literal
 
 from consent.law import Basis, Mode, Rulebook, Triple, Word
-from consent.space import Interval, carrying, in_force, intervals, triples
+from consent.space import Interval, carrying, covering, in_force, intervals, triples
 
 Change = Literal["becomes-permitted", "becomes-withheld", "changes"]
 Progress = Callable[[int, int], None]
@@ -169,9 +169,12 @@ def differences(old: Rulebook, new: Rulebook, progress: Progress = lambda _done,
             if not before and not after:
                 continue
             for category in categories:
+                earlier, later = covering(old, before, category), covering(new, after, category)
+                if not earlier and not later:
+                    continue
                 for permit in permits:
-                    was = _given(old, before, category, permit, interval)
-                    becomes = _given(new, after, category, permit, interval)
+                    was = _given(old, earlier, category, permit, interval)
+                    becomes = _given(new, later, category, permit, interval)
                     if was.rules != becomes.rules:
                         found[triple, category, interval, was, becomes].append(permit)
         if done % 16 == 0:
@@ -200,7 +203,7 @@ def _given(rulebook: Rulebook, bases: tuple[Basis, ...], category: str, permit: 
     known = rulebook.permits.get(permit)
     if not bases or category not in rulebook.categories or known is None or not known.in_force(interval.first):
         return _NOT_GIVEN
-    found = carrying(rulebook, bases, category, permit)
+    found = carrying(bases, permit)
     if not found:
         return _NOT_GIVEN
     return _Given(

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time
-from functools import cache
+from functools import cache, cached_property
 from typing import Final
 
 from consent.conditions import Answer
@@ -61,17 +61,19 @@ def prove(rulebook: Rulebook, invariants: Iterable[Invariant]) -> tuple[Proof, .
 
 def _prove(rulebook: Rulebook, invariant: Invariant, spans: Iterable[Interval]) -> Proof:
     categories = [code for code in rulebook.categories if _speaks_of(rulebook, invariant, code)]
+    days = [_Day(rulebook, invariant, span.first) for span in spans if _within(invariant, span)]
     points = 0
     known: _Known = {}
     for triple in _triples(rulebook, invariant):
-        for span in spans:
-            if not _within(invariant, span):
-                continue
+        for day in days:
             for category in categories:
+                if not invariant.always and not rulebook.carriers(triple, category, day.first):
+                    points += len(invariant.ways)  # no basis speaks of it, so that it moves by no way
+                    continue
+                point = _Point(rulebook, invariant, _Spot(triple, category, day), known)
                 for way in invariant.ways:
                     points += 1
-                    point = _Point(rulebook, invariant, _Spot(triple, way, category, span.first), known)
-                    broken = point.not_moving() if invariant.always else point.moving()
+                    broken = point.not_moving(way) if invariant.always else point.moving(way)
                     if broken is not None:
                         return Proof(invariant, points, broken)
     return Proof(invariant, points)
@@ -116,25 +118,36 @@ def _within(invariant: Invariant, span: Interval) -> bool:
 _Known = dict[tuple[str, tuple[str, ...], tuple[str, ...], tuple[str, ...]], tuple[World, str] | None]
 
 
+class _Day:
+    """The first day of a period of which an invariant speaks, and the permits that the law knows then."""
+
+    def __init__(self, rulebook: Rulebook, invariant: Invariant, first: date) -> None:
+        self.first = max(first, invariant.starts or first)
+        self.grounds = tuple(
+            ground
+            for ground, permit in rulebook.permits.items()
+            if permit.in_force(self.first) and (not invariant.permits or ground in invariant.permits)
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class _Spot:
-    """Where is looked: who and for what, by which way, which category, from which day on."""
+    """Where is looked: who and for what, which category, from which day on."""
 
     triple: Triple
-    way: Way
     category: str
-    first: date
+    day: _Day
 
 
 class _Point:
-    """One provider, requester, purpose, way, category and period."""
+    """One provider, requester, purpose, category and period, by each way."""
 
     def __init__(self, rulebook: Rulebook, invariant: Invariant, spot: _Spot, known: _Known) -> None:
         self._rulebook = rulebook
         self._invariant = invariant
-        self._triple, self._way, self._category = spot.triple, spot.way, spot.category
+        self._triple, self._category = spot.triple, spot.category
         self._known = known
-        self._day = max(spot.first, invariant.starts or spot.first)
+        self._day, self._grounds = spot.day.first, spot.day.grounds
         bases = rulebook.carriers(spot.triple, spot.category, self._day)
         self._bases = [basis for basis in bases if not basis.emergency or invariant.emergency]
         self._prohibitions = [
@@ -145,22 +158,33 @@ class _Point:
             and rulebook.touches(prohibition.categories, spot.category)
         ]
 
-    def moving(self) -> Counterexample | None:
+    def moving(self, way: Way) -> Counterexample | None:
         """A case in which it moves."""
-        for basis in self._bases:
-            if not self._by_way(basis) or self._is_excepted(basis):
-                continue
-            for said in self._invariant.said:
-                somebody = self._carried(basis, said) if self._by_word(basis, said) else None
-                if somebody is not None:
-                    return self._case(*somebody, said, basis)
+        for basis, said, somebody in self._somebodies:
+            if self._by_way(basis, way):
+                return self._case(*somebody, said, way, basis)
         return None
 
-    def _carried(self, basis: Basis, said: str) -> tuple[World, str] | None:
+    @cached_property
+    def _somebodies(self) -> list[tuple[Basis, str, tuple[World, str]]]:
+        """Each basis that carries, whatever the way, by which word of the person, with somebody whom it carries."""
+        found = []
+        for basis in self._bases:
+            if self._is_excepted(basis):
+                continue
+            stopping = tuple(prohibition.id for prohibition in self._prohibitions if prohibition.stops(basis))
+            grounds = tuple(ground for ground in self._grounds if not basis.permits or ground in basis.permits)
+            for said in self._invariant.said:
+                if self._by_word(basis, said):
+                    somebody = self._carried(basis, stopping, grounds, _needed(basis, said))
+                    if somebody is not None:
+                        found.append((basis, said, somebody))
+        return found
+
+    def _carried(
+        self, basis: Basis, stopping: tuple[str, ...], grounds: tuple[str, ...], needed: tuple[str, ...]
+    ) -> tuple[World, str] | None:
         """Somebody whom a basis carries, and on which ground: the same for every way, purpose and period alike."""
-        needed = _needed(basis, said)
-        stopping = tuple(prohibition.id for prohibition in self._prohibitions if prohibition.stops(basis))
-        grounds = tuple(self._grounds(basis))
         key = (basis.id, stopping, grounds, needed)
         if key not in self._known:
             self._known[key] = next(
@@ -174,20 +198,21 @@ class _Point:
             )
         return self._known[key]
 
-    def not_moving(self) -> Counterexample | None:
+    def not_moving(self, way: Way) -> Counterexample | None:
         """A case in which it does not move."""
-        if any(self._carries_everybody(basis) for basis in self._bases):
+        if any(self._by_way(basis, way) and self._carries_everybody(basis) for basis in self._bases):
             return None
         names = {*self._invariant.when, *self._invariant.unless}
         for basis in self._bases:
             names.update(*(_needed(basis, said) for said in self._invariant.said))
         for prohibition in self._prohibitions:
             names.update(prohibition.when, prohibition.unless)
-        for ground in self._grounds(None):
+        bases = [basis for basis in self._bases if self._by_way(basis, way)]
+        for ground in self._grounds:
             for world in worlds(names, self._wanted(ground)):
                 for said in self._invariant.said:
-                    if not any(self._carries(basis, world, ground, said) for basis in self._bases):
-                        return self._case(world, ground, said, None)
+                    if not any(self._carries(basis, world, ground, said) for basis in bases):
+                        return self._case(world, ground, said, way, None)
         return None
 
     def _carries_everybody(self, basis: Basis) -> bool:
@@ -196,7 +221,6 @@ class _Point:
             not basis.permits
             and not basis.conditions
             and basis.word is Word.SHOWN
-            and self._by_way(basis)
             and not any(prohibition.stops(basis) for prohibition in self._prohibitions)
         )
 
@@ -205,7 +229,6 @@ class _Point:
             (not basis.permits or ground in basis.permits)
             and all(world.holds(name) for name in _needed(basis, said))
             and self._by_word(basis, said)
-            and self._by_way(basis)
             and not self._is_stopped(basis, world)
         )
 
@@ -226,20 +249,11 @@ class _Point:
                 names.update(prohibition.when, prohibition.unless)
         yield from worlds(names, wanted)
 
-    def _grounds(self, basis: Basis | None) -> Iterator[str]:
-        for ground, permit in self._rulebook.permits.items():
-            if (
-                permit.in_force(self._day)
-                and (not self._invariant.permits or ground in self._invariant.permits)
-                and (basis is None or not basis.permits or ground in basis.permits)
-            ):
-                yield ground
-
     def _by_word(self, basis: Basis, said: str) -> bool:
         return not basis.needs_word or basis.word.value == said
 
-    def _by_way(self, basis: Basis) -> bool:
-        if self._way is Way.QUERY:
+    def _by_way(self, basis: Basis, way: Way) -> bool:
+        if way is Way.QUERY:
             return True
         if basis.mode is Mode.RIGHT_TO_GET:
             return self._invariant.asked
@@ -252,7 +266,7 @@ class _Point:
     def _is_stopped(self, basis: Basis, world: World) -> bool:
         return any(prohibition.stops(basis) and _applies(prohibition, world) for prohibition in self._prohibitions)
 
-    def _case(self, world: World, ground: str, said: str, basis: Basis | None) -> Counterexample:
+    def _case(self, world: World, ground: str, said: str, way: Way, basis: Basis | None) -> Counterexample:
         provider, requester, purpose = self._triple
         giving = sited(Party(provider, "giver"), world.place, is_requester=False)
         getting = sited(Party(requester, "getter"), world.place, is_requester=True)
@@ -265,15 +279,13 @@ class _Point:
             frozenset({self._category}),
             facts,
             emergency=Emergency("supposed") if self._invariant.emergency else None,
-            way=self._way,
-            standing=tuple(self._standing()) if self._invariant.asked else (),
+            way=way,
+            standing=tuple(self._standing()) if self._invariant.asked and way is Way.HANDOVER else (),
         )
         words = tuple(_word(said, self._category, purpose, requester, at))
         return Counterexample(Supposed(request, words, at), self._category, basis.id if basis is not None else None)
 
     def _standing(self) -> Iterator[StandingRequest]:
-        if self._way is Way.QUERY:
-            return
         provider, requester, purpose = self._triple
         for basis in self._bases:
             if basis.mode is Mode.RIGHT_TO_GET and basis.source is not None:

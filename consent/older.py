@@ -98,12 +98,11 @@ class _Case:
 
     def _first(self, bases: Sequence[Basis], category: str) -> PermittedCategory | Miss | None:
         """What the first basis that carries a category says, else the nearest miss; None if none speaks of it."""
-        refusal = self._said.prohibition_of(category)
+        bases = [basis for basis in bases if self._rulebook.covers(basis.categories, category)]
+        refusal = self._said.prohibition_of(category) if bases else None
         carried: PermittedCategory | None = None
         nearest: Miss | None = None
         for basis in bases:
-            if not self._rulebook.covers(basis.categories, category):
-                continue
             found = self._by(basis, category, refusal)
             if isinstance(found, Miss):
                 if nearest is None or _NEARNESS[found.code] > _NEARNESS[nearest.code]:

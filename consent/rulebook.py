@@ -81,13 +81,17 @@ def load(data: bytes, *, source: str = "rulebook") -> Rulebook:
 
 @lru_cache(maxsize=8)
 def _load(data: bytes, source: str) -> Rulebook:
-    document = read(data, source)
+    return checked(read(data, source), "sha-256:" + hashlib.sha256(data).hexdigest(), source)
+
+
+def checked(document: Document, digest: str, source: str) -> Rulebook:
+    """The rulebook of a text that was read, which `digest` names. Raises RulebookError."""
     found = list(islice(_form(document.values), _MOST_FAULTS))
     if not found:
         found = list(islice(Names(document.values).wrong(), _MOST_FAULTS))
     if found:
         raise _refused(source, document, found)
-    rulebook = build(document.values, "sha-256:" + hashlib.sha256(data).hexdigest(), source)
+    rulebook = build(document.values, digest, source)
     wrong = list(islice(_examples_gone_wrong(rulebook, document.values), _MOST_FAULTS))
     if wrong:
         raise _refused(source, document, wrong)

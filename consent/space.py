@@ -80,13 +80,14 @@ def in_force(rulebook: Rulebook, triple: Triple, interval: Interval) -> tuple[Ba
     return tuple(basis for basis in rulebook.bases_for(*triple) if basis.in_force(interval.first))
 
 
-def carrying(rulebook: Rulebook, bases: Iterable[Basis], category: str, permit: str) -> tuple[Basis, ...]:
-    """Those of the bases that could carry a category for a person with this permit."""
-    return tuple(
-        basis
-        for basis in bases
-        if (not basis.permits or permit in basis.permits) and rulebook.covers(basis.categories, category)
-    )
+def covering(rulebook: Rulebook, bases: Iterable[Basis], category: str) -> tuple[Basis, ...]:
+    """Those of the bases that speak of a category."""
+    return tuple(basis for basis in bases if rulebook.covers(basis.categories, category))
+
+
+def carrying(bases: Iterable[Basis], permit: str) -> tuple[Basis, ...]:
+    """Those of the bases that could carry something for a person with this permit."""
+    return tuple(basis for basis in bases if not basis.permits or permit in basis.permits)
 
 
 def worlds(basis: Basis) -> Iterator[World]:

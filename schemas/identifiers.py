@@ -28,6 +28,11 @@ _HETU: Final = re.compile(r"([0-9]{2})([0-9]{2})([0-9]{2})([-+YXWVUA-F])([0-9]{3
 _CUSTOMER: Final = re.compile(r"[A-Z0-9][A-Z0-9._-]{0,39}\Z")
 _LOCAL: Final = re.compile(r"[A-Z0-9][A-Z0-9._-]{0,63}\Z")
 _BLANKS: Final = " \t\r\n"
+#: What may be somebody's number, code, telephone or day of birth, however it is written, and the word around it.
+_TELLING: Final = re.compile(
+    r"\b\w*\d(?:[ -]{0,3}\d){5,}\w*(?:[^\w\s]?\w*\d\w*)*"
+    r"|(?<![\d.])\d{1,2}[./]\d{1,2}[./](?:\d{4}|\d{2})(?!\d)\w*(?:[^\w\s]?\w*\d\w*)*"
+)
 #: Signs that look like a hyphen and have no category of their own for it: minus, hyphen bullet, modifier minus.
 _LIKE_HYPHENS: Final = frozenset("\u2212\u2043\u02d7")
 
@@ -71,6 +76,11 @@ def born(system: str, value: str) -> date | None:
     """The day of birth that a Finnish personal identity code tells; None if it is none, or another identifier."""
     match = _HETU.match(value.upper()) if system == HETU else None
     return None if match is None else _day(match)
+
+
+def masked(name: str) -> str:
+    """A name that others gave (of a column, a sheet, a member), without what may say who it is about."""
+    return _TELLING.sub("…", name) if len(name) > 5 else name
 
 
 def check_character(digits: str) -> str:

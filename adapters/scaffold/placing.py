@@ -1,18 +1,21 @@
 """Where a single column goes in the person's record, for a tool that maps one at a time; and what was recognised anew.
 
-Telephones, addresses, relatives and observations have several parts or repeat: those are written by hand.
+Relatives and observations are others' than the person's own: those are written by hand.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 from adapters.scaffold.outlining import SampleError
 from adapters.scaffold.proposing import transform_for
 from adapters.scaffold.recognising import concepts, recognise
-from adapters.scaffold.sniffing import sniff
+from adapters.scaffold.several import gathered
+from adapters.scaffold.sniffing import Hints
+from adapters.workbench.editing import FURTHER
 
 #: The place of each concept below `Patient`; a number is the place in a list.
 PLACES: Final[Mapping[str, tuple[str | int, ...]]] = {
@@ -23,6 +26,11 @@ PLACES: Final[Mapping[str, tuple[str | int, ...]]] = {
     "customer-number": ("identifier", "migri-customer"),
     "gender": ("gender",),
     "birth-date": ("birthDate",),
+    "phone": ("telecom", FURTHER, "value"),
+    "email": ("telecom", FURTHER, "value"),
+    "street": ("address", 0, "line", 0),
+    "postal-code": ("address", 0, "postalCode"),
+    "city": ("address", 0, "city"),
     "interpreter": ("extension", "patient-interpreterRequired"),
     "citizenship": ("extension", "patient-citizenship", "code"),
     "permit-ground": ("extension", "residence-permit", "ground"),
@@ -40,7 +48,11 @@ PLACES: Final[Mapping[str, tuple[str | int, ...]]] = {
 #: The resource of a concept that is not told of the person: there is one for each part of the column.
 _RESOURCES: Final = {"service-needs": "ServiceRequest"}
 #: What is written beside a concept where nothing was.
-_BESIDE: Final[Mapping[str, Mapping[str, Any]]] = {"language": {"preferred": True}}
+_BESIDE: Final[Mapping[str, Mapping[str, Any]]] = {
+    "language": {"preferred": True},
+    "phone": {"system": "phone"},
+    "email": {"system": "email"},
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +84,12 @@ def places() -> tuple[Place, ...]:
     )
 
 
-def proposed(data: bytes, file: str) -> Mapping[str, str]:
+def proposed(sample: Path) -> Mapping[str, str]:
     """The concept of each column that is recognised in a sample as it is now; none if it cannot be made out."""
     try:
-        found = recognise(sniff(data, file))
-    except SampleError:
+        given = gathered(sample, Hints())
+        found = recognise(given.sample, given.key)
+    except (SampleError, OSError):
         return {}
     known = [(entry.column.name, entry.concept.name) for entry in found.recognised]
     return {column: concept for column, concept in known if concept in PLACES}

@@ -78,8 +78,8 @@ class Sample:
     evidence: tuple[str, ...] = ()
 
 
-def sniff(data: bytes, name: str = "", hints: Hints = Hints()) -> Sample:
-    """Look at the bytes of a sample; `name` is its file's, for a hint. Raises SampleError."""
+def sniff(data: bytes, hints: Hints = Hints()) -> Sample:
+    """Look at the bytes of a sample. Raises SampleError."""
     if not data.strip():
         raise SampleError("the sample is empty", "give a file with a header and at least one record")
     if data.startswith(b"PK\x03\x04"):
@@ -249,7 +249,7 @@ def _read(source: dict[str, Any], text: str, header: list[str], evidence: tuple[
     rows = islice(read_csv(io.BytesIO(data), form, Limits()), LOOKED_AT)
     found = list(arranged(rows, form.layout, "", Limits()))
     header = list(dict.fromkeys(own_name(name, form.layout.persons) for name in header))
-    return _sample(source, found, header, Media("csv", "text/csv"), evidence)
+    return sample_of(source, found, header, Media("csv", "text/csv"), evidence)
 
 
 def _xml(data: bytes, hints: Hints) -> Sample:
@@ -270,7 +270,7 @@ def _xml(data: bytes, hints: Hints) -> Sample:
         [f"record <{record}>: it is there {outline.count} times, nearest to the root"] if not hints.record else []
     )
     evidence += [f"<{path}> repeats within a record: take it with each: {{of: {path}}}" for path in sorted(lists)]
-    return _sample(source, found, [], Media("xml", "application/xml"), tuple(evidence))
+    return sample_of(source, found, [], Media("xml", "application/xml"), tuple(evidence))
 
 
 def _json(data: bytes, hints: Hints) -> Sample:
@@ -297,7 +297,7 @@ def _json(data: bytes, hints: Hints) -> Sample:
     assert isinstance(form, JsonForm)
     found = list(islice(read_json(io.BytesIO(data), form, Limits()), LOOKED_AT))
     evidence = (f"records at {layout['records']}: the longest list of objects, {len(records)} of them",) if path else ()
-    return _sample(source, found, [], Media("json", "application/json"), evidence)
+    return sample_of(source, found, [], Media("json", "application/json"), evidence)
 
 
 def _hl7(data: bytes) -> Sample:
@@ -314,7 +314,7 @@ def _hl7(data: bytes) -> Sample:
     found = list(islice(read_hl7(io.BytesIO(data), form, Limits()), LOOKED_AT))
     source = {"format": "hl7", "messages": list(kinds), "repeating": list(repeating)}
     told = "PID is mapped as the standard has it; OBX and segments of your own are left to you"
-    return _sample(source, found, [], Media("hl7", "application/hl7-v2+er7"), (told,))
+    return sample_of(source, found, [], Media("hl7", "application/hl7-v2+er7"), (told,))
 
 
 def _xlsx(data: bytes, hints: Hints) -> Sample:
@@ -338,7 +338,7 @@ def _xlsx(data: bytes, hints: Hints) -> Sample:
         if any(isinstance(item, Record) for item in found):
             media = Media("xlsx", "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet")
             others = [f"sheet “{other}” is not read: see `join`, or say --sheet" for other in sheets if other != sheet]
-            return _sample(source, found, list(table.columns), media, (*table.evidence, *others))
+            return sample_of(source, found, list(table.columns), media, (*table.evidence, *others))
     raise SampleError(
         "the workbook has no sheet with a header and a record", "say --sheet and --header-row, or tidy the sheet"
     )
@@ -364,13 +364,14 @@ class Media:
     type: str
 
 
-def _sample(
+def sample_of(
     source: Mapping[str, Any],
     found: Sequence[Record | Finding],
     header: Sequence[str],
     media: Media,
     evidence: tuple[str, ...] = (),
 ) -> Sample:
+    """What was read of a sample, by its columns. Raises SampleError."""
     records = [item for item in found if isinstance(item, Record)]
     if not records:
         codes = ", ".join(sorted({item.code for item in found if isinstance(item, Finding)})) or "no record"

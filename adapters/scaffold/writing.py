@@ -15,7 +15,8 @@ from adapters.faults import MappingError
 from adapters.scaffold.outlining import SampleError
 from adapters.scaffold.proposing import mapping_of
 from adapters.scaffold.recognising import Concept, Left, Recognised, Recognition, recognise, why_left
-from adapters.scaffold.sniffing import Column, Hints, Sample, sniff, text_of
+from adapters.scaffold.several import Gathered, gathered
+from adapters.scaffold.sniffing import Column, Hints, Sample
 from adapters.sdk.golden import write_golden
 from adapters.sdk.testing import CHECKS, Coverage, coverage, open_folder
 from adapters.transforms import TransformError, hetu
@@ -73,9 +74,20 @@ def _codes(text: str) -> Iterator[re.Match[str]]:
         yield match
 
 
-def new(name: str, sample_file: Path, parent: Path, *, allow_real: bool = False, hints: Hints = Hints()) -> Written:
-    """Write the folder `parent/name` from a sample; the golden files come from the adapter itself. `hints` are what the
-    developer says of the sample.
+def _refuse_real(given: Gathered) -> None:
+    # The bytes as text, and the values as they were read: a workbook is an archive, and shows nothing from outside.
+    seen = [*given.seen, *(value for column in given.sample.columns for value in column.values)]
+    if real_codes("\n".join(seen)):
+        raise NewError(
+            "the sample holds identity codes that may be those of real persons",
+            "use invented persons with codes of the 900 series (as in 010190-900A), or say --allow-real-persons",
+        )
+
+
+def new(name: str, place: Path, parent: Path, *, allow_real: bool = False, hints: Hints = Hints()) -> Written:
+    """Write the folder `parent/name` from a sample, or from several of one source in a folder or a ZIP archive.
+
+    The golden files come from the adapter itself. `hints` are what the developer says of the sample.
 
     Raises NewError, SampleError, OSError.
     """
@@ -83,16 +95,11 @@ def new(name: str, sample_file: Path, parent: Path, *, allow_real: bool = False,
     folder = parent / name
     if folder.exists():
         raise NewError(f"{folder} is there already", "choose another name, or remove the folder")
-    data = sample_file.read_bytes()
-    sample = sniff(data, sample_file.name, hints)
-    # The bytes as text, and the values as they were read: a workbook is an archive, and shows nothing from outside.
-    seen = [text_of(data), *(value for column in sample.columns for value in column.values)]
-    if not allow_real and real_codes("\n".join(seen)):
-        raise NewError(
-            "the sample holds identity codes that may be those of real persons",
-            "use invented persons with codes of the 900 series (as in 010190-900A), or say --allow-real-persons",
-        )
-    found = recognise(sample, hints.key)
+    given = gathered(place, hints)
+    sample = given.sample
+    if not allow_real:
+        _refuse_real(given)
+    found = recognise(sample, given.key)
     is_messages = sample.source["format"] == "hl7"
     environment = Environment(
         loader=PackageLoader("adapters.scaffold"),
@@ -119,7 +126,9 @@ def new(name: str, sample_file: Path, parent: Path, *, allow_real: bool = False,
         path.write_text(environment.get_template(template).render(values), encoding="utf-8")
     (folder / module / "mapping.yaml").write_text(mapping_of(name, sample, found), encoding="utf-8")
     (folder / "samples").mkdir()
-    (folder / "samples" / f"sample.{sample.extension}").write_bytes(data)
+    for number, data in enumerate(given.files, 1):
+        which = f"-{number}" if len(given.files) > 1 else ""
+        (folder / "samples" / f"sample{which}.{sample.extension}").write_bytes(data)
     try:
         package = open_folder(folder)
     except MappingError as error:

@@ -6,7 +6,6 @@ differ from what was there by this change and by nothing else. What cannot be wr
 
 from __future__ import annotations
 
-import copy
 import io
 import json
 import re
@@ -22,6 +21,10 @@ from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 _PLAIN: Final = re.compile(r"[A-Za-zÅÄÖåäö_][A-Za-z0-9ÅÄÖåäö_/-]*\Z")
 #: The resource that each mapping makes of a record.
 PERSON: Final = "Patient"
+#: In a path: a further item of a list.
+FURTHER: Final = -1
+#: A mapping has some thousands at most; anchors within anchors make any number of them.
+_MOST_VALUES: Final = 100_000
 _RESERVED: Final = frozenset({"yes", "no", "true", "false", "on", "off", "null", "y", "n"})
 
 
@@ -47,8 +50,8 @@ class EditKind(StrEnum):
 class Edit:
     """A change: a name to add to a list, a value with its code to a table, a column to a place of a resource.
 
-    A number in `path` is the place in a list. `beside` is written with an object that is made for the column; of a
-    resource that is not the person, one is made for each part of it, which `by` parts.
+    A number in `path` is the place in a list, FURTHER that behind its last. `beside` is written with an object that is
+    made for the column; of a resource that is not the person, one is made for each part of it, which `by` parts.
     """
 
     kind: EditKind
@@ -106,10 +109,17 @@ def _listed(text: str, member: str, name: str) -> str:
         return _inserted(text, _line_after(text, _key(root, "source")), f"{member}: [{word(name)}]\n")
     if not isinstance(held, SequenceNode):
         raise EditError("edit-other")
+    return _appended(text, held, word(name))
+
+
+def _appended(text: str, held: SequenceNode, written: str) -> str:
+    """The text with a further item of a list."""
     if held.flow_style:
-        return _inserted(text, held.end_mark.index - 1, (", " if held.value else "") + word(name))
+        return _inserted(text, held.end_mark.index - 1, (", " if held.value else "") + written)
     last = held.value[-1]
-    return _inserted(text, _line_after(text, last), " " * held.start_mark.column + f"- {word(name)}\n")
+    # The list itself begins where its anchor stands, if it has one.
+    indent = text[text.rfind("\n", 0, last.start_mark.index) + 1 : last.start_mark.index].partition("-")[0]
+    return _inserted(text, _line_after(text, last), f"{indent}- {written}\n")
 
 
 def _coded(text: str, edit: Edit) -> str:
@@ -135,18 +145,25 @@ def _put(text: str, path: tuple[str | int, ...], value: Any, beside: Mapping[str
     if depth == len(path):
         raise EditError("edit-there")
     key = path[depth]
-    if not isinstance(node, MappingNode) or not isinstance(key, str) or depth == 0:
-        raise EditError("edit-other")
     made = beside or {}
     for parent in reversed(path[depth + 1 :]):
-        value = [value] if isinstance(parent, int) else {parent: value, **made}
+        value = [value] if isinstance(parent, int) else dict(sorted({parent: value, **made}.items()))
         made = {}
 
     def change(held: Any) -> None:
         for parent in path[:depth]:
             held = held[parent]
+        if isinstance(held, list):
+            held.append(value)
+            return
+        if key in held:  # it came by a merge (`<<`), which the text does not show
+            raise EditError("edit-there")
         held[key] = value
 
+    if isinstance(node, SequenceNode) and key in (FURTHER, len(node.value)):
+        return _checked(text, _appended(text, node, flow(value)), change)
+    if not isinstance(node, MappingNode) or not isinstance(key, str) or depth == 0:
+        raise EditError("edit-other")
     pair = f"{word(key)}: {flow(value)}"
     if node.flow_style:
         after = _inserted(text, node.end_mark.index - 1, (", " if node.value else "") + pair)
@@ -168,7 +185,8 @@ def _root(text: str) -> MappingNode:
 
 def _member(node: Node, name: str | int) -> Node | None:
     if isinstance(name, int):
-        return next(iter(node.value[name:]), None) if isinstance(node, SequenceNode) else None
+        is_there = isinstance(node, SequenceNode) and 0 <= name < len(node.value)
+        return node.value[name] if is_there else None
     pairs = node.value if isinstance(node, MappingNode) else []
     return next((value for key, value in pairs if isinstance(key, ScalarNode) and key.value == name), None)
 
@@ -199,11 +217,31 @@ def _inserted(text: str, at: int, addition: str) -> str:
 
 def _checked(before: str, after: str, change: Callable[[Any], None]) -> str:
     """The text, if it says what was meant. Raises EditError."""
-    wanted = copy.deepcopy(_loaded(before))
+    held = _loaded(before)
+    wanted, made = _apart(held), _loaded(after)
     change(wanted)
-    if _loaded(after) != wanted:
-        raise EditError("edit-other")
+    if _apart(made) != wanted:
+        # An anchor is read as one list in two places: who clicked at one of them has seen nothing of the other.
+        change(held)
+        raise EditError("edit-shared" if made == held else "edit-other")
     return after
+
+
+def _apart(value: Any) -> Any:
+    """The same, with nothing that stands in two places. Raises EditError."""
+    left = iter(range(_MOST_VALUES))
+
+    def copied(value: Any) -> Any:
+        if next(left, None) is None:
+            raise EditError("edit-other")
+        if isinstance(value, dict):
+            return {name: copied(member) for name, member in value.items()}
+        return [copied(item) for item in value] if isinstance(value, list) else value
+
+    try:
+        return copied(value)
+    except RecursionError:  # a list that holds itself
+        raise EditError("edit-other") from None
 
 
 def _loaded(text: str) -> Any:

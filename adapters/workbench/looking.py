@@ -218,7 +218,7 @@ class Bench:
             return None
         if sample not in self._proposed:
             path = next((path for path in package.samples if path.name == sample), None)
-            self._proposed[sample] = proposed(path.read_bytes(), sample) if path is not None else {}
+            self._proposed[sample] = proposed(path) if path is not None else {}
         tables = document.get("tables") if isinstance(document, dict) else None
         return Desk(_digest(content), self._proposed[sample], _codes(tables or {}), bool(self._done))
 

@@ -5,7 +5,8 @@
   opens what has arrived is no second arrival, and what both left and reached the same node counts as leaving. A notice
   or an acceptance is sent like a delivery and carries no category of anybody's data: it is no disclosure.
 * **refused**: somebody asked, and got nothing by rule.
-* **withheld**: a part of an answer or of a handover was held back by rule.
+* **withheld**: a part of an answer or of a handover was held back by rule: told where the rest of it left, or by the
+  decision where there was no rest.
 * **failed**: it did not work. **not found**: it worked, and there was nothing.
 * **stopped**: it was to be sent and was not, by rule or by hand.
 * **fruitless**: failed, not found or stopped, where a count tells only disclosed and refused apart from the rest.
@@ -54,18 +55,21 @@ class Word(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Meaning:
-    """The types and outcomes that a word takes in; `carries`: only what names a category of data that moved."""
+    """The types and outcomes that a word takes in; `carries`: only what names a category of data that moved;
+    `holds_back`: only what names a category that was withheld.
+    """
 
     types: tuple[str, ...]
     outcomes: tuple[str, ...]
     carries: bool = False
+    holds_back: bool = False
 
 
 MEANINGS: Final[Mapping[Word, Meaning]] = {
     Word.DISCLOSED: Meaning(MOVES, RELEASED, carries=True),
     Word.REFUSED: Meaning(RELEASES, REFUSED),
-    # What a plan for a handover holds back is told by a decision, before there is anything to deliver.
-    Word.WITHHELD: Meaning((*RELEASES, EntryType.DECISION.value), (Outcome.PARTIAL.value, Outcome.WITHHELD.value)),
+    # A delivery that was made says itself what it left out. Where all was left out there is a decision and no delivery.
+    Word.WITHHELD: Meaning((*RELEASES, EntryType.DECISION.value), (*RELEASED, Outcome.WITHHELD.value), holds_back=True),
     Word.FAILED: Meaning(RELEASES, (Outcome.FAILED.value,)),
     Word.NOT_FOUND: Meaning(RELEASES, (Outcome.NOT_FOUND.value,)),
     Word.STOPPED: Meaning(RELEASES, (Outcome.STOPPED.value,)),
@@ -76,6 +80,11 @@ MEANINGS: Final[Mapping[Word, Meaning]] = {
 def carries(entry: Entry) -> bool:
     """Whether it names a category of data that moved: not one that was read where it had arrived before."""
     return bool(entry.categories.permitted) and (entry.type is not EntryType.RECEIPT or entry.message_id is not None)
+
+
+def holds_back(entry: Entry) -> bool:
+    """Whether it tells of something that did not leave: a category that was withheld, or a whole that was stopped."""
+    return bool(entry.categories.withheld) or entry.outcome is Outcome.STOPPED
 
 
 def moving() -> ColumnElement[bool]:

@@ -16,7 +16,10 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 def new(
     name: Annotated[str, typer.Argument(help="The adapter's name: small letters, digits and dashes.")],
     sample: Annotated[
-        Path, typer.Option("--from", help="A sample: CSV, fixed width, XML, JSON, XLSX or HL7 v2.", metavar="FILE")
+        Path,
+        typer.Option(
+            "--from", help="A sample (CSV, fixed width, XML, JSON, XLSX, HL7 v2), or a folder or ZIP of several."
+        ),
     ],
     into: Annotated[Path, typer.Option("--into", help="Where the folder is made.", metavar="DIR")] = Path(),
     allow_real_persons: Annotated[

@@ -242,6 +242,7 @@ class _Shell:
             languages=LANGUAGES,
             organisation=context.organisation(language, session.identity.member if session is not None else None),
             name=name,
+            now=context.clock(),
             here=request.url.path,
             query=dict(request.query_params),
             language_links={code: _with_language(request, code) for code in LANGUAGES},

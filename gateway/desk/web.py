@@ -35,7 +35,8 @@ from gateway.desk.questions.persons import AfterWithdrawal, ConsentsOf, DaysOf, 
 from gateway.desk.questions.proving import Check, Proof, ProofFile, Proofs, Unchanged
 from gateway.desk.questions.reviewing import Conclusion, SignOff, Unreviewed, Unusual
 from gateway.desk.questions.rulebooks import RulebookChange
-from gateway.desk.questions.searching import MEDIA, Entries, Export, Find, Named, Timeline
+from gateway.desk.questions.searching import MEDIA, Entries, Export, Find, Named
+from gateway.desk.questions.stories import Timeline
 from gateway.desk.roles import Asker
 from gateway.exchange.context import Exchange
 from gateway.web.authentication import Caller, Callers

@@ -34,6 +34,7 @@ from adapters.texts import over
 from gateway.reading.editions import AtWork, Edition, Editions, editions
 from gateway.reading.process import ReaderDiedError
 from gateway.wire.problems import ProblemError
+from schemas.identifiers import masked
 
 T = TypeVar("T")
 #: Nothing that would part a message, and no more than HL7 2.7 allows.
@@ -183,7 +184,7 @@ def _heads(answer: Mapping[str, Any]) -> Heads:
         Head(_control(control), bool(is_enhanced), _control(digest))
         for control, is_enhanced, digest in answer["messages"]
     )
-    return Heads(messages, bool(answer["is_batch"]), _control(answer["batch"]))
+    return Heads(messages, bool(answer["is_batch"]), _control(answer["batch"]), bool(answer["is_several"]))
 
 
 def _control(value: object) -> str:
@@ -208,7 +209,8 @@ def _finding(item: Sequence[Any]) -> Finding:
 
 def _position(item: Sequence[Any]) -> Position:
     file, row, column = item
-    return Position(str(file), int(row), str(column))
+    # A column is called what the source calls it, and a sheet or a member may be called by a person's number.
+    return Position(masked(str(file)), int(row), masked(str(column)))
 
 
 @dataclass(frozen=True, slots=True)

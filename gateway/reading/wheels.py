@@ -22,6 +22,7 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 from adapters.sdk import GROUP, SHIPPED, AdapterError
+from schemas.identifiers import masked
 
 #: A mapping and some code tables: larger is no adapter's package.
 MOST_BYTES: Final = 16 * 1024 * 1024
@@ -53,14 +54,21 @@ class Wheel:
 
 def opened(data: bytes) -> Wheel:
     """A wheel's files, once nothing else could run in their place. Raises AdapterError, which names the file."""
+    try:
+        return _looked_through(data)
+    except AdapterError as error:
+        raise AdapterError(masked(str(error))) from None  # a sample may be called by a person's number
+
+
+def _looked_through(data: bytes) -> Wheel:
     if len(data) > MOST_BYTES:
-        raise AdapterError(f"the wheel has more than {MOST_BYTES} bytes")
+        raise AdapterError(f"the wheel has more than {MOST_BYTES >> 20} MiB")
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             members = [member for member in archive.infolist() if not member.is_dir()]
             # What an archive says of its sizes is read before anything of it is.
             if len(members) > MOST_FILES or sum(member.file_size for member in members) > MOST_BYTES:
-                raise AdapterError(f"the wheel holds more than {MOST_FILES} files or {MOST_BYTES} bytes")
+                raise AdapterError(f"the wheel holds more than {MOST_FILES} files or {MOST_BYTES >> 20} MiB")
             for member in members:
                 _plain(member)
             _once(PurePosixPath(member.filename) for member in members)

@@ -41,6 +41,7 @@ WORDS: Final = {
     "control-reused": "another message of this number was taken before; give each message a number of its own",
     "batch-differs": "the batch does not hold what it says, so nothing of it is taken; send it again whole",
     "batch-too-long": "there are more messages than one frame may hold, so none is taken; send them in several",
+    "batch-several": "beside a batch there is another, or a message, so none is taken; send each in a frame of its own",
     "not-now": "it cannot be taken now; send it again as it stands",
     "not-mapped": "the record cannot be taken; the report of the source tells why",
 }
@@ -51,6 +52,7 @@ _CONDITIONS: Final = {
     "frame-broken": "100",
     "batch-differs": "100",
     "batch-too-long": "100",
+    "batch-several": "100",
     "separators": "100",
     "control-missing": "101",
     "field-missing": "101",

@@ -7,8 +7,11 @@ each time, in the same order, so that work which was cut off can be taken up in 
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import count
+from pathlib import PurePosixPath
 from typing import BinaryIO, Protocol
 
 from adapters.sdk import Adapter, Finding, Limits, Mapped, Record
@@ -33,7 +36,7 @@ class Batch(Protocol):
 
     @property
     def title(self) -> str:
-        """What the report calls it: a file's name, a page."""
+        """What its sender calls it, which may say of whom it is: whatever tells of it uses `told_name`."""
         ...
 
     @property
@@ -59,7 +62,7 @@ class FileBatch:
         """See Batch."""
         with self.opened() as stream:
             for mapped in adapter.convert(stream, limits):
-                yield _named(mapped, self.title)
+                yield _placed(mapped, told_name(self.id))
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +77,7 @@ class RowsBatch:
     def mapped(self, adapter: Adapter, limits: Limits) -> Iterator[Mapped]:
         """See Batch."""
         for record in self.records:
-            yield _named(adapter.to_canonical(record), self.title)
+            yield _placed(adapter.to_canonical(record), told_name(self.id))
 
 
 class Source(Protocol):
@@ -105,7 +108,21 @@ def identity(*parts: bytes) -> str:
     return digest.hexdigest()
 
 
-def _named(mapped: Mapped, file: str) -> Mapped:
+def told_name(batch: str) -> str:
+    """What reports and logs call a batch of this identity."""
+    return batch[:12]
+
+
+def kept_as(title: str, batch: str) -> Iterator[str]:
+    """Names under which what was worked is kept, the first that is free: the sender's, with that of the report."""
+    path = PurePosixPath(title)
+    # What others named at full length leaves no room.
+    stem = path.stem if len(os.fsencode(title)) < 200 else path.stem[:40]
+    for number in count(1):
+        yield f"{stem}-{told_name(batch)}{f'-{number}' if number > 1 else ''}{path.suffix[:20]}"
+
+
+def _placed(mapped: Mapped, file: str) -> Mapped:
     def place(finding: Finding) -> Finding:
         return replace(finding, position=replace(finding.position, file=file))
 

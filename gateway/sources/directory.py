@@ -11,12 +11,13 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import os
 from collections.abc import Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import BinaryIO
 
-from gateway.sources.batches import Batch, FileBatch, SourceError, identity
+from gateway.sources.batches import Batch, FileBatch, SourceError, identity, kept_as, told_name
 from gateway.telemetry import event
 
 LOGGER = logging.getLogger("yhdyspinta.sources")
@@ -68,6 +69,11 @@ class Watched:
     def _put_away(self, batch: Batch) -> None:
         raise NotImplementedError
 
+    def _keep(self, working: Path, batch: Batch) -> None:
+        done = self._folder / "done"
+        # No file is ever lost: the same may come again.
+        working.rename(next(path for name in kept_as(batch.title, batch.id) if not (path := done / name).exists()))
+
 
 class Directory(Watched):
     """Files of a directory that match a pattern, oldest first."""
@@ -91,7 +97,7 @@ class Directory(Watched):
         def opened() -> BinaryIO:
             return chosen.open("rb")
 
-        return FileBatch(identity(chosen.name.encode(), digest), chosen.name, opened)
+        return FileBatch(identity(os.fsencode(chosen.name), digest), chosen.name, opened)
 
     def _settled(self) -> Path | None:
         """The oldest file that has not changed since the last look, moved to where it is worked."""
@@ -114,13 +120,10 @@ class Directory(Watched):
             return
         if self._taken.get(batch.title, state := _state(working)) != state:
             # Whoever writes it had it open all the time: what came later was not read, so it is read again whole.
-            event(LOGGER, logging.WARNING, "source-grew", batch=batch.id[:12])
+            event(LOGGER, logging.WARNING, "source-grew", batch=told_name(batch.id))
             return
         self._taken.pop(batch.title, None)
-        target = self._folder / "done" / batch.title
-        if target.exists():  # another file of the same name, and no file is ever lost
-            target = target.with_name(f"{target.stem}-{batch.id[:12]}{target.suffix}")
-        working.rename(target)
+        self._keep(working, batch)
 
 
 def wanted(name: str, pattern: str, unfinished: Sequence[str] = UNFINISHED) -> bool:

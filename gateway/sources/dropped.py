@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-from gateway.sources.batches import Batch, FileBatch, SourceError, identity
+from gateway.sources.batches import Batch, FileBatch, SourceError, identity, told_name
 from gateway.sources.directory import Watched, wanted
 from gateway.sources.gathering import Drop, Parts, State, drops, settled
 from gateway.telemetry import event
@@ -160,9 +160,6 @@ class DropDirectory(Watched):
         taken = self._taken.pop(batch.title, {})
         if any((working / name).stat().st_size != size for name, size in taken.items()):
             # What came after it was read was not read, so it is read again whole.
-            event(LOGGER, logging.WARNING, "source-grew", batch=batch.id[:12])
+            event(LOGGER, logging.WARNING, "source-grew", batch=told_name(batch.id))
             return
-        target = self._folder / "done" / batch.title
-        if target.exists():  # another drop of the same name, and no file is ever lost
-            target = target.with_name(f"{target.name}-{batch.id[:12]}")
-        working.rename(target)
+        self._keep(working, batch)

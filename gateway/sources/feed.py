@@ -23,7 +23,7 @@ from typing import Any
 from adapters.sdk import Adapter, AdapterError, Limits, Mapped
 from adapters.sdk.versions import InUse
 from audit.log.log import LogError
-from gateway.sources.batches import Batch, Source, SourceError
+from gateway.sources.batches import Batch, Source, SourceError, told_name
 from gateway.sources.progress import Done, Progress
 from gateway.sources.reports import Report
 from gateway.sources.taking import Door, Taking
@@ -139,8 +139,11 @@ class Feed:
             await self._work_with(in_use, batch, done)
 
     async def _work_with(self, in_use: InUse, batch: Batch, done: Done) -> None:
-        report = Report(self._reports, batch.title, batch.id)
-        await asyncio.to_thread(report.rewind, done.report)
+        report = Report(self._reports, told_name(batch.id))
+        if not await asyncio.to_thread(report.rewind, done.report):
+            # Somebody took the report away: what was handed over is known by its digest.
+            done = Done()
+            await asyncio.to_thread(report.rewind, 0)
         done = replace(done, adapter=in_use.digest)
         handed = unchanged = rejected = changed = 0
         records = batch.mapped(in_use.adapter, self._limits)
@@ -166,7 +169,7 @@ class Feed:
             logging.INFO,
             "source-read",
             source=self.name,
-            batch=batch.id[:12],
+            batch=told_name(batch.id),
             adapter=in_use.digest[:12],
             read=done.records,
             handed_over=handed,

@@ -73,6 +73,10 @@ class Messages:
                 # Taken and answered up to a limit, the rest would be nobody's: all of it is refused with one word.
                 heads = replace(heads, messages=())
                 answers = await self._told(frame, (refusal("batch-too-long"),))
+            elif heads.is_several:
+                # One answer has the number of one batch: the sender of another would never hear of it.
+                heads = replace(heads, batch="")
+                answers = await self._told(frame, self._to_all(heads, "batch-several"))
             else:
                 answers = await self._answers(frame, heads, adapter)
         except (ProblemError, LogError, AdapterError, OSError) as error:
@@ -164,7 +168,7 @@ class Messages:
 
     async def _report(self, frame: Frame, lines: Sequence[dict[str, Any]]) -> None:
         now = self._clock()
-        report = Report(self._reports, "messages", f"{now:%Y%m%d}")
+        report = Report(self._reports, f"messages-{now:%Y%m%d}")
         told = [{**line, "at": now.isoformat(), "sender": frame.sender, "answer": frame.number} for line in lines]
         async with self._writing:
             await asyncio.to_thread(report.add, told)

@@ -8,7 +8,6 @@ that no line is lost and none stands there twice.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -27,17 +26,19 @@ _PIECE: Final = 64 * 1024
 class Report:
     """The report of one batch."""
 
-    def __init__(self, folder: Path, title: str, batch: str) -> None:
-        plain = re.sub(r"[^A-Za-z0-9._-]+", "-", title).strip(".-")[:80] or "batch"
-        self.path = folder / f"{plain}-{batch[:12]}.report.jsonl"
+    def __init__(self, folder: Path, name: str) -> None:
+        self.path = folder / f"{name}.report.jsonl"
 
-    def rewind(self, length: int) -> None:
-        """Keep the first `length` bytes and drop what was written after them."""
+    def rewind(self, length: int) -> bool:
+        """Keep the first `length` bytes and drop what was written after them; False if there were not so many."""
         self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT, 0o600)
         try:
+            if os.fstat(descriptor).st_size < length:
+                return False
             os.ftruncate(descriptor, length)
             os.fsync(descriptor)
+            return True
         finally:
             os.close(descriptor)
 

@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 
 import asyncssh
 
-from gateway.sources.batches import Batch, FileBatch, SourceError, identity
+from gateway.sources.batches import Batch, FileBatch, SourceError, identity, kept_as, told_name
 from gateway.sources.directory import wanted
 from gateway.sources.gathering import State
 from gateway.telemetry import event
@@ -64,17 +64,18 @@ class OnServer:
 
     async def finished(self, batch: Batch) -> None:
         """See Source."""
-        working, target = self._path(f"working/{batch.title}"), self._path(f"done/{batch.title}")
+        working = self._path(f"working/{batch.title}")
         async with connected(self._account, self._timeout) as server:
             if not await server.exists(working):
                 return
             for path, size in self._taken.pop(batch.title, {}).items():
                 if await server.getsize(path) != size:
                     # What came after it was read was not read, so it is read again whole.
-                    event(LOGGER, logging.WARNING, "source-grew", batch=batch.id[:12])
+                    event(LOGGER, logging.WARNING, "source-grew", batch=told_name(batch.id))
                     return
-            if await server.exists(target):  # another of the same name, and no file is ever lost
-                target = f"{target}-{batch.id[:12]}"
+            for name in kept_as(batch.title, batch.id):
+                if not await server.exists(target := self._path(f"done/{name}")):  # no file is ever lost
+                    break
             await server.rename(working, target)
 
     async def close(self) -> None:

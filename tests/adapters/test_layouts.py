@@ -13,6 +13,7 @@ import pytest
 from adapters.mapped import MappedAdapter
 from adapters.mapping import CompiledMapping, MappingError, compile_mapping
 from adapters.sdk import Limits, Manifest, Mapped, Text
+from adapters.texts import missing_columns
 from schemas.catalogue import catalogue
 
 PATIENT = """\
@@ -101,6 +102,13 @@ def test_a_header_with_marks_apart_as_a_mac_writes_them_is_the_same_header() -> 
     made = adapter(csv(), PATIENT.replace("SUKU", "Äiti"))
 
     assert told(run(made, "NRO;A\u0308iti\nA1;Oja\n".encode())) == ["A1 Oja"]
+
+
+def test_column_that_comes_nearest_is_named_without_what_may_be_a_persons_number() -> None:
+    told = missing_columns(["ASIAKKAAN_TUNNUS"], ["ASIAKKAAN_TUNNUS 010190-999X"], 1)
+
+    assert "ASIAKKAAN_TUNNUS … (ASIAKKAAN_TUNNUS)" in told.hint.en
+    assert "999X" not in str(told)
 
 
 def test_a_missing_column_is_told_once_with_the_name_that_comes_nearest() -> None:

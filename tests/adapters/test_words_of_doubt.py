@@ -263,10 +263,11 @@ def test_a_batch_is_held_against_its_count_and_is_itself_no_message(end: str, co
     assert codes(found[2:]) == (["count-differs"] if counted == "3" else [])
 
 
-def test_a_batch_that_was_cut_is_told() -> None:
-    found = convert("county-hl7", b"BHS|^~\\&|A\r" + message())
+@pytest.mark.parametrize("second", [b"", b"BHS|^~\\&|A\r" + message().replace(b"A-77", b"A-78") + b"BTS|2\r"])
+def test_a_batch_that_was_cut_is_told(second: bytes) -> None:
+    found = convert("county-hl7", b"BHS|^~\\&|A\r" + message() + second)
 
-    assert codes(found[1:]) == ["count-differs"]
+    assert codes(found[-1:]) == ["count-differs"]
 
 
 @pytest.mark.parametrize(

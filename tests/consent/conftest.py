@@ -9,9 +9,9 @@ import pytest
 
 from consent.decision import Decision
 from consent.examples import decide_case
-from consent.rulebook import Rulebook, load
+from consent.rulebook import Rulebook
 from tests.databases import database_url, engine, postgresql_server, postgresql_url
-from tests.former import former_rulebook
+from tests.former import former
 
 __all__ = ["database_url", "engine", "postgresql_server", "postgresql_url"]
 Decide = Callable[..., Decision]
@@ -19,7 +19,7 @@ Decide = Callable[..., Decision]
 
 @pytest.fixture(scope="session")
 def rulebook() -> Rulebook:
-    return load(former_rulebook(), source="reference")
+    return former()
 
 
 @pytest.fixture(scope="session")

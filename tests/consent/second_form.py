@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 from datetime import UTC, date, datetime, time
 from functools import cache
 from typing import Any
 
 from consent.consents import ConsentRecord
 from consent.decision import Decision
+from consent.document import Document, read
 from consent.examples import decide_case
 from consent.law import Act, Basis, Category, Mode, Permit, Prohibition, Rulebook, Source, Word
 from consent.provisions import Provision
 from consent.request import Party, Request, SubjectFacts, Way
-from consent.rulebook import load, reference_rulebook
+from consent.rulebook import checked, reference_rulebook
 from consent.standing import StandingRequest
 
 WORDS = {"fi": "x", "sv": "x", "en": "x"}
@@ -23,8 +25,13 @@ FACTS = SubjectFacts(permit_ground="asylum", permit_granted=True, age=30, munici
 
 
 @cache
+def document() -> Document:
+    return read(reference_rulebook(), "reference")
+
+
+@cache
 def reference() -> Rulebook:
-    return load(reference_rulebook(), source="reference")
+    return checked(document(), "sha-256:" + hashlib.sha256(reference_rulebook()).hexdigest(), "reference")
 
 
 def source(section: str = "1", moment: int | None = 1) -> Source:

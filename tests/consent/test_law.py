@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,12 +12,11 @@ import pytest
 
 from consent.coverage import cover
 from consent.difference import Strength, differences
-from consent.document import read
 from consent.explaining import explain
 from consent.law import Mode, Word
 from consent.report import of_differences
-from consent.rulebook import RulebookError, load, reference_rulebook
-from tests.consent.second_form import basis, book, decided, reference, sections, why
+from consent.rulebook import RulebookError, checked
+from tests.consent.second_form import basis, book, decided, document, reference, sections, why
 
 HAND = {"way": "handover", "asked": True}
 
@@ -82,14 +80,14 @@ def test_every_basis_opens_to_its_source() -> None:
 
 
 def test_statutory_basis_without_a_source_does_not_load() -> None:
-    document = _document()
-    del document["bases"][0]["source"]
+    alone = _with_one_basis()
+    del alone["bases"][0]["source"]
     with pytest.raises(RulebookError) as told:
-        load(json.dumps(document, default=str).encode())
+        checked(replace(document(), values=alone), "sha-256:alone", "alone")
     assert told.value.faults[0].pointer == "/bases/0"
 
-    document["bases"][0]["sourceless"] = True
-    assert load(json.dumps(document, default=str).encode()).bases[0].source is None
+    alone["bases"][0]["sourceless"] = True
+    assert checked(replace(document(), values=alone), "sha-256:alone", "alone").bases[0].source is None
 
 
 def test_prohibitions_name_their_section_and_stand_above_no_emergency() -> None:
@@ -180,11 +178,10 @@ def test_change_from_a_right_to_the_persons_word_is_told_as_the_change_that_it_i
     assert "right → word" in of_differences(found).html()
 
 
-def _document() -> Any:
+def _with_one_basis() -> Any:
     """The reference with one basis only, of which nothing else speaks."""
-    document = read(reference_rulebook(), "r").values
-    document["bases"] = document["bases"][:1]
-    return {**document, "flows": {}, "prohibitions": [], "gaps": [], "without": []}
+    values = document().values
+    return {**values, "bases": [dict(values["bases"][0])], "flows": {}, "prohibitions": [], "gaps": [], "without": []}
 
 
 def _march() -> Any:

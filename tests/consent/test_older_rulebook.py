@@ -11,13 +11,15 @@ import hashlib
 import json
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, time
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 from consent.decision import Emergency, Request, decide
-from consent.examples import consent, decide_case, party
+from consent.examples import consent, party
 from consent.rulebook import Rulebook, load
+from tests.former import former
 
 RECORDED = Path(__file__).parent / "recorded"
 VERSIONS = ("2026-01-01", "2026-11-27")
@@ -25,11 +27,14 @@ EVERYBODY = {"contact-directory", "withdrawal-notice"}
 DIGESTS: dict[str, dict[str, str]] = {
     version: json.loads((RECORDED / f"fi-kotoutuminen-{version}.json").read_text("utf-8")) for version in VERSIONS
 }
-DAYS = ("2022-06-01", "2024-06-01", "2026-03-01")
+DAYS = [datetime.combine(date.fromisoformat(on), time(12), UTC) for on in ("2022-06-01", "2024-06-01", "2026-03-01")]
 
 
+@cache
 def older(version: str) -> Rulebook:
-    """A rulebook of that time; the loader keeps what it has read."""
+    """A rulebook of that time."""
+    if version == VERSIONS[1]:
+        return former()
     return load((RECORDED / f"fi-kotoutuminen-{version}.yaml").read_bytes(), source="older")
 
 
@@ -60,32 +65,22 @@ def digest_of(rulebook: Rulebook, purpose: str) -> str:
 
 
 def _texts(rulebook: Rulebook, purpose: str) -> Iterator[bytes]:
-    parties = rulebook.parties
+    parties, every = rulebook.parties, frozenset(rulebook.categories)
+    whole = frozenset(code for code, category in rulebook.categories.items() if category.parent is None)
+    words = {
+        (at, case.id): [consent(document, index, at) for index, document in enumerate(case.consents)]
+        for at in DAYS
+        for case in rulebook.cases.values()
+    }
     for provider, giving in parties.items():
         for requester, asking in parties.items():
             if not rulebook.bases_for(giving["role"], asking["role"], purpose):
                 continue
-            for on in DAYS:
-                day = date.fromisoformat(on)
-                for emergency in (False, True):
+            sides = party(giving, provider), party(asking, requester)
+            for at in DAYS:
+                for emergency in (None, Emergency("x")):
                     for case in rulebook.cases.values():
-                        yield decide_case(
-                            rulebook,
-                            case,
-                            provider=provider,
-                            requester=requester,
-                            purpose=purpose,
-                            on=day,
-                            emergency=emergency,
-                        ).canonical()
-                    at = datetime.combine(day, time(12), UTC)
-                    unknown = Request(
-                        party(giving, provider),
-                        party(asking, requester),
-                        purpose,
-                        frozenset(rulebook.categories),
-                        known=False,
-                        emergency=Emergency("x") if emergency else None,
-                    )
-                    held = [consent(one, 0, at) for one in rulebook.cases["p06-torture-survivor"].consents]
-                    yield decide(unknown, rulebook, held, at).canonical()
+                        known = Request(*sides, purpose, whole, case.facts, emergency=emergency)
+                        yield decide(known, rulebook, words[at, case.id], at).canonical()
+                    unknown = Request(*sides, purpose, every, known=False, emergency=emergency)
+                    yield decide(unknown, rulebook, words[at, "p06-torture-survivor"], at).canonical()

@@ -12,10 +12,10 @@ import pytest
 from consent.decision import decide
 from consent.examples import decide_case
 from consent.request import Way
-from consent.rulebook import load, reference_rulebook
 from consent.verdicts import Decision
+from tests.consent.second_form import reference
 
-BOOK = load(reference_rulebook(), source="reference")
+BOOK = reference()
 TO_MUNICIPALITY = ("centre", "kotka", "reception-to-municipality")
 SENT: dict[str, Any] = {"way": Way.HANDOVER, "asked": True}
 

@@ -13,9 +13,9 @@ from consent import replaying
 from consent.decision import Decision, Emergency, decide
 from consent.examples import outcome
 from consent.law import Word
-from consent.rulebook import Rulebook, load
+from consent.rulebook import Rulebook
 from tests.consent.test_older_decision import AT, World, ask, basis, book, decided, record, worlds
-from tests.former import former_rulebook
+from tests.former import former
 from tests.properties import examples
 
 
@@ -34,7 +34,7 @@ def test_decision_and_its_replay_are_identical(world: World) -> None:
 
 
 def test_every_example_of_the_reference_rulebook_is_replayed_by_a_freshly_loaded_one(rulebook: Rulebook) -> None:
-    loaded = load(former_rulebook())
+    loaded = former.__wrapped__()
     for example in rulebook.examples:
         first = outcome(rulebook, example)
         if first.considered:

@@ -18,6 +18,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
+from audit.tree.verify import verify_export
 from gateway.demo.network import Terms
 from tests import parts
 from tests.browsing import chromium, context_of
@@ -130,6 +131,33 @@ def test_the_board_shows_what_was_accepted_and_by_whom(page: Page, stage: Stage)
     page.locator("#over + article").get_by_role("link", name="See its course").click()
     expect(page.locator(".timeline h2").first).to_contain_text("Handover")
     expect(page.locator(".timeline")).to_contain_text("Acceptance")
+
+
+def test_one_reference_opens_the_whole_story_with_the_law_beside_it_and_its_proof(
+    page: Page, stage: Stage, tmp_path: Path
+) -> None:
+    handover = _aside(lambda: asyncio.run(stage.handovers()))[0]["id"]
+    page.goto(f"{home(stage)}/cases")
+    page.locator("#reference").fill(handover)
+    page.locator("#reference").press("Enter")
+    page.wait_for_url("**/stories/*")
+
+    story = page.locator(".timeline")
+    expect(story).to_contain_text(re.compile("681/2023|612/2021"))
+    expect(story.get_by_text("Why it was decided so").first).to_be_visible()
+    expect(story.get_by_text("byte for byte the same came out").first).to_be_visible()
+    expect(page.locator(".holders").first).to_contain_text("Example reception centre")
+    page.emulate_media(media="print")
+    expect(page.locator(".print-only")).to_contain_text("Example reception centre")
+    expect(page.locator("nav#menu")).not_to_be_visible()
+    page.emulate_media(media="screen")
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Download the proofs of all these records").click()
+    file = tmp_path / "proofs.json"
+    download.value.save_as(file)
+    report = verify_export(file.read_bytes())
+    assert report.sound
+    assert page.locator(".timeline > li").count() == len(json.loads(file.read_text("utf-8"))["entries"])
 
 
 def test_a_handover_that_nobody_accepts_becomes_overdue_and_stays_in_sight(

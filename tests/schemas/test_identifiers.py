@@ -13,7 +13,16 @@ from hypothesis import strategies as st
 import schemas
 from schemas.catalogue import catalogue
 from schemas.facts import check_single_subject, identifiers
-from schemas.identifiers import HETU, LOCAL, MIGRI_CUSTOMER, SYSTEMS, SubjectIdentifierError, canonical, check_character
+from schemas.identifiers import (
+    HETU,
+    LOCAL,
+    MIGRI_CUSTOMER,
+    SYSTEMS,
+    SubjectIdentifierError,
+    canonical,
+    check_character,
+    masked,
+)
 
 CODE = "010190-900P"
 
@@ -119,3 +128,48 @@ def test_record_is_read_in_one_notation_and_refused_with_an_identifier_that_nobo
     assert [(one.pointer, one.code) for one in check_single_subject(wrong)] == [
         ("/entry/0/resource/identifier/1/value", "subject-check")
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        (CODE, "…"),
+        ("Asiakkaan henkilötunnus 010190-999X", "Asiakkaan henkilötunnus …"),
+        ("Virtanen_010190A999X_tarpeet", "…"),
+        ("010190999x", "…"),
+        ("010190_999X", "…"),
+        ("010190 - 999X", "…"),
+        ("\uff10\uff11\uff10\uff11\uff19\uff10\uff0d999X", "…"),
+        ("010190\u2011999X", "…"),
+        ("/asiakkaat/010190-999X/nimi", "/asiakkaat/…/nimi"),
+        ("1.1.1990", "…"),
+        ("01/01/90-999X", "…"),
+        ("1990-01-01", "…"),
+        ("Puh. 040 123 4567", "Puh. …"),
+        ("+358401234567", "+…"),
+    ],
+)
+def test_name_is_told_without_what_may_say_who_it_is_about(name: str, told: str) -> None:
+    assert masked(name) == told
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "ASIAKASNUMERO", "Huone 4", "TARPEET[12]/KOODI", "/entry/10/resource/name/0/given", "OBX-5[2].1", "PID-3.1",
+        "{http://www.w3.org/2001/XMLSchema-instance}nil", "urn:oid:1.2.246.537.6.40", "F20.1-F20.9", "",
+    ],
+)  # fmt: skip
+def test_name_that_says_nothing_of_anybody_is_told_as_it_is(name: str) -> None:
+    assert masked(name) == name
+
+
+@given(
+    st.integers(0, 30), st.integers(0, 99), st.sampled_from("+-YXWVUABCDEF"), st.integers(900, 999), st.text(max_size=6)
+)
+def test_no_identity_code_is_told_whatever_stands_around_it(
+    day: int, year: int, sign: str, number: int, around: str
+) -> None:
+    code = f"{day:02}11{year:02}{sign}{number}{check_character(f'{day:02}11{year:02}{number}')}"
+
+    assert f"{year:02}{sign}{number}" not in masked(around + code + around)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 
 from audit.questions.report import Extract as Made
 from audit.questions.report import RecordOfProcessing
@@ -38,7 +39,8 @@ from gateway.desk.keeping import forget as forget_person
 from gateway.desk.questions.counting import Processing
 from gateway.desk.questions.persons import ExtractOf
 from gateway.desk.questions.proving import Proofs
-from gateway.desk.questions.searching import Export, Find, Timeline
+from gateway.desk.questions.searching import Export, Find
+from gateway.desk.questions.stories import Timeline
 from gateway.terminal.configuration import CONFIG, Config, Json
 from gateway.terminal.output import NO, OUTSIDE, WRONG, console, fail, print_json, progress, table
 
@@ -114,16 +116,21 @@ def timeline(
     handover: Annotated[str | None, typer.Option(help="Of this handover, sent or received.")] = None,
     entry: Annotated[str | None, typer.Option(help="Of the story that this entry id belongs to.")] = None,
     case: CaseReference = None,
+    explain: Annotated[Language | None, typer.Option(help="Also why it was decided so, in this language.")] = None,
     json: Json = False,
 ) -> None:
     """Tell everything about one handover, one case or one entry, oldest first."""
     named = entry_named(entry, json=json) if entry is not None else None
     with desk(config, json=json) as (officer, asker):
-        course = officer.ask(Timeline.of(handover=handover, entry=named, case=case), asker)
+        course = officer.ask(Timeline.of(handover=handover, entry=named, case=case, explained_in=explain), asker)
     if json:
         print_json(course.to_dict())
     else:
         console.print(table("timeline", HEADINGS, rows(course.found)))
+        for index, reasons in course.reasons.items():
+            console.print(f"Record {index + 1}: {escape(reasons.text)}")
+            if not reasons.same:
+                console.print("  Made again now, another decision came out: run yhdyspinta rulebook replay.")
     raise SystemExit(0 if course.found else NO)
 
 

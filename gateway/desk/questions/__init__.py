@@ -16,11 +16,24 @@ from gateway.desk.questions import (
     reviewing,
     rulebooks,
     searching,
+    stories,
 )
 
 QUESTIONS: Final[tuple[type[Question[Any]], ...]] = tuple(
     found
-    for module in (persons, searching, counting, reviewing, proving, rulebooks, boards, adapters, requests, duties)
+    for module in (
+        persons,
+        searching,
+        stories,
+        counting,
+        reviewing,
+        proving,
+        rulebooks,
+        boards,
+        adapters,
+        requests,
+        duties,
+    )
     for found in vars(module).values()
     if isinstance(found, type)
     and issubclass(found, Question)

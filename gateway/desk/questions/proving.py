@@ -152,16 +152,13 @@ class Reasons:
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
-    """One record: what it says, what proves it, why it was decided so, and whether it belongs to a longer story.
+class Seal:
+    """What proves a record, and who stands behind it.
 
     `behind` are the witnesses that have not come as far as this record: how far, and when they last said so.
     """
 
-    found: Found
     proof: proofs.EntryProof | None
-    reasons: Reasons | None
-    has_story: bool
     behind: tuple[tuple[str, int, int], ...] = ()
 
     @property
@@ -171,6 +168,25 @@ class Opened:
         for _, mark in self.proof.cosignatures if self.proof is not None else ():
             earliest[mark.witness] = min(mark.timestamp, earliest.get(mark.witness, mark.timestamp))
         return sorted(earliest.items())
+
+
+def seal_over(reading: Reading, found: Found) -> Seal:
+    """The proof of a record as the log and its witnesses stand now."""
+    behind = tuple(mark for mark in _covered(reading) if mark[1] <= found.index)
+    try:
+        return Seal(proofs.prove(reading.connection, found.index, found.entry), behind)
+    except ProofError:
+        return Seal(None, behind)
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """One record: what it says, what proves it, why it was decided so, and whether it belongs to a longer story."""
+
+    found: Found
+    seal: Seal
+    reasons: Reasons | None
+    has_story: bool
 
 
 class Record(Question[Opened | None], named="record"):
@@ -183,38 +199,35 @@ class Record(Question[Opened | None], named="record"):
         found = reading.locate(self.entry)
         if found is None:
             return Answered(None, Note(found=False))
-        try:
-            proof: proofs.EntryProof | None = proofs.prove(reading.connection, found.index, found.entry)
-        except ProofError:
-            proof = None
         follows = Filters(previous=found.entry.id)
         has_story = found.entry.previous is not None or bool(reading.page(follows, limit=1).found)
-        behind = tuple(mark for mark in _covered(reading) if mark[1] <= found.index)
-        told = Opened(found, proof, self._reasons(reading, found), has_story, behind)
+        told = Opened(found, seal_over(reading, found), reasons_of(reading, found, self.language), has_story)
         return Answered(told, Note(True, found.entry.subject, found.entry.case, {"of": found.index}))
 
-    def _reasons(self, reading: Reading, found: Found) -> Reasons | None:
-        """Why it was decided so: told to the officer only, since it speaks of the person's circumstances.
 
-        A delivery that was answered rests on the decision of the delivery that was sent.
-        """
-        if reading.asker.role is not Role.OFFICER:
-            return None
-        reasons = self._reasons_of(reading, found.entry.id)
-        if reasons is not None or found.entry.previous is None or found.entry.type != EntryType.DELIVERY:
-            return reasons
-        before = query.by_id(reading.connection, found.entry.previous, find=reading.find)
-        if before is None or before.entry.type != EntryType.DELIVERY:
-            return None
-        return self._reasons_of(reading, before.entry.id)
+def reasons_of(reading: Reading, found: Found, language: Language) -> Reasons | None:
+    """Why it was decided so: told to the officer only, since it speaks of the person's circumstances.
 
-    def _reasons_of(self, reading: Reading, entry: str) -> Reasons | None:
-        kept = kept_of(reading, entry)
-        if kept is None or kept.recorded is None or kept.consents is None:
-            return None
-        made_by = kept_rulebook(reading.context.engine, kept.rulebook)
-        if made_by is None:
-            return None
-        book = loaded(made_by)
-        decision = replaying.again(kept.recorded, book, kept.consents)
-        return Reasons(explain(decision, book, self.language.value), decision.canonical() == kept.recorded.canonical)
+    A delivery that was answered rests on the decision of the delivery that was sent.
+    """
+    if reading.asker.role is not Role.OFFICER:
+        return None
+    reasons = _reasons_by(reading, found.entry.id, language)
+    if reasons is not None or found.entry.previous is None or found.entry.type != EntryType.DELIVERY:
+        return reasons
+    before = query.by_id(reading.connection, found.entry.previous, find=reading.find)
+    if before is None or before.entry.type != EntryType.DELIVERY:
+        return None
+    return _reasons_by(reading, before.entry.id, language)
+
+
+def _reasons_by(reading: Reading, entry: str, language: Language) -> Reasons | None:
+    kept = kept_of(reading, entry)
+    if kept is None or kept.recorded is None or kept.consents is None:
+        return None
+    made_by = kept_rulebook(reading.context.engine, kept.rulebook)
+    if made_by is None:
+        return None
+    book = loaded(made_by)
+    decision = replaying.again(kept.recorded, book, kept.consents)
+    return Reasons(explain(decision, book, language.value), decision.canonical() == kept.recorded.canonical)

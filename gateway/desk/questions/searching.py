@@ -1,26 +1,23 @@
-"""Find entries: by filters, about a person or a case, along one handover; and take them along as a file."""
+"""Find entries, by filters or about a person or a case; and take them along as a file."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Annotated, Any, ClassVar, Final, Generic, Self
+from typing import Annotated, ClassVar, Final, Generic, Self
 
 from pydantic import Field, model_validator
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine
 
 from audit.log.entries import REFUSED, EntryType
 from audit.questions import export, query
-from audit.questions.query import MAX_PAGE, Filters, Found, Page, Search
+from audit.questions.query import MAX_PAGE, Filters, Page, Search
 from audit.questions.words import NOT_RELEASED, READS, Word
-from gateway.desk.asking import A, Answered, Note, Question, Windowed
-from gateway.desk.forms import EntryRef, FiltersForm, Format, Order, Person, Text
+from gateway.desk.asking import A, Answered, Note, Windowed
+from gateway.desk.forms import FiltersForm, Format, Order, Person, Text
 from gateway.desk.reading import Reading, Someone
-from gateway.storage.tables import handovers, inbox
 from gateway.web.validation import fault
-
-LONGEST_COURSE: Final = 1_000
 
 
 class Named(StrEnum):
@@ -164,88 +161,3 @@ class Export(Searching[Entries], kind=EntryType.EXPORT):
 
 class Download(Export, most=100_000):
     """The same for a browser, which gets the oldest of them if there are very many."""
-
-
-@dataclass(frozen=True, slots=True)
-class Course:
-    """What happened one after the other."""
-
-    found: tuple[Found, ...]
-
-    @property
-    def happened(self) -> tuple[Found, ...]:
-        """Without those who only read about it."""
-        return tuple(item for item in self.found if item.entry.type not in READS)
-
-    def to_dict(self) -> dict[str, Any]:
-        return {"found": [item.to_dict() for item in self.found]}
-
-
-_MOST_KEYS: Final = 16
-"""So many index keys a node has had at most whose entries are asked for at once."""
-
-
-class CourseOf(Question[Course], named="timeline-case"):
-    """Everything about one case, by the keys that entries have for it, with commas between; oldest first."""
-
-    key: Text
-
-    def read(self, reading: Reading) -> Answered[Course]:
-        case, *former = self.key.split(",")[:_MOST_KEYS]
-        filters = Filters(case=case, former_cases=tuple(former))
-        # Their place in the log is the order in which things happened; clocks of several writers may differ a little.
-        found = sorted(reading.walk(filters, limit=LONGEST_COURSE), key=lambda item: item.index)
-        course = Course(tuple(found))
-        key = case if course.found else None
-        return Answered(course, Note(bool(course.found), None, key, {"shown": len(course.found)}))
-
-
-class Timeline(Question[Course]):
-    """Everything about one handover (sent or received), one entry's story, or one case; oldest first."""
-
-    handover: Text | None = None
-    entry: EntryRef | None = None
-    case: Text | None = None
-
-    @model_validator(mode="after")
-    def _of_one_thing(self) -> Self:
-        if sum(value is not None for value in (self.handover, self.entry, self.case)) != 1:
-            raise fault("invalid-request", "a timeline is of one thing", "give one of handover, entry and case")
-        return self
-
-    @property
-    def recorded_as(self) -> str:
-        if self.case is not None:
-            return CourseOf.named
-        return "timeline-handover" if self.handover is not None else "timeline-entry"
-
-    def read(self, reading: Reading) -> Answered[Course]:
-        if self.case is not None:
-            return CourseOf.of(key=",".join(reading.cases(self.case))).read(reading)
-        story: dict[int, Found] = {}
-        for start in self._starts(reading):
-            chain = query.chain(reading.connection, start, limit=LONGEST_COURSE, find=reading.find)
-            story.update((item.index, item) for item in chain)
-        course = Course(tuple(story[index] for index in sorted(story)))
-        first = course.found[0].entry if course.found else None
-        about = (first.subject, first.case) if first is not None else (None, None)
-        return Answered(course, Note(bool(course.found), *about, {"shown": len(course.found)}))
-
-    def _starts(self, reading: Reading) -> list[str]:
-        if self.handover is not None:
-            sent = select(handovers.c.entry).where(handovers.c.id == self.handover)
-            received = select(inbox.c.entry).where(inbox.c.handover == self.handover)
-            return [*reading.connection.scalars(sent), *reading.connection.scalars(received)]
-        found = reading.locate(self.entry) if self.entry is not None else None
-        return [] if found is None else [found.entry.id]
-
-
-class FindCase(Question[str], named="find-case"):
-    """The keys that entries have for a case reference, which is not kept; several if the index key was changed."""
-
-    case: Text
-
-    def read(self, reading: Reading) -> Answered[str]:
-        keys = reading.cases(self.case)
-        known = [key for key in keys if reading.page(Filters(case=key), limit=1).found]
-        return Answered(",".join(known) or keys[0], Note(case=known[0] if known else None))

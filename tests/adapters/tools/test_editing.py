@@ -111,6 +111,117 @@ def test_change_is_written_where_a_hand_would_and_nothing_else_is(edit: Edit, we
     assert after.count("#") == TEXT.count("#")
 
 
+@pytest.mark.parametrize(
+    ("held", "written"),
+    [
+        ("", "    telecom: [{system: phone, value: {from: Puh, as: phone}}]"),
+        ("telecom: []", "    telecom: [{system: phone, value: {from: Puh, as: phone}}]"),
+        (
+            "telecom: [{system: email, value: {from: S}}]",
+            "    telecom: [{system: email, value: {from: S}}, {system: phone, value: {from: Puh, as: phone}}]",
+        ),
+        (
+            "telecom:\n      - system: phone\n        value: {from: Kotipuh}  # at home",
+            "      - {system: phone, value: {from: Puh, as: phone}}",
+        ),
+        ("telecom:\n    - {system: phone, value: {from: K}}", "    - {system: phone, value: {from: Puh, as: phone}}"),
+    ],
+    ids=["none", "an empty list", "in one line", "in blocks", "not indented"],
+)
+def test_telephone_is_written_behind_what_else_reaches_the_person(held: str, written: str) -> None:
+    text = TEXT.replace("    # the day\n", f"    {held}\n    # the day\n" if held else "    # the day\n")
+    place = next(place for place in places() if place.concept == "phone")
+
+    after = edited(text, Edit(EditKind.MAP, "Puh", path=place.path, transform=place.transform, beside=place.beside))
+
+    assert lines(text, after)[1] == [written]
+    assert after.count("#") == text.count("#")
+
+
+@pytest.mark.parametrize(
+    ("held", "concept", "written"),
+    [
+        ("", "street", "    address: [{line: [{from: X}]}]"),
+        ("", "postal-code", "    address: [{postalCode: {from: X, as: postal-code}}]"),
+        (
+            "address: [{line: [{from: Katu}]}]",
+            "city",
+            "    address: [{line: [{from: Katu}], city: {from: X}}]",
+        ),
+        ("address:\n      - city: {from: K}", "street", "        line: [{from: X}]"),
+        ("address: [{line: [{from: Katu}]}]", "street", "edit-there"),
+        ("address: []", "street", "    address: [{line: [{from: X}]}]"),
+        ("address: {city: {from: K}}", "street", "edit-other"),
+        ("telecom: {from: X}", "phone", "edit-other"),
+    ],
+    ids=range(8),
+)
+def test_parts_of_an_address_come_together_in_one(held: str, concept: str, written: str) -> None:
+    text = TEXT.replace("    # the day\n", f"    {held}\n    # the day\n" if held else "    # the day\n")
+    place = next(place for place in places() if place.concept == concept)
+    edit = Edit(EditKind.MAP, "X", path=place.path, transform=place.transform, beside=place.beside)
+
+    if written.startswith("edit-"):
+        with pytest.raises(EditError, match=written):
+            edited(text, edit)
+    else:
+        assert lines(text, edited(text, edit))[1] == [written]
+
+
+SHARED = TEXT.replace("ignored:\n", "optional: &names\n  - Huone\nignored: *names\nx-old:\n").replace(
+    "gender:\n    M: male", "gender: &sex\n    M: male\n  other: *sex"
+)
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        Edit(EditKind.IGNORE, "Muu"),
+        Edit(EditKind.CODE, "N", table="gender", code="female"),
+        Edit(EditKind.CODE, "N", table="other", code="female"),
+    ],
+)
+def test_click_at_what_an_anchor_shares_changes_nothing_elsewhere_and_is_refused(edit: Edit) -> None:
+    with pytest.raises(EditError) as caught:
+        edited(SHARED, edit)
+
+    assert caught.value.code == "edit-shared"
+
+
+def test_mapping_with_anchors_is_changed_where_nothing_is_shared() -> None:
+    alone = SHARED.replace("ignored: *names\n", "").replace("optional: &names", "ignored: &names")
+
+    assert lines(alone, edited(alone, Edit(EditKind.IGNORE, "Muu")))[1] == ["  - Muu"]
+    after = edited(SHARED, Edit(EditKind.CODE, "harrastus", table="need", code="settling-in"))
+
+    assert lines(SHARED, after)[1] == ["  need: {extends: service-need, asunto: housing, harrastus: settling-in}"]
+
+
+def test_what_a_merge_has_brought_is_there_already() -> None:
+    text = TEXT.replace("  gender:\n    M: male", "  gender: &sex {M: male}\n  other: {<<: *sex, X: other}")
+
+    with pytest.raises(EditError) as caught:
+        edited(text, Edit(EditKind.CODE, "M", table="other", code="female"))
+
+    assert caught.value.code == "edit-there"
+    assert "N: female" in edited(text, Edit(EditKind.CODE, "N", table="other", code="female")).replace('"', "")
+
+
+@pytest.mark.parametrize("told", ["&a [*a]", "&a [x,x,x,x,x,x,x,x,x]"])
+def test_anchors_without_end_are_refused(told: str) -> None:
+    letters = "bcdefg"
+    within = "".join(
+        f"{name}: &{name} [{', '.join([f'*{former}'] * 9)}]\n"
+        for former, name in zip("a" + letters, letters, strict=False)
+    )
+    text = TEXT + f"a: {told}\n" + (within if "x" in told else "")
+
+    with pytest.raises(EditError) as caught:
+        edited(text, Edit(EditKind.IGNORE, "Huone"))
+
+    assert caught.value.code == "edit-other"
+
+
 def test_list_in_one_line_grows_in_it_and_a_first_table_stands_before_the_resources() -> None:
     text = "mapping: x\nsource: {format: csv}\nignored: []\nresources:\n  Patient:\n    gender: {from: A}"
 
@@ -144,7 +255,7 @@ def test_part_of_a_name_is_put_beside_the_other_however_the_list_is_written(name
         (TEXT, Edit(EditKind.MAP, "X", path=("birthDate",)), "edit-there"),
         (TEXT, Edit(EditKind.MAP, "X", path=("birthDate", "from", "y")), "edit-other"),
         (TEXT, Edit(EditKind.MAP, "X", path=("birthDate", 0, "y")), "edit-other"),
-        ("resources: {Patient: {name: []}}", Edit(EditKind.MAP, "X", path=("name", 0, "family")), "edit-other"),
+        ("resources: {Patient: {name: []}}", Edit(EditKind.MAP, "X", path=("name", 1, "family")), "edit-other"),
         (
             "resources: {ServiceRequest: {}}",
             Edit(EditKind.MAP, "X", path=("c",), resource="ServiceRequest"),

@@ -34,7 +34,7 @@ SMALL = [make().data[:1500] for make in ALL if make is not english_workbook]
 def test_most_columns_of_an_unseen_sample_are_recognised_and_none_wrongly(make: Callable[[], Unseen]) -> None:
     unseen = make()
 
-    found = {one.column.name: one.concept.name for one in recognise(sniff(unseen.data, unseen.file)).recognised}
+    found = {one.column.name: one.concept.name for one in recognise(sniff(unseen.data)).recognised}
 
     right = [name for name, concept in unseen.truth.items() if found.get(name) == concept]
     wrong = {
@@ -198,7 +198,7 @@ def test_births_of_which_only_a_year_is_known_are_recognised_with_the_others(
     name: str, values: list[str], transform: str
 ) -> None:
     rows = "".join(f"A{number};Merisalo{number};{value}\n" for number, value in enumerate(values))
-    sample = sniff(f"Asiakasnumero;Sukunimi;{name}\n{rows}".encode(), "sample.csv")
+    sample = sniff(f"Asiakasnumero;Sukunimi;{name}\n{rows}".encode())
 
     found = mapping_of("births", sample, recognise(sample))
 

@@ -234,10 +234,22 @@ def test_column_is_mapped_and_a_protecting_fact_is_declared_by_a_click(page: Any
             "service-needs",
             '  ServiceRequest: {each: {split: Tuen tarpeet, by: "/"}, code: {from: ".", as: code need}}\n',
         ),
+        (
+            "Puh.nro",
+            '      - {system: phone, value: {from: "Puh.nro", as: phone}}\n',
+            "phone",
+            'as: email}}\n      - {system: phone, value: {from: "Puh.nro", as: phone}}\n',
+        ),
+        (
+            "Lähiosoite",
+            "line: [{from: Lähiosoite}], ",
+            "street",
+            ", line: [{from: Lähiosoite}]}]\n",
+        ),
     ],
-    ids=["family name", "given names", "language", "needs"],
+    ids=["family name", "given names", "language", "needs", "telephone", "street"],
 )
-def test_names_language_and_needs_are_mapped_by_a_click_as_they_are_proposed(
+def test_what_is_told_of_a_person_is_mapped_by_a_click_as_they_are_proposed(
     page: Any, mapping: Path, column: str, line: str, concept: str, written: str
 ) -> None:
     edit(mapping, line, "")

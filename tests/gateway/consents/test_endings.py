@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -17,7 +16,7 @@ from gateway.sources.backends import Locator
 from gateway.wire.problems import ProblemError
 from schemas.facts import HETU, MIGRI_CUSTOMER, Identifier
 from tests.databases import database_url, postgresql_server, postgresql_url
-from tests.gateway.exchange.inprocess import InProcess, Place, node
+from tests.gateway.exchange.inprocess import InProcess
 
 __all__ = ["database_url", "postgresql_server", "postgresql_url"]
 pytestmark = pytest.mark.xdist_group("reports")
@@ -27,17 +26,6 @@ CUSTOMER = Locator(MIGRI_CUSTOMER, "7000009")
 OWN = Giver.read({"kind": "self"})
 GUARDIAN = Giver.read({"kind": "guardian", "minor_opinion": "agrees"})
 FORBIDDEN: dict[str, Any] = {"kind": "prohibition", "categories": ["health-needs"]}
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
-    return Place.build(tmp_path_factory.mktemp("endings"))
-
-
-@pytest.fixture
-async def here(place: Place, database_url: str) -> AsyncIterator[InProcess]:
-    async with node(place, database_url) as running:
-        yield running
 
 
 async def said(here: InProcess, about: Locator, **changes: Any) -> str:

@@ -26,11 +26,6 @@ class Clock:
         return self.now
 
 
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
-    return Place.build(tmp_path_factory.mktemp("reports"))
-
-
 async def is_given(here: InProcess, person: str) -> bool:
     """Whether the municipality gets the health needs, which rest on consent."""
     answer = await here.ask(person)

@@ -7,6 +7,7 @@ import html
 import io
 import json
 import re
+from typing import Any
 
 import httpx
 import pytest
@@ -173,7 +174,8 @@ def test_the_records_of_whoever_was_forgotten_are_proven_and_lead_to_no_person(r
 
 @pytest.mark.parametrize(("kind", "outcome", "is_shown"), [
     ("delivery", "stopped", True), ("delivery", "partial", True), ("decision", "withheld", True),
-    ("delivery", "success", False), ("delivery", "failed", False),
+    ("delivery", "success", True), ("query", "partial", True), ("delivery", "requested", False),
+    ("decision", "planned", False), ("delivery", "failed", False),
 ])  # fmt: skip
 def test_a_persons_page_lists_what_was_stopped_and_withheld(
     running: Running, kind: str, outcome: str, is_shown: bool
@@ -190,3 +192,22 @@ def test_a_persons_page_lists_what_was_stopped_and_withheld(
 
     assert (f"/entries/{index}" in listed) is is_shown
     assert (listed.count("chips held") > 0) or not is_shown, "the categories that were held back"
+
+
+def test_a_story_has_the_duties_that_its_messages_left_and_is_found_by_any_of_its_ids(running: Running) -> None:
+    world, client = running.world, running.enter()
+    about: dict[str, Any] = {
+        "agents": Agents(node="centre.demo", recipient=KOTKA), "source": CENTRE, "subject": world.pseudonym,
+        "message_id": new_id(NOW),
+    }  # fmt: skip
+    plan = Entry("handover", "planned", NOW, id=new_id(NOW), source=CENTRE, subject=world.pseudonym)
+    sent = Entry("delivery", "success", NOW, id=new_id(NOW), previous=plan.id, **about)
+    duty = Entry("obligation", "pending", NOW, id=new_id(NOW), detail={"kind": "notify-of-disclosure"}, **about)
+    done = Entry("obligation", "success", NOW, id=new_id(NOW), previous=duty.id, source=CENTRE)
+    indexes = world.log.append_blocking((plan, sent, duty, done)).indexes
+
+    for reference in (sent.message_id, duty.id, plan.id):
+        form = {"csrf": hidden(client.get("/cases")), "reference": reference}
+        found = client.post("/cases", data=form, headers={"origin": running.address}).headers["location"]
+        page = client.get(found).text
+        assert [index for index in indexes if f'href="/entries/{index}"' not in page] == [], reference

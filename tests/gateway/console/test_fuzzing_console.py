@@ -106,11 +106,6 @@ def filled(place: Place, database_url: str) -> Iterator[Ground]:
         yield ground
 
 
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
-    return Place.build(tmp_path_factory.mktemp("fuzzing-console"))
-
-
 @pytest.mark.parametrize("role", ["officer", "auditor", "registrar"])
 def test_no_form_and_no_address_makes_the_console_fail(place: Place, database_url: str, role: str) -> None:
     with filled(place, database_url) as ground:

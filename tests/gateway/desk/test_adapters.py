@@ -25,11 +25,6 @@ ONE, TWO = Version("harju", "1", "1" * 64), Version("harju", "2", "2" * 64)
 STORY = Story(client="yhdyspinta adapter take", user="u-1", node="centre")
 
 
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
-    return Place.build(tmp_path_factory.mktemp("adapters"))
-
-
 @pytest.fixture
 async def here(place: Place, database_url: str) -> AsyncIterator[InProcess]:
     async with node(place, database_url) as found:

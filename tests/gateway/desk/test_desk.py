@@ -35,11 +35,6 @@ COATS = ("console/pages", "desk/web.py", "desk/usage.py", "desk/cli")
 PERSON = {"system": MIGRI_CUSTOMER, "value": "7000001"}
 
 
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
-    return Place.build(tmp_path_factory.mktemp("desk"))
-
-
 @pytest.fixture
 async def here(place: Place, database_url: str) -> AsyncIterator[InProcess]:
     async with node(place, database_url) as found:

@@ -20,11 +20,6 @@ from tests.gateway.rulebooks import without
 SAME = former_rulebook().decode()
 
 
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
-    return Place.build(tmp_path_factory.mktemp("proposals"))
-
-
 def proposals(here: InProcess, standing: Callable[[], Standing | None] | None = None) -> Proposals:
     exchange = here.exchange
     return Proposals(exchange.engine, exchange.subjects, standing or (lambda: exchange.standing(exchange.clock())))

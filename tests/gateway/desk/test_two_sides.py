@@ -26,11 +26,6 @@ from tests.gateway.handover.test_reception import CONTACT
 PEOPLE = ("A1", "A2", "A3")
 
 
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
-    return Place.build(tmp_path_factory.mktemp("two-sides"))
-
-
 @dataclass
 class Nodes:
     """Who gives and who gets."""

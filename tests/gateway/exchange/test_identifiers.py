@@ -26,11 +26,6 @@ from tests.gateway.exchange.inprocess import INDEX_KEY, InProcess, Place, hidden
 from tests.people import as_recorded_before
 
 
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
-    return Place.build(tmp_path_factory.mktemp("identifiers"))
-
-
 @pytest.fixture
 def database(database_url: str) -> str:
     return database_url

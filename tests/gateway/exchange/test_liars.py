@@ -64,11 +64,6 @@ class Nodes:
             }
 
 
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
-    return Place.build(tmp_path_factory.mktemp("liars"))
-
-
 @pytest_asyncio.fixture(scope="module", loop_scope="module", params=["sqlite", "postgresql"])
 async def nodes(
     request: pytest.FixtureRequest, place: Place, tmp_path_factory: pytest.TempPathFactory

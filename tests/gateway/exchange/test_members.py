@@ -32,11 +32,6 @@ FORM = {"status": "active", "categories": ["health-needs"], "purposes": ["servic
 REFUSED = {"status": "refused", "categories": ["health-needs"]}
 
 
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
-    return Place.build(tmp_path_factory.mktemp("members"))
-
-
 @pytest.fixture
 async def here(place: Place, database_url: str) -> AsyncIterator[InProcess]:
     """A node that speaks for the centre and for the county."""

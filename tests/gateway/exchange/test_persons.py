@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from itertools import permutations
 
 import pytest
@@ -14,22 +13,11 @@ from gateway.sources.backends import Locator
 from gateway.wire.identifiers import ServiceId
 from gateway.wire.problems import ProblemError
 from schemas.facts import HETU, MIGRI_CUSTOMER
-from tests.gateway.exchange.inprocess import Bundle, InProcess, Place, hidden_reason, node, problem_of
+from tests.gateway.exchange.inprocess import Bundle, InProcess, hidden_reason, problem_of
 
 CODE = "010190-900P"
 OTHER_CODE = "020290-9016"
 CARRIED = {"purposes": ["service-need-lookup", "reception-to-municipality"], "recipients": ["municipality"]}
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
-    return Place.build(tmp_path_factory.mktemp("persons"))
-
-
-@pytest.fixture
-async def here(place: Place, database_url: str) -> AsyncIterator[InProcess]:
-    async with node(place, database_url) as running:
-        yield running
 
 
 def with_code(code: str = CODE) -> object:

@@ -21,11 +21,6 @@ pytestmark = pytest.mark.xdist_group("policy-refusals")
 Bundle = dict[str, Any]
 
 
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
-    return Place.build(tmp_path_factory.mktemp("refusals"))
-
-
 @pytest.fixture
 def database(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path / 'node.db'}"

@@ -29,11 +29,6 @@ DELIVERIES = 100
 AT_ONCE = 50
 
 
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
-    return Place.build(tmp_path_factory.mktemp("races"))
-
-
 async def test_nothing_leaves_after_a_committed_withdrawal(place: Place, database_url: str, tmp_path: Path) -> None:
     """500 interleavings on each of the two kinds of database, 1 000 in all: answers, and deliveries by the workers."""
     random = Random(20260301)

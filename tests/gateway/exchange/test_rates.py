@@ -97,11 +97,6 @@ def test_counts_do_not_grow_without_end(monkeypatch: pytest.MonkeyPatch) -> None
     assert max(len(persons.seen) for persons in counts._persons.values()) <= 5
 
 
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
-    return Place.build(tmp_path_factory.mktemp("rates"))
-
-
 @pytest.fixture
 async def here(place: Place, database_url: str) -> AsyncIterator[Faces]:
     async with node(place, database_url) as found, faces(found) as both:

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import pytest
 from sqlalchemy import Engine, event
 
 from gateway.exchange.opening import PeerCall
@@ -23,11 +22,6 @@ from tests.gateway.exchange.inprocess import InProcess, Place, node
 from tests.gateway.handover.test_deliveries import order, rows
 
 __all__ = ["database_url"]
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
-    return Place.build(tmp_path_factory.mktemp("place"))
 
 
 @contextmanager

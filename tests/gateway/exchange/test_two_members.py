@@ -54,11 +54,6 @@ PERSON = person(MIGRI_CUSTOMER, "7000001")
 MEMBERS = ("centre", "kymenlaakso")
 
 
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
-    return Place.build(tmp_path_factory.mktemp("two-members"))
-
-
 def together() -> Callable[[Standing], Standing]:
     """The same network, in which the centre's node speaks for the county as well."""
     made: dict[int, Registry] = {}

@@ -26,11 +26,6 @@ CONTACT = {"name": "Kotoutumispalvelut"}
 OURS = Identifier(LOCAL, "K-1")
 
 
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
-    return Place.build(tmp_path_factory.mktemp("acceptance"))
-
-
 @pytest.fixture
 async def here(place: Place, database_url: str) -> AsyncIterator[InProcess]:
     async with node(place, database_url, of="kotka") as running:

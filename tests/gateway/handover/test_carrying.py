@@ -29,11 +29,6 @@ PURPOSE = "reception-to-municipality"
 HEALTH = "health-needs"
 
 
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
-    return Place.build(tmp_path_factory.mktemp("carrying"))
-
-
 @pytest.fixture
 async def kotka(place: Place, database_url: str) -> AsyncIterator[InProcess]:
     async with node(place, database_url, of="kotka") as here:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 import pytest
 from sqlalchemy import select, update
 
@@ -15,20 +13,9 @@ from gateway.person.values import Register
 from gateway.storage.tables import deliveries, handovers
 from gateway.wire.problems import ProblemError
 from schemas.facts import HETU, MIGRI_CUSTOMER
-from tests.gateway.exchange.inprocess import InProcess, Place, node
+from tests.gateway.exchange.inprocess import InProcess
 
 REGISTER = Register("register", True)
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
-    return Place.build(tmp_path_factory.mktemp("changes"))
-
-
-@pytest.fixture
-async def here(place: Place, database_url: str) -> AsyncIterator[InProcess]:
-    async with node(place, database_url) as running:
-        yield running
 
 
 async def hand_over(here: InProcess, person: str) -> int:

@@ -26,11 +26,6 @@ from tests.gateway.exchange.inprocess import InProcess, Place, node
 from tests.waiting import until
 
 
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
-    return Place.build(tmp_path_factory.mktemp("deliveries"))
-
-
 class Clock:
     """The time, and as much more as a test has let pass."""
 

@@ -28,11 +28,6 @@ CONTACT = {"name": "Kotoutumispalvelut", "phone": "05 000 0000"}
 READERS_TURNS = 2_000
 
 
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
-    return Place.build(tmp_path_factory.mktemp("reception"))
-
-
 async def hand_over(here: InProcess, delivery: str, *, party: str = "centre", **changes: Any) -> Answer:
     """Another organisation brings a person's name to the node's inbox."""
     bundle = changes.pop("bundle", None) or project(here.register.bundle(delivery), frozenset({"identity"})).bundle

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 
@@ -17,19 +16,8 @@ from gateway.person.registrar import IdentityAct
 from gateway.web.authentication import Caller
 from gateway.wire.problems import ProblemError
 from schemas.facts import HETU, MIGRI_CUSTOMER, Identifier
-from tests.gateway.exchange.inprocess import InProcess, Place, hidden_reason, node, problem_of
+from tests.gateway.exchange.inprocess import InProcess, hidden_reason, problem_of
 from tests.gateway.exchange.test_persons import CODE, OTHER_CODE, moved, order_of, say, with_code
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
-    return Place.build(tmp_path_factory.mktemp("identity"))
-
-
-@pytest.fixture
-async def here(place: Place, database_url: str) -> AsyncIterator[InProcess]:
-    async with node(place, database_url) as running:
-        yield running
 
 
 def desk(here: InProcess) -> tuple[Identity, Actor, Actor]:

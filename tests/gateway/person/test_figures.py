@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -15,20 +14,9 @@ from gateway.person.figures import IdentityWatch, overdue_from
 from gateway.person.registrar import IdentityAct
 from gateway.telemetry import Telemetry
 from schemas.facts import HETU, MIGRI_CUSTOMER, Identifier
-from tests.gateway.exchange.inprocess import InProcess, Place, node
+from tests.gateway.exchange.inprocess import InProcess
 from tests.gateway.exchange.test_persons import CODE, say, with_code
 from tests.gateway.identity.test_identity import held_handover, proposed
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
-    return Place.build(tmp_path_factory.mktemp("figures"))
-
-
-@pytest.fixture
-async def here(place: Place, database_url: str) -> AsyncIterator[InProcess]:
-    async with node(place, database_url) as running:
-        yield running
 
 
 @pytest.mark.parametrize(

@@ -36,11 +36,6 @@ class Clock:
         return datetime.now(UTC) + self.moved
 
 
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
-    return Place.build(tmp_path_factory.mktemp("deadlines"))
-
-
 @pytest.fixture
 def clock() -> Clock:
     return Clock()

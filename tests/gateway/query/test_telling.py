@@ -28,11 +28,6 @@ pytestmark = pytest.mark.xdist_group("telling")
 HEALTH = frozenset({"health-needs"})
 
 
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
-    return Place.build(tmp_path_factory.mktemp("telling"))
-
-
 @pytest.fixture
 async def here(place: Place, tmp_path: Path) -> AsyncIterator[InProcess]:
     async with node(place, f"sqlite:///{tmp_path / 'node.db'}") as found:

@@ -40,11 +40,6 @@ WORD = {
 }
 
 
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
-    return Place.build(tmp_path_factory.mktemp("words"))
-
-
 def taking(party: str, *versions: int) -> Any:
     """The registry, in which one party's nodes take these versions."""
 

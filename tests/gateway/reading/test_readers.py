@@ -36,7 +36,8 @@ class Hostile:
             if what == "opens":
                 yield Mapped(self.opens(*where), {}, {}, (), Position())
             else:
-                yield Mapped(str(getattr(self, what)()), {}, {}, (), Position())
+                self.findings = ()
+                yield Mapped(str(getattr(self, what)()), {}, {}, self.findings, Position())
 
     def opens(self, path, mode):
         try:
@@ -72,6 +73,11 @@ class Hostile:
     def closes(self):
         os.closerange(0, 1 << 16)  # the channel may have any number
         time.sleep(3600)
+
+    def names(self):
+        place = Position("010190-999X.xlsx", 3, "Käynnit Virtanen_010190-999X")
+        self.findings = (Finding("warning", "not-read", place, None, TEXT, TEXT),)
+        return "names"
 
     def raises(self):
         raise ValueError("010190-900P")
@@ -196,6 +202,12 @@ async def test_input_that_harms_its_reader_harms_nobody_on_the_event_loop(
 
     assert len(reading.editions._poison) == before + 1
     assert [mapped.key for mapped in await adapter.convert_soon(b"well\nwell", LIMITS)] == ["well", "well"]
+
+
+def test_what_a_source_calls_by_a_persons_number_is_told_without_it(reading: Reading) -> None:
+    ((told,),) = (mapped.findings for mapped in converted(reading, "names"))
+
+    assert told.position == Position("….xlsx", 3, "Käynnit …")
 
 
 async def test_many_are_read_on_the_event_loop_by_few_readers(reading: Reading) -> None:

@@ -111,6 +111,11 @@ def test_wheel_in_which_something_else_could_run_is_refused_with_the_files_name(
         opened(data)
 
 
+def test_wheel_is_refused_without_the_number_that_a_file_is_called_by() -> None:
+    with pytest.raises(AdapterError, match=r"^harju/samples/….zip of the wheel is compiled or packed"):
+        opened(beside("harju/samples/010190-999X.zip"))
+
+
 def test_reader_gets_of_what_is_for_installers_only_what_the_digest_tells(tmp_path: Path) -> None:
     opened(wheel("1.0", more={"harju-1.0.dist-info/licenses/LICENSE": "x"})).unpack(tmp_path)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 
 from gateway.keys import certificates
 from gateway.keys.certificates import PrivateKey
+from gateway.keys.errors import TrustError
 from gateway.keys.tls import peer_pin
 from gateway.registry.read.entries import (
     Content,
@@ -160,3 +162,11 @@ def build() -> Network:
 def network() -> Network:
     """The small network, made once: its values never change."""
     return build()
+
+
+def refused(code: str, call: Callable[[], object]) -> TrustError:
+    """That a call is refused with a code; the error."""
+    with pytest.raises(TrustError) as refusal:
+        call()
+    assert refusal.value.code == code
+    return refusal.value

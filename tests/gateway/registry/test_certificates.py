@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import subprocess
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,7 +22,7 @@ from gateway.keys.errors import TrustError
 from gateway.wire.identifiers import MemberId
 from gateway.wire.signing import Algorithm
 from tests import parts
-from tests.gateway.registry.conftest import KOTKA, NOW, Authority
+from tests.gateway.registry.conftest import KOTKA, NOW, Authority, refused
 
 MEMBER = KOTKA.member
 ALGORITHMS: tuple[Algorithm, ...] = ("ES256", "EdDSA")
@@ -31,13 +30,6 @@ AUTHORITY = Authority.make()
 ED_AUTHORITY = Authority.make(algorithm="EdDSA")
 KEY = certificates.new_private_key("ES256")
 SECOND = timedelta(seconds=1)
-
-
-def refused(code: str, call: Callable[[], object]) -> TrustError:
-    with pytest.raises(TrustError) as refusal:
-        call()
-    assert refusal.value.code == code
-    return refusal.value
 
 
 def resigned(certificate: bytes, old: bytes, new: bytes) -> bytes:

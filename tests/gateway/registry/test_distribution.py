@@ -33,7 +33,7 @@ from gateway.registry.read.entries import Content
 from gateway.registry.read.roles import ROLES, Lifetimes
 from gateway.registry.run.publishing import Publisher
 from gateway.wire.signing import thumbprint
-from tests.gateway.registry.conftest import KOTKA, NOW, Network, build, named
+from tests.gateway.registry.conftest import KOTKA, NOW, Network, build, named, refused
 
 NETWORK = build()
 FILES = writing.write(NETWORK.content)
@@ -95,13 +95,6 @@ def client(publication: Publication, tmp_path: Path) -> RegistryClient:
     client = publication.client(tmp_path / "cache")
     client.refresh(NOW)
     return client
-
-
-def refused(code: str, call: Callable[[], object]) -> TrustError:
-    with pytest.raises(TrustError) as refusal:
-        call()
-    assert refusal.value.code == code
-    return refusal.value
 
 
 def keeps_the_last(client: RegistryClient, code: str, now: datetime = SOON) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -50,20 +49,13 @@ from gateway.registry.run.joining import (
     take_in,
     witness_file,
 )
-from tests.gateway.registry.conftest import INBOX, KOTKA, NOW, RECEPTION, build, named
+from tests.gateway.registry.conftest import INBOX, KOTKA, NOW, RECEPTION, build, named, refused
 from tests.properties import examples
 
 MEMBER = Member(KOTKA.member, named("Kotka"), (RoleTerm("municipality"),), (Subsystem(KOTKA, named("Kotka")),))
 NODE = Node("kotka-1", KOTKA.member, "https://kotka.example:5500", frozenset(), frozenset({KOTKA.member}))
 SERVICE = ServiceDescriptor(INBOX, "inbox", named("Saapuvat"))
 PHRASE = b"a passphrase"
-
-
-def refused(code: str, call: Callable[[], object]) -> TrustError:
-    with pytest.raises(TrustError) as refusal:
-        call()
-    assert refusal.value.code == code
-    return refusal.value
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -13,24 +12,16 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
 from gateway.keys import certificates
-from gateway.keys.errors import TrustError
 from gateway.keys.keystore import FileKeyStore, read_private_key, write_private_key, write_secret
 from gateway.keys.token import Pkcs11KeyStore
 from gateway.wire.signing import Algorithm, PublicKey
-from tests.gateway.registry.conftest import KOTKA, Authority
+from tests.gateway.registry.conftest import KOTKA, Authority, refused
 from tests.gateway.tokens import PIN, Tokens
 
 MEMBER = KOTKA.member
 ALGORITHMS: tuple[Algorithm, ...] = ("ES256", "EdDSA")
 AUTHORITY = Authority.make()
 PASSPHRASE = b"kolme sanaa riitt\xc3\xa4\xc3\xa4"
-
-
-def refused(code: str, call: Callable[[], object]) -> TrustError:
-    with pytest.raises(TrustError) as refusal:
-        call()
-    assert refusal.value.code == code
-    return refusal.value
 
 
 def verify(public_key: PublicKey, signature: bytes, data: bytes) -> None:

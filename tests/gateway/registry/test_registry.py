@@ -50,6 +50,7 @@ from tests.gateway.registry.conftest import (
     Network,
     build,
     named,
+    refused,
     vouched,
 )
 from tests.properties import examples
@@ -62,13 +63,6 @@ STRANGER = SubsystemId.parse("FI-DEMO/GOV/9999999-2/muu")
 
 def registry(content: Content = NETWORK.content, version: int = 1) -> Registry:
     return Registry(content, version=version, expires=LATER)
-
-
-def refused(code: str, call: Callable[[], object]) -> TrustError:
-    with pytest.raises(TrustError) as refusal:
-        call()
-    assert refusal.value.code == code
-    return refusal.value
 
 
 REGISTRY = registry()

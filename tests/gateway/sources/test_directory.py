@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 
 import pytest
@@ -32,7 +33,10 @@ async def test_each_file_is_read_once_and_put_away(books: Progress, tmp_path: Pa
     await drain(feed)
 
     assert sink.people == ["A1", "A2", "A3"]
-    assert sorted(one.name for one in (drop / "done").iterdir()) == ["monday.csv", "tuesday.csv"]
+    reports = [path.name.partition(".")[0] for path in (tmp_path / "reports").iterdir()]
+    kept = sorted(path.name for path in (drop / "done").iterdir())
+    assert [name.partition("-")[0] for name in kept] == ["monday", "tuesday"]
+    assert sorted(name.partition("-")[2] for name in kept) == sorted(f"{report}.csv" for report in reports)
     assert not list((drop / "working").iterdir())
 
 
@@ -87,7 +91,8 @@ async def test_a_file_that_grew_while_it_was_read_is_read_again_whole(books: Pro
     await drain(feed_of(source, sink, books, tmp_path / "reports"))
 
     assert sink.people == ["A1", "A2", "A3", "A4"]
-    assert (drop / "done" / "stalled.csv").read_bytes() == whole
+    (kept,) = (drop / "done").iterdir()
+    assert kept.read_bytes() == whole
 
 
 async def test_what_was_rejected_is_told_in_the_report_and_counted(books: Progress, tmp_path: Path) -> None:
@@ -140,8 +145,54 @@ async def test_two_files_of_one_name_are_both_kept(books: Progress, tmp_path: Pa
         (drop / "export.csv").write_bytes(export([number]))
         await drain(feed)
 
+    (drop / "export.csv").write_bytes(export(["A2"]))
+    await drain(feed)
+
     assert sink.people == ["A1", "A2"]
-    assert len(list((drop / "done").iterdir())) == 2
+    assert len(list((drop / "done").iterdir())) == 3, "and one that comes again as it was"
+
+
+@pytest.mark.parametrize(
+    "name", ["Virtanen 010190-999X.csv", "010190A999X.csv", "M\udce4ki 010190-999X.csv", "x" * 251 + ".csv"]
+)
+async def test_name_of_a_file_is_told_nowhere(
+    books: Progress, tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    drop, sink = tmp_path / "drop", Sink()
+    drop.mkdir()
+    (drop / name).write_bytes(export(["A1"], born="bad-day"))
+
+    with caplog.at_level(logging.DEBUG):
+        await drain(feed_of(Directory(drop), sink, books, tmp_path / "reports"))
+
+    (report,) = (tmp_path / "reports").iterdir()
+    (kept,) = (drop / "done").iterdir()
+    told = report.name + report.read_text("utf-8") + " ".join(str(record.__dict__) for record in caplog.records)
+    assert not any(part in told for part in ("Virtanen", "010190", "999X", "ki ", "xxx"))
+    assert kept.stem.endswith(f"-{report.name.partition('.')[0]}"), "by which the file of a report is found"
+    assert kept.stem[0] == name[0]
+    assert {line["file"] for line in lines(tmp_path / "reports") if "file" in line} == {report.name.partition(".")[0]}
+
+
+async def test_report_that_was_taken_away_is_written_anew_and_nothing_is_doubled(
+    books: Progress, tmp_path: Path
+) -> None:
+    drop, sink = tmp_path / "drop", Sink(stop_after=40)
+    drop.mkdir()
+    people = [f"A{number}" for number in range(100)]
+    (drop / "many.csv").write_bytes(export(["A5", *people]))
+    with pytest.raises(ProblemError):
+        await drain(feed_of(Directory(drop), sink, books, tmp_path / "reports"))
+    (report,) = (tmp_path / "reports").iterdir()
+    report.unlink()
+    sink.stop_after = None
+
+    await drain(feed_of(Directory(drop), sink, books, tmp_path / "reports"))
+
+    told = lines(tmp_path / "reports")
+    assert sorted(sink.people) == sorted(people)
+    assert [line["code"] for line in told if "column" in line] == ["duplicate-key"]
+    assert told[-1] == {"summary": True, "read": 101, "taken": 100, "rejected": 1}
 
 
 async def test_a_running_feed_reads_what_is_put_there(books: Progress, tmp_path: Path) -> None:

@@ -38,6 +38,12 @@ def arrive(folder: Path, *names: str, text: str = "x") -> None:
         (folder / name).write_text(text)
 
 
+def put_away(folder: Path) -> Path:
+    """The one drop that was put away."""
+    (kept,) = (folder / "done").glob("1-*")
+    return kept
+
+
 async def looked(source: DropDirectory, times: int = 3) -> list[str]:
     """The titles of what is found in so many looks, each put away."""
     found = []
@@ -91,7 +97,7 @@ async def test_a_whole_drop_is_read_as_one_archive_and_put_away_whole(tmp_path: 
     with batch.opened() as stream, zipfile.ZipFile(stream) as archive:  # type: ignore[attr-defined]
         assert archive.namelist() == ["persons-1.csv", "needs-1.csv"]
     await source.finished(batch)
-    assert {path.name for path in (tmp_path / "done" / "1").iterdir()} == {
+    assert {path.name for path in put_away(tmp_path).iterdir()} == {
         "persons-1.csv",
         "needs-1.csv",
         "export-1.ok",
@@ -117,7 +123,7 @@ async def test_a_node_that_was_killed_while_it_moved_a_drop_takes_it_whole(tmp_p
     arrive(tmp_path / "working" / "1", "persons-1.csv")
 
     assert await looked(directory(tmp_path), 1) == ["1"]
-    assert len(list((tmp_path / "done" / "1").iterdir())) == 3
+    assert len(list(put_away(tmp_path).iterdir())) == 3
 
 
 async def test_a_node_that_was_killed_before_it_moved_anything_takes_the_drop(tmp_path: Path) -> None:
@@ -141,7 +147,7 @@ async def test_a_drop_that_has_grown_while_it_was_read_is_read_again(tmp_path: P
     assert second is not None
     assert second.id != first.id
     await source.finished(second)
-    assert (tmp_path / "done" / "1" / "needs-1.csv").read_text() == "more than before"
+    assert (put_away(tmp_path) / "needs-1.csv").read_text() == "more than before"
 
 
 async def test_a_drop_that_was_begun_and_lost_a_part_is_told_and_not_read(tmp_path: Path) -> None:
@@ -164,7 +170,7 @@ async def test_the_same_drop_has_the_same_identity_and_another_content_another(t
         await source.finished(batch)
 
     assert ids[0] == ids[1] != ids[2]
-    assert len(list((tmp_path / "done").iterdir())) == 3 - (ids[0] == ids[1]) + 1
+    assert len(list((tmp_path / "done").iterdir())) == 3
 
 
 async def test_persons_are_handed_over_with_their_rows_of_the_other_file(
@@ -183,6 +189,7 @@ async def test_persons_are_handed_over_with_their_rows_of_the_other_file(
     assert [len(bundle["entry"]) for bundle in sink.taken.values()] == [1, 2]
     assert sink.people == ["A1", "A2"]
     (report,) = (tmp_path / "reports").iterdir()
+    assert put_away(tmp_path).name == f"1-{report.name.partition('.')[0]}"
     assert '"read":3,"taken":2,"rejected":1' in report.read_text("utf-8")
 
 
@@ -197,6 +204,23 @@ async def test_a_drop_that_never_comes_whole_is_told_once_without_its_name(
 
     assert [record.message for record in caplog.records] == ["drop-incomplete"]
     assert "Liisa" not in str(caplog.records[0].__dict__)
+
+
+async def test_what_the_star_of_a_drop_stands_for_is_told_nowhere(tmp_path: Path, books: Progress, sink: Sink) -> None:
+    drop = tmp_path / "drop"
+    drop.mkdir()
+    arrive(drop, "henkilot-010190-999X.csv", text="NRO;SUKU\nA1;Oja\n")
+    arrive(drop, "tarpeet-010190-999X.csv", text="NRO;TARVE\nA9;housing\n")
+    intake = Intake(
+        directory(drop, Parts(("henkilot-*.csv", "tarpeet-*.csv"))), adapter(joined(), PATIENT + NEEDS), Limits()
+    )
+
+    await drain(Feed("county", intake, Door(sink, sink.take_change), Books(books, tmp_path / "reports"), FeedPolicy()))
+
+    (report,) = (tmp_path / "reports").iterdir()
+    assert "join-apart" in report.read_text("utf-8")
+    assert "010190" not in report.name + report.read_text("utf-8")
+    assert [path.name[:12] for path in (drop / "done").iterdir()] == ["010190-999X-"]
 
 
 async def test_a_drop_that_is_too_large_is_refused_with_its_limit(tmp_path: Path) -> None:

@@ -302,6 +302,27 @@ async def test_of_a_batch_that_does_not_hold_what_it_says_nothing_is_taken(hall:
     assert hall.sink.taken == {}
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        batch(message("M1")) + batch(message("M2", "C-2")),
+        batch(message("M1")) + message("M2", "C-2"),
+        message("M1") + batch(message("M2", "C-2")),
+        b"BHS|^~\\&|A\r" + message("M1") + b"BHS|^~\\&|A\r" + message("M2", "C-2") + b"BTS|2\r",
+        b"BHS|^~\\&|A\r" + message("M1") + b"BTS\r" + message("M2", "C-2"),
+    ],
+    ids=["two", "a message after one", "a message before one", "one in another", "an end without a number"],
+)
+async def test_of_several_batches_in_a_frame_nothing_is_taken_and_each_message_is_told(hall: Hall, body: bytes) -> None:
+    answer = await hall.send(body)
+
+    assert said(answer) == ["AE M1", "AE M2"]
+    assert set(codes(answer)) == {"batch-several"}
+    assert hall.sink.taken == {}
+    assert [line["code"] for line in hall.report()] == ["batch-several"] * 2
+    assert "B-7" not in answer, "the number of one of them would be said of both"
+
+
 async def test_a_line_of_the_report_that_was_cut_off_is_taken_out(hall: Hall) -> None:
     await hall.send(message("M1", mode="T"))
     (path,) = hall.folder.glob("*.jsonl")

@@ -81,9 +81,15 @@ async def test_files_are_fetched_once_and_put_away_on_the_server(
         (drop / "monday.csv").write_bytes(export(["A2", "A3"]))
         again = feed_of(SftpDrop(account(tmp_path, port), "", pattern="*.csv"), sink, books, tmp_path / "reports")
         await drain(again)
+        for _ in range(2):  # one that comes again as it was is kept as well
+            (drop / "monday.csv").write_bytes(export(["A2", "A3"]))
+            await drain(again)
 
     assert sink.people == ["A1", "A2", "A3"]
-    assert len(list((drop / "done").iterdir())) == 2
+    kept = sorted(path.name for path in (drop / "done").iterdir())
+    reports = {path.name.partition(".")[0] for path in (tmp_path / "reports").iterdir()}
+    assert len(kept) == 4
+    assert {name.removesuffix(".csv").split("-")[1] for name in kept} == reports
     assert sorted(one.name for one in drop.iterdir() if one.is_file()) == ["readme.txt", "tuesday.csv.part"]
 
 
@@ -122,6 +128,12 @@ def arrive(folder: Path, *names: str, text: str = "x") -> None:
         (folder / name).write_text(text)
 
 
+def put_away(folder: Path) -> Path:
+    """The one drop that was put away."""
+    (kept,) = (folder / "done").glob("1-*")
+    return kept
+
+
 async def polled(source: SftpDrops, times: int = 2) -> FileBatch | None:
     """What the last of so many looks finds."""
     found = None
@@ -145,7 +157,7 @@ async def test_persons_and_their_needs_are_one_drop_and_put_away_together(
         await drain(Feed("county", intake, door, Books(books, tmp_path / "reports"), FeedPolicy(0.01, 0.02)))
 
     assert [len(bundle["entry"]) for bundle in sink.taken.values()] == [1, 2]
-    assert {file.name for file in (drop / "done" / "1").iterdir()} == {"henkilot-1.csv", "tarpeet-1.csv", "valmis-1.ok"}
+    assert {file.name for file in put_away(drop).iterdir()} == {"henkilot-1.csv", "tarpeet-1.csv", "valmis-1.ok"}
     assert {file.name for file in drop.iterdir() if file.is_file()} == {"tarpeet-2.csv", "henkilot-2.csv", "muut.txt"}
 
 
@@ -184,7 +196,7 @@ async def test_drop_that_was_cut_while_it_was_moved_is_taken_whole(
         assert found is not None
         await source.finished(found)
 
-    assert len(list((drop / "done" / "1").iterdir())) == 3
+    assert len(list(put_away(drop).iterdir())) == 3
 
 
 async def test_drop_that_has_grown_while_it_was_read_is_read_again(keys: asyncssh.SSHKey, tmp_path: Path) -> None:
@@ -201,7 +213,7 @@ async def test_drop_that_has_grown_while_it_was_read_is_read_again(keys: asyncss
         await source.finished(second)
 
     assert first.id != second.id
-    assert (drop / "done" / "1" / "tarpeet-1.csv").read_text() == "more than before"
+    assert (put_away(drop) / "tarpeet-1.csv").read_text() == "more than before"
 
 
 async def test_drop_that_is_too_large_together_is_refused(keys: asyncssh.SSHKey, tmp_path: Path) -> None:

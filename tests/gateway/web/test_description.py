@@ -35,11 +35,6 @@ CONSENT: dict[str, Any] = {
 USER = {USER_HEADER: "tester-1"}
 
 
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
-    return Place.build(tmp_path_factory.mktemp("description"))
-
-
 @pytest.fixture
 async def here(place: Place, database_url: str) -> AsyncIterator[Faces]:
     async with node(place, database_url) as found, faces(found) as both:

@@ -97,11 +97,6 @@ def test_body_that_is_no_object_is_not_json_for_us() -> None:
     assert refused(AskForm, b"7").code == "invalid-json"
 
 
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
-    return Place.build(tmp_path_factory.mktemp("forms"))
-
-
 @pytest.fixture
 async def here(place: Place, database_url: str) -> AsyncIterator[Faces]:
     async with node(place, database_url) as found, faces(found) as both:

@@ -72,11 +72,6 @@ class Ground:
         return asyncio.run_coroutine_threadsafe(story, self.loop).result()
 
 
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
-    return Place.build(tmp_path_factory.mktemp("fuzzing"))
-
-
 @pytest.fixture
 def ground(place: Place, database_url: str) -> Iterator[Ground]:
     with standing(place, database_url) as made:

@@ -65,11 +65,6 @@ class Desk:
         return [entry.detail.get("act") for entry in self.here.entries() if entry.type == "identity"]
 
 
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
-    return Place.build(tmp_path_factory.mktemp("identity-face"))
-
-
 @pytest.fixture
 async def desk(place: Place, database_url: str) -> AsyncIterator[Desk]:
     everything = frozenset({"*"})

@@ -129,11 +129,6 @@ def everything(here: InProcess, rulebook: Rulebook, subject: Subject) -> Iterato
         )
 
 
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
-    return Place.build(tmp_path_factory.mktemp("names"))
-
-
 @pytest.fixture
 async def here(place: Place, tmp_path: Path) -> AsyncIterator[InProcess]:
     async with node(place, f"sqlite:///{tmp_path / 'node.db'}") as found:
