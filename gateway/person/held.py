@@ -155,7 +155,8 @@ class HeldRecords:
         }
         entries: tuple[Entry, ...] = ()
         for held, held_as, reason, subject_id, created, owner in _WAITING.rows(connection, leads):
-            if held_as != kind.value:
+            # The same record may wait to go in several flows: none of them takes the place of another.
+            if held_as != kind.value or _flow(self.content(connection, held)) != _flow(content):
                 continue
             if reason == row["reason"] and names == set(subjects.found_under(connection, [subject_id])):
                 self._renew(connection, held, subject_id, content, now)
@@ -359,6 +360,11 @@ class HeldRecords:
                 "proposal" if kind == HeldKind.PROPOSAL.value else "conflict": reason,
             },
         )
+
+
+def _flow(content: bytes | None) -> str | None:
+    found: str | None = orjson.loads(content or b"{}").get("flow")
+    return found
 
 
 def _gone() -> ProblemError:

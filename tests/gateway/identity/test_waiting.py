@@ -156,6 +156,19 @@ async def test_a_record_without_a_key_is_ended_by_one_that_names_the_same_and_by
     assert waiting(here) == ()
 
 
+async def test_a_record_that_waits_in_two_flows_waits_in_each_and_its_correction_ends_both(here: InProcess) -> None:
+    held = await mixed(here, hand_over)
+
+    for _ in range(2):
+        assert await hand_over(here, FIRST, flow="F3") == "subject-ambiguous"
+    assert len(waiting(here)) == 2
+    assert held in {record.id for record in waiting(here)}
+    says(here, FIRST, CODE)
+    assert await hand_over(here, FIRST) is None
+
+    assert waiting(here) == ()
+
+
 async def test_the_index_key_may_change_while_a_record_waits(here: InProcess) -> None:
     held = await mixed(here, hand_over)
     here.exchange.subjects.keys.use((b"\x01" * 32,), (b"\x0c" * 32, b"\x02" * 32))
