@@ -19,7 +19,7 @@ from gateway.person.values import Register
 from gateway.storage.engine import writer
 from gateway.storage.tables import held_records
 from gateway.wire.problems import ProblemError
-from schemas.facts import HETU, LOCAL, MIGRI_CUSTOMER
+from schemas.identifiers import HETU, LOCAL, MIGRI_CUSTOMER
 from tests.gateway.exchange.inprocess import Bundle, InProcess, Place, hidden_reason, node, problem_of
 from tests.gateway.exchange.test_persons import CODE, OTHER_CODE, order_of, say, with_code
 from tests.gateway.identity.test_identity import desk, proposed
