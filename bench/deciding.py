@@ -22,7 +22,7 @@ from sqlalchemy import Engine
 
 from bench.figures import Figure
 from consent import store
-from consent.consents import ConsentRecord, Evidence, Giver, WordStatus
+from consent.consents import ConsentRecord, Evidence, Giver, GiverKind, WordStatus
 from consent.decision import Decision, Party, Request, decide
 from consent.rulebook import Rulebook, load, reference_rulebook
 from consent.tables import metadata
@@ -122,7 +122,7 @@ def record(identifier: str, subject: str = "s-measured", status: WordStatus = Wo
         version=1,
         status=status,
         subject=subject,
-        given_by=Giver(),
+        given_by=Giver(GiverKind.SELF),
         purposes=frozenset({"reception-to-municipality"}),
         recipients=frozenset({"municipality"}),
         categories=frozenset({"health-needs"}),

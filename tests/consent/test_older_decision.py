@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consent.conditions import CONDITIONS
-from consent.consents import ConsentRecord, Evidence, Giver
+from consent.consents import ConsentRecord, Evidence, Giver, GiverKind
 from consent.decision import (
     Decision,
     Emergency,
@@ -100,7 +100,7 @@ def record(status: str = "active", **fields: Any) -> ConsentRecord:
         "version": 1,
         "status": status,
         "subject": "s",
-        "given_by": Giver(),
+        "given_by": Giver(GiverKind.SELF),
         "purposes": frozenset({"p"}),
         "recipients": frozenset({"town"}),
         "categories": frozenset({"health"}),

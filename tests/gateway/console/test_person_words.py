@@ -13,7 +13,7 @@ import pytest
 from audit.log.entries import ZONE
 from audit.questions.export import audit_event, to_csv
 from audit.questions.said import Saying, saying, word_of
-from consent.givers import Giver
+from consent.givers import Giver, GiverKind
 from consent.rulebook import load, reference_rulebook
 from gateway.consents.record import Recorder
 from gateway.consents.reports import Answer as Confirmed
@@ -197,7 +197,7 @@ async def test_what_somebody_reported_is_on_the_extract_once_the_person_has_conf
     about = RULEBOOK.categories["housing"].title["en"]
 
     await Reports(scene.here.exchange).answer(
-        who, scene.report, Confirmed(True, Giver(), "uk"), Locator(MIGRI_CUSTOMER, PERSON)
+        who, scene.report, Confirmed(True, Giver(GiverKind.SELF), "uk"), Locator(MIGRI_CUSTOMER, PERSON)
     )
 
     scene.clock.now += timedelta(minutes=1)
