@@ -11,7 +11,9 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from consent.consents import ConsentError, ConsentRecord, Giver, GiverKind, WordKind
+from consent.consents import ConsentRecord, WordKind
+from consent.givers import Giver, GiverKind
+from consent.reading import ConsentError
 from consent.resource import (
     ACT,
     DIGEST,

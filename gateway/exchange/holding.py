@@ -18,7 +18,7 @@ from audit.log.statements import Fixed
 from audit.log.tables import FACETS, entries, facets
 from audit.questions.subjects import Subject
 from audit.questions.words import RELEASED, RELEASES
-from consent.decision import Decision
+from consent.verdicts import Decision
 from gateway.exchange.context import Exchange
 from gateway.exchange.opening import Answer, Incoming
 from gateway.person.values import Named

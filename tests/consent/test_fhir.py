@@ -13,8 +13,10 @@ from fhir.resources.R4B.consent import Consent
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consent.consents import ConsentError, ConsentRecord, Giver, GiverKind, Stamp, WordKind, WordStatus
+from consent.consents import ConsentRecord, Stamp, WordKind, WordStatus
 from consent.fhir import ERROR, form_of, to_fhir
+from consent.givers import Giver, GiverKind
+from consent.reading import ConsentError
 from consent.resource import GIVER, SCOPE, TARGET
 from tests.consent.test_consents import FORM, records
 from tests.properties import examples
