@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import dataclass
 from enum import StrEnum
 
 from consent.rules.standing import StandingRequest
+
+_LETTERS = frozenset({"Lu", "Ll", "Lt", "Lo"})
+#: Fillers of Hangul: letters by their category, which show nothing.
+_BLANK_LETTERS = frozenset("\u115f\u1160\u3164\uffa0")
 
 
 class Way(StrEnum):
@@ -92,6 +97,13 @@ class Emergency:
     """Break-glass: the requester states in writing why it cannot wait."""
 
     justification: str
+
+
+def is_justification(text: object) -> bool:
+    """Whether it says anything that somebody could review: at least two letters that can be seen."""
+    if not isinstance(text, str) or "\0" in text:
+        return False
+    return sum(unicodedata.category(sign) in _LETTERS and sign not in _BLANK_LETTERS for sign in text) >= 2
 
 
 @dataclass(frozen=True, slots=True)

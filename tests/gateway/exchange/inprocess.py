@@ -180,6 +180,7 @@ class InProcess:
             "purposes": ["service-need-lookup", "reception-to-municipality"],
             "recipients": ["municipality"],
             "categories": ["health-needs"],
+            "given_by": {"kind": "self"},
         } | changes
         party = self.place.network.parties["centre"]
         recorded = await self.consents.record("test", party.subsystem, Locator(MIGRI_CUSTOMER, person), form)

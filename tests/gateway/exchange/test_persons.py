@@ -17,7 +17,11 @@ from tests.gateway.exchange.inprocess import Bundle, InProcess, hidden_reason, p
 
 CODE = "010190-900P"
 OTHER_CODE = "020290-9016"
-CARRIED = {"purposes": ["service-need-lookup", "reception-to-municipality"], "recipients": ["municipality"]}
+CARRIED = {
+    "purposes": ["service-need-lookup", "reception-to-municipality"],
+    "recipients": ["municipality"],
+    "given_by": {"kind": "self"},
+}
 
 
 def with_code(code: str = CODE) -> object:

@@ -31,6 +31,7 @@ CONSENT: dict[str, Any] = {
     "purposes": ["service-need-lookup"],
     "recipients": ["municipality"],
     "categories": ["health-needs"],
+    "given_by": {"kind": "self"},
 }
 USER = {USER_HEADER: "tester-1"}
 
