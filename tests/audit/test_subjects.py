@@ -16,6 +16,7 @@ from audit.log.tables import entries, identifiers
 from audit.log.tables import subjects as table
 from audit.questions import query
 from audit.questions.check import check
+from audit.questions.forgotten import scrub
 from audit.questions.keys import KeyedHash, SubjectKeys
 from audit.questions.links import LinkAct
 from audit.questions.query import Filters, walk
@@ -27,7 +28,6 @@ from audit.questions.subjects import (
     SubjectError,
     Subjects,
     normalised,
-    scrub,
 )
 from audit.tree import proofs
 from audit.tree.verify import verify_export
