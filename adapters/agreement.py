@@ -8,8 +8,8 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from adapters.sdk import Severity
-from schemas.facts import EXTENSION, HETU, LOCAL, MIGRI_CUSTOMER, contradicts_identity_code, subject
-from schemas.identifiers import SubjectIdentifierError, born, canonical
+from schemas.facts import EXTENSION, contradicts_identity_code, subject
+from schemas.identifiers import HETU, LOCAL, MIGRI_CUSTOMER, SubjectIdentifierError, born, canonical
 
 #: A person has one of each; identifiers of an organisation's own may be several.
 _SINGLE = frozenset({HETU, MIGRI_CUSTOMER})

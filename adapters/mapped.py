@@ -15,9 +15,10 @@ from typing import Any, BinaryIO
 from adapters.agreement import doubts, today
 from adapters.converting import convert_with
 from adapters.csv_reader import CsvForm
+from adapters.faults import MappingError
 from adapters.forms import Form, form_of, read, write
 from adapters.hl7_doubts import DEATH
-from adapters.mapping import CompiledMapping, MappingError, Status, compile_mapping
+from adapters.mapping import CompiledMapping, Status, compile_mapping
 from adapters.protecting import names_prohibition, speaks_of_prohibition
 from adapters.sdk import AdapterError, Change, ChangeKind, Finding, Limits, Manifest, Mapped, Position, Record, Rendered
 from adapters.tables import folded

@@ -237,6 +237,3 @@ class _Document:
                 self._faults.fail(layout, at, "each column of each file has a name and a width", remedy)
             if form != "fixed" and table.widths:
                 self._faults.fail(layout, at, f"columns of {form} have no `widths`", "leave them out, or write fixed")
-
-
-__all__ = ["Beside", "CompiledMapping", "MappingError", "compile_mapping"]

@@ -22,10 +22,14 @@ from sqlalchemy import Engine
 
 from bench.figures import Figure
 from consent import store
-from consent.consents import ConsentRecord, Evidence, Giver, WordStatus
-from consent.decision import Decision, Party, Request, decide
-from consent.rulebook import Rulebook, load, reference_rulebook
+from consent.consents import ConsentRecord, Evidence, WordStatus
+from consent.decision import decide
+from consent.givers import Giver
+from consent.law import Rulebook
+from consent.request import Party, Request
+from consent.rulebook import load, reference_rulebook
 from consent.tables import metadata
+from consent.verdicts import Decision
 from gateway.storage import engine as storage
 
 PART = "deciding"

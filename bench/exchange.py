@@ -36,7 +36,7 @@ from gateway.demo.ports import LOOPBACK, Ports
 from gateway.demo.processes import Processes
 from gateway.keys.certificates import to_pem
 from gateway.registry.run.authority import Authority
-from schemas.facts import MIGRI_CUSTOMER
+from schemas.identifiers import MIGRI_CUSTOMER
 
 PART = "whole exchange"
 IN_FLIGHT = 64

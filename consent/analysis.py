@@ -14,7 +14,7 @@ from itertools import combinations
 from typing import Literal
 
 from consent.examples import outcome
-from consent.rulebook import Basis, Gap, Prohibition, Rulebook
+from consent.law import Basis, Gap, Prohibition, Rulebook
 from consent.space import (
     Interval,
     Triple,

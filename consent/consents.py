@@ -21,26 +21,10 @@ from enum import StrEnum
 from typing import Any, Final, Literal
 from zoneinfo import ZoneInfo
 
-from consent.givers import ADULT, Giver, GiverKind, Opinion, Person, check_lifts, check_permits, is_own, years
+from consent.givers import ADULT, Giver, GiverKind, Person, check_lifts, check_permits, is_own, years
 from consent.reading import ConsentError, code_of, codes_of, day_of, iso, language_of, moment_of, text_of
 from consent.targets import Target
 from consent.workdays import after_working_days
-
-__all__ = [
-    "LANGUAGES",
-    "ConsentError",
-    "ConsentRecord",
-    "ErrorReason",
-    "Evidence",
-    "Giver",
-    "GiverKind",
-    "Opinion",
-    "Stamp",
-    "Target",
-    "WordKind",
-    "WordStatus",
-    "newest",
-]
 
 REPORT_DAYS: Final = 5
 """For how many working days a report holds: until then the person can be asked."""

@@ -7,10 +7,11 @@ from datetime import UTC, date, datetime, time
 from typing import Any
 
 from consent.consents import ConsentRecord
-from consent.decision import Decision, decide
+from consent.decision import decide
 from consent.law import Case, Example, Mode, Rulebook
 from consent.request import Emergency, Party, Request, Way
 from consent.standing import StandingRequest
+from consent.verdicts import Decision
 
 
 def outcome(rulebook: Rulebook, example: Example) -> Decision:

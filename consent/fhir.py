@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from consent.consents import ConsentError, ConsentRecord, Giver, WordKind
+from consent.consents import ConsentRecord, WordKind
+from consent.givers import Giver
+from consent.reading import ConsentError
 
 PURPOSE = "urn:yhdyspinta:purpose"
 CATEGORY = "urn:yhdyspinta:category"

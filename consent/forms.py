@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from consent.consents import ConsentError
+from consent.reading import ConsentError
 
 COLUMNS = (
     "subject_system",

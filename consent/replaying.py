@@ -16,10 +16,11 @@ from typing import Any, Final
 import orjson
 
 from consent.consents import ConsentRecord
-from consent.decision import Decision, decide
+from consent.decision import decide
+from consent.law import Rulebook
 from consent.request import Emergency, Party, Request, SubjectFacts, Way
-from consent.rulebook import Rulebook
 from consent.standing import StandingRequest
+from consent.verdicts import Decision
 
 FACTS: Final = tuple(field.name for field in fields(SubjectFacts))
 

@@ -99,7 +99,8 @@ class Request:
     """What is asked. With `known` False, a fact that is missing may still turn out either way.
 
     `standing` are the standing requests of the recipient, by which a right to get carries a handover.
-    `restricted` is what came to the provider under the condition that it is not disclosed onward.
+    `restricted` is what came to the provider under the condition that it is not disclosed onward. `by_word` is what its
+    holder says to give by a word of the person.
     """
 
     provider: Party
@@ -112,6 +113,7 @@ class Request:
     way: Way = Way.QUERY
     standing: tuple[StandingRequest, ...] = ()
     restricted: frozenset[str] = frozenset()
+    by_word: frozenset[str] = frozenset()
 
     @property
     def stated(self) -> SubjectFacts:

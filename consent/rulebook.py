@@ -21,45 +21,9 @@ import jsonschema_rs
 from consent.building import build
 from consent.document import Document, Fault, RulebookError, read
 from consent.law import (
-    Basis,
-    Case,
-    Category,
-    Example,
-    Flow,
-    FlowDelivery,
-    Gap,
-    Mode,
-    Permit,
-    Prohibition,
     Rulebook,
-    Source,
-    Statute,
-    Word,
-    Words,
 )
 from consent.naming import Names
-
-__all__ = [
-    "Basis",
-    "Case",
-    "Category",
-    "Example",
-    "Fault",
-    "Flow",
-    "FlowDelivery",
-    "Gap",
-    "Mode",
-    "Permit",
-    "Prohibition",
-    "Rulebook",
-    "RulebookError",
-    "Source",
-    "Statute",
-    "Word",
-    "Words",
-    "load",
-    "reference_rulebook",
-]
 
 _MOST_FAULTS: Final = 200
 _SCHEMAS: Final = {1: "rulebook-1.schema.json", 2: "rulebook.schema.json"}

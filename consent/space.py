@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
 
-from consent.rulebook import Basis, Gap, Permit, Prohibition, Rulebook
+from consent.law import Basis, Gap, Permit, Prohibition, Rulebook
 
 #: Conditions of which exactly one holds, whoever the person is.
 _OPPOSITES = (("permit-granted", "permit-not-granted"), ("subject-is-minor", "subject-is-adult"))

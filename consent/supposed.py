@@ -9,9 +9,10 @@ from typing import Any, get_args, get_type_hints
 
 import orjson
 
-from consent.consents import ConsentError, ConsentRecord
+from consent.consents import ConsentRecord
 from consent.decision import decide
 from consent.law import Rulebook
+from consent.reading import ConsentError
 from consent.request import Emergency, Party, Request, SubjectFacts, Way
 from consent.standing import StandingRequest, StandingRequestError
 from consent.verdicts import Decision

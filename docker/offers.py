@@ -11,7 +11,7 @@ from typing import Any
 
 from consent.rulebook import load, reference_rulebook
 from gateway.demo.organisations import DEMO, INSTANCE, Organisation
-from schemas.facts import HETU, MIGRI_CUSTOMER
+from schemas.identifiers import HETU, MIGRI_CUSTOMER
 from texts import Text
 
 _RULEBOOK = load(reference_rulebook(), source="reference rulebook")

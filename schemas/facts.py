@@ -9,22 +9,7 @@ from datetime import date
 from typing import Any
 
 from schemas.catalogue import SchemaFinding, finding
-from schemas.identifiers import HETU, LOCAL, MIGRI_CUSTOMER, SubjectIdentifierError, born, canonical
-
-__all__ = [
-    "EXTENSION",
-    "HETU",
-    "LOCAL",
-    "MIGRI_CUSTOMER",
-    "BundleFacts",
-    "Identifier",
-    "born",
-    "check_single_subject",
-    "days_of",
-    "identifiers",
-    "read_facts",
-    "subject",
-]
+from schemas.identifiers import SubjectIdentifierError, born, canonical
 
 EXTENSION = "urn:yhdyspinta:extension:"
 

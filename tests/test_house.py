@@ -237,3 +237,28 @@ def test_what_is_too_large_is_seen(source: str, index: int) -> None:
 )
 def test_what_is_within_the_limits_is_left_alone(source: str) -> None:
     assert too_large("x.py", source) == ([], [], [], [])
+
+
+# -- merges ------------------------------------------------------------------------------------------------------------
+
+MARKER = re.compile(rb"^([<=>|])\1{6}(?: .*)?\r?$", re.MULTILINE)
+TOPS = (*PRODUCT, "tests", "docs", "docker", "scripts", "bench", ".github", ".ci")
+
+
+def kept() -> Iterator[Path]:
+    """The files of this tree, but for what tools make beside them."""
+    tops = (path for path in ROOT.iterdir() if path.name in TOPS or path.is_file())
+    for top in tops:
+        for path in [top] if top.is_file() else top.rglob("*"):
+            if path.is_file() and "__pycache__" not in path.parts:
+                yield path
+
+
+def test_no_file_holds_the_marks_of_an_unfinished_merge() -> None:
+    assert [str(path.relative_to(ROOT)) for path in kept() if MARKER.search(path.read_bytes())] == []
+
+
+@pytest.mark.parametrize("line", ["<<<<<<< HEAD", "=======", ">>>>>>> main", "||||||| 29baf96", "=======\r"])
+def test_the_marks_of_a_merge_are_seen(line: str) -> None:
+    assert MARKER.search(f"before\n{line}\nafter\n".encode())
+    assert not MARKER.search(f"before\n{line[0] * 8}\n {line}\n".encode())

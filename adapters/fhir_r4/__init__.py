@@ -31,7 +31,8 @@ from adapters.texts import finding
 from adapters.transforms import TransformError, hetu
 from schemas.catalogue import catalogue
 from schemas.codes import PREFIX, code_system
-from schemas.facts import EXTENSION, HETU, check_single_subject
+from schemas.facts import EXTENSION, check_single_subject
+from schemas.identifiers import HETU
 
 PROFILES = "https://hl7.fi/fhir/finnish-base-profiles/"
 MUNICIPALITY = PROFILES + "StructureDefinition/municipality-code"

@@ -12,7 +12,6 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from adapters.faults import MappingError
-from adapters.scaffold.outlining import SampleError
 from adapters.scaffold.proposing import mapping_of
 from adapters.scaffold.recognising import Concept, Left, Recognised, Recognition, recognise, why_left
 from adapters.scaffold.several import Gathered, gathered
@@ -156,6 +155,3 @@ def _as_written(covered: Coverage, key: str) -> Recognition:
         if not field.targets and not field.ignored and field.filled
     ]
     return Recognition(tuple(recognised), tuple(left), key)
-
-
-__all__ = ["Hints", "NewError", "SampleError", "Written", "module_of", "new", "real_codes"]

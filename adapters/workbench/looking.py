@@ -19,7 +19,7 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from adapters.mapping import MappingError
+from adapters.faults import MappingError
 from adapters.scaffold.placing import proposed
 from adapters.scaffold.recognising import parted_by
 from adapters.sdk import AdapterError, Finding, Limits, Mapped, Record

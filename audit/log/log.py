@@ -36,7 +36,7 @@ from audit.log.entries import Entry, micros
 from audit.log.policy import LogPolicy
 from audit.log.rows import EntryRow, FacetRow, entry_row, facet_rows, insert_rows
 from audit.log.statements import Owned
-from audit.log.waiting import Committed, Unit, Waiting, Written, release
+from audit.log.waiting import Committed, Unit, Waiting, release
 from audit.tree.checkpoint import (
     Checkpoint,
     LogSigner,
@@ -47,19 +47,6 @@ from audit.tree.checkpoint import (
 )
 from audit.tree.merkle import Frontier
 from audit.tree.tiles import WIDTH, StoredTiles, completed
-
-__all__ = [
-    "Committed",
-    "Log",
-    "LogAlteredError",
-    "LogClosedError",
-    "LogError",
-    "LogOverloadedError",
-    "LogPolicy",
-    "LogUnavailableError",
-    "Unit",
-    "Written",
-]
 
 T = TypeVar("T")
 

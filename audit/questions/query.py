@@ -22,7 +22,7 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, exists, or_, sel
 from audit.log.entries import REFUSED, ZONE, Entry, EntryType, micros
 from audit.log.tables import FACETS, entries, facets
 from audit.questions.sides import SIDES, TURNED, on_side, without_index
-from audit.questions.words import MEANINGS, NOT_RELEASED, Word, carries, holds_back, moving
+from audit.questions.words import MEANINGS, NOT_RELEASED, Meaning, Word, moving
 
 MAX_PAGE: Final = 1_000
 _ASKED_AT_ONCE: Final = 500
@@ -43,7 +43,7 @@ class Filters:
     `subjects` are pseudonyms (all that belong to one person), `types` and `outcomes` alternatives. `start` is
     inclusive, `end` exclusive. `member` is `INSTANCE/CLASS/MEMBER` on either side, `recipient` and `source` are whole
     subsystem ids; `former_cases` are alternatives to `case`. `carries` leaves out what names no category of data that
-    moved, `holds_back` what held nothing back.
+    moved, `withholds` what succeeded or was planned with nothing held back.
     """
 
     start: datetime | None = None
@@ -70,7 +70,7 @@ class Filters:
     withheld: str | None = None
     consent: str | None = None
     carries: bool = False
-    holds_back: bool = False
+    withholds: bool = False
 
     def to_codes(self) -> dict[str, str | int | bool]:
         """What was searched for, fit for the `detail` of the entry that records the search: names of filters only."""
@@ -270,11 +270,11 @@ def search_in(shelf: Shelf, filters: Filters, *, order: Order, after: str | None
         raise QueryError(f"a page has between 1 and {MAX_PAGE} entries")
     while True:
         page = _page(shelf, filters, order, after, limit)
-        tests = [test for test, is_asked in ((carries, filters.carries), (holds_back, filters.holds_back)) if is_asked]
-        if not tests:
+        if not (filters.carries or filters.withholds):
             return page
         # Told only by the text of an entry: a page may be short, but it is empty only where there is nothing more.
-        found = tuple(item for item in page.found if all(test(item.entry) for test in tests))
+        told = Meaning(filters.types, filters.outcomes, filters.carries, filters.withholds)
+        found = tuple(item for item in page.found if told.takes_in(item.entry))
         if found or page.next is None:
             return Page(found, page.next)
         after = page.next
@@ -352,7 +352,7 @@ def walk(
 def meaning(word: Word) -> Filters:
     """The search that finds what a word counts."""
     known = MEANINGS[word]
-    return Filters(types=known.types, outcomes=known.outcomes, carries=known.carries, holds_back=known.holds_back)
+    return Filters(types=known.types, outcomes=known.outcomes, carries=known.carries, withholds=known.withholds)
 
 
 def disclosures(pseudonyms: Sequence[str], *, start: datetime | None = None, end: datetime | None = None) -> Filters:

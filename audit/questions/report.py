@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 
 from audit.log.entries import ZONE, Entry, EntryType
 from audit.questions.query import Filters, Found, Search, disclosures, fruitless_lookups, search, walk
-from audit.questions.said import Saying, Speaker, Step, TermsOf, about, no_terms, step, word_of
+from audit.questions.said import Saying, Speaker, Step, Terms, TermsOf, about, no_terms, step, word_of
 from audit.questions.tallies import of_year
 from audit.questions.words import has_come
 from texts import Catalogue
@@ -35,7 +35,7 @@ text: Final = Catalogue("audit", "words")
 @dataclass(frozen=True, slots=True)
 class Disclosure:
     """One line of the extract, in the language it was made in; `arrived`: the data reached this node, and did not leave
-    it.
+    it; `emergency`: it went because it could not wait.
     """
 
     at: datetime
@@ -46,14 +46,15 @@ class Disclosure:
     bases: tuple[str, ...]
     result: str
     arrived: bool = False
+    emergency: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class ConsentLine:
     """A word of the person as it was recorded or ended, in the language it was told in.
 
-    `state` is how it stands, told with its newest version; where nothing more than the entry is kept, the members
-    after `categories` say nothing.
+    `state` is how it stands, told with its newest version, and `ended_by` who ended it; where nothing more than the
+    entry is kept, the members after `categories` say nothing.
     """
 
     at: datetime
@@ -62,6 +63,7 @@ class ConsentLine:
     withdrawn: bool
     categories: tuple[str, ...]
     given_by: str = ""
+    ended_by: str = ""
     state: str = ""
     purposes: tuple[str, ...] = ()
     recipients: tuple[str, ...] = ()
@@ -217,12 +219,20 @@ def _word_line(connection: Connection, entry: Entry, telling: Telling) -> Consen
     return replace(
         line,
         given_by=text(f"speaker.your-{terms.speaker}", language),
+        ended_by=_ender(terms, step(entry), language),
         state="" if terms.state is None else text(f"word-state.{terms.state}", language),
         purposes=named("purpose", terms.purposes),
         recipients=named("recipient", terms.recipients),
         starts=terms.starts,
         ends=terms.ends,
     )
+
+
+def _ender(terms: Terms, done: Step, language: str) -> str:
+    """Who ended a word: without it, the person would read that it was whoever said it."""
+    if done not in (Step.WITHDRAWN, Step.IN_ERROR):
+        return ""
+    return text("speaker.unsaid" if terms.ended_by is None else f"speaker.your-{terms.ended_by}", language)
 
 
 def _named(names: Names, kind: str, code: str | None, language: str) -> str:
@@ -246,6 +256,7 @@ def disclosure_line(entry: Entry, language: str, names: Names) -> Disclosure:
         tuple(_named(names, "basis", code, language) for code in entry.bases),
         text(f"outcome.{entry.outcome}", language),
         has_come(entry),
+        entry.type is EntryType.BREAK_GLASS,
     )
 
 

@@ -65,7 +65,11 @@ class Speaker(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What a version of a word says beyond its entry, and how it stands: `state` is None where a newer one stands."""
+    """What a version of a word says beyond its entry, and how it stands.
+
+    `state` is None where a newer one stands, `ended_by` where nobody ended it, or it is not on record who did. What was
+    ended has no period any more.
+    """
 
     speaker: Speaker
     state: State | None
@@ -74,6 +78,7 @@ class Terms:
     recipients: tuple[str, ...]
     starts: date | None
     ends: date | None
+    ended_by: Speaker | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON tells it."""
@@ -85,6 +90,7 @@ class Terms:
             "recipients": list(self.recipients),
             "starts": self.starts and self.starts.isoformat(),
             "ends": self.ends and self.ends.isoformat(),
+            "ended_by": self.ended_by,
         }
 
 

@@ -5,8 +5,8 @@
   opens what has arrived is no second arrival, and what both left and reached the same node counts as leaving. A notice
   or an acceptance is sent like a delivery and carries no category of anybody's data: it is no disclosure.
 * **refused**: somebody asked, and got nothing by rule.
-* **withheld**: a part of an answer or of a handover was held back by rule: told where the rest of it left, or by the
-  decision where there was no rest.
+* **withheld**: a part of an answer or of a handover was held back by rule, or all of it: when a handover was planned,
+  and again when it was sent, with or without what the plan had let through.
 * **failed**: it did not work. **not found**: it worked, and there was nothing.
 * **stopped**: it was to be sent and was not, by rule or by hand.
 * **fruitless**: failed, not found or stopped, where a count tells only disclosed and refused apart from the rest.
@@ -56,20 +56,29 @@ class Word(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Meaning:
     """The types and outcomes that a word takes in; `carries`: only what names a category of data that moved;
-    `holds_back`: only what names a category that was withheld.
+    `withholds`: what succeeded or was planned only if it names one that was held back.
     """
 
     types: tuple[str, ...]
     outcomes: tuple[str, ...]
     carries: bool = False
-    holds_back: bool = False
+    withholds: bool = False
+
+    def takes_in(self, entry: Entry) -> bool:
+        """Whether it takes in an entry of its types and outcomes."""
+        return (not self.carries or carries(entry)) and (not self.withholds or withholds(entry))
 
 
 MEANINGS: Final[Mapping[Word, Meaning]] = {
     Word.DISCLOSED: Meaning(MOVES, RELEASED, carries=True),
     Word.REFUSED: Meaning(RELEASES, REFUSED),
-    # A delivery that was made says itself what it left out. Where all was left out there is a decision and no delivery.
-    Word.WITHHELD: Meaning((*RELEASES, EntryType.DECISION.value), (*RELEASED, Outcome.WITHHELD.value), holds_back=True),
+    # What a plan for a handover holds back is told by a decision, before there is anything to deliver. The rest of it
+    # is planned, and later sent with success.
+    Word.WITHHELD: Meaning(
+        (*RELEASES, EntryType.DECISION.value),
+        (Outcome.PARTIAL.value, Outcome.WITHHELD.value, Outcome.PLANNED.value, Outcome.SUCCESS.value),
+        withholds=True,
+    ),
     Word.FAILED: Meaning(RELEASES, (Outcome.FAILED.value,)),
     Word.NOT_FOUND: Meaning(RELEASES, (Outcome.NOT_FOUND.value,)),
     Word.STOPPED: Meaning(RELEASES, (Outcome.STOPPED.value,)),
@@ -82,22 +91,29 @@ def carries(entry: Entry) -> bool:
     return bool(entry.categories.permitted) and (entry.type is not EntryType.RECEIPT or entry.message_id is not None)
 
 
-def holds_back(entry: Entry) -> bool:
-    """Whether it tells of something that did not leave: a category that was withheld, or a whole that was stopped."""
-    return bool(entry.categories.withheld) or entry.outcome is Outcome.STOPPED
+def withholds(entry: Entry) -> bool:
+    """Whether something was held back: told by the outcome, or by a category of what was planned or moved."""
+    return bool(entry.categories.withheld) or entry.outcome not in (Outcome.SUCCESS, Outcome.PLANNED)
 
 
 def moving() -> ColumnElement[bool]:
     """Of a row that names a category: whether it tells that the data moved, and is the one entry here that counts."""
-    sent, given = entries.alias("sent"), entries.alias("given")
+    sent = entries.alias("sent")
     left_here = exists().where(sent.c.message_id == entries.c.message_id, sent.c.type == EntryType.DELIVERY.value)
     arrived = or_(entries.c.type != EntryType.RECEIPT.value, and_(entries.c.message_id.is_not(None), ~left_here))
-    # Where one member of this node asks another, both sides are here: what is given counts, and not that it came too.
-    is_asking = and_(entries.c.type.in_(_ASKED), entries.c.client.is_not(None))
+    return and_(arrived, ~is_told_by_giver())
+
+
+def is_told_by_giver() -> ColumnElement[bool]:
+    """Of a row of whoever asked: whether another row here tells the same of whoever gave it.
+
+    So it is where one member of this node asks another: what is given counts, and not that it came too.
+    """
+    given = entries.alias("given")
     given_here = exists().where(
         given.c.message_id == entries.c.message_id, given.c.type.in_(_ASKED), given.c.client.is_(None)
     )
-    return and_(arrived, or_(~is_asking, ~given_here))
+    return and_(entries.c.type.in_(_ASKED), entries.c.client.is_not(None), given_here)
 
 
 def carrying() -> ColumnElement[bool]:

@@ -10,7 +10,8 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from audit.log.entries import Entry
-from audit.log.log import LogError, Written
+from audit.log.log import LogError
+from audit.log.waiting import Written
 from gateway.asking.web import requests_of
 from gateway.exchange.context import Exchange
 from gateway.telemetry import event

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends
 from sqlalchemy import Connection
 
 from audit.log.entries import Entry
-from audit.log.log import Written
+from audit.log.waiting import Written
 from gateway.asking.forms import (
     EXAMPLE,
     EndForm,

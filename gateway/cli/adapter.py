@@ -19,7 +19,7 @@ from rich.markup import escape
 from rich.panel import Panel
 from rich.table import Table
 
-from adapters.mapping import MappingError
+from adapters.faults import MappingError
 from adapters.sdk import Adapter, AdapterError, Finding, Limits, Manifest, Mapped, Record, available, load
 from adapters.sdk.versions import version_of
 from gateway.cli.adapter_new import new
@@ -390,8 +390,9 @@ def watch(
     import uvicorn
 
     from adapters.workbench.looking import Bench
-    from consent.rulebook import RulebookError, reference_rulebook
+    from consent.document import RulebookError
     from consent.rulebook import load as load_rulebook
+    from consent.rulebook import reference_rulebook
     from gateway.cli.workbench import workbench
     from gateway.web.listeners import bind
     from texts import LANGUAGES

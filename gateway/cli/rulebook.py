@@ -18,15 +18,17 @@ from rich.markup import escape
 from consent.analysis import Check
 from consent.analysis import check as check_rulebook
 from consent.coverage import cover
-from consent.decision import Decision, Way
 from consent.difference import differences
+from consent.document import RulebookError
 from consent.explaining import explain as explain_decision
 from consent.invariants import Proof, prove
+from consent.law import Rulebook
 from consent.replaying import again
 from consent.report import Report, of_check, of_coverage, of_differences
-from consent.rulebook import Rulebook, RulebookError, load, reference_rulebook
+from consent.request import Way
+from consent.rulebook import load, reference_rulebook
 from consent.stating import Invariant, load_invariants, reference_invariants
-from consent.verdicts import legal_day
+from consent.verdicts import Decision, legal_day
 from gateway.cli.supposing import Supposition, SuppositionError, supposed_decision
 from gateway.desk.cli.desk import desk, entry_named
 from gateway.desk.questions.rulebooks import Again, Explain, Swings

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-from consent.decision import Decision, Way
 from consent.examples import decide_case
-from consent.rulebook import FlowDelivery, Rulebook
+from consent.law import FlowDelivery, Rulebook
+from consent.request import Way
 from consent.supposed import Supposed, SupposedError
+from consent.verdicts import Decision
 
 
 class SuppositionError(ValueError):

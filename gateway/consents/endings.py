@@ -13,16 +13,16 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from consent.consents import ConsentError, ConsentRecord, Ending, ErrorReason, Giver, WordStatus, person_on
+from consent.consents import ConsentRecord, Ending, ErrorReason, WordStatus, person_on
+from consent.givers import Giver, check_lifts
 from consent.givers import Person as Known
-from consent.givers import check_lifts
+from consent.reading import ConsentError
 from consent.verdicts import legal_day
 from gateway.exchange.context import Exchange
 from gateway.sources.backends import Locator
 from gateway.wire.identifiers import SubsystemId
 from gateway.wire.problems import ProblemError
-from schemas.facts import born
-from schemas.identifiers import HETU
+from schemas.identifiers import HETU, born
 
 _FORM: Final = '{"subject": …, "given_by": {"kind": "self"}}'
 

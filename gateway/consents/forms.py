@@ -9,9 +9,10 @@ from typing import Annotated, Any, Literal, get_type_hints
 
 from pydantic import Field, create_model
 
-from consent.consents import ConsentRecord, ErrorReason, Giver, GiverKind, Opinion, WordKind, WordStatus
-from consent.decision import SubjectFacts
+from consent.consents import ConsentRecord, ErrorReason, WordKind, WordStatus
 from consent.forms import Row, column_of
+from consent.givers import Giver, GiverKind, Opinion
+from consent.request import SubjectFacts
 from consent.targets import Sector, TargetKind
 from gateway.consents.endings import TakenBack
 from gateway.consents.record import Recorded

@@ -15,10 +15,11 @@ from typing import Any
 from sqlalchemy import Connection
 
 from audit.log.entries import Categories, Entry, new_id
-from audit.log.log import Written
+from audit.log.waiting import Written
 from audit.questions.subjects import Subject
 from consent import store
-from consent.consents import ConsentError, ConsentRecord, Ending, Stamp, WordKind, WordStatus
+from consent.consents import ConsentRecord, Ending, Stamp, WordKind, WordStatus
+from consent.reading import ConsentError
 from gateway.consents.endings import UNSAID, Lifting, TakenBack, check_reason, check_taken_back, invalid
 from gateway.consents.notices import Change, Notices
 from gateway.exchange.context import Exchange
@@ -30,7 +31,7 @@ from gateway.storage.engine import read
 from gateway.story import Story
 from gateway.wire.identifiers import IdentifierError, SubsystemId
 from gateway.wire.problems import ProblemError
-from schemas.facts import born
+from schemas.identifiers import born
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,10 +17,10 @@ import orjson
 from sqlalchemy import Connection
 
 from audit.log.entries import ZONE
-from audit.log.log import Written
+from audit.log.waiting import Written
 from consent import store
-from consent.consents import ConsentRecord, GiverKind, WordKind, WordStatus
-from consent.givers import Giver
+from consent.consents import ConsentRecord, WordKind, WordStatus
+from consent.givers import Giver, GiverKind
 from gateway.consents.endings import Lifting, TakenBack, check_taken_back
 from gateway.consents.notices import Change, Notices
 from gateway.consents.record import Consents, Recorded, Recorder, check_codes, entry_of, is_of, own_word

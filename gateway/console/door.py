@@ -25,7 +25,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from audit.log.entries import EntryType, Outcome
-from audit.log.log import Written
+from audit.log.waiting import Written
 from gateway.console.browser import language_switch, read_form, same_origin
 from gateway.console.office import Office
 from gateway.console.oidc import Door, SignInError

@@ -10,7 +10,7 @@ from gateway.demo.organisations import Organisation, Party
 from gateway.registry.read.entries import County, Municipality, ServiceDescriptor
 from gateway.wire.identifiers import ServiceId
 from schemas.codes import Coding, code_system
-from schemas.facts import HETU, MIGRI_CUSTOMER
+from schemas.identifiers import HETU, MIGRI_CUSTOMER
 from schemas.territories import territory
 from texts import Text
 

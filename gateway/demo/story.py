@@ -31,7 +31,7 @@ from gateway.demo.truth import accepted, denials, entries_of, evidence_of
 from gateway.handover.states import SETTLED, ArrivalKind, DeliveryKind, DeliveryState
 from gateway.settings import load
 from gateway.storage import engine as storage
-from schemas.facts import MIGRI_CUSTOMER
+from schemas.identifiers import MIGRI_CUSTOMER
 
 #: Row of the first person in the export: the header is row 1, as in a spreadsheet.
 FIRST_ROW = 2

@@ -14,7 +14,7 @@ from typing import TypeVar, cast
 from sqlalchemy import Connection
 
 from audit.log.entries import Entry, EntryType, Outcome
-from audit.log.log import Written
+from audit.log.waiting import Written
 from gateway.desk.asking import Answered, Detail, Note, NotPermittedError, Question
 from gateway.desk.context import DeskContext
 from gateway.desk.proposals import Proposals

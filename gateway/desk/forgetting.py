@@ -16,7 +16,7 @@ from typing import Final
 from sqlalchemy import Connection, Table, func, select, update
 
 from audit.log.entries import EntryType, Outcome, micros
-from audit.log.log import Written
+from audit.log.waiting import Written
 from audit.questions import together
 from audit.questions.forgotten import scrub
 from audit.questions.subjects import Subjects

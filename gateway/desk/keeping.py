@@ -12,8 +12,8 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from audit.log.entries import Entry, EntryType, Outcome
-from audit.log.log import Written
 from audit.log.tables import archives
+from audit.log.waiting import Written
 from audit.questions import archive
 from gateway.desk.asking import Detail
 from gateway.desk.desk import Desk

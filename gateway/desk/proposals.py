@@ -21,7 +21,9 @@ from sqlalchemy import Engine
 
 from audit.questions.subjects import Subjects
 from consent.difference import Differences, differences, steps
-from consent.rulebook import Fault, Rulebook, RulebookError, load
+from consent.document import Fault, RulebookError
+from consent.law import Rulebook
+from consent.rulebook import load
 from gateway.exchange.keeping import Kept, Period, kept_decisions
 from gateway.exchange.rejudging import Swing, swing
 from gateway.registry.read.standing import Standing

@@ -31,8 +31,9 @@ def terms_on(day: date) -> TermsOf:
             categories=tuple(sorted(record.categories)),
             purposes=tuple(sorted(record.purposes)),
             recipients=tuple(sorted(record.recipients)),
-            starts=record.starts,
+            starts=record.starts if record.stands else None,
             ends=_last_day(record),
+            ended_by=None if record.ended_by is None else Speaker(record.ended_by.kind.value),
         )
 
     return terms
@@ -49,6 +50,8 @@ def state_of(record: ConsentRecord, day: date) -> State:
 
 
 def _last_day(record: ConsentRecord) -> date | None:
-    """The last day on which it stands: of its period, or of the mandate of whoever gave it."""
+    """The last day on which it stands: of its period, or of the mandate of whoever gave it. None if it was ended."""
+    if not record.stands:
+        return None
     last = [record.ends, None if record.forbids else record.given_by.mandate_until]
     return min((day for day in last if day is not None), default=None)

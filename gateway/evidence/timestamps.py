@@ -24,7 +24,8 @@ from rfc3161_client import (
 )
 from sqlalchemy import Connection, insert, select
 
-from audit.log.log import Log, LogError, Written
+from audit.log.log import Log, LogError
+from audit.log.waiting import Written
 from gateway.keys.errors import TrustError
 from gateway.storage.tables import timestamps
 from gateway.telemetry import event

@@ -12,12 +12,15 @@ from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from typing import Any, get_args, get_type_hints
 
-from consent.consents import ConsentError, ConsentRecord, newest
-from consent.decision import Decision, Emergency, Party, Request, SubjectFacts, Way, decide, legal_day
+from consent.consents import ConsentRecord, newest
+from consent.decision import decide
 from consent.examples import standing_requests
 from consent.explaining import explain
-from consent.rulebook import FlowDelivery, Rulebook
+from consent.law import FlowDelivery, Rulebook
+from consent.reading import ConsentError
+from consent.request import Emergency, Party, Request, SubjectFacts, Way
 from consent.standing import StandingRequest
+from consent.verdicts import Decision, legal_day
 from gateway.exchange.deciding import party
 from gateway.registry.read.standing import Standing
 from gateway.wire.identifiers import IdentifierError, MemberId, SubsystemId

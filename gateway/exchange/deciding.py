@@ -13,10 +13,12 @@ from datetime import date, datetime
 from typing import Any, Literal
 
 from consent.consents import ConsentRecord
-from consent.decision import Decision, Emergency, Party, Request, SubjectFacts, Way, decide, legal_day
+from consent.decision import decide
 from consent.givers import years
-from consent.rulebook import Rulebook
+from consent.law import Rulebook
+from consent.request import Emergency, Party, Request, SubjectFacts, Way
 from consent.standing import StandingRequest
+from consent.verdicts import Decision, legal_day
 from gateway.registry.read.registry import Registry
 from gateway.registry.read.standing import Standing
 from gateway.wire.identifiers import SubsystemId
@@ -144,6 +146,8 @@ class Case:
     declared: Mapping[str, object] = field(default_factory=dict)
     #: What came to the provider under the condition that it is not disclosed onward.
     restricted: frozenset[str] = frozenset()
+    #: What the provider says to give by a word of the person.
+    by_word: frozenset[str] = frozenset()
 
 
 def decide_between(registry: Registry, rulebook: Rulebook, case: Case) -> Decision:
@@ -166,6 +170,7 @@ def decide_between(registry: Registry, rulebook: Rulebook, case: Case) -> Decisi
                     way=Way(case.mode) if case.mode is not None else Way.QUERY,
                     standing=asked,
                     restricted=case.restricted,
+                    by_word=case.by_word,
                 ),
                 rulebook,
                 case.consents,

@@ -18,7 +18,8 @@ from audit.log.statements import Fixed
 from audit.log.tables import FACETS, entries, facets
 from audit.questions.subjects import Subject, Subjects
 from audit.questions.words import RELEASED, RELEASES
-from consent.decision import Decision, Emergency
+from consent.request import Emergency
+from consent.verdicts import Decision
 from gateway.exchange.context import Exchange
 from gateway.exchange.opening import Answer, Incoming
 from gateway.person.values import Named

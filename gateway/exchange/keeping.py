@@ -18,8 +18,8 @@ from audit.log.statements import Fixed
 from audit.questions.subjects import Subjects
 from consent import replaying, store
 from consent.consents import ConsentRecord
-from consent.decision import Decision
 from consent.replaying import Recorded
+from consent.verdicts import Decision
 from gateway.storage.sealing import seal, unseal
 from gateway.storage.tables import decisions, rulebooks
 

@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from consent import replaying
-from consent.rulebook import Rulebook, RulebookError, load
+from consent.document import RulebookError
+from consent.law import Rulebook
+from consent.rulebook import load
 from gateway.exchange.keeping import Kept
 
 Progress = Callable[[int], None]

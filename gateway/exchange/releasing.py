@@ -16,9 +16,9 @@ import orjson
 from sqlalchemy import Connection
 
 from audit.log.entries import Categories, Entry, EntryType, Outcome
-from audit.log.log import Written
+from audit.log.waiting import Written
 from audit.questions.subjects import Subject
-from consent.decision import Decision
+from consent.verdicts import Decision
 from gateway.exchange.context import Exchange
 from gateway.exchange.holding import (
     Disclosure,
@@ -32,7 +32,7 @@ from gateway.exchange.keeping import keep_decision
 from gateway.exchange.opening import Answer, Incoming, PeerCall, check_in_time
 from gateway.exchange.telling import told
 from gateway.person.values import Named, Person
-from gateway.story import Detail, Story, made_by
+from gateway.story import Detail, Story, came_to, made_by
 from gateway.telemetry import event
 from gateway.wire.decided import DecisionSummary, body_digest
 from gateway.wire.message import Checkpoint, ResponseClaims, Words
@@ -169,7 +169,7 @@ async def record_refusal(
         withheld = tuple(category for category, _ in problem.decision.withheld) if problem.decision else ()
         subject = exchange.people.file(connection, named, incoming.now).subject if named is not None else None
         act = Act(
-            outcome=Outcome.REFUSED,
+            outcome=came_to(problem),
             # What came and was refused asked for nothing: the sender would have been the one who gave.
             type=_CAME.get(incoming.service.kind),
             reason=problem.code,

@@ -21,7 +21,8 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from audit.log.entries import Entry
-from audit.log.log import Log, LogError, Written
+from audit.log.log import Log, LogError
+from audit.log.waiting import Written
 from audit.tree import cosignatures, witness
 from audit.tree.checkpoint import Checkpoint, NoteError, VerifierKey, WitnessSigner, split_note
 from gateway.exchange.transport import PeerTransport

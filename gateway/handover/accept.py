@@ -15,7 +15,7 @@ import orjson
 from sqlalchemy import Connection, Row, select, update
 
 from audit.log.entries import Categories, Entry, EntryType, Outcome, micros, new_id
-from audit.log.log import Written
+from audit.log.waiting import Written
 from audit.questions.subjects import Subject
 from gateway.exchange.context import Exchange
 from gateway.handover import store

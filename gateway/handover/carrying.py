@@ -18,9 +18,10 @@ import orjson
 from sqlalchemy import Connection, select
 
 from audit.log.statements import Fixed
-from consent.consents import ConsentRecord, Evidence, Giver, GiverKind, WordKind, WordStatus
-from consent.decision import Decision, PermittedCategory, legal_day
+from consent.consents import ConsentRecord, Evidence, WordKind, WordStatus
+from consent.givers import Giver, GiverKind
 from consent.law import Basis, Rulebook
+from consent.verdicts import Decision, PermittedCategory, legal_day
 from gateway.registry.read.registry import Registry
 from gateway.storage.tables import arrival_words, inbox
 from gateway.wire.decided import body_digest
@@ -176,10 +177,14 @@ def is_carried(permitted: PermittedCategory) -> bool:
 
 def check_sections(decision: Decision, rulebook: Rulebook, stated: Sequence[Carrier]) -> None:
     """Hold what the sender says of each word's provision against our own rulebook. Raises ProblemError."""
-    by_digest = {(carrier.digest, carrier.category): carrier for carrier in stated}
     for permitted in decision.permitted:
-        carrier = by_digest.get((permitted.consent_id or "", permitted.category))
-        if carrier is not None and carrier.section != section_of(rulebook.basis(permitted.basis)):
+        section = section_of(rulebook.basis(permitted.basis))
+        if any(
+            carrier.digest == permitted.consent_id
+            and carrier.section != section
+            and rulebook.covers(frozenset({carrier.category}), permitted.category)
+            for carrier in stated
+        ):
             raise ProblemError(
                 "not-permitted",
                 pointer="/wrd",

@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, Connection, select, update
 
 from adapters.sdk import Change
 from audit.log.entries import Entry, EntryType, Outcome, micros
-from audit.log.log import Written
+from audit.log.waiting import Written
 from gateway.exchange.context import Exchange
 from gateway.handover import store
 from gateway.handover.states import DeliveryKind, DeliveryState

@@ -20,7 +20,7 @@ import orjson
 from sqlalchemy import Connection, select
 
 from audit.log.entries import Entry, micros
-from audit.log.log import Written
+from audit.log.waiting import Written
 from gateway.exchange.context import Exchange
 from gateway.exchange.holding import Answered
 from gateway.exchange.messaging import Outgoing, refused_by_peer, send, verified

@@ -19,11 +19,10 @@ import orjson
 from sqlalchemy import Connection
 
 from audit.log.entries import Categories, Entry, EntryType, Outcome, micros, new_id
-from audit.log.log import Written
+from audit.log.waiting import Written
 from audit.questions.subjects import Subject
-from consent.decision import Decision
-from consent.law import Flow
-from consent.rulebook import FlowDelivery
+from consent.law import Flow, FlowDelivery
+from consent.verdicts import Decision
 from gateway.exchange.context import Exchange
 from gateway.exchange.deciding import Case, decide_between, facts_of
 from gateway.exchange.holding import basis_and_consents

@@ -14,7 +14,7 @@ import orjson
 from sqlalchemy import Connection
 
 from audit.log.entries import Entry
-from audit.log.log import Written
+from audit.log.waiting import Written
 from gateway.exchange.context import Exchange
 from gateway.handover.plan import Handovers, Order, Plan
 from gateway.person.held import HeldKind, HeldRecord, HeldState

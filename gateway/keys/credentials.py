@@ -9,8 +9,6 @@ gives way at once.
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -23,6 +21,7 @@ from gateway.keys.keystore import FileKeyStore
 from gateway.keys.tls import TlsKey, client_context
 from gateway.keys.token import Pkcs11KeyStore
 from gateway.settings.keys import KeySettings
+from gateway.storage.scratch import Scratch
 from gateway.wire.signing import Signer, thumbprint
 
 #: With less than this left of a certificate's life, health warns that it is about to expire.
@@ -127,13 +126,13 @@ class Opening:
     """Opens keys. TLS keys are copied, still encrypted, into a folder of this process: their files may change."""
 
     def __init__(self) -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix="yhdyspinta-"))
+        self._scratch = Scratch()
         self._number = 0
         self._tokens: list[Pkcs11KeyStore] = []
 
     def close(self) -> None:
         """Remove the copies, and end the sessions with tokens."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._scratch.close()
         for token in self._tokens:
             token.close()
 
@@ -166,7 +165,7 @@ class Opening:
                 "give `key` and `passphrase`; a token holds signing keys",
             )
         self._number += 1
-        certificate, key = self._folder / f"{self._number}.pem", self._folder / f"{self._number}.key"
+        certificate, key = (self._scratch.folder / f"{self._number}.{of}" for of in ("pem", "key"))
         certificate.write_bytes(_read(settings.certificate))
         key.write_bytes(_read(settings.key))
         copied = TlsKey(certificate, key, passphrase(settings))

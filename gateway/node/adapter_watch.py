@@ -10,10 +10,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import shutil
-import tempfile
 import threading
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy import Engine
@@ -24,6 +22,7 @@ from gateway.reading import shelf
 from gateway.reading.editions import Edition, tried
 from gateway.reading.readers import Reading
 from gateway.reading.wheels import opened
+from gateway.storage.scratch import Scratch
 from gateway.telemetry import event
 
 LOGGER = logging.getLogger("yhdyspinta.reading")
@@ -37,7 +36,7 @@ class AdapterWatch:
     engine: Engine
     reading: Reading
     limits: Limits
-    _folder: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="yhdyspinta-adapters-")))
+    _scratch: Scratch = field(default_factory=Scratch)
     _known: dict[tuple[str, str], Edition] = field(default_factory=dict)
     #: By adapter the digest that could not be taken up, and whether it never will be.
     _refused: dict[str, tuple[str, bool]] = field(default_factory=dict)
@@ -87,7 +86,7 @@ class AdapterWatch:
         data = shelf.wheel(self.engine, name, digest)
         if data is None:
             raise AdapterError(f"the database has no version {digest[:12]} of {name}")
-        folder = self._folder / digest
+        folder = self._scratch.folder / digest
         shutil.rmtree(folder, ignore_errors=True)  # of a try that failed
         opened(data).unpack(folder)
         edition = tried(folder, name, self.limits)
@@ -108,7 +107,7 @@ class AdapterWatch:
 
     def close(self) -> None:
         """Let go of the folder."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._scratch.close()
 
     def condition(self) -> dict[str, Any]:
         """For the node's health: versions that are in use by the database and could not be taken up here."""

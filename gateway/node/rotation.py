@@ -25,8 +25,9 @@ from cryptography.hazmat.primitives.keywrap import InvalidUnwrap, aes_key_unwrap
 from sqlalchemy import Connection, Engine, bindparam, insert, select, update
 
 from audit.log.entries import Entry, EntryType, Outcome, micros
-from audit.log.log import Log, Written
+from audit.log.log import Log
 from audit.log.tables import entries, subjects
+from audit.log.waiting import Written
 from audit.questions.keys import unwrapped
 from audit.tree import proofs
 from audit.tree.checkpoint import Former, LogSigner, NoteError, succeeding

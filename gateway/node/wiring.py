@@ -20,12 +20,13 @@ from sqlalchemy import Engine, make_url
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from adapters.sdk.versions import Version
-from audit.log.log import Log, LogPolicy
+from audit.log.log import Log
+from audit.log.policy import LogPolicy
 from audit.questions.keys import SubjectKeys
 from audit.questions.report import Controller
 from audit.questions.subjects import Subjects
 from audit.tree.checkpoint import KeyType, LogSigner, WitnessSigner
-from consent.rulebook import RulebookError
+from consent.document import RulebookError
 from consent.rulebook import load as load_rulebook
 from gateway.desk.context import DeskContext
 from gateway.desk.desk import Desk

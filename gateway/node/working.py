@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Connection
 
 from adapters.sdk import Adapter
-from audit.log.log import LogError, Written
+from audit.log.log import LogError
+from audit.log.waiting import Written
 from audit.questions import tallies
 from gateway.asking.observing import Observing
 from gateway.consents.reports import Reports

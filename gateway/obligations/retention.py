@@ -8,7 +8,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Select, delete, select, update
 
 from audit.log.entries import Categories, Entry, EntryType, Outcome, micros
-from audit.log.log import Written
+from audit.log.waiting import Written
 from consent.verdicts import legal_day
 from gateway.exchange.context import Exchange
 from gateway.storage.engine import read

@@ -11,7 +11,7 @@ from pydantic import Field
 from sqlalchemy import Connection
 
 from audit.log.entries import Entry
-from audit.log.log import Written
+from audit.log.waiting import Written
 from gateway.exchange.context import Exchange
 from gateway.obligations.acts import Actor, Channel, Outcomes, Tasks
 from gateway.obligations.notice import Translation, told

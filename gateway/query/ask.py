@@ -16,13 +16,14 @@ import orjson
 from sqlalchemy import Connection
 
 from audit.log.entries import Categories, Entry, EntryType, Outcome
-from audit.log.log import Written
+from audit.log.waiting import Written
 from audit.questions.subjects import Subject
-from consent.decision import Decision, Emergency
-from consent.rulebook import Rulebook
+from consent.law import Rulebook
+from consent.request import Emergency
+from consent.verdicts import Decision
 from gateway.exchange.context import Exchange
 from gateway.exchange.deciding import Case, refusal_in_advance
-from gateway.exchange.holding import Answered, keep_bodies, keep_reason, keep_response
+from gateway.exchange.holding import Answered, basis_and_consents, keep_bodies, keep_reason, keep_response
 from gateway.exchange.messaging import (
     Message,
     Outgoing,
@@ -40,13 +41,12 @@ from gateway.obligations.receiving import taken_in
 from gateway.person.values import Person
 from gateway.query.words import Judged, judged
 from gateway.sources.backends import Locator
-from gateway.story import Story
+from gateway.story import Story, came_to
 from gateway.wire.decided import DecisionSummary
 from gateway.wire.identifiers import ServiceId, SubsystemId
 from gateway.wire.message import ResponseClaims
 from gateway.wire.problems import ProblemError
 from gateway.wire.signing import request_digest
-from schemas.facts import identifiers
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,11 +180,15 @@ class Consumer:
 
     async def _record_answer(self, asked: _Asked, answered: Answered, found: Judged) -> None:
         decided, outgoing = answered.claims.decision, asked.outgoing
+        # What really came, and by what we decide to take it in: whoever answers says neither.
+        bases, consents = basis_and_consents(found.decision)
         entry = asked.story.entry(
-            EntryType.QUERY,
+            EntryType.BREAK_GLASS if found.decision.emergency else EntryType.QUERY,
             Outcome.PARTIAL if decided is not None and decided.withheld else Outcome.SUCCESS,
             self._exchange.clock(),
-            categories=Categories(tuple(sorted(decided.permitted)) if decided else (), _withheld(decided)),
+            categories=Categories(tuple(sorted(found.categories)), _withheld(decided)),
+            bases=bases,
+            consents=consents,
             response_digest=answered.claims.digest,
             previous=asked.entry,
         )
@@ -209,15 +213,13 @@ class Consumer:
         """
         subjects = self._exchange.subjects_of(asked.outgoing.claims.issuer)
         subject = subjects.by_id(connection, asked.subject)
-        named = {(identifier.system, identifier.value) for identifier in identifiers(found.bundle)} - {asked.named}
-        return None if subject is None else subjects.answered(connection, subject, sorted(named), now)
+        named = sorted({*found.named} - {asked.named})
+        return None if subject is None else subjects.answered(connection, subject, named, now)
 
     def _arising(
         self, connection: Connection, asked: _Asked, found: Judged, subject: Subject, entry: Entry
     ) -> tuple[Entry, ...]:
         """What comes with the answer."""
-        if found.decision is None:
-            return ()
         outgoing, rulebook = asked.outgoing, asked.outgoing.standing.rulebook
         moved = Moved(
             decision=found.decision,
@@ -226,7 +228,8 @@ class Consumer:
             facts=found.decision.request.facts,
             subject=subject,
             under=self._exchange.subjects.found_under(connection, [subject.id]),
-            named=[(identifier.system, identifier.value) for identifier in identifiers(found.bundle)],
+            # An answer need not say of whom it is; the question did.
+            named=list(dict.fromkeys((asked.named, *found.named))),
             ours=outgoing.claims.issuer.member,
             party=outgoing.service.id.subsystem,
             message=outgoing.claims.message_id,
@@ -237,7 +240,7 @@ class Consumer:
     async def _record_failure(self, asked: _Asked, problem: ProblemError, answered: Answered | None) -> None:
         entry = asked.story.entry(
             EntryType.QUERY,
-            Outcome.REFUSED if problem.status in {401, 403, 404} else Outcome.FAILED,
+            came_to(problem) if problem.status in {401, 403, 404} else Outcome.FAILED,
             self._exchange.clock(),
             categories=Categories((), _withheld(problem.decision)),
             response_digest=answered.claims.digest if answered is not None else None,

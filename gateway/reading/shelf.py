@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Engine, func, insert, select
 from adapters.sdk import AdapterError
 from adapters.sdk.versions import Version
 from audit.log.entries import Entry, EntryType, Outcome, micros, moment
-from audit.log.log import Written
+from audit.log.waiting import Written
 from gateway.storage.tables import adapter_uses, adapter_versions
 from gateway.story import Story
 

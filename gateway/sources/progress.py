@@ -13,7 +13,8 @@ from datetime import datetime
 
 from sqlalchemy import Connection, Engine, delete, insert, select
 
-from audit.log.log import Log, Written
+from audit.log.log import Log
+from audit.log.waiting import Written
 from gateway.storage.tables import sources
 
 #: The row of a source that holds its position; every other row is a batch.

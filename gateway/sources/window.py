@@ -14,7 +14,8 @@ from typing import Final
 from sqlalchemy import Connection, Engine, delete, insert, select
 
 from audit.log.entries import micros
-from audit.log.log import Log, Written
+from audit.log.log import Log
+from audit.log.waiting import Written
 from gateway.storage.engine import read
 from gateway.storage.tables import sources
 

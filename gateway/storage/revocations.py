@@ -12,7 +12,7 @@ from datetime import datetime
 from sqlalchemy import Connection, insert, select
 
 from audit.log.entries import EntryType, Outcome, micros
-from audit.log.log import Written
+from audit.log.waiting import Written
 from gateway.storage.tables import client_revocations
 from gateway.story import Story
 

@@ -26,7 +26,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from sqlalchemy import Connection
 
 from audit.log.entries import new_id
-from audit.log.log import Log, Written
+from audit.log.log import Log
+from audit.log.waiting import Written
 from gateway.storage.replay import Replays
 from gateway.wire.problems import ProblemError
 

@@ -12,7 +12,7 @@ import pytest
 from adapters.agreement import doubts
 from adapters.sdk import Limits, Mapped, load
 from adapters.transforms import TRANSFORMS, TransformError, short_date
-from schemas.facts import HETU
+from schemas.identifiers import HETU
 from tests.adapters.reading import codes, convert, judge, only
 from tests.adapters.test_hl7_escapes import message
 from tests.adapters.test_layouts import Made, run

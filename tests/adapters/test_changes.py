@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from adapters.sdk import Change, ChangeKind, Mapped
-from schemas.facts import MIGRI_CUSTOMER
+from schemas.identifiers import MIGRI_CUSTOMER
 from tests.adapters.reading import codes, convert, refusals
 from tests.adapters.test_hl7_escapes import message
 from tests.adapters.test_layouts import PATIENT, adapter, csv, run

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from adapters.mapping import MappingError
+from adapters.faults import MappingError
 from adapters.sdk import Limits
 from tests.adapters.test_layouts import PATIENT, adapter, run, told
 

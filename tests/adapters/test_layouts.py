@@ -10,8 +10,9 @@ from typing import Any
 import openpyxl
 import pytest
 
+from adapters.faults import MappingError
 from adapters.mapped import MappedAdapter
-from adapters.mapping import CompiledMapping, MappingError, compile_mapping
+from adapters.mapping import CompiledMapping, compile_mapping
 from adapters.sdk import Limits, Manifest, Mapped, Text
 from adapters.texts import missing_columns
 from schemas.catalogue import catalogue

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from adapters.mapping import MappingError, compile_mapping
+from adapters.faults import MappingError
+from adapters.mapping import compile_mapping
 from schemas.catalogue import catalogue
 
 GOOD = """\

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from adapters.fhir_r4 import MUNICIPALITY, MUNICIPALITY_CODES, NON_DISCLOSURE, SECURITY
-from schemas.facts import EXTENSION, HETU, MIGRI_CUSTOMER
+from schemas.facts import EXTENSION
+from schemas.identifiers import HETU, MIGRI_CUSTOMER
 from tests.adapters.reading import convert, only, refusals
 from tests.adapters.test_hl7_escapes import message
 from tests.adapters.test_stray_quotes import person, raw

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from adapters.sdk import Limits
-from schemas.facts import HETU, LOCAL, read_facts
+from schemas.facts import read_facts
+from schemas.identifiers import HETU, LOCAL
 from tests.adapters.reading import codes, convert, only, refusals
 from tests.adapters.test_exports import values_of
 from tests.adapters.test_hl7_escapes import message

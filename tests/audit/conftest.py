@@ -13,7 +13,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import Connection, Engine
 
 from audit.log.entries import Agents, Categories, Entry
-from audit.log.log import Log, LogPolicy
+from audit.log.log import Log
+from audit.log.policy import LogPolicy
 from audit.log.tables import metadata
 from audit.tree.checkpoint import LogSigner
 from tests.databases import database_url, engine, postgresql_server, postgresql_url

@@ -13,16 +13,9 @@ from sqlalchemy import Connection, Engine, func, select, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from audit.log.entries import Entry, EntryError
-from audit.log.log import (
-    Log,
-    LogAlteredError,
-    LogClosedError,
-    LogError,
-    LogOverloadedError,
-    LogUnavailableError,
-    Written,
-)
+from audit.log.log import Log, LogAlteredError, LogClosedError, LogError, LogOverloadedError, LogUnavailableError
 from audit.log.tables import TRIGGER_DDL, checkpoints, entries, head, metadata, tiles
+from audit.log.waiting import Written
 from audit.questions.check import check
 from audit.tree.checkpoint import LogSigner, verify_checkpoint
 from audit.tree.merkle import (

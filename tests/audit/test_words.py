@@ -8,7 +8,7 @@ import pytest
 
 from audit.log.entries import Categories, Entry, EntryType, Outcome
 from audit.questions import query, withdrawals
-from audit.questions.words import MEANINGS, RELEASES, Word, carries, holds_back
+from audit.questions.words import MEANINGS, RELEASES, Word
 from tests.audit.conftest import Bench
 
 PERMITTED = Categories(("identity",), ("health-needs",))
@@ -22,7 +22,7 @@ def test_the_search_for_a_word_finds_what_the_word_counts_and_nothing_else(
         make_entry(type=kind, outcome=outcome, categories=categories)
         for kind in EntryType
         for outcome in Outcome
-        for categories in (Categories(), PERMITTED)
+        for categories in (Categories(), Categories(("identity",)), PERMITTED)
     ]
     with bench.log() as log:
         log.append_blocking(made)
@@ -33,13 +33,34 @@ def test_the_search_for_a_word_finds_what_the_word_counts_and_nothing_else(
     expected = [
         entry.id
         for entry in made
-        if entry.type in meant.types
-        and entry.outcome in meant.outcomes
-        and (carries(entry) or not meant.carries)
-        and (holds_back(entry) or not meant.holds_back)
+        if entry.type in meant.types and entry.outcome in meant.outcomes and meant.takes_in(entry)
     ]
     assert sorted(found) == sorted(expected)
     assert found
+
+
+@pytest.mark.parametrize(
+    ("kind", "outcome", "categories", "is_withheld"),
+    [
+        ("decision", "planned", PERMITTED, True),
+        ("decision", "planned", Categories(("identity",)), False),
+        ("decision", "withheld", Categories((), ("health-needs",)), True),
+        ("delivery", "success", PERMITTED, True),
+        ("delivery", "success", Categories(("identity",)), False),
+        ("delivery", "requested", PERMITTED, False),
+        ("query", "partial", PERMITTED, True),
+        ("handover", "planned", Categories(), False),
+    ],
+)
+def test_withheld_takes_in_what_handovers_held_back_and_nothing_that_went_whole(
+    bench: Bench, make_entry: Callable[..., Entry], kind: str, outcome: str, categories: Categories, is_withheld: bool
+) -> None:
+    with bench.log() as log:
+        log.append_blocking([make_entry(type=kind, outcome=outcome, categories=categories)])
+    with bench.engine.connect() as connection:
+        found = list(query.walk(connection, query.meaning(Word.WITHHELD)))
+
+    assert bool(found) is is_withheld
 
 
 def test_each_ending_of_a_release_has_one_word() -> None:

@@ -92,7 +92,7 @@ def test_the_kit_imports_nothing_else_of_the_house() -> None:
 
 
 def test_ids_are_of_version_7_and_identity_codes_of_the_900_series_with_their_check_character() -> None:
-    from schemas.facts import HETU
+    from schemas.identifiers import HETU
 
     people = [Person.make() for _ in range(200)]
 

@@ -7,9 +7,9 @@ from datetime import UTC, date, datetime, time
 
 import pytest
 
-from consent.decision import Decision
 from consent.examples import decide_case
-from consent.rulebook import Rulebook
+from consent.law import Rulebook
+from consent.verdicts import Decision
 from tests.databases import database_url, engine, postgresql_server, postgresql_url
 from tests.former import former
 

@@ -8,7 +8,6 @@ from functools import cache
 from typing import Any
 
 from consent.consents import ConsentRecord
-from consent.decision import Decision
 from consent.document import Document, read
 from consent.examples import decide_case
 from consent.law import Act, Basis, Category, Mode, Permit, Prohibition, Rulebook, Source, Word
@@ -16,6 +15,7 @@ from consent.provisions import Provision
 from consent.request import Party, Request, SubjectFacts, Way
 from consent.rulebook import checked, reference_rulebook
 from consent.standing import StandingRequest
+from consent.verdicts import Decision
 
 WORDS = {"fi": "x", "sv": "x", "en": "x"}
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)

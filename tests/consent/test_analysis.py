@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 
 from consent.analysis import Check, check
-from consent.decision import Emergency, Party, Request, SubjectFacts, decide
+from consent.decision import decide
 from consent.difference import differences
+from consent.law import Rulebook
 from consent.report import of_check, of_differences
-from consent.rulebook import Rulebook
+from consent.request import Emergency, Party, Request, SubjectFacts
 from consent.space import carrying, covering, in_force, intervals, permits_at, triples
 from schemas.categories import CATEGORIES
 from tests.former import changed, former

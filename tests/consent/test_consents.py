@@ -10,21 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consent.consents import (
-    LANGUAGES,
-    ConsentError,
-    ConsentRecord,
-    Evidence,
-    Giver,
-    GiverKind,
-    Opinion,
-    Stamp,
-    Target,
-    WordKind,
-    WordStatus,
-    newest,
-)
+from consent.consents import LANGUAGES, ConsentRecord, Evidence, Stamp, WordKind, WordStatus, newest
 from consent.fhir import form_of, to_fhir
+from consent.givers import Giver, GiverKind, Opinion
+from consent.reading import ConsentError
+from consent.targets import Target
 from tests.properties import examples
 
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -8,11 +8,11 @@ from datetime import date, timedelta
 import pytest
 
 from consent.consents import ConsentRecord
-from consent.decision import Emergency, Request, SubjectFacts, decide
+from consent.decision import decide
 from consent.law import Basis, Mode, Rulebook, Word
 from consent.provisions import Provision
 from consent.replaying import again, read, written
-from consent.request import Way
+from consent.request import Emergency, Request, SubjectFacts, Way
 from tests.consent.second_form import AT, FACTS, ask, basis, book, handover, prohibition, standing, why, word
 
 DUTY = basis(mode=Mode.DUTY)

@@ -8,10 +8,11 @@ from collections.abc import Callable
 import pytest
 
 from consent.conditions import CONDITIONS
-from consent.decision import Decision, SubjectFacts
 from consent.examples import decide_case, outcome
 from consent.explaining import explain
-from consent.rulebook import Case, Rulebook
+from consent.law import Case, Rulebook
+from consent.request import SubjectFacts
+from consent.verdicts import Decision
 from tests.consent.second_form import reference
 from texts import LANGUAGES, Catalogue
 
@@ -99,7 +100,8 @@ def test_facts_that_are_still_needed_are_said_in_words(rulebook: Rulebook) -> No
     from dataclasses import replace
     from datetime import UTC, datetime
 
-    from consent.decision import Party, Request, decide
+    from consent.decision import decide
+    from consent.request import Party, Request
 
     request = Request(
         Party("reception-centre"), Party("municipality"), "service-need-lookup", frozenset({"identity"}), None, False

@@ -11,8 +11,9 @@ import pytest
 from fhir.resources.R4B.consent import Consent
 from hypothesis import given
 
-from consent.consents import ConsentError, ConsentRecord, Stamp, WordKind, WordStatus
+from consent.consents import ConsentRecord, Stamp, WordKind, WordStatus
 from consent.fhir import form_of, to_fhir
+from consent.reading import ConsentError
 from tests.consent.test_consents import FORM, records
 from tests.properties import examples
 

@@ -10,8 +10,8 @@ from collections.abc import Callable
 
 import pytest
 
-from consent.decision import Decision
-from consent.rulebook import Rulebook
+from consent.law import Rulebook
+from consent.verdicts import Decision
 
 Decide = Callable[..., Decision]
 

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from consent.consents import ConsentError
 from consent.forms import COLUMNS, MOST, column_of, read_csv, read_json
+from consent.reading import ConsentError
 
 HEADER = (
     "subject_system;subject;status;given_by;mandate_until;minor_opinion;purposes;recipients;categories;language;form"

@@ -12,10 +12,11 @@ import pytest
 
 from consent.coverage import cover
 from consent.difference import Strength, differences
+from consent.document import RulebookError
 from consent.explaining import explain
 from consent.law import Mode, Word
 from consent.report import of_differences
-from consent.rulebook import RulebookError, checked
+from consent.rulebook import checked
 from tests.consent.second_form import basis, book, decided, document, reference, sections, why
 
 HAND = {"way": "handover", "asked": True}

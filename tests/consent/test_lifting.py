@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from consent.consents import ConsentError, ConsentRecord, Giver, Stamp, WordStatus
-from consent.givers import Person, check_lifts
-from consent.rulebook import Rulebook
+from consent.consents import ConsentRecord, Stamp, WordStatus
+from consent.givers import Giver, Person, check_lifts
+from consent.law import Rulebook
+from consent.reading import ConsentError
 from consent.said import Asked, Said
 from consent.targets import Target
 

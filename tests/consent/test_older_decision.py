@@ -11,19 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consent.conditions import CONDITIONS
-from consent.consents import ConsentRecord, Evidence, Giver
-from consent.decision import (
-    Decision,
-    Emergency,
-    Party,
-    PermittedCategory,
-    Request,
-    SubjectFacts,
-    WithheldCategory,
-    decide,
-    legal_day,
-)
-from consent.rulebook import Basis, Category, Permit, Prohibition, Rulebook, Statute, Word
+from consent.consents import ConsentRecord, Evidence
+from consent.decision import decide
+from consent.givers import Giver
+from consent.law import Basis, Category, Permit, Prohibition, Rulebook, Statute, Word
+from consent.request import Emergency, Party, Request, SubjectFacts
+from consent.verdicts import Decision, PermittedCategory, WithheldCategory, legal_day
 from tests.properties import examples
 
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -16,9 +16,11 @@ from pathlib import Path
 
 import pytest
 
-from consent.decision import Emergency, Request, decide
+from consent.decision import decide
 from consent.examples import consent, party
-from consent.rulebook import Rulebook, load
+from consent.law import Rulebook
+from consent.request import Emergency, Request
+from consent.rulebook import load
 from tests.former import former
 
 RECORDED = Path(__file__).parent / "recorded"

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from consent.decision import Decision
+from consent.verdicts import Decision
 
 Decide = Callable[..., Decision]
 
@@ -207,7 +207,7 @@ def test_refusal_is_shown_beside_the_statutory_basis_that_it_does_not_stop(decid
 def test_address_of_a_person_under_a_safety_prohibition_leaves_to_nobody_but_the_named_recipient(
     rulebook: object, decide_for: Decide
 ) -> None:
-    from consent.rulebook import Rulebook
+    from consent.law import Rulebook
 
     assert isinstance(rulebook, Rulebook)
     asked = frozenset({"contact", "contact/address"})

@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given
 
 from consent import replaying
-from consent.decision import Decision, Emergency, decide
+from consent.decision import decide
 from consent.examples import outcome
-from consent.law import Word
-from consent.rulebook import Rulebook
+from consent.law import Rulebook, Word
+from consent.request import Emergency
+from consent.verdicts import Decision
 from tests.consent.test_older_decision import AT, World, ask, basis, book, decided, record, worlds
 from tests.former import former
 from tests.properties import examples

@@ -10,9 +10,11 @@ from importlib.resources import files
 
 import pytest
 
-from consent.decision import Decision
+from consent.document import RulebookError
 from consent.examples import outcome
-from consent.rulebook import Rulebook, RulebookError, load
+from consent.law import Rulebook
+from consent.rulebook import load
+from consent.verdicts import Decision
 from gateway.registry.read.entries import ROLES
 from schemas.categories import CATEGORIES, PARTS
 from tests.consent.second_form import reference

@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 
-from consent.consents import ConsentError, ConsentRecord, Stamp, Target, WordKind
+from consent.consents import ConsentRecord, Stamp, WordKind
 from consent.givers import Giver
-from consent.rulebook import Rulebook
+from consent.law import Rulebook
+from consent.reading import ConsentError
 from consent.said import Asked, Said, Silence
+from consent.targets import Target
 
 AT = datetime(2026, 3, 2, 12, tzinfo=UTC)
 CENTRE = "FI-DEMO/GOV/9000001-1"
@@ -138,6 +140,7 @@ def test_permission_for_what_cannot_be_told_apart_carries_nothing(rulebook: Rule
 
 
 GUARDIAN = {"kind": "guardian"}
+REPRESENTATIVE = {"kind": "representative", "mandate_until": "2026-12-31"}
 OWN: list[tuple[str, dict[str, Any], bool]] = [
     ("the person", {}, True),
     ("a child", {"subject_age": 6}, True),
@@ -159,7 +162,19 @@ OWN: list[tuple[str, dict[str, Any], bool]] = [
         {"subject_age": 40, "given_by": {**GUARDIAN, "personal_matters": True, "able_to_decide": False}},
         True,
     ),
-    ("a representative", {"given_by": {"kind": "representative", "mandate_until": "2026-12-31"}}, True),
+    ("a representative of somebody whose age is not known", {"given_by": REPRESENTATIVE}, True),
+    ("a minor's representative", {"subject_age": 15, "given_by": REPRESENTATIVE}, True),
+    (
+        "the representative of a minor who is able to decide",
+        {"subject_age": 15, "given_by": {**REPRESENTATIVE, "able_to_decide": True}},
+        False,
+    ),
+    ("a representative of an adult", {"subject_age": 40, "given_by": REPRESENTATIVE}, False),
+    (
+        "an adult's representative whom a court let decide",
+        {"subject_age": 40, "given_by": {**REPRESENTATIVE, "personal_matters": True, "able_to_decide": False}},
+        True,
+    ),
     ("a representative without a mandate", {"given_by": {"kind": "representative"}}, False),
     ("a former representative", {"given_by": {"kind": "representative", "mandate_until": "2026-03-01"}}, False),
     ("a neighbour", {"given_by": {"kind": "other"}}, False),

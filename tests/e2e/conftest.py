@@ -21,7 +21,7 @@ from gateway.demo.organisations import DEMO, Organisation
 from gateway.demo.ports import LOOPBACK
 from gateway.demo.processes import Processes, running
 from gateway.demo.story import session
-from schemas.facts import MIGRI_CUSTOMER
+from schemas.identifiers import MIGRI_CUSTOMER
 from tests.nursery import Nursed
 
 # An answer is waited for as long as the test may take.

@@ -20,7 +20,8 @@ from adapters.sdk import load as load_adapter
 from consent.rulebook import load, reference_rulebook
 from gateway.demo.network import Network
 from gateway.demo.organisations import DEMO, Organisation
-from schemas.facts import EXTENSION, MIGRI_CUSTOMER
+from schemas.facts import EXTENSION
+from schemas.identifiers import MIGRI_CUSTOMER
 from tests.e2e.conftest import Stage, network
 from tests.e2e.test_ten_people import NEIGHBOURS, plan
 from tests.waiting import until

@@ -21,7 +21,7 @@ from consent.law import RETAIN, Case
 from consent.rulebook import load, reference_rulebook
 from consent.stating import load_invariants, reference_invariants
 from gateway.demo.network import Network
-from schemas.facts import MIGRI_CUSTOMER
+from schemas.identifiers import MIGRI_CUSTOMER
 from tests.e2e.conftest import Stage, network
 from tests.waiting import until
 

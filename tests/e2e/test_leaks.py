@@ -17,7 +17,7 @@ import pytest
 
 from gateway.demo.ports import LOOPBACK
 from gateway.demo.story import Story, session
-from schemas.facts import HETU
+from schemas.identifiers import HETU
 from tests.e2e.conftest import Stage, network
 from tests.e2e.malformed import SECRETS, malformed
 

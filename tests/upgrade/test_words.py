@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 import pytest
 
-from audit.log.log import Written
+from audit.log.waiting import Written
 from audit.questions import links
 from audit.questions.links import LinkAct
 from gateway.handover.plan import Handovers, Order
@@ -16,7 +16,8 @@ from gateway.person.registrar import Registrar
 from gateway.person.values import Named, Register
 from gateway.storage.engine import writer
 from gateway.wire.problems import ProblemError
-from schemas.facts import HETU, MIGRI_CUSTOMER, Identifier
+from schemas.facts import Identifier
+from schemas.identifiers import HETU, MIGRI_CUSTOMER
 from schemas.projection import categories_in
 from tests.gateway.exchange.inprocess import InProcess, Place, node
 from tests.upgrade.former import Clock, Somebody, Year

@@ -8,11 +8,13 @@ Exit codes: 0 found, or nothing left after a withdrawal; 1 nothing found, or som
 
 from __future__ import annotations
 
+from typing import Final
+
 from rich.markup import escape
 
 from audit.log.entries import timestamp
 from audit.questions.query import Found
-from audit.questions.said import Terms, about, saying, step
+from audit.questions.said import State, Terms, about, saying, step
 from audit.questions.withdrawals import ConsentStory
 from gateway.desk.cli.desk import (
     HEADINGS,
@@ -67,7 +69,7 @@ def _tell_consent(story: ConsentStory) -> None:
     columns = ("record", "recorded (UTC)", "word", "what became of it", "recorded by", "what it is about")
     console.print(table(escape(story.consent), columns, history))
     if story.terms is not None:
-        console.print(escape(_terms(story.terms)), soft_wrap=True)
+        console.print(escape(terms_line(story.terms)), soft_wrap=True)
     if story.disclosed:
         carried = [
             [*row[:5], escape(" ".join(story.carried(item))), row[6]]
@@ -81,7 +83,10 @@ def _tell_consent(story: ConsentStory) -> None:
     console.print()
 
 
-def _terms(terms: Terms) -> str:
+_ENDED: Final = {State.WITHDRAWN: "taken back by", State.IN_ERROR: "said to be an error by"}
+
+
+def terms_line(terms: Terms) -> str:
     """Who said it, of which data and for whom, and how it stands."""
     parts = [
         f"said by: {terms.speaker}",
@@ -91,6 +96,7 @@ def _terms(terms: Terms) -> str:
         f"purposes: {' '.join(terms.purposes)}" if terms.purposes else "",
         f"from: {terms.starts}" if terms.starts else "",
         f"until: {terms.ends}" if terms.ends else "",
+        f"{_ENDED[terms.state]}: {terms.ended_by or 'not recorded'}" if terms.state in _ENDED else "",
     ]
     return "; ".join(part for part in parts if part)
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final, Generic
 
 from pydantic import Field
 
-from audit.log.entries import ZONE, EntryType
+from audit.log.entries import ZONE, Entry, EntryType, Outcome
 from audit.questions import data_tracker, query, report, withdrawals
 from audit.questions.query import Day, Found
 from audit.questions.withdrawals import ConsentStory
@@ -88,9 +88,10 @@ class DisclosuresOf(OfPerson[Disclosures], named="person-disclosures"):
     def read(self, reading: Reading) -> Answered[Disclosures]:
         someone = reading.someone(self.person)
         given = query.disclosures(someone.pseudonyms, start=self.start, end=self.end)
+        moved = reading.walk(given, order="newest", limit=MOST)
         told = Disclosures(
-            reading.walk(given, order="newest", limit=MOST),
-            reading.walk(_kept_back(someone), order="newest", limit=LATEST),
+            moved,
+            _final(reading.walk(_kept_back(someone), order="newest", limit=LATEST), moved),
             reading.walk(query.fruitless_lookups(someone.pseudonyms), order="newest", limit=LATEST),
             bool(reading.page(query.person(someone.pseudonyms), limit=1).found),
         )
@@ -101,6 +102,16 @@ def _kept_back(someone: Someone) -> query.Filters:
     """What of a person's data did not leave: stopped on its way, or withheld by rule."""
     outcomes = MEANINGS[Word.WITHHELD].outcomes + MEANINGS[Word.STOPPED].outcomes
     return replace(query.meaning(Word.WITHHELD), outcomes=outcomes, subjects=query.known(someone.pseudonyms))
+
+
+def _final(kept_back: tuple[Found, ...], moved: tuple[Found, ...]) -> tuple[Found, ...]:
+    """Without plans whose delivery tells for itself what was held back in the end, or that nothing was."""
+    told = {item.entry.detail.get("delivery") for item in (*kept_back, *moved) if item.entry.type == EntryType.DELIVERY}
+
+    def is_overtaken(entry: Entry) -> bool:
+        return entry.outcome is Outcome.PLANNED and entry.detail.get("delivery", "") in told
+
+    return tuple(item for item in kept_back if not is_overtaken(item.entry))
 
 
 @dataclass(frozen=True, slots=True)

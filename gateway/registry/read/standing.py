@@ -14,7 +14,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from consent.rulebook import Rulebook, RulebookError, load
+from consent.document import RulebookError
+from consent.law import Rulebook
+from consent.rulebook import load
 from gateway.keys.errors import TrustError
 from gateway.registry.read.distribution import RegistryClient
 from gateway.registry.read.registry import Registry

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from adapters.scaffold.outlining import SampleError
-from adapters.scaffold.sniffing import sniff
-from adapters.scaffold.writing import Hints, new
+from adapters.scaffold.sniffing import Hints, sniff
+from adapters.scaffold.writing import new
 from adapters.sdk.testing import coverage, open_folder
 from tests.adapters.test_protective_facts import bundle
 from tests.adapters.tools.wild import WILD, Wild

@@ -17,16 +17,17 @@ from sqlalchemy import Connection, Engine, func, select
 from typer.testing import CliRunner
 
 from audit.log.entries import Agents, Categories, Entry
-from audit.log.log import Log, Written
+from audit.log.log import Log
 from audit.log.tables import entries, identifiers
 from audit.log.tables import subjects as subjects_table
+from audit.log.waiting import Written
 from audit.questions.query import Filters, walk
 from audit.questions.subjects import Subjects
 from audit.tree.checkpoint import Checkpoint, LogSigner
 from audit.tree.proofs import export_proofs
 from gateway.cli.main import app
 from gateway.storage import engine as storage
-from schemas.facts import HETU, MIGRI_CUSTOMER
+from schemas.identifiers import HETU, MIGRI_CUSTOMER
 from tests.databases import migrate
 from tests.people import joined
 

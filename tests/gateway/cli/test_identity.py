@@ -16,8 +16,8 @@ from typer.testing import CliRunner
 
 from gateway.cli.main import app
 from gateway.demo.network import Network
-from gateway.web.forms import USER_HEADER
-from schemas.facts import HETU, LOCAL
+from gateway.web.headers import USER_HEADER
+from schemas.identifiers import HETU, LOCAL
 from tests.gateway.running import Running, running
 from tests.waiting import until
 from texts import LANGUAGES

@@ -16,13 +16,14 @@ from sqlalchemy import Connection, Engine, select
 from typer.testing import CliRunner
 
 from audit.log.entries import Agents, Categories, Entry
-from audit.log.log import Log, Written
+from audit.log.log import Log
 from audit.log.tables import reviews
+from audit.log.waiting import Written
 from audit.questions.query import Filters, walk
 from audit.questions.subjects import Subjects
 from gateway.cli.main import app
 from gateway.terminal.output import console
-from schemas.facts import HETU, MIGRI_CUSTOMER
+from schemas.identifiers import HETU, MIGRI_CUSTOMER
 from tests.databases import migrate
 from tests.former import former_rulebook
 from tests.gateway.cli.test_audit import KEY, NODE, ORIGIN, SETTINGS, SIGNER

@@ -7,14 +7,16 @@ from typing import Any
 import pytest
 
 from audit.log.entries import EntryType
-from consent.consents import ErrorReason, Giver, WordStatus
+from consent.consents import ErrorReason, WordStatus
+from consent.givers import Giver
 from gateway.consents.endings import TakenBack
 from gateway.consents.record import Recorder
 from gateway.consents.reports import Answer, Reports
 from gateway.person.registrar import Registrar
 from gateway.sources.backends import Locator
 from gateway.wire.problems import ProblemError
-from schemas.facts import HETU, MIGRI_CUSTOMER, Identifier
+from schemas.facts import Identifier
+from schemas.identifiers import HETU, MIGRI_CUSTOMER
 from tests.databases import database_url, postgresql_server, postgresql_url
 from tests.gateway.exchange.inprocess import InProcess
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gateway.consents.reports import Reports
-from schemas.facts import MIGRI_CUSTOMER
+from schemas.identifiers import MIGRI_CUSTOMER
 from tests.databases import database_url, postgresql_server, postgresql_url
 from tests.gateway.exchange.inprocess import InProcess, Place, node
 

@@ -21,7 +21,8 @@ from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey
 from sqlalchemy import Connection, Engine, create_engine, event
 
 from audit.log.entries import Agents, Categories, Entry
-from audit.log.log import Log, Written
+from audit.log.log import Log
+from audit.log.waiting import Written
 from audit.questions.report import Activity, Controller
 from audit.questions.subjects import HETU_SYSTEM, Subjects
 from audit.tree.checkpoint import LogSigner, VerifierKey, WitnessSigner

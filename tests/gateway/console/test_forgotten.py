@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import Connection
 
 from audit.log.entries import Agents, Categories, Entry, new_id
-from audit.log.log import Written
+from audit.log.waiting import Written
 from audit.questions.forgotten import scrub
 from audit.questions.query import case, walk
 from audit.questions.query import person as everything_about
@@ -175,8 +175,8 @@ def test_the_records_of_whoever_was_forgotten_are_proven_and_lead_to_no_person(r
 
 @pytest.mark.parametrize(("kind", "outcome", "is_shown"), [
     ("delivery", "stopped", True), ("delivery", "partial", True), ("decision", "withheld", True),
-    ("delivery", "success", True), ("query", "partial", True), ("delivery", "requested", False),
-    ("decision", "planned", False), ("delivery", "failed", False),
+    ("decision", "planned", True), ("delivery", "success", True), ("query", "partial", True),
+    ("delivery", "requested", False), ("delivery", "failed", False),
 ])  # fmt: skip
 def test_a_persons_page_lists_what_was_stopped_and_withheld(
     running: Running, kind: str, outcome: str, is_shown: bool
@@ -212,3 +212,26 @@ def test_a_story_has_the_duties_that_its_messages_left_and_is_found_by_any_of_it
         found = client.post("/cases", data=form, headers={"origin": running.address}).headers["location"]
         page = client.get(found).text
         assert [index for index in indexes if f'href="/entries/{index}"' not in page] == [], reference
+
+
+@pytest.mark.parametrize(("planned", "sent"), [
+    (("health-needs",), ("health-needs",)), ((), ("health-needs",)), (("health-needs",), ()),
+])  # fmt: skip
+def test_what_a_handover_held_back_is_listed_once_and_as_it_was_in_the_end(
+    running: Running, planned: tuple[str, ...], sent: tuple[str, ...]
+) -> None:
+    world, client = running.world, running.enter()
+    told = [
+        Entry(
+            kind, outcome, NOW, id=new_id(NOW), agents=Agents(node="centre.demo", recipient=KOTKA), source=CENTRE,
+            subject=world.pseudonym, categories=Categories(("identity",), withheld), detail={"delivery": "d-1"},
+        )
+        for kind, outcome, withheld in (("decision", "planned", planned), ("delivery", "success", sent))
+    ]  # fmt: skip
+    of_plan, of_delivery = world.log.append_blocking(told).indexes
+
+    page = client.get(find(client, running, HETU).headers["location"]).text
+    listed = page.split('id="kept-back"', 1)[1].split("</section>", 1)[0]
+
+    assert f'/entries/{of_plan}"' not in listed
+    assert (f'/entries/{of_delivery}"' in listed) is bool(sent)

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection
 from starlette.types import ASGIApp
 
-from audit.log.log import Written
+from audit.log.waiting import Written
 from gateway.console.composition import console_app
 from gateway.console.sessions import Identity, offer_link
 from gateway.desk.roles import Role

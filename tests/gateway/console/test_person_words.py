@@ -5,27 +5,31 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from html import unescape
+from typing import Any
 
 import pytest
 
 from audit.log.entries import ZONE
 from audit.questions.export import audit_event, to_csv
-from audit.questions.said import Saying, saying, word_of
-from consent.givers import Giver
+from audit.questions.said import Saying, State, saying, word_of
+from consent.consents import Ending, ErrorReason, WordStatus
+from consent.givers import Giver, GiverKind
 from consent.rulebook import load, reference_rulebook
+from gateway.consents.endings import UNSAID, TakenBack
 from gateway.consents.record import Recorder
 from gateway.consents.reports import Answer as Confirmed
 from gateway.consents.reports import Reports
 from gateway.console.pages import PAGES
+from gateway.desk.cli.disclosures import terms_line
 from gateway.desk.desk import Desk
 from gateway.desk.questions.persons import ConsentsOf, ExtractOf
 from gateway.desk.questions.searching import Find
 from gateway.desk.roles import Asker, Role
 from gateway.sources.backends import Locator
 from gateway.wire.identifiers import SubsystemId
-from schemas.facts import MIGRI_CUSTOMER
+from schemas.identifiers import MIGRI_CUSTOMER
 from tests.gateway.console.test_fuzzing_console import Browser, Forms, signed_in
 from tests.gateway.exchange.inprocess import InProcess, Place, node
 from tests.gateway.web.faces import desk_of
@@ -257,3 +261,84 @@ async def test_every_page_of_the_menu_is_shown_with_the_rulebook_that_is_shipped
     for language in NAMES:
         for path in paths:
             await scene.text(path, language)
+
+
+GUARDIAN = Giver(GiverKind.GUARDIAN, date(2099, 1, 1), able_to_decide=False, personal_matters=True)
+TAKEN_BACK = {
+    "fi": ("Kuka sen peruutti: {}.", "huoltajasi tai edunvalvojasi", "sinä itse", "ei kirjattu"),
+    "sv": ("Vem som återkallade det: {}.", "din vårdnadshavare eller intressebevakare", "du själv", "inte antecknat"),
+    "en": ("Taken back by: {}.", "your guardian", "you", "not recorded"),
+}
+
+
+async def forbidden_and_taken_back(scene: Scene, category: str, said: TakenBack, **form: Any) -> str:
+    """A prohibition that was taken back so."""
+    word = await scene.here.consent(
+        PERSON, kind="prohibition", categories=[category], purposes=[], recipients=[], **form
+    )
+    await end(scene, word, WordStatus.WITHDRAWN, said)
+    return word
+
+
+async def end(scene: Scene, word: str, ending: Ending, said: TakenBack = UNSAID) -> None:
+    """End it, a minute before what is asked next."""
+    await scene.here.consents.withdraw("test", scene.here.party.subsystem, word, ending, said)
+    scene.clock.now += timedelta(minutes=1)
+
+
+async def test_sheet_page_and_command_tell_who_took_a_word_back(scene: Scene) -> None:
+    locator = Locator(MIGRI_CUSTOMER, PERSON)
+    by_guardian = await forbidden_and_taken_back(scene, "finances", TakenBack(GUARDIAN, locator, 40))
+    by_self = await forbidden_and_taken_back(scene, "education", TakenBack(Giver(), locator, 40))
+
+    for language, (sentence, guardian, self, unsaid) in TAKEN_BACK.items():
+        made = scene.desk.ask(ExtractOf.of(person=SUBJECT, language=language), Asker("test"))
+        lines = [line for line in made.consents if line.withdrawn]
+        assert [line.ended_by for line in lines] == [self, guardian, unsaid]
+        assert not any(line.ended_by for line in made.consents if not line.withdrawn)
+        page = unescape(made.page())
+        assert all(sentence.format(who) in page for who in (guardian, self, unsaid))
+        shown = await scene.text(f"{scene.page}/consents", language)
+        assert f"<dt>{sentence.split(':')[0]}</dt>" in shown
+    stories = scene.desk.ask(ConsentsOf.of(person=SUBJECT), Asker("test")).stories
+    told = {story.consent: story.terms for story in stories if story.terms is not None}
+    assert [
+        told[word].to_dict()["ended_by"] for word in (by_guardian, by_self, scene.permission, scene.prohibition)
+    ] == [
+        "guardian",
+        "self",
+        None,
+        None,
+    ]
+    assert "taken back by: guardian" in terms_line(told[by_guardian])
+    assert "taken back by: not recorded" in terms_line(told[scene.permission])
+    assert "taken back" not in terms_line(told[scene.prohibition])
+
+
+async def test_word_entered_in_error_tells_who_said_so_and_not_that_it_was_taken_back(scene: Scene) -> None:
+    word = await scene.here.consent(PERSON, kind="prohibition", categories=["finances"], purposes=[], recipients=[])
+    said = TakenBack(GUARDIAN, Locator(MIGRI_CUSTOMER, PERSON), 40, error=ErrorReason.NEVER_SAID)
+    await end(scene, word, WordStatus.ENTERED_IN_ERROR, said)
+
+    page = unescape(scene.desk.ask(ExtractOf.of(person=SUBJECT), Asker("test")).page())
+
+    assert "Said to be an error by: your guardian." in page
+    assert "Taken back by: your guardian." not in page
+
+
+async def test_word_that_has_ended_has_no_period_any_more(scene: Scene) -> None:
+    """A mandate's or a period's last day is that of a word that stands."""
+    until = "2090-01-01"
+    given = {**GUARDIAN.to_dict(), "kind": "guardian", "mandate_until": until}
+    said = TakenBack(Giver(), Locator(MIGRI_CUSTOMER, PERSON), 40)
+    prohibition = await forbidden_and_taken_back(scene, "finances", said, given_by=given, subject_age=40)
+    consent = await scene.here.consent(PERSON, categories=["education"], starts="2026-01-01", ends=until)
+    await end(scene, consent, WordStatus.WITHDRAWN)
+
+    stories = scene.desk.ask(ConsentsOf.of(person=SUBJECT), Asker("test")).stories
+    terms = {story.consent: story.terms for story in stories}
+    for word in (prohibition, consent):
+        told = terms[word]
+        assert told is not None
+        assert (told.state, told.starts, told.ends) == (State.WITHDRAWN, None, None)
+    assert "until 2090" not in scene.desk.ask(ExtractOf.of(person=SUBJECT), Asker("test")).page().split("taken back")[1]

@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 from starlette.requests import Request
 
 from audit.log.entries import Agents, Entry
-from audit.log.log import Written
+from audit.log.waiting import Written
 from audit.questions.anomalies import Anomaly
 from audit.questions.export import to_csv
 from audit.questions.query import Filters, Found, by_id, search
@@ -452,7 +452,7 @@ def test_no_cell_of_an_export_is_a_formula(start: str) -> None:
 
 def test_an_export_over_http_guards_its_cells_and_is_a_download(world: World) -> None:
     def unit(connection: Connection) -> Any:
-        from audit.log.log import Written
+        from audit.log.waiting import Written
 
         person = world.desk.subjects.find(connection, HETU_SYSTEM, HETU)
         assert person is not None

@@ -14,11 +14,12 @@ from sqlalchemy import select
 from audit.log.entries import Entry
 from audit.questions.query import Filters, search
 from gateway.console.door import DOOR_COOKIE, FAILURES, SESSION_COOKIE, WINDOW, Attempts
-from gateway.console.oidc import Provider
+from gateway.console.oidc import Door, Provider, SignInError
 from gateway.console.sessions import IDLE, LONGEST, Identity, SessionError, Sessions, role
 from gateway.storage.console_tables import sessions
 from tests import parts
 from tests.gateway.console.conftest import NOW, Running, Visitor, World, hidden, redeem, serving
+from tests.gateway.endless import endless
 
 oidc = parts.module("oidc_provider_mock")
 USERS = (
@@ -156,6 +157,14 @@ def test_a_provider_that_does_not_answer_is_told_apart_from_a_refusal(world: Wor
 
         assert answer.status_code == 403
         assert "does not answer" in answer.text
+
+
+async def test_answer_of_the_provider_that_never_ends_is_left_at_the_limit() -> None:
+    async with endless() as provider:
+        with pytest.raises(SignInError, match="too long") as caught:
+            await Door(Provider(provider.address, "console"), "http://localhost/back").away("cookie")
+
+    assert caught.value.code == "provider"
 
 
 def test_a_link_works_once(running: Running) -> None:

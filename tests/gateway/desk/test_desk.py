@@ -26,7 +26,7 @@ from gateway.desk.roles import EVERYONE, Asker, Role
 from gateway.handover.states import DeliveryKind
 from gateway.storage.tables import deliveries, handovers
 from gateway.wire.problems import ProblemError
-from schemas.facts import MIGRI_CUSTOMER
+from schemas.identifiers import MIGRI_CUSTOMER
 from tests.gateway.exchange.inprocess import InProcess, Place, node
 from tests.gateway.web.faces import desk_of
 

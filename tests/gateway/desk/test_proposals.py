@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
-from consent.rulebook import RulebookError
+from consent.document import RulebookError
 from gateway.desk.proposals import LONGEST, ComparingError, NothingStandsError, Proposals
 from gateway.registry.read.standing import Standing
-from schemas.facts import MIGRI_CUSTOMER
+from schemas.identifiers import MIGRI_CUSTOMER
 from tests.former import former_rulebook
 from tests.gateway.exchange.inprocess import InProcess, Place, node
 from tests.gateway.rulebooks import without

@@ -18,9 +18,9 @@ from sqlalchemy import Connection
 from typer.testing import CliRunner
 
 from audit.log.entries import Agents, Categories, Entry, EntryType, Outcome, new_id
-from audit.log.log import Written
+from audit.log.waiting import Written
 from gateway.cli.main import app
-from schemas.facts import MIGRI_CUSTOMER
+from schemas.identifiers import MIGRI_CUSTOMER
 from tests.gateway.console.test_fuzzing_console import Browser, signed_in
 from tests.gateway.exchange.inprocess import INDEX_KEY, InProcess, Place, node
 from tests.gateway.web.faces import Faces, faces

@@ -23,7 +23,8 @@ from sqlalchemy import Connection, Engine, select, text
 from typer.testing import CliRunner
 
 from audit.log.entries import Entry
-from audit.log.log import Log, Written
+from audit.log.log import Log
+from audit.log.waiting import Written
 from audit.questions.archive import archive_month, prune
 from audit.questions.subjects import Subjects
 from audit.tree.checkpoint import LogSigner, VerifierKey

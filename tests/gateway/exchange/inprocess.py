@@ -45,7 +45,7 @@ from gateway.wire.identifiers import ServiceId
 from gateway.wire.message import RequestClaims
 from gateway.wire.problems import ProblemError
 from gateway.wire.signing import sign_request
-from schemas.facts import MIGRI_CUSTOMER
+from schemas.identifiers import MIGRI_CUSTOMER
 from tests.databases import prepare_database
 from tests.former import former_rulebook
 

@@ -16,12 +16,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consent.conditions import CONDITIONS
-from consent.consents import ConsentError, ConsentRecord, Giver, Stamp, WordStatus
-from consent.decision import Decision, Party, Request, SubjectFacts, decide
-from consent.rulebook import Rulebook, load, reference_rulebook
+from consent.consents import ConsentRecord, Stamp, WordStatus
+from consent.decision import decide
+from consent.givers import Giver
+from consent.law import Rulebook
+from consent.reading import ConsentError
+from consent.request import Party, Request, SubjectFacts
+from consent.rulebook import load, reference_rulebook
 from consent.said import Asked, Said
+from consent.verdicts import Decision
 from gateway.exchange.deciding import facts_in
-from gateway.obligations.arising import Care, care_of
+from gateway.obligations.arising import care_of
+from gateway.obligations.tasks import Care
 from schemas.facts import days_of
 from tests.properties import examples
 from tests.schemas.test_examples import example

@@ -21,7 +21,7 @@ from gateway.sources.backends import Locator
 from gateway.storage import engine as storage
 from gateway.wire.identifiers import ServiceId
 from gateway.wire.problems import ProblemError
-from schemas.facts import HETU, MIGRI_CUSTOMER
+from schemas.identifiers import HETU, MIGRI_CUSTOMER
 from tests.gateway.exchange.inprocess import INDEX_KEY, InProcess, Place, hidden_reason, node, problem_of
 from tests.people import as_recorded_before
 

@@ -23,7 +23,7 @@ from gateway.storage import engine as storage
 from gateway.storage.tables import deliveries, inbox
 from gateway.wire.message import Checkpoint
 from gateway.wire.problems import ProblemError
-from schemas.facts import HETU, MIGRI_CUSTOMER
+from schemas.identifiers import HETU, MIGRI_CUSTOMER
 from schemas.projection import project
 from tests.gateway.exchange.inprocess import Bundle, InProcess, Place, node, problem_of
 from tests.gateway.handover.test_deliveries import rows

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import select
 
 from gateway.storage.tables import deliveries, inbox
-from schemas.facts import HETU
+from schemas.identifiers import HETU
 from tests.gateway.running import Running, running
 from tests.waiting import until
 

@@ -10,7 +10,8 @@ from sqlalchemy import update
 
 from audit.log.tables import identifiers
 from audit.questions.subjects import normalised
-from consent.consents import ConsentRecord, Giver
+from consent.consents import ConsentRecord
+from consent.givers import Giver
 from gateway.consents.endings import TakenBack
 from gateway.handover.accept import Inbox, Opener
 from gateway.handover.overview import Overview
@@ -20,7 +21,7 @@ from gateway.sources.backends import Locator
 from gateway.storage.engine import writer
 from gateway.wire.identifiers import ServiceId, SubsystemId
 from gateway.wire.problems import ProblemError
-from schemas.facts import MIGRI_CUSTOMER
+from schemas.identifiers import MIGRI_CUSTOMER
 from tests.gateway.exchange.inprocess import INDEX_KEY, InProcess, Place, node, problem_of
 from tests.gateway.exchange.test_liars import CONTACT, notice
 from tests.gateway.exchange.test_persons import CODE, OTHER_CODE, moved, order_of, with_code

@@ -12,7 +12,7 @@ from gateway.person.values import Register
 from gateway.sources.backends import Locator
 from gateway.wire.identifiers import ServiceId
 from gateway.wire.problems import ProblemError
-from schemas.facts import HETU, MIGRI_CUSTOMER
+from schemas.identifiers import HETU, MIGRI_CUSTOMER
 from tests.gateway.exchange.inprocess import Bundle, InProcess, hidden_reason, problem_of
 
 CODE = "010190-900P"

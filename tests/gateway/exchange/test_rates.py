@@ -11,7 +11,7 @@ import pytest
 from gateway.exchange import rates
 from gateway.exchange.rates import HOUR, MINUTE, Asker, RateLimits, Rates
 from gateway.wire.problems import ProblemError
-from schemas.facts import MIGRI_CUSTOMER
+from schemas.identifiers import MIGRI_CUSTOMER
 from tests.gateway.exchange.inprocess import Place, node, problem_of
 from tests.gateway.web.faces import Faces, faces
 

@@ -16,7 +16,7 @@ from gateway.query.ask import Consumer, Question
 from gateway.registry.read.entries import Node
 from gateway.sources.backends import Locator
 from gateway.wire.identifiers import ServiceId
-from schemas.facts import MIGRI_CUSTOMER
+from schemas.identifiers import MIGRI_CUSTOMER
 from tests.databases import database_url
 from tests.gateway.exchange.inprocess import InProcess, Place, node
 from tests.gateway.handover.test_deliveries import order, rows

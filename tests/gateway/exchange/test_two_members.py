@@ -44,7 +44,7 @@ from gateway.wire.identifiers import ServiceId
 from gateway.wire.message import Checkpoint
 from gateway.wire.problems import ProblemError
 from gateway.wire.signing import Verifier, author, thumbprint
-from schemas.facts import MIGRI_CUSTOMER
+from schemas.identifiers import MIGRI_CUSTOMER
 from tests.gateway.exchange.inprocess import InProcess, Place, node, problem_of
 from tests.gateway.exchange.test_liars import CONTACT, handover, notice, since, size_of
 from tests.gateway.exchange.test_members import FORM, REFUSED, both, recorded

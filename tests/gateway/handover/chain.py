@@ -22,7 +22,7 @@ from gateway.keys.certificates import to_der
 from gateway.registry.read.entries import Node
 from gateway.storage.tables import deliveries
 from gateway.wire.problems import ProblemError, UnsentError
-from schemas.facts import MIGRI_CUSTOMER
+from schemas.identifiers import MIGRI_CUSTOMER
 from schemas.projection import categories_in, project
 from tests.gateway.exchange.inprocess import InProcess, Place, node, problem_of
 from tests.gateway.handover.test_deliveries import order

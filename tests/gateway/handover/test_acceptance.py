@@ -16,7 +16,8 @@ from gateway.person.values import Named
 from gateway.sources.backends import Locator
 from gateway.storage.tables import inbox
 from gateway.wire.problems import ProblemError
-from schemas.facts import HETU, LOCAL, MIGRI_CUSTOMER, Identifier
+from schemas.facts import Identifier
+from schemas.identifiers import HETU, LOCAL, MIGRI_CUSTOMER
 from schemas.projection import project
 from tests.gateway.exchange.inprocess import InProcess, Place, node
 from tests.gateway.exchange.test_persons import CODE, OTHER_CODE, with_code

@@ -13,12 +13,13 @@ import pytest
 from sqlalchemy import select
 
 from consent.consents import ConsentRecord, Stamp
-from consent.decision import PermittedCategory, SubjectFacts, legal_day
+from consent.request import SubjectFacts
+from consent.verdicts import PermittedCategory, legal_day
 from gateway.exchange.deciding import Case, decide_between
 from gateway.handover import carrying
 from gateway.registry.read.registry import Registry
 from gateway.storage.tables import arrival_words, inbox
-from schemas.facts import MIGRI_CUSTOMER
+from schemas.identifiers import MIGRI_CUSTOMER
 from schemas.projection import project
 from tests.databases import database_url, postgresql_server, postgresql_url
 from tests.gateway.exchange.inprocess import InProcess, Place, node, problem_of

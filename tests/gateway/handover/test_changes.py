@@ -12,7 +12,7 @@ from gateway.handover.plan import Handovers, Order
 from gateway.person.values import Register
 from gateway.storage.tables import deliveries, handovers
 from gateway.wire.problems import ProblemError
-from schemas.facts import HETU, MIGRI_CUSTOMER
+from schemas.identifiers import HETU, MIGRI_CUSTOMER
 from tests.gateway.exchange.inprocess import InProcess
 
 REGISTER = Register("register", True)

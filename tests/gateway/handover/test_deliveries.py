@@ -21,7 +21,7 @@ from gateway.sources.backends import Locator
 from gateway.storage.engine import writer
 from gateway.storage.tables import deliveries, handovers
 from gateway.wire.problems import ProblemError
-from schemas.facts import MIGRI_CUSTOMER
+from schemas.identifiers import MIGRI_CUSTOMER
 from tests.gateway.exchange.inprocess import InProcess, Place, node
 from tests.waiting import until
 

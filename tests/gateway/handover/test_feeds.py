@@ -11,7 +11,7 @@ from adapters.sdk import Mapped, Position
 from gateway.handover.deliver import Deliveries
 from gateway.handover.feeds import _hand_over
 from gateway.settings.sources import DirectorySource
-from schemas.facts import HETU, MIGRI_CUSTOMER
+from schemas.identifiers import HETU, MIGRI_CUSTOMER
 from tests.gateway.exchange.inprocess import InProcess, Place, node
 from tests.gateway.exchange.test_persons import CODE, OTHER_CODE, with_code
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import orjson
@@ -11,11 +12,13 @@ import pytest
 from sqlalchemy import select
 
 from audit.questions import query
+from gateway.handover import onward
 from gateway.storage.engine import writer
 from gateway.storage.sealing import unseal
 from gateway.storage.tables import deliveries, inbox
+from gateway.wire.identifiers import ServiceId, SubsystemId
 from gateway.wire.problems import ProblemError, UnsentError
-from schemas.facts import MIGRI_CUSTOMER
+from schemas.identifiers import MIGRI_CUSTOMER
 from tests.gateway.exchange.inprocess import Place
 from tests.gateway.handover.chain import WHO, Chain, a_place, chained, consented, releases, worked
 from tests.gateway.handover.test_deliveries import order
@@ -137,6 +140,40 @@ async def test_sender_of_nothing_sets_nobody_going(chain: Chain) -> None:
     await chain.passed_on()
 
     assert (await chain.told("kymenlaakso"))["onward"] == 0
+
+
+async def test_notice_is_no_data_that_came(chain: Chain) -> None:
+    """Whoever has told something of the person before has given nothing by it."""
+    await chain.came()
+    await chain.told("kymenlaakso")
+    await chain.passed_on()
+
+    assert (await chain.told("kymenlaakso", notice="n-2", consent="c-2"))["onward"] == 0
+    assert (await chain.told())["onward"] == 1
+
+
+async def test_word_is_known_by_who_told_it_and_to_which_of_our_subsystems(chain: Chain) -> None:
+    """Two members of one node are told of a word one by one, and each passes it on."""
+    await chain.came()
+    await chain.told()
+    ours, parties = chain.kotka.party.subsystem, chain.kotka.place.network.parties
+    centre, county = parties["centre"].subsystem, parties["kymenlaakso"].subsystem
+
+    with chain.kotka.exchange.engine.connect() as connection:
+
+        def is_new(word: str, teller: SubsystemId, told: SubsystemId) -> bool:
+            claims, service = SimpleNamespace(issuer=teller), SimpleNamespace(id=ServiceId(told, "ilmoitukset"))
+            values: Any = SimpleNamespace(claims=claims, service=service)
+            return onward._is_told_anew(connection, values, word)
+
+        assert not is_new("c-1", centre, ours)
+        assert [is_new("c-2", centre, ours), is_new("c-1", county, ours), is_new("c-1", centre, county)] == [True] * 3
+
+
+def test_notice_names_the_newest_of_many_messages_each_once() -> None:
+    messages = [f"m-{number}" for number in range(150)]
+
+    assert onward.named([*messages, "m-0", "m-149"]) == messages[50:]
 
 
 async def test_what_went_before_it_came_has_not_been_passed_on(chain: Chain) -> None:

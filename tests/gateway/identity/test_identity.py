@@ -14,7 +14,8 @@ from gateway.identity.acts import Actor, Done, Identity, IdentityAct
 from gateway.identity.web import _actor
 from gateway.web.authentication import Caller
 from gateway.wire.problems import ProblemError
-from schemas.facts import HETU, MIGRI_CUSTOMER, Identifier
+from schemas.facts import Identifier
+from schemas.identifiers import HETU, MIGRI_CUSTOMER
 from tests.gateway.exchange.inprocess import InProcess, hidden_reason, problem_of
 from tests.gateway.exchange.test_persons import CODE, OTHER_CODE, moved, order_of, say, with_code
 

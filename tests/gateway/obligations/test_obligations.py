@@ -23,7 +23,7 @@ from gateway.obligations.tasks import Care, Settling, listed, one, settle
 from gateway.person.restrictions import Restriction, keep
 from gateway.registry.read.standing import Standing
 from gateway.storage.tables import bodies, handovers, inbox, restrictions, tasks
-from schemas.facts import MIGRI_CUSTOMER
+from schemas.identifiers import MIGRI_CUSTOMER
 from schemas.projection import project
 from tests.gateway.exchange.inprocess import InProcess, Place, node, problem_of
 from tests.gateway.handover.test_deliveries import order

@@ -24,7 +24,8 @@ from gateway.person.registrar import Registrar
 from gateway.person.values import Named, Person, Register
 from gateway.storage.engine import writer
 from gateway.wire.problems import ProblemError
-from schemas.facts import HETU, LOCAL, MIGRI_CUSTOMER, Identifier
+from schemas.facts import Identifier
+from schemas.identifiers import HETU, LOCAL, MIGRI_CUSTOMER
 
 MEMBER = "FI/GOV/1"
 CATEGORY = "health-needs"

@@ -12,7 +12,8 @@ from gateway.handover.plan import Handovers
 from gateway.identity.acts import Actor, Identity, IdentityAct
 from gateway.person.figures import IdentityWatch, overdue_from
 from gateway.telemetry import Telemetry
-from schemas.facts import HETU, MIGRI_CUSTOMER, Identifier
+from schemas.facts import Identifier
+from schemas.identifiers import HETU, MIGRI_CUSTOMER
 from tests.gateway.exchange.inprocess import InProcess
 from tests.gateway.exchange.test_persons import CODE, say, with_code
 from tests.gateway.identity.test_identity import held_handover

@@ -13,13 +13,13 @@ import pytest
 from sqlalchemy import Connection
 
 from audit.log.entries import Outcome
-from audit.log.log import Committed, Unit, Written
 from audit.log.policy import MAX_BATCH
+from audit.log.waiting import Committed, Unit, Written
 from gateway.exchange import messaging
 from gateway.query.ask import Consumer, Question
 from gateway.sources.backends import Locator, Sourced
 from gateway.wire.problems import ProblemError
-from schemas.facts import MIGRI_CUSTOMER
+from schemas.identifiers import MIGRI_CUSTOMER
 from tests.gateway.exchange.inprocess import InProcess, Place, node, problem_of
 from tests.waiting import until
 
@@ -76,7 +76,7 @@ async def test_nothing_is_released_after_the_message_has_expired(
 
     assert (answer.status, problem_of(answer)) == (503, "busy")
     assert orjson.loads(answer.body)["retry_after"] >= 1
-    assert [entry.outcome for entry in here.entries() if entry.type == "query"] == [Outcome.REFUSED]
+    assert [entry.outcome for entry in here.entries() if entry.type == "query"] == [Outcome.FAILED]
     assert answer.message is not None
 
 

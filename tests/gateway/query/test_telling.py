@@ -20,7 +20,7 @@ from gateway.registry.read.standing import Standing
 from gateway.wire.decided import body_digest
 from gateway.wire.problems import ProblemError
 from gateway.wire.strict import split
-from schemas.facts import HETU
+from schemas.identifiers import HETU
 from tests.gateway.exchange.inprocess import Bundle, InProcess, Place, hidden_reason, node, problem_of
 from tests.properties import examples
 

@@ -25,7 +25,7 @@ from gateway.wire.decided import DecisionSummary, body_digest
 from gateway.wire.identifiers import ServiceId, SubsystemId
 from gateway.wire.message import Checkpoint, ResponseClaims
 from gateway.wire.problems import ProblemError
-from gateway.wire.signing import split
+from gateway.wire.strict import split
 from schemas.projection import project
 from tests.gateway.exchange.inprocess import InProcess, Place, node
 
@@ -174,6 +174,22 @@ async def test_asker_refuses_what_the_stated_words_do_not_carry(
             with pytest.raises(ProblemError) as refused:
                 judged(None, outgoing, answered(outgoing, stated, *permitted), bundle)
             assert refused.value.code == "peer-answer-invalid"
+
+
+@pytest.mark.parametrize(
+    "body", [{}, {"entry": []}, {"entry": [1]}, {"entry": [{}]}, {"entry": [{"resource": {"birthDate": "x"}}]}]
+)
+async def test_signed_answer_that_is_no_record_is_refused_as_such(
+    place: Place, database_url: str, body: dict[str, Any]
+) -> None:
+    async with kotka(place, database_url, 1, 2, 3) as here:
+        outgoing = asked(here)
+        with pytest.raises(ProblemError) as refused:
+            judged(None, outgoing, answered(outgoing, {}, "identity"), body)
+
+    assert (refused.value.code, refused.value.detail) == (
+        "peer-answer-invalid", "the other node's signed answer is not a record",
+    )  # fmt: skip
 
 
 async def test_answer_of_a_former_version_is_taken_without_words(place: Place, database_url: str) -> None:

@@ -307,8 +307,8 @@ def test_version_that_this_machine_had_no_room_for_is_taken_up_when_it_has(
 ) -> None:
     replica = replicas()
     version = stock.take(wheel("1.0"))
-    folder, replica.watch._folder = replica.watch._folder, stock.folder / "no-folder"
-    replica.watch._folder.write_text("")
+    folder, replica.watch._scratch.folder = replica.watch._scratch.folder, stock.folder / "no-folder"
+    replica.watch._scratch.folder.write_text("")
 
     for _ in range(3):
         replica.watch.look()
@@ -316,7 +316,7 @@ def test_version_that_this_machine_had_no_room_for_is_taken_up_when_it_has(
     assert replica.watch.condition() == {"harju": version.digest[:12]}
     told = [record for record in caplog.records if record.getMessage() == "adapter-not-taken"]
     assert len(told) == 1, "it is told of once"
-    replica.watch._folder = folder
+    replica.watch._scratch.folder = folder
     replica.watch.look()
     assert (replica.made(), replica.watch.condition()) == (["1.0:a"], {})
 
@@ -324,7 +324,7 @@ def test_version_that_this_machine_had_no_room_for_is_taken_up_when_it_has(
 def test_folder_of_a_try_that_was_cut_off_is_made_anew(stock: Shelf, replicas: Any) -> None:
     replica = replicas()
     version = stock.take(wheel("1.0"))
-    half = replica.watch._folder / version.digest
+    half = replica.watch._scratch.folder / version.digest
     half.mkdir()
     (half / "harju.py").write_text("raise ValueError  # half a file")
     (half / "left.py").write_text("")

@@ -14,7 +14,8 @@ from adapters.sdk import Limits, load
 from gateway.sources.backends import HttpBackend, Locator
 from gateway.sources.endpoint import Endpoint
 from gateway.wire.problems import ProblemError
-from schemas.facts import MIGRI_CUSTOMER
+from schemas.identifiers import MIGRI_CUSTOMER
+from tests.gateway.endless import endless
 
 ANSWER = orjson.dumps([{"asiakasnumero": "A1", "sukunimi": "Enkö", "etunimet": "Salim", "syntymaaika": "1990-02-05"}])
 
@@ -82,6 +83,17 @@ async def test_a_source_that_never_answers_is_asked_twice_and_then_said_to_be_aw
             await backend.fetch(Locator(MIGRI_CUSTOMER, "A1"))
     assert caught.value.code == "source-unreachable"
     assert source.connections == [1, 1]
+
+
+async def test_answer_that_never_ends_is_left_at_the_limit() -> None:
+    async with endless() as source:
+        endpoint = Endpoint(f"{source.address}/", timeout_seconds=600, body_limit=300_000)
+        backend = HttpBackend(endpoint, load("municipality-json"), limits=Limits())
+        with pytest.raises(ProblemError, match="over 300000 bytes") as caught:
+            await backend.fetch(Locator(MIGRI_CUSTOMER, "A1"))
+        await backend.close()
+
+    assert caught.value.code == "source-failed"
 
 
 async def test_a_source_that_takes_the_question_and_says_nothing_is_given_up_on() -> None:

@@ -11,7 +11,7 @@ import pytest
 from gateway.sources.directory import Directory
 from gateway.sources.progress import Progress
 from gateway.wire.problems import ProblemError
-from schemas.facts import MIGRI_CUSTOMER
+from schemas.identifiers import MIGRI_CUSTOMER
 from tests.adapters.test_hl7_escapes import message
 from tests.gateway.sources.conftest import Sink, drain, export, feed_of
 from tests.waiting import until

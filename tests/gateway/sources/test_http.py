@@ -16,6 +16,7 @@ from gateway.sources.batches import SourceError
 from gateway.sources.endpoint import Endpoint
 from gateway.sources.http import ClientCredentials, HttpApi, Paging
 from gateway.sources.progress import Progress
+from tests.gateway.endless import endless
 from tests.gateway.sources.conftest import Sink, drain, feed_of
 
 
@@ -146,6 +147,16 @@ async def test_an_api_that_is_away_is_a_reason_to_wait(books: Progress) -> None:
 
     assert caught.value.code == "source-unreachable"
     await source.close()
+
+
+async def test_page_that_never_ends_is_left_at_the_limit(books: Progress) -> None:
+    async with endless() as api:
+        source = HttpApi(Endpoint(f"{api.address}/", body_limit=300_000), load("municipality-json"), paging=Paging())
+        with pytest.raises(SourceError, match="over 300000 bytes") as caught:
+            await source.poll(None)
+        await source.close()
+
+    assert (caught.value.code, caught.value.remedy) == ("source-failed", "ask for less")
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,8 @@ from sqlalchemy import Engine, text
 from sqlalchemy.exc import OperationalError
 
 from audit.log.entries import Entry
-from audit.log.log import Log, LogPolicy, LogUnavailableError
+from audit.log.log import Log, LogUnavailableError
+from audit.log.policy import LogPolicy
 from audit.tree.checkpoint import LogSigner
 from gateway.storage import engine as storage
 from gateway.storage import schema

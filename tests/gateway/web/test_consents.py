@@ -17,10 +17,11 @@ from sqlalchemy import select
 from typer.testing import CliRunner
 
 from consent.examples import outcome
-from consent.rulebook import Rulebook, load
+from consent.law import Rulebook
+from consent.rulebook import load
 from gateway.cli.main import app
 from gateway.storage.tables import arrival_words, bodies, decisions, deliveries
-from schemas.facts import HETU, MIGRI_CUSTOMER
+from schemas.identifiers import HETU, MIGRI_CUSTOMER
 from tests.former import former_rulebook
 from tests.gateway.running import Running, running
 from tests.waiting import until, wait

@@ -15,10 +15,10 @@ from gateway.handover.plan import Handovers
 from gateway.obligations.tasks import Kind, NewTask, add
 from gateway.storage.engine import writer
 from gateway.story import Story
-from gateway.web.description import CERTIFICATE_SCHEME, TOKEN_SCHEME
-from gateway.web.forms import USER_HEADER
+from gateway.web.doors import CERTIFICATE_SCHEME, TOKEN_SCHEME
+from gateway.web.headers import USER_HEADER
 from gateway.wire.problems import ProblemError
-from schemas.facts import HETU, MIGRI_CUSTOMER
+from schemas.identifiers import HETU, MIGRI_CUSTOMER
 from tests.former import former_rulebook
 from tests.gateway.exchange.inprocess import Place, node
 from tests.gateway.identity.test_identity import held_handover, order_of

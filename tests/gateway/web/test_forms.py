@@ -11,10 +11,10 @@ import pytest
 from gateway.consents.forms import CODES, CaseForm, ConsentForm
 from gateway.handover.forms import AcceptanceForm
 from gateway.query.forms import AskForm
-from gateway.web.forms import CASE_HEADER, USER_HEADER
+from gateway.web.headers import CASE_HEADER, USER_HEADER
 from gateway.web.validation import plain_json, read
 from gateway.wire.problems import ProblemError, to_problem_json
-from schemas.facts import HETU
+from schemas.identifiers import HETU
 from tests.gateway.exchange.inprocess import Place, node
 from tests.gateway.web.faces import Faces, faces
 
@@ -111,6 +111,8 @@ async def here(place: Place, database_url: str) -> AsyncIterator[Faces]:
         ("/v1/handovers?limit=0", "/limit"),
         ("/v1/inbox?limit=-1", "/limit"),
         ("/v1/inbox?limit=99999999999999999999999", "/limit"),
+        ("/v1/inbox?limit=1001", "/limit"),
+        ("/v1/handovers?limit=1001", "/limit"),
         ("/v1/inbox?limit=1&limit=2", None),
         ("/v1/inbox?limi=1", "/"),
         ("/v1/inbox?after=%00", "/after"),

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from gateway.node.peer_forms import AcceptanceMessage, HandoverMessage, NoticeMessage, QueryMessage
-from schemas.facts import HETU, MIGRI_CUSTOMER
+from schemas.identifiers import HETU, MIGRI_CUSTOMER
 from tests.gateway.exchange.inprocess import Place, node
 from tests.gateway.web import generating
 from tests.gateway.web.faces import Face, Faces, faces

@@ -25,7 +25,7 @@ from gateway.web.headers import USER_HEADER
 from gateway.web.listeners import CERTIFICATE
 from gateway.wire.identifiers import SubsystemId
 from gateway.wire.signing import thumbprint
-from schemas.facts import HETU, MIGRI_CUSTOMER
+from schemas.identifiers import HETU, MIGRI_CUSTOMER
 from tests.gateway.exchange.inprocess import InProcess, Place, node
 from tests.gateway.exchange.test_persons import CODE, OTHER_CODE, moved, say, with_code
 from tests.gateway.identity.test_identity import held_handover

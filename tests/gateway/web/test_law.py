@@ -16,8 +16,9 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
+from consent.law import Rulebook
 from consent.provisions import Provision
-from consent.rulebook import Rulebook, load, reference_rulebook
+from consent.rulebook import load, reference_rulebook
 from consent.standing import StandingRequest
 from gateway.demo import network as demo
 from gateway.keys.credentials import Opening

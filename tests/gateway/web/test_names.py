@@ -17,7 +17,7 @@ import pytest
 from sqlalchemy import Connection
 
 from audit.log.entries import OUTCOMES, TYPES, Agents, Categories, Entry
-from audit.log.log import Written
+from audit.log.waiting import Written
 from audit.questions.query import Filters, walk
 from audit.questions.report import (
     Controller,
@@ -28,7 +28,7 @@ from audit.questions.report import (
 )
 from audit.questions.subjects import Subject
 from audit.tree.witness import _KINDS
-from consent.rulebook import Rulebook
+from consent.law import Rulebook
 from gateway.console.composition import console_app
 from gateway.console.sessions import Identity, offer_link
 from gateway.desk.describing import activities, names_of
@@ -37,7 +37,7 @@ from gateway.keys import certificates
 from gateway.registry.read import distribution, registry, targets
 from gateway.settings import load
 from gateway.wire.problem_table import PROBLEMS
-from schemas.facts import MIGRI_CUSTOMER
+from schemas.identifiers import MIGRI_CUSTOMER
 from tests.gateway.exchange.inprocess import InProcess, Place, node
 from tests.gateway.web.faces import desk_of
 from tests.people import joined
