@@ -73,7 +73,11 @@ class ConsentLine:
 
 @dataclass(frozen=True, slots=True)
 class Extract:
-    """What the log says about one person. `hidden` is 0 in the person's own version, whatever was left out."""
+    """What the log says about one person. `hidden` is 0 in the person's own version, whatever was left out.
+
+    `identifiers` are the kinds of identifiers that it was made for; `others`, in the officer's version alone, those
+    under which there may be more of the same person, and of which nobody has said so.
+    """
 
     language: str
     controller: str
@@ -85,6 +89,8 @@ class Extract:
     consents: tuple[ConsentLine, ...]
     for_officer: bool
     hidden: int
+    identifiers: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
 
     @property
     def given(self) -> tuple[Disclosure, ...]:

@@ -25,9 +25,9 @@ from gateway.exchange.holding import (
     bases_of,
     basis_and_consents,
     keep_bodies,
-    keep_body,
     keep_disclosures,
     keep_message,
+    keep_reason,
 )
 from gateway.exchange.keeping import keep_decision
 from gateway.exchange.opening import Answer, Incoming, PeerCall, check_in_time
@@ -135,9 +135,7 @@ def _keep_release(exchange: Exchange, connection: Connection, release: Release, 
     sender, recipient = str(incoming.claims.audience.subsystem), str(incoming.claims.issuer)
     keep_disclosures(connection, decision, subject, Disclosure(sender, recipient, release.person.named, incoming.now))
     if incoming.emergency is not None and decision.emergency:
-        # The justification is a free text: it is kept sealed for the officer's review, never in the log.
-        text = incoming.emergency.justification.encode()
-        keep_body(connection, incoming.claims.message_id, "reason", subject, text)
+        keep_reason(connection, incoming.claims.message_id, subject, incoming.emergency)
 
 
 #: What an entry speaks of where a service takes in; of the others it speaks as of a question.

@@ -33,6 +33,7 @@ class HeldState(StrEnum):
     """Where a held record is."""
 
     HELD = "held"
+    FORGOTTEN = "forgotten"  # nobody can read it any more
     SAME = "same"  # a registrar said that it is one person
     APART = "apart"  # a registrar said that it is not
     CORRECTED = "corrected"  # the register sent another record in its place
