@@ -399,4 +399,5 @@ def usage_sentence(found: Found, language: str, names: Names) -> str:
     """One disclosure as a sentence that a person understands."""
     line = disclosure_line(found.entry, language, names)
     categories = ", ".join(line.categories) or text("usage.none", language)
-    return text("usage.sentence", language, who=line.recipient, categories=categories, purpose=line.purpose)
+    purpose = f"{line.purpose} ({text('type.break-glass', language)})" if line.emergency else line.purpose
+    return text("usage.sentence", language, who=line.recipient, categories=categories, purpose=purpose)

@@ -6,6 +6,7 @@ received data under which consent, so that its withdrawal reaches them.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Literal
@@ -18,7 +19,8 @@ from audit.log.statements import Fixed
 from audit.log.tables import FACETS, entries, facets
 from audit.questions.subjects import Subject
 from audit.questions.words import RELEASED, RELEASES
-from consent.verdicts import Decision
+from consent.deciding.verdicts import Decision
+from consent.rules.law import Rulebook
 from gateway.exchange.context import Exchange
 from gateway.exchange.opening import Answer, Incoming
 from gateway.person.values import Named
@@ -143,6 +145,20 @@ def basis_and_consents(decision: Decision | None) -> tuple[tuple[str, ...], tupl
         }
     )
     return tuple(bases), tuple(consents)
+
+
+def bases_of(decision: Decision, rulebook: Rulebook, there: Iterable[str]) -> tuple[str, ...]:
+    """The bases by which those categories go that were there to be given: what is permitted need not be."""
+    held, covers = tuple(there), rulebook.covers
+    return tuple(
+        sorted(
+            {
+                given.basis
+                for given in decision.permitted
+                if any(covers(frozenset({given.category}), part) for part in held)
+            }
+        )
+    )
 
 
 def case_of(connection: Connection, consent: str, recipient: str) -> str | None:

@@ -18,9 +18,9 @@ from sqlalchemy import Connection
 from audit.log.entries import Categories, Entry, EntryType, Outcome
 from audit.log.waiting import Written
 from audit.questions.subjects import Subject
-from consent.law import Rulebook
-from consent.request import Emergency
-from consent.verdicts import Decision
+from consent.deciding.verdicts import Decision
+from consent.rules.law import Rulebook
+from consent.rules.request import Emergency
 from gateway.exchange.context import Exchange
 from gateway.exchange.deciding import Case, refusal_in_advance
 from gateway.exchange.holding import Answered, basis_and_consents, keep_bodies, keep_response

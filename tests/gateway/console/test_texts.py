@@ -15,10 +15,10 @@ from audit.questions.reviews import Verdict
 from audit.questions.said import KINDS, Saying, Speaker, State, Step
 from audit.questions.words import Told
 from audit.tree.witness import _KINDS as ALARMS
-from consent.consents import WordKind
-from consent.difference import Change
-from consent.givers import GiverKind
-from consent.law import Word
+from consent.checking.difference import Change
+from consent.rules.law import Word
+from consent.words.consents import WordKind
+from consent.words.givers import GiverKind
 from gateway.asking.requests import State as Asked
 from gateway.console.pages import PAGES
 from gateway.console.wording import Words
