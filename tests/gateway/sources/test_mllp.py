@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 import threading
 from collections.abc import AsyncIterator
@@ -226,6 +227,34 @@ async def test_a_sender_has_so_many_connections_and_those_that_end_are_free_agai
             return said(await county.say(message("M9"))) == ["AA M9"]
 
     assert await until(is_heard)
+
+
+async def test_a_listener_without_a_descriptor_left_listens_on(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
+    loop, failed = asyncio.get_running_loop(), list[str]()
+    accept = loop.sock_accept
+
+    async def failing(bound: socket.socket) -> Any:
+        if not failed:
+            failed.append("EMFILE")
+            raise OSError(errno.EMFILE, "Too many open files")
+        return await accept(bound)
+
+    monkeypatch.setattr(loop, "sock_accept", failing)
+    async with sender(post.port) as waiting:  # the one that is accepted already
+        assert said(await waiting.say(message("M1"))) == ["AA M1"]
+    await until(lambda: failed)
+    async with sender(post.port) as county:
+        assert said(await county.say(message("M2", "C-2"))) == ["AA M2"]
+
+
+async def test_an_end_that_has_vanished_is_found_out_by_the_system(post: Post) -> None:
+    async with sender(post.port) as county:
+        assert said(await county.say(message("M1"))) == ["AA M1"]
+        lines = [line.split() for line in Path("/proc/net/tcp").read_text("ascii").splitlines()[1:]]
+        ours = [line for line in lines if line[1].endswith(f":{post.port:04X}") and line[3] == "01"]
+
+    is_kept_alive = "02"
+    assert [line[5].partition(":")[0] for line in ours] == [is_kept_alive]
 
 
 async def test_a_sender_that_is_shut_out_is_heard_no_more_on_an_open_connection(post: Post) -> None:
