@@ -28,7 +28,7 @@ from consent.rules.law import Rulebook
 from consent.rules.request import Party, Request
 from consent.words import store
 from consent.words.consents import ConsentRecord, Evidence, WordStatus
-from consent.words.givers import Giver
+from consent.words.givers import Giver, GiverKind
 from consent.words.tables import metadata
 from gateway.storage import engine as storage
 
@@ -126,7 +126,7 @@ def record(identifier: str, subject: str = "s-measured", status: WordStatus = Wo
         version=1,
         status=status,
         subject=subject,
-        given_by=Giver(),
+        given_by=Giver(GiverKind.SELF),
         purposes=frozenset({"reception-to-municipality"}),
         recipients=frozenset({"municipality"}),
         categories=frozenset({"health-needs"}),

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import TypedDict, Unpack
 
 from audit.log.entries import Agents, Categories, Entry, EntryType, Outcome
+from gateway.wire.problems import ProblemError
 
 Detail = Mapping[str, str | int | bool]
 
@@ -19,6 +20,13 @@ Detail = Mapping[str, str | int | bool]
 def made_by(adapter: str) -> Detail:
     """Which version of an adapter made the record, where it is known: the log says it for as long as it lasts."""
     return {"adapter": adapter} if adapter else {}
+
+
+def came_to(problem: ProblemError) -> Outcome:
+    """What a question came to that ends in this problem: there was nobody, it did not work, or a rule said no."""
+    if problem.code == "subject-not-found":
+        return Outcome.NOT_FOUND
+    return Outcome.FAILED if problem.status >= 500 else Outcome.REFUSED
 
 
 class Said(TypedDict, total=False):

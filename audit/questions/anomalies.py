@@ -92,8 +92,8 @@ class Event:
 
     @property
     def denied(self) -> bool:
-        """Whether it was refused."""
-        return self.outcome in REFUSED
+        """Whether it was refused, or there was nobody: whoever tries identifiers gets no refusal of the law."""
+        return self.outcome in (*REFUSED, Outcome.NOT_FOUND)
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +187,7 @@ def night_use(events: Sequence[Event], thresholds: Thresholds) -> list[Anomaly]:
 
 
 def repeated_denials(events: Sequence[Event], thresholds: Thresholds) -> list[Anomaly]:
-    """One user who was refused again and again within an hour."""
+    """One user who was refused, or asked about nobody, again and again within an hour."""
     least = thresholds.denied_per_hour
     return [
         _anomaly("repeated-denials", run, least)

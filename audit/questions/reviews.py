@@ -19,6 +19,7 @@ from audit.log.entries import Entry, EntryType, micros, moment, new_id
 from audit.log.tables import entries, reviews
 from audit.questions.anomalies import Anomaly
 from audit.questions.query import Found, Search, by_id, search
+from audit.questions.words import is_told_by_giver
 
 EMERGENCY: Final = EntryType.BREAK_GLASS.value
 """What the review of an emergency access is called where that of a pattern is called by its rule."""
@@ -127,7 +128,7 @@ def _unreviewed(
     rows = connection.execute(
         select(entries.c.idx, entries.c.body)
         .outerjoin(reviews, and_(reviews.c.entry == entries.c.id, reviews.c.kind == Kind.EMERGENCY.value))
-        .where(entries.c.type == EMERGENCY, reviews.c.signed_off.is_(None), *conditions)
+        .where(entries.c.type == EMERGENCY, reviews.c.signed_off.is_(None), ~is_told_by_giver(), *conditions)
         .order_by(entries.c.recorded, entries.c.idx)
         .limit(limit)
     )

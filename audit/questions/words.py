@@ -98,15 +98,22 @@ def withholds(entry: Entry) -> bool:
 
 def moving() -> ColumnElement[bool]:
     """Of a row that names a category: whether it tells that the data moved, and is the one entry here that counts."""
-    sent, given = entries.alias("sent"), entries.alias("given")
+    sent = entries.alias("sent")
     left_here = exists().where(sent.c.message_id == entries.c.message_id, sent.c.type == EntryType.DELIVERY.value)
     arrived = or_(entries.c.type != EntryType.RECEIPT.value, and_(entries.c.message_id.is_not(None), ~left_here))
-    # Where one member of this node asks another, both sides are here: what is given counts, and not that it came too.
-    is_asking = and_(entries.c.type.in_(_ASKED), entries.c.client.is_not(None))
+    return and_(arrived, ~is_told_by_giver())
+
+
+def is_told_by_giver() -> ColumnElement[bool]:
+    """Of a row of whoever asked: whether another row here tells the same of whoever gave it.
+
+    So it is where one member of this node asks another: what is given counts, and not that it came too.
+    """
+    given = entries.alias("given")
     given_here = exists().where(
         given.c.message_id == entries.c.message_id, given.c.type.in_(_ASKED), given.c.client.is_(None)
     )
-    return and_(arrived, or_(~is_asking, ~given_here))
+    return and_(entries.c.type.in_(_ASKED), entries.c.client.is_not(None), given_here)
 
 
 def carrying() -> ColumnElement[bool]:

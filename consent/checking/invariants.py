@@ -330,6 +330,7 @@ def _word(said: str, category: str, purpose: str, requester: str, at: datetime) 
             "subject": "supposed",
             "recorded_by": "supposed",
             "recorded_at": at.isoformat(),
+            "given_by": {"kind": "self"},
             "status": status,
             "kind": kind,
             "purposes": [purpose],

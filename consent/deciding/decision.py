@@ -134,23 +134,33 @@ class _Case:
         """What becomes of one category."""
         if category not in self._rulebook.categories:
             return WithheldCategory(category, "category-unknown")
-        possible: PermittedCategory | None = None
+        other: PermittedCategory | None = None
         nearest: Miss | None = None
+        is_by_word = self._rulebook.covers(self._request.by_word, category)
         for basis in self._ordered(category):
             found = self._by(basis, category)
             if isinstance(found, Miss):
                 if nearest is None or _NEARNESS.get(found.code, 99) > _NEARNESS.get(nearest.code, 99):
                     nearest = found
-            elif not found.possible:
+            elif found.consent_id is not None if is_by_word else not found.possible:
+                # Where its holder says that it goes by a word, no basis gave it that needs none, possible as it may be.
                 return found
-            elif possible is None:
-                possible = found
-        if possible is not None:
-            return possible
+            elif other is None or self._supposes(found) < self._supposes(other):
+                other = found
+        if other is not None:
+            return other
         nearest = nearest or self._out_of_force(category)
         if nearest is None:
             return WithheldCategory(category, "no-basis")
         return WithheldCategory(category, nearest.code, nearest.basis, nearest.unmet)
+
+    def _supposes(self, found: PermittedCategory) -> tuple[bool, int]:
+        """How much is to be supposed of the person for it to hold, but for the permit, which all have on some ground.
+
+        In advance, with nothing of a record at hand, that tells nothing.
+        """
+        supposed = {*found.needs} - {"permit_ground"} if self._request.facts is not None else ()
+        return found.possible, len(supposed)
 
     def obliged(self, permitted: Sequence[PermittedCategory]) -> frozenset[str]:
         """What prohibitions that apply ask of whoever gets what they speak of all the same."""

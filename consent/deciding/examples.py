@@ -105,6 +105,7 @@ def consent(document: Mapping[str, Any], index: int, at: datetime) -> ConsentRec
             "subject": "example",
             "recorded_by": "example",
             "recorded_at": at.isoformat(),
+            "given_by": {"kind": "self"},
             **document,
         }
     )

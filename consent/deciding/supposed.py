@@ -81,7 +81,13 @@ class Supposed:
             if type(value) not in _KINDS.get(name, ()):
                 raise SupposedError(f"facts/{name}: there is no such fact, or not of this kind")
         words = [
-            {**word, "id": f"supposed-{index + 1}", "version": 1, "recorded_at": at.isoformat()}
+            {
+                "given_by": {"kind": "self"},
+                **word,
+                "id": f"supposed-{index + 1}",
+                "version": 1,
+                "recorded_at": at.isoformat(),
+            }
             for index, word in enumerate(document.get("words", []))
         ]
         request = Request(

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import dataclass
 from enum import StrEnum
 
 from consent.rules.standing import StandingRequest
+
+_LETTERS = frozenset({"Lu", "Ll", "Lt", "Lo"})
+#: Fillers of Hangul: letters by their category, which show nothing.
+_BLANK_LETTERS = frozenset("\u115f\u1160\u3164\uffa0")
 
 
 class Way(StrEnum):
@@ -94,12 +99,20 @@ class Emergency:
     justification: str
 
 
+def is_justification(text: object) -> bool:
+    """Whether it says anything that somebody could review: at least two letters that can be seen."""
+    if not isinstance(text, str) or "\0" in text:
+        return False
+    return sum(unicodedata.category(sign) in _LETTERS and sign not in _BLANK_LETTERS for sign in text) >= 2
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """What is asked. With `known` False, a fact that is missing may still turn out either way.
 
     `standing` are the standing requests of the recipient, by which a right to get carries a handover.
-    `restricted` is what came to the provider under the condition that it is not disclosed onward.
+    `restricted` is what came to the provider under the condition that it is not disclosed onward. `by_word` is what its
+    holder says to give by a word of the person.
     """
 
     provider: Party
@@ -112,6 +125,7 @@ class Request:
     way: Way = Way.QUERY
     standing: tuple[StandingRequest, ...] = ()
     restricted: frozenset[str] = frozenset()
+    by_word: frozenset[str] = frozenset()
 
     @property
     def stated(self) -> SubjectFacts:

@@ -331,7 +331,7 @@ class ConsentRecord:
             version=stamp.version,
             status=status,
             subject=stamp.subject,
-            given_by=Giver.read(document.get("given_by")),
+            given_by=Giver.of_word(document.get("given_by"), is_forbidding=kind in FORBIDDING),
             purposes=codes_of(document.get("purposes"), "/purposes"),
             recipients=codes_of(document.get("recipients"), "/recipients"),
             categories=categories,

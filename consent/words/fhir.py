@@ -8,45 +8,56 @@ codings of this product's own systems. Source: HL7 FHIR R4 (4.0.1), Consent.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import Any
 
 from consent.words.consents import ConsentRecord, WordKind
-from consent.words.givers import Giver
+from consent.words.givers import Giver, GiverKind
 from consent.words.reading import ConsentError
+from consent.words.resource import (
+    ACT,
+    DIGEST,
+    DOCUMENT,
+    FOUND_OUT,
+    GIVER,
+    KIND,
+    RECIPIENT,
+    SCOPE,
+    TARGET,
+    WHOLE,
+    check_permit,
+    giver_of_permit,
+    is_patient,
+    list_of,
+    object_of,
+    stated_giver,
+)
 
 PURPOSE = "urn:yhdyspinta:purpose"
 CATEGORY = "urn:yhdyspinta:category"
 ROLE = "urn:yhdyspinta:role"
 MEMBER = "urn:yhdyspinta:member"
 SUBSYSTEM = "urn:yhdyspinta:subsystem"
-GIVER = "urn:yhdyspinta:extension:consent-giver"
-DIGEST = "urn:yhdyspinta:extension:consent-evidence-digest"
-KIND = "urn:yhdyspinta:extension:word-kind"
-TARGET = "urn:yhdyspinta:extension:word-target"
 ENDED_BY = "urn:yhdyspinta:extension:word-ended-by"
 ERROR = "urn:yhdyspinta:extension:word-error"
-WHOLE = "urn:yhdyspinta:extension:whole-permission"
 ENDING = "urn:yhdyspinta:extension:word-ending"
 
-_SCOPE = {"system": "http://terminology.hl7.org/CodeSystem/consentscope", "code": "patient-privacy"}
-_KIND = {"system": "http://loinc.org", "code": "59284-0", "display": "Consent Document"}
-_ACT = "http://terminology.hl7.org/CodeSystem/v3-ActCode"
-_RECIPIENT = {"system": "http://terminology.hl7.org/CodeSystem/v3-ParticipationType", "code": "IRCP"}
-
-#: What is read of a provision; what else may stand there narrows it, but for an extension, which changes nothing.
-_READ_OF_PROVISION = frozenset({"id", "extension", "type", "period", "actor", "purpose", "class"})
-
-_FOUND_OUT = {
-    "able-to-decide": "able_to_decide",
-    "personal-matters": "personal_matters",
-    "weighty-reason": "weighty_reason",
-}
 _STATUS = {
     "active": ("active", "permit"),
     "refused": ("active", "deny"),
     "withdrawn": ("inactive", "permit"),
     "entered-in-error": ("entered-in-error", "permit"),
     "lapsed": ("inactive", "deny"),
+}
+_IN_EXTENSIONS = frozenset({"given_by", "kind", "target", "whole"})
+_PLACES = {
+    "/subject": "/patient/identifier",
+    "/purposes": "/provision/purpose",
+    "/recipients": "/provision/actor",
+    "/categories": "/provision/class",
+    "/starts": "/provision/period/start",
+    "/ends": "/provision/period/end",
+    "/evidence/form": "/sourceAttachment/title",
 }
 
 
@@ -62,15 +73,17 @@ def to_fhir(record: ConsentRecord, subject: tuple[str, str] | None = None) -> di
         "language": record.language,
         "extension": [_giver(record.given_by)],
         "status": status,
-        "scope": {"coding": [_SCOPE]},
-        "category": [{"coding": [_KIND]}],
+        "scope": {"coding": [SCOPE]},
+        "category": [{"coding": [DOCUMENT]}],
         "dateTime": record.recorded_at.isoformat(timespec="seconds"),
         "organization": [{"identifier": {"system": SUBSYSTEM, "value": record.recorded_by}}],
-        "policyRule": {"coding": [{"system": _ACT, "code": "OPTOUT" if kind == "deny" else "OPTIN"}]},
+        "policyRule": {"coding": [{"system": ACT, "code": "OPTOUT" if kind == "deny" else "OPTIN"}]},
         "provision": _provision(record, kind),
     }
     if subject is not None:
         resource["patient"] = {"identifier": {"system": subject[0], "value": subject[1]}}
+        if record.given_by.kind is GiverKind.SELF:
+            resource["performer"] = [resource["patient"]]
     if record.evidence.form is not None:
         resource["sourceAttachment"] = {"title": record.evidence.form}
     if record.evidence.digest is not None:
@@ -89,43 +102,54 @@ def to_fhir(record: ConsentRecord, subject: tuple[str, str] | None = None) -> di
     return resource
 
 
-def form_of(resource: Mapping[str, Any]) -> dict[str, Any]:
+def form_of(resource: Mapping[str, Any], now: datetime) -> dict[str, Any]:
     """A FHIR Consent as the form that `ConsentRecord.from_form` reads; its `subject` names the person.
 
     Raises ConsentError with the place in the resource.
     """
     if resource.get("resourceType") != "Consent":
         raise ConsentError("/resourceType", "send a FHIR R4 Consent")
-    provision = _object(resource.get("provision"), "/provision")
+    provision = object_of(resource.get("provision"), "/provision")
     if provision.get("provision"):
         raise ConsentError("/provision/provision", "exceptions within a consent are not taken: send a record for each")
     status = _status(resource, provision)
     if status == "active":
-        _check_narrowed(resource, provision)
+        check_permit(resource, now)
+    subject = _subject(resource.get("patient"), is_needed=status != "refused")
     form: dict[str, Any] = {
         "status": status,
         "purposes": list(_codes(provision.get("purpose"), PURPOSE, "/provision/purpose")),
         "recipients": list(_recipients(provision.get("actor"))),
         "categories": list(_codes(provision.get("class"), CATEGORY, "/provision/class")),
         "language": resource.get("language", "fi"),
-        "given_by": _given_by(resource.get("extension")),
-        "subject": _subject(resource.get("patient"), is_needed=status != "refused"),
+        "given_by": giver_of_permit(resource) if status == "active" else _forbidding_giver(resource),
+        "subject": subject,
     }
-    period = _object(provision.get("period", {}), "/provision/period")
+    period = object_of(provision.get("period", {}), "/provision/period")
     for ours, theirs in (("starts", "start"), ("ends", "end")):
         if period.get(theirs) is not None:
             form[ours] = str(period[theirs])[:10]
-    attachment = _object(resource.get("sourceAttachment", {}), "/sourceAttachment")
-    extensions = {extension.get("url"): extension for extension in _list(resource.get("extension"), "/extension")}
+    attachment = object_of(resource.get("sourceAttachment", {}), "/sourceAttachment")
+    extensions = _once(resource.get("extension"))
     form["evidence"] = {"form": attachment.get("title"), "digest": extensions.get(DIGEST, {}).get("valueString")}
     for name, url, value in (("kind", KIND, "valueCode"), ("target", TARGET, "valueString")):
         if url in extensions:
             form[name] = extensions[url].get(value)
-    if form.get("kind") == WordKind.REPORT or form["status"] == "refused":
+    if form["status"] == "refused":
         # What is refused or rejected is a prohibition; whether it is a report, is found out anew from who gave it.
         form.pop("kind", None)
     form["whole"] = extensions.get(WHOLE, {}).get("valueBoolean") is True
     return form
+
+
+def place_of(pointer: str) -> str:
+    """Where in a FHIR Consent a member of the form stands."""
+    if _IN_EXTENSIONS.intersection(pointer.split("/")[1:2]):
+        return "/extension"
+    for ours, theirs in _PLACES.items():
+        if pointer == ours or pointer.startswith(f"{ours}/"):
+            return theirs + pointer.removeprefix(ours)
+    return pointer
 
 
 def _giver(given: Giver) -> dict[str, Any]:
@@ -134,7 +158,7 @@ def _giver(given: Giver) -> dict[str, Any]:
         parts.append({"url": "mandate-until", "valueDate": given.mandate_until.isoformat()})
     if given.minor_opinion is not None:
         parts.append({"url": "minor-opinion", "valueCode": given.minor_opinion.value})
-    for url, name in _FOUND_OUT.items():
+    for url, name in FOUND_OUT.items():
         answer = getattr(given, name)
         if answer is not None:
             parts.append({"url": url, "valueBoolean": answer})
@@ -151,7 +175,7 @@ def _provision(record: ConsentRecord, kind: str) -> dict[str, Any]:
     if record.recipients:
         provision["actor"] = [
             {
-                "role": {"coding": [_RECIPIENT]},
+                "role": {"coding": [RECIPIENT]},
                 "reference": {"identifier": {"system": MEMBER if "/" in recipient else ROLE, "value": recipient}},
             }
             for recipient in sorted(record.recipients)
@@ -170,7 +194,7 @@ def _status(resource: Mapping[str, Any], provision: Mapping[str, Any]) -> str:
     if status == "entered-in-error" and kind == "deny":
         return "entered-in-error"
     if status == "inactive" and kind == "deny":
-        given = (extension for extension in _list(resource.get("extension"), "/extension"))
+        given = (extension for extension in list_of(resource.get("extension"), "/extension"))
         ending = next((extension.get("valueCode") for extension in given if extension.get("url") == ENDING), "lapsed")
         return "withdrawn" if ending == "withdrawn" else "lapsed"
     for ours, (theirs, type_) in _STATUS.items():
@@ -182,7 +206,7 @@ def _status(resource: Mapping[str, Any], provision: Mapping[str, Any]) -> str:
 
 
 def _recipients(actors: object) -> Iterable[str]:
-    for index, actor in enumerate(_list(actors, "/provision/actor")):
+    for index, actor in enumerate(list_of(actors, "/provision/actor")):
         reference = actor.get("reference")
         identifier = reference.get("identifier") if isinstance(reference, Mapping) else None
         if not isinstance(identifier, Mapping) or identifier.get("system") not in {ROLE, MEMBER}:
@@ -193,61 +217,31 @@ def _recipients(actors: object) -> Iterable[str]:
 
 
 def _codes(codings: object, system: str, pointer: str) -> Iterable[str]:
-    for index, coding in enumerate(_list(codings, pointer)):
+    for index, coding in enumerate(list_of(codings, pointer)):
         if coding.get("system") != system or not isinstance(coding.get("code"), str):
             raise ConsentError(f"{pointer}/{index}", f"use a code of {system}")
         yield coding["code"]
 
 
-def _given_by(extensions: object) -> dict[str, Any]:
-    for index, extension in enumerate(_list(extensions, "/extension")):
-        if extension.get("url") == GIVER:
-            parts = {
-                part.get("url"): part for part in _list(extension.get("extension"), f"/extension/{index}/extension")
-            }
-            return {
-                "kind": parts.get("kind", {}).get("valueCode", "self"),
-                "mandate_until": parts.get("mandate-until", {}).get("valueDate"),
-                "minor_opinion": parts.get("minor-opinion", {}).get("valueCode"),
-                **{name: parts.get(url, {}).get("valueBoolean") for url, name in _FOUND_OUT.items()},
-            }
-    return {"kind": "self"}
+def _forbidding_giver(resource: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Who forbids, as far as that is said: what is not clear holds as the person's own word."""
+    try:
+        stated = stated_giver(resource.get("extension"))
+        performers = list_of(resource.get("performer"), "/performer")
+    except ConsentError:
+        return None
+    patient = resource.get("patient")
+    if stated is None and performers and isinstance(patient, Mapping):
+        is_own = any(is_patient(performer, patient) for performer in performers)
+        return {"kind": (GiverKind.SELF if is_own else GiverKind.OTHER).value}
+    return stated
 
 
-def _check_narrowed(resource: Mapping[str, Any], provision: Mapping[str, Any]) -> None:
-    """Raises ConsentError where a permit says less than what is read of it: to leave that out would permit more.
-
-    Of a deny the same may be left out: it then forbids more.
-    """
-    for place in _modified(resource, ""):
-        raise ConsentError(place, "a consent that something modifies here is not taken: what it says would be lost")
-    for name in sorted(set(provision) - _READ_OF_PROVISION):
-        raise ConsentError(f"/provision/{name}", "this would narrow the consent and is not read here: leave it out")
-    for index, coding in enumerate(_codings(resource.get("policyRule"), "/policyRule")):
-        if coding.get("system") == _ACT and coding.get("code") != "OPTIN":
-            raise ConsentError(f"/policyRule/coding/{index}", "a policy of opting out permits nothing: say OPTIN")
-    for index, verification in enumerate(_list(resource.get("verification"), "/verification")):
-        if verification.get("verified") is not True:
-            raise ConsentError(f"/verification/{index}/verified", "it was not verified with the person")
-    for index, actor in enumerate(_list(provision.get("actor"), "/provision/actor")):
-        codings = _codings(actor.get("role"), f"/provision/actor/{index}/role")
-        if codings and not any(coding.get("code") == _RECIPIENT["code"] for coding in codings):
-            raise ConsentError(f"/provision/actor/{index}/role", "name the recipient as IRCP")
-
-
-def _modified(value: object, place: str) -> Iterable[str]:
-    if isinstance(value, Mapping):
-        for name, inner in value.items():
-            if name in {"modifierExtension", "implicitRules"}:
-                yield f"{place}/{name}"
-            yield from _modified(inner, f"{place}/{name}")
-    elif isinstance(value, list):
-        for index, inner in enumerate(value):
-            yield from _modified(inner, f"{place}/{index}")
-
-
-def _codings(concept: object, pointer: str) -> list[Mapping[str, Any]]:
-    return [] if concept is None else _list(_object(concept, pointer).get("coding"), f"{pointer}/coding")
+def _once(extensions: object) -> dict[str, Mapping[str, Any]]:
+    """Extensions by name. One that stands twice says nothing: a prohibition is not narrowed by the last of them."""
+    listed = list_of(extensions, "/extension")
+    names = [str(extension.get("url")) for extension in listed]
+    return {name: extension for name, extension in zip(names, listed, strict=True) if names.count(name) == 1}
 
 
 def _subject(patient: object, *, is_needed: bool) -> dict[str, Any] | None:
@@ -257,17 +251,3 @@ def _subject(patient: object, *, is_needed: bool) -> dict[str, Any] | None:
             return None  # a prohibition is kept, until somebody says whom it is about
         raise ConsentError("/patient/identifier", "name the person by an identifier with its system")
     return {"system": identifier.get("system"), "value": identifier.get("value")}
-
-
-def _object(value: object, pointer: str) -> Mapping[str, Any]:
-    if not isinstance(value, Mapping):
-        raise ConsentError(pointer, "an object is needed here")
-    return value
-
-
-def _list(value: object, pointer: str) -> list[Mapping[str, Any]]:
-    if value is None:
-        return []
-    if not isinstance(value, list) or not all(isinstance(item, Mapping) for item in value):
-        raise ConsentError(pointer, "a list of objects is needed here")
-    return value

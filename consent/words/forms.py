@@ -138,6 +138,14 @@ def read_csv(data: bytes) -> Iterator[Row]:
 
 
 def _form(values: dict[str, str]) -> dict[str, Any]:
+    giver = {
+        "kind": values.get("given_by"),
+        "mandate_until": values.get("mandate_until"),
+        "minor_opinion": values.get("minor_opinion"),
+        "able_to_decide": _answer(values, "able_to_decide"),
+        "personal_matters": _answer(values, "personal_matters"),
+        "weighty_reason": _answer(values, "weighty_reason"),
+    }
     form: dict[str, Any] = {
         "subject": {"system": values["subject_system"], "value": values["subject"]},
         # Of kind and status the one that is left out follows from the other.
@@ -145,14 +153,7 @@ def _form(values: dict[str, str]) -> dict[str, Any]:
         "status": values.get("status") or (None if values.get("kind") else "active"),
         "target": values.get("target") or None,
         "whole": _answer(values, "whole") is True,
-        "given_by": {
-            "kind": values.get("given_by") or "self",
-            "mandate_until": values.get("mandate_until") or None,
-            "minor_opinion": values.get("minor_opinion") or None,
-            "able_to_decide": _answer(values, "able_to_decide"),
-            "personal_matters": _answer(values, "personal_matters"),
-            "weighty_reason": _answer(values, "weighty_reason"),
-        },
+        "given_by": {name: said for name, said in giver.items() if said not in (None, "")} or None,
         "purposes": values.get("purposes", "").split(),
         "recipients": values.get("recipients", "").split(),
         "categories": values.get("categories", "").split(),

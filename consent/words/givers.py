@@ -47,7 +47,7 @@ class Giver:
     for a minor's prohibition in social care, which is not clearly against the minor's interest.
     """
 
-    kind: GiverKind = GiverKind.SELF
+    kind: GiverKind
     mandate_until: date | None = None
     minor_opinion: Opinion | None = None
     able_to_decide: bool | None = None
@@ -66,18 +66,32 @@ class Giver:
         }
 
     @classmethod
+    def of_word(cls, stated: object, *, is_forbidding: bool) -> Giver:
+        """Read who says a word. Raises ConsentError.
+
+        A prohibition that tells nobody is taken as the person's own, which holds most and longest.
+        """
+        if is_forbidding and (stated is None or (isinstance(stated, Mapping) and stated.get("kind") is None)):
+            stated = {**(stated or {}), "kind": GiverKind.SELF}
+        return cls.read(stated)
+
+    @classmethod
     def read(cls, stated: object) -> Giver:
         """Read what `to_dict` wrote, or what stands in a form. Raises ConsentError."""
-        document = stated or {}
-        if not isinstance(document, Mapping):
+        # In whose name somebody speaks is never guessed: a neighbour's word would open the person's data.
+        if stated is None:
+            raise ConsentError(
+                "/given_by", "who gives it is not said: self, or guardian or representative who speaks for the person"
+            )
+        if not isinstance(stated, Mapping):
             raise ConsentError("/given_by", 'write {"kind": "self"}')
-        opinion = document.get("minor_opinion")
+        opinion = stated.get("minor_opinion")
         return cls(
-            code_of(GiverKind, document.get("kind", "self"), "/given_by/kind"),
-            day_of(document.get("mandate_until"), "/given_by/mandate_until"),
+            code_of(GiverKind, stated.get("kind"), "/given_by/kind"),
+            day_of(stated.get("mandate_until"), "/given_by/mandate_until"),
             None if opinion is None else code_of(Opinion, opinion, "/given_by/minor_opinion"),
             *(
-                answer_of(document.get(name), f"/given_by/{name}")
+                answer_of(stated.get(name), f"/given_by/{name}")
                 for name in ("able_to_decide", "personal_matters", "weighty_reason")
             ),
         )

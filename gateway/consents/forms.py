@@ -30,15 +30,26 @@ Age = Annotated[int, Field(ge=0, le=130)]
 CODES = {"": "consent-invalid", "subject": "invalid-request"}
 
 
-class GiverForm(Shape):
-    """Who gave it."""
-
-    kind: GiverKind = GiverKind.SELF
+class _FoundOutForm(Shape):
     mandate_until: date | None = None
     minor_opinion: Opinion | None = None
     able_to_decide: bool | None = Field(None, description="whether the person was found able to decide the matter")
     personal_matters: bool | None = Field(None, description="whether a court lets an adult's guardian decide in them")
     weighty_reason: bool | None = Field(None, description="found for a minor's prohibition in social care")
+
+
+class GiverForm(_FoundOutForm):
+    """Who gave it."""
+
+    kind: GiverKind
+
+
+class WordGiverForm(_FoundOutForm):
+    """Who gives it."""
+
+    kind: GiverKind | None = Field(
+        None, description="needed of a permission or consent; a prohibition without it is taken as the person's own"
+    )
 
 
 def giver_of(form: GiverForm) -> Giver:
@@ -81,7 +92,7 @@ class _Words(Shape):
     kind: WordKind | None = Field(None, description="what was said; a report is what a prohibition may become")
     whole: bool | None = Field(None, description="of a permission: for all data, cut by prohibitions")
     target: TargetForm | _Short | None = Field(None, description="all, if it is left out")
-    given_by: GiverForm | None = None
+    given_by: WordGiverForm | None = Field(None, description="needed of a permission or consent")
     purposes: Codes | None = None
     recipients: Codes | None = Field(None, description="roles, members or subsystems")
     categories: Codes | None = None

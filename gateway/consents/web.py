@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import orjson
@@ -12,7 +14,7 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response
 
 from consent.words.consents import ConsentRecord, Ending, WordStatus
-from consent.words.fhir import form_of, to_fhir
+from consent.words.fhir import form_of, place_of, to_fhir
 from consent.words.forms import Row, read_csv, read_json
 from consent.words.reading import ConsentError
 from gateway.consents.endings import UNSAID
@@ -88,9 +90,10 @@ class Astray:
 class ConsentBody(Body):
     """A word as our own JSON, or as a FHIR R4 Consent."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, clock: Callable[[], datetime]) -> None:
         super().__init__(ConsentForm, limit, codes=CODES, example=_FORM)
         self.media_types = (JSON, FHIR)
+        self._clock = clock
 
     async def __call__(self, request: Request) -> ConsentForm | Astray:
         """The word. Raises ProblemError."""
@@ -98,7 +101,7 @@ class ConsentBody(Body):
         body = await read_body(request, self.limit)
         if not _is_fhir(request.headers.get("content-type", "")):
             return read_word(body)
-        return _from_fhir(body)
+        return _from_fhir(body, self._clock())
 
 
 def router(exchange: Exchange, consents: Consents, deliveries: Deliveries, callers: Callers) -> APIRouter:
@@ -115,7 +118,7 @@ def _recording(exchange: Exchange, consents: Consents, deliveries: Deliveries, d
     routes = APIRouter()
     reports = Reports(exchange)
     let_in = Depends(door)
-    sent = Depends(ConsentBody(exchange.limits.body_bytes))
+    sent = Depends(ConsentBody(exchange.limits.body_bytes, exchange.clock))
     file = Depends(Bytes(exchange.limits.body_bytes, (CSV, JSON)))
 
     @routes.post(
@@ -135,9 +138,11 @@ def _recording(exchange: Exchange, consents: Consents, deliveries: Deliveries, d
             told = {"pointer": form.problem.pointer, "detail": form.problem.detail}
             return _json({"id": waits, "status": NOT_PLACED, **told}, 202)
         locator = form.subject.locator
-        recorded = await consents.record(caller.name, caller.subsystem, locator, form.said())
+        is_fhir = _is_fhir(request.headers.get("content-type", ""))
+        with _told_of_fhir() if is_fhir else nullcontext():
+            recorded = await consents.record(caller.name, caller.subsystem, locator, form.said())
         deliveries.wake()
-        if _is_fhir(request.headers.get("content-type", "")):
+        if is_fhir:
             shown = to_fhir(recorded.record, (locator.system, locator.value))
             return Response(orjson.dumps(shown), 201, media_type=FHIR)
         return _json(RecordForm.of(recorded.record) | {"notices": recorded.notices}, 201)
@@ -321,12 +326,12 @@ def read_word(body: bytes) -> ConsentForm | Astray:
         raise
 
 
-def _from_fhir(body: bytes) -> ConsentForm | Astray:
+def _from_fhir(body: bytes, now: datetime) -> ConsentForm | Astray:
     document = plain_json(body)
     if not isinstance(document, dict):
         raise ProblemError("invalid-json", detail="the body is not a JSON object", remedy="send a FHIR R4 Consent")
     try:
-        form = form_of(document)
+        form = form_of(document, now)
         if form["status"] not in {WordStatus.ACTIVE, WordStatus.REFUSED}:
             # An ending that came in as a record would say nothing of who takes the word back.
             raise ConsentError("/status", "a word is ended by POST /v1/consents/ID/withdrawal or …/error")
@@ -334,11 +339,17 @@ def _from_fhir(body: bytes) -> ConsentForm | Astray:
         raise ProblemError(
             "consent-invalid", pointer=error.pointer, detail=error.reason, remedy="send a FHIR R4 Consent"
         ) from None
-    try:
+    with _told_of_fhir():
         return read_word(orjson.dumps(form))
+
+
+@contextmanager
+def _told_of_fhir() -> Iterator[None]:
+    """What is wrong with a member of the form, told by its place in the resource that was sent."""
+    try:
+        yield
     except ProblemError as problem:
-        if problem.pointer is not None and problem.pointer.startswith("/subject"):
-            problem.pointer = "/patient/identifier" + problem.pointer.removeprefix("/subject")
+        problem.pointer = None if problem.pointer is None else place_of(problem.pointer)
         raise
 
 

@@ -250,6 +250,7 @@ class Story:
             {
                 "subject": {"system": MIGRI_CUSTOMER, "value": self._key(case)},
                 "kind": kind,
+                "given_by": {"kind": "self"},
                 "purposes": [f"reception-to-{to}", "service-need-lookup"],
                 "recipients": [to],
                 "categories": categories,

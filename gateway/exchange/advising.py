@@ -56,7 +56,8 @@ def advise(standing: Standing, case: Case) -> list[Advice]:
     document, rulebook = case.document, standing.rulebook
     facts = _settled(_facts(document.get("facts"), rulebook), standing, case.at)
     consents = newest([*case.standing, *_consents(document.get("consents"), case.at)])
-    emergency = _emergency(document.get("emergency"))
+    stated = document.get("emergency")
+    emergency = None if stated is None else Emergency(stated["justification"])
     found = []
     for part in _parts(rulebook, document):
         providers = _parties(standing, case, "provider", part.from_roles, facts)
@@ -232,20 +233,6 @@ def _consents(stated: object, at: datetime) -> list[ConsentRecord]:
         except ConsentError as error:
             raise _wrong(f"/consents/{index}{error.pointer}", error.reason, "send it as it would be recorded") from None
     return found
-
-
-def _emergency(stated: object) -> Emergency | None:
-    if stated is None:
-        return None
-    justification = stated.get("justification") if isinstance(stated, dict) else None
-    if not isinstance(justification, str) or not justification.strip():
-        raise ProblemError(
-            "justification-missing",
-            pointer="/emergency/justification",
-            detail="an emergency needs a justification",
-            remedy="say in a sentence why it cannot wait",
-        )
-    return Emergency(justification)
 
 
 def _codes(stated: object, pointer: str) -> frozenset[str]:

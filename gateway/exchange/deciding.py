@@ -146,6 +146,8 @@ class Case:
     declared: Mapping[str, object] = field(default_factory=dict)
     #: What came to the provider under the condition that it is not disclosed onward.
     restricted: frozenset[str] = frozenset()
+    #: What the provider says to give by a word of the person.
+    by_word: frozenset[str] = frozenset()
 
 
 def decide_between(registry: Registry, rulebook: Rulebook, case: Case) -> Decision:
@@ -168,6 +170,7 @@ def decide_between(registry: Registry, rulebook: Rulebook, case: Case) -> Decisi
                     way=Way(case.mode) if case.mode is not None else Way.QUERY,
                     standing=asked,
                     restricted=case.restricted,
+                    by_word=case.by_word,
                 ),
                 rulebook,
                 case.consents,

@@ -177,10 +177,14 @@ def is_carried(permitted: PermittedCategory) -> bool:
 
 def check_sections(decision: Decision, rulebook: Rulebook, stated: Sequence[Carrier]) -> None:
     """Hold what the sender says of each word's provision against our own rulebook. Raises ProblemError."""
-    by_digest = {(carrier.digest, carrier.category): carrier for carrier in stated}
     for permitted in decision.permitted:
-        carrier = by_digest.get((permitted.consent_id or "", permitted.category))
-        if carrier is not None and carrier.section != section_of(rulebook.basis(permitted.basis)):
+        section = section_of(rulebook.basis(permitted.basis))
+        if any(
+            carrier.digest == permitted.consent_id
+            and carrier.section != section
+            and rulebook.covers(frozenset({carrier.category}), permitted.category)
+            for carrier in stated
+        ):
             raise ProblemError(
                 "not-permitted",
                 pointer="/wrd",

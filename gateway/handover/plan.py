@@ -222,7 +222,10 @@ class Handovers:
             _remember(connection, order.client, order.once, now)
         held = store.ordered(connection, order.client, *draft.keys)
         if held is not None:
-            return Written(_existing(connection, held), ())
+            # The register has gone back to what it had sent before: that corrects what waits, as a new record does.
+            return Written(
+                _existing(connection, held), self._exchange.held.corrected(connection, draft.person.named, now)
+            )
         settled = self._exchange.people.settle(connection, draft.person, now)
         rulebook = draft.standing.rulebook
         self._exchange.rulebooks.keep(connection, rulebook.digest, draft.standing.registry.rulebook, now)

@@ -98,7 +98,8 @@ class Reception:
         categories = categories_in(bundle)
         stated = carrying.read(document, incoming.now) if "wrd" in document else None
         words = _asserted(incoming, document) if stated is None else carrying.as_words(stated, _towards(incoming))
-        decision = _decide(incoming, bundle, categories, words)
+        by_word = frozenset(carrier.category for carrier in stated or ())
+        decision = _decide(incoming, bundle, words, by_word)
         carrying.check_sections(decision, incoming.rulebook, stated or ())
         _refuse_beyond(incoming, decision, categories)
         named = [(identifier.system, identifier.value) for identifier in identifiers(bundle)]
@@ -271,20 +272,21 @@ def _towards(incoming: Incoming) -> carrying.Towards:
 
 
 def _decide(
-    incoming: Incoming, bundle: dict[str, Any], categories: frozenset[str], words: tuple[ConsentRecord, ...]
+    incoming: Incoming, bundle: dict[str, Any], words: tuple[ConsentRecord, ...], by_word: frozenset[str]
 ) -> Decision:
     """Decide anew, by the facts of the bundle and the words that the sender states."""
     case = Case(
         provider=incoming.claims.issuer,
         requester=incoming.service.id.subsystem,
         purpose=incoming.claims.purpose,
-        categories=categories,
+        categories=categories_in(bundle),
         facts=facts_of(bundle, incoming.registry, incoming.now),
         # The person's consents are recorded with the sender, who states those that carry this delivery.
         consents=words,
         at=incoming.now,
         # What was withheld may be what a condition asks about, so a fact that is not there may still hold.
         is_complete=False,
+        by_word=by_word,
         mode="handover",
     )
     return decide_between(incoming.registry, incoming.rulebook, case)

@@ -31,8 +31,6 @@ from gateway.wire.identifiers import MemberId, SubsystemId
 TELL: Final = "notify-subject"
 KEEP: Final = "no-onward-disclosure"
 HIDE: Final = "hide-from-subject"
-DUTIES: Final = frozenset({TELL, RETAIN, KEEP})
-"""What somebody has to see to at the recipient's."""
 #: Until when a person is told at the latest: a month. Source: GDPR 14(3)(a).
 MONTHS_TO_TELL: Final = 1
 ADULT: Final = 18
@@ -156,13 +154,11 @@ def _telling(moved: Moved, kind: Kind, bases: Sequence[Basis], now: datetime) ->
     is_dead = moved.facts is not None and moved.facts.deceased is True
     if not bases or is_dead or HIDE in _obligations(moved):
         return ()
-    due, categories = _later(legal_day(now), months=MONTHS_TO_TELL), moved.categories
-    if kind is Kind.TELL_GIVEN:
-        # Of what went otherwise, its recipient tells.
-        ids = {basis.id for basis in bases}
-        carried = frozenset(item.category for item in moved.decision.permitted if item.basis in ids)
-        categories = frozenset(code for code in categories if moved.rulebook.covers(carried, code))
-    return (_task(moved, kind, [basis.id for basis in bases], due, categories),)
+    due, ids = _later(legal_day(now), months=MONTHS_TO_TELL), {basis.id for basis in bases}
+    # Of what went by other bases the other side tells, or nobody has to.
+    carried = frozenset(item.category for item in moved.decision.permitted if item.basis in ids)
+    categories = frozenset(code for code in moved.categories if moved.rulebook.covers(carried, code))
+    return (_task(moved, kind, ids, due, categories),)
 
 
 def _task(moved: Moved, kind: Kind, bases: Iterable[str], due: date, categories: frozenset[str]) -> NewTask:

@@ -23,7 +23,7 @@ from consent.rules.law import Rulebook
 from consent.rules.request import Emergency
 from gateway.exchange.context import Exchange
 from gateway.exchange.deciding import Case, refusal_in_advance
-from gateway.exchange.holding import Answered, keep_bodies, keep_response
+from gateway.exchange.holding import Answered, basis_and_consents, keep_bodies, keep_reason, keep_response
 from gateway.exchange.messaging import (
     Message,
     Outgoing,
@@ -41,13 +41,12 @@ from gateway.obligations.receiving import taken_in
 from gateway.person.values import Person
 from gateway.query.words import Judged, judged
 from gateway.sources.backends import Locator
-from gateway.story import Story
+from gateway.story import Story, came_to
 from gateway.wire.decided import DecisionSummary
 from gateway.wire.identifiers import ServiceId, SubsystemId
 from gateway.wire.message import ResponseClaims
 from gateway.wire.problems import ProblemError
 from gateway.wire.signing import request_digest
-from schemas.facts import identifiers
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +77,13 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """A question that is on record: `subject` is the id that its person is filed under, `entry` that of its entry."""
+    """A question that is on record: `named` is by what it names its person, `subject` the id that the person is filed
+    under, `entry` that of its entry.
+    """
 
     outgoing: Outgoing
     story: Story
+    named: tuple[str, str]
     subject: str
     entry: str
 
@@ -147,7 +149,11 @@ class Consumer:
             keep_request(connection, outgoing, entry)
             if keeps(self._exchange, outgoing.service):
                 keep_bodies(connection, outgoing.claims.message_id, subject, request=outgoing.body)
-            return Written(_Asked(outgoing, story, subject.id, entry.id), (entry,))
+            if question.emergency is not None and question.service.subsystem not in self._exchange.subsystems:
+                # For the review of the access here; of a service of our own, the side that answers keeps it.
+                keep_reason(connection, outgoing.claims.message_id, subject, question.emergency)
+            whom = question.locator.system, question.locator.value
+            return Written(_Asked(outgoing, story, whom, subject.id, entry.id), (entry,))
 
         recorded = (await self._exchange.log.commit(record)).value
         if isinstance(recorded, Decision):
@@ -174,33 +180,46 @@ class Consumer:
 
     async def _record_answer(self, asked: _Asked, answered: Answered, found: Judged) -> None:
         decided, outgoing = answered.claims.decision, asked.outgoing
+        # What really came, and by what we decide to take it in: whoever answers says neither.
+        bases, consents = basis_and_consents(found.decision)
         entry = asked.story.entry(
-            EntryType.QUERY,
+            EntryType.BREAK_GLASS if found.decision.emergency else EntryType.QUERY,
             Outcome.PARTIAL if decided is not None and decided.withheld else Outcome.SUCCESS,
             self._exchange.clock(),
-            categories=Categories(tuple(sorted(decided.permitted)) if decided else (), _withheld(decided)),
+            categories=Categories(tuple(sorted(found.categories)), _withheld(decided)),
+            bases=bases,
+            consents=consents,
             response_digest=answered.claims.digest,
             previous=asked.entry,
         )
 
         def record(connection: Connection) -> Written[None]:
-            noticed = keep_response(self._exchange, connection, outgoing.claims.message_id, answered, entry)
-            subject = self._exchange.subjects.by_id(connection, asked.subject)
+            subject = self._filed(connection, asked, found, entry.recorded)
+            told = entry if subject is None else replace(entry, subject=subject.pseudonym)
+            noticed = keep_response(self._exchange, connection, outgoing.claims.message_id, answered, told)
             if keeps(self._exchange, outgoing.service):
                 keep_bodies(connection, outgoing.claims.message_id, subject, response=answered.body)
-            answering = Answering(str(outgoing.service.id.subsystem), asked.subject)
+            answering = Answering(str(outgoing.service.id.subsystem), asked.subject if subject is None else subject.id)
             keep(connection, outgoing.claims.message_id, found.words, answering)
-            arising = () if subject is None else self._arising(connection, asked, found, subject, entry)
-            return Written(None, (entry, *noticed, *arising))
+            arising = () if subject is None else self._arising(connection, asked, found, subject, told)
+            return Written(None, (told, *noticed, *arising))
 
         await self._exchange.log.commit(record)
+
+    def _filed(self, connection: Connection, asked: _Asked, found: Judged, now: datetime) -> Subject | None:
+        """Whom the answer is filed under: it is found under each identifier that it names, and joins nobody.
+
+        None where the person was forgotten while we waited.
+        """
+        subjects = self._exchange.subjects_of(asked.outgoing.claims.issuer)
+        subject = subjects.by_id(connection, asked.subject)
+        named = sorted({*found.named} - {asked.named})
+        return None if subject is None else subjects.answered(connection, subject, named, now)
 
     def _arising(
         self, connection: Connection, asked: _Asked, found: Judged, subject: Subject, entry: Entry
     ) -> tuple[Entry, ...]:
         """What comes with the answer."""
-        if found.decision is None:
-            return ()
         outgoing, rulebook = asked.outgoing, asked.outgoing.standing.rulebook
         moved = Moved(
             decision=found.decision,
@@ -208,8 +227,9 @@ class Consumer:
             categories=found.categories,
             facts=found.decision.request.facts,
             subject=subject,
-            under=[subject.id],
-            named=[(identifier.system, identifier.value) for identifier in identifiers(found.bundle)],
+            under=self._exchange.subjects.found_under(connection, [subject.id]),
+            # An answer need not say of whom it is; the question did.
+            named=list(dict.fromkeys((asked.named, *found.named))),
             ours=outgoing.claims.issuer.member,
             party=outgoing.service.id.subsystem,
             message=outgoing.claims.message_id,
@@ -220,7 +240,7 @@ class Consumer:
     async def _record_failure(self, asked: _Asked, problem: ProblemError, answered: Answered | None) -> None:
         entry = asked.story.entry(
             EntryType.QUERY,
-            Outcome.REFUSED if problem.status in {401, 403, 404} else Outcome.FAILED,
+            came_to(problem) if problem.status in {401, 403, 404} else Outcome.FAILED,
             self._exchange.clock(),
             categories=Categories((), _withheld(problem.decision)),
             response_digest=answered.claims.digest if answered is not None else None,

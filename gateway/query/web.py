@@ -89,6 +89,15 @@ def _question(exchange: Exchange, caller: Caller, form: AskForm, trace_id: str, 
             remedy="send purpose (a code) and categories (a list of codes)",
         )
     caller.may_ask(service, purpose, categories)
+    user = exchange.user_pseudonym(caller.subsystem, form.user)
+    if form.emergency is not None and user is None:
+        # Whoever reviews it afterwards has to find whom to ask.
+        raise ProblemError(
+            "invalid-request",
+            pointer="/user",
+            detail="an emergency is asked by somebody, and the request does not say by whom",
+            remedy="send user, your own id of the person at the keyboard; only a keyed hash of it is kept",
+        )
     return Question(
         client=caller.name,
         consumer=caller.subsystem,
@@ -97,7 +106,7 @@ def _question(exchange: Exchange, caller: Caller, form: AskForm, trace_id: str, 
         purpose=purpose,
         categories=categories,
         case=exchange.case_pseudonym(form.case),
-        user=exchange.user_pseudonym(caller.subsystem, form.user),
+        user=user,
         emergency=Emergency(form.emergency.justification) if form.emergency is not None else None,
         trace_id=trace_id,
         trace=trace,

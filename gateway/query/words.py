@@ -7,14 +7,12 @@ this form is told nothing of it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from consent.deciding.verdicts import Decision, legal_day
-from consent.rules.law import Basis
-from consent.rules.request import Emergency
+from consent.rules.request import Emergency, SubjectFacts
 from gateway.exchange.deciding import Case, decide_between, facts_of
 from gateway.exchange.messaging import Outgoing
 from gateway.exchange.opening import Incoming
@@ -29,10 +27,10 @@ from gateway.handover.carrying import (
     read,
     version_for,
 )
-from gateway.obligations.arising import DUTIES
 from gateway.person.values import Person
 from gateway.wire.message import ResponseClaims, Words
 from gateway.wire.problems import ProblemError
+from schemas.facts import identifiers
 from schemas.projection import categories_in
 
 
@@ -40,46 +38,52 @@ def words_of(incoming: Incoming, decision: Decision, kept: frozenset[str], perso
     """What the asker is told of the words that carry what it gets; None if it does not take that."""
     if version_for(incoming.registry, incoming.claims.issuer.member) < IN_ANSWERS:
         return None
-    found = carriers(decision, incoming.rulebook, person.words)
-    return {category: word for category, word in found.items() if category in kept}
+    found, covers = carriers(decision, incoming.rulebook, person.words), incoming.rulebook.covers
+    # What is permitted as a whole may be there by its parts only.
+    there = {category for category in found if any(covers(frozenset({category}), part) for part in kept)}
+    return {category: word for category, word in found.items() if category in there}
 
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """An answer as its asker judges it: by which words it goes, what it gives, and our decision if one was needed."""
+    """An answer as its asker judges it: by which words it goes, what it gives, by what it names its person, if it does,
+    and by which decision we take it in.
+    """
 
     words: tuple[Carrier, ...]
     categories: frozenset[str]
-    bundle: dict[str, Any]
-    decision: Decision | None = None
+    named: tuple[tuple[str, str], ...]
+    decision: Decision
 
 
 def judged(emergency: Emergency | None, outgoing: Outgoing, claims: ResponseClaims, bundle: dict[str, Any]) -> Judged:
-    """Check by which words an answer goes, and decide on it where something comes with it.
+    """Check by which words an answer goes, and decide on what came.
 
     Raises ProblemError `peer-answer-invalid`: what nothing gives us we do not take in, whoever signed it.
     """
-    categories = categories_in(bundle)
-    bases = _bases(outgoing, claims.issued_at, categories)
-    given = _Given(claims.issued_at, categories, bases, bundle, emergency)
-    words, decision = _checked(outgoing, claims, given)
-    if decision is None and _brings_duties(outgoing, given):
-        decision = _decided(outgoing, given, words)
-    return Judged(words, given.categories, bundle, decision)
+    try:
+        facts = facts_of(bundle, outgoing.standing.registry, claims.issued_at)
+        given = _Given(claims.issued_at, categories_in(bundle), facts, emergency)
+        named = tuple((identifier.system, identifier.value) for identifier in identifiers(bundle))
+    except (ValueError, LookupError, TypeError, AttributeError):
+        # A signature says who answered, not that it is a record. No schema tells: one that was minimised may lack much.
+        raise ProblemError("peer-answer-invalid", detail="the other node's signed answer is not a record") from None
+    stated, decision = _checked(outgoing, claims, given)
+    return Judged(stated, given.categories, named, decision)
 
 
-def _checked(outgoing: Outgoing, claims: ResponseClaims, given: _Given) -> tuple[tuple[Carrier, ...], Decision | None]:
-    """The words by which an answer says that it goes, if our own rulebook lets them carry it."""
+def _checked(outgoing: Outgoing, claims: ResponseClaims, given: _Given) -> tuple[tuple[Carrier, ...], Decision]:
+    """The words by which an answer says that it goes, if our own rulebook lets them carry it; our decision by them."""
     if claims.words is None and not _tells_words(outgoing):
-        return (), None
+        return (), _decided(outgoing, given, ())
     permitted = claims.decision.permitted if claims.decision is not None else frozenset()
     try:
         stated = read({"wrd": claims.words or {}}, claims.issued_at)
         if not permitted.issuperset(carrier.category for carrier in stated):
             raise ProblemError("not-permitted", detail="a word carries a category that the answer does not give")
+        decision = _decided(outgoing, given, stated)
         # What was permitted and is not there did not go by any word.
-        decision = _decided(outgoing, given, stated) if stated or _needs_words(given) else None
-        if decision is not None:
+        if stated or _needs_words(outgoing, given):
             _check_carried(outgoing, decision, given, stated)
     except ProblemError as problem:
         raise ProblemError(
@@ -99,38 +103,26 @@ def _tells_words(outgoing: Outgoing) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Given:
-    """What an answer gives: when, which categories, the bases that our rulebook has for each, and the bundle."""
+    """What an answer gives: when, which categories, what it says of the person, and why it was said not to wait."""
 
     at: datetime
     categories: frozenset[str]
-    bases: tuple[list[Basis], ...]
-    bundle: dict[str, Any]
+    facts: SubjectFacts
     emergency: Emergency | None
 
 
-def _bases(outgoing: Outgoing, at: datetime, categories: Iterable[str]) -> tuple[list[Basis], ...]:
-    """What our rulebook has for each category, in the roles that both have."""
-    registry, rulebook, day = outgoing.standing.registry, outgoing.standing.rulebook, legal_day(at)
+def _needs_words(outgoing: Outgoing, given: _Given) -> bool:
+    """Whether our rulebook, in the roles that both have, gives any of it by a word only; else nothing is to check."""
+    registry, rulebook, day = outgoing.standing.registry, outgoing.standing.rulebook, legal_day(given.at)
     triples = [
         (provider, requester, outgoing.claims.purpose)
-        for provider in registry.roles_of(outgoing.service.id.subsystem, at)
-        for requester in registry.roles_of(outgoing.claims.issuer, at)
+        for provider in registry.roles_of(outgoing.service.id.subsystem, given.at)
+        for requester in registry.roles_of(outgoing.claims.issuer, given.at)
     ]
-    return tuple(
-        [basis for triple in triples for basis in rulebook.carriers(triple, category, day)] for category in categories
+    return any(
+        all(basis.needs_word for triple in triples for basis in rulebook.carriers(triple, category, day))
+        for category in given.categories
     )
-
-
-def _needs_words(given: _Given) -> bool:
-    """Whether our rulebook gives any of it by a word only; where it does not, there is nothing to check."""
-    return any(all(basis.needs_word for basis in bases) for bases in given.bases)
-
-
-def _brings_duties(outgoing: Outgoing, given: _Given) -> bool:
-    """Whether anything can come with it that a human, or this node, has to see to."""
-    if not outgoing.standing.rulebook.obligations:
-        return False
-    return any(not DUTIES.isdisjoint(basis.obligations) for bases in given.bases for basis in bases)
 
 
 def _decided(outgoing: Outgoing, given: _Given, stated: tuple[Carrier, ...]) -> Decision:
@@ -141,13 +133,14 @@ def _decided(outgoing: Outgoing, given: _Given, stated: tuple[Carrier, ...]) -> 
         requester=outgoing.claims.issuer,
         purpose=outgoing.claims.purpose,
         categories=given.categories,
-        facts=facts_of(given.bundle, standing.registry, given.at),
+        facts=given.facts,
         consents=as_words(stated, towards),
         at=given.at,
         emergency=given.emergency,
         # What was withheld may be what a condition asks about, so a fact that is not there may still hold.
         is_complete=False,
         mode="query",
+        by_word=frozenset(carrier.category for carrier in stated),
     )
     return decide_between(standing.registry, standing.rulebook, case)
 

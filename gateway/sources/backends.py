@@ -17,6 +17,7 @@ import aiohttp
 import orjson
 
 from adapters.sdk import Adapter, Finding, Limits, Mapped
+from consent.rules.request import is_justification
 from gateway.sources.endpoint import Endpoint
 from gateway.wire.problems import ProblemError
 from schemas.identifiers import SubjectIdentifierError, canonical
@@ -89,11 +90,11 @@ def read_query(body: bytes) -> tuple[Locator, str | None]:
     document = object_in(body)
     emergency = document.get("emergency")
     justification = emergency.get("justification") if isinstance(emergency, dict) else None
-    if emergency is not None and not (isinstance(justification, str) and justification.strip()):
+    if emergency is not None and not is_justification(justification):
         raise ProblemError(
             "justification-missing",
             pointer="/emergency/justification",
-            detail="an emergency was claimed without a justification",
+            detail="an emergency was claimed without a justification that says anything",
             remedy="say in a sentence why it cannot wait; the data protection officer will read it",
         )
     return Locator.of(document.get("subject")), justification

@@ -13,6 +13,7 @@ from fastapi import Header, Path
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError, WrapValidator
 from pydantic import ValidatorFunctionWrapHandler as Handler
 
+from consent.rules.request import is_justification
 from gateway.sources.backends import Locator
 from gateway.web.headers import CASE_HEADER, USER_HEADER
 from gateway.web.validation import fault
@@ -124,7 +125,7 @@ class EmergencyForm(Shape):
 def _emergency(stated: Any, check: Handler) -> EmergencyForm:
     try:
         given: EmergencyForm = check(stated)
-        if given.justification.strip() and "\0" not in given.justification:
+        if is_justification(given.justification):
             return given
     except ValidationError:
         pass

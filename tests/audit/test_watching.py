@@ -56,8 +56,9 @@ def events(
         (anomalies.night_use, events(5, start=NOON + timedelta(hours=8)), events(2, start=NOON + timedelta(hours=17))),
         (anomalies.repeated_denials, events(2, outcome="refused"), events(3, outcome="refused")),
         (anomalies.repeated_denials, events(9), events(3, outcome="withheld")),
+        (anomalies.repeated_denials, events(2, outcome="not-found"), events(3, outcome="not-found")),
     ],
-    ids=["bulk", "bulk-in-an-hour", "persons", "night", "night-by-local-time", "denied", "denied-only"],
+    ids=["bulk", "bulk-in-an-hour", "persons", "night", "night-by-local-time", "denied", "denied-only", "nobody"],
 )
 def test_pattern_is_seen_at_its_threshold_and_not_below(
     rule: anomalies.Rule, below: list[Event], at: list[Event]
@@ -137,6 +138,19 @@ def emergency(bench: Bench, make_entry: Callable[..., Entry]) -> Entry:
     with bench.log() as log:
         log.append_blocking([make_entry(), entry])
     return entry
+
+
+def test_an_emergency_between_two_members_of_a_node_is_reviewed_once(
+    bench: Bench, make_entry: Callable[..., Entry]
+) -> None:
+    given = make_entry(type="break-glass", message_id="m-1", agents=Agents(user="u-1", recipient="A/B/C/D"))
+    came = make_entry(type="break-glass", message_id="m-1", agents=Agents(client="ward", recipient="A/B/C/D"))
+    elsewhere = make_entry(type="break-glass", message_id="m-2", agents=Agents(client="ward", recipient="A/B/C/D"))
+    with bench.log() as log:
+        log.append_blocking([given, came, elsewhere])
+    with bench.engine.connect() as connection:
+        waits = reviews.unreviewed_emergencies(connection)
+    assert [found.entry.id for found in waits] == [given.id, elsewhere.id]
 
 
 def test_a_person_counts_once_in_a_pattern_however_many_pseudonyms_they_have(

@@ -138,6 +138,7 @@ def word(kind: str, status: str = "active", **fields: Any) -> ConsentRecord:
             "subject": "s",
             "recorded_by": "t",
             "recorded_at": AT.isoformat(),
+            "given_by": {"kind": "self"},
             "status": status,
             "kind": kind,
             "purposes": ["p"],

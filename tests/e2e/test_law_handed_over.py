@@ -86,7 +86,7 @@ class People:
         return {delivery["role"]: outcome(planned["id"], delivery) for delivery in planned["deliveries"]}
 
     def say(self, record: Record, *, by: str = "centre", **word: Any) -> dict[str, Any]:
-        document = {"subject": record["entry"][0]["resource"]["identifier"][0], **word}
+        document = {"subject": record["entry"][0]["resource"]["identifier"][0], "given_by": {"kind": "self"}, **word}
         answer = asyncio.run(self.stage.call(by, "POST", "/v1/consents", document, expect=201))
         found: dict[str, Any] = answer["body"]
         return found

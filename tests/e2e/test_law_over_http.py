@@ -84,6 +84,7 @@ def said(text: str, purpose: str) -> list[dict[str, Any]]:
         return []
     kind, *narrowed = text.split()
     word: dict[str, Any] = {"kind": kind, "status": "refused" if kind == "prohibition" else "active"}
+    word |= {"given_by": {"kind": "self"}}
     if narrowed:
         word |= {"recipients": [narrowed[0]], "categories": narrowed[1].split("+")}
     if kind != "prohibition":
@@ -99,7 +100,10 @@ def case_of(row: dict[str, str]) -> dict[str, Any]:
         "provider": stated(row["from"]),
         "requester": stated(row["to"]),
         "facts": facts_of(person, row["facts"]),
-        "consents": [*map(dict, person.consents), *said(row["said"], row["purpose"])],
+        "consents": [
+            *({"given_by": {"kind": "self"}, **word} for word in person.consents),
+            *said(row["said"], row["purpose"]),
+        ],
         "categories": [part.partition("=")[0] for part in row["expected"].split("|")],
         "at": f"{row['on']}T12:00:00Z",
     }
@@ -145,7 +149,8 @@ def test_case_goes_as_the_act_says_and_the_answer_names_the_provision(stage: Sta
 
 def say(stage: Stage, person: str, **word: Any) -> dict[str, Any]:
     """Record a word of somebody whom no register of the network knows."""
-    document = {"subject": {"system": MIGRI_CUSTOMER, "value": f"LAW-{person}"}, "categories": ["health-needs"], **word}
+    document = {"subject": {"system": MIGRI_CUSTOMER, "value": f"LAW-{person}"}, "categories": ["health-needs"]}
+    document |= {"given_by": {"kind": "self"}} | word
     return asyncio.run(stage.call("centre", "POST", "/v1/consents", document))
 
 
@@ -246,7 +251,11 @@ def test_word_of_a_person_decides_what_is_answered(stage: Stage) -> None:
         return set(answer["body"]["decision"]["permitted"]) if answer["status"] == 200 else set()
 
     def record(**word: Any) -> str:
-        answer = asyncio.run(stage.call("centre", "POST", "/v1/consents", {"subject": subject, **word}, expect=201))
+        answer = asyncio.run(
+            stage.call(
+                "centre", "POST", "/v1/consents", {"subject": subject, "given_by": {"kind": "self"}, **word}, expect=201
+            )
+        )
         return str(answer["body"]["id"])
 
     assert ask("kymenlaakso", "health-needs") == set()

@@ -93,7 +93,7 @@ async def provoke(stage: Stage) -> list[bytes]:
                                                                 "sukunimi": row["SUKUNIMI"], "lupa": row["OSOITE"]}]),
         ("centre", "/v1/consents", {"subject": question["subject"], "status": row["SUKUNIMI"]}),
         ("centre", "/v1/consents", {"subject": question["subject"], "categories": ["identity"],
-                                    "ends": row["SUKUNIMI"]}),
+                                    "given_by": {"kind": "self"}, "ends": row["SUKUNIMI"]}),
     ]  # fmt: skip
     said = []
     for party, path, document in wrong:

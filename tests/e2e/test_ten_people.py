@@ -225,6 +225,7 @@ async def _say(
             "purposes": [f"reception-to-{to}", *purposes],
             "recipients": [to],
             "categories": categories,
+            "given_by": {"kind": "self"},
         },
         expect=201,
     )
@@ -428,6 +429,7 @@ def _to_contact(stage: Stage) -> dict[str, Any]:
     return {
         "subject": {"system": MIGRI_CUSTOMER, "value": stage.key("p10-moves-on")},
         "kind": "consent",
+        "given_by": {"kind": "self"},
         "purposes": ["onward-move"],
         "recipients": ["municipality"],
         "categories": ["identity", "language", "contact", "move", "housing"],

@@ -134,6 +134,7 @@ class Year:
         if status == "active":
             form = {
                 "purposes": ["service-need-lookup", "reception-to-municipality"], "recipients": ["municipality"],
+                "given_by": {"kind": "self"},
             } | form  # fmt: skip
         recorded = await here.consents.record(f"{at}-system", here.party.subsystem, Locator(*under), form)
         person.words.append(

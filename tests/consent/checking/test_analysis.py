@@ -316,6 +316,7 @@ def _consent(role: str, purpose: str):  # type: ignore[no-untyped-def]
             "recipients": [role],
             "categories": sorted(CATEGORIES),
             "recorded_at": "2021-01-01T00:00:00+00:00",
+            "given_by": {"kind": "self"},
         }
     )
 

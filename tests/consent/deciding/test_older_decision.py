@@ -16,7 +16,7 @@ from consent.rules.conditions import CONDITIONS
 from consent.rules.law import Basis, Category, Permit, Prohibition, Rulebook, Statute, Word
 from consent.rules.request import Emergency, Party, Request, SubjectFacts
 from consent.words.consents import ConsentRecord, Evidence
-from consent.words.givers import Giver
+from consent.words.givers import Giver, GiverKind
 from tests.properties import examples
 
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -93,7 +93,7 @@ def record(status: str = "active", **fields: Any) -> ConsentRecord:
         "version": 1,
         "status": status,
         "subject": "s",
-        "given_by": Giver(),
+        "given_by": Giver(GiverKind.SELF),
         "purposes": frozenset({"p"}),
         "recipients": frozenset({"town"}),
         "categories": frozenset({"health"}),

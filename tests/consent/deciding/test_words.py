@@ -11,7 +11,7 @@ import pytest
 from consent.deciding.said import Asked, Said, Silence
 from consent.rules.law import Rulebook
 from consent.words.consents import ConsentRecord, Stamp, WordKind
-from consent.words.givers import Giver
+from consent.words.givers import Giver, GiverKind
 from consent.words.reading import ConsentError
 from consent.words.targets import Target
 
@@ -22,6 +22,7 @@ FORM: dict[str, Any] = {
     "recipients": ["county"],
     "categories": ["health-needs"],
     "language": "ti",
+    "given_by": {"kind": "self"},
 }
 PROHIBITION = {"kind": "prohibition", "language": "ti"}
 number = itertools.count()
@@ -52,7 +53,7 @@ LIVES: list[tuple[str, dict[str, Any], str | None]] = [
     ("a permission with an end", {**FORM, "kind": "permission", "ends": "2027-01-01"}, "/ends"),
     ("a permission without an end", {**FORM, "kind": "permission"}, None),
     ("a permission that names nothing", {**FORM, "kind": "permission", "categories": []}, "/categories"),
-    ("a whole permission", {**PROHIBITION, "kind": "permission", "whole": True}, None),
+    ("a whole permission", {**FORM, "kind": "permission", "whole": True, "categories": []}, None),
     ("a whole permission that names data", {**FORM, "kind": "permission", "whole": True}, "/categories"),
     ("a consent with an end", {**FORM, "kind": "consent", "ends": "2027-01-01"}, None),
     ("a consent for everything", {**FORM, "kind": "consent", "whole": True, "categories": []}, "/categories"),
@@ -70,6 +71,35 @@ def test_each_kind_says_what_it_may(form: dict[str, Any], pointer: str | None) -
     with pytest.raises(ConsentError) as raised:
         word(**form)
     assert raised.value.pointer == pointer
+
+
+NOBODY: list[tuple[str, object, str]] = [
+    ("nobody", None, "/given_by"),
+    ("no member", {}, "/given_by/kind"),
+    ("what was found out alone", {"able_to_decide": True}, "/given_by/kind"),
+    ("a null", {"kind": None}, "/given_by/kind"),
+    ("a neighbour", {"kind": "neighbour"}, "/given_by/kind"),
+    ("a text", "self", "/given_by"),
+]
+
+
+@pytest.mark.parametrize("kind", ["permission", "consent"])
+@pytest.mark.parametrize(("giver", "pointer"), [row[1:] for row in NOBODY], ids=[row[0] for row in NOBODY])
+def test_what_opens_data_says_who_gives_it(kind: str, giver: object, pointer: str) -> None:
+    for read in (word, lambda **form: ConsentRecord.from_dict({**form, "recorded_at": AT.isoformat()})):
+        with pytest.raises(ConsentError) as raised:
+            read(**{**FORM, "kind": kind, "given_by": giver})
+
+        assert raised.value.pointer == pointer
+
+
+@pytest.mark.parametrize(
+    "giver", [None, {}, {"able_to_decide": True}], ids=["nobody", "no member", "what was found out"]
+)
+def test_prohibition_that_tells_nobody_protects_as_the_persons_own(giver: object) -> None:
+    record = word(**PROHIBITION, given_by=giver)
+
+    assert (record.kind, record.given_by.kind, record.ends) == (WordKind.PROHIBITION, GiverKind.SELF, None)
 
 
 def test_prohibition_stands_until_it_is_taken_back_whatever_end_the_form_names() -> None:
@@ -312,7 +342,7 @@ def test_report_touches_nothing_that_no_word_carries(rulebook: Rulebook) -> None
 
 
 def test_whole_permission_carries_all_but_what_a_prohibition_cuts(rulebook: Rulebook) -> None:
-    whole = word(kind="permission", whole=True, language="ti")
+    whole = word(kind="permission", whole=True, language="ti", given_by={"kind": "self"})
     cut = word(**PROHIBITION, categories=["health-needs"])
 
     assert all(is_carried(rulebook, whole, category=category) for category in rulebook.categories)
@@ -330,7 +360,7 @@ def test_permission_is_no_consent_and_a_consent_no_permission(rulebook: Rulebook
 
 def test_confirmed_report_is_the_persons_own_prohibition(rulebook: Rulebook) -> None:
     report = word(**PROHIBITION, given_by={"kind": "other"})
-    confirmed = report.confirmed(Giver(), "ti", AT, report.recorded_by)
+    confirmed = report.confirmed(Giver(GiverKind.SELF), "ti", AT, report.recorded_by)
 
     assert (confirmed.kind, confirmed.ends, confirmed.version) == (WordKind.PROHIBITION, None, 2)
     assert not is_carried(rulebook, named(kind="permission"), confirmed)

@@ -24,6 +24,7 @@ FORM: dict[str, Any] = {
     "recipients": ["municipality"],
     "categories": ["health-needs"],
     "language": "uk",
+    "given_by": {"kind": "self"},
 }
 
 
@@ -58,7 +59,7 @@ def test_refusal_is_taken_in_whatever_language_it_was_explained(tag: str) -> Non
 
     assert refusal.language == tag
     assert ConsentRecord.from_dict(refusal.to_wire()).language == tag
-    assert form_of({**to_fhir(refusal, ("urn:oid:1.2.246.21", "010190-900P"))})["language"] == tag
+    assert form_of({**to_fhir(refusal, ("urn:oid:1.2.246.21", "010190-900P"))}, AT)["language"] == tag
 
 
 GUARDIAN = {"kind": "guardian"}
@@ -68,13 +69,21 @@ PERMISSION = {"kind": "permission", "status": None}
 AGES: list[tuple[str, dict[str, Any], str | None]] = [
     ("an adult for themselves", {"subject_age": 18}, None),
     ("nobody said the age", {}, None),
-    ("an adult who cannot understand it", {"subject_age": 70, "given_by": {"able_to_decide": False}}, "/given_by"),
+    (
+        "an adult who cannot understand it",
+        {"subject_age": 70, "given_by": {"kind": "self", "able_to_decide": False}},
+        "/given_by",
+    ),
     ("a minor alone", {"subject_age": 17}, "/given_by"),
     ("a child alone", {"subject_age": 9}, "/given_by"),
-    ("a minor who is able to decide consents", {"subject_age": 16, "given_by": {"able_to_decide": True}}, "/given_by"),
+    (
+        "a minor who is able to decide consents",
+        {"subject_age": 16, "given_by": {"kind": "self", "able_to_decide": True}},
+        "/given_by",
+    ),
     (
         "a minor who is able to decide permits",
-        {"subject_age": 14, "given_by": {"able_to_decide": True}, **PERMISSION},
+        {"subject_age": 14, "given_by": {"kind": "self", "able_to_decide": True}, **PERMISSION},
         None,
     ),
     ("a minor permits, and nobody found them able to decide", {"subject_age": 14, **PERMISSION}, "/given_by"),

@@ -27,7 +27,16 @@ def test_row_becomes_a_form() -> None:
     assert row.form["subject"] == {"system": "urn:oid:1.2.246.21", "value": "010190-900P"}
     assert row.form["recipients"] == ["municipality", "county"]
     assert row.form["evidence"] == {"form": "S-3", "digest": None}
-    assert row.form["given_by"]["mandate_until"] is None
+    assert row.form["given_by"] == {"kind": "self"}
+
+
+@pytest.mark.parametrize("column", ["given_by", "minor_opinion"])
+def test_row_that_does_not_say_who_gives_it_says_nobody(column: str) -> None:
+    header = HEADER if column == "given_by" else HEADER.replace("given_by;", "")
+    (row,) = read_csv(csv_of(ROW.replace(";self;", ";;" if column == "given_by" else ";"), header=header))
+
+    assert row.form is not None
+    assert row.form["given_by"] is None
 
 
 @pytest.mark.parametrize(

@@ -345,7 +345,7 @@ def test_patterns_are_looked_for_and_land_in_the_queue(context: BrowserContext, 
         page.get_by_label("Look for patterns in the last").select_option("7")
         page.get_by_role("button", name="Look").click()
 
-        expect(page.locator("#patterns + ul li").first).to_contain_text("Repeated refusals")
+        expect(page.locator("#patterns + ul li").first).to_contain_text("Again and again in vain")
 
 
 def _tab_to(page: Page, selector: str) -> None:

@@ -201,7 +201,7 @@ async def test_what_somebody_reported_is_on_the_extract_once_the_person_has_conf
     about = RULEBOOK.categories["housing"].title["en"]
 
     await Reports(scene.here.exchange).answer(
-        who, scene.report, Confirmed(True, Giver(), "uk"), Locator(MIGRI_CUSTOMER, PERSON)
+        who, scene.report, Confirmed(True, Giver(GiverKind.SELF), "uk"), Locator(MIGRI_CUSTOMER, PERSON)
     )
 
     scene.clock.now += timedelta(minutes=1)

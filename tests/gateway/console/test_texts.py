@@ -28,6 +28,7 @@ from gateway.handover.states import REACHED
 from gateway.node.hold import HoldKind
 from gateway.obligations.acts import OUTCOMES, Channel
 from gateway.obligations.notice import Translation, drafts_by_language
+from gateway.obligations.tasks import FORGOTTEN
 from gateway.obligations.tasks import Kind as Task
 from texts import LANGUAGES, Catalogue
 
@@ -58,7 +59,7 @@ VALUES: dict[str, Iterable[str]] = {
     "speaker.": Speaker,
     "tasks.channel-": Channel,
     "tasks.kind-": Task,
-    "tasks.outcome-": [code for codes in OUTCOMES.values() for code in codes],
+    "tasks.outcome-": [FORGOTTEN, *(code for codes in OUTCOMES.values() for code in codes)],
     "tasks.translation-": [found for found in Translation if found is not Translation.REVIEWED],
     "type.": [*EntryType, *Told],
     "verdict.": Verdict,

@@ -71,7 +71,7 @@ class Register:
 
     async def fetch(self, locator: Locator) -> Sourced:
         self.fetched.append(locator.value)
-        return Sourced(self.bundle(locator.value), ())
+        return Sourced(self.bundle(locator.value), (), key=locator.value)
 
     async def close(self) -> None:
         return None
@@ -180,6 +180,7 @@ class InProcess:
             "purposes": ["service-need-lookup", "reception-to-municipality"],
             "recipients": ["municipality"],
             "categories": ["health-needs"],
+            "given_by": {"kind": "self"},
         } | changes
         party = self.place.network.parties["centre"]
         recorded = await self.consents.record("test", party.subsystem, Locator(MIGRI_CUSTOMER, person), form)

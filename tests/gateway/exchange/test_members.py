@@ -11,7 +11,7 @@ from sqlalchemy import update
 from audit.log.tables import identifiers
 from audit.questions.subjects import normalised
 from consent.words.consents import ConsentRecord
-from consent.words.givers import Giver
+from consent.words.givers import Giver, GiverKind
 from gateway.consents.endings import TakenBack
 from gateway.handover.accept import Inbox, Opener
 from gateway.handover.overview import Overview
@@ -29,7 +29,7 @@ from tests.gateway.handover.test_deliveries import order
 
 PERSON = Locator(MIGRI_CUSTOMER, "7000001")
 FORM = {"status": "active", "categories": ["health-needs"], "purposes": ["service-need-lookup"],
-        "recipients": ["municipality"]}  # fmt: skip
+        "recipients": ["municipality"], "given_by": {"kind": "self"}}  # fmt: skip
 REFUSED = {"status": "refused", "categories": ["health-needs"]}
 
 
@@ -70,7 +70,7 @@ async def test_consent_and_refusal_of_one_member_are_not_there_for_the_other(her
             assert refused.value.code == "consent-unknown"
     assert await here.consents.of("test", county, PERSON) == ()
     assert {word.status for word in await here.consents.of("test", centre, PERSON)} == {"active", "refused"}
-    taken_back = TakenBack(Giver(), PERSON, age=34)
+    taken_back = TakenBack(Giver(GiverKind.SELF), PERSON, age=34)
     done = await here.consents.withdraw("test", centre, words[1].id, said=taken_back)
     assert done.record.status == "withdrawn"
 

@@ -17,7 +17,11 @@ from tests.gateway.exchange.inprocess import Bundle, InProcess, hidden_reason, p
 
 CODE = "010190-900P"
 OTHER_CODE = "020290-9016"
-CARRIED = {"purposes": ["service-need-lookup", "reception-to-municipality"], "recipients": ["municipality"]}
+CARRIED = {
+    "purposes": ["service-need-lookup", "reception-to-municipality"],
+    "recipients": ["municipality"],
+    "given_by": {"kind": "self"},
+}
 
 
 def with_code(code: str = CODE) -> object:
@@ -85,7 +89,7 @@ def order_of(here: InProcess, person: str, **changes: object) -> Order:
     values: dict[str, object] = {
         "client": "c", "sender": here.place.network.parties["centre"].subsystem, "bundle": here.register.bundle(person),
         "flow": "F1", "idempotency": None, "case": None, "user": None, "not_before": None, "trace_id": "0" * 32,
-        "register": Register("register", is_authoritative=True),
+        "register": Register("register", is_authoritative=True), "record_key": person,
     }  # fmt: skip
     return Order(**(values | changes))  # type: ignore[arg-type]
 

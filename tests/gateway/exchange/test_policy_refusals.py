@@ -29,7 +29,7 @@ def database(tmp_path: Path) -> str:
 def refused_with(here: InProcess, code: str) -> None:
     """The last entry of the log is the refusal, and nothing was ever let go."""
     log = here.entries()
-    assert (log[-1].outcome, log[-1].reason) == ("refused", code)
+    assert (log[-1].outcome, log[-1].reason) == ("failed" if code == "source-invalid" else "refused", code)
     assert not [entry for entry in log if entry.outcome in {"success", "partial"} and entry.type == "query"]
 
 

@@ -110,6 +110,7 @@ class Chain:
         wire.breaks = breaks
         form = {
             "kind": "consent", "purposes": ["onward-move"], "recipients": ["municipality"], "categories": sorted(GIVEN),
+            "given_by": {"kind": "self"},
         }  # fmt: skip
         await consented(self.kotka, person, form)
         await order(self.kotka, person, flow="F10", bundle=moving(self.kotka.register.bundle(person)))

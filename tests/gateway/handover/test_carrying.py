@@ -151,6 +151,7 @@ def told(here: InProcess, **form: Any) -> tuple[ConsentRecord, dict[str, dict[st
         {
             "kind": basis(here).word.value, "purposes": [PURPOSE], "recipients": ["municipality", "county"],
             "categories": [HEALTH, "housing"], "language": "ti", "evidence": {"form": "SUOSTUMUS-3"},
+            "given_by": {"kind": "self"},
         } | form,
         Stamp("c-1", "s-1", str(parties["centre"].subsystem), now - timedelta(days=1)),
     )  # fmt: skip

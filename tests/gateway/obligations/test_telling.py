@@ -12,6 +12,7 @@ from sqlalchemy import select
 
 from consent.rules.request import SubjectFacts
 from gateway.exchange.deciding import Case, decide_between
+from gateway.handover.carrying import section_of
 from gateway.obligations.arising import Moved, got
 from gateway.obligations.notice import Translation, told
 from gateway.obligations.tasks import Care, Kind, State, Task, listed
@@ -90,6 +91,27 @@ async def test_recipient_tells_unless_the_sender_says_that_it_does(chain: Chain,
 
     assert problem_of(answer) is None, answer.body
     assert len(waiting(chain.tampere)) == (0 if says.get("tells") is True else 1)
+
+
+@pytest.mark.parametrize("is_told", [False, True])
+async def test_recipient_tells_nothing_under_a_basis_by_which_it_did_not_come(chain: Chain, is_told: bool) -> None:
+    here = chain.kotka
+    given = frozenset({"identity", "residence-permit", "move", "health-needs"})
+    bundle = project(here.register.bundle(WHO), given).bundle
+    rulebook = here.exchange.standing(here.exchange.clock()).rulebook
+    words = {"health-needs": WORD | {"section": section_of(rulebook.basis("municipality-consent"))}}
+    document = {"handover": "h", "delivery": "d", "flow": "F1", "bundle": bundle, "wrd": words, "tells": is_told}
+    answer = await here.bring("saapuvat", document, party="centre", purpose=PURPOSE)
+
+    assert problem_of(answer) is None, answer.body
+    (receipt,) = [entry for entry in here.entries() if entry.type == "receipt"]
+    assert (receipt.bases, "health-needs" in receipt.categories.permitted) == (
+        ("municipality-consent", "placement-municipality"), True,
+    )  # fmt: skip
+    (task,) = waiting(here)
+    assert (task.kind, "health-needs" in task.categories) == (Kind.TELL, not is_told)
+    assert task.bases == (("placement-municipality",) if is_told else receipt.bases)
+    assert set(task.categories) == set(receipt.categories.permitted) - ({"health-needs"} if is_told else set())
 
 
 async def test_recipient_tells_of_what_it_got_by_its_own_right(chain: Chain) -> None:

@@ -197,7 +197,7 @@ class World:
             with self.unit() as connection:
                 act(connection)  # type: ignore[operator]
         except ProblemError as problem:
-            if problem.code != "not-found":
+            if problem.code not in ("not-found", "invalid-request"):
                 raise
 
     def step(self) -> None:

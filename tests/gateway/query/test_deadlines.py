@@ -76,7 +76,7 @@ async def test_nothing_is_released_after_the_message_has_expired(
 
     assert (answer.status, problem_of(answer)) == (503, "busy")
     assert orjson.loads(answer.body)["retry_after"] >= 1
-    assert [entry.outcome for entry in here.entries() if entry.type == "query"] == [Outcome.REFUSED]
+    assert [entry.outcome for entry in here.entries() if entry.type == "query"] == [Outcome.FAILED]
     assert answer.message is not None
 
 

@@ -176,6 +176,22 @@ async def test_asker_refuses_what_the_stated_words_do_not_carry(
             assert refused.value.code == "peer-answer-invalid"
 
 
+@pytest.mark.parametrize(
+    "body", [{}, {"entry": []}, {"entry": [1]}, {"entry": [{}]}, {"entry": [{"resource": {"birthDate": "x"}}]}]
+)
+async def test_signed_answer_that_is_no_record_is_refused_as_such(
+    place: Place, database_url: str, body: dict[str, Any]
+) -> None:
+    async with kotka(place, database_url, 1, 2, 3) as here:
+        outgoing = asked(here)
+        with pytest.raises(ProblemError) as refused:
+            judged(None, outgoing, answered(outgoing, {}, "identity"), body)
+
+    assert (refused.value.code, refused.value.detail) == (
+        "peer-answer-invalid", "the other node's signed answer is not a record",
+    )  # fmt: skip
+
+
 async def test_answer_of_a_former_version_is_taken_without_words(place: Place, database_url: str) -> None:
     async with kotka(place, database_url, 1, 2) as here:
         outgoing = asked(here)

@@ -19,6 +19,8 @@ from typer.testing import CliRunner
 from consent.deciding.examples import outcome
 from consent.rulebook import load
 from consent.rules.law import Rulebook
+from consent.words.fhir import CATEGORY
+from consent.words.resource import RECIPIENT
 from gateway.cli.main import app
 from gateway.storage.tables import arrival_words, bodies, decisions, deliveries
 from schemas.identifiers import HETU, MIGRI_CUSTOMER
@@ -58,6 +60,7 @@ def consent(person: str, **changes: Any) -> dict[str, Any]:
         "purposes": ["service-need-lookup"],
         "recipients": ["municipality"],
         "categories": ["health-needs"],
+        "given_by": {"kind": "self"},
         "language": "ar",
         "evidence": {"form": "S-3", "digest": "sha-256:" + "a" * 64},
     } | changes
@@ -305,7 +308,7 @@ async def test_every_flow_has_an_example_that_permits_and_one_that_refuses_throu
                 "provider": stated(RULEBOOK, example.provider),
                 "requester": stated(RULEBOOK, example.requester),
                 "facts": facts_of(RULEBOOK, example.case),
-                "consents": [dict(one) for one in RULEBOOK.cases[example.case].consents],
+                "consents": [{"given_by": {"kind": "self"}, **word} for word in RULEBOOK.cases[example.case].consents],
                 "at": f"{example.on.isoformat()}T12:00:00Z",
             }
             if example.emergency:
@@ -344,7 +347,8 @@ async def test_flow_is_decided_for_each_of_its_recipients(nodes: Running) -> Non
 
 
 def _granted(purpose: str, recipient: str, *categories: str) -> dict[str, Any]:
-    return {"status": "active", "purposes": [purpose], "recipients": [recipient], "categories": list(categories)}
+    said = {"purposes": [purpose], "recipients": [recipient], "categories": list(categories)}
+    return said | {"status": "active", "given_by": {"kind": "self"}}
 
 
 #: Who asks what about whom with which consent, and the basis by which a category may move; None if it may not.
@@ -629,6 +633,7 @@ async def test_fhir_goes_in_and_comes_out(nodes: Running) -> None:
         },
         "category": [{"coding": [{"system": "http://loinc.org", "code": "59284-0"}]}],
         "patient": {"identifier": {"system": HETU, "value": person}},
+        "performer": [{"identifier": {"system": HETU, "value": person}}],
         "language": "so",
         "provision": {
             "type": "permit",
@@ -636,7 +641,7 @@ async def test_fhir_goes_in_and_comes_out(nodes: Running) -> None:
             "class": [{"system": "urn:yhdyspinta:category", "code": "health-needs"}],
             "actor": [
                 {
-                    "role": {"coding": [{"code": "IRCP"}]},
+                    "role": {"coding": [RECIPIENT]},
                     "reference": {"identifier": {"system": "urn:yhdyspinta:role", "value": "municipality"}},
                 }
             ],
@@ -653,44 +658,46 @@ async def test_fhir_goes_in_and_comes_out(nodes: Running) -> None:
     Consent.model_validate(made)
     Bundle.model_validate(found)
     assert found["entry"][0]["resource"] == made
-    refused, problem = await call(
-        nodes, "centre", "POST", "/v1/consents", json=resource | {"status": "draft"}, headers=fhir
-    )
-    assert (refused, problem["code"], problem["pointer"]) == (422, "consent-invalid", "/status")
-
-
-async def test_file_of_consents_is_brought_once_and_bad_rows_are_told(nodes: Running) -> None:
-    first, second, third = (invented(number) for number in (7, 8, 9))
-    header = "subject_system,subject,status,purposes,recipients,categories,language,form"
-    rows = [
-        f"{HETU},{first},active,service-need-lookup,municipality,health-needs,ar,S-1",
-        f"{HETU},{second},refused,,,health-needs,so,S-2",
-        f"{HETU},{third},active,service-need-lookup,municipality,horoscope,ar,S-3",
+    wrong: list[tuple[dict[str, Any], str]] = [
+        ({"status": "draft"}, "/status"),
+        ({"performer": [{"reference": "RelatedPerson/naapuri", "display": "Naapuri"}]}, "/performer/0"),
+        ({"performer": []}, "/performer"),
+        ({"dateTime": "2100-01-01"}, "/dateTime"),
+        (
+            {"provision": resource["provision"] | {"class": [{"system": CATEGORY, "code": "horoscope"}]}},
+            "/provision/class/0",
+        ),
+        ({"patient": {"identifier": {"system": HETU, "value": "010190-900X"}}}, "/performer/0"),
     ]
-    data = "\n".join((header, *rows)).encode()
-    kind = {"Content-Type": "text/csv; charset=utf-8"}
+    for changes, pointer in wrong:
+        refused, problem = await call(nodes, "centre", "POST", "/v1/consents", json=resource | changes, headers=fhir)
+        assert (refused, problem["code"], problem["pointer"]) == (422, "consent-invalid", pointer)
 
-    status, brought = await call(nodes, "centre", "POST", "/v1/consents/import", data=data, headers=kind)
-    _, again = await call(nodes, "centre", "POST", "/v1/consents/import", data=data, headers=kind)
 
-    assert status == 201
-    assert (brought["read"], brought["recorded"], brought["rejected"]) == (3, 2, 1)
-    assert (brought["findings"][0]["row"], brought["findings"][0]["pointer"]) == (4, "/categories/0")
-    assert (again["recorded"], again["known"]) == (0, 2)
-    assert [one["id"] for one in again["consents"]] == [one["id"] for one in brought["consents"]]
-    # What was taken back since is not said anew by a file that is sent again, and a prohibition that was lifted is.
-    for made, person in zip(brought["consents"], (first, second), strict=True):
-        ended, _ = await post(nodes, "centre", f"/v1/consents/{made['id']}/withdrawal", taken_back(person))
-        assert ended == 201
-    _, later = await call(nodes, "centre", "POST", "/v1/consents/import", data=data, headers=kind)
-    assert (later["recorded"], later["known"]) == (1, 1)
-    (known,) = [made for made in later["consents"] if made["known"]]
-    assert known["id"] == brought["consents"][0]["id"]
-    renewed = "\n".join((header, rows[0].replace("S-1", "S-11"))).encode()
-    _, said = await call(nodes, "centre", "POST", "/v1/consents/import", data=renewed, headers=kind)
-    assert (said["recorded"], said["known"]) == (1, 0)
-    wrong, problem = await call(nodes, "centre", "POST", "/v1/consents/import", data=b"nonsense", headers=kind)
-    assert (wrong, problem["code"]) == (422, "consent-invalid")
+async def test_no_door_takes_what_opens_data_from_nobody(nodes: Running) -> None:
+    """As JSON, in a list, in a file and in a case that is only put; a prohibition is taken from anybody."""
+    person = invented(66)
+    unsaid = {name: value for name, value in consent(person).items() if name != "given_by"}
+    alone, problem = await post(nodes, "centre", "/v1/consents", unsaid)
+    listed, of_list = await post(
+        nodes, "centre", "/v1/consents/import", {"consents": [unsaid, unsaid | {"given_by": {}}]}
+    )
+    columns = "subject_system;subject;given_by;purposes;recipients;categories"
+    row = f"{HETU};{person};;service-need-lookup;municipality;health-needs"
+    _, of_file = await call(
+        nodes, "centre", "POST", "/v1/consents/import",
+        data=f"{columns}\n{row}\n", headers={"Content-Type": "text/csv"},
+    )  # fmt: skip
+    put, of_case = await post(
+        nodes, "centre", "/v1/decisions", {"flow": "F1", "consents": [{"categories": ["identity"]}]}
+    )
+    forbidden, word = await post(nodes, "centre", "/v1/consents", unsaid | {"status": "refused"})
+
+    assert (alone, problem["code"], problem["pointer"]) == (422, "consent-invalid", "/given_by")
+    assert (listed, [found["column"] for found in of_list["findings"]]) == (422, ["given_by", "given_by"])
+    assert [found["column"] for found in of_file["findings"]] == ["given_by"]
+    assert (put, of_case["pointer"]) == (400, "/consents/0/given_by")
+    assert (forbidden, word["kind"]) == (201, "prohibition")
 
 
 # -- between two nodes -------------------------------------------------------------------------------------------
@@ -855,11 +862,17 @@ async def test_emergency_is_answered_marked_kept_and_put_before_the_officer(node
     justification = "Found unconscious at the railway station; allergies must be known now."
 
     refused, problem = await ask(nodes, person, *asked, by="kymenlaakso")
-    silent, missing = await ask(nodes, person, *asked, by="kymenlaakso", emergency={"justification": "  "})
-    status, answer = await ask(nodes, person, *asked, by="kymenlaakso", emergency={"justification": justification})
+    told = {"by": "kymenlaakso", "user": "nurse-4"}
+    for nothing in ("  ", ".", "!?", "\u200b\u200b", "\u3164\u3164", "112"):
+        silent, missing = await ask(nodes, person, *asked, **told, emergency={"justification": nothing})
+        assert (silent, missing["code"]) == (422, "justification-missing"), nothing
+    for nobody in ({}, {"user": " "}):
+        by = {"by": "kymenlaakso", **nobody}
+        alone, unsaid = await ask(nodes, person, *asked, **by, emergency={"justification": justification})
+        assert (alone, unsaid["pointer"]) == (400, "/user"), nobody
+    status, answer = await ask(nodes, person, *asked, **told, emergency={"justification": justification})
 
     assert (refused, problem["code"]) == (404, "not-available")
-    assert (silent, missing["code"]) == (422, "justification-missing")
     assert status == 200
     assert sorted(answer["decision"]["permitted"]) == ["health-needs", "identity"]
     entry = nodes.entries("centre", type="break-glass")[-1]
@@ -900,11 +913,11 @@ async def arrived(nodes: Running, party: str, consent_id: str) -> dict[str, Any]
 
 def test_file_is_brought_by_command_as_the_client_that_calls(nodes: Running, tmp_path: Path) -> None:
     folder = nodes.party("centre").folder
-    header = "subject_system,subject,status,purposes,recipients,categories"
+    header = "subject_system,subject,status,given_by,purposes,recipients,categories"
     file = tmp_path / "forms.csv"
     file.write_text(
-        f"{header}\n{HETU},{invented(20)},active,service-need-lookup,municipality,health-needs\n"
-        f"{HETU},{invented(21)},active,service-need-lookup,municipality,horoscope\n"
+        f"{header}\n{HETU},{invented(20)},active,self,service-need-lookup,municipality,health-needs\n"
+        f"{HETU},{invented(21)},active,self,service-need-lookup,municipality,horoscope\n"
     )
     order = [
         "consent", "import", str(file), "--node", nodes.party("centre").address,
@@ -928,7 +941,9 @@ async def _two_exchanges(nodes: Running) -> None:
     here, there = moving_to(nodes, "285")[3], moving_to(nodes, "091")[0]
     urgent = {"justification": "Found unconscious; allergies must be known now."}
     status, _ = await ask(nodes, here, "identity", "housing")
-    emergency, _ = await ask(nodes, there, "identity", "health-needs", by="kymenlaakso", emergency=urgent)
+    emergency, _ = await ask(
+        nodes, there, "identity", "health-needs", by="kymenlaakso", user="nurse-4", emergency=urgent
+    )
     assert (status, emergency) == (200, 200)
 
 

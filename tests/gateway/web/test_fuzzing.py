@@ -109,7 +109,7 @@ def samples_of(ground: Ground, place: Place) -> dict[str, list[Any]]:
     rows = register.split(b"\r\n")
     some = [b"\r\n".join([rows[0], row, b""]) for row in rows[1:6]]
     word = {"subject": PEOPLE[0], "purposes": ["service-need-lookup"], "recipients": ["municipality"],
-            "categories": ["health-needs"]}  # fmt: skip
+            "categories": ["health-needs"], "given_by": {"kind": "self"}}  # fmt: skip
     call = ground.faces.clients.call
     consent = ground.run(call("POST", "/v1/consents", json=word)).json()["id"]
     ordered = ground.run(call("POST", "/v1/handovers?adapter=reception-centre-csv", content=some[0])).json()

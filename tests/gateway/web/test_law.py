@@ -88,7 +88,7 @@ def case_of(row: dict[str, str]) -> dict[str, Any]:
         "provider": stated(row["from"]),
         "requester": stated(row["to"]),
         "facts": facts,
-        "consents": [dict(word) for word in person.consents],
+        "consents": [{"given_by": {"kind": "self"}, **word} for word in person.consents],
         "categories": [row["category"]],
         "at": f"{row['on']}T12:00:00Z",
     }
