@@ -158,7 +158,7 @@ class MappedAdapter:
         if not named and not doubts:
             doubts.append(finding("error", "field-missing", build.record.position, at))
         pairs = tuple((identifier["system"], identifier["value"]) for identifier in named)
-        change = None if doubts else Change(ChangeKind.WITHDRAWN, pairs)
+        change = None if doubts else Change(ChangeKind.WITHDRAWN, pairs, build.record.key)
         told = doubts or [finding("warning", "client-withdrawn", build.record.position)]
         return Mapped(build.record.key, None, {}, tuple(told), build.record.position, change)
 

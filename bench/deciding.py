@@ -21,15 +21,15 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from sqlalchemy import Engine
 
 from bench.figures import Figure
-from consent import store
-from consent.consents import ConsentRecord, Evidence, WordStatus
-from consent.decision import decide
-from consent.givers import Giver, GiverKind
-from consent.law import Rulebook
-from consent.request import Party, Request
+from consent.deciding.decision import decide
+from consent.deciding.verdicts import Decision
 from consent.rulebook import load, reference_rulebook
-from consent.tables import metadata
-from consent.verdicts import Decision
+from consent.rules.law import Rulebook
+from consent.rules.request import Party, Request
+from consent.words import store
+from consent.words.consents import ConsentRecord, Evidence, WordStatus
+from consent.words.givers import Giver, GiverKind
+from consent.words.tables import metadata
 from gateway.storage import engine as storage
 
 PART = "deciding"

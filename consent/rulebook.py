@@ -18,12 +18,12 @@ from typing import Any, Final
 
 import jsonschema_rs
 
-from consent.building import build
-from consent.document import Document, Fault, RulebookError, read
-from consent.law import (
+from consent.rules.building import build
+from consent.rules.document import Document, Fault, RulebookError, read
+from consent.rules.law import (
     Rulebook,
 )
-from consent.naming import Names
+from consent.rules.naming import Names
 
 _MOST_FAULTS: Final = 200
 _SCHEMAS: Final = {1: "rulebook-1.schema.json", 2: "rulebook.schema.json"}
@@ -83,7 +83,7 @@ def _form(document: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
 
 
 def _examples_gone_wrong(rulebook: Rulebook, document: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
-    from consent.examples import outcome
+    from consent.deciding.examples import outcome
 
     places = [
         f"/bases/{index}/examples/{place}"

@@ -10,9 +10,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from consent.document import Document, read
-from consent.law import Rulebook
 from consent.rulebook import checked
+from consent.rules.document import Document, read
+from consent.rules.law import Rulebook
 
 _FILE = Path(__file__).parent / "consent" / "recorded" / "fi-kotoutuminen-2026-11-27.yaml"
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from consent.decision import _NEARNESS
+from consent.deciding.decision import _NEARNESS
 from gateway.wire.problem_table import PROBLEMS
 from tests.gateway.console.test_texts import VALUES
 from texts import Catalogue, Text, day, read

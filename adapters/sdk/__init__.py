@@ -152,10 +152,13 @@ class ChangeKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What a source says of a record that it gave before: of whom, by identifiers as pairs of system and value."""
+    """What a source says of a record that it gave before: of whom, by identifiers as pairs of system and value, and of
+    which record, by its key there.
+    """
 
     kind: ChangeKind
     identifiers: tuple[tuple[str, str], ...]
+    key: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Searches that follow a thread to people, and find nobody who was forgotten.
+"""Searches that follow a thread to people, and find nobody who was forgotten; and what is left to clear of them.
 
 A person whose key was destroyed has no identifier and no pseudonym by which to be looked for. Two threads remain in the
 entries, which never change: the keyed hash of a case, which whoever knows its reference can ask for, and the ids of
@@ -38,3 +38,14 @@ def _remembered(connection: Connection, found: tuple[Found, ...]) -> tuple[Found
     about = {item.entry.subject for item in found} - {None}
     known = set(connection.scalars(select(subjects.c.pseudonym).where(subjects.c.pseudonym.in_(about))))
     return tuple(item for item in found if item.entry.subject is None or item.entry.subject in known)
+
+
+def scrub(connection: Connection) -> None:
+    """After a destruction was committed: empty SQLite's write-ahead log, so that old pages do not linger in it.
+
+    On PostgreSQL: vacuum the dead rows. Needs a connection outside a transaction (AUTOCOMMIT).
+    """
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").close()
+    else:
+        connection.exec_driver_sql("VACUUM audit_subjects, audit_identifiers")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, select
 
 from audit.log.tables import claims as claims_table
 from audit.log.tables import subjects as subjects_table
@@ -18,7 +18,7 @@ def persons(connection: Connection, pseudonyms: Iterable[str]) -> dict[str, str]
     """For each pseudonym what stands for its person: the same for all pseudonyms of one person.
 
     A pseudonym that nobody has any more stands for itself. An item of another organisation that names several
-    persons counts for one of them.
+    persons counts for one of them: for one of our own, if there is one.
     """
     wanted = sorted(set(pseudonyms))
     subject_of: dict[str, str] = {}
@@ -30,9 +30,10 @@ def persons(connection: Connection, pseudonyms: Iterable[str]) -> dict[str, str]
     ids = sorted(set(subject_of.values()))
     for low in range(0, len(ids), _AT_ONCE):
         named = claims_table.c.claim.in_(ids[low : low + _AT_ONCE])
-        of_claim = select(claims_table.c.claim, func.min(claims_table.c.subject)).where(named)
-        rows = connection.execute(of_claim.group_by(claims_table.c.claim))
-        claimed.update((claim, subject) for claim, subject in rows)
+        subject = claims_table.c.subject
+        of_claim = select(claims_table.c.claim, subject).join(subjects_table, subjects_table.c.id == subject)
+        for row in connection.execute(of_claim.where(named).order_by(subjects_table.c.claimed, subject)):
+            claimed.setdefault(row.claim, row.subject)
     person = _standing_for(connection, {claimed.get(id_, id_) for id_ in ids})
     return {
         pseudonym: person[claimed.get(subject_of[pseudonym], subject_of[pseudonym])]

@@ -73,7 +73,11 @@ class ConsentLine:
 
 @dataclass(frozen=True, slots=True)
 class Extract:
-    """What the log says about one person. `hidden` is 0 in the person's own version, whatever was left out."""
+    """What the log says about one person. `hidden` is 0 in the person's own version, whatever was left out.
+
+    `identifiers` are the kinds of identifiers that it was made for; `others`, in the officer's version alone, those
+    under which there may be more of the same person, and of which nobody has said so.
+    """
 
     language: str
     controller: str
@@ -85,6 +89,8 @@ class Extract:
     consents: tuple[ConsentLine, ...]
     for_officer: bool
     hidden: int
+    identifiers: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
 
     @property
     def given(self) -> tuple[Disclosure, ...]:
@@ -399,4 +405,5 @@ def usage_sentence(found: Found, language: str, names: Names) -> str:
     """One disclosure as a sentence that a person understands."""
     line = disclosure_line(found.entry, language, names)
     categories = ", ".join(line.categories) or text("usage.none", language)
-    return text("usage.sentence", language, who=line.recipient, categories=categories, purpose=line.purpose)
+    purpose = f"{line.purpose} ({text('type.break-glass', language)})" if line.emergency else line.purpose
+    return text("usage.sentence", language, who=line.recipient, categories=categories, purpose=purpose)

@@ -12,6 +12,7 @@ a subject of its own for that one item, found under each of the identifiers that
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 import secrets
 import unicodedata
@@ -263,13 +264,35 @@ class Subjects:
         person's; else it gets a subject, and so a key, of its own. `also` are further subjects that it is found
         under; of a claim, those that it is found under. Call it in a unit.
         """
+        first, ids = self._claimed_by(connection, identifiers, now, also)
+        return first if first is not None else self._claim(connection, ids, now)
+
+    def answered(self, connection: Connection, asked: Subject, identifiers: Identifiers, now: datetime) -> Subject:
+        """The subject of an answer to a question about `asked`: found under each identifier that the answer named, too.
+
+        The same as of a claim, but all answers that name the same are one's: the same person is asked about often.
+        """
+        if not identifiers:
+            return asked
+        first, ids = self._claimed_by(connection, identifiers, now, [asked.id])
+        if first is not None:
+            return asked
+        claim = f"c-{hashlib.sha256(' '.join(ids).encode()).hexdigest()[:32]}"
+        return self.by_id(connection, claim) or self._claim(connection, ids, now, claim)
+
+    def _claimed_by(
+        self, connection: Connection, identifiers: Identifiers, now: datetime, also: Sequence[str]
+    ) -> tuple[Subject | None, list[str]]:
+        """Whose identifiers these and the further subjects are; with the first of one person beyond doubt."""
         met = self._met(connection, identifiers, now, is_claim=True)
         ids = [subject.id for known in met for subject in known.subjects]
         ids += self.found_under(connection, also)
-        if len(ids) == 1 or set(ids) <= links.web(connection, ids).certain(ids[:1]):
-            return met[0].subjects[0]
-        claim = self._create(connection, now, is_claim=True)
-        for subject in sorted(set(ids)):
+        is_one = len(ids) == 1 or _are_one(connection, ids)
+        return met[0].subjects[0] if is_one else None, sorted(set(ids))
+
+    def _claim(self, connection: Connection, ids: Sequence[str], now: datetime, identifier: str = "") -> Subject:
+        claim = self._create(connection, now, is_claim=True, identifier=identifier)
+        for subject in ids:
             _ADD_CLAIM.run(connection, claim.id, subject)
         return claim
 
@@ -312,10 +335,11 @@ class Subjects:
         return tuple(found[wanted_id] for wanted_id in dict.fromkeys(wanted) if wanted_id in found)
 
     def same_person(self, connection: Connection, pseudonym: str) -> tuple[str, ...]:
-        """All pseudonyms of the person whose one this is, itself included."""
+        """All pseudonyms of the person whose one this is, itself included; of a claim, of all whom it names."""
         table = subjects_table
         id_ = connection.scalar(select(table.c.id).where(table.c.pseudonym == pseudonym))
-        return tuple(dict.fromkeys((pseudonym, *self.pseudonyms(connection, id_)))) if id_ else (pseudonym,)
+        ids = self.found_under(connection, [id_]) if id_ else []
+        return tuple(dict.fromkeys((pseudonym, *(found for of in ids for found in self.pseudonyms(connection, of)))))
 
     def systems(self, connection: Connection, ids: Sequence[str]) -> list[tuple[str, str | None]]:
         """Each identifier's subject and system, of these subjects; the system is None where it was not kept."""
@@ -353,11 +377,15 @@ class Subjects:
 
         What others claimed about several persons goes when the last of them is forgotten. Returns the ids concerned.
         Call it in a unit together with its entry of type `key`. On SQLite the freed space is overwritten; what the
-        write-ahead log and backups still hold goes with `scrub` and with their own retention.
+        write-ahead log and backups still hold goes with `forgotten.scrub` and with their own retention.
         """
         ids = self.group(connection, id)
         if not ids:
             raise SubjectError("there is no such subject")
+        return self.destroy_all(connection, ids, now)
+
+    def destroy_all(self, connection: Connection, ids: Sequence[str], now: datetime) -> tuple[str, ...]:
+        """The same of exactly these subjects, whoever they are."""
         claimed = connection.scalars(select(claims_table.c.claim).where(claims_table.c.subject.in_(ids))).all()
         connection.execute(delete(claims_table).where(claims_table.c.subject.in_(ids)))
         shared = connection.scalars(select(claims_table.c.claim).where(claims_table.c.claim.in_(claimed))).all()
@@ -393,9 +421,9 @@ class Subjects:
         if not self._rows(connection, (self.blind(known.system, known.value),)):
             self._index(connection, known, known.subjects[0], now)
 
-    def _create(self, connection: Connection, now: datetime, *, is_claim: bool) -> Subject:
+    def _create(self, connection: Connection, now: datetime, *, is_claim: bool, identifier: str = "") -> Subject:
         key = secrets.token_bytes(KEY_BYTES)
-        subject = Subject(f"s-{secrets.token_hex(16)}", _pseudonym(key), key)
+        subject = Subject(identifier or f"s-{secrets.token_hex(16)}", _pseudonym(key), key)
         wrapped = self.keys.wrap(key)
         _ADD_SUBJECT.run(connection, subject.id, subject.pseudonym, wrapped, micros(now), int(is_claim))
         return subject
@@ -405,6 +433,14 @@ class Subjects:
         if wrapped is None or pseudonym is None:
             return None
         return Subject(id, pseudonym, self.keys.unwrap(bytes(wrapped)))
+
+
+def _are_one(connection: Connection, ids: Sequence[str]) -> bool:
+    """Whether all these are one person beyond doubt; a group that is too large to be a person is nobody."""
+    try:
+        return set(ids) <= links.web(connection, ids).certain(ids[:1])
+    except links.GroupTooLargeError:
+        return False
 
 
 def _written(member: str, system: str, value: str) -> bytes:
@@ -418,14 +454,3 @@ def _once(subjects: Iterable[Subject]) -> tuple[Subject, ...]:
 
 def _pseudonym(key: bytes) -> str:
     return hmac.digest(key, b"pseudonym", "sha256").hex()
-
-
-def scrub(connection: Connection) -> None:
-    """After a destruction was committed: empty SQLite's write-ahead log, so that old pages do not linger in it.
-
-    On PostgreSQL: vacuum the dead rows. Needs a connection outside a transaction (AUTOCOMMIT).
-    """
-    if connection.dialect.name == "sqlite":
-        connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").close()
-    else:
-        connection.exec_driver_sql("VACUUM audit_subjects, audit_identifiers")

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, StringConstraints
 
-from consent.standing import StandingRequest, StandingRequestError
+from consent.rules.standing import StandingRequest, StandingRequestError
 from gateway.asking.requests import Listed, Right, State
 from gateway.web.forms import Code, Codes, Shape, Shown
 from gateway.wire.problems import ProblemError

@@ -17,10 +17,10 @@ import orjson
 from sqlalchemy import Connection, Row, Select, insert, select, update
 
 from audit.log.entries import Entry, EntryType, Outcome, micros, moment
-from consent.conditions import CONDITIONS
-from consent.law import Basis, Mode, Rulebook
-from consent.standing import StandingRequest
-from consent.verdicts import legal_day
+from consent.deciding.verdicts import legal_day
+from consent.rules.conditions import CONDITIONS
+from consent.rules.law import Basis, Mode, Rulebook
+from consent.rules.standing import StandingRequest
 from gateway.registry.read.asked import signed
 from gateway.registry.read.registry import Registry
 from gateway.registry.read.standing import Standing

@@ -390,9 +390,9 @@ def watch(
     import uvicorn
 
     from adapters.workbench.looking import Bench
-    from consent.document import RulebookError
     from consent.rulebook import load as load_rulebook
     from consent.rulebook import reference_rulebook
+    from consent.rules.document import RulebookError
     from gateway.cli.workbench import workbench
     from gateway.web.listeners import bind
     from texts import LANGUAGES

@@ -15,20 +15,20 @@ from typing import Annotated, Any, NoReturn
 import typer
 from rich.markup import escape
 
-from consent.analysis import Check
-from consent.analysis import check as check_rulebook
-from consent.coverage import cover
-from consent.difference import differences
-from consent.document import RulebookError
-from consent.explaining import explain as explain_decision
-from consent.invariants import Proof, prove
-from consent.law import Rulebook
-from consent.replaying import again
-from consent.report import Report, of_check, of_coverage, of_differences
-from consent.request import Way
+from consent.checking.analysis import Check
+from consent.checking.analysis import check as check_rulebook
+from consent.checking.coverage import cover
+from consent.checking.difference import differences
+from consent.checking.explaining import explain as explain_decision
+from consent.checking.invariants import Proof, prove
+from consent.checking.report import Report, of_check, of_coverage, of_differences
+from consent.checking.stating import Invariant, load_invariants, reference_invariants
+from consent.deciding.replaying import again
+from consent.deciding.verdicts import Decision, legal_day
 from consent.rulebook import load, reference_rulebook
-from consent.stating import Invariant, load_invariants, reference_invariants
-from consent.verdicts import Decision, legal_day
+from consent.rules.document import RulebookError
+from consent.rules.law import Rulebook
+from consent.rules.request import Way
 from gateway.cli.supposing import Supposition, SuppositionError, supposed_decision
 from gateway.desk.cli.desk import desk, entry_named
 from gateway.desk.questions.rulebooks import Again, Explain, Swings

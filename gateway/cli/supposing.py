@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-from consent.examples import decide_case
-from consent.law import FlowDelivery, Rulebook
-from consent.request import Way
-from consent.supposed import Supposed, SupposedError
-from consent.verdicts import Decision
+from consent.deciding.examples import decide_case
+from consent.deciding.supposed import Supposed, SupposedError
+from consent.deciding.verdicts import Decision
+from consent.rules.law import FlowDelivery, Rulebook
+from consent.rules.request import Way
 
 
 class SuppositionError(ValueError):

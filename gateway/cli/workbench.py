@@ -28,12 +28,12 @@ from adapters.scaffold.placing import places
 from adapters.sdk import Finding
 from adapters.workbench.editing import Edit, EditError, EditKind
 from adapters.workbench.looking import Bench, Look
-from consent.decision import decide
-from consent.explaining import explain
-from consent.law import FlowDelivery, Rulebook
-from consent.request import Party, SubjectFacts
-from consent.request import Request as Question
-from consent.verdicts import Decision, PermittedCategory
+from consent.checking.explaining import explain
+from consent.deciding.decision import decide
+from consent.deciding.verdicts import Decision, PermittedCategory
+from consent.rules.law import FlowDelivery, Rulebook
+from consent.rules.request import Party, SubjectFacts
+from consent.rules.request import Request as Question
 from gateway.exchange.deciding import facts_in
 from schemas.categories import PARTS
 from schemas.facts import read_facts

@@ -13,11 +13,11 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from consent.consents import ConsentRecord, Ending, ErrorReason, WordStatus, person_on
-from consent.givers import Giver, check_lifts
-from consent.givers import Person as Known
-from consent.reading import ConsentError
-from consent.verdicts import legal_day
+from consent.deciding.verdicts import legal_day
+from consent.words.consents import ConsentRecord, Ending, ErrorReason, WordStatus, person_on
+from consent.words.givers import Giver, check_lifts
+from consent.words.givers import Person as Known
+from consent.words.reading import ConsentError
 from gateway.exchange.context import Exchange
 from gateway.sources.backends import Locator
 from gateway.wire.identifiers import SubsystemId

@@ -9,11 +9,11 @@ from typing import Annotated, Any, Literal, get_type_hints
 
 from pydantic import Field, create_model
 
-from consent.consents import ConsentRecord, ErrorReason, WordKind, WordStatus
-from consent.forms import Row, column_of
-from consent.givers import Giver, GiverKind, Opinion
-from consent.request import SubjectFacts
-from consent.targets import Sector, TargetKind
+from consent.rules.request import SubjectFacts
+from consent.words.consents import ConsentRecord, ErrorReason, WordKind, WordStatus
+from consent.words.forms import Row, column_of
+from consent.words.givers import Giver, GiverKind, Opinion
+from consent.words.targets import Sector, TargetKind
 from gateway.consents.endings import TakenBack
 from gateway.consents.record import Recorded
 from gateway.exchange.advising import MOST_CONSENTS, Advice

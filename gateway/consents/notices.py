@@ -16,8 +16,8 @@ from sqlalchemy import Connection, select
 from audit.log.entries import Entry, Outcome, micros, new_id
 from audit.log.tables import entries
 from audit.questions.subjects import Subject
-from consent import store
-from consent.consents import ConsentRecord
+from consent.words import store
+from consent.words.consents import ConsentRecord
 from gateway.exchange.context import Exchange
 from gateway.exchange.holding import UNSENT, case_of, has_surely_left_nothing
 from gateway.handover.carrying import CARRIERS, digest_of, version_for

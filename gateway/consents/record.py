@@ -17,9 +17,9 @@ from sqlalchemy import Connection
 from audit.log.entries import Categories, Entry, new_id
 from audit.log.waiting import Written
 from audit.questions.subjects import Subject
-from consent import store
-from consent.consents import ConsentRecord, Ending, Stamp, WordKind, WordStatus
-from consent.reading import ConsentError
+from consent.words import store
+from consent.words.consents import ConsentRecord, Ending, Stamp, WordKind, WordStatus
+from consent.words.reading import ConsentError
 from gateway.consents.endings import UNSAID, Lifting, TakenBack, check_reason, check_taken_back, invalid
 from gateway.consents.notices import Change, Notices
 from gateway.exchange.context import Exchange

@@ -18,9 +18,9 @@ from sqlalchemy import Connection
 
 from audit.log.entries import ZONE
 from audit.log.waiting import Written
-from consent import store
-from consent.consents import ConsentRecord, WordKind, WordStatus
-from consent.givers import Giver, GiverKind
+from consent.words import store
+from consent.words.consents import ConsentRecord, WordKind, WordStatus
+from consent.words.givers import Giver, GiverKind
 from gateway.consents.endings import Lifting, TakenBack, check_taken_back
 from gateway.consents.notices import Change, Notices
 from gateway.consents.record import Consents, Recorded, Recorder, check_codes, entry_of, is_of, own_word

@@ -7,8 +7,8 @@ from datetime import date, datetime
 from fastapi import APIRouter, Depends
 from pydantic import Field
 
-from consent.consents import ConsentRecord
-from consent.reading import ConsentError, language_of
+from consent.words.consents import ConsentRecord
+from consent.words.reading import ConsentError, language_of
 from gateway.consents.endings import invalid
 from gateway.consents.forms import CODES, Age, GiverForm, giver_of
 from gateway.consents.record import Recorded, Recorder

@@ -13,10 +13,10 @@ import orjson
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response
 
-from consent.consents import ConsentRecord, Ending, WordStatus
-from consent.fhir import form_of, place_of, to_fhir
-from consent.forms import Row, read_csv, read_json
-from consent.reading import ConsentError
+from consent.words.consents import ConsentRecord, Ending, WordStatus
+from consent.words.fhir import form_of, place_of, to_fhir
+from consent.words.forms import Row, read_csv, read_json
+from consent.words.reading import ConsentError
 from gateway.consents.endings import UNSAID
 from gateway.consents.forms import (
     CODES,

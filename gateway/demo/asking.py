@@ -9,9 +9,9 @@ from collections.abc import Iterable, Iterator
 from datetime import date
 from typing import Final
 
-from consent.law import Rulebook
-from consent.provisions import Provision
-from consent.standing import StandingRequest
+from consent.rules.law import Rulebook
+from consent.rules.provisions import Provision
+from consent.rules.standing import StandingRequest
 from gateway.demo.organisations import Party
 from gateway.keys.keystore import FileKeyStore
 from gateway.registry.read.asked import signed

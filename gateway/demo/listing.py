@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import date
 
-from consent.law import Rulebook
+from consent.rules.law import Rulebook
 from gateway.demo.organisations import Organisation, Party
 from gateway.registry.read.entries import County, Municipality, ServiceDescriptor
 from gateway.wire.identifiers import ServiceId

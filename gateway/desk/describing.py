@@ -12,7 +12,7 @@ from typing import Final
 
 from audit.log.entries import ZONE
 from audit.questions.report import Activity, Names
-from consent.law import Basis, Rulebook
+from consent.rules.law import Basis, Rulebook
 from gateway.registry.read.entries import witness_name
 from gateway.registry.read.registry import Registry
 from gateway.registry.read.standing import Standing

@@ -1,4 +1,4 @@
-"""What the officer does with the log rather than asks of it: archive months that are over, and forget a person.
+"""What the officer does with the log rather than asks of it: archive months that are over.
 
 Each act is an entry of the log. All functions block; call them from a thread.
 """
@@ -15,12 +15,10 @@ from audit.log.entries import Entry, EntryType, Outcome
 from audit.log.tables import archives
 from audit.log.waiting import Written
 from audit.questions import archive
-from audit.questions.subjects import scrub
 from gateway.desk.asking import Detail
 from gateway.desk.desk import Desk
 from gateway.desk.reading import story_of
 from gateway.desk.roles import Asker
-from gateway.web.forms import PersonForm
 
 
 def archive_months(
@@ -70,24 +68,3 @@ def _prune(desk: Desk, asker: Asker, folder: Path) -> None:
 def _archived(desk: Desk, asker: Asker, action: str, month: archive.Month) -> Entry:
     detail: Detail = {"action": action, "month": month.name, "first": month.first, "through": month.through}
     return story_of(desk.context, asker).entry(EntryType.EXPORT, Outcome.SUCCESS, desk.context.clock(), detail=detail)
-
-
-def forget(desk: Desk, asker: Asker, person: PersonForm) -> int:
-    """Destroy a person's key: their entries stay, and nobody can tell whose they are. Gives how many keys went."""
-    context = desk.context
-    now = context.clock()
-
-    def unit(connection: Connection) -> Written[int]:
-        subjects = context.subjects_of(asker.member)
-        known = subjects.all_of(connection, person.system, person.value)
-        gone = {id_ for subject in known for id_ in subjects.destroy(connection, subject.id, now)}
-        # The entry names nobody: it would be the thread by which the others could be found again.
-        outcome = Outcome.SUCCESS if gone else Outcome.NOT_FOUND
-        detail: Detail = {"action": "destroy-subject-key", "keys": len(gone)}
-        return Written(len(gone), (story_of(context, asker).entry(EntryType.KEY, outcome, now, detail=detail),))
-
-    gone = context.log.commit_blocking(unit).value
-    if gone:
-        with context.engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
-            scrub(connection)
-    return gone

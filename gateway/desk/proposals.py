@@ -20,10 +20,10 @@ from typing import Final
 from sqlalchemy import Engine
 
 from audit.questions.subjects import Subjects
-from consent.difference import Differences, differences, steps
-from consent.document import Fault, RulebookError
-from consent.law import Rulebook
+from consent.checking.difference import Differences, differences, steps
 from consent.rulebook import load
+from consent.rules.document import Fault, RulebookError
+from consent.rules.law import Rulebook
 from gateway.exchange.keeping import Kept, Period, kept_decisions
 from gateway.exchange.rejudging import Swing, swing
 from gateway.registry.read.standing import Standing

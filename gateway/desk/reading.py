@@ -92,10 +92,13 @@ class Shelves:
 
 @dataclass(frozen=True, slots=True)
 class Someone:
-    """A person as the log knows them: all pseudonyms, and the one that the reading is recorded under."""
+    """A person as the log knows them: all pseudonyms, and the one that the reading is recorded under; `ids` are the
+    subjects that they are beyond doubt.
+    """
 
     pseudonyms: tuple[str, ...] = NOBODY
     mark: str | None = None
+    ids: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,12 +156,14 @@ class Reading:
             return Someone(())
         if isinstance(person, Handle):
             pseudonyms = subjects.pseudonyms(connection, person.subject)
-            return Someone(pseudonyms or NOBODY, pseudonyms[0] if pseudonyms else None)
+            ids = subjects.group(connection, person.subject)
+            return Someone(pseudonyms or NOBODY, pseudonyms[0] if pseudonyms else None, ids)
         known = subjects.all_of(connection, person.system, person.value)
         every = dict.fromkeys(
             pseudonym for subject in known for pseudonym in subjects.pseudonyms(connection, subject.id)
         )
-        return Someone(tuple(every) or NOBODY, known[0].pseudonym if known else None)
+        ids = tuple(dict.fromkeys(id_ for subject in known for id_ in subjects.group(connection, subject.id)))
+        return Someone(tuple(every) or NOBODY, known[0].pseudonym if known else None, ids)
 
     def cases(self, reference: str) -> tuple[str, ...]:
         """What entries say of a case: keyed hashes of its reference, the one that is written today first."""

@@ -23,7 +23,7 @@ from audit.questions.query import QueryError
 from audit.questions.reviews import EMERGENCY, ReviewError
 from audit.tree.checkpoint import NoteError
 from audit.tree.merkle import ProofError
-from consent.document import RulebookError
+from consent.rules.document import RulebookError
 from gateway.desk.answers import ANSWERS
 from gateway.desk.asking import Question
 from gateway.desk.desk import Desk

@@ -7,8 +7,8 @@ from datetime import date
 from sqlalchemy import Connection
 
 from audit.questions.said import Speaker, State, Terms, TermsOf
-from consent import store
-from consent.consents import ConsentRecord, WordKind, WordStatus
+from consent.words import store
+from consent.words.consents import ConsentRecord, WordKind, WordStatus
 
 _ENDED = {
     WordStatus.WITHDRAWN: State.WITHDRAWN,

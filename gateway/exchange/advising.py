@@ -12,15 +12,15 @@ from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from typing import Any, get_args, get_type_hints
 
-from consent.consents import ConsentRecord, newest
-from consent.decision import decide
-from consent.examples import standing_requests
-from consent.explaining import explain
-from consent.law import FlowDelivery, Rulebook
-from consent.reading import ConsentError
-from consent.request import Emergency, Party, Request, SubjectFacts, Way
-from consent.standing import StandingRequest
-from consent.verdicts import Decision, legal_day
+from consent.checking.explaining import explain
+from consent.deciding.decision import decide
+from consent.deciding.examples import standing_requests
+from consent.deciding.verdicts import Decision, legal_day
+from consent.rules.law import FlowDelivery, Rulebook
+from consent.rules.request import Emergency, Party, Request, SubjectFacts, Way
+from consent.rules.standing import StandingRequest
+from consent.words.consents import ConsentRecord, newest
+from consent.words.reading import ConsentError
 from gateway.exchange.deciding import party
 from gateway.registry.read.standing import Standing
 from gateway.wire.identifiers import IdentifierError, MemberId, SubsystemId

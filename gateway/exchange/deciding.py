@@ -1,6 +1,6 @@
 """Put a case before the rulebook: who asks whom, for what, about whom.
 
-The rules are the rulebook's, and `consent.decision.decide` applies them. Here the values of the registry and of the
+The rules are the rulebook's, and `consent.deciding.decision` applies them. Here the values of the registry and of the
 canonical bundle become the values that it decides on. Facts come from the provider's own record of the person, never
 from the one who asks.
 """
@@ -12,13 +12,13 @@ from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from typing import Any, Literal
 
-from consent.consents import ConsentRecord
-from consent.decision import decide
-from consent.givers import years
-from consent.law import Rulebook
-from consent.request import Emergency, Party, Request, SubjectFacts, Way
-from consent.standing import StandingRequest
-from consent.verdicts import Decision, legal_day
+from consent.deciding.decision import decide
+from consent.deciding.verdicts import Decision, legal_day
+from consent.rules.law import Rulebook
+from consent.rules.request import Emergency, Party, Request, SubjectFacts, Way
+from consent.rules.standing import StandingRequest
+from consent.words.consents import ConsentRecord
+from consent.words.givers import years
 from gateway.registry.read.registry import Registry
 from gateway.registry.read.standing import Standing
 from gateway.wire.identifiers import SubsystemId

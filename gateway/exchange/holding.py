@@ -6,6 +6,7 @@ received data under which consent, so that its withdrawal reaches them.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Literal
@@ -16,18 +17,22 @@ from sqlalchemy import Connection, bindparam, or_, select, update
 from audit.log.entries import Entry, Outcome, micros
 from audit.log.statements import Fixed
 from audit.log.tables import FACETS, entries, facets
-from audit.questions.subjects import Subject
+from audit.questions.subjects import Subject, Subjects
 from audit.questions.words import RELEASED, RELEASES
-from consent.verdicts import Decision
+from consent.deciding.verdicts import Decision
+from consent.rules.law import Rulebook
+from consent.rules.request import Emergency
 from gateway.exchange.context import Exchange
 from gateway.exchange.opening import Answer, Incoming
 from gateway.person.values import Named
-from gateway.storage.sealing import seal
+from gateway.storage.sealing import seal, unseal
 from gateway.storage.tables import bodies, disclosures, messages
 from gateway.wire.message import ResponseClaims
 
 #: In the detail of an entry that says how a release ended: not a byte of it was sent.
 UNSENT: Final = "unsent"
+#: The part of an exchange's bodies that says why an emergency could not wait.
+REASON: Final = "reason"
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +135,21 @@ def keep_body(connection: Connection, message_id: str, part: str, subject: Subje
     _KEEP_BODY.run(connection, message_id, part, subject.id, seal(subject.key, f"bodies/{message_id}/{part}", body))
 
 
+def keep_reason(connection: Connection, message_id: str, subject: Subject, emergency: Emergency) -> None:
+    """Hold why an emergency could not wait: a free text, sealed for whoever reviews it, and never in the log."""
+    keep_body(connection, message_id, REASON, subject, emergency.justification.encode())
+
+
+def reason_of(connection: Connection, subjects: Subjects, message_id: str | None) -> str | None:
+    """Why an emergency could not wait; None of an exchange that was none, or of a person who was forgotten."""
+    held = select(bodies.c.subject, bodies.c.sealed).where(bodies.c.message_id == message_id, bodies.c.part == REASON)
+    row = connection.execute(held).first()
+    key = None if row is None else subjects.key_of(connection, row.subject)
+    if row is None or key is None:
+        return None
+    return unseal(key, f"bodies/{message_id}/{REASON}", bytes(row.sealed)).decode()
+
+
 def basis_and_consents(decision: Decision | None) -> tuple[tuple[str, ...], tuple[tuple[str, int], ...]]:
     """The bases that carried a decision, and the consents with their versions; of no decision, none."""
     if decision is None:
@@ -143,6 +163,20 @@ def basis_and_consents(decision: Decision | None) -> tuple[tuple[str, ...], tupl
         }
     )
     return tuple(bases), tuple(consents)
+
+
+def bases_of(decision: Decision, rulebook: Rulebook, there: Iterable[str]) -> tuple[str, ...]:
+    """The bases by which those categories go that were there to be given: what is permitted need not be."""
+    held, covers = tuple(there), rulebook.covers
+    return tuple(
+        sorted(
+            {
+                given.basis
+                for given in decision.permitted
+                if any(covers(frozenset({given.category}), part) for part in held)
+            }
+        )
+    )
 
 
 def case_of(connection: Connection, consent: str, recipient: str) -> str | None:

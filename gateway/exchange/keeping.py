@@ -16,10 +16,11 @@ from sqlalchemy import Connection, Engine, bindparam, select
 from audit.log.entries import Entry
 from audit.log.statements import Fixed
 from audit.questions.subjects import Subjects
-from consent import replaying, store
-from consent.consents import ConsentRecord
-from consent.replaying import Recorded
-from consent.verdicts import Decision
+from consent.deciding import replaying
+from consent.deciding.replaying import Recorded
+from consent.deciding.verdicts import Decision
+from consent.words import store
+from consent.words.consents import ConsentRecord
 from gateway.storage.sealing import seal, unseal
 from gateway.storage.tables import decisions, rulebooks
 

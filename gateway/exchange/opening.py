@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from consent.law import Rulebook
-from consent.request import Emergency
+from consent.rules.law import Rulebook
+from consent.rules.request import Emergency
 from gateway.exchange.context import Exchange
 from gateway.keys.tls import peer_pin
 from gateway.registry.read.entries import Node, ServiceDescriptor

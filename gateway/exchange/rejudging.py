@@ -6,10 +6,10 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from consent import replaying
-from consent.document import RulebookError
-from consent.law import Rulebook
+from consent.deciding import replaying
 from consent.rulebook import load
+from consent.rules.document import RulebookError
+from consent.rules.law import Rulebook
 from gateway.exchange.keeping import Kept
 
 Progress = Callable[[int], None]

@@ -18,15 +18,16 @@ from sqlalchemy import Connection
 from audit.log.entries import Categories, Entry, EntryType, Outcome
 from audit.log.waiting import Written
 from audit.questions.subjects import Subject
-from consent.verdicts import Decision
+from consent.deciding.verdicts import Decision
 from gateway.exchange.context import Exchange
 from gateway.exchange.holding import (
     Disclosure,
+    bases_of,
     basis_and_consents,
     keep_bodies,
-    keep_body,
     keep_disclosures,
     keep_message,
+    keep_reason,
 )
 from gateway.exchange.keeping import keep_decision
 from gateway.exchange.opening import Answer, Incoming, PeerCall, check_in_time
@@ -134,9 +135,7 @@ def _keep_release(exchange: Exchange, connection: Connection, release: Release, 
     sender, recipient = str(incoming.claims.audience.subsystem), str(incoming.claims.issuer)
     keep_disclosures(connection, decision, subject, Disclosure(sender, recipient, release.person.named, incoming.now))
     if incoming.emergency is not None and decision.emergency:
-        # The justification is a free text: it is kept sealed for the officer's review, never in the log.
-        text = incoming.emergency.justification.encode()
-        keep_body(connection, incoming.claims.message_id, "reason", subject, text)
+        keep_reason(connection, incoming.claims.message_id, subject, incoming.emergency)
 
 
 #: What an entry speaks of where a service takes in; of the others it speaks as of a question.
@@ -169,7 +168,8 @@ async def record_refusal(
     def record(connection: Connection) -> Written[Answer]:
         exchange.replays.take(connection, incoming.claims.message_id, incoming.claims.expires_at)
         withheld = tuple(category for category, _ in problem.decision.withheld) if problem.decision else ()
-        subject = exchange.people.file(connection, named, incoming.now).subject if named is not None else None
+        filed = exchange.people.file(connection, named, incoming.now) if named is not None else None
+        subject = filed.subject if filed is not None else None
         act = Act(
             outcome=came_to(problem),
             # What came and was refused asked for nothing: the sender would have been the one who gave.
@@ -184,7 +184,8 @@ async def record_refusal(
         if subject is not None and decision is not None:
             exchange.rulebooks.keep(connection, incoming.rulebook.digest, incoming.registry.rulebook, incoming.now)
             keep_decision(connection, entry, decision, subject=subject.id, key=subject.key)
-        return Written(answer, (entry, *noticed))
+        # What the record joined, or put in its place, is so although nothing of it is given.
+        return Written(answer, (entry, *(filed.entries if filed is not None else ()), *noticed))
 
     try:
         return (await exchange.log.commit(record)).value
@@ -238,6 +239,7 @@ def provider_entry(exchange: Exchange, incoming: Incoming, act: Act) -> Entry:
     permitted: tuple[str, ...] = ()
     if decision is not None:
         permitted = tuple(sorted(decision.permitted_categories if act.kept is None else act.kept))
+        bases = bases_of(decision, incoming.rulebook, permitted)
     return Story(
         user=exchange.user_pseudonym(claims.issuer, claims.user),
         node=exchange.node,

@@ -15,8 +15,8 @@ from typing import Final
 
 import orjson
 
-from consent.law import Rulebook
-from consent.verdicts import Decision, legal_day
+from consent.deciding.verdicts import Decision, legal_day
+from consent.rules.law import Rulebook
 from gateway.exchange.opening import Incoming
 from gateway.registry.read.registry import Registry
 from gateway.wire.decided import DecisionSummary, body_digest

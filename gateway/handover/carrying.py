@@ -18,10 +18,10 @@ import orjson
 from sqlalchemy import Connection, select
 
 from audit.log.statements import Fixed
-from consent.consents import ConsentRecord, Evidence, WordKind, WordStatus
-from consent.givers import Giver, GiverKind
-from consent.law import Basis, Rulebook
-from consent.verdicts import Decision, PermittedCategory, legal_day
+from consent.deciding.verdicts import Decision, PermittedCategory, legal_day
+from consent.rules.law import Basis, Rulebook
+from consent.words.consents import ConsentRecord, Evidence, WordKind, WordStatus
+from consent.words.givers import Giver, GiverKind
 from gateway.registry.read.registry import Registry
 from gateway.storage.tables import arrival_words, inbox
 from gateway.wire.decided import body_digest

@@ -65,7 +65,7 @@ class Changes:
             pairs = tuple(Identifier(*canonical(system, value)) for system, value in change.identifiers)
         except SubjectIdentifierError as error:
             raise ProblemError(error.code, detail=error.detail, remedy=error.remedy) from None
-        named = Named(str(teller.sender.member), pairs, teller.register)
+        named = Named(str(teller.sender.member), pairs, teller.register, change.key or None)
 
         def record(connection: Connection) -> Written[Taken]:
             # Whoever is meant: nobody becomes known, and no two become one, by a record that is none any more.
@@ -81,7 +81,8 @@ class Changes:
                 reason=change.kind.value,
                 detail={"act": change.kind.value, "stopped": taken.stopped, "gone": taken.gone},
             )
-            return Written(taken, (opening, *stopped))
+            # What waits of the record goes as well, or a registrar would send on what the register has taken back.
+            return Written(taken, (opening, *stopped, *self._exchange.held.corrected(connection, named, now)))
 
         return (await self._exchange.log.commit(record)).value
 

@@ -10,7 +10,7 @@ from fastapi import Header, Query
 from pydantic import AfterValidator, Field
 
 from adapters.sdk import Mapped
-from consent.verdicts import Decision
+from consent.deciding.verdicts import Decision
 from gateway.handover.accept import Item
 from gateway.handover.changes import Taken
 from gateway.handover.contact import LONGEST, Contact

@@ -19,7 +19,7 @@ from audit.log.tables import entries
 from audit.questions import links
 from audit.questions.subjects import Subject
 from audit.questions.words import carries
-from consent.consents import WordStatus
+from consent.words.consents import WordStatus
 from gateway.exchange.context import Exchange
 from gateway.exchange.holding import UNSENT
 from gateway.exchange.opening import Incoming

@@ -21,8 +21,8 @@ from sqlalchemy import Connection
 from audit.log.entries import Categories, Entry, EntryType, Outcome, micros, new_id
 from audit.log.waiting import Written
 from audit.questions.subjects import Subject
-from consent.law import Flow, FlowDelivery
-from consent.verdicts import Decision
+from consent.deciding.verdicts import Decision
+from consent.rules.law import Flow, FlowDelivery
 from gateway.exchange.context import Exchange
 from gateway.exchange.deciding import Case, decide_between, facts_of
 from gateway.exchange.holding import basis_and_consents
@@ -222,7 +222,10 @@ class Handovers:
             _remember(connection, order.client, order.once, now)
         held = store.ordered(connection, order.client, *draft.keys)
         if held is not None:
-            return Written(_existing(connection, held), ())
+            # The register has gone back to what it had sent before: that corrects what waits, as a new record does.
+            return Written(
+                _existing(connection, held), self._exchange.held.corrected(connection, draft.person.named, now)
+            )
         settled = self._exchange.people.settle(connection, draft.person, now)
         rulebook = draft.standing.rulebook
         self._exchange.rulebooks.keep(connection, rulebook.digest, draft.standing.registry.rulebook, now)

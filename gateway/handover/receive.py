@@ -18,9 +18,9 @@ from sqlalchemy import Connection, select
 from audit.log.entries import Entry, EntryType, Outcome, micros
 from audit.log.waiting import Written
 from audit.questions.subjects import Subject
-from consent.consents import ConsentRecord, newest
-from consent.reading import ConsentError
-from consent.verdicts import Decision
+from consent.deciding.verdicts import Decision
+from consent.words.consents import ConsentRecord, newest
+from consent.words.reading import ConsentError
 from gateway.exchange.context import Exchange
 from gateway.exchange.deciding import Case, decide_between, facts_of
 from gateway.exchange.holding import keep_bodies, keep_message

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 from sqlalchemy import Connection
 
-from consent.verdicts import Decision
+from consent.deciding.verdicts import Decision
 from gateway.exchange.context import Exchange
 from gateway.exchange.deciding import Case
 from gateway.exchange.messaging import Message, Outgoing, prepare

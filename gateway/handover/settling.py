@@ -16,6 +16,7 @@ from gateway.exchange.holding import (
     UNSENT,
     Answered,
     Disclosure,
+    bases_of,
     basis_and_consents,
     keep_bodies,
     keep_disclosures,
@@ -263,6 +264,8 @@ def _story(
 def _decided(sending: Sending, permitted: tuple[str, ...]) -> Said:
     """What an entry tells of the decision; `permitted` are the categories that really leave."""
     bases, consents = basis_and_consents(sending.decision)
+    if sending.decision is not None and permitted:
+        bases = bases_of(sending.decision, sending.outgoing.standing.rulebook, permitted)
     decision: Detail = {"decision": sending.decision.id} if sending.decision is not None else {}
     return {
         "categories": Categories(permitted, sending.withheld),

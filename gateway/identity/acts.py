@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import StrEnum
+from typing import Any
 
 import orjson
 from sqlalchemy import Connection
@@ -17,20 +17,12 @@ from audit.log.entries import Entry
 from audit.log.waiting import Written
 from gateway.exchange.context import Exchange
 from gateway.handover.plan import Handovers, Order, Plan
-from gateway.person.held import HeldKind, HeldRecord, HeldState
-from gateway.person.registrar import Doubtful, Registrar, Released
+from gateway.person.held import HeldKind, HeldRecord, HeldState, Proposal
+from gateway.person.registrar import Doubtful, IdentityAct, Registrar, Released
 from gateway.storage.engine import read
 from gateway.wire.identifiers import SubsystemId
 from gateway.wire.problems import ProblemError
-from schemas.facts import Identifier
-
-
-class IdentityAct(StrEnum):
-    """What is said of two identifiers."""
-
-    JOIN = "join"
-    UNDO = "undo"
-    PLACE = "place"
+from schemas.facts import Identifier, identifiers
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +53,24 @@ class Done:
     plan: Plan | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Proposed:
+    """An act that waits for a second person; `known_apart` says why the two are known to be two people, if they are."""
+
+    id: str
+    known_apart: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What waits, with whom it names. `record_key` is the key of the record in its register, if it has one."""
+
+    record: HeldRecord
+    identifiers: tuple[Identifier, ...]
+    record_key: str | None
+    known_apart: str | None
+
+
 class Identity:
     """The registrar's acts on this node."""
 
@@ -83,9 +93,34 @@ class Identity:
         await self._own(actor, held, HeldKind.HANDOVER, HeldKind.QUERY)
         await self._commit(lambda at: self._exchange.held.take(at, held, actor.name, self._exchange.clock()))
 
-    async def same(self, actor: Actor, held: str) -> str | Done:
+    async def open(self, actor: Actor, identifier: str) -> Opened:
+        """What waits, with whom it names: whoever decides has seen it, and that they have is on record."""
+        record = await self._own(actor, identifier, HeldKind.HANDOVER, HeldKind.QUERY, HeldKind.PROPOSAL)
+
+        def opened(connection: Connection) -> Written[Opened]:
+            entries = self._exchange.held.opened(connection, identifier, actor.name, self._exchange.clock())
+            kept = self._exchange.held.content(connection, record.about or record.id)
+            document = orjson.loads(kept) if kept is not None else {}
+            named = _named(document)
+            apart: str | None = None if record.kind is HeldKind.PROPOSAL else record.reason
+            if record.reason == IdentityAct.JOIN and len(named) == 2:
+                # As things stand now: since it was proposed somebody may have said that they are two people.
+                apart = self._registrar(actor).known_apart(connection, *named)
+            return Written(Opened(record, named, document.get("record_key"), apart), entries)
+
+        return (await self._exchange.log.commit(opened)).value
+
+    async def drop(self, actor: Actor, proposal: str) -> Done:
+        """Take a proposal back, whoever made it: it will not be carried out."""
+        await self._own(actor, proposal, HeldKind.PROPOSAL)
+        await self._commit(
+            lambda at: self._exchange.held.settle(at, proposal, HeldState.DROPPED, actor.name, self._exchange.clock())
+        )
+        return Done()
+
+    async def same(self, actor: Actor, held: str) -> Proposed | Done:
         """A held record is about one person: proposed by the first who says so, carried out when another agrees."""
-        await self._own(actor, held, HeldKind.HANDOVER, HeldKind.QUERY)
+        waiting = await self._own(actor, held, HeldKind.HANDOVER, HeldKind.QUERY)
         if not self._two_people:
             return await self._one_person(actor, held)
         kept = orjson.dumps({"act": HeldState.SAME.value, "held": held, "by": _whoever(actor)})
@@ -95,11 +130,12 @@ class Identity:
                 content = self._exchange.held.content(connection, proposal)
                 if content is not None:
                     return Written((proposal, not _is_by(actor, orjson.loads(content))), ())
-            identifier, entries = self._exchange.held.propose_same(connection, held, kept, actor.name)
+            proposed = Proposal(HeldState.SAME.value, kept, actor.name)
+            identifier, entries = self._exchange.held.propose_same(connection, held, proposed)
             return Written((identifier, False), entries)
 
         proposal, is_agreed = (await self._exchange.log.commit(record)).value
-        return await self.approve(actor, proposal) if is_agreed else proposal
+        return await self.approve(actor, proposal) if is_agreed else Proposed(proposal, waiting.reason)
 
     async def apart(self, actor: Actor, held: str) -> Done:
         """A held record mixes two people: it is dropped."""
@@ -107,18 +143,22 @@ class Identity:
         await self._commit(lambda at: self._registrar(actor).apart(at, held, actor.name, self._exchange.clock()))
         return Done()
 
-    async def propose(self, actor: Actor, act: IdentityAct, first: Identifier, second: Identifier) -> str | Done:
-        """Propose an act, to be carried out by another person; where one person will do, it is carried out at once."""
+    async def propose(self, actor: Actor, act: IdentityAct, first: Identifier, second: Identifier) -> Proposed | Done:
+        """Propose an act, to be carried out by another person; where one person will do, it is carried out at once.
+
+        Raises ProblemError for what could not be carried out.
+        """
         if not self._two_people:
             return await self._carry_out(actor, act, first, second)
-        named = [[identifier.system, identifier.value] for identifier in (first, second)]
-        kept = orjson.dumps({"act": act.value, "identifiers": named, "by": _whoever(actor)})
+        pairs = tuple((identifier.system, identifier.value) for identifier in (first, second))
+        kept = orjson.dumps({"act": act.value, "identifiers": pairs, "by": _whoever(actor)})
         member = str(actor.subsystem.member)
 
-        def record(connection: Connection) -> Written[str]:
-            pairs = ((first.system, first.value), (second.system, second.value))
-            identifier, entries = self._exchange.held.propose(connection, member, pairs, kept, actor.name)
-            return Written(identifier, entries)
+        def record(connection: Connection) -> Written[Proposed]:
+            apart = self._registrar(actor).weigh(connection, act, first, second)
+            proposal = Proposal(act.value, kept, actor.name)
+            identifier, entries = self._exchange.held.propose(connection, member, pairs, proposal)
+            return Written(Proposed(identifier, apart), entries)
 
         return (await self._exchange.log.commit(record)).value
 
@@ -142,6 +182,8 @@ class Identity:
         return await self._carry_out(actor, IdentityAct(document["act"]), first, second, proposal=proposal)
 
     async def _one_person(self, actor: Actor, held: str, proposal: str | None = None) -> Done:
+        waiting = await self._own(actor, held, HeldKind.HANDOVER, HeldKind.QUERY)
+
         def record(connection: Connection) -> Written[bytes | None]:
             now = self._exchange.clock()
             entries = self._exchange.held.approved(connection, proposal, actor.name, now) if proposal else ()
@@ -149,7 +191,9 @@ class Identity:
             return Written(kept, entries + self._registrar(actor).same(connection, held, actor.name, now))
 
         kept = (await self._exchange.log.commit(record)).value
-        return Done() if kept is None else Done(plan=await self._handovers.plan(Order.from_json(kept)))
+        if kept is None or waiting.kind is not HeldKind.HANDOVER:
+            return Done()
+        return Done(plan=await self._handovers.plan(Order.from_json(kept)))
 
     async def _carry_out(
         self, actor: Actor, act: IdentityAct, first: Identifier, second: Identifier, *, proposal: str | None = None
@@ -193,6 +237,13 @@ def _whoever(actor: Actor) -> str:
 def _is_by(actor: Actor, proposal: dict[str, str]) -> bool:
     """Whether the actor is who proposed it: also under the pseudonyms that they had by former keys of the index."""
     return proposal["by"] in {_whoever(actor), *actor.formerly}
+
+
+def _named(document: dict[str, Any]) -> tuple[Identifier, ...]:
+    """Whom what is kept names: a handover by its record, a query and a proposal by themselves."""
+    if "bundle" in document:
+        return identifiers(document["bundle"])
+    return tuple(Identifier(*pair) for pair in document.get("identifiers", ()))
 
 
 def _unknown() -> ProblemError:

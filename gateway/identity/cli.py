@@ -2,8 +2,8 @@
 
 The commands call the node's client face with the certificate of a client that has the right `identity`, and sign with
 the person who is logged in at the operating system. Joining, undoing, placing and `same` take two people unless the
-settings say otherwise: one proposes, another approves. Identifiers are read from standard input, where the shell does
-not remember them.
+settings say otherwise: one proposes, another looks (`open`) and approves. A list names nobody. Identifiers are read
+from standard input, where the shell does not remember them.
 Exit codes: 0 found, or done; 1 nothing found, or the node refused; 2 the command or its input is wrong; 3 the node
 could not be reached.
 """
@@ -58,6 +58,24 @@ def unconfirmed(client: Face) -> None:
     else:
         console.print("[green]✓[/] every join is confirmed")
     raise SystemExit(0 if found else NO)
+
+
+@app.command("open")
+@with_face
+def open_(client: Face, item: Id) -> None:
+    """Show whom a held record names, or what a proposal is about. That you have seen it is on record."""
+    found = posted(client, f"/v1/identity/held/{_part(item)}/opening")
+    if client.json:
+        print_json(found)
+        return
+    console.print(f"[bold]{found['kind']}[/], {found['reason']}")
+    if found["about"]:
+        console.print(f"  about what waits as {found['about']}")
+    if found["record_key"]:
+        console.print(f"  record {escape(found['record_key'])} of the register {escape(found['register'])}")
+    for identifier in found["identifiers"]:
+        console.print(f"  {escape(identifier['system'])} {escape(identifier['value'])}")
+    _warn_of_two(found)
 
 
 @app.command()
@@ -118,6 +136,13 @@ def approve(client: Face, item: Id) -> None:
     _tell(client, posted(client, f"/v1/identity/proposals/{_part(item)}/approval"), "done")
 
 
+@app.command()
+@with_face
+def drop(client: Face, item: Id) -> None:
+    """Take back what was proposed, by you or by somebody else: it is not carried out."""
+    _tell(client, posted(client, f"/v1/identity/proposals/{_part(item)}/drop"), "the proposal is dropped")
+
+
 def _act(client: Face, act: str) -> None:
     identifiers = [{"system": system, "value": value} for system, value in _two_given(json=client.json)]
     _done(client, posted(client, f"/v1/identity/{act}", {"identifiers": identifiers}), "done")
@@ -127,6 +152,7 @@ def _done(client: Face, answer: dict[str, Any], what: str) -> None:
     if "proposal" in answer and not client.json:
         console.print(f"[green]✓[/] proposed as {escape(answer['proposal'])}")
         console.print(f"  Somebody else carries it out: identity approve {escape(answer['proposal'])}")
+        _warn_of_two(answer)
         return
     _tell(client, answer, what)
 
@@ -150,6 +176,11 @@ def _tell(client: Face, answer: dict[str, Any], what: str) -> None:
         ]
         title = "released while the two were taken for one: tell the data protection officer"
         console.print(table(title, ("record", "recorded (UTC)", "recipient", "categories"), rows))
+
+
+def _warn_of_two(answer: dict[str, Any]) -> None:
+    if answer["known_apart"]:
+        console.print(f"  [yellow]The identifiers are known to be two people ({answer['known_apart']}).[/]")
 
 
 def _part(item: str) -> str:

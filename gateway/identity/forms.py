@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, Field
 
-from gateway.identity.acts import Done
+from gateway.identity.acts import Done, Opened, Proposed
 from gateway.person.figures import overdue_from
 from gateway.person.held import HeldKind, HeldRecord
 from gateway.person.registrar import Doubtful
@@ -33,16 +33,50 @@ class TwoForm(Shape):
 
 
 class HeldForm(Shown):
-    """What waits for a decision about who is who."""
+    """What waits for a decision about who is who. Nobody is named."""
 
     id: str
     kind: HeldKind
     of_register: str = Field(alias="register")
-    reason: str
+    reason: str = Field(description="why it waits; of a proposal, the act that is proposed")
     since: str
     overdue: bool
     owner: str | None
     about: str | None
+
+    @classmethod
+    def of(cls, record: HeldRecord, now: datetime, **more: Any) -> Self:
+        """As it is shown."""
+        return cls(
+            id=record.id,
+            kind=record.kind,
+            register=record.register,
+            reason=record.reason,
+            since=record.created.isoformat(),
+            overdue=record.kind is not HeldKind.PROPOSAL and overdue_from(record.created) <= now,
+            owner=record.owner,
+            about=record.about,
+            **more,
+        )
+
+
+class OpenedForm(HeldForm):
+    """The same, with whom it names."""
+
+    identifiers: list[dict[str, str]]
+    record_key: str | None = Field(description="the key of the record in its register, by which it is found there")
+    known_apart: str | None = Field(description="why the identifiers are known to be two people, if they are")
+
+    @classmethod
+    def opened(cls, found: Opened, now: datetime) -> Self:
+        """As it is shown to whoever decides."""
+        return cls.of(
+            found.record,
+            now,
+            identifiers=[{"system": item.system, "value": item.value} for item in found.identifiers],
+            record_key=found.record_key,
+            known_apart=found.known_apart,
+        )
 
 
 class HeldList(Shown):
@@ -53,21 +87,7 @@ class HeldList(Shown):
     @classmethod
     def of(cls, records: Sequence[HeldRecord], now: datetime) -> HeldList:
         """The records as they are shown."""
-        return cls(
-            held=[
-                HeldForm(
-                    id=record.id,
-                    kind=record.kind,
-                    register=record.register,
-                    reason=record.reason,
-                    since=record.created.isoformat(),
-                    overdue=record.kind is not HeldKind.PROPOSAL and overdue_from(record.created) <= now,
-                    owner=record.owner,
-                    about=record.about,
-                )
-                for record in records
-            ]
-        )
+        return cls(held=[HeldForm.of(record, now) for record in records])
 
 
 class UnconfirmedForm(Shown):
@@ -139,3 +159,9 @@ class ProposedForm(Shown):
     """An act that waits for a second person."""
 
     proposal: str
+    known_apart: str | None = Field(description="why the two are known to be two people, if they are")
+
+    @classmethod
+    def of(cls, proposed: Proposed) -> ProposedForm:
+        """As it is shown."""
+        return cls(proposal=proposed.id, known_apart=proposed.known_apart)

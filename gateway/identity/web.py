@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fastapi import APIRouter, Depends
 
 from gateway.exchange.context import Exchange
 from gateway.handover.deliver import Deliveries
-from gateway.identity.acts import Actor, Done, Identity, IdentityAct
-from gateway.identity.forms import DoneForm, HeldList, OwnedForm, ProposedForm, TwoForm, UnconfirmedList
+from gateway.identity.acts import Actor, Done, Identity, Proposed
+from gateway.identity.forms import DoneForm, HeldList, OpenedForm, OwnedForm, ProposedForm, TwoForm, UnconfirmedList
+from gateway.person.registrar import IdentityAct
 from gateway.web.authentication import Caller, Callers
 from gateway.web.description import problems
 from gateway.web.doors import Body, Door
@@ -36,15 +39,8 @@ def router(exchange: Exchange, identity: Identity, deliveries: Deliveries, calle
         return _actor(exchange, caller, user)
 
     actor = Depends(who)
+    routes.include_router(_looking(exchange, identity, actor))
     two = Depends(Body(TwoForm, exchange.limits.body_bytes, example=_EXAMPLE))
-
-    @routes.get("/v1/identity/held", summary="Records and proposals that wait for a decision about who is who")
-    async def held(actor: Actor = actor) -> HeldList:
-        return HeldList.of(await identity.waiting(actor), exchange.clock())
-
-    @routes.get("/v1/identity/unconfirmed", summary="Joins that nobody has confirmed")
-    async def unconfirmed(actor: Actor = actor) -> UnconfirmedList:
-        return UnconfirmedList.of(await identity.doubtful(actor))
 
     @routes.post(
         "/v1/identity/held/{identifier}/owner", summary="Answer for a held record from now on", responses=_GONE
@@ -82,6 +78,37 @@ def router(exchange: Exchange, identity: Identity, deliveries: Deliveries, calle
     async def approve(identifier: PathKey, actor: Actor = actor) -> DoneForm:
         return _done(deliveries, await identity.approve(actor, identifier))
 
+    @routes.post(
+        "/v1/identity/proposals/{identifier}/drop",
+        summary="Take back what was proposed, whoever proposed it",
+        responses=_GONE,
+    )
+    async def drop(identifier: PathKey, actor: Actor = actor) -> DoneForm:
+        return DoneForm.of(await identity.drop(actor, identifier))
+
+    return routes
+
+
+def _looking(exchange: Exchange, identity: Identity, actor: Any) -> APIRouter:
+    """What waits: lists that name nobody, and one item with whom it names."""
+    routes = APIRouter()
+
+    @routes.get("/v1/identity/held", summary="Records and proposals that wait for a decision about who is who")
+    async def held(actor: Actor = actor) -> HeldList:
+        return HeldList.of(await identity.waiting(actor), exchange.clock())
+
+    @routes.get("/v1/identity/unconfirmed", summary="Joins that nobody has confirmed")
+    async def unconfirmed(actor: Actor = actor) -> UnconfirmedList:
+        return UnconfirmedList.of(await identity.doubtful(actor))
+
+    @routes.post(
+        "/v1/identity/held/{identifier}/opening",
+        summary="What waits, with whom it names; the reading is on record",
+        responses=_GONE,
+    )
+    async def opened(identifier: PathKey, actor: Actor = actor) -> OpenedForm:
+        return OpenedForm.opened(await identity.open(actor, identifier), exchange.clock())
+
     return routes
 
 
@@ -91,8 +118,8 @@ def _done(deliveries: Deliveries, outcome: Done) -> DoneForm:
     return DoneForm.of(outcome)
 
 
-def _shown(deliveries: Deliveries, outcome: str | Done) -> DoneForm | ProposedForm:
-    return ProposedForm(proposal=outcome) if isinstance(outcome, str) else _done(deliveries, outcome)
+def _shown(deliveries: Deliveries, outcome: Proposed | Done) -> DoneForm | ProposedForm:
+    return ProposedForm.of(outcome) if isinstance(outcome, Proposed) else _done(deliveries, outcome)
 
 
 def _actor(exchange: Exchange, caller: Caller, user: str | None) -> Actor:

@@ -27,7 +27,7 @@ from sqlalchemy import ColumnElement, Connection, Engine, delete, insert, inspec
 from audit.log.entries import Entry, EntryType, Outcome, micros
 from audit.log.tables import entries, identifiers, subjects
 from audit.questions.keys import unwrapped
-from consent.tables import consents
+from consent.words.tables import consents
 from gateway.keys import ring
 from gateway.keys.keystore import write_secret
 from gateway.node.wiring import NodeError, secrets_in, subjects_of

@@ -26,8 +26,8 @@ from audit.questions.keys import SubjectKeys
 from audit.questions.report import Controller
 from audit.questions.subjects import Subjects
 from audit.tree.checkpoint import KeyType, LogSigner, WitnessSigner
-from consent.document import RulebookError
 from consent.rulebook import load as load_rulebook
+from consent.rules.document import RulebookError
 from gateway.desk.context import DeskContext
 from gateway.desk.desk import Desk
 from gateway.exchange.witnesses import Proven

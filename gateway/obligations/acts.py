@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Row
 
 from audit.log.entries import Entry, EntryType, Outcome
 from audit.questions.subjects import Subject, Subjects
-from consent.verdicts import legal_day
+from consent.deciding.verdicts import legal_day
 from gateway.obligations import tasks
 from gateway.obligations.tasks import Kind, Settling, State, Task
 from gateway.story import Story

@@ -18,9 +18,9 @@ from sqlalchemy import Connection
 
 from audit.log.entries import Entry
 from audit.questions.subjects import Subject
-from consent.law import RETAIN, Basis, Bearer, Rulebook
-from consent.request import SubjectFacts, Way
-from consent.verdicts import Decision, legal_day
+from consent.deciding.verdicts import Decision, legal_day
+from consent.rules.law import RETAIN, Basis, Bearer, Rulebook
+from consent.rules.request import SubjectFacts, Way
 from gateway.obligations import tasks
 from gateway.obligations.tasks import Care, Kind, NewTask
 from gateway.person import restrictions

@@ -11,9 +11,9 @@ from sqlalchemy import Connection, select
 
 from audit.log.entries import Entry, EntryType, Outcome
 from audit.questions.subjects import Subject
-from consent.consents import ConsentRecord, WordKind
-from consent.law import Rulebook
-from consent.verdicts import Decision, legal_day
+from consent.deciding.verdicts import Decision, legal_day
+from consent.rules.law import Rulebook
+from consent.words.consents import ConsentRecord, WordKind
 from gateway.obligations import tasks as kept
 from gateway.obligations.acts import Answered
 from gateway.obligations.arising import care_of

@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 
 from audit.log.entries import Entry
 from audit.questions.subjects import Subject
-from consent.verdicts import Decision
+from consent.deciding.verdicts import Decision
 from gateway.exchange.context import Exchange
 from gateway.exchange.deciding import facts_of
 from gateway.exchange.opening import Incoming

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Select, delete, select, update
 
 from audit.log.entries import Categories, Entry, EntryType, Outcome, micros
 from audit.log.waiting import Written
-from consent.verdicts import legal_day
+from consent.deciding.verdicts import legal_day
 from gateway.exchange.context import Exchange
 from gateway.storage.engine import read
 from gateway.storage.tables import bodies, inbox

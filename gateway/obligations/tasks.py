@@ -18,6 +18,7 @@ from sqlalchemy import Connection, Row, bindparam, insert, select, update
 
 from audit.log.entries import Entry, EntryType, Outcome, micros, moment, new_id
 from audit.log.statements import Fixed
+from audit.log.tables import subjects
 from audit.questions.subjects import Subject
 from gateway.storage.sealing import seal, unseal
 from gateway.storage.tables import tasks
@@ -48,6 +49,10 @@ class State(StrEnum):
 
     OPEN = "open"
     DONE = "done"
+
+
+FORGOTTEN: Final = "person-forgotten"
+"""How a task ends by itself: nothing is left by which the person could be reached."""
 
 
 class Care(StrEnum):
@@ -220,3 +225,17 @@ def settle(connection: Connection, row: Row[Any], key: bytes | None, settling: S
         )
     )
     return changed.rowcount == 1
+
+
+def end_of_forgotten(connection: Connection, now: datetime) -> int:
+    """End what is to be done for people whose key was destroyed: nobody can see whom it is about. Gives how many.
+
+    No entry names the task: it would tell who was forgotten when.
+    """
+    forgotten = select(subjects.c.id).where(subjects.c.destroyed.is_not(None))
+    ended = connection.execute(
+        update(tasks)
+        .where(tasks.c.state == State.OPEN.value, tasks.c.subject.in_(forgotten))
+        .values(state=State.DONE.value, outcome=FORGOTTEN, changed=micros(now))
+    )
+    return ended.rowcount

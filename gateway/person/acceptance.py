@@ -13,10 +13,10 @@ from sqlalchemy import Connection
 
 from audit.log.entries import Entry, EntryType, Outcome, micros, new_id
 from audit.questions import links
-from audit.questions.links import GroupTooLargeError, LinkAct, LinkRow
+from audit.questions.links import LinkAct, LinkRow
 from audit.questions.subjects import Subjects
+from gateway.person.people import known_apart
 from gateway.person.values import ConflictReason
-from gateway.person.words import parted
 from gateway.story import Story
 from gateway.wire.problems import ProblemError
 from schemas.facts import Identifier
@@ -41,12 +41,7 @@ def join(connection: Connection, subjects: Subjects, acceptance: Acceptance, now
     own = acceptance.own
     (known,) = subjects.ensure(connection, ((own.system, own.value),), now)
     mine, theirs = known.subjects[0], sorted(set(subjects.found_under(connection, [acceptance.filed])))
-    try:
-        web = links.web(connection, (mine.id, *theirs))
-    except GroupTooLargeError:
-        raise _refused(ConflictReason.TOO_MANY) from None
-    around = tuple({mine.id, *theirs, *(end for link in web.links for end in (link.first, link.second))})
-    reason = parted((mine.id, *theirs), web, subjects.systems(connection, around))
+    web, reason = known_apart(connection, subjects, (mine.id, *theirs))
     if reason is not None:
         raise _refused(reason)
     # Whoever a peer named is nobody that we know: without this no word under that identifier would be found.

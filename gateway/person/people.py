@@ -21,7 +21,7 @@ from gateway.person import reading, registers, restrictions
 from gateway.person.held import HeldRecords
 from gateway.person.reading import Asked
 from gateway.person.values import ConflictReason, Epoch, Named, Person, Settled
-from gateway.person.words import conflict_of, corrects, counting, is_settled, without
+from gateway.person.words import conflict_of, corrects, counting, is_settled, parted, without
 from gateway.storage.readers import Readers
 from gateway.story import Story
 
@@ -117,7 +117,7 @@ class People:
         if not named.is_believed or person.conflict is not None:
             # A source that is not believed files under what is known; only who is unknown altogether is made.
             found = person.subject or subjects.ensure(connection, named.pairs[:1], now)[0].subjects[0]
-            return Settled(found)
+            return Settled(found, () if person.conflict is not None else self._held.corrected(connection, named, now))
         fresh = {(item.system, item.value) for item in person.known if not item.subjects}
         met = subjects.ensure(connection, named.pairs, now) if fresh else person.known
         lead = (person.subject or met[0].subjects[0]) if met else None
@@ -136,8 +136,7 @@ class People:
             registers.remember(connection, subjects, named, met, now)
         told = [act for act in acts if act.act is not LinkAct.ATTACHED]
         entries = (self._entry(named, lead, told, now),) if told else ()
-        first = met[0].subjects[0].id
-        return Settled(lead, (*entries, *self._held.corrected(connection, named, first, now)))
+        return Settled(lead, (*entries, *self._held.corrected(connection, named, now)))
 
     def _acts(
         self, person: Person, met: Sequence[Known], lead: Subject, fresh: set[tuple[str, str]], now: datetime
@@ -192,6 +191,16 @@ def _is_as_before(connection: Connection, person: Person) -> bool:
         return person.rows is not None and reading.rows(connection, person.asked) == person.rows
     except GroupTooLargeError:
         return False
+
+
+def known_apart(connection: Connection, subjects: Subjects, ids: Sequence[str]) -> tuple[Web, ConflictReason | None]:
+    """What links these subjects, and why they are known to be several persons; None if nothing says so."""
+    try:
+        web = links.web(connection, ids)
+    except GroupTooLargeError:
+        return Web(), ConflictReason.TOO_MANY
+    around = tuple({*ids, *(end for link in web.links for end in (link.first, link.second))})
+    return web, parted(ids, web, subjects.systems(connection, around))
 
 
 def _mixes(named: Named) -> bool:

@@ -17,9 +17,9 @@ from audit.log.tables import identifiers, subjects
 from audit.log.tables import links as links_table
 from audit.questions.links import MOST_LINKED, LinkRow, Web, acts_around, folded
 from audit.questions.subjects import Known, Subject, Subjects
-from consent import store
-from consent.consents import ConsentRecord
-from consent.tables import epochs
+from consent.words import store
+from consent.words.consents import ConsentRecord
+from consent.words.tables import epochs
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime
+from enum import StrEnum
 from itertools import combinations
 
 from sqlalchemy import Connection, select
@@ -20,9 +21,18 @@ from audit.questions.links import LinkAct, LinkRow
 from audit.questions.query import disclosures, walk
 from audit.questions.subjects import Known, Subjects
 from gateway.person.held import HeldRecords, HeldState
-from gateway.person.values import acting
+from gateway.person.people import known_apart
+from gateway.person.values import ConflictReason, acting
 from gateway.wire.problems import ProblemError
 from schemas.facts import Identifier
+
+
+class IdentityAct(StrEnum):
+    """What is said of two identifiers."""
+
+    JOIN = "join"
+    UNDO = "undo"
+    PLACE = "place"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,31 +79,53 @@ class Registrar:
                 self._act(connection, (first, second), LinkAct.APART, by, now)
         return self._held.settle(connection, held, HeldState.APART, by, now)
 
+    def weigh(
+        self, connection: Connection, act: IdentityAct, first: Identifier, second: Identifier
+    ) -> ConflictReason | None:
+        """Whether an act could be carried out as things stand; of a join, why the two are known apart, if they are.
+
+        Raises ProblemError for what could not: nobody is asked to approve it.
+        """
+        if act is IdentityAct.UNDO:
+            self._joined(connection, first, second)
+        elif act is IdentityAct.PLACE:
+            self._parted(connection, first, second)
+        else:
+            self._joinable(connection, first, second)
+            return self.known_apart(connection, first, second)
+        return None
+
+    def known_apart(self, connection: Connection, first: Identifier, second: Identifier) -> ConflictReason | None:
+        """Why two identifiers are known to be two persons; None if nothing says so."""
+        ids = tuple(known.subjects[0].id for known in self._known(connection, first, second))
+        return known_apart(connection, self._subjects, ids)[1]
+
     def join(
         self, connection: Connection, first: Identifier, second: Identifier, by: str, now: datetime
     ) -> tuple[Entry, ...]:
         """Two identifiers are one person; also confirms a join that stands in doubt."""
-        left, right = self._known(connection, first, second, now)
-        ends = left.subjects[0].id, right.subjects[0].id
+        left, right = self._joinable(connection, first, second)
+        self._act(connection, (left.subjects[0].id, right.subjects[0].id), LinkAct.CONFIRMED, by, now)
+        return (self._entry(left, LinkAct.CONFIRMED, by, now),)
+
+    def _joinable(self, connection: Connection, first: Identifier, second: Identifier) -> tuple[Known, Known]:
+        left, right = self._known(connection, first, second)
         pairs = tuple((identifier.system, identifier.value) for identifier in (first, second))
-        if ends[0] == ends[1] and not self._subjects.names_all(connection, ends[0], pairs):
+        mine = left.subjects[0].id
+        if mine == right.subjects[0].id and not self._subjects.names_all(connection, mine, pairs):
             raise ProblemError(
                 "subject-ambiguous",
                 detail="a former version put more than these two identifiers together, and all of them stand or fall",
                 remedy="have the register send a record that names all of them, or ask the person for consent anew",
             )
-        self._act(connection, ends, LinkAct.CONFIRMED, by, now)
-        return (self._entry(left, LinkAct.CONFIRMED, by, now),)
+        return left, right
 
     def undo(
         self, connection: Connection, first: Identifier, second: Identifier, by: str, now: datetime
     ) -> tuple[tuple[Entry, ...], tuple[Released, ...]]:
         """Two identifiers are two persons after all. Gives what was released while they were taken for one."""
-        left, right = self._known(connection, first, second, now)
-        web = links.web(connection, (left.subjects[0].id,))
+        left, right, web = self._joined(connection, first, second)
         mine, theirs = left.subjects[0].id, right.subjects[0].id
-        if theirs not in web.connected((mine,)) or mine == theirs:
-            raise ProblemError("not-found", detail="the two identifiers are not joined", remedy="nothing needs undoing")
         path = [link for link in web.links if _parts(web, link, mine, theirs)]
         since = min(link.joined for link in path)
         for link in path:
@@ -104,16 +136,28 @@ class Registrar:
         released = self._released(connection, web.connected((mine,)), since)
         return (self._entry(left, LinkAct.UNDONE, by, now, released=len(released)),), released
 
+    def _joined(self, connection: Connection, first: Identifier, second: Identifier) -> tuple[Known, Known, links.Web]:
+        left, right = self._known(connection, first, second)
+        mine, theirs = left.subjects[0].id, right.subjects[0].id
+        web = links.web(connection, (mine,))
+        if theirs not in web.connected((mine,)) or mine == theirs:
+            raise ProblemError("not-found", detail="the two identifiers are not joined", remedy="nothing needs undoing")
+        return left, right, web
+
     def place(
         self, connection: Connection, first: Identifier, second: Identifier, by: str, now: datetime
     ) -> tuple[Entry, ...]:
         """Each prohibition of before an undoing stands on its right side now: none holds on the other any more."""
-        left, right = self._known(connection, first, second, now)
+        left, link = self._parted(connection, first, second)
+        self._act(connection, (link.first, link.second), LinkAct.PLACED, by, now)
+        return (self._entry(left, LinkAct.PLACED, by, now),)
+
+    def _parted(self, connection: Connection, first: Identifier, second: Identifier) -> tuple[Known, links.Link]:
+        left, right = self._known(connection, first, second)
         link = links.web(connection, (left.subjects[0].id,)).between(left.subjects[0].id, right.subjects[0].id)
         if link is None or link.act is not LinkAct.UNDONE:
             raise ProblemError("not-found", detail="no join of the two identifiers was undone")
-        self._act(connection, (link.first, link.second), LinkAct.PLACED, by, now)
-        return (self._entry(left, LinkAct.PLACED, by, now),)
+        return left, link
 
     def doubtful(self, connection: Connection) -> tuple[Doubtful, ...]:
         """The member's joins that nobody has confirmed, the oldest first: for the registrar to look through."""
@@ -135,9 +179,14 @@ class Registrar:
             )
         )
 
-    def _known(
-        self, connection: Connection, first: Identifier, second: Identifier, now: datetime
-    ) -> tuple[Known, Known]:
+    def _known(self, connection: Connection, first: Identifier, second: Identifier) -> tuple[Known, Known]:
+        if first == second:
+            raise ProblemError(
+                "invalid-request",
+                pointer="/identifiers/1",
+                detail="both identifiers are the same one",
+                remedy="name two identifiers",
+            )
         known = self._subjects.known(connection, ((first.system, first.value), (second.system, second.value)))
         missing = [str(number) for number, item in enumerate(known, start=1) if not item.subjects]
         if missing:

@@ -15,7 +15,7 @@ from typing import Any
 from audit.log.entries import Entry
 from audit.questions.links import Web
 from audit.questions.subjects import Known, Subject
-from consent.consents import ConsentRecord
+from consent.words.consents import ConsentRecord
 from gateway.person.reading import Asked, Rows
 from gateway.story import Story
 from schemas.facts import Identifier, contradicts_identity_code, identifiers

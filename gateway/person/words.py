@@ -8,7 +8,7 @@ from itertools import combinations
 from audit.log.entries import micros
 from audit.questions.links import SEPARATE, Link, LinkAct, Web
 from audit.questions.subjects import Known
-from consent.consents import ConsentRecord
+from consent.words.consents import ConsentRecord
 from gateway.person.values import ConflictReason, Correction, Named
 
 Systems = Sequence[tuple[str, str | None]]

@@ -19,8 +19,8 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from consent.request import SubjectFacts
-from consent.verdicts import Decision
+from consent.deciding.verdicts import Decision
+from consent.rules.request import SubjectFacts
 from gateway.exchange.context import Exchange
 from gateway.exchange.deciding import Case, decide_between, facts_of, refusal_in_advance
 from gateway.exchange.opening import (

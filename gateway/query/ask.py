@@ -18,12 +18,12 @@ from sqlalchemy import Connection
 from audit.log.entries import Categories, Entry, EntryType, Outcome
 from audit.log.waiting import Written
 from audit.questions.subjects import Subject
-from consent.law import Rulebook
-from consent.request import Emergency
-from consent.verdicts import Decision
+from consent.deciding.verdicts import Decision
+from consent.rules.law import Rulebook
+from consent.rules.request import Emergency
 from gateway.exchange.context import Exchange
 from gateway.exchange.deciding import Case, refusal_in_advance
-from gateway.exchange.holding import Answered, basis_and_consents, keep_bodies, keep_response
+from gateway.exchange.holding import Answered, basis_and_consents, keep_bodies, keep_reason, keep_response
 from gateway.exchange.messaging import (
     Message,
     Outgoing,
@@ -149,6 +149,9 @@ class Consumer:
             keep_request(connection, outgoing, entry)
             if keeps(self._exchange, outgoing.service):
                 keep_bodies(connection, outgoing.claims.message_id, subject, request=outgoing.body)
+            if question.emergency is not None and question.service.subsystem not in self._exchange.subsystems:
+                # For the review of the access here; of a service of our own, the side that answers keeps it.
+                keep_reason(connection, outgoing.claims.message_id, subject, question.emergency)
             whom = question.locator.system, question.locator.value
             return Written(_Asked(outgoing, story, whom, subject.id, entry.id), (entry,))
 
@@ -191,16 +194,27 @@ class Consumer:
         )
 
         def record(connection: Connection) -> Written[None]:
-            noticed = keep_response(self._exchange, connection, outgoing.claims.message_id, answered, entry)
-            subject = self._exchange.subjects.by_id(connection, asked.subject)
+            subject = self._filed(connection, asked, found, entry.recorded)
+            told = entry if subject is None else replace(entry, subject=subject.pseudonym)
+            noticed = keep_response(self._exchange, connection, outgoing.claims.message_id, answered, told)
             if keeps(self._exchange, outgoing.service):
                 keep_bodies(connection, outgoing.claims.message_id, subject, response=answered.body)
-            answering = Answering(str(outgoing.service.id.subsystem), asked.subject)
+            answering = Answering(str(outgoing.service.id.subsystem), asked.subject if subject is None else subject.id)
             keep(connection, outgoing.claims.message_id, found.words, answering)
-            arising = () if subject is None else self._arising(connection, asked, found, subject, entry)
-            return Written(None, (entry, *noticed, *arising))
+            arising = () if subject is None else self._arising(connection, asked, found, subject, told)
+            return Written(None, (told, *noticed, *arising))
 
         await self._exchange.log.commit(record)
+
+    def _filed(self, connection: Connection, asked: _Asked, found: Judged, now: datetime) -> Subject | None:
+        """Whom the answer is filed under: it is found under each identifier that it names, and joins nobody.
+
+        None where the person was forgotten while we waited.
+        """
+        subjects = self._exchange.subjects_of(asked.outgoing.claims.issuer)
+        subject = subjects.by_id(connection, asked.subject)
+        named = sorted({*found.named} - {asked.named})
+        return None if subject is None else subjects.answered(connection, subject, named, now)
 
     def _arising(
         self, connection: Connection, asked: _Asked, found: Judged, subject: Subject, entry: Entry
@@ -213,7 +227,7 @@ class Consumer:
             categories=found.categories,
             facts=found.decision.request.facts,
             subject=subject,
-            under=[subject.id],
+            under=self._exchange.subjects.found_under(connection, [subject.id]),
             # An answer need not say of whom it is; the question did.
             named=list(dict.fromkeys((asked.named, *found.named))),
             ours=outgoing.claims.issuer.member,

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response
 from orjson import dumps
 
-from consent.request import Emergency
+from consent.rules.request import Emergency
 from gateway.exchange.context import Exchange
 from gateway.exchange.rates import IN_VAIN, Asker
 from gateway.exchange.transport import TRACE_HEADER

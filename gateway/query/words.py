@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from consent.request import Emergency, SubjectFacts
-from consent.verdicts import Decision, legal_day
+from consent.deciding.verdicts import Decision, legal_day
+from consent.rules.request import Emergency, SubjectFacts
 from gateway.exchange.deciding import Case, decide_between, facts_of
 from gateway.exchange.messaging import Outgoing
 from gateway.exchange.opening import Incoming

@@ -162,15 +162,15 @@ def _mapped(made_by: str, answer: Mapping[str, Any]) -> Mapped:
     if bundle is not None and not isinstance(bundle, dict):
         raise TypeError
     findings = tuple(_finding(item) for item in answer["findings"])
-    change = None if bundle is not None else _change(answer.get("change"))
+    change = None if bundle is not None else _change(answer.get("change"), str(answer["key"]))
     return Mapped(str(answer["key"]), bundle, {}, findings, _position(answer["position"]), change, made_by)
 
 
-def _change(item: Sequence[Any] | None) -> Change | None:
+def _change(item: Sequence[Any] | None, key: str) -> Change | None:
     if item is None:
         return None
     kind, identifiers = item
-    return Change(ChangeKind(kind), tuple((str(system), str(value)) for system, value in identifiers))
+    return Change(ChangeKind(kind), tuple((str(system), str(value)) for system, value in identifiers), key)
 
 
 def _columns(answer: Mapping[str, Any]) -> Columns | None:

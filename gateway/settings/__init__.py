@@ -340,7 +340,7 @@ def load(path: Path, environment: Mapping[str, str] | None = None) -> Settings:
     environment = os.environ if environment is None else environment
     try:
         text = path.read_text("utf-8")
-        document, in_file = tomllib.loads(text), tomllib.loads(text)
+        document = tomllib.loads(text)
     except FileNotFoundError:
         raise SettingsError(path, [SettingProblem(None, "file", "there is no such file")]) from None
     except UnicodeDecodeError as error:
@@ -355,7 +355,7 @@ def load(path: Path, environment: Mapping[str, str] | None = None) -> Settings:
     try:
         settings = Settings.model_validate(document)
     except ValidationError as error:
-        raise SettingsError(path, problems_of(error, Sources(text, in_file, environment))) from None
+        raise SettingsError(path, problems_of(error, Sources(text, tomllib.loads(text), environment))) from None
     return _anchored(settings, path.resolve().parent)
 
 

@@ -17,7 +17,7 @@ import aiohttp
 import orjson
 
 from adapters.sdk import Adapter, Finding, Limits, Mapped
-from consent.request import is_justification
+from consent.rules.request import is_justification
 from gateway.sources.endpoint import Endpoint
 from gateway.wire.problems import ProblemError
 from schemas.identifiers import SubjectIdentifierError, canonical

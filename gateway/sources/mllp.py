@@ -74,6 +74,7 @@ class MllpListener:
         self._turns: dict[str, asyncio.Lock] = {}
         self._waiting: set[asyncio.Task[None]] = set()
         self._working: set[asyncio.Task[None]] = set()
+        self._is_stopping = False
 
     async def start(self) -> None:
         """Accept connections from now on."""
@@ -82,6 +83,7 @@ class MllpListener:
 
     async def stop(self) -> None:
         """Accept nothing more; a message that is being taken is taken and answered."""
+        self._is_stopping = True
         if self._accepting is not None:
             self._accepting.cancel()
         for task in self._waiting:
@@ -125,15 +127,13 @@ class MllpListener:
                     if has_place:
                         await self._talk(sender, reader, writer)
         except (TimeoutError, OSError):
-            # The other end is gone, or as good as gone; what was not answered it sends again. An end that does not read
-            # would keep its connection open for as long as it likes.
-            if writer is not None:
-                writer.transport.abort()
+            pass  # the other end is gone, or as good as gone; what was not answered it sends again
         except Exception as error:
             event(LOGGER, logging.ERROR, "connection-failed", source=self._name, reason=type(error).__name__)
         finally:
             if writer is not None:
                 writer.close()
+                # An end that does not read would keep its connection open for as long as it likes.
                 asyncio.get_running_loop().call_later(CLOSE_SECONDS, writer.transport.abort)
             else:
                 connection.close()
@@ -182,6 +182,8 @@ class MllpListener:
                     return
                 async with self._at_work(), self._turns.setdefault(sender, asyncio.Lock()):
                     await self._say(writer, await self._messages.answer(sender, body, adapter))
+                if self._is_stopping:
+                    return
         except FrameError as error:
             await self._say(writer, self._messages.refused(sender, error.code))
 

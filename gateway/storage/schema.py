@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Connection, Engine, MetaData, inspect, text
 
 import audit.log.tables
-import consent.tables
+import consent.words.tables
 import gateway.storage.console_tables
 from gateway.storage import tables
 from gateway.storage.engine import writer
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 METADATA: tuple[MetaData, ...] = (
     audit.log.tables.metadata,
     gateway.storage.console_tables.metadata,
-    consent.tables.metadata,
+    consent.words.tables.metadata,
     tables.metadata,
 )
 _MIGRATIONS = Path(__file__).parent / "migrations"

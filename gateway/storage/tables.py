@@ -259,10 +259,9 @@ held_records = Table(
     Column("register", String(300), nullable=False),
     Column("reason", String(32), nullable=False),
     Column("subject", String(64), nullable=False, index=True),  # of this item alone; its key seals the record
-    Column(
-        "lead", String(64), nullable=False, index=True
-    ),  # the first identifier that it names, or the record of a proposal
-    Column("state", String(16), nullable=False),  # held, same, apart, corrected
+    # A keyed hash of what the register knows it by, never of whom it names; of a proposal the record that it is about.
+    Column("lead", String(64), nullable=False, index=True),
+    Column("state", String(16), nullable=False),  # of `person.held`
     Column("created", BigInteger, nullable=False),
     Column("changed", BigInteger, nullable=False),
     Column("settled_by", String(128)),

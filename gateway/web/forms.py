@@ -13,7 +13,7 @@ from fastapi import Header, Path
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError, WrapValidator
 from pydantic import ValidatorFunctionWrapHandler as Handler
 
-from consent.request import is_justification
+from consent.rules.request import is_justification
 from gateway.sources.backends import Locator
 from gateway.web.headers import CASE_HEADER, USER_HEADER
 from gateway.web.validation import fault

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from consent.verdicts import Decision
+    from consent.deciding.verdicts import Decision
 
 
 def body_digest(body: bytes) -> str:

@@ -21,7 +21,7 @@ def test_a_record_that_its_register_takes_back_is_a_change_and_nothing_to_hand_o
     (item,) = _statused(value)
 
     assert item.bundle is None
-    assert item.change == Change(ChangeKind.WITHDRAWN, ((MIGRI_CUSTOMER, "A1"),))
+    assert item.change == Change(ChangeKind.WITHDRAWN, ((MIGRI_CUSTOMER, "A1"),), "A1")
     assert codes([item]) == ["client-withdrawn"]
 
 

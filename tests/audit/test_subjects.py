@@ -16,10 +16,11 @@ from audit.log.tables import subjects as table
 from audit.log.waiting import Written
 from audit.questions import query
 from audit.questions.check import check
+from audit.questions.forgotten import scrub
 from audit.questions.keys import KeyedHash, SubjectError, SubjectKeys
 from audit.questions.links import LinkAct
 from audit.questions.query import Filters, walk
-from audit.questions.subjects import HETU_SYSTEM, NOTATION, OLD_SPELLINGS, Subject, Subjects, normalised, scrub
+from audit.questions.subjects import HETU_SYSTEM, NOTATION, OLD_SPELLINGS, Subject, Subjects, normalised
 from audit.tree import proofs
 from audit.tree.verify import verify_export
 from tests.audit.conftest import Bench

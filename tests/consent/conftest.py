@@ -7,9 +7,9 @@ from datetime import UTC, date, datetime, time
 
 import pytest
 
-from consent.examples import decide_case
-from consent.law import Rulebook
-from consent.verdicts import Decision
+from consent.deciding.examples import decide_case
+from consent.deciding.verdicts import Decision
+from consent.rules.law import Rulebook
 from tests.databases import database_url, engine, postgresql_server, postgresql_url
 from tests.former import former
 

@@ -7,15 +7,15 @@ from datetime import UTC, date, datetime, time
 from functools import cache
 from typing import Any
 
-from consent.consents import ConsentRecord
-from consent.document import Document, read
-from consent.examples import decide_case
-from consent.law import Act, Basis, Category, Mode, Permit, Prohibition, Rulebook, Source, Word
-from consent.provisions import Provision
-from consent.request import Party, Request, SubjectFacts, Way
+from consent.deciding.examples import decide_case
+from consent.deciding.verdicts import Decision
 from consent.rulebook import checked, reference_rulebook
-from consent.standing import StandingRequest
-from consent.verdicts import Decision
+from consent.rules.document import Document, read
+from consent.rules.law import Act, Basis, Category, Mode, Permit, Prohibition, Rulebook, Source, Word
+from consent.rules.provisions import Provision
+from consent.rules.request import Party, Request, SubjectFacts, Way
+from consent.rules.standing import StandingRequest
+from consent.words.consents import ConsentRecord
 
 WORDS = {"fi": "x", "sv": "x", "en": "x"}
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)

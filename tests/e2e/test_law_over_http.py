@@ -15,11 +15,11 @@ from typing import Any
 
 import pytest
 
-from consent.explaining import AT_THE_RECIPIENT, CARRIED_OUT
-from consent.invariants import prove
-from consent.law import RETAIN, Case
+from consent.checking.explaining import AT_THE_RECIPIENT, CARRIED_OUT
+from consent.checking.invariants import prove
+from consent.checking.stating import load_invariants, reference_invariants
 from consent.rulebook import load, reference_rulebook
-from consent.stating import load_invariants, reference_invariants
+from consent.rules.law import RETAIN, Case
 from gateway.demo.network import Network
 from schemas.identifiers import MIGRI_CUSTOMER
 from tests.e2e.conftest import Stage, network

@@ -12,11 +12,11 @@ import pytest
 from alembic import command
 from sqlalchemy import Connection, Engine, text
 
-from consent import store
-from consent.consents import ConsentRecord, WordKind
-from consent.law import Rulebook
+from consent.deciding.said import Asked, Said
 from consent.rulebook import load
-from consent.said import Asked, Said
+from consent.rules.law import Rulebook
+from consent.words import store
+from consent.words.consents import ConsentRecord, WordKind
 from gateway.storage import schema
 from gateway.storage.engine import writer
 from tests.databases import database_url, engine, postgresql_server, postgresql_url

@@ -9,7 +9,7 @@ from typing import Any, Final
 import orjson
 
 from audit.log.entries import ZONE
-from consent.provisions import Provision
+from consent.rules.provisions import Provision
 from gateway.asking.requests import Right
 from gateway.console.office import Answer, Ask, Moved, NotHereError, Page, Sent, Shown, Visit, here
 from gateway.desk.questions.requests import Asked, EndRequest, MakeRequest, Requests

@@ -8,11 +8,11 @@ from datetime import date, timedelta
 from functools import partial
 from typing import Any, Final
 
-from consent.document import RulebookError
-from consent.examples import decide_case
-from consent.explaining import condition, explain
-from consent.law import Case, Rulebook
-from consent.verdicts import Decision, legal_day
+from consent.checking.explaining import condition, explain
+from consent.deciding.examples import decide_case
+from consent.deciding.verdicts import Decision, legal_day
+from consent.rules.document import RulebookError
+from consent.rules.law import Case, Rulebook
 from gateway.console.office import Answer, Ask, Page, Shown, Visit
 from gateway.console.pages.searching import period_of
 from gateway.desk.proposals import LONGEST, MOST, ComparingError, Foresight, NothingStandsError

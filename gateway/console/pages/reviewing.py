@@ -48,6 +48,7 @@ def review(visit: Visit) -> Answer:
         name = rule if rule is not None and rule in case.reviews else next(iter(case.waits or case.reviews))
         values: dict[str, Any] = {
             "found": case.found,
+            "justification": case.justification,
             "review": case.reviews[name],
             "rule": name,
             "others": [other for other in case.waits if other != name],

@@ -33,15 +33,17 @@ from gateway.desk.cli.desk import (
     utc,
 )
 from gateway.desk.cli.log import app, notes_in
+from gateway.desk.forgetting import Forgotten, Others
+from gateway.desk.forgetting import forget as forget_person
 from gateway.desk.forms import YEARS, Format, Order
 from gateway.desk.keeping import archive_months
-from gateway.desk.keeping import forget as forget_person
 from gateway.desk.questions.counting import Processing
 from gateway.desk.questions.persons import ExtractOf
 from gateway.desk.questions.proving import Proofs
 from gateway.desk.questions.searching import Export, Find
 from gateway.desk.questions.stories import Timeline
 from gateway.terminal.configuration import CONFIG, Config, Json
+from gateway.terminal.identifiers import SYSTEMS
 from gateway.terminal.output import NO, OUTSIDE, WRONG, console, fail, print_json, progress, table
 
 __all__ = ["app"]
@@ -273,11 +275,17 @@ def forget(
     config: Config = CONFIG,
     system: System = "hetu",
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask: the key is destroyed for good.")] = False,
+    others: Annotated[
+        Others | None,
+        typer.Option(help="What is kept under further identifiers, which may be somebody else's: forget or keep it."),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Destroy a person's key: no query finds them any more, what is kept of them cannot be read, all proofs still hold.
 
-    The identifier is read from standard input. Backups keep the key until they are overwritten.
+    The identifier is read from standard input. Backups keep the key until they are overwritten. If something is kept
+    under a further identifier of which nobody has said that it is theirs, nothing is done without --others.
+    Exit codes: 0 all is forgotten; 1 nobody is known by it, or something is kept still; 2 nothing was done.
     """
     who = person_given(system, json=json)
     if not yes:
@@ -285,11 +293,30 @@ def forget(
             fail("this cannot be undone", WRONG, remedy="say --yes if it is meant", json=json)
         typer.confirm("The key is destroyed for good. Go on?", abort=True)
     with desk(config, json=json) as (officer, asker):
-        gone = forget_person(officer, asker, who)
+        done = forget_person(officer, asker, who, others)
     if json:
-        print_json({"keys_destroyed": gone})
-    elif gone:
-        console.print(f"[green]✓[/] {gone} key{'s' if gone > 1 else ''} destroyed")
+        print_json(done.to_dict())
+    else:
+        _print_forgotten(done)
+    raise SystemExit(WRONG if done.is_open else 0 if done.keys and not done.kept else NO)
+
+
+def _print_forgotten(done: Forgotten) -> None:
+    kept = ", ".join(f"{kind}: {count}" for kind, count in done.kept.items()) or "entries alone"
+    kinds = ", ".join(_KINDS.get(system, system) if system else "of a kind not on record" for system in done.systems)
+    under = f"{done.others} further identifier{'s' if done.others > 1 else ''} ({kinds})"
+    if done.is_open:
+        console.print(f"[red]✗[/] nothing was destroyed: {under} may be the same person's. Kept under them: {kept}.")
+        console.print("  They stand together with this one in what came, or in a join that nobody has confirmed.")
+        console.print("  Say --others forget if it is one person, or --others keep if it may be somebody else.")
+    elif done.keys:
+        console.print(f"[green]✓[/] {done.keys} key{'s' if done.keys > 1 else ''} destroyed")
+        if done.tasks:
+            console.print(f"  {done.tasks} task{'s' if done.tasks > 1 else ''} ended, since nobody can see to them")
+        if done.kept:
+            console.print(f"[yellow]![/] kept still, under {under}: {kept}")
     else:
         console.print("Nobody is known by this identifier.")
-    raise SystemExit(0 if gone else NO)
+
+
+_KINDS = {uri: name for name, uri in SYSTEMS.items()}

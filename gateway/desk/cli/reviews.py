@@ -82,6 +82,10 @@ def _tell_queue(told: Queue) -> None:
     if told.emergencies:
         console.print(table("emergency accesses that nobody has signed off", HEADINGS, rows(told.emergencies)))
         for item in told.emergencies:
+            # A peer's free text: what a terminal would act on is not printed.
+            said = told.justifications.get(item.entry.id, "no justification is kept")
+            plain = "".join(letter if letter.isprintable() else " " for letter in said)
+            console.print(f"Record {item.record}: {escape(plain)}")
             if is_disputed(item.entry):
                 console.print(f"Record {item.record}: identity disputed, the record named identifiers of two people.")
     if told.patterns:

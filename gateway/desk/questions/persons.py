@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from datetime import date
 from typing import Annotated, Any, Final, Generic
@@ -15,13 +15,16 @@ from audit.questions.query import Day, Found
 from audit.questions.withdrawals import ConsentStory
 from audit.questions.words import MEANINGS, Word, has_come
 from gateway.desk.asking import A, Answered, Note, Question, Windowed, Zoned
+from gateway.desk.forgetting import beside
 from gateway.desk.forms import Handle, Language, Person
 from gateway.desk.reading import NOBODY, Reading, Someone
 from gateway.desk.roles import OFFICER
 from gateway.web.forms import PersonForm
+from schemas.identifiers import HETU, LOCAL, MIGRI_CUSTOMER
 
 MOST: Final = 5_000
 LATEST: Final = 50
+_KINDS: Final = {HETU: "kind-hetu", MIGRI_CUSTOMER: "kind-migri", LOCAL: "kind-local"}
 
 
 class OfPerson(Windowed[A], Generic[A], roles=OFFICER):
@@ -166,8 +169,19 @@ class ExtractOf(OfPerson[report.Extract], named="extract", kind=EntryType.EXPORT
         someone = reading.someone(self.person)
         telling = reading.telling(self.language.value, for_officer=self.for_officer)
         made = report.extract(reading.connection, someone.pseudonyms, telling, start=self.start, end=self.end)
+        made = replace(
+            made,
+            identifiers=self._kinds(reading, someone.ids),
+            others=self._kinds(reading, beside(reading.connection, someone.ids).others) if self.for_officer else (),
+        )
         detail = {"lines": len(made.disclosures), "language": self.language.value, "hidden_counted": self.for_officer}
         return Answered(made, Note(someone.mark is not None, someone.mark, detail=detail))
+
+    def _kinds(self, reading: Reading, ids: Collection[str]) -> tuple[str, ...]:
+        """What the kinds of these subjects' identifiers are called."""
+        kinds = {system for _, system in reading.subjects.systems(reading.connection, sorted(ids))}
+        keys = {_KINDS.get(system or "", "kind-other") for system in kinds}
+        return tuple(report.text(f"extract.{key}", self.language.value) for key in sorted(keys))
 
 
 class Usages(OfPerson[data_tracker.Usages], named="usages"):

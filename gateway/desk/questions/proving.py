@@ -19,8 +19,8 @@ from audit.tree import proofs
 from audit.tree.checkpoint import MAX_NOTE_BYTES, Checkpoint
 from audit.tree.merkle import ProofError
 from audit.tree.witness import Alarm, Watched, all_alarms, watched
-from consent import replaying
-from consent.explaining import explain
+from consent.checking.explaining import explain
+from consent.deciding import replaying
 from gateway.desk.asking import Answered, Note, Question
 from gateway.desk.forms import EntryRef, Language, lines
 from gateway.desk.questions.rulebooks import kept_of, loaded

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Annotated, Any, ClassVar
 
 from pydantic import field_validator
@@ -14,10 +14,11 @@ from audit.questions import reviews
 from audit.questions.anomalies import Anomaly, Seen, Span, detect
 from audit.questions.query import Found, by_id
 from audit.questions.reviews import EMERGENCY, MAX_REMARK, Kind, Review, Verdict
-from gateway.desk.asking import Answered, Note, Question, Windowed
+from gateway.desk.asking import Answered, Detail, Note, Question, Windowed
 from gateway.desk.forms import EntryRef, Language, Text, lines
 from gateway.desk.reading import Reading
-from gateway.desk.roles import OFFICER
+from gateway.desk.roles import OFFICER, Role
+from gateway.exchange.holding import reason_of
 from gateway.web.forms import Shape
 from gateway.web.validation import fault
 from gateway.wire.problems import ProblemError
@@ -66,11 +67,15 @@ def _noticed(reading: Reading, pattern: Anomaly, review: Review) -> Entry:
 
 @dataclass(frozen=True, slots=True)
 class Queue:
-    """What nobody has signed off, oldest first, and what was signed off lately; patterns with their first entry."""
+    """What nobody has signed off, oldest first, and what was signed off lately; patterns with their first entry.
+
+    `justifications` say by the ids of entries why an emergency could not wait, to whoever may know.
+    """
 
     emergencies: tuple[Found, ...]
     patterns: tuple[tuple[Review, Found | None], ...]
     done: tuple[tuple[Review, Found | None], ...] = ()
+    justifications: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def waits(self) -> int:
@@ -81,13 +86,22 @@ class Queue:
         return {
             "found": [item.to_dict() for item in self.emergencies],
             "patterns": [review.to_dict() for review, _ in self.patterns],
+            "justifications": dict(self.justifications),
         }
+
+
+def _justification(reading: Reading, entry: Entry) -> str | None:
+    """Why an emergency could not wait, as whoever asked has said it: for the officer, since it tells of the person."""
+    if entry.type != EMERGENCY or reading.asker.role is not Role.OFFICER:
+        return None
+    return reason_of(reading.connection, reading.context.subjects, entry.message_id)
 
 
 class Unreviewed(Question[Queue], named="unreviewed"):
     """Emergency accesses and patterns that nobody has signed off, as far as the asker may see them."""
 
     lately: ClassVar[int] = 0
+    justified: ClassVar[bool] = True
 
     def read(self, reading: Reading) -> Answered[Queue]:
         connection = reading.connection
@@ -96,25 +110,32 @@ class Unreviewed(Question[Queue], named="unreviewed"):
             pairs = ((review, by_id(connection, review.entry, find=reading.find)) for review in found)
             return tuple(pair for pair in pairs if pair[1] is not None or reading.asker.member is None)
 
-        emergencies = reviews.unreviewed_emergencies(connection, find=reading.find)
+        found = reviews.unreviewed_emergencies(connection, find=reading.find)
+        emergencies = tuple(item for item in found if reading.sees(item.entry))
+        said = {item.entry.id: _justification(reading, item.entry) for item in emergencies if self.justified}
         told = Queue(
-            tuple(item for item in emergencies if reading.sees(item.entry)),
+            emergencies,
             seen(reviews.waiting(connection, kind=Kind.ANOMALY)),
             seen(reviews.done(connection, limit=self.lately)) if self.lately else (),
+            {entry: text for entry, text in said.items() if text is not None},
         )
-        return Answered(told, Note(bool(told.waits), detail={"shown": told.waits}))
+        detail = {"shown": told.waits, "justifications": len(told.justifications)}
+        return Answered(told, Note(bool(told.waits), detail=detail))
 
 
-class Reviews(Unreviewed, lately=50):
-    """The same, with what was signed off lately."""
+class Reviews(Unreviewed, lately=50, justified=False):
+    """The same, with what was signed off lately, and without justifications: each is shown with its case."""
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """An entry with its reviews by name; that of an emergency access may not have been opened yet."""
+    """An entry with its reviews by name; that of an emergency access may not have been opened yet. Of an emergency also
+    why it could not wait, to whoever may know.
+    """
 
     found: Found
     reviews: Mapping[str, Review | None]
+    justification: str | None = None
 
     @property
     def waits(self) -> tuple[str, ...]:
@@ -134,8 +155,10 @@ class ReviewOf(Question[Case | None], named="review"):
             return Answered(None, Note(found=False))
         told: dict[str, Review | None] = {EMERGENCY: None} if found.entry.type == EMERGENCY else {}
         told.update((review.name, review) for review in reviews.reviews_of(reading.connection, found.entry.id))
-        detail = {"of": found.index} | ({} if self.rule is None else {"rule": self.rule})
-        return Answered(Case(found, told) if told else None, Note(bool(told), found.entry.subject, detail=detail))
+        case = Case(found, told, _justification(reading, found.entry))
+        detail: Detail = {"of": found.index, "justification": case.justification is not None}
+        detail = detail if self.rule is None else {**detail, "rule": self.rule}
+        return Answered(case if told else None, Note(bool(told), found.entry.subject, detail=detail))
 
 
 class Conclusion(Shape):

@@ -11,8 +11,8 @@ from typing import Annotated, Any, ClassVar, Final
 from pydantic import InstanceOf
 
 from audit.questions.query import Filters, Found, by_id
-from consent.law import Rulebook
 from consent.rulebook import load
+from consent.rules.law import Rulebook
 from gateway.desk.asking import Answered, Detail, Note, Question, Windowed, Zoned
 from gateway.desk.forms import EntryRef, lines
 from gateway.desk.proposals import LONGEST, Foresight

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 
 from audit.log.entries import ZONE
-from consent import store
+from consent.words import store
 from gateway.desk.reading import Reading
 from gateway.person.figures import overdue_from
 from gateway.person.held import HeldKind, waiting

@@ -15,7 +15,7 @@ import orjson
 import typer
 from rich.markup import escape
 
-from consent.verdicts import legal_day
+from consent.deciding.verdicts import legal_day
 from gateway.keys.errors import TrustError
 from gateway.registry.cli.publishing import Manner, stage_or_publish
 from gateway.registry.cli.running import (
@@ -124,7 +124,7 @@ def take(
 
 
 def _request(document: Any) -> Any:
-    from consent.standing import StandingRequest, StandingRequestError
+    from consent.rules.standing import StandingRequest, StandingRequestError
 
     try:
         return StandingRequest.from_dict(document)

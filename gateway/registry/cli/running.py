@@ -373,8 +373,8 @@ def _phrases(files: list[Path] | None, *, new: bool = False, json: bool) -> tupl
 
 
 def _checked_rulebook(path: Path, *, json: bool) -> bytes:
-    from consent.document import RulebookError
     from consent.rulebook import load
+    from consent.rules.document import RulebookError
 
     data = path.read_bytes()
     try:

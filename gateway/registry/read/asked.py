@@ -13,7 +13,7 @@ from typing import Final
 
 import orjson
 
-from consent.standing import StandingRequest
+from consent.rules.standing import StandingRequest
 from gateway.wire.identifiers import IdentifierError, MemberId
 from gateway.wire.problems import ProblemError
 from gateway.wire.signing import KeyLookup, Signer, Verifier, open_statement, sign_statement

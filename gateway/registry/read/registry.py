@@ -13,7 +13,7 @@ from datetime import date, datetime
 from typing import TypeVar
 
 from audit.tree.checkpoint import NoteError, VerifierKey
-from consent.standing import StandingRequest
+from consent.rules.standing import StandingRequest
 from gateway.keys import certificates
 from gateway.keys.errors import TrustError
 from gateway.registry.read.asked import is_vouched

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from consent.document import RulebookError
-from consent.law import Rulebook
 from consent.rulebook import load
+from consent.rules.document import RulebookError
+from consent.rules.law import Rulebook
 from gateway.keys.errors import TrustError
 from gateway.registry.read.distribution import RegistryClient
 from gateway.registry.read.registry import Registry

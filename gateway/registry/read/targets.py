@@ -15,7 +15,7 @@ from typing import Any, TypeVar, cast
 
 import orjson
 
-from consent.standing import StandingRequest
+from consent.rules.standing import StandingRequest
 from gateway.keys.errors import TrustError
 from gateway.registry.read.entries import (
     ALWAYS,

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, TypeVar
 
-from consent.standing import StandingRequest
+from consent.rules.standing import StandingRequest
 from gateway.keys.errors import TrustError
 from gateway.registry.read import writing
 from gateway.registry.read.entries import (

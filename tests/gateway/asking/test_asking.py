@@ -12,9 +12,9 @@ import httpx
 import pytest
 
 from audit.log.entries import ZONE, Entry
-from consent.conditions import CONDITIONS
 from consent.rulebook import reference_rulebook
-from consent.standing import StandingRequest
+from consent.rules.conditions import CONDITIONS
+from consent.rules.standing import StandingRequest
 from gateway.asking.observing import Observing
 from gateway.registry.read.asked import is_vouched
 from gateway.registry.read.entries import Content

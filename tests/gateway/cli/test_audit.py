@@ -442,7 +442,14 @@ def test_person_who_is_forgotten_is_found_by_no_query_and_every_proof_still_hold
     assert ask("forget", "--json", input=HETU_CODE).exit_code == 2, "without --yes nothing is destroyed"
     told = ask("forget", "--yes", "--json", input=HETU_CODE)
     assert told.exit_code == 0, told.output
-    assert json.loads(told.stdout) == {"keys_destroyed": 2}
+    assert json.loads(told.stdout) == {
+        "keys_destroyed": 2,
+        "tasks_ended": 0,
+        "kept": {},
+        "kept_under": [],
+        "further_identifiers": 0,
+        "undecided": False,
+    }
 
     for command in (["search", "person", "--person"], ["search", "disclosures", "--person"], ["extract"]):
         for system, value in (("hetu", HETU_CODE), ("migri", "7000001")):

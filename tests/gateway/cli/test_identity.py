@@ -101,6 +101,9 @@ def test_a_registrar_decides_what_waits_at_the_command_line(nodes: Running) -> N
     assert "0 d 0 h" in shown
     for secret in (first["HETU"], first["ASIAKASNUMERO"]):
         assert secret not in shown
+    shown = invoke(nodes, "open", waiting["id"], as_json=False)
+    for named in (second["HETU"], first["ASIAKASNUMERO"], waiting["reason"], "known to be two people"):
+        assert named in shown
     invoke(nodes, "apart", waiting["id"])
     refused = invoke(nodes, "apart", waiting["id"], code=1)
     assert refused["error"].startswith("not-found")
@@ -124,6 +127,12 @@ def test_the_person_logged_in_proposes_and_another_approves(nodes: Running, monk
     told = invoke(nodes, "place", given=given, as_json=False)
     assert "identity approve" in told
     assert person["HETU"] not in told
+    (placement,) = invoke(nodes, "held")["held"]
+    assert placement["reason"] == "place"
+    opened = invoke(nodes, "open", placement["id"])
+    assert [item["value"] for item in opened["identifiers"]] == [person["ASIAKASNUMERO"], person["HETU"]]
+    assert "dropped" in invoke(nodes, "drop", placement["id"], as_json=False)
+    assert invoke(nodes, "held", code=1) == {"held": []}
 
 
 async def consent(nodes: Running, system: str, value: str) -> None:

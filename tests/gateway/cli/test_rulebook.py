@@ -8,7 +8,7 @@ from pathlib import Path
 
 from typer.testing import CliRunner
 
-from consent.verdicts import legal_day
+from consent.deciding.verdicts import legal_day
 from gateway.cli.main import app
 from gateway.cli.rulebook import day_of
 from tests.former import former_rulebook

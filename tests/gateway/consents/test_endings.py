@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from audit.log.entries import EntryType
-from consent.consents import ErrorReason, WordStatus
-from consent.givers import Giver
+from consent.words.consents import ErrorReason, WordStatus
+from consent.words.givers import Giver
 from gateway.consents.endings import TakenBack
 from gateway.consents.record import Recorder
 from gateway.consents.reports import Answer, Reports

@@ -9,8 +9,8 @@ from urllib.parse import quote
 import httpx
 import pytest
 
-from consent.law import Word
 from consent.rulebook import reference_rulebook
+from consent.rules.law import Word
 from gateway.console.wording import TEXTS
 from tests.gateway.asking.test_asking import Published, today
 from tests.gateway.console.test_fuzzing_console import Browser, Forms, signed_in

@@ -15,9 +15,10 @@ from sqlalchemy import Connection
 
 from audit.log.entries import Agents, Categories, Entry, new_id
 from audit.log.waiting import Written
+from audit.questions.forgotten import scrub
 from audit.questions.query import case, walk
 from audit.questions.query import person as everything_about
-from audit.questions.subjects import HETU_SYSTEM, scrub
+from audit.questions.subjects import HETU_SYSTEM
 from audit.tree.verify import verify_export
 from gateway.desk.forms import Format
 from tests.gateway.console.conftest import (

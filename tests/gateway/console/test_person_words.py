@@ -14,9 +14,9 @@ import pytest
 from audit.log.entries import ZONE
 from audit.questions.export import audit_event, to_csv
 from audit.questions.said import Saying, State, saying, word_of
-from consent.consents import Ending, ErrorReason, WordStatus
-from consent.givers import Giver, GiverKind
 from consent.rulebook import load, reference_rulebook
+from consent.words.consents import Ending, ErrorReason, WordStatus
+from consent.words.givers import Giver, GiverKind
 from gateway.consents.endings import UNSAID, TakenBack
 from gateway.consents.record import Recorder
 from gateway.consents.reports import Answer as Confirmed

@@ -15,10 +15,10 @@ from audit.questions.reviews import Verdict
 from audit.questions.said import KINDS, Saying, Speaker, State, Step
 from audit.questions.words import Told
 from audit.tree.witness import _KINDS as ALARMS
-from consent.consents import WordKind
-from consent.difference import Change
-from consent.givers import GiverKind
-from consent.law import Word
+from consent.checking.difference import Change
+from consent.rules.law import Word
+from consent.words.consents import WordKind
+from consent.words.givers import GiverKind
 from gateway.asking.requests import State as Asked
 from gateway.console.pages import PAGES
 from gateway.console.wording import Words
@@ -28,6 +28,7 @@ from gateway.handover.states import REACHED
 from gateway.node.hold import HoldKind
 from gateway.obligations.acts import OUTCOMES, Channel
 from gateway.obligations.notice import Translation, drafts_by_language
+from gateway.obligations.tasks import FORGOTTEN
 from gateway.obligations.tasks import Kind as Task
 from texts import LANGUAGES, Catalogue
 
@@ -58,7 +59,7 @@ VALUES: dict[str, Iterable[str]] = {
     "speaker.": Speaker,
     "tasks.channel-": Channel,
     "tasks.kind-": Task,
-    "tasks.outcome-": [code for codes in OUTCOMES.values() for code in codes],
+    "tasks.outcome-": [FORGOTTEN, *(code for codes in OUTCOMES.values() for code in codes)],
     "tasks.translation-": [found for found in Translation if found is not Translation.REVIEWED],
     "type.": [*EntryType, *Told],
     "verdict.": Verdict,

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
-from consent.document import RulebookError
+from consent.rules.document import RulebookError
 from gateway.desk.proposals import LONGEST, ComparingError, NothingStandsError, Proposals
 from gateway.registry.read.standing import Standing
 from schemas.identifiers import MIGRI_CUSTOMER

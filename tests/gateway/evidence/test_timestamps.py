@@ -8,7 +8,7 @@ import aiohttp
 import pytest
 from sqlalchemy import Engine, func, select
 
-from audit.log.log import Written
+from audit.log.waiting import Written
 from gateway.evidence.package import TrustError
 from gateway.evidence.timestamps import Stamping
 from gateway.storage.tables import timestamps

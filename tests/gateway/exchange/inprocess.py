@@ -71,7 +71,7 @@ class Register:
 
     async def fetch(self, locator: Locator) -> Sourced:
         self.fetched.append(locator.value)
-        return Sourced(self.bundle(locator.value), ())
+        return Sourced(self.bundle(locator.value), (), key=locator.value)
 
     async def close(self) -> None:
         return None

@@ -15,16 +15,16 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consent.conditions import CONDITIONS
-from consent.consents import ConsentRecord, Stamp, WordStatus
-from consent.decision import decide
-from consent.givers import Giver
-from consent.law import Rulebook
-from consent.reading import ConsentError
-from consent.request import Party, Request, SubjectFacts
+from consent.deciding.decision import decide
+from consent.deciding.said import Asked, Said
+from consent.deciding.verdicts import Decision
 from consent.rulebook import load, reference_rulebook
-from consent.said import Asked, Said
-from consent.verdicts import Decision
+from consent.rules.conditions import CONDITIONS
+from consent.rules.law import Rulebook
+from consent.rules.request import Party, Request, SubjectFacts
+from consent.words.consents import ConsentRecord, Stamp, WordStatus
+from consent.words.givers import Giver
+from consent.words.reading import ConsentError
 from gateway.exchange.deciding import facts_in
 from gateway.obligations.arising import care_of
 from gateway.obligations.tasks import Care

@@ -14,7 +14,7 @@ from adapters.sdk import Limits as AdapterLimits
 from adapters.sdk import load
 from audit.log.entries import new_id
 from audit.log.tables import identifiers
-from consent.consents import ConsentRecord
+from consent.words.consents import ConsentRecord
 from gateway.handover.plan import Handovers, Order
 from gateway.person.values import Register
 from gateway.sources.backends import Locator

@@ -10,8 +10,8 @@ from sqlalchemy import update
 
 from audit.log.tables import identifiers
 from audit.questions.subjects import normalised
-from consent.consents import ConsentRecord
-from consent.givers import Giver, GiverKind
+from consent.words.consents import ConsentRecord
+from consent.words.givers import Giver, GiverKind
 from gateway.consents.endings import TakenBack
 from gateway.handover.accept import Inbox, Opener
 from gateway.handover.overview import Overview

@@ -89,7 +89,7 @@ def order_of(here: InProcess, person: str, **changes: object) -> Order:
     values: dict[str, object] = {
         "client": "c", "sender": here.place.network.parties["centre"].subsystem, "bundle": here.register.bundle(person),
         "flow": "F1", "idempotency": None, "case": None, "user": None, "not_before": None, "trace_id": "0" * 32,
-        "register": Register("register", is_authoritative=True),
+        "register": Register("register", is_authoritative=True), "record_key": person,
     }  # fmt: skip
     return Order(**(values | changes))  # type: ignore[arg-type]
 

@@ -11,7 +11,8 @@ from sqlalchemy import select
 from audit.questions import links
 from gateway.handover.accept import Inbox, Opener
 from gateway.handover.plan import Handovers
-from gateway.identity.acts import Actor, Identity, IdentityAct
+from gateway.identity.acts import Actor, Identity
+from gateway.person.registrar import IdentityAct
 from gateway.person.values import Named
 from gateway.sources.backends import Locator
 from gateway.storage.tables import inbox

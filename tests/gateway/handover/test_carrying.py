@@ -12,9 +12,9 @@ import orjson
 import pytest
 from sqlalchemy import select
 
-from consent.consents import ConsentRecord, Stamp
-from consent.request import SubjectFacts
-from consent.verdicts import PermittedCategory, legal_day
+from consent.deciding.verdicts import PermittedCategory, legal_day
+from consent.rules.request import SubjectFacts
+from consent.words.consents import ConsentRecord, Stamp
 from gateway.exchange.deciding import Case, decide_between
 from gateway.handover import carrying
 from gateway.registry.read.registry import Registry

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,6 +14,7 @@ from sqlalchemy import select
 
 from audit.questions import query
 from gateway.handover import onward
+from gateway.registry.read.registry import Registry
 from gateway.storage.engine import writer
 from gateway.storage.sealing import unseal
 from gateway.storage.tables import deliveries, inbox
@@ -170,6 +172,36 @@ async def test_word_is_known_by_who_told_it_and_to_which_of_our_subsystems(chain
         assert [is_new("c-2", centre, ours), is_new("c-1", county, ours), is_new("c-1", centre, county)] == [True] * 3
 
 
+@pytest.mark.parametrize("takes_notices", [True, False])
+async def test_recipient_that_takes_no_notices_is_not_counted_as_told(chain: Chain, takes_notices: bool) -> None:
+    await chain.came()
+    await chain.passed_on()
+    exchange, ours, theirs = chain.kotka.exchange, chain.kotka.party.subsystem, chain.tampere.party.subsystem
+    standing = exchange.standing(exchange.clock())
+    content = standing.registry.content
+    offered = [
+        service
+        for service in content.services
+        if takes_notices or (service.id.subsystem, service.kind) != (theirs, "notice")
+    ]
+    registry = Registry(replace(content, services=offered), version=9, expires=standing.registry.expires)
+    centre = chain.kotka.place.network.parties["centre"].subsystem
+    incoming: Any = SimpleNamespace(
+        claims=SimpleNamespace(issuer=centre),
+        service=SimpleNamespace(id=ServiceId(ours, "ilmoitukset")),
+        registry=registry,
+        rulebook=standing.rulebook,
+    )
+    told = onward.Told("c-9", "refused", frozenset({"housing"}), [(MIGRI_CUSTOMER, WHO)])
+
+    with exchange.engine.connect() as connection:
+        (arrived,) = connection.execute(select(inbox.c.subject).distinct())
+        subject: Any = SimpleNamespace(id=arrived.subject)
+        to = onward.going_on(exchange, connection, incoming, told, subject).to
+
+    assert set(to) == ({str(theirs)} if takes_notices else set())
+
+
 def test_notice_names_the_newest_of_many_messages_each_once() -> None:
     messages = [f"m-{number}" for number in range(150)]
 
@@ -228,7 +260,17 @@ async def test_end_that_is_none_of_ours_is_passed_on_as_a_withdrawal(chain: Chai
     with exchange.engine.connect() as connection:
         key = exchange.subjects.key_of(connection, notice.subject)
     assert key is not None
-    assert orjson.loads(unseal(key, f"deliveries/{notice.id}", notice.sealed))["status"] == "withdrawn"
+    document = orjson.loads(unseal(key, f"deliveries/{notice.id}", notice.sealed))
+    (message,) = document.pop("messages")
+    assert message in {entry.message_id for entry in releases(chain.kotka)}
+    assert document == {
+        "notice": notice.id,
+        "consent": "c-1",
+        "status": "withdrawn",
+        "categories": ["housing"],
+        "subject": [{"system": MIGRI_CUSTOMER, "value": WHO}],
+        "onward": True,
+    }
 
 
 async def test_who_is_known_under_several_identifiers_is_found_under_each(chain: Chain) -> None:

@@ -10,8 +10,8 @@ import pytest
 from sqlalchemy import Engine
 
 from audit.log.entries import Agents, Categories, Entry
-from audit.log.log import Written
 from audit.log.tables import metadata
+from audit.log.waiting import Written
 from consent.rulebook import load, reference_rulebook
 from gateway.exchange.holding import UNSENT
 from gateway.handover.onward import Told, _passed_on

@@ -10,8 +10,9 @@ from sqlalchemy import select
 
 from audit.log.tables import links
 from gateway.handover.plan import Handovers
-from gateway.identity.acts import Actor, Done, Identity, IdentityAct
+from gateway.identity.acts import Actor, Done, Identity, Proposed
 from gateway.identity.web import _actor
+from gateway.person.registrar import IdentityAct
 from gateway.web.authentication import Caller
 from gateway.wire.problems import ProblemError
 from schemas.facts import Identifier
@@ -41,6 +42,12 @@ async def held_handover(here: InProcess) -> str:
     return waiting.id
 
 
+def proposed(outcome: Proposed | Done) -> str:
+    """The id of what waits for a second person."""
+    assert isinstance(outcome, Proposed)
+    return outcome.id
+
+
 def joins(here: InProcess) -> list[Any]:
     with here.exchange.engine.connect() as connection:
         return list(connection.execute(select(links)))
@@ -50,7 +57,7 @@ async def test_a_handover_that_waited_goes_on_when_it_is_one_person(here: InProc
     held = await held_handover(here)
     identity, registrar, other = desk(here)
 
-    assert isinstance(await identity.same(registrar, held), str)
+    assert isinstance(await identity.same(registrar, held), Proposed)
     done = await identity.same(other, held)
 
     assert isinstance(done, Done)
@@ -69,16 +76,16 @@ async def test_nobody_alone_takes_a_record_of_two_known_people_for_one_persons(h
     by_another_system = replace(registrar, client="second-system", user="c" * 32)
     before = joins(here)
 
-    proposal = await identity.same(registrar, held)
-    assert await identity.same(by_another_system, held) == proposal
+    proposal = proposed(await identity.same(registrar, held))
+    assert proposed(await identity.same(by_another_system, held)) == proposal
     with pytest.raises(ProblemError) as alone:
-        await identity.approve(by_another_system, str(proposal))
+        await identity.approve(by_another_system, proposal)
 
     assert alone.value.code == "client-not-permitted"
     assert joins(here) == before
     waiting = {record.id: record for record in await identity.waiting(registrar)}
     assert set(waiting) == {held, proposal}
-    assert (waiting[str(proposal)].about, waiting[held].about) == (held, None)
+    assert (waiting[proposal].about, waiting[held].about) == (held, None)
     assert problem_of(await here.ask("7000002")) is None
     assert hidden_reason(here, await here.ask("7000001")) == "subject-ambiguous"
 
@@ -91,7 +98,7 @@ async def test_a_record_that_leaves_takes_what_was_proposed_about_it_along(here:
     identity, registrar, other = desk(here)
     ((held, kind),) = [(record.id, record.kind) for record in await identity.waiting(registrar)]
     assert kind == "query"
-    proposal = await identity.same(registrar, held)
+    proposal = proposed(await identity.same(registrar, held))
 
     if exit_ == "apart":
         await identity.apart(other, held)
@@ -101,7 +108,7 @@ async def test_a_record_that_leaves_takes_what_was_proposed_about_it_along(here:
 
     assert await identity.waiting(registrar) == ()
     with pytest.raises(ProblemError) as late:
-        await identity.approve(other, str(proposal))
+        await identity.approve(other, proposal)
     assert late.value.code == "not-found"
     acts = [(entry.detail["act"], entry.detail["held"]) for entry in here.entries() if entry.type == "identity"]
     assert acts[-3:] == [("proposed", proposal), (exit_, held), (exit_, proposal)]
@@ -138,8 +145,7 @@ async def test_undoing_a_join_tells_what_left_under_it_and_frees_neither_prohibi
     identity, registrar, other = desk(here)
     number, code = Identifier(MIGRI_CUSTOMER, "7000001"), Identifier(HETU, CODE)
 
-    proposal = await identity.propose(registrar, IdentityAct.UNDO, number, code)
-    assert isinstance(proposal, str)
+    proposal = proposed(await identity.propose(registrar, IdentityAct.UNDO, number, code))
     with pytest.raises(ProblemError) as alone:
         await identity.approve(registrar, proposal)
     assert alone.value.code == "client-not-permitted"
@@ -148,8 +154,7 @@ async def test_undoing_a_join_tells_what_left_under_it_and_frees_neither_prohibi
     assert [item.recipient for item in done.released] == [str(here.place.network.parties["kotka"].subsystem)]
     here.register.changed.clear()
     assert not await moved(here, "7000001"), "the refusal may have been meant for this one"
-    placement = await identity.propose(registrar, IdentityAct.PLACE, number, code)
-    assert isinstance(placement, str)
+    placement = proposed(await identity.propose(registrar, IdentityAct.PLACE, number, code))
     await identity.approve(other, placement)
     assert not await moved(here, "7000001"), "the consent of before the undoing may have been the other's"
     await say(here, "active", MIGRI_CUSTOMER, "7000001")
@@ -182,8 +187,7 @@ async def test_who_proposed_an_act_is_the_same_person_after_the_index_key_was_ch
         await say(here, "active", *identifier)
     identity, first = Identity(here.exchange, Handovers(here.exchange)), _actor(here.exchange, caller, "anna")
     pair = Identifier(MIGRI_CUSTOMER, "7000001"), Identifier(HETU, CODE)
-    proposal = await identity.propose(first, IdentityAct.JOIN, *pair)
-    assert isinstance(proposal, str)
+    proposal = proposed(await identity.propose(first, IdentityAct.JOIN, *pair))
 
     here.exchange.subjects.keys.use((b"\x01" * 32,), (b"\x0c" * 32, b"\x02" * 32))
 

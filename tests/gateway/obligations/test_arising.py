@@ -9,12 +9,12 @@ from datetime import UTC, date, datetime
 import pytest
 
 from audit.questions.subjects import Subject
-from consent.examples import decide_case
-from consent.law import Period, Rulebook
-from consent.provisions import Provision
-from consent.request import Way
+from consent.deciding.examples import decide_case
+from consent.deciding.verdicts import Decision, PermittedCategory
 from consent.rulebook import load, reference_rulebook
-from consent.verdicts import Decision, PermittedCategory
+from consent.rules.law import Period, Rulebook
+from consent.rules.provisions import Provision
+from consent.rules.request import Way
 from gateway.obligations.arising import Moved, retained_until, tells
 from gateway.wire.identifiers import MemberId, SubsystemId
 

@@ -11,10 +11,10 @@ import pytest
 from sqlalchemy import select
 
 from audit.log.entries import ZONE, Entry
-from consent.law import Period
-from consent.provisions import Provision
-from consent.request import SubjectFacts
 from consent.rulebook import load, reference_rulebook
+from consent.rules.law import Period
+from consent.rules.provisions import Provision
+from consent.rules.request import SubjectFacts
 from gateway.exchange.deciding import Case, decide_between
 from gateway.handover.plan import Plan
 from gateway.obligations.arising import care_of

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from consent.request import SubjectFacts
+from consent.rules.request import SubjectFacts
 from gateway.exchange.deciding import Case, decide_between
 from gateway.handover.carrying import section_of
 from gateway.obligations.arising import Moved, got

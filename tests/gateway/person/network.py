@@ -16,8 +16,8 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import Connection, Engine
 
 from audit.questions.subjects import Subjects
-from consent import store
-from consent.consents import ConsentRecord, Stamp
+from consent.words import store
+from consent.words.consents import ConsentRecord, Stamp
 from gateway.person.held import HeldKind, HeldRecords
 from gateway.person.people import People, StaleError
 from gateway.person.registrar import Registrar
@@ -197,7 +197,7 @@ class World:
             with self.unit() as connection:
                 act(connection)  # type: ignore[operator]
         except ProblemError as problem:
-            if problem.code != "not-found":
+            if problem.code not in ("not-found", "invalid-request"):
                 raise
 
     def step(self) -> None:

@@ -9,14 +9,15 @@ import pytest
 from prometheus_client import generate_latest
 
 from gateway.handover.plan import Handovers
-from gateway.identity.acts import Actor, Identity, IdentityAct
+from gateway.identity.acts import Actor, Identity
 from gateway.person.figures import IdentityWatch, overdue_from
+from gateway.person.registrar import IdentityAct
 from gateway.telemetry import Telemetry
 from schemas.facts import Identifier
 from schemas.identifiers import HETU, MIGRI_CUSTOMER
 from tests.gateway.exchange.inprocess import InProcess
 from tests.gateway.exchange.test_persons import CODE, say, with_code
-from tests.gateway.identity.test_identity import held_handover
+from tests.gateway.identity.test_identity import held_handover, proposed
 
 
 @pytest.mark.parametrize(
@@ -55,8 +56,7 @@ async def test_what_waits_is_counted_and_alarms_when_it_is_overdue(
     desk = Identity(exchange, Handovers(exchange))
     both = Identifier(MIGRI_CUSTOMER, "7000003"), Identifier(HETU, "030390-902N")
     registrars = [Actor("desk", here.party.subsystem, letter * 32) for letter in "ab"]
-    proposal = await desk.propose(registrars[0], IdentityAct.JOIN, *both)
-    assert isinstance(proposal, str)
+    proposal = proposed(await desk.propose(registrars[0], IdentityAct.JOIN, *both))
     await watch.count()
     assert watch.condition().items() >= {"held": 1, "overdue": 0, "proposals": 1, "unconfirmed": 1}.items()
     assert "identity-overdue" not in caplog.text

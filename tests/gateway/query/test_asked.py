@@ -13,9 +13,9 @@ import pytest
 
 from audit.log.entries import Entry, EntryType, Outcome
 from audit.questions import query, reviews, tallies
-from audit.questions.report import Telling, extract
-from consent.request import Emergency
+from audit.questions.report import Telling, extract, usage_sentence
 from consent.rulebook import reference_rulebook
+from consent.rules.request import Emergency
 from gateway.obligations.tasks import Kind, State, Task, listed
 from gateway.query.ask import Consumer, Question, Reading
 from gateway.sources.backends import Locator
@@ -138,6 +138,8 @@ async def test_an_emergency_is_told_as_such_by_both_and_reviewed_by_both(two: Tw
     assert "health-needs" not in told(two.county).categories.permitted
     assert told(two.county).bases == ("emergency",)
     assert all(line(here, language).emergency for here in (two.centre, two.county) for language in LANGUAGES)
+    said = usage_sentence(query.Found(0, told(two.county)), "en", lambda _kind, code, _language: code)
+    assert f"{PURPOSE} (emergency access)" in said
     for here in (two.centre, two.county):
         with here.exchange.engine.connect() as connection:
             waits = reviews.unreviewed_emergencies(connection)
@@ -171,6 +173,15 @@ async def test_a_part_that_went_by_a_word_is_told_by_that_word(two: Two) -> None
 
     assert told(two.county).bases == told(two.centre).bases == ("county-consent",)
     assert told(two.county).categories.permitted == ("contact/address", "contact/telecom")
+
+
+async def test_a_basis_of_what_was_not_there_is_told_by_neither(two: Two) -> None:
+    two.centre.register.changed["A8"] = without("health-needs")
+    await two.centre.consent("A8", recipients=["county"], categories=["contact"])
+    await two.centre.consent("A8", kind="permission", recipients=["county"])
+    await two.ask(two.county, "A8", "contact", "health-needs")
+
+    assert told(two.centre).bases == told(two.county).bases == ("county-consent",)
 
 
 def unknown(_record: Bundle) -> None:

@@ -12,7 +12,7 @@ import orjson
 import pytest
 from sqlalchemy import select
 
-from consent.consents import ConsentRecord
+from consent.words.consents import ConsentRecord
 from gateway.exchange.messaging import Message, Outgoing, prepare
 from gateway.exchange.opening import Answer
 from gateway.handover.carrying import Answering, answered_by, digest_of, keep, read, section_of

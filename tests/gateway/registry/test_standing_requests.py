@@ -9,11 +9,11 @@ from typing import Any, Literal
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from consent.law import Rulebook
-from consent.provisions import Provision
-from consent.request import SubjectFacts
 from consent.rulebook import load, reference_rulebook
-from consent.standing import StandingRequest
+from consent.rules.law import Rulebook
+from consent.rules.provisions import Provision
+from consent.rules.request import SubjectFacts
+from consent.rules.standing import StandingRequest
 from gateway.exchange.deciding import Case, decide_between
 from gateway.keys import certificates
 from gateway.keys.errors import TrustError

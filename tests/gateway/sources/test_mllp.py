@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 import threading
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ import pytest
 from sqlalchemy import Engine
 
 from adapters.sdk import Adapter, Limits, load
+from gateway.sources import mllp
 from gateway.sources.frames import BEGIN, framed
 from gateway.sources.messages import Messages
 from gateway.sources.mllp import MllpListener, MllpPolicy, Senders
@@ -40,10 +43,18 @@ class Gate:
     sink: Sink = field(default_factory=Sink)
     is_open: asyncio.Event = field(default_factory=asyncio.Event)
     waiting: int = 0
+    #: How many are let through at this moment, and were at most.
+    inside: int = 0
+    most_inside: int = 0
 
     async def hand_over(self, bundle: dict[str, Any], key: str) -> bool:
         self.waiting += 1
         await self.is_open.wait()
+        self.inside += 1
+        for _ in range(20):  # whoever could come in beside it does
+            await asyncio.to_thread(lambda: None)
+        self.most_inside = max(self.most_inside, self.inside)
+        self.inside -= 1
         return await self.sink(bundle, key)
 
 
@@ -106,6 +117,16 @@ async def test_messages_are_answered_in_their_order_on_one_connection(post: Post
 
     assert [*said(first), *said(second)] == ["AA M1", "AA M2"]
     assert post.gate.sink.people == ["C-1", "C-2"]
+
+
+async def test_messages_of_one_sender_are_taken_one_after_another_on_whichever_connection(post: Post) -> None:
+    async with sender(post.port) as county, sender(post.port) as same:
+        for number in range(3):
+            first, second = message(f"A{number}", f"C-{number}"), message(f"B{number}", f"D-{number}")
+            answers = await asyncio.gather(county.say(first), same.say(second))
+            assert [said(answer) for answer in answers] == [[f"AA A{number}"], [f"AA B{number}"]]
+
+    assert (post.gate.waiting, post.gate.most_inside) == (6, 1)
 
 
 async def test_nothing_is_answered_before_the_record_is_taken(post: Post) -> None:
@@ -208,6 +229,34 @@ async def test_a_sender_has_so_many_connections_and_those_that_end_are_free_agai
     assert await until(is_heard)
 
 
+async def test_a_listener_without_a_descriptor_left_listens_on(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
+    loop, failed = asyncio.get_running_loop(), list[str]()
+    accept = loop.sock_accept
+
+    async def failing(bound: socket.socket) -> Any:
+        if not failed:
+            failed.append("EMFILE")
+            raise OSError(errno.EMFILE, "Too many open files")
+        return await accept(bound)
+
+    monkeypatch.setattr(loop, "sock_accept", failing)
+    async with sender(post.port) as waiting:  # the one that is accepted already
+        assert said(await waiting.say(message("M1"))) == ["AA M1"]
+    await until(lambda: failed)
+    async with sender(post.port) as county:
+        assert said(await county.say(message("M2", "C-2"))) == ["AA M2"]
+
+
+async def test_an_end_that_has_vanished_is_found_out_by_the_system(post: Post) -> None:
+    async with sender(post.port) as county:
+        assert said(await county.say(message("M1"))) == ["AA M1"]
+        lines = [line.split() for line in Path("/proc/net/tcp").read_text("ascii").splitlines()[1:]]
+        ours = [line for line in lines if line[1].endswith(f":{post.port:04X}") and line[3] == "01"]
+
+    is_kept_alive = "02"
+    assert [line[5].partition(":")[0] for line in ours] == [is_kept_alive]
+
+
 async def test_a_sender_that_is_shut_out_is_heard_no_more_on_an_open_connection(post: Post) -> None:
     async with sender(post.port) as county:
         assert said(await county.say(message("M1"))) == ["AA M1"]
@@ -218,7 +267,10 @@ async def test_a_sender_that_is_shut_out_is_heard_no_more_on_an_open_connection(
     assert post.gate.sink.people == ["C-1"]
 
 
-async def test_a_message_that_is_being_taken_is_answered_when_the_node_stops(post: Post) -> None:
+async def test_a_message_that_is_being_taken_is_answered_when_the_node_stops_and_nothing_else_is_waited_for(
+    post: Post, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mllp, "STOP_SECONDS", 3600.0)
     post.gate.is_open.clear()
     async with sender(post.port) as county, sender(post.port) as idle:
         answer = asyncio.create_task(county.say(message("M1")))
@@ -232,7 +284,10 @@ async def test_a_message_that_is_being_taken_is_answered_when_the_node_stops(pos
         assert said(await answer) == ["AA M1"]
 
 
-async def test_an_end_that_never_reads_its_answers_is_left(books: Progress, engine: Engine, tmp_path: Path) -> None:
+async def test_an_end_that_never_reads_its_answers_is_left(
+    books: Progress, engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mllp, "CLOSE_SECONDS", 0.2)
     async with serving(books, engine, tmp_path, replace(POLICY, message_seconds=0.5), buffer=2048) as post:
         deaf = socket.socket()
         deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
@@ -244,12 +299,12 @@ async def test_an_end_that_never_reads_its_answers_is_left(books: Progress, engi
         async with sender(post.port) as good:
             assert said(await good.say(message("M2"))) == ["AA M2"]
         deaf.close()
+    # Beyond what the system holds, its answers are waited for and not gathered: 64 KiB of them would be 400.
+    assert post.gate.sink.calls < 200
 
 
 def _shout(deaf: socket.socket) -> None:
-    """Send the same message until the other end gives up."""
-    try:
-        while True:
-            deaf.sendall(framed(message("M1")) * 50)
-    except OSError:
-        pass
+    """Send messages until the other end gives up."""
+    with suppress(OSError):
+        for number in count():
+            deaf.sendall(b"".join(framed(message(f"S{number}-{each}", f"C-{each}")) for each in range(50)))

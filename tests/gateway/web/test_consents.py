@@ -16,11 +16,11 @@ from fhir.resources.R4B.consent import Consent
 from sqlalchemy import select
 from typer.testing import CliRunner
 
-from consent.examples import outcome
-from consent.fhir import CATEGORY
-from consent.law import Rulebook
-from consent.resource import RECIPIENT
+from consent.deciding.examples import outcome
 from consent.rulebook import load
+from consent.rules.law import Rulebook
+from consent.words.fhir import CATEGORY
+from consent.words.resource import RECIPIENT
 from gateway.cli.main import app
 from gateway.storage.tables import arrival_words, bodies, decisions, deliveries
 from schemas.identifiers import HETU, MIGRI_CUSTOMER

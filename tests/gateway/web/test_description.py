@@ -86,7 +86,7 @@ async def test_each_path_says_who_may_call_and_what_is_sent(here: Faces) -> None
             assert ("requestBody" in operation) is (method == "post" and not path.endswith(BODILESS)), path
 
 
-BODILESS = ("/owner", "/same", "/apart", "/opening", "/approval")
+BODILESS = ("/owner", "/same", "/apart", "/opening", "/approval", "/drop")
 
 
 async def test_a_form_in_the_description_refuses_what_the_face_refuses(here: Faces) -> None:
@@ -295,6 +295,7 @@ async def _identity(here: Faces) -> None:
         assert (await face.call("GET", path, headers=USER)).status_code == 200
         assert (await face.call("GET", path)).status_code == 400
     assert (await face.call("POST", f"/v1/identity/held/{held}/owner", headers=USER)).status_code == 200
+    assert (await face.call("POST", f"/v1/identity/held/{held}/opening", headers=USER)).status_code == 200
     assert (await face.call("POST", f"/v1/identity/held/{held}/apart", headers=USER)).status_code == 200
     with pytest.raises(ProblemError, match="waits as"):
         await Handovers(here.here.exchange).plan(order_of(here.here, "7000001"))
@@ -306,11 +307,19 @@ async def _identity(here: Faces) -> None:
     both = {"identifiers": [{"system": MIGRI_CUSTOMER, "value": "7000010"}, CODE]}
     for known in both["identifiers"]:
         assert (await face.call("POST", "/v1/consents", json=CONSENT | {"subject": known})).status_code == 201
+    twice = {"identifiers": [CODE, CODE]}
+    assert (await face.call("POST", "/v1/identity/join", json=twice, headers=USER)).status_code == 400
+    proposal = await face.call("POST", "/v1/identity/undo", json=both, headers=USER)
+    assert proposal.status_code == 404
     proposal = await face.call("POST", "/v1/identity/join", json=both, headers=USER)
     assert proposal.status_code == 200, proposal.text
     path = f"/v1/identity/proposals/{proposal.json()['proposal']}/approval"
     assert (await face.call("POST", path, headers=USER)).status_code == 403
     assert (await face.call("POST", path, headers={USER_HEADER: "tester-2"})).status_code == 200
+    proposal = await face.call("POST", "/v1/identity/undo", json=both, headers=USER)
+    path = f"/v1/identity/proposals/{proposal.json()['proposal']}/drop"
+    assert (await face.call("POST", path, headers=USER)).status_code == 200
+    assert (await face.call("POST", path, headers=USER)).status_code == 404
     assert (await face.call("POST", "/v1/identity/marry", json=both, headers=USER)).status_code == 400
 
 

@@ -140,7 +140,8 @@ def test_every_example_of_the_guide_does_what_the_guide_says(nodes: Running, rea
     assert '"unplaced": 0' in reported
     assert '"kind": "report",\n  "status": "lapsed"' in reported
     assert waiting.split() == ["[]", "[]"]
-    assert decided.strip() == 'client-not-permitted\n{\n  "released": [],\n  "handover": null\n}'
+    assert decided.startswith('client-not-permitted\n{\n  "reason": "join",\n  "identifiers": [')
+    assert decided.rstrip().endswith(']\n}\n{\n  "released": [],\n  "handover": null\n}')
     assert "400\n" in refused
     assert '"code": "invalid-identifier"' in refused
     assert "not-permitted" in refused

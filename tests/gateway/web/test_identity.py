@@ -25,7 +25,7 @@ from gateway.web.headers import USER_HEADER
 from gateway.web.listeners import CERTIFICATE
 from gateway.wire.identifiers import SubsystemId
 from gateway.wire.signing import thumbprint
-from schemas.identifiers import HETU, MIGRI_CUSTOMER
+from schemas.identifiers import HETU, LOCAL, MIGRI_CUSTOMER
 from tests.gateway.exchange.inprocess import InProcess, Place, node
 from tests.gateway.exchange.test_persons import CODE, OTHER_CODE, moved, say, with_code
 from tests.gateway.identity.test_identity import held_handover
@@ -91,6 +91,7 @@ async def desk(place: Place, database_url: str) -> AsyncIterator[Desk]:
 ADDRESSES = [
     ("GET", "/v1/identity/held"),
     ("GET", "/v1/identity/unconfirmed"),
+    ("POST", "/v1/identity/held/{id}/opening"),
     ("POST", "/v1/identity/held/{id}/owner"),
     ("POST", "/v1/identity/held/{id}/same"),
     ("POST", "/v1/identity/held/{id}/apart"),
@@ -98,6 +99,7 @@ ADDRESSES = [
     ("POST", "/v1/identity/undo"),
     ("POST", "/v1/identity/place"),
     ("POST", "/v1/identity/proposals/{id}/approval"),
+    ("POST", "/v1/identity/proposals/{id}/drop"),
 ]
 
 
@@ -122,7 +124,7 @@ async def test_every_address_needs_the_right_and_the_person_who_decides(desk: De
     assert waiting["owner"] is None
 
 
-@pytest.mark.parametrize("act", ["owner", "same", "apart"])
+@pytest.mark.parametrize("act", ["opening", "owner", "same", "apart"])
 async def test_another_members_held_record_is_not_found(desk: Desk, act: str) -> None:
     held = await held_handover(desk.here)
     before = desk.acts()
@@ -139,13 +141,14 @@ async def test_another_members_proposal_is_not_approved_and_its_persons_are_unkn
     await doubted(desk.here)
     proposal = (await desk.post("/v1/identity/join", BOTH)).json()["proposal"]
 
-    answer = await desk.post(f"/v1/identity/proposals/{proposal}/approval", client="neighbour", headers=SECOND)
-    assert answer.status_code == 404
+    for address in (f"proposals/{proposal}/approval", f"proposals/{proposal}/drop", f"held/{proposal}/opening"):
+        answer = await desk.post(f"/v1/identity/{address}", client="neighbour", headers=SECOND)
+        assert answer.status_code == 404, address
     # The neighbour's own proposal about the same identifiers is about other persons, whom it does not know.
-    theirs = (await desk.post("/v1/identity/join", BOTH, client="neighbour")).json()["proposal"]
-    answer = await desk.post(f"/v1/identity/proposals/{theirs}/approval", client="neighbour", headers=SECOND)
+    answer = await desk.post("/v1/identity/join", BOTH, client="neighbour")
 
     assert (answer.status_code, answer.json()["code"]) == (404, "not-found")
+    assert (await desk.get("/v1/identity/held", client="neighbour")).json() == {"held": []}
     assert (await desk.get("/v1/identity/unconfirmed", client="neighbour")).json() == {"unconfirmed": []}
     assert len((await desk.get("/v1/identity/unconfirmed")).json()["unconfirmed"]) == 1
 
@@ -189,16 +192,100 @@ async def test_a_body_that_names_no_two_people_is_refused_with_the_place(
     assert desk.acts() == []
 
 
-async def test_an_act_that_is_none_and_an_identifier_that_nobody_has_are_refused(desk: Desk) -> None:
+STRANGER, OTHER = {"system": LOCAL, "value": "K-11"}, {"system": HETU, "value": OTHER_CODE}
+
+
+async def test_an_act_that_is_none_is_refused(desk: Desk) -> None:
     strange = await desk.post("/v1/identity/merge", BOTH)
-    proposal = (await desk.post("/v1/identity/join", BOTH)).json()["proposal"]
-    unknown = await desk.post(f"/v1/identity/proposals/{proposal}/approval", headers=SECOND)
 
     assert 400 <= strange.status_code < 500
     assert strange.headers["content-type"] == "application/problem+json"
-    assert (unknown.status_code, unknown.json()["code"]) == (404, "not-found")
-    assert CODE not in unknown.text
-    assert len((await desk.get("/v1/identity/held")).json()["held"]) == 1, "the proposal waits on"
+
+
+@pytest.mark.parametrize(
+    ("act", "named", "status", "detail"),
+    [
+        ("join", (PERSON, STRANGER), 404, "nothing is known of identifier 2"),
+        ("join", (PERSON, PERSON), 400, "both identifiers are the same one"),
+        ("join", (PERSON, PERSON | {"value": CODE.lower()}), 400, "both identifiers are the same one"),
+        ("undo", (STRANGER, PERSON), 404, "nothing is known of identifier 1"),
+        ("undo", (PERSON, PERSON), 400, "both identifiers are the same one"),
+        ("undo", (PERSON, OTHER), 404, "the two identifiers are not joined"),
+        ("place", (NUMBER, PERSON), 404, "no join of the two identifiers was undone"),
+    ],
+)
+async def test_what_cannot_be_carried_out_is_refused_when_it_is_proposed(
+    desk: Desk, act: str, named: tuple[Any, Any], status: int, detail: str
+) -> None:
+    await doubted(desk.here)
+    await say(desk.here, "active", HETU, OTHER_CODE)
+    before = desk.acts()
+
+    answer = await desk.post(f"/v1/identity/{act}", {"identifiers": named})
+
+    assert (answer.status_code, answer.json()["detail"]) == (status, detail)
+    assert CODE not in answer.text
+    assert (await desk.get("/v1/identity/held")).json() == {"held": []}
+    assert desk.acts() == before
+
+
+async def test_whoever_approves_sees_the_act_and_whom_it_is_about_and_that_is_on_record(desk: Desk) -> None:
+    for code in (CODE, OTHER_CODE):
+        await say(desk.here, "active", HETU, code)
+    answer = await desk.post("/v1/identity/join", {"identifiers": [PERSON, OTHER]})
+    assert answer.json()["known_apart"] == "two-values", "two identity codes"
+    proposal = answer.json()["proposal"]
+
+    listed = await desk.get("/v1/identity/held", headers=SECOND)
+    opened = await desk.post(f"/v1/identity/held/{proposal}/opening", headers=SECOND)
+
+    (waiting,) = listed.json()["held"]
+    assert (waiting["kind"], waiting["reason"]) == ("proposal", "join")
+    assert CODE not in listed.text
+    assert opened.json().items() >= {"reason": "join", "known_apart": "two-values"}.items()
+    assert opened.json()["identifiers"] == [PERSON, OTHER]
+    told = desk.here.entries()[-1]
+    assert told.detail == {"act": "opened", "held": proposal, "proposal": "join"}
+    assert told.agents.user != desk.here.entries()[-2].agents.user
+
+
+async def test_whoever_agrees_that_a_record_is_about_one_person_sees_whom_it_names(desk: Desk) -> None:
+    held = await held_handover(desk.here)
+    answer = (await desk.post(f"/v1/identity/held/{held}/same")).json()
+
+    opened = (await desk.post(f"/v1/identity/held/{answer['proposal']}/opening", headers=SECOND)).json()
+
+    assert answer["known_apart"] == "two-values"
+    assert (opened["reason"], opened["about"]) == ("same", held)
+    assert opened["identifiers"] == [NUMBER, OTHER]
+
+
+@pytest.mark.parametrize("by", [FIRST, SECOND], ids=["proposer", "another"])
+async def test_a_proposal_is_dropped_by_whoever_made_it_and_by_another(desk: Desk, by: dict[str, str]) -> None:
+    await doubted(desk.here)
+    proposal = (await desk.post("/v1/identity/join", BOTH)).json()["proposal"]
+
+    dropped = await desk.post(f"/v1/identity/proposals/{proposal}/drop", headers=by)
+    late = await desk.post(f"/v1/identity/proposals/{proposal}/approval", headers=SECOND)
+
+    assert dropped.status_code == 200
+    assert late.status_code == 404
+    assert (await desk.post(f"/v1/identity/proposals/{proposal}/drop", headers=by)).status_code == 404
+    assert (await desk.get("/v1/identity/held")).json() == {"held": []}
+    assert len((await desk.get("/v1/identity/unconfirmed")).json()["unconfirmed"]) == 1, "nothing was joined"
+    told = desk.here.entries()[-1]
+    assert (told.detail, told.agents.client) == (
+        {"act": "dropped", "held": proposal, "proposal": "join"},
+        "registrar",
+    )
+
+
+async def test_a_held_record_is_no_proposal_and_is_not_dropped(desk: Desk) -> None:
+    held = await held_handover(desk.here)
+
+    assert (await desk.post(f"/v1/identity/proposals/{held}/drop")).status_code == 404
+
+    assert [record["id"] for record in (await desk.get("/v1/identity/held")).json()["held"]] == [held]
 
 
 async def test_one_proposes_and_another_approves_and_each_is_on_record(desk: Desk) -> None:

@@ -1,7 +1,7 @@
 """The reference at a running node: what the acts give whom, asked over HTTP, row by row of the same table.
 
-Each row of `tests/consent/law.csv` is a case that is put to the node, with the provision by which a category moves, or
-the reason for which it does not.
+Each row of `tests/consent/deciding/law.csv` is a case that is put to the node, with the provision by which a category
+moves, or the reason for which it does not.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from consent.law import Rulebook
-from consent.provisions import Provision
 from consent.rulebook import load, reference_rulebook
-from consent.standing import StandingRequest
+from consent.rules.law import Rulebook
+from consent.rules.provisions import Provision
+from consent.rules.standing import StandingRequest
 from gateway.demo import network as demo
 from gateway.keys.credentials import Opening
 from gateway.registry.read.asked import signed
@@ -31,7 +31,7 @@ from tests.waiting import until
 
 RULEBOOK = load(reference_rulebook(), source="reference")
 PATH = "/v1/handovers?flow=F1&adapter=reception-centre-csv"
-TABLE = Path(__file__).parents[2] / "consent" / "law.csv"
+TABLE = Path(__file__).parents[2] / "consent" / "deciding" / "law.csv"
 
 
 #: What the municipality asks the centre to send it once for all; the county has asked for nothing.

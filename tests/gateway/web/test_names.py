@@ -28,7 +28,7 @@ from audit.questions.report import (
 )
 from audit.questions.subjects import Subject
 from audit.tree.witness import _KINDS
-from consent.law import Rulebook
+from consent.rules.law import Rulebook
 from gateway.console.composition import console_app
 from gateway.console.sessions import Identity, offer_link
 from gateway.desk.describing import activities, names_of
