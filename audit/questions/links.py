@@ -161,6 +161,14 @@ def web(connection: Connection, subjects: Sequence[str]) -> Web:
     return folded(acts_around(connection, subjects))
 
 
+def are_one(connection: Connection, ids: Sequence[str]) -> bool:
+    """Whether all these are one person beyond doubt; a group that is too large to be a person is nobody."""
+    try:
+        return set(ids) <= web(connection, ids).certain(ids[:1])
+    except GroupTooLargeError:
+        return False
+
+
 def acts_around(connection: Connection, subjects: Sequence[str]) -> tuple[LinkRow, ...]:
     """The acts that such a web is folded from, in the order in which they were found. Raises GroupTooLargeError."""
     seen: set[str] = set()

@@ -287,7 +287,7 @@ class Subjects:
         met = self._met(connection, identifiers, now, is_claim=True)
         ids = [subject.id for known in met for subject in known.subjects]
         ids += self.found_under(connection, also)
-        is_one = len(ids) == 1 or _are_one(connection, ids)
+        is_one = len(ids) == 1 or links.are_one(connection, ids)
         return met[0].subjects[0] if is_one else None, sorted(set(ids))
 
     def _claim(self, connection: Connection, ids: Sequence[str], now: datetime, identifier: str = "") -> Subject:
@@ -433,14 +433,6 @@ class Subjects:
         if wrapped is None or pseudonym is None:
             return None
         return Subject(id, pseudonym, self.keys.unwrap(bytes(wrapped)))
-
-
-def _are_one(connection: Connection, ids: Sequence[str]) -> bool:
-    """Whether all these are one person beyond doubt; a group that is too large to be a person is nobody."""
-    try:
-        return set(ids) <= links.web(connection, ids).certain(ids[:1])
-    except links.GroupTooLargeError:
-        return False
 
 
 def _written(member: str, system: str, value: str) -> bytes:

@@ -6,6 +6,7 @@ import csv
 import io
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
@@ -14,18 +15,20 @@ import pytest
 from sqlalchemy import Connection
 from starlette.requests import Request
 
-from audit.log.entries import Agents, Entry
+from audit.log.entries import Agents, Entry, new_id
 from audit.log.waiting import Written
 from audit.questions.anomalies import Anomaly
 from audit.questions.export import to_csv
 from audit.questions.query import Filters, Found, by_id, search
 from audit.questions.reviews import open_anomaly
 from audit.questions.subjects import HETU_SYSTEM
+from consent.rules.request import Emergency
 from gateway.console.browser import read_form
 from gateway.console.office import FORM_LIMIT
 from gateway.console.pages import PAGES
 from gateway.console.sessions import ROLES, Session, SessionError
 from gateway.desk.roles import Role
+from gateway.exchange.holding import keep_reason
 from tests.gateway.console.conftest import (
     ATTACK,
     CENTRE,
@@ -529,3 +532,25 @@ def test_only_the_consoles_own_files_are_served(running: Running) -> None:
     assert client.get("/static/console.css").status_code == 200
     for path in ("/static/../shell.py", "/static/..%2fshell.py", "/static/%2e%2e/shell.py", "/static/htmx.LICENSE"):
         assert client.get(path).status_code == 404, path
+
+
+def test_review_shows_the_officer_why_an_emergency_could_not_wait_and_nobody_else(running: Running) -> None:
+    world, said = running.world, "Brought in <unconscious>."
+    emergency = replace(world.entries["emergency"], id=new_id(NOW), message_id="m-reason")
+
+    def asked(connection: Connection) -> Written[None]:
+        subjects = world.desk.subjects
+        found = subjects.find(connection, HETU_SYSTEM, HETU)
+        assert found is not None
+        keep_reason(connection, "m-reason", found, Emergency(said))
+        return Written(None, (emergency,))
+
+    world.log.commit_blocking(asked)
+    path = f"/reviews/{emergency.id}?rule=break-glass"
+
+    assert "Brought in &lt;unconscious&gt;." in running.enter().get(path).text
+    of_auditor = running.enter(Role.AUDITOR).get(path).text
+    assert "unconscious" not in of_auditor
+    assert "No justification is kept" not in of_auditor, "that there is none is not so"
+    former = running.enter().get(f"/reviews/{world.entries['emergency'].id}?rule=break-glass").text
+    assert "No justification is kept." in former
