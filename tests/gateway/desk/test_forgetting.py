@@ -13,7 +13,7 @@ from gateway.desk.roles import Asker
 from gateway.person.held import HeldState
 from gateway.storage.tables import held_records, inbox, tasks
 from gateway.web.forms import PersonForm
-from schemas.facts import HETU, MIGRI_CUSTOMER
+from schemas.identifiers import HETU, MIGRI_CUSTOMER
 from tests.gateway.exchange.inprocess import InProcess, hidden_reason
 from tests.gateway.exchange.test_persons import CODE, OTHER_CODE, moved, say, with_code
 from tests.gateway.obligations.test_obligations import GIVEN, WHO, Kotka, a_node, place

@@ -16,7 +16,7 @@ from gateway.desk.roles import Asker
 from gateway.query.ask import Consumer, Question
 from gateway.sources.backends import Locator
 from gateway.wire.identifiers import ServiceId
-from schemas.facts import HETU, MIGRI_CUSTOMER
+from schemas.identifiers import HETU, MIGRI_CUSTOMER
 from tests.gateway.exchange.inprocess import InProcess, Place, node
 from tests.gateway.exchange.test_persons import CODE, with_code
 from tests.gateway.exchange.test_statements import Wire
