@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 from hypothesis import HealthCheck, Phase, settings
 
 # How long an example takes says how busy the machine is, and nothing about the code.
@@ -13,3 +15,9 @@ settings.register_profile("full", max_examples=40, **_COMMON)
 # For the inner loop: few examples, and a failing one is shown as it was found.
 settings.register_profile("fast", max_examples=10, phases=[Phase.explicit, Phase.reuse, Phase.generate], **_COMMON)
 settings.load_profile("long")
+
+
+def pytest_collection_finish() -> None:
+    """What was loaded to find the tests stays to their end: the garbage collector need not look at it again."""
+    gc.collect()
+    gc.freeze()

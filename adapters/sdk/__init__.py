@@ -254,6 +254,11 @@ def load(name: str) -> Adapter:
     raise AdapterError(f"no adapter {name!r} is installed")
 
 
+def is_installed(name: str) -> bool:
+    """Whether an adapter of that name comes with the product or is installed beside it."""
+    return name in SHIPPED or bool(entry_points(group=GROUP, name=name))
+
+
 @cache
 def available() -> tuple[Manifest, ...]:
     """The manifests of all shipped and installed adapters, by name."""

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
-from adapters.sdk import AdapterError
+from adapters.sdk import AdapterError, is_installed
 from gateway.cli.beside import opened_log
 from gateway.registry.cli.running import Yes
 from gateway.terminal.configuration import CONFIG, Config, Json, settings_of
@@ -158,7 +158,11 @@ def back(name: Name, config: Config = CONFIG, yes: Yes = False, json: Json = Fal
 
     settings = settings_of(config, json=json)
     agreed(
-        [f"use for {name} the version that was in use before, on every node of this database", "put that on record"],
+        [
+            f"use for {name} the version that was in use before, on every node of this database",
+            "of the first one, what is installed there; nothing, and refuse what names it, if no such adapter is",
+            "put that on record",
+        ],
         "Take it back?",
         yes=yes,
         json=json,
@@ -168,8 +172,11 @@ def back(name: Name, config: Config = CONFIG, yes: Yes = False, json: Json = Fal
         version = beside.log.commit_blocking(unit).value
     if json:
         print_json({"adapter": name, "declared": version.declared, "digest": version.digest or None})
-    else:
+    elif version.digest or is_installed(name):
         console.print(f"[green]✓[/] {escape(version.mark if version.digest else f'{name}, as installed,')} is in use")
+    else:
+        console.print(f"[green]✓[/] what was taken of {escape(name)} is out of use")
+        console.print("No adapter of that name is installed here: what names it is refused from now on.")
 
 
 def versions(name: Name, config: Config = CONFIG, json: Json = False) -> None:

@@ -211,7 +211,7 @@ def end_hold(
         [
             f"answer for it that this database is the right one: what another's log said up to entry {size}",
             "and this one's does not is lost: consents and prohibitions, withdrawals, and what was delivered",
-            "put that on record, and let the node release data again",
+            f"put that on record, and let the node release data again if nobody knows of more than {size} entries",
         ],
         "Go on with this database?",
         yes=yes,
@@ -233,6 +233,7 @@ def end_hold(
     finally:
         engine.dispose()
     if json:
-        print_json({"ended": True, "size": checkpoint.size})
+        print_json({"answered_for": size, "size": checkpoint.size})
     else:
-        console.print(f"[green]✓[/] the hold is ended; the log goes on at entry {checkpoint.size}")
+        console.print(f"[green]✓[/] answered for up to entry {size}; the log goes on at entry {checkpoint.size}")
+        console.print("Whoever knows of a later one that the database lacks holds the node still: `hold` of /health.")

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Row
 
-from audit.log.entries import Entry, EntryType, Outcome
+from audit.log.entries import Entry, EntryType, Outcome, moment
 from audit.questions.subjects import Subject, Subjects
 from consent.deciding.verdicts import legal_day
 from gateway.obligations import tasks
@@ -183,6 +183,9 @@ def _check(row: Row[Any], said: Outcomes, today: date) -> None:
     if said.day > today:
         raise _wrong("/day", "the day has not come", "say on which day it was done")
     if said.outcome == Told.TOLD.value:
+        if said.day < legal_day(moment(row.created)):
+            # Nobody was told of what had not come: it would prove a duty that nobody has done.
+            raise _wrong("/day", "the day is before the data came", "say on which day the person was told of it")
         if said.channel is None or said.language is None:
             missing = "/channel" if said.channel is None else "/language"
             raise _wrong(missing, "how the person was told belongs to the proof", "say the channel and the language")

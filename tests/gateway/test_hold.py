@@ -398,6 +398,8 @@ async def test_newest_database_put_back_after_a_held_one_wrote_goes_on_by_the_si
     done = end_hold(nodes, shown["size"])
 
     assert done.returncode == 0, done.stdout + done.stderr
+    assert "the hold is ended" not in done.stdout, "others may know of more than was answered for"
+    assert f"answered for up to entry {shown['size']}" in " ".join(done.stdout.split())
     kept_after = read(kept)
     assert kept_after is not None
     assert kept_after.settled >= shown["size"]

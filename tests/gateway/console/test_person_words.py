@@ -289,7 +289,7 @@ async def end(scene: Scene, word: str, ending: Ending, said: TakenBack = UNSAID)
 async def test_sheet_page_and_command_tell_who_took_a_word_back(scene: Scene) -> None:
     locator = Locator(MIGRI_CUSTOMER, PERSON)
     by_guardian = await forbidden_and_taken_back(scene, "finances", TakenBack(GUARDIAN, locator, 40))
-    by_self = await forbidden_and_taken_back(scene, "education", TakenBack(Giver(), locator, 40))
+    by_self = await forbidden_and_taken_back(scene, "education", TakenBack(Giver(GiverKind.SELF), locator, 40))
 
     for language, (sentence, guardian, self, unsaid) in TAKEN_BACK.items():
         made = scene.desk.ask(ExtractOf.of(person=SUBJECT, language=language), Asker("test"))
@@ -330,7 +330,7 @@ async def test_word_that_has_ended_has_no_period_any_more(scene: Scene) -> None:
     """A mandate's or a period's last day is that of a word that stands."""
     until = "2090-01-01"
     given = {**GUARDIAN.to_dict(), "kind": "guardian", "mandate_until": until}
-    said = TakenBack(Giver(), Locator(MIGRI_CUSTOMER, PERSON), 40)
+    said = TakenBack(Giver(GiverKind.SELF), Locator(MIGRI_CUSTOMER, PERSON), 40)
     prohibition = await forbidden_and_taken_back(scene, "finances", said, given_by=given, subject_age=40)
     consent = await scene.here.consent(PERSON, categories=["education"], starts="2026-01-01", ends=until)
     await end(scene, consent, WordStatus.WITHDRAWN)

@@ -199,6 +199,8 @@ async def test_who_must_not_be_told_is_not_told(hiding: Kotka) -> None:
         ({"outcome": "laid-down-by-law"}, "/remark"),
         ({"outcome": "must-stay-secret", "remark": " "}, "/remark"),
         ({**TOLD, "day": "2999-01-01"}, "/day"),
+        ({**TOLD, "day": "1999-01-01"}, "/day"),
+        ({**TOLD, "day": (datetime.now(ZONE) - timedelta(days=2)).date().isoformat()}, "/day"),
     ],
 )
 async def test_ending_that_proves_nothing_is_refused(telling: Kotka, said: dict[str, Any], pointer: str) -> None:
@@ -209,6 +211,15 @@ async def test_ending_that_proves_nothing_is_refused(telling: Kotka, said: dict[
 
     assert (answer.status_code, answer.json()["pointer"]) == (400, pointer)
     assert [task["state"] for task in await telling.tasks()] == ["open"]
+
+
+async def test_what_excuses_telling_may_be_older_than_the_data(telling: Kotka) -> None:
+    await telling.brought("7000001", "d-1")
+    (task,) = await telling.tasks()
+
+    ended = await telling.end(task["id"], outcome="knows-already", remark="heard it at the centre", day="2026-01-02")
+
+    assert (ended.status_code, ended.json()["state"]) == (201, "done")
 
 
 async def test_where_a_letter_can_harm_a_human_weighs_the_way(telling: Kotka) -> None:

@@ -39,7 +39,7 @@ async def here(place: Place, tmp_path: Path) -> AsyncIterator[InProcess]:
         exchange = found.exchange
         yield replace(found, provider=Provider(exchange, Reception(exchange), pause))
         # Whoever was told nothing waited, and nobody else did.
-        assert len(waits) == sum(entry.outcome in ("refused", "not-found") for entry in found.entries())
+        assert len(waits) == sum(entry.outcome in {"refused", "not-found"} for entry in found.entries())
         assert all(0 <= seconds <= STEP_SECONDS for seconds in waits)
 
 

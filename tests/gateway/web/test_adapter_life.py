@@ -94,3 +94,10 @@ def test_version_is_changed_on_a_running_node_and_each_record_tells_which_made_i
         acts = here.entries("centre", type="maintenance")
         assert [entry.agents.client for entry in acts] == ["yhdyspinta adapter take"] * 2 + ["yhdyspinta adapter back"]
         assert all(entry.agents.user for entry in acts)
+
+        path, other = tmp_path / "harju-1.0-py3-none-any.whl", str(here.party("kotka").config)
+        said("adapter", "take", str(path), "--config", other, "--yes")
+        told = CliRunner().invoke(app, ["adapter", "back", "harju", "--config", other, "--yes"])
+        assert told.exit_code == 0, told.output
+        assert "is in use" not in told.output, "no adapter of that name is installed"
+        assert "what names it is refused" in " ".join(told.output.split())
