@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from audit.log.entries import EntryType, Outcome
+from audit.log.entries import ZONE, EntryType, Outcome
 from consent.rulebook import load, reference_rulebook
 from gateway.handover.plan import Handovers
 from gateway.obligations.tasks import Kind, NewTask, add
@@ -130,7 +130,7 @@ async def _tasks(here: Faces) -> None:
     (task,) = (await face.call("GET", "/v1/tasks")).json()["tasks"]
     assert (await face.call("POST", f"/v1/tasks/{task['id']}/opening", headers=USER)).status_code == 200
     assert (await face.call("POST", "/v1/tasks/none/opening", headers=USER)).status_code == 404
-    path, said = f"/v1/tasks/{task['id']}/outcome", {"outcome": "told", "day": "2026-01-01"}
+    path, said = f"/v1/tasks/{task['id']}/outcome", {"outcome": "told", "day": now.astimezone(ZONE).date().isoformat()}
     assert (await face.call("POST", path, json=said, headers=USER)).status_code == 400
     said |= {"channel": "meeting", "language": "fi"}
     assert (await face.call("POST", path, json=said, headers=USER)).status_code == 201
