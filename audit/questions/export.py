@@ -16,8 +16,9 @@ from typing import Any, Final
 import orjson
 
 from audit.log.entries import Entry, timestamp
+from audit.questions.identities import act_of, matter_of
 from audit.questions.query import Found
-from audit.questions.said import Saying, about, saying, step, word_of
+from audit.questions.said import Saying, about, aim_of, saying, step, word_of
 
 CSV_COLUMNS: Final = (
     "index",
@@ -44,6 +45,9 @@ CSV_COLUMNS: Final = (
     "word",
     "word_step",
     "about",
+    "target",
+    "act",
+    "matter",
 )
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
@@ -94,6 +98,9 @@ def to_csv(found: Iterable[Found]) -> Iterator[str]:
             "word": saying(entry),
             "word_step": step(entry) if word else None,
             "about": " ".join(about(entry)) if word else None,
+            "target": aim.kind if (aim := aim_of(entry)) is not None else None,
+            "act": act_of(entry),
+            "matter": matter_of(entry),
         }
         yield line(row[name] or "" for name in CSV_COLUMNS)
 
@@ -174,6 +181,9 @@ def _entities(found: Found) -> list[dict[str, Any]]:
         # What a word names was neither disclosed nor withheld.
         details += [("word", word), ("word-step", step(entry))]
         details += [("about", code) for code in about(entry)]
+    aim = aim_of(entry)
+    told = (("target", None if aim is None else aim.kind), ("act", act_of(entry)), ("matter", matter_of(entry)))
+    details += [(name, str(value)) for name, value in told if value is not None]
     details += [("basis", code) for code in entry.bases]
     details += [("consent", f"{id_}/{version}") for id_, version in entry.consents]
     entity: dict[str, Any] = {"detail": [{"type": name, "valueString": value} for name, value in details]}

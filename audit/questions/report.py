@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlalchemy import Connection
 
 from audit.log.entries import ZONE, Entry, EntryType
+from audit.questions import said
 from audit.questions.query import Filters, Found, Search, disclosures, fruitless_lookups, search, walk
-from audit.questions.said import Saying, Speaker, Step, Terms, TermsOf, about, no_terms, step, word_of
+from audit.questions.said import FORBIDDING, Aim, Saying, Speaker, Step, Terms, TermsOf, step, terms_in, word_of
 from audit.questions.tallies import of_year
 from audit.questions.words import has_come
 from texts import Catalogue
@@ -69,14 +70,16 @@ class ConsentLine:
     recipients: tuple[str, ...] = ()
     starts: date | None = None
     ends: date | None = None
+    target: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Extract:
     """What the log says about one person. `hidden` is 0 in the person's own version, whatever was left out.
 
-    `identifiers` are the kinds of identifiers that it was made for; `others`, in the officer's version alone, those
-    under which there may be more of the same person, and of which nobody has said so.
+    `identifiers` are the kinds of identifiers that it was made for. In the officer's version alone, `others` are those
+    under which there may be more of the same person, and of which nobody has said so, and `unheard` who may not hear of
+    the person: the sheet is not for them.
     """
 
     language: str
@@ -91,6 +94,7 @@ class Extract:
     hidden: int
     identifiers: tuple[str, ...] = ()
     others: tuple[str, ...] = ()
+    unheard: tuple[str, ...] = ()
 
     @property
     def given(self) -> tuple[Disclosure, ...]:
@@ -141,7 +145,7 @@ class Telling:
     hidden_bases: Collection[str] = ()
     for_officer: bool = False
     find: Search = search
-    terms: TermsOf = no_terms
+    terms: TermsOf = said.no_terms
 
     def hides(self, entry: Entry) -> bool:
         """Whether the law forbids telling the person of this entry."""
@@ -176,7 +180,7 @@ def extract(
     words = Filters(start, until, subjects=looked.subjects, types=(EntryType.CONSENT, EntryType.REFUSAL))
     told = walk(connection, words, order="newest", limit=MAX_LINES, find=telling.find)
     consents = tuple(line for item in told if (line := _word_line(connection, item.entry, telling)) is not None)
-    hidden = hidden if telling.for_officer else 0
+    unheard = _unheard(connection, replace(words, start=None, end=telling.now), telling) if telling.for_officer else ()
     return Extract(
         language,
         telling.controller.name,
@@ -187,8 +191,29 @@ def extract(
         fruitless,
         consents,
         telling.for_officer,
-        hidden,
+        hidden if telling.for_officer else 0,
+        unheard=unheard,
     )
+
+
+def _unheard(connection: Connection, words: Filters, telling: Telling) -> tuple[str, ...]:
+    """Who may not hear of the person by what is forbidden now, whenever it was said, and by whomever."""
+    told = walk(connection, words, order="newest", limit=MAX_LINES, find=telling.find)
+    forbidden = (item.entry for item in told if word_of(item.entry) in FORBIDDING)
+    terms = (terms_in(connection, entry, telling.terms) for entry in forbidden)
+    aims = (found.aim for found in terms if found is not None and found.stands)
+    unheard = {aim.kind for aim in aims if aim is not None and aim.is_of_hearing}
+    return tuple(text(f"speaker.{kind}", telling.language) for kind in sorted(unheard))
+
+
+def _aimed_at(aim: Aim | None, telling: Telling) -> str:
+    """What a word is aimed at: without it a prohibition of one document would read as one of all data."""
+    if aim is None:
+        return ""
+    key = f"word-aim.your-{aim.kind}" if aim.is_of_hearing else f"word-aim.{aim.kind}"
+    whose = telling.names("member", aim.organisation, telling.language) or aim.organisation
+    parts = (text(key, telling.language), whose, aim.called)
+    return ", ".join(part for part in parts if part)
 
 
 def _word_line(connection: Connection, entry: Entry, telling: Telling) -> ConsentLine | None:
@@ -196,13 +221,13 @@ def _word_line(connection: Connection, entry: Entry, telling: Telling) -> Consen
     kind, language = word_of(entry), telling.language
     if kind is None:
         return None
-    terms = next((found for word in entry.consents if (found := telling.terms(connection, *word)) is not None), None)
+    terms = terms_in(connection, entry, telling.terms)
     is_own = terms is not None and terms.speaker is Speaker.SELF
     if (kind is Saying.REPORT and not is_own) or (terms is not None and terms.speaker is Speaker.OTHER):
         # What somebody else said tells of that somebody too, and is not the person's refusal (GDPR art. 15(4)).
         # Former versions recorded it as a prohibition.
         return None
-    codes = about(entry) if terms is None else terms.categories
+    codes = said.about(entry) if terms is None else terms.categories
 
     def named(of: str, codes: Sequence[str]) -> tuple[str, ...]:
         return tuple(_named(telling.names, of, code, language) for code in codes)
@@ -213,6 +238,7 @@ def _word_line(connection: Connection, entry: Entry, telling: Telling) -> Consen
         text(f"word-step.{step(entry)}", language),
         step(entry) is Step.WITHDRAWN,
         named("category", codes) or (text("word-says.all", language),),
+        target=_aimed_at(said.aim_of(entry) if terms is None else terms.aim, telling),
     )
     if terms is None:
         return line

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Connection
 
@@ -30,7 +30,8 @@ class Saying(StrEnum):
     ATTEMPT = "attempt"  # an information system asked for more about words than its rights
 
 
-KINDS = frozenset({Saying.PERMISSION, Saying.CONSENT, Saying.PROHIBITION, Saying.REPORT})
+FORBIDDING: Final = frozenset({Saying.PROHIBITION, Saying.REPORT})
+KINDS: Final = FORBIDDING | {Saying.PERMISSION, Saying.CONSENT}
 
 
 class Step(StrEnum):
@@ -63,6 +64,49 @@ class Speaker(StrEnum):
     OTHER = "other"
 
 
+class AimedAt(StrEnum):
+    """What a word is aimed at, where that is narrower than all: a part of the data, or who hears of it."""
+
+    CONTROLLER = "controller"
+    REGISTER = "register"
+    SERVICE_TASK = "service-task"
+    DOCUMENT = "document"
+    SERVICE_EVENT = "service-event"
+    GUARDIAN = "guardian"
+    REPRESENTATIVE = "representative"
+
+
+@dataclass(frozen=True, slots=True)
+class Aim:
+    """What one word is aimed at. `code` is empty for who hears, and where nothing but an entry is kept."""
+
+    kind: AimedAt
+    code: str = ""
+
+    @property
+    def is_of_hearing(self) -> bool:
+        """Whether it says who may not hear of the person, and narrows no data."""
+        return self.kind in (AimedAt.GUARDIAN, AimedAt.REPRESENTATIVE)
+
+    @property
+    def organisation(self) -> str:
+        """The organisation that it names."""
+        if self.kind is AimedAt.REGISTER:
+            return self.code.rpartition("/")[0]
+        return self.code if self.kind is AimedAt.CONTROLLER else ""
+
+    @property
+    def called(self) -> str:
+        """What it is called there where it is kept."""
+        if self.kind is AimedAt.REGISTER:
+            return self.code.rpartition("/")[2]
+        return "" if self.kind is AimedAt.CONTROLLER else self.code
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON tells it."""
+        return {"kind": self.kind, "code": self.code}
+
+
 @dataclass(frozen=True, slots=True)
 class Terms:
     """What a version of a word says beyond its entry, and how it stands.
@@ -79,6 +123,12 @@ class Terms:
     starts: date | None
     ends: date | None
     ended_by: Speaker | None = None
+    aim: Aim | None = None
+
+    @property
+    def stands(self) -> bool:
+        """Whether it counts on that day."""
+        return self.state in (State.IN_FORCE, State.HOLDS)
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON tells it."""
@@ -91,6 +141,7 @@ class Terms:
             "starts": self.starts and self.starts.isoformat(),
             "ends": self.ends and self.ends.isoformat(),
             "ended_by": self.ended_by,
+            "target": None if self.aim is None else self.aim.to_dict(),
         }
 
 
@@ -101,6 +152,11 @@ TermsOf = Callable[[Connection, str, int], Terms | None]
 def no_terms(_connection: Connection, _word: str, _version: int) -> Terms | None:
     """Nothing is known of a word but what its entry says."""
     return None
+
+
+def terms_in(connection: Connection, entry: Entry, terms: TermsOf) -> Terms | None:
+    """The terms of the word of an entry."""
+    return next((found for word in entry.consents if (found := terms(connection, *word)) is not None), None)
 
 
 def saying(entry: Entry) -> Saying | None:
@@ -135,3 +191,9 @@ def step(entry: Entry) -> Step:
 def about(entry: Entry) -> tuple[str, ...]:
     """The categories that the word of an entry names; none for a word about all of them."""
     return tuple(dict.fromkeys((*entry.categories.permitted, *entry.categories.withheld)))
+
+
+def aim_of(entry: Entry) -> Aim | None:
+    """What the word of an entry is aimed at, as far as the log says it: of what kind, and not which."""
+    kind = entry.detail.get("target")
+    return Aim(AimedAt(str(kind))) if word_of(entry) is not None and kind in set(AimedAt) else None

@@ -227,6 +227,9 @@ def entry_of(exchange: Exchange, who: Recorder, record: ConsentRecord, subject: 
         "kind": record.kind.value,
         "given_by": record.given_by.kind.value,
     }
+    if record.target is not None:
+        # Of what kind, and not which: a document's code may tell what it is about.
+        detail["target"] = record.target.kind.value
     if record.ended_by is not None:
         detail["ended_by"] = record.ended_by.kind.value
     if record.error is not None:

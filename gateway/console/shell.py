@@ -24,7 +24,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from audit.log.entries import Outcome
 from audit.log.log import LogError
-from audit.questions.said import about, saying, step, word_of
+from audit.questions.identities import act_of, matter_of
+from audit.questions.said import about, aim_of, saying, step, word_of
 from audit.questions.words import told_as
 from gateway.console.browser import kept, language_of, language_switch, read_form, same_origin, too_large
 from gateway.console.door import SESSION_COOKIE, Doorway
@@ -106,7 +107,10 @@ class _Shell:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._templates.globals.update(saying=saying, step=step, about=about, word_of=word_of, told_as=told_as)
+        self._templates.globals.update(
+            saying=saying, step=step, about=about, aim_of=aim_of, word_of=word_of, told_as=told_as, act_of=act_of,
+            matter_of=matter_of,
+        )  # fmt: skip
         self._doorway = Doorway(office, self._sessions, door, self._render_plain)
 
     def application(self) -> Starlette:

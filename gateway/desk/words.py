@@ -6,7 +6,7 @@ from datetime import date
 
 from sqlalchemy import Connection
 
-from audit.questions.said import Speaker, State, Terms, TermsOf
+from audit.questions.said import Aim, AimedAt, Speaker, State, Terms, TermsOf
 from consent.words import store
 from consent.words.consents import ConsentRecord, WordKind, WordStatus
 
@@ -34,6 +34,7 @@ def terms_on(day: date) -> TermsOf:
             starts=record.starts if record.stands else None,
             ends=_last_day(record),
             ended_by=None if record.ended_by is None else Speaker(record.ended_by.kind.value),
+            aim=None if record.target is None else Aim(AimedAt(record.target.kind.value), record.target.code),
         )
 
     return terms

@@ -21,6 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from audit.log.entries import timestamp
 from audit.log.log import LogError
 from audit.questions.archive import ArchiveError
+from audit.questions.identities import act_of, matter_of
 from audit.questions.query import Found, QueryError
 from audit.questions.reviews import ReviewError
 from audit.questions.said import about, saying, step, word_of
@@ -158,10 +159,10 @@ def rows(found: Iterable[Found]) -> list[list[str]]:
             str(item.record),
             timestamp(item.entry.recorded)[:19],
             saying(item.entry) or told_as(item.entry),
-            step(item.entry) if word_of(item.entry) else item.entry.outcome,
+            step(item.entry) if word_of(item.entry) else act_of(item.entry) or item.entry.outcome,
             escape(item.entry.taker or item.entry.agents.client or ""),
             escape(" ".join(about(item.entry) if word_of(item.entry) else item.entry.categories.permitted)),
-            escape(item.entry.reason or " ".join(item.entry.bases)),
+            escape(matter_of(item.entry) or item.entry.reason or " ".join(item.entry.bases)),
         ]
         for item in found
     ]

@@ -92,6 +92,7 @@ def terms_line(terms: Terms) -> str:
         f"said by: {terms.speaker}",
         f"state: {terms.state}" if terms.state else "",
         f"about: {' '.join(terms.categories) or 'all'}",
+        f"aimed at: {terms.aim.kind} {terms.aim.code}".rstrip() if terms.aim is not None else "",
         f"for: {' '.join(terms.recipients) or 'all'}",
         f"purposes: {' '.join(terms.purposes)}" if terms.purposes else "",
         f"from: {terms.starts}" if terms.starts else "",

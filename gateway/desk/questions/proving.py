@@ -9,12 +9,13 @@ import orjson
 from pydantic import Field
 from sqlalchemy import func, select
 
-from audit.log.entries import EntryType
+from audit.log.entries import Entry, EntryType
 from audit.log.tables import cosignatures
 from audit.questions import query
 from audit.questions.check import Report
 from audit.questions.checking import MOST, check_newest
 from audit.questions.query import Filters, Found
+from audit.questions.said import Aim, aim_of, terms_in, word_of
 from audit.tree import proofs
 from audit.tree.checkpoint import MAX_NOTE_BYTES, Checkpoint
 from audit.tree.merkle import ProofError
@@ -187,6 +188,7 @@ class Opened:
     seal: Seal
     reasons: Reasons | None
     has_story: bool
+    aim: Aim | None = None
 
 
 class Record(Question[Opened | None], named="record"):
@@ -201,8 +203,16 @@ class Record(Question[Opened | None], named="record"):
             return Answered(None, Note(found=False))
         follows = Filters(previous=found.entry.id)
         has_story = found.entry.previous is not None or bool(reading.page(follows, limit=1).found)
-        told = Opened(found, seal_over(reading, found), reasons_of(reading, found, self.language), has_story)
+        reasons = reasons_of(reading, found, self.language)
+        told = Opened(found, seal_over(reading, found), reasons, has_story, _aim_of(reading, found.entry))
         return Answered(told, Note(True, found.entry.subject, found.entry.case, {"of": found.index}))
+
+
+def _aim_of(reading: Reading, entry: Entry) -> Aim | None:
+    """What the word of an entry is aimed at: which it is, only the officer is told."""
+    is_told = reading.asker.role is Role.OFFICER and word_of(entry) is not None
+    terms = terms_in(reading.connection, entry, reading.terms) if is_told else None
+    return aim_of(entry) if terms is None else terms.aim
 
 
 def reasons_of(reading: Reading, found: Found, language: Language) -> Reasons | None:

@@ -342,3 +342,94 @@ async def test_word_that_has_ended_has_no_period_any_more(scene: Scene) -> None:
         assert told is not None
         assert (told.state, told.starts, told.ends) == (State.WITHDRAWN, None, None)
     assert "until 2090" not in scene.desk.ask(ExtractOf.of(person=SUBJECT), Asker("test")).page().split("taken back")[1]
+
+
+TARGETS = {
+    "document": {"kind": "document", "code": "A-17", "sector": "social"},
+    "guardian": {"kind": "guardian"},
+}
+AIMED = {
+    "fi": ("Mihin se on rajattu: {}", "asiakirja", "se, mitä huoltaja tai edunvalvoja saa tietää"),
+    "sv": ("Vad det är begränsat till: {}", "handling", "vad vårdnadshavaren eller intressebevakaren får veta"),
+    "en": ("Aimed at: {}", "document", "what the guardian may hear"),
+}
+YOURS = {
+    "fi": "se, mitä huoltajasi tai edunvalvojasi saa tietää sinusta",
+    "sv": "vad din vårdnadshavare eller intressebevakare får veta om dig",
+    "en": "what your guardian may hear about you",
+}
+
+
+async def aimed(scene: Scene, kind: str, **form: Any) -> str:
+    """A prohibition of everything that is aimed at this, a minute before what is asked next."""
+    whole: dict[str, Any] = {"purposes": [], "recipients": [], "categories": [], "subject_age": 16}
+    able = {"kind": "self", "able_to_decide": True, "weighty_reason": True}
+    given = {**whole, "given_by": able, "target": TARGETS[kind]}
+    word = await scene.here.consent(PERSON, kind="prohibition", **(given | form))
+    scene.clock.now += timedelta(minutes=1)
+    return word
+
+
+async def test_pages_lists_and_sheets_tell_what_a_word_is_aimed_at(scene: Scene) -> None:
+    words = {kind: await aimed(scene, kind) for kind in TARGETS}
+    recorded = {
+        entry.detail["target"]: index for index, entry in enumerate(scene.here.entries()) if "target" in entry.detail
+    }
+    assert recorded.keys() == TARGETS.keys()
+
+    for language, (label, document, guardian) in AIMED.items():
+        said = {"document": label.format(f"{document}, A-17"), "guardian": label.format(guardian)}
+        page = await scene.text(f"{scene.page}/consents", language)
+        listed = await scene.text("/search", language)
+        for kind, sentence in said.items():
+            assert sentence in page
+            assert sentence in await scene.text(f"/entries/{recorded[kind]}", language)
+            assert sentence.removesuffix(", A-17") in listed
+        sheet = unescape(scene.desk.ask(ExtractOf.of(person=SUBJECT, language=language), Asker("test")).page())
+        assert f"{said['document']}." in sheet
+        assert f"{label.format(YOURS[language])}." in sheet
+    terms = {
+        story.consent: story.terms
+        for story in scene.desk.ask(ConsentsOf.of(person=SUBJECT), Asker("test")).stories
+        if story.terms is not None
+    }
+    assert terms[words["document"]].to_dict()["target"] == {"kind": "document", "code": "A-17"}
+    assert terms[scene.prohibition].to_dict()["target"] is None
+    assert "aimed at: document A-17" in terms_line(terms[words["document"]])
+    assert "aimed at: guardian;" in terms_line(terms[words["guardian"]])
+
+
+async def test_log_and_its_files_say_of_which_kind_it_is_and_not_which(scene: Scene) -> None:
+    await aimed(scene, "document")
+    (found,) = [item for item in scene.desk.ask(Find.of(), Asker("test")).found if "target" in item.entry.detail]
+
+    head, line = list(to_csv([found]))
+    row = dict(zip(head.strip().split(";"), line.strip("\r\n").split(";"), strict=True))
+    details = {
+        (detail["type"], detail["valueString"]) for detail in audit_event(found, origin="x")["entity"][0]["detail"]
+    }
+
+    assert row["target"] == "document"
+    assert ("target", "document") in details
+    assert "A-17" not in str(found.entry.to_dict())
+
+
+@pytest.mark.parametrize("by", ["self", "other"])
+async def test_officers_sheet_says_to_whom_it_must_not_go(scene: Scene, by: str) -> None:
+    def note(*, for_officer: bool, **window: Any) -> tuple[str, ...]:
+        asked = ExtractOf.of(person=SUBJECT, language="en", for_officer=for_officer, **window)
+        made = scene.desk.ask(asked, Asker("test"))
+        assert ("Do not give the extract to whom it is aimed at" in made.page()) is bool(made.unheard)
+        return made.unheard
+
+    assert note(for_officer=True) == ()
+    given = {"given_by": {"kind": "other"}} if by == "other" else {}
+    word = await aimed(scene, "guardian", **given)
+
+    assert note(for_officer=True) == ("the guardian",)
+    assert note(for_officer=True, start=scene.clock.now) == ("the guardian",), "whenever it was said"
+    assert note(for_officer=False) == ()
+    if by == "self":
+        said = TakenBack(Giver(GiverKind.SELF, able_to_decide=True), Locator(MIGRI_CUSTOMER, PERSON), 16)
+        await end(scene, word, WordStatus.WITHDRAWN, said)
+        assert note(for_officer=True) == ()

@@ -11,14 +11,16 @@ import pytest
 
 from audit.log.entries import EntryType, Outcome
 from audit.questions.damage import Damaged
+from audit.questions.identities import Act, Matter
 from audit.questions.reviews import Verdict
-from audit.questions.said import KINDS, Saying, Speaker, State, Step
+from audit.questions.said import KINDS, AimedAt, Saying, Speaker, State, Step
 from audit.questions.words import Told
 from audit.tree.witness import _KINDS as ALARMS
 from consent.checking.difference import Change
 from consent.rules.law import Word
 from consent.words.consents import WordKind
 from consent.words.givers import GiverKind
+from consent.words.targets import TargetKind
 from gateway.asking.requests import State as Asked
 from gateway.console.pages import PAGES
 from gateway.console.wording import Words
@@ -42,6 +44,8 @@ VALUES: dict[str, Iterable[str]] = {
     "draft-language.": drafts_by_language(),
     "hold.": HoldKind,
     "hold.remedy-": HoldKind,
+    "identity-act.": Act,
+    "identity-matter.": Matter,
     "language-name.": LANGUAGES,
     "language.": LANGUAGES,
     "leg.": REACHED,
@@ -66,6 +70,7 @@ VALUES: dict[str, Iterable[str]] = {
     "verdict-says.": Verdict,
     "weekday.": [str(day) for day in range(7) if day in (0, 2, 4)],
     "word.": Saying,
+    "word-aim.": AimedAt,
     "word-state.": State,
     "word-step.": Step,
 }
@@ -95,6 +100,7 @@ def test_no_template_makes_a_key_of_values_that_nobody_walks() -> None:
 def test_words_are_named_as_they_are_kept() -> None:
     assert {kind.value for kind in WordKind} == {kind.value for kind in KINDS}
     assert {kind.value for kind in GiverKind} == {kind.value for kind in Speaker}
+    assert {kind.value for kind in TargetKind} == {kind.value for kind in AimedAt}
     named = [[Words(language)(f"word.{kind}") for kind in WordKind] for language in LANGUAGES]
     assert named == [
         ["luovutuslupa", "suostumus", "kielto", "ilmoitettu kielto"],
