@@ -20,6 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.types import ASGIApp
 
 from adapters.sdk import AdapterError
+from audit.log.failure import said
 from gateway.desk.desk import Desk
 from gateway.keys.credentials import KeyPlace
 from gateway.keys.errors import TrustError
@@ -117,13 +118,13 @@ class Node:
             try:
                 await self._start(stack)
             except TrustError as error:
-                raise NodeError(f"{error.code}: {error}", error.remedy) from None
+                raise NodeError(f"{error.code}: {error.detail}", error.remedy) from None
             except AdapterError as error:
                 raise NodeError(str(error)) from None
             except SQLAlchemyError as error:
                 raise database_error(self.settings, error) from None
             except OSError as error:
-                raise NodeError(f"{error.strerror}: {error.filename or ''}".rstrip(": ")) from None
+                raise NodeError(said(error)) from None
             await self._stopping.wait()
             event(LOGGER, logging.INFO, "stopping")
 
@@ -282,7 +283,7 @@ class Node:
                 "origin": checkpoint.origin,
                 "size": checkpoint.size,
                 "waiting": exchange.log.waiting,
-                "fault": exchange.log.look(),
+                "fault": exchange.log.look() or exchange.log.failure,
             },
             "witness": exchange.witnessing.condition(),
             "hold": running.parts.hold.condition(),
