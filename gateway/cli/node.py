@@ -22,7 +22,8 @@ from gateway.cli.beside import opened_log, reason_of
 from gateway.keys.errors import TrustError
 from gateway.registry.cli.running import Yes
 from gateway.settings import Settings, load
-from gateway.terminal.configuration import CONFIG, Config, Json, logged_in, settings_of
+from gateway.settings.problems import SettingProblem, SettingsError
+from gateway.terminal.configuration import CONFIG, Config, Json, logged_in, settings_of, tell_problems
 from gateway.terminal.output import OUTSIDE, WRONG, agreed, console, fail, print_json
 
 if TYPE_CHECKING:
@@ -72,8 +73,16 @@ def settings() -> None:
 
 @app.command()
 def check(config: Config = CONFIG, json: Json = False) -> None:
-    """Check the settings file, line by line."""
+    """Check the settings file, line by line, and that nobody else can read the secret files that it names."""
+    from gateway.settings.exposed import exposed
+
     settings = settings_of(config, json=json)
+    if found := exposed(settings):
+        tell_problems(
+            SettingsError(config, [SettingProblem(None, file.key, f"{file.fault}; {file.remedy}") for file in found]),
+            json=json,
+        )
+        raise SystemExit(WRONG)
     if json:
         print_json({"node": settings.node.id, "problems": []})
     else:

@@ -32,6 +32,7 @@ from gateway.node.faces import Beside, PeerAdmission, client_admission, client_f
 from gateway.node.parts import Parts, assemble
 from gateway.node.readiness import Seen, probe, reach, readiness
 from gateway.node.refusals import client_listener, peer_listener
+from gateway.node.secret_files import refuse_exposed
 from gateway.node.upkeep import Upkeep
 from gateway.node.wiring import (
     DeskParts,
@@ -129,6 +130,7 @@ class Node:
             event(LOGGER, logging.INFO, "stopping")
 
     async def _start(self, stack: AsyncExitStack) -> None:
+        refuse_exposed(self.settings)
         # Bound before anything is opened, so that a taken port is told at once.
         sockets = _bound_sockets(stack, self.settings)
         # Before any secret is opened, so that those who read foreign bytes never had one near them.
@@ -285,6 +287,7 @@ class Node:
                 "waiting": exchange.log.waiting,
                 "fault": exchange.log.look() or exchange.log.failure,
             },
+            "secrets": {"exposed": [file.key for file in running.parts.secrets.exposed]},
             "witness": exchange.witnessing.condition(),
             "hold": running.parts.hold.condition(),
             "identity": running.work.waiting.condition(),

@@ -299,7 +299,6 @@ def test_disk_that_is_full_is_said_once_with_its_place(lived: Running, command: 
         check=False,
         preexec_fn=no_file_grows,
     )
-    print(done.stderr)
 
     (fault,) = [line for line in done.stderr.splitlines() if line.startswith("✗")]
     assert done.returncode == 3
