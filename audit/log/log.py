@@ -33,6 +33,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from audit.log.appending import ADD_TILE, BODY, CREATE_HEAD, KEEP_CHECKPOINT, LOCK_HEAD, MOVE_HEAD
 from audit.log.entries import Entry, micros
+from audit.log.failure import said
 from audit.log.policy import LogPolicy
 from audit.log.rows import EntryRow, FacetRow, entry_row, facet_rows, insert_rows
 from audit.log.statements import Owned
@@ -105,11 +106,12 @@ class Log:
         self._max_waiting = policy.max_waiting
         self._keep_every = policy.keep_every // timedelta(microseconds=1)
         self._fault = policy.fault
+        self._told = policy.told
         self._queue: queue.SimpleQueue[Waiting | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._latest: Checkpoint | None = None
-        #: Whether the last attempt to write ended well; told to whoever asks about the node.
-        self.is_writable = True
+        #: Why the last attempt to write did not end well; None if it did. Told to whoever asks about the node.
+        self.failure: str | None = None
         self._frontier = Frontier()
         self._partial: list[bytes] | None = None  # leaf hashes of the incomplete tile, if this process wrote the last
         self._owned: Owned | None = None
@@ -178,8 +180,19 @@ class Log:
         """What keeps the database from taking anything, though it would answer; the log is not writable for as long."""
         fault = self._fault()
         if fault is not None:
-            self.is_writable = False
+            self._say(fault)
         return fault
+
+    @property
+    def is_writable(self) -> bool:
+        """Whether the last attempt to write ended well."""
+        return self.failure is None
+
+    def _say(self, failure: str | None) -> None:
+        has_changed = (failure is None) is not self.is_writable
+        self.failure = failure
+        if has_changed:
+            self._told(failure)
 
     @contextmanager
     def under_way(self) -> Iterator[None]:
@@ -256,13 +269,14 @@ class Log:
             except BaseException as error:
                 self._discard_connection()
                 failure = error if isinstance(error, LogError) else _unavailable(error)
-                self.is_writable = False
+                self._say(str(failure))
                 for waiting in batch:
                     waiting.error = waiting.error or failure
             else:
                 self._latest = checkpoint
                 # A unit without entries may have written nothing: only an entry shows that writing works.
-                self.is_writable = self.is_writable or any(waiting.indexes for waiting in batch)
+                if any(waiting.indexes for waiting in batch):
+                    self._say(None)
             ended = monotonic()
             self._pace += ((ended - begun) - self._pace) / 8
             self._last = (len(batch), ended)
@@ -412,6 +426,6 @@ class Log:
 
 
 def _unavailable(error: BaseException) -> LogUnavailableError:
-    failure = LogUnavailableError(f"the log could not be written ({type(error).__name__}); nothing was recorded")
+    failure = LogUnavailableError(f"the log could not be written ({said(error)}); nothing was recorded")
     failure.__cause__ = error
     return failure

@@ -16,10 +16,12 @@ KEEP_EVERY: Final = timedelta(minutes=1)
 class LogPolicy:
     """How many units are written at once, how many may wait, and how often a checkpoint is kept for later.
 
-    `fault` says what would keep anybody from finding what is committed; None if nothing would.
+    `fault` says what would keep anybody from finding what is committed; None if nothing would. `told` hears why the log
+    can be written no more, once, and None when it can again.
     """
 
     max_batch: int = MAX_BATCH
     max_waiting: int = MAX_WAITING
     keep_every: timedelta = KEEP_EVERY
     fault: Callable[[], str | None] = lambda: None
+    told: Callable[[str | None], None] = lambda _failure: None

@@ -19,7 +19,7 @@ import typer
 from rich.markup import escape
 
 from adapters.sdk import AdapterError, is_installed
-from gateway.cli.beside import opened_log
+from gateway.cli.beside import opened_log, reason_of
 from gateway.registry.cli.running import Yes
 from gateway.terminal.configuration import CONFIG, Config, Json, settings_of
 from gateway.terminal.output import NO, OUTSIDE, WRONG, agreed, console, errors, fail, print_json, table
@@ -61,7 +61,8 @@ def _beside(settings: Settings, command: str, *, json: bool) -> Iterator[_Beside
     except NodeError as error:
         fail(escape(str(error)), OUTSIDE, remedy=escape(error.remedy), json=json)
     except (SQLAlchemyError, LogError, OSError) as error:
-        fail(f"nothing was changed ({type(error).__name__})", OUTSIDE, remedy="see `yhdyspinta audit check`", json=json)
+        reason = escape(reason_of(settings, error))
+        fail(f"nothing was changed: {reason}", OUTSIDE, remedy="see `yhdyspinta audit check`", json=json)
 
 
 def take(
@@ -192,7 +193,7 @@ def versions(name: Name, config: Config = CONFIG, json: Json = False) -> None:
         with engine.connect() as connection:
             turns = shelf.history(connection, name)
     except SQLAlchemyError as error:
-        fail(f"the database cannot be read ({type(error).__name__})", OUTSIDE, json=json)
+        fail(escape(reason_of(settings, error)), OUTSIDE, json=json)
     finally:
         engine.dispose()
     if json:

@@ -16,6 +16,22 @@ if TYPE_CHECKING:
     from gateway.settings import Settings
 
 
+def reason_of(settings: Settings, error: Exception) -> str:
+    """Why a command beside a node could not end its work, with the place: of a file, a database or the log."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from audit.log.failure import said
+    from audit.log.log import LogError
+    from gateway.node.wiring import database_error
+
+    match error:
+        case LogError():
+            return str(error)
+        case SQLAlchemyError():
+            return str(database_error(settings, error))
+    return said(error)
+
+
 @dataclass(frozen=True, slots=True)
 class Opened:
     """The node's database and log, and the pseudonym of who is logged in at the operating system."""

@@ -18,11 +18,12 @@ from rich.markup import escape
 from sqlalchemy.exc import SQLAlchemyError
 
 from audit.log.log import LogError
-from gateway.cli.beside import opened_log
+from gateway.cli.beside import opened_log, reason_of
 from gateway.keys.errors import TrustError
 from gateway.registry.cli.running import Yes
 from gateway.settings import Settings, load
-from gateway.terminal.configuration import CONFIG, Config, Json, logged_in, settings_of
+from gateway.settings.problems import SettingProblem, SettingsError
+from gateway.terminal.configuration import CONFIG, Config, Json, logged_in, settings_of, tell_problems
 from gateway.terminal.output import OUTSIDE, WRONG, agreed, console, fail, print_json
 
 if TYPE_CHECKING:
@@ -72,8 +73,16 @@ def settings() -> None:
 
 @app.command()
 def check(config: Config = CONFIG, json: Json = False) -> None:
-    """Check the settings file, line by line."""
+    """Check the settings file, line by line, and that nobody else can read the secret files that it names."""
+    from gateway.settings.exposed import exposed
+
     settings = settings_of(config, json=json)
+    if found := exposed(settings):
+        tell_problems(
+            SettingsError(config, [SettingProblem(None, file.key, f"{file.fault}; {file.remedy}") for file in found]),
+            json=json,
+        )
+        raise SystemExit(WRONG)
     if json:
         print_json({"node": settings.node.id, "problems": []})
     else:
@@ -154,7 +163,8 @@ def _beside(settings: Settings, settle: float, *, json: bool) -> Iterator[Beside
     except TrustError as error:
         fail(escape(error.detail), OUTSIDE, remedy=escape(error.remedy), json=json)
     except (SQLAlchemyError, LogError, OSError) as error:
-        fail(f"the change is not complete ({type(error).__name__})", OUTSIDE, remedy="run it again", json=json)
+        reason = escape(reason_of(settings, error))
+        fail(f"the change is not complete: {reason}", OUTSIDE, remedy="mend that and run it again", json=json)
 
 
 def _succeed(settings: Settings, settle: float, *, yes: bool, json: bool) -> None:
@@ -227,9 +237,8 @@ def end_hold(
     except hold.HoldError as error:
         fail(escape(str(error)), WRONG, remedy="give the size that `hold` in /health says", json=json)
     except (SQLAlchemyError, LogError, OSError) as error:
-        fail(
-            f"the hold is not ended ({type(error).__name__})", OUTSIDE, remedy="see `yhdyspinta audit check`", json=json
-        )
+        reason = escape(reason_of(settings, error))
+        fail(f"the hold is not ended: {reason}", OUTSIDE, remedy="see `yhdyspinta audit check`", json=json)
     finally:
         engine.dispose()
     if json:

@@ -151,7 +151,8 @@ def build(
     (folder / "root.json").write_bytes(authority.publisher.root())
     for party in parties.values():
         party.config.write_text(settings(party, folder, secret, terms.database), encoding="utf-8")
-        (party.folder / "system.json").write_text(system(party, passphrase, export), encoding="utf-8")
+        # It holds the passphrase of the system's key.
+        write_secret(party.folder / "system.json", system(party, passphrase, export).encode())
     logs = {
         name: {"origin": node.log_origin or "", "key": node.log_key or ""}
         for name, (_member, node) in zip(parties, listed, strict=True)

@@ -17,7 +17,7 @@ from audit.tree.checkpoint import LogSigner
 from gateway.evidence.collecting import Holdings, collect, entries_of
 from gateway.evidence.package import Evidence, write
 from gateway.evidence.presenting import present
-from gateway.keys import log_keys, ring
+from gateway.keys import durable, log_keys, ring
 from gateway.keys.errors import TrustError
 from gateway.registry.read.distribution import RegistryClient
 from gateway.registry.read.entries import log_origin
@@ -80,9 +80,7 @@ def export(settings: Settings, engine: Engine, opened: Opened, wanted: Wanted, t
         log.append_blocking((_record(settings, evidence, now),))
     finally:
         log.close()
-    with target.open("xb") as file:
-        target.chmod(0o600)
-        file.write(data)
+    durable.create(target, data)
     return evidence
 
 

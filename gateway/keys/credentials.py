@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from gateway.keys import durable
 from gateway.keys.certificates import load, to_der
 from gateway.keys.errors import TrustError
 from gateway.keys.keystore import FileKeyStore
@@ -166,8 +167,9 @@ class Opening:
             )
         self._number += 1
         certificate, key = (self._scratch.folder / f"{self._number}.{of}" for of in ("pem", "key"))
-        certificate.write_bytes(_read(settings.certificate))
-        key.write_bytes(_read(settings.key))
+        for copy, original in ((certificate, settings.certificate), (key, settings.key)):
+            with durable.named(copy):
+                copy.write_bytes(_read(original))
         copied = TlsKey(certificate, key, passphrase(settings))
         der = to_der(certificate.read_bytes())
         # Made in order to see that key, passphrase and certificate belong together.

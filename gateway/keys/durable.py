@@ -1,29 +1,58 @@
-"""Write a small file in the place of another, in one step and for good."""
+"""Write a small file for its owner alone: whole or not at all, and for good."""
 
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
 def replace(path: Path, data: bytes) -> None:
-    """Whoever reads finds all of the former content or all of this, also after a power cut. Raises OSError.
-
-    The file is for its owner alone.
-    """
+    """Whoever reads finds all of the former content or all of this, also after a power cut. Raises OSError."""
     fresh = path.with_name(f"{path.name}.{os.getpid()}")
     with suppress(FileNotFoundError):
         fresh.unlink()
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
+    _write(fresh, data)
     fresh.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    _settle(path.parent)
+
+
+def create(path: Path, data: bytes) -> None:
+    """The same of a file that is not there. Raises FileExistsError rather than replace one, OSError."""
+    _write(path, data)
+    _settle(path.parent)
+
+
+def _write(path: Path, data: bytes) -> None:
+    with named(path):
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError:
+            # An empty file would be in the way of the next try, or be taken for a secret that is broken.
+            path.unlink()
+            raise
+
+
+def _settle(path: Path) -> None:
+    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         # The new name is to survive a power cut: what is done next depends on it.
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+@contextmanager
+def named(path: Path) -> Iterator[None]:
+    """An error of writing says which file it is about: the system names none once a file is open. Raises OSError."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno is not None:
+            raise OSError(error.errno, error.strerror, str(path)) from None
+        raise

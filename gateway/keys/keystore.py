@@ -7,7 +7,6 @@ Source: RFC 5958 (PKCS#8), RFC 8018 (PBES2).
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
+from gateway.keys import durable
 from gateway.keys.certificates import PrivateKey, key_algorithm, load, to_der
 from gateway.keys.errors import TrustError
 from gateway.wire.signing import Algorithm
@@ -76,9 +76,7 @@ def read_private_key(path: Path, passphrase: bytes) -> PrivateKey:
 def write_secret(path: Path, content: bytes) -> None:
     """Create a file that only its owner can read; raises FileExistsError rather than replace one."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
+    durable.create(path, content)
 
 
 def _raw_ecdsa(key: ec.EllipticCurvePrivateKey) -> Callable[[bytes], bytes]:

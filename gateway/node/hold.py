@@ -23,6 +23,7 @@ from sqlalchemy import Engine, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from audit.log.entries import EntryType, Outcome, moment
+from audit.log.failure import said
 from audit.log.log import Log
 from audit.log.tables import head
 from audit.tree.checkpoint import Checkpoint, NoteError, verify_checkpoint
@@ -195,7 +196,7 @@ class Hold:
             write(self._path, Kept(latest.note, self._settled))
         except OSError as error:
             if self._is_writable:
-                event(LOGGER, logging.WARNING, "checkpoint-not-kept", reason=type(error).__name__)
+                event(LOGGER, logging.WARNING, "checkpoint-not-kept", reason=said(error))
             self._is_writable = False
             return
         self._written, self._is_writable = latest, True

@@ -20,6 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.types import ASGIApp
 
 from adapters.sdk import AdapterError
+from audit.log.failure import said
 from gateway.desk.desk import Desk
 from gateway.keys.credentials import KeyPlace
 from gateway.keys.errors import TrustError
@@ -31,6 +32,7 @@ from gateway.node.faces import Beside, PeerAdmission, client_admission, client_f
 from gateway.node.parts import Parts, assemble
 from gateway.node.readiness import Seen, probe, reach, readiness
 from gateway.node.refusals import client_listener, peer_listener
+from gateway.node.secret_files import refuse_exposed
 from gateway.node.upkeep import Upkeep
 from gateway.node.wiring import (
     DeskParts,
@@ -117,17 +119,18 @@ class Node:
             try:
                 await self._start(stack)
             except TrustError as error:
-                raise NodeError(f"{error.code}: {error}", error.remedy) from None
+                raise NodeError(f"{error.code}: {error.detail}", error.remedy) from None
             except AdapterError as error:
                 raise NodeError(str(error)) from None
             except SQLAlchemyError as error:
                 raise database_error(self.settings, error) from None
             except OSError as error:
-                raise NodeError(f"{error.strerror}: {error.filename or ''}".rstrip(": ")) from None
+                raise NodeError(said(error)) from None
             await self._stopping.wait()
             event(LOGGER, logging.INFO, "stopping")
 
     async def _start(self, stack: AsyncExitStack) -> None:
+        refuse_exposed(self.settings)
         # Bound before anything is opened, so that a taken port is told at once.
         sockets = _bound_sockets(stack, self.settings)
         # Before any secret is opened, so that those who read foreign bytes never had one near them.
@@ -282,8 +285,9 @@ class Node:
                 "origin": checkpoint.origin,
                 "size": checkpoint.size,
                 "waiting": exchange.log.waiting,
-                "fault": exchange.log.look(),
+                "fault": exchange.log.look() or exchange.log.failure,
             },
+            "secrets": {"exposed": [file.key for file in running.parts.secrets.exposed]},
             "witness": exchange.witnessing.condition(),
             "hold": running.parts.hold.condition(),
             "identity": running.work.waiting.condition(),

@@ -203,13 +203,20 @@ def _database(settings: Settings, stack: AsyncExitStack, clock: Callable[[], dat
 
 
 def _log(settings: Settings, stack: AsyncExitStack, engine: Engine, clock: Callable[[], datetime]) -> Log:
-    log = log_of(settings, engine, clock)
+    log = log_of(settings, engine, clock, told=_tell_writable)
     try:
         log.start()
     except LogError as error:
         raise NodeError(str(error), "the log must be the one this node wrote: see `yhdyspinta audit check`") from None
     stack.callback(log.close)
     return log
+
+
+def _tell_writable(failure: str | None) -> None:
+    if failure is None:
+        event(LOGGER, logging.INFO, "log-written-again")
+    else:
+        event(LOGGER, logging.ERROR, "log-not-written", reason=failure)
 
 
 def _witnessing(settings: Settings, standings: Standings, transport: PeerTransport, own: OwnLog) -> Witnessing:

@@ -32,6 +32,7 @@ from gateway.keys import ring
 from gateway.keys.keystore import write_secret
 from gateway.node.wiring import NodeError, secrets_in, subjects_of
 from gateway.settings import Settings
+from gateway.settings.exposed import exposed
 from gateway.storage.engine import writer
 from gateway.storage.sealing import unseal
 from gateway.storage.tables import disclosures, handovers, inbox, secret_fingerprints
@@ -109,6 +110,16 @@ def prepare(settings: Settings, engine: Engine, now: datetime) -> bool:
         connection.execute(delete(secret_fingerprints).where(secret_fingerprints.c.name == TOKEN))
         connection.execute(insert(secret_fingerprints), {"name": TOKEN, "fingerprint": token, "at": micros(now)})
     return TOKEN in known
+
+
+def refuse_exposed(settings: Settings) -> None:
+    """Let no node start on secrets that others can read. Raises NodeError."""
+    if found := exposed(settings):
+        raise NodeError(
+            "; ".join(file.fault for file in found),
+            f"take them from others, chmod 600 {' '.join(str(file.path) for file in found)}; and make other secrets if "
+            "somebody may have read them",
+        )
 
 
 def verify(settings: Settings, engine: Engine, *names: str) -> None:

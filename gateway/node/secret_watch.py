@@ -22,6 +22,7 @@ from audit.questions.keys import SubjectKeys
 from gateway.node.secret_files import TOKEN, KnownKey, SecretState, known_keys, lacks, ordered, path_of
 from gateway.node.wiring import NodeError, log_signer, secrets_in
 from gateway.settings import Settings
+from gateway.settings.exposed import Exposed, exposed
 from gateway.telemetry import event
 from gateway.web.tokens import ACCESS_LIFETIME, Tokens
 
@@ -45,9 +46,12 @@ class SecretWatch:
     _held: dict[str, tuple[bytes, ...]] = field(default_factory=dict)
     _stamps: dict[str, int] = field(default_factory=dict)
     _lacking: str | None = None
+    #: Secret files that others could read by now: told, since a node that runs is not to stop of it.
+    exposed: tuple[Exposed, ...] = ()
 
     def look(self) -> str | None:
         """Take up what has changed. What is lacking to go on releasing, if anything. Blocks."""
+        self._look_at_modes()
         for name in WATCHED:
             self._read(name)
         if self.log is not None:
@@ -66,6 +70,13 @@ class SecretWatch:
             event(LOGGER, logging.ERROR, "secret-lacking", reason=lacking)
         self._lacking = lacking
         return lacking
+
+    def _look_at_modes(self) -> None:
+        found = exposed(self.settings)
+        for file in found:
+            if file not in self.exposed:
+                event(LOGGER, logging.ERROR, "secret-exposed", key=file.key, reason=file.fault)
+        self.exposed = found
 
     def _read(self, name: str) -> None:
         """Read a file again if it was replaced; the former keys go on if it is gone or half copied."""

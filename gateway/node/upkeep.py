@@ -56,7 +56,6 @@ class Upkeep:
         self._secrets = parts.secrets
         self._seen: Standing | None = parts.standings.latest
         self._said = ""
-        self._fault: str | None = None
         self._warned: dict[tuple[str, datetime], int] = {}
         self._looked: float | None = None
         self._gave_back: float | None = None
@@ -128,10 +127,7 @@ class Upkeep:
                 event(LOGGER, logging.ERROR, "upkeep-failed", reason=type(error).__name__)
 
     async def _once(self) -> None:
-        fault = await asyncio.to_thread(self._log.look)
-        if fault is not None and fault != self._fault:
-            event(LOGGER, logging.ERROR, "database-file-lost", reason=fault)
-        self._fault = fault
+        await asyncio.to_thread(self._log.look)
         self._hold.lack(await asyncio.to_thread(self._secrets.look))
         await asyncio.to_thread(self._hold.look)
         await asyncio.to_thread(self._hold.keep)

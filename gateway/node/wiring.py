@@ -20,6 +20,7 @@ from sqlalchemy import Engine, make_url
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from adapters.sdk.versions import Version
+from audit.log.failure import said
 from audit.log.log import Log
 from audit.log.policy import LogPolicy
 from audit.questions.keys import SubjectKeys
@@ -72,16 +73,19 @@ def database_error(settings: Settings, error: SQLAlchemyError) -> NodeError:
     """What to tell an operator whose database does not answer, or answers with an error."""
     # Neither the password nor the options, which may hold one; of the error nothing that a statement has carried.
     place = make_url(settings.database.url).set(query={}).render_as_string(hide_password=True)
-    reason = type(error.__cause__ or error).__name__
-    if isinstance(error, OperationalError):
-        reason = (str(error.orig).splitlines() or [reason])[0]
+    reason = said(error) if isinstance(error, OperationalError) else type(error.__cause__ or error).__name__
     return NodeError(
         f"the database {place} cannot be used: {reason}",
-        "start the database, or mend database.url in the settings; then start this again",
+        "start the database, make room for it, or mend database.url in the settings; then start this again",
     )
 
 
-def log_of(settings: Settings, engine: Engine, clock: Callable[[], datetime] = utc_now) -> Log:
+def log_of(
+    settings: Settings,
+    engine: Engine,
+    clock: Callable[[], datetime] = utc_now,
+    told: Callable[[str | None], None] = lambda _failure: None,
+) -> Log:
     """The node's log, not yet started: for the node itself, and for commands that put something on record."""
     signer = log_signer(settings)
     return Log(
@@ -90,7 +94,10 @@ def log_of(settings: Settings, engine: Engine, clock: Callable[[], datetime] = u
         origin=signer.name,
         clock=clock,
         policy=LogPolicy(
-            settings.database.appender_batch, settings.limits.queue, fault=partial(storage.fault_of, engine)
+            settings.database.appender_batch,
+            settings.limits.queue,
+            fault=partial(storage.fault_of, engine),
+            told=told,
         ),
     )
 

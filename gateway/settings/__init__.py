@@ -22,7 +22,16 @@ from gateway.settings.environment import lay_over
 from gateway.settings.keys import KeySettings, MemberSettings, SecretSettings, TlsSettings
 from gateway.settings.problems import SettingProblem, SettingsError, Sources, problems_of
 from gateway.settings.sources import MllpSource, SourceSettings
-from gateway.settings.values import IDENTITY, Identity, Listen, Section, Service, Subsystem, database_url
+from gateway.settings.values import (
+    IDENTITY,
+    Identity,
+    Listen,
+    SecretFileOrNone,
+    Section,
+    Service,
+    Subsystem,
+    database_url,
+)
 from gateway.wire.identifiers import SubsystemId
 from texts import Language
 
@@ -131,7 +140,7 @@ class OpenIdSettings(Section):
 
     issuer: str = Field(description="the provider's address, without /.well-known")
     client_id: str = Field(description="the console's id there")
-    client_secret: Path | None = Field(None, description="file with the client secret")
+    client_secret: SecretFileOrNone = Field(None, description="file with the client secret")
     role_claim: str = Field("roles", description="claim that says who may do what")
     roles: dict[Literal["officer", "operator", "auditor", "registrar"], list[str]] = Field(
         description="values of the role claim that give each role"

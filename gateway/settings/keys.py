@@ -6,19 +6,19 @@ from pathlib import Path
 
 from pydantic import Field, model_validator
 
-from gateway.settings.values import Member, Section
+from gateway.settings.values import Member, SecretFile, SecretFileOrNone, Section
 
 
 class KeySettings(Section):
     """A private key in an encrypted PKCS#8 file, or in a token reached through PKCS#11."""
 
     certificate: Path = Field(description="the certificate, PEM or DER")
-    key: Path | None = Field(None, description="the private key, encrypted PKCS#8 in PEM")
-    passphrase: Path | None = Field(None, description="file with the passphrase of the key")
+    key: SecretFileOrNone = Field(None, description="the private key, encrypted PKCS#8 in PEM")
+    passphrase: SecretFileOrNone = Field(None, description="file with the passphrase of the key")
     pkcs11_module: Path | None = Field(None, description="library of the token")
     pkcs11_token: str | None = Field(None, description="label of the token")
     pkcs11_label: str | None = Field(None, description="label of the key in the token")
-    pkcs11_pin: Path | None = Field(None, description="file with the PIN")
+    pkcs11_pin: SecretFileOrNone = Field(None, description="file with the PIN")
 
     @model_validator(mode="after")
     def _one_kind(self) -> KeySettings:
@@ -52,14 +52,14 @@ class MemberSettings(Section):
 class SecretSettings(Section):
     """Files of 32 random bytes in base64, several lines while one is changed. They never leave the node."""
 
-    wrapping_key: Path = Field(
+    wrapping_key: SecretFile = Field(
         Path("secrets/wrapping.key"),
         description="wraps the keys of data subjects; without it every sealed body is lost",
     )
-    index_key: Path = Field(Path("secrets/index.key"), description="makes persons findable by their identifiers")
-    log_key: Path = Field(Path("secrets/log.key"), description="signs the log's checkpoints (Ed25519)")
-    witness_key: Path = Field(Path("secrets/witness.key"), description="cosigns the logs of others")
-    token_key: Path = Field(Path("secrets/token.key"), description="signs access tokens")
+    index_key: SecretFile = Field(Path("secrets/index.key"), description="makes persons findable by their identifiers")
+    log_key: SecretFile = Field(Path("secrets/log.key"), description="signs the log's checkpoints (Ed25519)")
+    witness_key: SecretFile = Field(Path("secrets/witness.key"), description="cosigns the logs of others")
+    token_key: SecretFile = Field(Path("secrets/token.key"), description="signs access tokens")
 
 
 class TlsSettings(Section):

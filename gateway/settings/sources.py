@@ -7,7 +7,16 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from gateway.settings.values import IDENTITY, LOOPBACK, Identity, Listen, Section, Subsystem
+from gateway.settings.values import (
+    IDENTITY,
+    LOOPBACK,
+    Identity,
+    Listen,
+    SecretFile,
+    SecretFileOrNone,
+    Section,
+    Subsystem,
+)
 
 
 class _SourceSettings(Section):
@@ -60,7 +69,7 @@ class DatabaseSource(_PolledSettings):
 
     kind: Literal["database"] = Field(description="a query on a database")
     url: str = Field(description="address of the database, without a password")
-    password: Path | None = Field(None, description="file with the password")
+    password: SecretFileOrNone = Field(None, description="file with the password")
     query: str = Field(description="SELECT of the rows to hand over")
     changed: str = Field(description="column that grows with every change of a row")
     key: str = Field(description="column that is different in every row")
@@ -84,7 +93,7 @@ class HttpSource(_PolledSettings):
     parameter: str = Field("", description="query parameter for a next page that is a token and no address")
     token_url: str | None = Field(None, description="where access tokens are had, by OAuth 2.0")
     client_id: str | None = Field(None, description="the node's id there")
-    client_secret: Path | None = Field(None, description="file with the client secret")
+    client_secret: SecretFileOrNone = Field(None, description="file with the client secret")
     scope: str = Field("", description="scope that is asked for")
     timeout_seconds: float = Field(30.0, gt=0, le=600, description="how long a page is waited for")
     certificate_authority: Path | None = Field(None, description="issuer of its TLS certificate; none: the system's")
@@ -104,8 +113,8 @@ class SftpSource(_DropSettings):
     host: str = Field(description="the server")
     port: int = Field(22, ge=1, le=65535, description="its port")
     user: str = Field(description="the node's user there")
-    key: Path = Field(description="file with the node's private SSH key, in PKCS#8")
-    passphrase: Path | None = Field(None, description="file with the passphrase of the key")
+    key: SecretFile = Field(description="file with the node's private SSH key, in PKCS#8")
+    passphrase: SecretFileOrNone = Field(None, description="file with the passphrase of the key")
     known_hosts: Path = Field(description="file with the server's host key")
     folder: str = Field("", description="folder on the server")
 

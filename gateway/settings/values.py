@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
@@ -13,6 +14,14 @@ from gateway.wire.identifiers import IdentifierError, MemberId, ServiceId, Subsy
 
 class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class IsSecret:
+    """Marks a setting that names a file which nobody but the node may read."""
+
+
+SecretFile = Annotated[Path, IsSecret()]
+SecretFileOrNone = Annotated[Path | None, IsSecret()]
 
 
 def _address(value: object) -> object:

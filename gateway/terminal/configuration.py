@@ -13,6 +13,7 @@ from gateway.terminal.output import WRONG, errors, print_json
 
 if TYPE_CHECKING:
     from gateway.settings import Settings
+    from gateway.settings.problems import SettingsError
 
 Config = Annotated[Path, typer.Option("--config", "-c", help="The node's settings, a TOML file.", metavar="FILE")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
@@ -33,22 +34,27 @@ def settings_of(config: Path, *, json: bool) -> Settings:
     try:
         return load(config)
     except SettingsError as error:
-        if json:
-            print_json(
-                {
-                    "problems": [
-                        {
-                            "file": None if problem.variables else str(error.source),
-                            "line": problem.line,
-                            "variables": list(problem.variables),
-                            "key": problem.key,
-                            "message": problem.message,
-                        }
-                        for problem in error.problems
-                    ]
-                }
-            )
-        else:
-            for line in error.lines():
-                errors.print(line, markup=False, soft_wrap=True)
+        tell_problems(error, json=json)
         raise SystemExit(WRONG) from None
+
+
+def tell_problems(error: SettingsError, *, json: bool) -> None:
+    """What is wrong with settings, a line for each."""
+    if not json:
+        for line in error.lines():
+            errors.print(line, markup=False, soft_wrap=True)
+        return
+    print_json(
+        {
+            "problems": [
+                {
+                    "file": None if problem.variables else str(error.source),
+                    "line": problem.line,
+                    "variables": list(problem.variables),
+                    "key": problem.key,
+                    "message": problem.message,
+                }
+                for problem in error.problems
+            ]
+        }
+    )

@@ -393,6 +393,8 @@ def test_full_disk_and_read_only_database_acknowledge_nothing_and_pass(
             log.commit_blocking(strike)
         assert log.latest().size == 1
         assert not log.is_writable
+        if not postgresql:
+            assert ("full" if trouble == "disk full" else "readonly") in str(log.failure)
         assert log.append_blocking([make_entry()]).indexes == (1,)
         assert log.is_writable
     assert [index for index, _ in stored(bench.engine)] == [0, 1]

@@ -16,6 +16,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from audit.tree.checkpoint import Former, LogSigner
 from gateway.keys import durable, log_keys, ring
+from gateway.keys.keystore import write_secret
+from tests.full import disk_that_is_full
 from tests.waiting import wait
 
 NAME = "yhdyspinta/centre.test"
@@ -35,6 +37,25 @@ def write_keys(path: Path) -> None:
 
 
 WRITERS = pytest.mark.parametrize("write", [write_former, write_keys], ids=["log.former", "log.key"])
+
+
+def make_secret(path: Path) -> None:
+    write_secret(path, b"secret")
+
+
+@pytest.mark.parametrize("write", [write_former, write_keys, make_secret], ids=["log.former", "log.key", "a new one"])
+def test_full_disk_is_named_with_the_file_and_leaves_nothing_half_written(
+    tmp_path: Path, write: Callable[[Path], None]
+) -> None:
+    path = tmp_path / "file"
+
+    with disk_that_is_full(), pytest.raises(OSError, match="File too large") as full:
+        write(path)
+
+    assert Path(full.value.filename).name.startswith("file")
+    assert not list(tmp_path.iterdir())
+    write(path)
+    assert path.read_bytes()
 
 
 @WRITERS

@@ -25,6 +25,7 @@ from gateway.storage import engine as storage
 from gateway.storage import schema
 from gateway.storage.tables import secret_fingerprints
 from schemas.identifiers import HETU
+from tests.full import no_file_grows
 from tests.gateway.running import Running, running
 
 pytestmark = [pytest.mark.e2e]
@@ -285,3 +286,24 @@ def test_empty_database_gets_secrets_once_and_of_both_kinds(database_url: str, b
     engine.dispose()
     for name in ("wrapping_key", "token_key"):
         getattr(settings.secrets, name).unlink()
+
+
+@pytest.mark.parametrize("command", [["run"], ["rotate", "index", "--yes"]], ids=["run", "rotate"])
+def test_disk_that_is_full_is_said_once_with_its_place(lived: Running, command: list[str]) -> None:
+    party = lived.party("kotka")
+    before = sorted(party.folder.joinpath("secrets").iterdir())
+    done = subprocess.run(
+        [sys.executable, "-m", "gateway", "node", *command, "--config", str(party.config)],
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=no_file_grows,
+    )
+
+    (fault,) = [line for line in done.stderr.splitlines() if line.startswith("✗")]
+    assert done.returncode == 3
+    assert "File too large" in fault or "disk I/O error" in fault
+    assert str(party.folder) in fault
+    assert "None" not in fault
+    assert "unavailable: registry-unavailable" not in fault
+    assert sorted(party.folder.joinpath("secrets").iterdir()) == before

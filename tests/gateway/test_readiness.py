@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Engine
 
 from audit.log.entries import Entry, EntryType, Outcome
 from audit.log.log import Log, LogError
+from audit.log.policy import LogPolicy
 from audit.log.waiting import Written
 from audit.tree.checkpoint import LogSigner
 from gateway.node import readiness as told
@@ -57,7 +58,8 @@ async def test_a_log_that_could_not_be_written_is_tried_until_it_can(
     monkeypatch.setattr(told, "PROBE_SECONDS", 0.01)
     migrate(engine)
     signer = LogSigner(Ed25519PrivateKey.from_private_bytes(b"\x07" * 32), "yhdyspinta/node")
-    log = Log(engine, signer, origin=signer.name, clock=lambda: datetime.now(UTC))
+    heard: list[str | None] = []
+    log = Log(engine, signer, origin=signer.name, clock=lambda: datetime.now(UTC), policy=LogPolicy(told=heard.append))
 
     def strike(connection: Connection) -> Written[None]:
         sqlite = engine.dialect.name == "sqlite"
@@ -65,13 +67,15 @@ async def test_a_log_that_could_not_be_written_is_tried_until_it_can(
         return Written(None, [Entry(type=EntryType.QUERY, outcome=Outcome.SUCCESS, recorded=datetime.now(UTC))])
 
     log.start()
-    probing = asyncio.create_task(probe(log, "node", lambda: datetime.now(UTC)))
-    try:
+    for _ in range(2):
         with pytest.raises(LogError):
             await log.commit(strike)
-
+    probing = asyncio.create_task(probe(log, "node", lambda: datetime.now(UTC)))
+    try:
         await until(lambda: log.is_writable)
         assert log.latest().size == 1, "once, and not again while it can be written"
+        assert [failure is None for failure in heard] == [False, True], "each change is told once"
+        assert "nothing was recorded" in str(heard[0])
     finally:
         probing.cancel()
         log.close()

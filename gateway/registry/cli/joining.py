@@ -16,6 +16,7 @@ import orjson
 import typer
 from rich.markup import escape
 
+from gateway.keys import durable
 from gateway.keys.errors import TrustError
 from gateway.registry.cli.running import Json, Yes, told
 from gateway.terminal.output import WRONG, agreed, console, fail, print_json
@@ -305,7 +306,8 @@ def _hand_out(data: bytes, folder: Path, path: Path, *, json: bool) -> None:
     from gateway.registry.run.enrolment import read_request
 
     request = read_request(data)
-    path.write_bytes(data)
+    with durable.named(path):
+        path.write_bytes(data)
     if request.signing is not None and not (folder / "root.json").exists():
         # Beside the keys, wherever the request goes: `join` looks for it there.
         codes = [str(subsystem.id) for subsystem in request.member.subsystems]

@@ -58,9 +58,11 @@ def told(*, json: bool) -> Iterator[None]:
             json=json,
         )
     except (OSError, IdentifierError) as error:
-        place = getattr(error, "filename", None)
-        what = f"{error.strerror}: {place}" if isinstance(error, OSError) else str(error)
-        fail(what, OUTSIDE if isinstance(error, OSError) else WRONG, json=json)
+        from audit.log.failure import said
+
+        if isinstance(error, OSError):
+            fail(escape(said(error)), OUTSIDE, json=json)
+        fail(str(error), WRONG, json=json)
 
 
 @app.command()

@@ -26,6 +26,7 @@ from tuf.ngclient.config import UpdaterConfig
 from tuf.ngclient.fetcher import FetcherInterface
 from tuf.ngclient.updater import Updater
 
+from audit.log.failure import said
 from gateway.keys.errors import TrustCode, TrustError
 from gateway.registry.read import targets
 from gateway.registry.read.registry import Registry
@@ -279,7 +280,7 @@ class RegistryClient:
                 current.rename(retired)
             (self._cache / "work").rename(current)
         except OSError as error:
-            raise TrustError("registry-unavailable", f"{self._cache} cannot be written: {error.strerror}") from None
+            raise TrustError("registry-unavailable", f"the registry cannot be kept: {said(error)}") from None
 
 
 def _source(source: str | Path, fetcher: FetcherInterface | None) -> tuple[str, FetcherInterface]:
@@ -316,7 +317,7 @@ def _translated() -> Iterator[None]:
         code: TrustCode = "registry-malformed"
         raise TrustError(code, f"the registry's metadata cannot be read: {error}") from None
     except OSError as error:
-        raise TrustError("registry-unavailable", f"the registry cannot be kept: {error.strerror}") from None
+        raise TrustError("registry-unavailable", f"the registry cannot be kept: {said(error)}") from None
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
 from audit.tree.checkpoint import KeyType, LogSigner, NoteError, VerifierKey, WitnessSigner
-from gateway.keys import certificates, log_keys, ring, token
+from gateway.keys import certificates, durable, log_keys, ring, token
 from gateway.keys.certificates import PrivateKey
 from gateway.keys.errors import TrustError
 from gateway.keys.keystore import FileKeyStore, read_private_key, write_private_key, write_secret
@@ -411,5 +411,6 @@ def _client_authority(folder: Path, welcome: Welcome, now: datetime) -> Path:
 
 def _write(path: Path, data: bytes) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(data)
+    with durable.named(path):
+        path.write_bytes(data)
     return path

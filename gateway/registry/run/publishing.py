@@ -35,6 +35,7 @@ from tuf.api.metadata import (  # type: ignore[attr-defined]
     Timestamp,
 )
 
+from gateway.keys import durable
 from gateway.keys.errors import TrustError
 from gateway.registry.read import targets
 from gateway.registry.read.registry import Registry
@@ -433,9 +434,14 @@ def _whole(moment: datetime) -> datetime:
 def _write(path: Path, data: bytes) -> None:
     """Write so that a reader finds the whole file or none of it."""
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".")
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    Path(temporary).chmod(0o644)
-    Path(temporary).replace(path)
+    fresh = Path(temporary)
+    try:
+        with durable.named(path), os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.chmod(0o644)
+        fresh.replace(path)
+    except OSError:
+        fresh.unlink()
+        raise

@@ -25,8 +25,8 @@ from gateway.desk import web as audit_web
 from gateway.desk.asking import NotPermittedError
 from gateway.desk.context import DeskContext
 from gateway.desk.desk import Desk
+from gateway.desk.forgetting import forget
 from gateway.desk.forms import person
-from gateway.desk.keeping import forget
 from gateway.desk.questions.counting import Processing
 from gateway.desk.questions.persons import ConsentsOf, ExtractOf, FindPerson
 from gateway.desk.questions.proving import Health
@@ -363,7 +363,7 @@ async def test_a_person_is_forgotten_by_the_member_that_forgets_them(nodes: Node
         await recorded(nodes.two, own, FORM)
     of_centre, of_county = officers(nodes)
 
-    assert forget(desk, of_centre, PERSON) == 1
+    assert forget(desk, of_centre, PERSON).keys == 1
 
     assert desk.ask(ConsentsOf(person=PERSON), of_centre).stories == ()
     assert len(desk.ask(ConsentsOf(person=PERSON), of_county).stories) == 1
