@@ -98,7 +98,7 @@ async def test_entry_of_an_answer_names_the_version_that_made_its_record(
 
     assert (answer.status, refused.status) == (200, 404)
     told = [(entry.outcome, entry.detail.get("adapter")) for entry in here.entries() if entry.type == "query"]
-    assert told == [(Outcome.PARTIAL, TWO.mark), (Outcome.REFUSED, None)]
+    assert told == [(Outcome.PARTIAL, TWO.mark), (Outcome.NOT_FOUND, None)]
     assert TWO.digest[:12].encode() not in answer.body + answer.message.encode(), "the recipient is not told"
 
 
