@@ -15,6 +15,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from audit.tree.checkpoint import Former, LogSigner
+from gateway.demo.leash import leashed
 from gateway.keys import durable, log_keys, ring
 from gateway.keys.keystore import write_secret
 from tests.full import disk_that_is_full
@@ -128,7 +129,7 @@ def test_process_that_is_killed_while_it_writes_leaves_a_whole_file(tmp_path: Pa
     seen = []
     for _ in range(5):
         before = path.stat().st_ino if path.exists() else None
-        process = subprocess.Popen([sys.executable, "-c", program, str(path)])
+        process = subprocess.Popen(leashed([sys.executable, "-c", program, str(path)]))
         try:
             wait(lambda before=before: path.exists() and path.stat().st_ino != before)  # type: ignore[misc]
         finally:

@@ -387,7 +387,7 @@ async def test_a_redirect_of_the_source_is_not_followed(gate: Open) -> None:
 
     assert (status, document["code"]) == (502, "source-failed")
     assert gate.trap.asked == []
-    assert "source-failed" in gate.nodes.refusals("centre")
+    assert "source-failed" in [entry.reason for entry in gate.nodes.entries("centre", outcome="failed")]
 
 
 async def test_headers_of_the_source_reach_nobody(gate: Open) -> None:

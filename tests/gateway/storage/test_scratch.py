@@ -12,10 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from gateway.demo.leash import leashed
 from gateway.storage.scratch import PREFIX, Scratch
 
 _HOLD = """
 import sys
+from gateway.demo.leash import leashed
 from gateway.storage.scratch import Scratch
 mine = Scratch()
 print(mine.folder, flush=True)
@@ -34,7 +36,9 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 def held() -> tuple[subprocess.Popen[str], Path]:
     """Another process with a folder of its own, that stays until it is ended."""
-    process = subprocess.Popen([sys.executable, "-c", _HOLD], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        leashed([sys.executable, "-c", _HOLD]), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
     assert process.stdout is not None
     return process, Path(process.stdout.readline().strip())
 

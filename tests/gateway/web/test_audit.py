@@ -98,7 +98,9 @@ def test_person_is_found_and_each_reading_is_an_entry(nodes: Running) -> None:
     assert body["next"] is None
     reads = nodes.entries("kotka", type="console-read")
     assert len(reads) == before + 1
-    assert reads[-1].subject == body["found"][0]["entry"]["subject"]
+    # An answer is filed under whom it names, too; who was looked for is who had been asked about.
+    asked = {entry.id: entry.subject for entry in nodes.entries("kotka", type="query", outcome="requested")}
+    assert reads[-1].subject == asked[body["found"][0]["entry"]["previous"]]
     assert reads[-1].agents.client == "kotka-system"
     assert reads[-1].agents.user is not None
     assert "officer-1" not in reads[-1].canonical().decode()
@@ -202,7 +204,7 @@ def test_other_questions_answer(nodes: Running) -> None:
     assert sum(one["released"] for one in call(nodes, "POST", "/v1/audit/flows", window)[1]["flows"]) >= 2
     assert [one["count"] for one in call(nodes, "POST", "/v1/audit/days", {"person": person(nodes)})[1]["days"]] == [2]
     assert call(nodes, "POST", "/v1/audit/unusual", {**window, "queue": True})[1] == {"unusual": []}
-    assert call(nodes, "GET", "/v1/audit/unreviewed")[1] == {"found": [], "patterns": []}
+    assert call(nodes, "GET", "/v1/audit/unreviewed")[1] == {"found": [], "patterns": [], "justifications": {}}
     assert "disclosures" in call(nodes, "GET", "/v1/audit/questions")[1]["questions"]
     entry = call(nodes, "POST", "/v1/audit/search", {"limit": 1})[1]["found"][0]["entry"]["id"]
     assert call(nodes, "POST", f"/v1/audit/reviews/{entry}", {"verdict": "justified"})[0] == 400
