@@ -149,7 +149,7 @@ def test_a_person_of_whom_nothing_is_known_is_told_so(page: Page, console: Runni
 
 def test_a_case_is_followed_from_plan_to_acceptance(page: Page, console: Running) -> None:
     page.goto(f"{console.address}/cases")
-    page.get_by_label("Reference of the case").fill("ASIA-7")
+    page.get_by_label("Reference", exact=True).fill("ASIA-7")
     page.get_by_role("button", name="Find").click()
 
     steps = page.locator(".timeline h2")
