@@ -62,9 +62,11 @@ def judged(emergency: Emergency | None, outgoing: Outgoing, claims: ResponseClai
     Raises ProblemError `peer-answer-invalid`: what nothing gives us we do not take in, whoever signed it.
     """
     try:
-        facts = facts_of(bundle, outgoing.standing.registry, claims.issued_at)
+        # An answer may hold nothing of what it permits, not even whom it is about.
+        is_empty = bundle.get("resourceType") == "Bundle" and bundle.get("entry") == []
+        facts = SubjectFacts() if is_empty else facts_of(bundle, outgoing.standing.registry, claims.issued_at)
         given = _Given(claims.issued_at, categories_in(bundle), facts, emergency)
-        named = tuple((identifier.system, identifier.value) for identifier in identifiers(bundle))
+        named = () if is_empty else tuple((known.system, known.value) for known in identifiers(bundle))
     except (ValueError, LookupError, TypeError, AttributeError):
         # A signature says who answered, not that it is a record. No schema tells: one that was minimised may lack much.
         raise ProblemError("peer-answer-invalid", detail="the other node's signed answer is not a record") from None
