@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -111,7 +112,8 @@ def test_secret_file_that_others_can_read_is_named_with_what_mends_it(built: Net
 
 def test_node_that_others_can_read_the_keys_of_does_not_start(built: Network) -> None:
     party = built.parties["kotka"]
-    with mode(party.folder / "signing.key", 0o644):
+    # Without the guard the start would end at the port: the test does not hang on a node that runs.
+    with socket.create_server((LOOPBACK, party.clients)), mode(party.folder / "signing.key", 0o644):
         done = subprocess.run(
             [sys.executable, "-m", "gateway", "node", "run", "--config", str(party.config)],
             capture_output=True,

@@ -18,6 +18,7 @@ from sqlalchemy import Engine, delete, select
 
 from adapters.samples import write_samples
 from gateway.demo.network import Network, build
+from gateway.keys.keystore import write_secret
 from gateway.node.secret_files import DEPENDS, prepare
 from gateway.node.wiring import NodeError, secret
 from gateway.settings import load
@@ -192,12 +193,13 @@ def _instead(path: Path, content: bytes | None) -> Iterator[None]:
     held = path.read_bytes()
     path.unlink()
     if content is not None:
-        path.write_bytes(content)
+        write_secret(path, content)
     try:
         yield
         assert not path.exists() if content is None else path.read_bytes() == content  # nothing was put in its place
     finally:
-        path.write_bytes(held)
+        path.unlink(missing_ok=True)
+        write_secret(path, held)
 
 
 OTHER = base64.b64encode(b"\x05" * 32)

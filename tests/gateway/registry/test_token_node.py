@@ -10,6 +10,7 @@ import pytest
 
 from gateway.demo.network import Network
 from gateway.keys import certificates
+from gateway.keys.keystore import write_secret
 from gateway.registry.run.authority import Authority
 from gateway.wire.signing import thumbprint
 from tests.gateway.registry.peering import Peering, hasten
@@ -35,7 +36,7 @@ def nodes(tokens: Tokens, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         authority.publish(replace(content, members=members), now)
         (party.folder / "signing.pem").write_bytes(certificates.to_pem(certified.certificate))
         (party.folder / "signing.key").unlink()
-        (party.folder / "pin").write_text(PIN)
+        write_secret(party.folder / "pin", PIN.encode())
         text = party.config.read_text("utf-8")
         before, _, after = text.partition("[signing]\n")
         after = after.partition("\n[")[2]
