@@ -409,7 +409,7 @@ def chain(
     limit: int = MAX_PAGE,
     find: Search = search,
 ) -> tuple[Found, ...]:
-    """The whole story that an entry belongs to (handover, its deliveries, receipts, acceptance), oldest first."""
+    """The story that an entry belongs to: handover, its deliveries, receipts, acceptance; the oldest of it."""
     start = by_id(connection, id, find=find)
     if start is None:
         return ()
@@ -425,7 +425,7 @@ def chain(
             if item.index not in story:
                 story[item.index] = item
                 ahead.append(item.entry.id)
-    return tuple(story[index] for index in sorted(story))
+    return tuple(story[index] for index in sorted(story)[:limit])
 
 
 @dataclass(frozen=True, slots=True)

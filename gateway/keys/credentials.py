@@ -168,8 +168,7 @@ class Opening:
         self._number += 1
         certificate, key = (self._scratch.folder / f"{self._number}.{of}" for of in ("pem", "key"))
         for copy, original in ((certificate, settings.certificate), (key, settings.key)):
-            with durable.named(copy):
-                copy.write_bytes(_read(original))
+            durable.put(copy, _read(original))
         copied = TlsKey(certificate, key, passphrase(settings))
         der = to_der(certificate.read_bytes())
         # Made in order to see that key, passphrase and certificate belong together.

@@ -1,4 +1,4 @@
-"""Write a small file for its owner alone: whole or not at all, and for good."""
+"""Write a small file, for its owner alone unless said otherwise: whole or not at all, and for good."""
 
 from __future__ import annotations
 
@@ -6,29 +6,40 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Final
+
+_OWN: Final = 0o600
 
 
-def replace(path: Path, data: bytes) -> None:
+def replace(path: Path, data: bytes, mode: int = _OWN) -> None:
     """Whoever reads finds all of the former content or all of this, also after a power cut. Raises OSError."""
     fresh = path.with_name(f"{path.name}.{os.getpid()}")
     with suppress(FileNotFoundError):
         fresh.unlink()
-    _write(fresh, data)
+    _write(fresh, data, mode)
     fresh.replace(path)
     _settle(path.parent)
 
 
 def create(path: Path, data: bytes) -> None:
     """The same of a file that is not there. Raises FileExistsError rather than replace one, OSError."""
-    _write(path, data)
+    _write(path, data, _OWN)
     _settle(path.parent)
 
 
-def _write(path: Path, data: bytes) -> None:
-    with named(path):
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+def put(path: Path, data: bytes) -> None:
+    """Write a file that is nobody's secret and can be written again, in the place of what was there. Raises OSError."""
+    with _named(path):
+        path.write_bytes(data)
+
+
+def _write(path: Path, data: bytes, mode: int) -> None:
+    with _named(path):
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _OWN)
         try:
             with os.fdopen(descriptor, "wb") as file:
+                # Exactly this, whatever the process leaves out of the modes of its files.
+                os.fchmod(descriptor, mode)
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
@@ -48,7 +59,7 @@ def _settle(path: Path) -> None:
 
 
 @contextmanager
-def named(path: Path) -> Iterator[None]:
+def _named(path: Path) -> Iterator[None]:
     """An error of writing says which file it is about: the system names none once a file is open. Raises OSError."""
     try:
         yield

@@ -15,12 +15,12 @@ from audit.questions.query import Filters, Found
 from audit.questions.words import READS
 from gateway.desk.asking import Answered, Note, Question
 from gateway.desk.forms import EntryRef, Language, Text
-from gateway.desk.questions.proving import ProofFile, Proofs, Reasons, Seal, reasons_of, seal_over
+from gateway.desk.questions.proving import MOST_PROVEN, ProofFile, Proofs, Reasons, Seal, reasons_of, seal_over
 from gateway.desk.reading import Reading
 from gateway.storage.tables import handovers, inbox
 from gateway.web.validation import fault
 
-LONGEST_COURSE: Final = 1_000
+LONGEST_COURSE: Final = MOST_PROVEN
 _MOST_KEYS: Final = 16
 """So many index keys a node has had at most whose entries are asked for at once."""
 _MOST_EXPLAINED: Final = 50
@@ -48,7 +48,7 @@ class Course:
 
 def _told(reading: Reading, found: Iterable[Found], language: Language | None) -> Course:
     # Their place in the log is the order in which things happened; clocks of several writers may differ a little.
-    course = Course(tuple(sorted(found, key=lambda item: item.index)))
+    course = Course(tuple(sorted(found, key=lambda item: item.index)[:LONGEST_COURSE]))
     happened = course.happened
     if language is None or not happened:
         return course

@@ -306,8 +306,7 @@ def _hand_out(data: bytes, folder: Path, path: Path, *, json: bool) -> None:
     from gateway.registry.run.enrolment import read_request
 
     request = read_request(data)
-    with durable.named(path):
-        path.write_bytes(data)
+    durable.put(path, data)
     if request.signing is not None and not (folder / "root.json").exists():
         # Beside the keys, wherever the request goes: `join` looks for it there.
         codes = [str(subsystem.id) for subsystem in request.member.subsystems]

@@ -411,6 +411,5 @@ def _client_authority(folder: Path, welcome: Welcome, now: datetime) -> Path:
 
 def _write(path: Path, data: bytes) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with durable.named(path):
-        path.write_bytes(data)
+    durable.put(path, data)
     return path

@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import os
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -432,16 +430,5 @@ def _whole(moment: datetime) -> datetime:
 
 
 def _write(path: Path, data: bytes) -> None:
-    """Write so that a reader finds the whole file or none of it."""
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".")
-    fresh = Path(temporary)
-    try:
-        with durable.named(path), os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.chmod(0o644)
-        fresh.replace(path)
-    except OSError:
-        fresh.unlink()
-        raise
+    """Write, for everybody to read, so that a reader finds the whole file or none of it."""
+    durable.replace(path, data, 0o644)

@@ -21,6 +21,7 @@ from audit.questions.query import person as everything_about
 from audit.questions.subjects import HETU_SYSTEM
 from audit.tree.verify import verify_export
 from gateway.desk.forms import Format
+from gateway.desk.questions.proving import MOST_PROVEN
 from tests.gateway.console.conftest import (
     CENTRE,
     CUSTOMER,
@@ -235,3 +236,17 @@ def test_what_a_handover_held_back_is_listed_once_and_as_it_was_in_the_end(
 
     assert f'/entries/{of_plan}"' not in listed
     assert (f'/entries/{of_delivery}"' in listed) is bool(sent)
+
+
+def test_a_story_is_no_longer_than_what_one_file_proves(running: Running) -> None:
+    world, client = running.world, running.enter()
+    about: dict[str, Any] = {"source": CENTRE, "subject": world.pseudonym}
+    plan = Entry("handover", "planned", NOW, id=new_id(NOW), **about)
+    rest = [Entry("receipt", "success", NOW, id=new_id(NOW), previous=plan.id, **about) for _ in range(MOST_PROVEN)]
+    world.log.append_blocking((plan, *rest))
+
+    page, proofs = client.get(f"/stories/{plan.id}"), client.get(f"/stories/{plan.id}/proofs")
+
+    assert page.text.count('href="/entries/') == MOST_PROVEN
+    assert proofs.status_code == 200
+    assert verify_export(proofs.content).sound
